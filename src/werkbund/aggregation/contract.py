@@ -1,0 +1,60 @@
+"""What every aggregator is: `init`, `fold` while updates arrive, `finish`; a carry goes from round to round.
+
+An update comes already weighted by its client, so that between client and server there is nothing but a sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.weights import FloatArray
+
+Carry = Mapping[str, FloatArray]
+"""What an aggregator keeps from round to round: named vectors."""
+
+Weighting = Literal["examples", "equal"]
+
+
+@dataclass
+class Sums:
+    """Hold what has been folded so far.
+
+    Parameters
+    ----------
+    update
+        (parameters,), sum of weighted updates.
+    weight
+        Sum of the weights.
+    num_updates
+        How many were folded.
+    """
+
+    update: FloatArray
+    weight: float = 0.0
+    num_updates: int = 0
+
+
+class Aggregator(Protocol):
+    """Make the next weights out of updates."""
+
+    @property
+    def weighting(self) -> Weighting:
+        """How a client weights its update before it sends it: by its number of rows, or all alike."""
+
+    @property
+    def sees(self) -> Literal["sum", "each"]:
+        """Whether a sum of updates is enough, or every single one is needed in clear."""
+
+    def init(self, num_parameters: int) -> Carry:
+        """Return the carry before the first round."""
+
+    def fold(self, sums: Sums, updates: FloatArray, weights: npt.NDArray[np.float64]) -> Sums:
+        """Add weighted updates (k, parameters) with their weights (k,), in this order; may reuse the storage of `sums`."""
+
+    def finish(self, sums: Sums, weights: FloatArray, carry: Carry) -> tuple[FloatArray, Carry]:
+        """Return the next weights (parameters,) and carry."""

@@ -1,0 +1,47 @@
+"""The command line: the one place that prints."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from werkbund._version import __version__
+from werkbund.cli.data import check_command, fetch_command, init_command, predict_command
+from werkbund.cli.train import compare_command, report_command, resume_command, run_command
+
+app = typer.Typer(
+    name="werkbund",
+    help="Federated learning for predictive maintenance: plants learn together, data stays home.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+for _name, _command in (
+    ("run", run_command),
+    ("compare", compare_command),
+    ("resume", resume_command),
+    ("report", report_command),
+    ("predict", predict_command),
+    ("check", check_command),
+    ("init", init_command),
+    ("fetch", fetch_command),
+):
+    app.command(_name)(_command)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+__all__ = ["app", "main"]

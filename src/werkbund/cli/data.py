@@ -1,0 +1,132 @@
+"""Commands about tables: predict, check, init, fetch."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+import typer
+
+from werkbund.cli.edge import FAULT, output, print_json, progress, readable_errors
+from werkbund.cli.tables import findings_table, schema_table
+from werkbund.cli.train import ConfigArgument, JsonOption, SetOption, configured
+from werkbund.core.errors import ConfigError
+from werkbund.data import Column, Schema, Table, source_for
+from werkbund.data.ai4i import user_cache
+from werkbund.data.checks import check
+from werkbund.data.fetch import fetch_ai4i
+from werkbund.federation.draft import draft_config
+from werkbund.federation.tables import read_table
+from werkbund.model import TrainedModel
+
+DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help="CSV or Parquet file.")]
+
+
+def predict_command(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")],
+    data: DataArgument,
+    out: Annotated[Path | None, typer.Option("--out", help="CSV or Parquet file; without it, CSV on stdout.")] = None,
+) -> None:
+    """Score a table in raw units: probability of failure, and the decision at the cost threshold."""
+    with readable_errors():
+        model = TrainedModel.load(run_dir / "model")
+        frame, _ = source_for(data).read()
+        probability = model.score(frame)
+        scored = frame.with_columns(
+            pl.Series("failure_probability", probability),
+            pl.Series("inspect", probability >= model.threshold_probability),
+        )
+        _write(scored, out)
+        progress().print(
+            f"{int(scored['inspect'].sum())} of {scored.height} rows reach the threshold "
+            f"{model.threshold_probability:.4f}" + (f"; written to {out}" if out else ""),
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+def check_command(
+    data: DataArgument, config: ConfigArgument = None, settings: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Look for what is wrong with a table before anything is trained."""
+    with readable_errors():
+        table = read_table(configured(config, data, settings))
+        findings = [finding.to_json() for finding in check(table)]
+        columns = _columns(table)
+        worst = {str(finding["level"]) for finding in findings}
+        if as_json:
+            print_json(
+                {"data": table.origin.to_json(), "rows": table.num_rows, "columns": columns, "findings": findings}
+            )
+        else:
+            console = output()
+            console.print(f"{table.origin.note} {table.num_rows} rows.\n", highlight=False, soft_wrap=True)
+            console.print(schema_table(columns))
+            console.print()
+            console.print(findings_table(findings) if findings else "Nothing speaks against learning from it.")
+    if "error" in worst:
+        raise typer.Exit(FAULT)
+
+
+def init_command(
+    data: DataArgument,
+    label: Annotated[str, typer.Option("--label", help="Column that says whether a failure followed.")],
+    client: Annotated[str | None, typer.Option("--client", help="Column with the plant.")] = None,
+    positive: Annotated[str | None, typer.Option("--positive", help="Value of the label that means failure.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("federation.toml"),
+) -> None:
+    """Look at a table of one's own and write a commented configuration that runs as it is."""
+    with readable_errors():
+        if out.exists():
+            raise ConfigError(f"--out must name a new file, got {out}, which exists; choose another or remove it")
+        text = draft_config(data, label=label, client=client, positive=positive, config_folder=out.resolve().parent)
+        out.write_text(text, encoding="utf-8")
+        output().print(f"Wrote {out}. Read it, then: werkbund run {out}", soft_wrap=True, highlight=False)
+
+
+def fetch_command(name: Annotated[str, typer.Argument(metavar="NAME", help="ai4i2020")]) -> None:
+    """Download a public data set into the user's cache, and verify its checksum."""
+    with readable_errors():
+        if name != "ai4i2020":
+            raise ConfigError(f"NAME must be ai4i2020, got {name!r}; other tables are read from where they lie")
+        output().print(f"AI4I 2020 lies in {fetch_ai4i(user_cache())}", soft_wrap=True, highlight=False)
+
+
+def _write(frame: pl.DataFrame, out: Path | None) -> None:
+    if out is None:
+        sys.stdout.write(frame.write_csv())
+    elif out.suffix.lower() in (".parquet", ".pq"):
+        frame.write_parquet(out)
+    else:
+        frame.write_csv(out)
+
+
+def _columns(table: Table) -> list[dict[str, Any]]:
+    """Return what each column of the table is taken for."""
+    features = {column.name: column for column in table.schema.features}
+    lines: list[dict[str, Any]] = []
+    for name in table.frame.columns:
+        feature = features.get(name)
+        unit, between = (feature.unit, _range(feature)) if feature else ("", "")
+        lines.append({"name": name, "role": _role(table.schema, name), "unit": unit, "range": between})
+    for derived in table.schema.derived:
+        lines.append(
+            {"name": derived.name, "role": f"derived: {derived.expression}", "unit": derived.unit, "range": ""}
+        )
+    return lines
+
+
+def _range(column: Column) -> str:
+    if column.low is None and column.high is None:
+        return ""
+    ends = ["" if end is None else f"{end:g}" for end in (column.low, column.high)]
+    return " .. ".join(ends)
+
+
+def _role(schema: Schema, name: str) -> str:
+    if name in schema.forbidden:
+        return "label" if name == schema.label else f"no feature: {schema.forbidden[name]}"
+    kinds = {column.name: f"feature, {column.kind}" for column in schema.features}
+    return kinds.get(name, "not used")

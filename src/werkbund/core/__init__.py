@@ -1,0 +1,34 @@
+"""Values that every part shares: clients' tables, weights, tasks, replies, records, randomness, errors."""
+
+from werkbund.core.clients import ClientSplits, ClientTable
+from werkbund.core.errors import (
+    CheckpointError,
+    ClientError,
+    ConfigError,
+    DataError,
+    FederationError,
+    ModelError,
+    PrivacyBudgetError,
+    QuorumError,
+)
+from werkbund.core.types import Choice, Failure, Replies, RoundRecord, Tasks
+from werkbund.core.weights import Layout
+
+__all__ = [
+    "CheckpointError",
+    "Choice",
+    "ClientError",
+    "ClientSplits",
+    "ClientTable",
+    "ConfigError",
+    "DataError",
+    "Failure",
+    "FederationError",
+    "Layout",
+    "ModelError",
+    "PrivacyBudgetError",
+    "QuorumError",
+    "Replies",
+    "RoundRecord",
+    "Tasks",
+]

@@ -1,0 +1,114 @@
+"""The rows of all clients as one table with offsets.
+
+Clients are not objects: 100,000 simulated clients are three arrays and a list of names, and the cost of a round
+follows its cohort, not the population.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.errors import DataError
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ClientTable:
+    """Hold prepared rows, those of client `i` at `offsets[i]:offsets[i + 1]`.
+
+    Parameters
+    ----------
+    names
+        One a client.
+    offsets
+        (clients + 1,), rising from 0 to the number of rows. A client may have no row.
+    features
+        (rows, features), float32, scaled.
+    labels
+        (rows,), float32, 0 or 1.
+    modes
+        (rows, modes), bool: which failure modes a row has. For evaluation alone.
+    mode_names
+        One a column of `modes`.
+    """
+
+    names: tuple[str, ...]
+    offsets: IntArray
+    features: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.float32]
+    modes: npt.NDArray[np.bool_]
+    mode_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        rows = len(self.features)
+        if len(self.offsets) != len(self.names) + 1 or self.offsets[0] != 0 or self.offsets[-1] != rows:
+            raise DataError(f"offsets must rise from 0 to {rows} in {len(self.names) + 1} steps")
+        if len(self.labels) != rows or self.modes.shape != (rows, len(self.mode_names)):
+            raise DataError(f"labels and modes must have {rows} rows, got {len(self.labels)}, {self.modes.shape}")
+
+    @cached_property
+    def sizes(self) -> IntArray:
+        """Number of rows of each client: (clients,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def num_clients(self) -> int:
+        """Number of clients, those without a row included."""
+        return len(self.names)
+
+    @property
+    def num_features(self) -> int:
+        """Number of feature columns."""
+        return int(self.features.shape[1])
+
+    def rows(self, client: int) -> slice:
+        """Return where the client's rows lie."""
+        return slice(int(self.offsets[client]), int(self.offsets[client + 1]))
+
+    def positives(self) -> IntArray:
+        """Return the number of positive rows of each client: (clients,)."""
+        running = np.concatenate(([0.0], np.cumsum(self.labels, dtype=np.float64)))
+        return np.diff(running[self.offsets]).astype(np.int64)
+
+    def only(self, client: int) -> ClientTable:
+        """Return the table of one client alone."""
+        rows = self.rows(client)
+        return ClientTable(
+            (self.names[client],),
+            np.array([0, rows.stop - rows.start]),
+            self.features[rows],
+            self.labels[rows],
+            self.modes[rows],
+            self.mode_names,
+        )
+
+    def pooled(self, name: str = "pooled") -> ClientTable:
+        """Return the same rows as one client."""
+        ends = self.offsets[[0, -1]]
+        return ClientTable((name,), ends, self.features, self.labels, self.modes, self.mode_names)
+
+
+@dataclass(frozen=True)
+class ClientSplits:
+    """Hold each client's train, validation and test rows; the three tables name the same clients."""
+
+    train: ClientTable
+    validation: ClientTable
+    test: ClientTable
+
+    def __post_init__(self) -> None:
+        if not self.train.names == self.validation.names == self.test.names:
+            raise DataError("train, validation and test rows must belong to the same clients in the same order")
+
+    def pooled(self) -> ClientSplits:
+        """Return the same rows as one client."""
+        return ClientSplits(self.train.pooled(), self.validation.pooled(), self.test.pooled())
+
+    def only(self, client: int) -> ClientSplits:
+        """Return the rows of one client alone."""
+        return ClientSplits(self.train.only(client), self.validation.only(client), self.test.only(client))

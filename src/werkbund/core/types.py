@@ -1,0 +1,151 @@
+"""What travels between server and clients, and what a round leaves behind.
+
+A cohort is one value with columns, never a thousand objects: `Tasks` and `Replies` hold one row a client. A grid
+that reaches its clients one by one sends and yields them in batches of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """Ask some clients to do one kind of work.
+
+    Parameters
+    ----------
+    kind
+        What is asked, a key of the worker's table of handlers.
+    round, attempt
+        Which round, and which try of it; with the client they identify the task.
+    clients
+        (tasks,), client numbers in ascending order, none twice.
+    shared
+        Named arrays that every client gets alike, such as the global weights: (parameters,).
+    own
+        Named arrays with one row a task: (tasks, ...), such as the factor that a selector asks a client to apply.
+    """
+
+    kind: str
+    round: int
+    clients: IntArray
+    shared: Arrays = field(default_factory=dict)
+    own: Arrays = field(default_factory=dict)
+    attempt: int = 0
+
+    def __len__(self) -> int:
+        return len(self.clients)
+
+
+@dataclass(frozen=True)
+class Replies:
+    """Answer tasks of one kind: one row a client.
+
+    Parameters
+    ----------
+    kind, round
+        Those of the tasks.
+    clients
+        (replies,)
+    sums
+        Named arrays, (replies, ...), already weighted at the client and meant only to be added.
+    clear
+        Named signals in clear, (replies, ...), which the run declares.
+    fingerprint
+        The layout of the weights that the client trained; empty where none were.
+    """
+
+    kind: str
+    round: int
+    clients: IntArray
+    sums: Arrays = field(default_factory=dict)
+    clear: Arrays = field(default_factory=dict)
+    fingerprint: str = ""
+
+    def __len__(self) -> int:
+        return len(self.clients)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Record that a client did not answer usefully, and why."""
+
+    client: int
+    round: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Say who trains in a round.
+
+    Parameters
+    ----------
+    cohort
+        (cohort,), client numbers in ascending order.
+    probabilities
+        (cohort,), each chosen client's inclusion probability.
+    factors
+        (cohort,), what each update is multiplied by beside the aggregator's own weight.
+    reasons
+        One a chosen client, for people.
+    """
+
+    cohort: IntArray
+    probabilities: npt.NDArray[np.float64]
+    factors: npt.NDArray[np.float64]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """Say what happened in one round.
+
+    Parameters
+    ----------
+    round
+        From 1.
+    scored
+        The number of the round whose resulting weights `counts` score; 0 for the initial ones.
+    cohort
+        Client numbers that were asked to train.
+    failures
+        Clients that did not answer usefully.
+    counts
+        Evaluation counts of the scored weights, by split: arrays with one row a client that evaluated.
+    evaluated
+        Client numbers of these rows, by split.
+    loss
+        Mean training loss of the cohort, weighted by rows; None if nobody reported one.
+    update_norm, weights_norm
+        Euclidean norms of the step taken by the global weights, and of the resulting weights.
+    bytes_down, bytes_up
+        Payload of all messages of the round, in bytes.
+    seconds
+        Wall-clock time of the round.
+    reasons
+        Why each client of the cohort was chosen.
+    """
+
+    round: int
+    scored: int
+    cohort: tuple[int, ...]
+    failures: tuple[Failure, ...]
+    counts: Mapping[str, Arrays]
+    evaluated: Mapping[str, IntArray]
+    loss: float | None
+    update_norm: float
+    weights_norm: float
+    bytes_down: int
+    bytes_up: int
+    seconds: float
+    reasons: tuple[str, ...] = ()

@@ -1,0 +1,102 @@
+"""Weights as one flat vector with a layout, and the only arithmetic on them.
+
+Aggregation, clipping, masking and norms are then linear algebra on vectors; a cohort's updates are one
+(clients, parameters) matrix. The layout's fingerprint travels with every update: with another architecture the
+average would have no meaning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.errors import ModelError
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Say which slice of a flat vector is which named tensor.
+
+    Parameters
+    ----------
+    names, shapes
+        One entry a tensor, in the order in which they lie in the vector.
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.shapes) or len(set(self.names)) != len(self.names):
+            raise ModelError(
+                f"a layout needs one shape for each of its distinct names, got {self.names}, {self.shapes}"
+            )
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of parameters of each tensor."""
+        return tuple(math.prod(shape) for shape in self.shapes)
+
+    @cached_property
+    def num_parameters(self) -> int:
+        """Number of parameters of all tensors together."""
+        return sum(self.sizes)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that differ as soon as a name or a shape does."""
+        text = json.dumps([self.names, self.shapes])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def slices(self) -> dict[str, slice]:
+        """Return where each named tensor lies in the vector."""
+        ends = np.cumsum((0, *self.sizes))
+        return {name: slice(int(ends[i]), int(ends[i + 1])) for i, name in enumerate(self.names)}
+
+    def split(self, vector: FloatArray) -> dict[str, FloatArray]:
+        """Return views into the vector, by name.
+
+        Parameters
+        ----------
+        vector
+            (..., parameters)
+        """
+        lead = vector.shape[:-1]
+        where = self.slices()
+        shaped = zip(self.names, self.shapes, strict=True)
+        return {name: vector[..., where[name]].reshape(*lead, *shape) for name, shape in shaped}
+
+    def join(self, tensors: Mapping[str, npt.ArrayLike]) -> FloatArray:
+        """Return the flat float32 vector of these tensors.
+
+        Raises
+        ------
+        ModelError
+            If a tensor is missing, unknown or of another shape.
+        """
+        shapes = {name: tuple(np.shape(tensor)) for name, tensor in tensors.items()}
+        expected = dict(zip(self.names, self.shapes, strict=True))
+        if shapes != expected:
+            raise ModelError(f"tensors must be {expected}, got {shapes}")
+        parts = [np.asarray(tensors[name], dtype=np.float32).ravel() for name in self.names]
+        return np.concatenate(parts) if parts else np.empty(0, np.float32)
+
+
+def norm(vector: FloatArray) -> float:
+    """Return the Euclidean norm, summed in double precision."""
+    return float(np.sqrt(np.einsum("i,i->", vector, vector, dtype=np.float64)))
+
+
+def norms(matrix: FloatArray) -> npt.NDArray[np.float64]:
+    """Return the Euclidean norm of each row, summed in double precision: (clients,)."""
+    squares: npt.NDArray[np.float64] = np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64)
+    return np.sqrt(squares)

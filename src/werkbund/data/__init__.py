@@ -1,0 +1,47 @@
+"""Tables of machine readings: where they come from, what their columns mean, what is wrong with them.
+
+Derived features are written in the SQL subset of `werkbund.data.expressions`.
+"""
+
+from werkbund.data.ai4i import AI4I_SCHEMA, TWIN_SCHEMA, load_ai4i, locate, recognise
+from werkbund.data.checks import Finding, check
+from werkbund.data.fetch import fetch_ai4i
+from werkbund.data.generator import generate
+from werkbund.data.preparation import Preparation
+from werkbund.data.rules import rule_flags
+from werkbund.data.schema import Column, Derived, Schema
+from werkbund.data.sources import ClientFiles, CsvSource, ParquetSource, Source, source_for
+from werkbund.data.split import TEST, TRAIN, VALIDATION, split_rows
+from werkbund.data.statistics import SurveyCounts, squares, survey
+from werkbund.data.table import Origin, Table
+
+__all__ = [
+    "AI4I_SCHEMA",
+    "TEST",
+    "TRAIN",
+    "TWIN_SCHEMA",
+    "VALIDATION",
+    "ClientFiles",
+    "Column",
+    "CsvSource",
+    "Derived",
+    "Finding",
+    "Origin",
+    "ParquetSource",
+    "Preparation",
+    "Schema",
+    "Source",
+    "SurveyCounts",
+    "Table",
+    "check",
+    "fetch_ai4i",
+    "generate",
+    "load_ai4i",
+    "locate",
+    "recognise",
+    "rule_flags",
+    "source_for",
+    "split_rows",
+    "squares",
+    "survey",
+]

@@ -1,0 +1,42 @@
+"""Column names in error messages: which are missing, and which one was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+import polars as pl
+
+from werkbund.core.errors import DataError
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a remark that names the known name closest to this one, or all if there are few; else nothing.
+
+    Examples
+    --------
+    >>> nearest("Torque", ["Torque [Nm]", "Type"])
+    "; did you mean 'Torque [Nm]'?"
+    """
+    names = list(known)
+    lowered = {candidate.lower(): candidate for candidate in names}
+    close = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {lowered[close[0]]!r}?"
+    shown = ", ".join(repr(candidate) for candidate in names[:12])
+    return f"; the columns are {shown}{', ...' if len(names) > 12 else ''}" if names else ""
+
+
+def require(frame: pl.DataFrame, names: Iterable[str], purpose: str) -> None:
+    """Check that a frame has these columns.
+
+    Raises
+    ------
+    DataError
+        If one is absent; it names all that are.
+    """
+    missing = [name for name in dict.fromkeys(names) if name not in frame.columns]
+    if missing:
+        listed = ", ".join(repr(name) for name in missing)
+        hint = nearest(missing[0], frame.columns)
+        raise DataError(f"the table must have the columns of {purpose}, missing {listed}{hint}")

@@ -1,0 +1,216 @@
+"""From a table in raw units to what a network reads, learnt over all clients and carried inside the model.
+
+A number becomes (value - mean) / scale with the federation's mean and standard deviation, in float64 up to
+this point, then float32. A missing number becomes 0, the mean; where some client misses values of a column,
+a feature of its own says that this one was missing. A category becomes one feature a level; an unknown or
+missing level is all zeros.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from werkbund.core.errors import DataError, ModelError
+from werkbund.data.features import clean, number_matrix
+from werkbund.data.schema import Derived, Schema
+from werkbund.data.statistics import SurveyCounts, category_names, feature_names, number_names
+
+FloatArray = npt.NDArray[np.float64]
+
+LARGEST = float(np.finfo(np.float32).max)
+"""A scaled value beyond this has no float32; it counts as missing, as one that is not finite does."""
+
+_CONSTANT = 1e-10  # spread by size of mean below which a sum over millions of rows has no digit left to tell it by
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Turn raw tables into features, alike at every client, in the report and in the exported model.
+
+    Parameters
+    ----------
+    numeric
+        Raw number columns.
+    derived
+        Features computed from raw columns; they follow the raw numbers.
+    mean, scale
+        One for each raw number and derived feature, in raw units; every scale is above 0.
+    categories
+        Pairs of category column and its levels, sorted.
+    missing
+        Names of the numbers (raw or derived) that have a missing-indicator.
+    units
+        Unit of each raw number column, for people; empty where it has none.
+    """
+
+    numeric: tuple[str, ...]
+    derived: tuple[Derived, ...]
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    categories: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    missing: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        width = len(self.numbers)
+        if not len(self.mean) == len(self.scale) == width:
+            raise DataError(f"mean and scale must have {width} values, got {len(self.mean)} and {len(self.scale)}")
+        finite = np.isfinite((*self.mean, *self.scale)).reshape(2, -1)
+        usable = finite.all(axis=0) & (np.asarray(self.scale) > 0)
+        if not usable.all():
+            named = [name for name, fits in zip(self.numbers, usable, strict=True) if not fits]
+            raise DataError(f"mean and scale must be finite, scale above 0; not so for {named}: give smaller units")
+        unknown = [name for name in self.missing if name not in self.numbers]
+        if unknown:
+            raise DataError(f"missing-indicators must belong to number features, got {unknown}")
+        if len(self.units) not in (0, len(self.numeric)):
+            raise DataError(f"units must name {len(self.numeric)} units, got {len(self.units)}")
+        if not self.feature_names:
+            raise DataError("a model needs at least one feature, got none; name columns in the schema")
+
+    @classmethod
+    def fit(cls, schema: Schema, survey: SurveyCounts, squares: FloatArray) -> Preparation:
+        """Return the preparation that the federation's counts give.
+
+        Parameters
+        ----------
+        schema
+            The schema of every client.
+        survey
+            First stage, added over clients.
+        squares
+            (features,), second stage, added over clients.
+
+        Notes
+        -----
+        The scale is the standard deviation of the values present, divided by their number, not by one less.
+        A column without spread, or without a value, gets scale 1.
+        """
+        names = feature_names(schema)
+        if survey.features != names or squares.shape != (len(names),):
+            raise DataError(
+                f"a survey of {names} and as many squares are needed, "
+                f"got {survey.features} and {squares.shape}; survey every client with this schema"
+            )
+        deviation = np.sqrt(squares / np.maximum(survey.count, 1))
+        spread = deviation > _CONSTANT * np.abs(survey.mean)
+        pairs = zip(survey.features, survey.missing, strict=True)
+        return cls(
+            number_names(schema),
+            schema.derived,
+            tuple(survey.mean.tolist()),
+            tuple(np.where(spread, deviation, 1.0).tolist()),
+            tuple((name, survey.vocabulary[name]) for name in category_names(schema)),
+            tuple(name for name, missing in pairs if missing),
+            tuple(column.unit for column in schema.features if column.kind == "number"),
+        )
+
+    @cached_property
+    def numbers(self) -> tuple[str, ...]:
+        """Names of the number features, raw then derived."""
+        return (*self.numeric, *(feature.name for feature in self.derived))
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Raw columns that a table to be scored must have."""
+        return (*self.numeric, *(name for name, _ in self.categories))
+
+    @cached_property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the network's inputs: numbers, levels, missing-indicators."""
+        levels = (f"{name}={level}" for name, known in self.categories for level in known)
+        return (*self.numbers, *levels, *(f"{name} missing" for name in self.missing))
+
+    @property
+    def num_features(self) -> int:
+        """Number of the network's inputs."""
+        return len(self.feature_names)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that differ as soon as anything about the preparation does."""
+        text = json.dumps(self.to_json(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def transform(self, frame: pl.DataFrame) -> npt.NDArray[np.float32]:
+        """Return the network's inputs for a table in raw units.
+
+        Parameters
+        ----------
+        frame
+            Rows in any order; columns that the preparation does not name are ignored, the label among them.
+
+        Returns
+        -------
+        features
+            (rows, features), float32, finite.
+
+        Raises
+        ------
+        DataError
+            If a column is missing or holds text instead of numbers.
+        """
+        cleaned = clean(frame, self.numeric, [name for name, _ in self.categories])
+        with np.errstate(over="ignore"):
+            scaled = (number_matrix(cleaned, self.numeric, self.derived) - self.mean) / self.scale
+        present = np.abs(scaled) <= LARGEST  # false for NaN
+        features = np.empty((frame.height, self.num_features), dtype=np.float32)
+        end = len(self.numbers)
+        features[:, :end] = np.where(present, scaled, 0.0)
+        for name, levels in self.categories:
+            features[:, end : end + len(levels)] = _one_hot(cleaned[name], levels)
+            end += len(levels)
+        features[:, end:] = ~present[:, [self.numbers.index(name) for name in self.missing]]
+        return features
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; floats keep every bit through JSON."""
+        return {
+            "numeric": list(self.numeric),
+            "derived": [[feature.name, feature.expression, feature.unit] for feature in self.derived],
+            "mean": list(self.mean),
+            "scale": list(self.scale),
+            "categories": [[name, list(levels)] for name, levels in self.categories],
+            "missing": list(self.missing),
+            "units": list(self.units),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Preparation:
+        """Return the preparation that `to_json` described.
+
+        Raises
+        ------
+        ModelError
+            If an entry is missing or has another form.
+        """
+        try:
+            return cls(
+                tuple(values["numeric"]),
+                tuple(Derived(*feature) for feature in values["derived"]),
+                tuple(map(float, values["mean"])),
+                tuple(map(float, values["scale"])),
+                tuple((name, tuple(levels)) for name, levels in values["categories"]),
+                tuple(values["missing"]),
+                tuple(values["units"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"a preparation's description is incomplete: {error!r}; export the model again") from error
+
+
+def _one_hot(column: pl.Series, levels: tuple[str, ...]) -> npt.NDArray[np.float32]:
+    """Return (rows, levels); a row of an unknown or missing level is all zeros."""
+    codes = column.cast(pl.Enum(levels), strict=False).to_physical()
+    known = codes.is_not_null().to_numpy()
+    marked = np.zeros((len(column), len(levels)), dtype=np.float32)
+    marked[known, codes.drop_nulls().to_numpy()] = 1.0
+    return marked

@@ -1,0 +1,212 @@
+"""What the columns of a table mean, and the arrays that follow from that: labels, failure modes, machines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from werkbund.core.errors import ConfigError
+from werkbund.data.expressions import Expression, columns, number_columns, parse, text_columns
+from werkbund.data.names import nearest, require
+from werkbund.data.targets import binary_labels, machine_numbers, mode_flags_of_columns, mode_flags_of_text
+
+
+@dataclass(frozen=True)
+class Column:
+    """Describe a feature column of the raw table.
+
+    Parameters
+    ----------
+    name
+        As in the table's header.
+    kind
+        "number", or "category" for texts and codes that have no order.
+    unit
+        Such as "K" or "rpm"; empty if the number has none.
+    low, high
+        The plausible range, inclusive, in that unit.
+    """
+
+    name: str
+    kind: Literal["number", "category"]
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ConfigError("a feature must have a name, got an empty one; write the column's header")
+        if self.name == "*" or (self.name.startswith("^") and self.name.endswith("$")):
+            raise ConfigError(f"a feature's name must not be a pattern, got {self.name!r}; rename the column")
+        if self.kind not in ("number", "category"):
+            raise ConfigError(f"kind of {self.name!r} must be 'number' or 'category', got {self.kind!r}")
+        if self.kind == "category" and (self.low is not None or self.high is not None):
+            raise ConfigError(f"{self.name!r} is a category and can have no range; drop low and high")
+        if self.low is not None and self.high is not None and not self.low <= self.high:
+            raise ConfigError(f"low of {self.name!r} must not be above high, got {self.low} and {self.high}")
+
+
+@dataclass(frozen=True)
+class Derived:
+    """Describe a feature that is computed from raw columns.
+
+    Parameters
+    ----------
+    name
+        Of the new feature.
+    expression
+        In the SQL subset of `data.expressions`; columns with odd names in double quotes.
+    unit
+        Of the result.
+    """
+
+    name: str
+    expression: str
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ConfigError(f"a derived feature must have a name, got an empty one for {self.expression!r}")
+        if not columns(self.tree):
+            raise ConfigError(f"derived feature {self.name!r} must read a column, got {self.expression!r}")
+
+    @cached_property
+    def tree(self) -> Expression:
+        """The expression, read."""
+        return parse(self.expression)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Describe a table: what is learnt from, what is foretold, and what must stay out.
+
+    Parameters
+    ----------
+    label
+        The column to foretell.
+    features, derived
+        What the model sees.
+    positive
+        The label's value that means failure; None if the column is 0/1 or boolean.
+    machine
+        The column with the machine's or tool's id.
+    machine_reset
+        Or: a new machine or tool begins where this column falls back, as tool wear does.
+    time
+        The column that orders rows; None for the order of the file.
+    client
+        The column with the site.
+    never
+        Columns that must not become features: identifiers, and what leaks the label.
+    modes
+        0/1 columns of failure modes, for evaluation and partitions alone.
+    mode, mode_none
+        Or one text column that names the mode, and its value for "none".
+    """
+
+    label: str
+    features: tuple[Column, ...]
+    derived: tuple[Derived, ...] = ()
+    positive: str | int | float | bool | None = None
+    machine: str | None = None
+    machine_reset: str | None = None
+    time: str | None = None
+    client: str | None = None
+    never: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
+    mode: str | None = None
+    mode_none: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.label:
+            raise ConfigError("label must name a column, got an empty name; set data.label")
+        if not self.features:
+            raise ConfigError("a schema must have at least one feature, got none; list data.features")
+        if self.machine is not None and self.machine_reset is not None:
+            raise ConfigError("set machine or machine_reset, not both; drop one of them")
+        if self.mode is not None and self.modes:
+            raise ConfigError("set mode or modes, not both; drop one of them")
+        self._check_names()
+        for derived in self.derived:
+            self._check_derived(derived)
+
+    def _check_names(self) -> None:
+        names = [feature.name for feature in self.features] + [feature.name for feature in self.derived]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ConfigError(f"feature names must differ, got {', '.join(twice)} more than once; rename or drop")
+        for name in names:
+            if name in self.forbidden:
+                raise ConfigError(f"{name!r} must not be a feature: it is {self.forbidden[name]}; drop the feature")
+
+    def _check_derived(self, derived: Derived) -> None:
+        kinds = {column.name: column.kind for column in self.features}
+        for name in sorted(columns(derived.tree)):
+            if name in self.forbidden:
+                raise ConfigError(
+                    f"derived feature {derived.name!r} must not read {name!r}: it is {self.forbidden[name]}"
+                )
+            if name not in kinds:
+                raise ConfigError(
+                    f"derived feature {derived.name!r} must read declared feature columns, got {name!r}"
+                    f"{nearest(name, kinds)}"
+                )
+        as_number = [name for name in number_columns(derived.tree) if kinds[name] != "number"]
+        as_text = [name for name in text_columns(derived.tree) if kinds[name] != "category"]
+        for name in sorted(as_number):
+            raise ConfigError(f"derived feature {derived.name!r} computes with {name!r}, which is a category")
+        for name in sorted(as_text):
+            raise ConfigError(f"derived feature {derived.name!r} compares {name!r} with a text, but it is a number")
+
+    @cached_property
+    def forbidden(self) -> dict[str, str]:
+        """Columns that must never become features, each with what it is instead."""
+        named = dict.fromkeys(self.never, "listed in never")
+        named |= dict.fromkeys(self.modes, "a failure mode, which leaks the label")
+        single = {self.mode: "the failure mode, which leaks the label", self.machine: "the machine's id"}
+        single |= {self.client: "the client column", self.label: "the label"}
+        return named | {name: what for name, what in single.items() if name is not None}
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """Columns that a table must have to learn from, the label included; none twice."""
+        roles = (self.label, self.machine, self.machine_reset, self.time, self.client, *self.modes, self.mode)
+        names = (*(feature.name for feature in self.features), *(name for name in roles if name is not None))
+        return tuple(dict.fromkeys(names))
+
+    def labels(self, frame: pl.DataFrame) -> npt.NDArray[np.float32]:
+        """Return the label of each row: (rows,), 1 for a failure, 0 otherwise.
+
+        Raises
+        ------
+        DataError
+            If the label column is absent, has missing values, more than two values, or values that the schema
+            cannot tell apart. That all rows are of one class is no error: a client may have no failure.
+        """
+        require(frame, (self.label,), "the label")
+        return binary_labels(frame[self.label], self.positive)
+
+    def mode_flags(self, frame: pl.DataFrame) -> tuple[npt.NDArray[np.bool_], tuple[str, ...]]:
+        """Return which failure modes each row has, (rows, modes), and their names.
+
+        The names of a text column are those that occur in the frame, sorted.
+        """
+        if self.mode is not None:
+            require(frame, (self.mode,), "the failure mode")
+            return mode_flags_of_text(frame[self.mode], self.mode_none)
+        require(frame, self.modes, "failure modes")
+        return mode_flags_of_columns(frame, self.modes)
+
+    def machines(self, frame: pl.DataFrame) -> npt.NDArray[np.int64]:
+        """Return the number of each row's machine: (rows,), from 0 in order of appearance.
+
+        The same id at two clients means two machines. All are 0 if neither `machine` nor `machine_reset` is
+        declared.
+        """
+        require(frame, [n for n in (self.machine, self.machine_reset, self.client, self.time) if n], "machines")
+        return machine_numbers(frame, self.machine, self.machine_reset, self.client, self.time)

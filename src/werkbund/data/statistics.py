@@ -1,0 +1,183 @@
+"""What a client counts about its features, so that scaling can be learnt without a row leaving it.
+
+Two additive stages. First counts, sums and the levels of each category column; from their total the server
+knows the common mean. Then squared deviations from that mean. Subtracting the mean before squaring keeps
+the digits that "sum of squares minus square of sum" loses, and both stages are plain sums, as secure summation
+needs.
+
+References
+----------
+Chan, Golub, LeVeque, "Algorithms for computing the sample variance: analysis and recommendations", The
+American Statistician 37(3), 1983: the two-pass algorithm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from werkbund.core.errors import DataError
+from werkbund.data.features import clean, number_matrix
+from werkbund.data.schema import Schema
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SurveyCounts:
+    """Hold the first stage: everything about a table that can be added up over clients.
+
+    Parameters
+    ----------
+    features
+        Names of the number features, raw then derived.
+    labels
+        (2,), int64: rows with label 0, rows with label 1.
+    count, missing
+        (features,), int64: values present and values missing.
+    sum
+        (features,), float64: sum of the values present, in raw units.
+    vocabulary
+        The levels of each category column, sorted.
+    """
+
+    features: tuple[str, ...]
+    labels: IntArray
+    count: IntArray
+    missing: IntArray
+    sum: FloatArray
+    vocabulary: Mapping[str, tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        shapes = [array.shape for array in (self.labels, self.count, self.missing, self.sum)]
+        if shapes != [(2,), *[(len(self.features),)] * 3]:
+            raise DataError(f"a survey of {len(self.features)} features needs arrays to match, got {shapes}")
+
+    def __add__(self, other: SurveyCounts) -> SurveyCounts:
+        if self.features != other.features or set(self.vocabulary) != set(other.vocabulary):
+            raise DataError(
+                f"surveys must describe the same columns, got {self._columns()} and {other._columns()}; "
+                "give both clients the same schema"
+            )
+        return SurveyCounts(
+            self.features,
+            self.labels + other.labels,
+            self.count + other.count,
+            self.missing + other.missing,
+            self.sum + other.sum,
+            {name: _union(levels, other.vocabulary[name]) for name, levels in self.vocabulary.items()},
+        )
+
+    def _columns(self) -> list[str]:
+        return [*self.features, *self.vocabulary]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return int(self.labels.sum())
+
+    @property
+    def prevalence(self) -> float:
+        """Share of rows with label 1; 0 where there is no row."""
+        return float(self.labels[1] / max(self.rows, 1))
+
+    @property
+    def mean(self) -> FloatArray:
+        """Mean of the values present, (features,), in raw units; 0 where there is none."""
+        return np.asarray(self.sum / np.maximum(self.count, 1), dtype=np.float64)
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the named arrays whose sums over clients are the federation's."""
+        return {"labels": self.labels, "count": self.count, "missing": self.missing, "sum": self.sum}
+
+    @classmethod
+    def from_arrays(
+        cls,
+        features: Sequence[str],
+        arrays: Mapping[str, npt.NDArray[Any]],
+        vocabulary: Mapping[str, Sequence[str]],
+    ) -> SurveyCounts:
+        """Return the counts that `to_arrays` and `vocabulary` describe.
+
+        Whole numbers may come as floats, as they do out of a secure sum.
+
+        Raises
+        ------
+        DataError
+            If an array is missing or has another shape.
+        """
+        lost = {"labels", "count", "missing", "sum"} - set(arrays)
+        if lost:
+            raise DataError(f"a survey needs the arrays labels, count, missing, sum; missing {sorted(lost)}")
+        whole = {name: np.rint(arrays[name]).astype(np.int64) for name in ("labels", "count", "missing")}
+        total = np.asarray(arrays["sum"], dtype=np.float64)
+        levels = {name: tuple(sorted(set(values))) for name, values in vocabulary.items()}
+        return cls(tuple(features), whole["labels"], whole["count"], whole["missing"], total, levels)
+
+
+def _union(one: Sequence[str], other: Sequence[str]) -> tuple[str, ...]:
+    return tuple(sorted({*one, *other}))
+
+
+def number_names(schema: Schema) -> tuple[str, ...]:
+    """Return the names of the raw number columns, in the schema's order."""
+    return tuple(column.name for column in schema.features if column.kind == "number")
+
+
+def category_names(schema: Schema) -> tuple[str, ...]:
+    """Return the names of the category columns, in the schema's order."""
+    return tuple(column.name for column in schema.features if column.kind == "category")
+
+
+def feature_names(schema: Schema) -> tuple[str, ...]:
+    """Return the names of the number features: the raw columns, then the derived ones."""
+    return (*number_names(schema), *(feature.name for feature in schema.derived))
+
+
+def survey(frame: pl.DataFrame, schema: Schema) -> SurveyCounts:
+    """Count one client's rows: the first stage.
+
+    Parameters
+    ----------
+    frame
+        The client's rows (its training rows, if the model is to be judged on others), in raw units.
+    schema
+        The same at every client.
+    """
+    labels = np.bincount(schema.labels(frame).astype(np.int64), minlength=2)
+    cleaned = clean(frame, number_names(schema), category_names(schema))
+    values = number_matrix(cleaned, number_names(schema), schema.derived)
+    present = np.isfinite(values)
+    count = present.sum(axis=0)
+    vocabulary = {name: tuple(sorted(cleaned[name].drop_nulls().unique().to_list())) for name in category_names(schema)}
+    with np.errstate(over="ignore"):  # a sum beyond float64 is refused by name when the preparation is fitted
+        total = np.where(present, values, 0.0).sum(axis=0)
+    return SurveyCounts(feature_names(schema), labels, count, len(values) - count, total, vocabulary)
+
+
+def squares(frame: pl.DataFrame, schema: Schema, mean: FloatArray) -> FloatArray:
+    """Sum one client's squared deviations from the federation's mean: the second stage.
+
+    Parameters
+    ----------
+    frame, schema
+        As in `survey`.
+    mean
+        (features,), `SurveyCounts.mean` of the total over clients.
+
+    Returns
+    -------
+    squares
+        (features,), float64, in squared raw units; missing values count nothing. Add these over clients.
+    """
+    cleaned = clean(frame, number_names(schema), category_names(schema))
+    deviations = number_matrix(cleaned, number_names(schema), schema.derived) - mean
+    with np.errstate(over="ignore"):
+        total = np.square(np.nan_to_num(deviations, nan=0.0, posinf=np.inf, neginf=-np.inf)).sum(axis=0)
+    return np.asarray(total, dtype=np.float64)

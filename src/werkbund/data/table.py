@@ -1,0 +1,77 @@
+"""A table of machine readings together with its meaning and where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from werkbund.core.errors import DataError
+from werkbund.data.names import require
+from werkbund.data.schema import Schema
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Say where rows came from.
+
+    Parameters
+    ----------
+    source
+        Kind of source, such as "csv", "parquet", "clients", "generator" or "ai4i2020".
+    path
+        The file that was read; None for generated rows.
+    sha256
+        Of the file's bytes, hexadecimal; None for generated rows.
+    generated
+        The generator's arguments; None for a file.
+    note
+        One plain sentence for people: a real file, or generated.
+    """
+
+    source: str
+    path: str | None = None
+    sha256: str | None = None
+    generated: Mapping[str, object] | None = None
+    note: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        """Return the origin as a JSON object, for the run's folder."""
+        generated = None if self.generated is None else dict(self.generated)
+        return {
+            "source": self.source,
+            "path": self.path,
+            "sha256": self.sha256,
+            "generated": generated,
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True)
+class Table:
+    """Hold raw rows that have every column which the schema names.
+
+    Parameters
+    ----------
+    frame
+        (rows, columns), in raw units.
+    schema
+        What the columns mean.
+    origin
+        Where the rows came from.
+    """
+
+    frame: pl.DataFrame
+    schema: Schema
+    origin: Origin
+
+    def __post_init__(self) -> None:
+        if self.frame.height == 0:
+            raise DataError(f"a table must have at least one row, got none ({self.origin.source})")
+        require(self.frame, self.schema.used, "its schema")
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows."""
+        return self.frame.height

@@ -1,0 +1,32 @@
+"""The server's loops: a round, a run, statistics; the grid that carries tasks; checkpoints."""
+
+from werkbund.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_atomically
+from werkbund.engine.grid import Grid
+from werkbund.engine.inprocess import InProcessGrid
+from werkbund.engine.local import LocalWork
+from werkbund.engine.round import evaluate, one_round
+from werkbund.engine.run import rounds, weights_from_client
+from werkbund.engine.state import Rules, RunState, Strategy
+from werkbund.engine.statistics import Gathered, gather
+from werkbund.engine.worker import Handler, Worker
+
+__all__ = [
+    "Checkpoint",
+    "Gathered",
+    "Grid",
+    "Handler",
+    "InProcessGrid",
+    "LocalWork",
+    "Rules",
+    "RunState",
+    "Strategy",
+    "Worker",
+    "evaluate",
+    "gather",
+    "load_checkpoint",
+    "one_round",
+    "rounds",
+    "save_checkpoint",
+    "weights_from_client",
+    "write_atomically",
+]

@@ -1,0 +1,105 @@
+"""A run's state on disk: one file, written whole or not at all, that nothing unpickles.
+
+Named arrays and one JSON text lie in an uncompressed zip (NumPy's own format), whose checksums tell a file that was
+cut short.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from werkbund.core.errors import CheckpointError
+from werkbund.core.weights import FloatArray
+from werkbund.engine.state import RunState
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Hold what a resumed run needs.
+
+    Parameters
+    ----------
+    state
+        After the last round.
+    best
+        (parameters,), weights of the best round so far; None before anything was scored.
+    progress
+        JSON values: which round was best, its score, rounds without improvement, seconds spent.
+    """
+
+    state: RunState
+    best: FloatArray | None = None
+    progress: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint so that a reader finds the old one or the new one, never a part."""
+    state = checkpoint.state
+    selector_arrays = {k: v for k, v in state.selector_state.items() if isinstance(v, np.ndarray)}
+    selector_values = {k: v for k, v in state.selector_state.items() if k not in selector_arrays}
+    meta = {
+        "version": _VERSION,
+        "round": state.round,
+        "selector_state": selector_values,
+        "progress": dict(checkpoint.progress),
+    }
+    arrays: dict[str, Any] = {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8), "weights": state.weights}
+    arrays |= {f"carry.{name}": array for name, array in state.carry.items()}
+    arrays |= {f"selector.{name}": array for name, array in selector_arrays.items()}
+    if checkpoint.best is not None:
+        arrays["best"] = checkpoint.best
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, cut short, changed or of another version.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing: the run did not reach its first checkpoint; start it anew")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        meta = json.loads(arrays.pop("meta").tobytes())
+        weights = arrays.pop("weights")
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({error}): it was cut short or changed after it was written; "
+            "restore it from a copy, or start the run anew"
+        ) from error
+    if meta.get("version") != _VERSION:
+        raise CheckpointError(f"{path} has version {meta.get('version')}, this Werkbund reads {_VERSION}")
+    selector_state = {**meta["selector_state"], **_under("selector.", arrays)}
+    state = RunState(meta["round"], weights, _under("carry.", arrays), selector_state)
+    return Checkpoint(state, arrays.get("best"), meta["progress"])
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that appears whole under its name, and is on disk when this returns."""
+    beside = path.with_name(f".{path.name}.new")
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,62 @@
+"""The grid of one machine: no server, no processes; a whole cohort is one call of the worker."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from werkbund.core.types import Failure, Replies, Tasks
+
+
+class InProcessGrid:
+    """Carry tasks to a worker in this process.
+
+    A cohort's tasks of one kind are answered as one batch. If that fails, each client is asked alone, so that one
+    client's error is that client's failure.
+
+    Parameters
+    ----------
+    names
+        The clients' names.
+    worker
+        Answers tasks of any number of clients.
+    """
+
+    def __init__(self, names: Sequence[str], worker: Callable[[Tasks], Replies]) -> None:
+        self._names = tuple(names)
+        self._worker = worker
+        self._waiting: deque[Tasks] = deque()
+
+    def clients(self) -> tuple[str, ...]:
+        """Return the clients' names."""
+        return self._names
+
+    def send(self, tasks: Tasks) -> None:
+        """Ask each of the tasks' clients; the work is done in `receive`."""
+        self._waiting.append(tasks)
+
+    def receive(self, timeout_s: float) -> Iterator[Replies | Failure]:
+        """Yield the answers; work that has not begun when the time is over is dropped."""
+        deadline = time.monotonic() + timeout_s
+        while self._waiting:
+            tasks = self._waiting.popleft()
+            if time.monotonic() < deadline:
+                yield from self._answers(tasks, deadline)
+
+    def _answers(self, tasks: Tasks, deadline: float) -> Iterator[Replies | Failure]:
+        try:
+            yield self._worker(tasks)
+        except Exception as error:  # a client's error, whatever it is, must not end the round
+            if len(tasks) == 1:
+                yield Failure(int(tasks.clients[0]), tasks.round, f"{type(error).__name__}: {error}")
+                return
+            for i in range(len(tasks)):
+                if time.monotonic() < deadline:
+                    yield from self._answers(_one(tasks, i), deadline)
+
+
+def _one(tasks: Tasks, i: int) -> Tasks:
+    own = {name: array[i : i + 1] for name, array in tasks.own.items()}
+    return replace(tasks, clients=tasks.clients[i : i + 1], own=own)

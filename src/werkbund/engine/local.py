@@ -1,0 +1,82 @@
+"""What clients do in training and evaluation, for one client at a plant and a whole cohort in process alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from werkbund.aggregation.contract import Weighting
+from werkbund.core.clients import ClientSplits, ClientTable
+from werkbund.core.types import Arrays, Replies, Tasks
+from werkbund.core.weights import FloatArray
+from werkbund.engine.worker import Handler
+from werkbund.learner.counts import count_scores
+from werkbund.learner.score import logits_of
+from werkbund.learner.train import CohortTrainer
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LocalWork:
+    """Train and evaluate on clients' rows.
+
+    Parameters
+    ----------
+    splits
+        The rows of the clients that live here; a task's client number is a place in these tables.
+    network
+        Scores rows.
+    trainer
+        Trains clients.
+    weighting
+        How an update is weighted before it leaves.
+    """
+
+    splits: ClientSplits
+    network: nn.Module
+    trainer: CohortTrainer
+    weighting: Weighting
+
+    def handlers(self) -> dict[str, Handler]:
+        """Return the functions for the kinds `train` and `evaluate`."""
+        return {"train": self.train, "evaluate": self.evaluate}
+
+    def train(self, tasks: Tasks) -> Replies:
+        """Score the incoming weights, then train from them and answer with weighted updates."""
+        weights = tasks.shared["weights"]
+        counts = self._counts(tasks.clients, weights)
+        result = self.trainer.train(self.splits.train, tasks.clients, weights, tasks.own["key"])
+        rows = self.splits.train.sizes[tasks.clients].astype(np.float64)
+        weight = tasks.own["factor"] * (rows if self.weighting == "examples" else np.ones(len(rows)))
+        update = result.weights
+        update -= weights
+        update *= weight[:, None].astype(np.float32)
+        sums = {"update": update, "weight": weight, "loss": np.nan_to_num(result.loss) * rows, "rows": rows, **counts}
+        return Replies("train", tasks.round, tasks.clients, sums, {}, self.trainer.layout.fingerprint)
+
+    def evaluate(self, tasks: Tasks) -> Replies:
+        """Score the incoming weights."""
+        counts = self._counts(tasks.clients, tasks.shared["weights"])
+        return Replies("evaluate", tasks.round, tasks.clients, counts, {}, self.trainer.layout.fingerprint)
+
+    def _counts(self, clients: IntArray, weights: FloatArray) -> Arrays:
+        counts: dict[str, npt.NDArray[np.generic]] = {}
+        for split, table in (("validation", self.splits.validation), ("test", self.splits.test)):
+            part = table if len(clients) == table.num_clients else _rows_of(table, clients)
+            logits = logits_of(self.network, weights, part.features)
+            scored = count_scores(logits, part.labels, part.modes, part.offsets)
+            counts |= {f"{split}.{name}": array for name, array in scored.items()}
+        return counts
+
+
+def _rows_of(table: ClientTable, clients: IntArray) -> ClientTable:
+    """Return the table of some clients alone."""
+    sizes = table.sizes[clients]
+    offsets = np.concatenate(([0], np.cumsum(sizes)))
+    rows = np.arange(offsets[-1]) + np.repeat(table.offsets[clients] - offsets[:-1], sizes)
+    names = tuple(table.names[client] for client in clients)
+    return ClientTable(names, offsets, table.features[rows], table.labels[rows], table.modes[rows], table.mode_names)

@@ -1,0 +1,67 @@
+"""Rounds, one after the other, until the caller has seen enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from werkbund.core.errors import ClientError
+from werkbund.core.rng import keys
+from werkbund.core.types import Failure, RoundRecord, Tasks
+from werkbund.core.weights import FloatArray
+from werkbund.engine.grid import Grid
+from werkbund.engine.round import one_round
+from werkbund.engine.state import Rules, RunState, Strategy
+
+
+def rounds(
+    grid: Grid, strategy: Strategy, rules: Rules, state: RunState, last: int
+) -> Iterator[tuple[RunState, RoundRecord]]:
+    """Do rounds up to number `last`, from wherever `state` stands.
+
+    Yields
+    ------
+    state, record
+        After each round. A caller that stops reading stops the run; one that starts again from a state it kept goes
+        on as if nothing had been.
+    """
+    while state.round < last:
+        state, record = one_round(grid, strategy, rules, state)
+        yield state, record
+
+
+def weights_from_client(grid: Grid, client: int, weights: FloatArray, rules: Rules, num_rounds: int) -> FloatArray:
+    """Let one client train alone, and take its weights as the first global ones.
+
+    Parameters
+    ----------
+    grid
+        Reaches the clients.
+    client
+        Which one.
+    weights
+        (parameters,), those it starts from.
+    rules
+        Give seed and time-out.
+    num_rounds
+        How often it does a round's local training.
+
+    Raises
+    ------
+    ClientError
+        If it does not answer usefully.
+    """
+    name = grid.clients()[client]
+    alone = np.array([client])
+    for number in range(num_rounds):
+        own = {"factor": np.ones(1), "key": keys(rules.seed, f"first client {number}", 0, alone)}
+        grid.send(Tasks("train", 0, alone, {"weights": weights}, own))
+        for arrival in grid.receive(rules.timeout_s):
+            if isinstance(arrival, Failure):
+                raise ClientError(f"{name} was to train the first weights (model.initial) and failed: {arrival.reason}")
+            update = arrival.sums["update"][0] / np.float32(arrival.sums["weight"][0])
+            weights = weights + update
+    if not np.isfinite(weights).all():
+        raise ClientError(f"{name} trained the first weights (model.initial) to NaN; lower training.learning_rate")
+    return weights

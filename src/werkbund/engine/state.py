@@ -1,0 +1,86 @@
+"""What a run is made of: the strategy, the rules of a round, and the state that goes from round to round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from werkbund.aggregation.contract import Aggregator, Carry
+from werkbund.core.errors import ConfigError
+from werkbund.core.types import Arrays
+from werkbund.core.weights import FloatArray
+from werkbund.selection.contract import Selector, State
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """Say who trains and how updates become the next weights."""
+
+    selector: Selector
+    aggregator: Aggregator
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Hold what every round obeys.
+
+    Parameters
+    ----------
+    seed
+        Seed of the run.
+    quorum
+        Share of the cohort whose answers must be usable, 0 < quorum <= 1, rounded up.
+    timeout_s
+        Seconds that a round waits for answers.
+    fingerprint
+        Of the weights' layout; an update of another is refused.
+    evaluate_clients
+        At most this many clients evaluate in a round, drawn with the run's seed; all do once at the end.
+    facts
+        What clients declared before the first round, (all clients,) each.
+    """
+
+    seed: int
+    quorum: float
+    timeout_s: float
+    fingerprint: str
+    evaluate_clients: int = 1000
+    facts: Arrays = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.quorum <= 1:
+            raise ConfigError(f"federation.quorum must be in (0, 1], got {self.quorum}")
+        if not self.timeout_s > 0:
+            raise ConfigError(f"federation.round_timeout_s must be > 0, got {self.timeout_s}")
+        if self.evaluate_clients < 1:
+            raise ConfigError(f"evaluation.clients must be >= 1, got {self.evaluate_clients}")
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Hold all that the next round depends on; a checkpoint is this value and nothing else.
+
+    Parameters
+    ----------
+    round
+        Number of rounds done.
+    weights
+        (parameters,), float32.
+    carry
+        The aggregator's.
+    selector_state
+        The selector's.
+    """
+
+    round: int
+    weights: FloatArray
+    carry: Carry
+    selector_state: State = field(default_factory=dict)
+
+    @staticmethod
+    def begin(weights: FloatArray, strategy: Strategy) -> RunState:
+        """Return the state before the first round."""
+        return RunState(0, weights, strategy.aggregator.init(len(weights)))
+
+    def next(self, weights: FloatArray, carry: Carry, selector_state: State) -> RunState:
+        """Return the state after one more round."""
+        return replace(self, round=self.round + 1, weights=weights, carry=carry, selector_state=selector_state)

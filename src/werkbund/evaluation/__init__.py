@@ -1,0 +1,42 @@
+"""What counts mean: exact pooled metrics, metrics of each client, costs, thresholds and intervals."""
+
+from werkbund.evaluation.bins import NUM_BINS, lower_probabilities
+from werkbund.evaluation.calibration import Reliability, expected_calibration_error, reliability
+from werkbund.evaluation.clients import Spread, WorstClient, per_client, spread, values_of, worst_client
+from werkbund.evaluation.costs import Costs, cost_curve
+from werkbund.evaluation.counts import Confusion, Counts
+from werkbund.evaluation.intervals import Interval, mean_interval, paired_difference
+from werkbund.evaluation.metrics import DIRECTIONS, Metrics, metrics
+from werkbund.evaluation.ranking import Curve, average_precision, precision_recall_curve, roc_auc, roc_curve
+from werkbund.evaluation.thresholds import Threshold, choose_threshold
+
+__all__ = [
+    "DIRECTIONS",
+    "NUM_BINS",
+    "Confusion",
+    "Costs",
+    "Counts",
+    "Curve",
+    "Interval",
+    "Metrics",
+    "Reliability",
+    "Spread",
+    "Threshold",
+    "WorstClient",
+    "average_precision",
+    "choose_threshold",
+    "cost_curve",
+    "expected_calibration_error",
+    "lower_probabilities",
+    "mean_interval",
+    "metrics",
+    "paired_difference",
+    "per_client",
+    "precision_recall_curve",
+    "reliability",
+    "roc_auc",
+    "roc_curve",
+    "spread",
+    "values_of",
+    "worst_client",
+]

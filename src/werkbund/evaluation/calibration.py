@@ -1,0 +1,57 @@
+"""Whether a probability means what it says: of the rows said to fail with 30 %, do 30 % fail?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.evaluation.counts import Counts
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """Hold the points of a reliability diagram, one a tenth of the probability; NaN where no row falls.
+
+    Parameters
+    ----------
+    rows
+        (10,), number of rows.
+    predicted
+        (10,), mean probability.
+    observed
+        (10,), fraction of failures.
+    """
+
+    rows: FloatArray
+    predicted: FloatArray
+    observed: FloatArray
+
+
+def reliability(counts: Counts) -> Reliability:
+    """Return predicted against observed frequency of failure.
+
+    References
+    ----------
+    Niculescu-Mizil and Caruana, "Predicting good probabilities with supervised learning", ICML 2005.
+    """
+    rows, probabilities, labels = counts.calibration.T
+    held = np.where(rows > 0, rows, np.nan)
+    return Reliability(rows, probabilities / held, labels / held)
+
+
+def expected_calibration_error(counts: Counts) -> float:
+    """Return the gap between predicted and observed frequency, weighted by rows, 0 to 1; NaN without a row.
+
+    Ten bins of equal width over the probability of failure.
+
+    References
+    ----------
+    Naeini, Cooper, Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015.
+    """
+    rows, probabilities, labels = counts.calibration.T
+    total = float(rows.sum())
+    return float(np.abs(probabilities - labels).sum()) / total if total > 0 else float("nan")

@@ -1,0 +1,108 @@
+"""The same figures for each client: how they spread, and who fares worst."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.errors import ConfigError, DataError
+from werkbund.evaluation.costs import Costs
+from werkbund.evaluation.counts import Counts
+from werkbund.evaluation.metrics import DIRECTIONS, Metrics, metrics
+from werkbund.evaluation.thresholds import Threshold
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Hold how one metric spreads over clients.
+
+    Parameters
+    ----------
+    metric
+        Name of the metric.
+    num_clients
+        Number of clients whose rows define it; the others are left out.
+    lowest, lower_quartile, median, upper_quartile, highest, mean
+        NaN if no client defines it. Quartiles are interpolated linearly.
+    """
+
+    metric: str
+    num_clients: int
+    lowest: float
+    lower_quartile: float
+    median: float
+    upper_quartile: float
+    highest: float
+    mean: float
+
+
+@dataclass(frozen=True)
+class WorstClient:
+    """Name the client with the worst value of a metric."""
+
+    metric: str
+    name: str
+    value: float
+
+
+def per_client(
+    arrays: Mapping[str, npt.NDArray[Any]], threshold: Threshold, costs: Costs, mode_names: Sequence[str] = ()
+) -> tuple[Metrics, ...]:
+    """Return the metrics of each client at the same threshold, in the order of the arrays' rows.
+
+    Parameters
+    ----------
+    arrays
+        What clients count, by the names of the fields of `Counts`, each array with one row a client.
+    """
+    if "histogram" not in arrays:
+        raise DataError(f"counts must hold a histogram, got {sorted(arrays)}")
+    clients = range(len(arrays["histogram"]))
+    return tuple(metrics(Counts.from_arrays(arrays, i), threshold, costs, mode_names) for i in clients)
+
+
+def values_of(all_metrics: Sequence[Metrics], metric: str) -> FloatArray:
+    """Return one metric of each client: (clients,), NaN where its rows do not define it.
+
+    Raises
+    ------
+    ConfigError
+        If no metric has this name.
+    """
+    if metric not in DIRECTIONS:
+        raise ConfigError(f"metric must be one of {', '.join(DIRECTIONS)}, got {metric!r}")
+    return np.array([getattr(one, metric) for one in all_metrics], dtype=np.float64)
+
+
+def spread(all_metrics: Sequence[Metrics], metric: str) -> Spread:
+    """Return how a metric spreads over those clients whose rows define it."""
+    values = values_of(all_metrics, metric)
+    values = values[~np.isnan(values)]
+    if len(values) == 0:
+        return Spread(metric, 0, math.nan, math.nan, math.nan, math.nan, math.nan, math.nan)
+    low, lower, median, upper, high = np.quantile(values, [0.0, 0.25, 0.5, 0.75, 1.0]).tolist()
+    return Spread(metric, len(values), low, lower, median, upper, high, float(values.mean()))
+
+
+def worst_client(all_metrics: Sequence[Metrics], names: Sequence[str], metric: str) -> WorstClient | None:
+    """Return the client that fares worst, the first of equals; None if no client's rows define the metric.
+
+    Parameters
+    ----------
+    names
+        One a client, in the order of `all_metrics`.
+    """
+    if len(names) != len(all_metrics):
+        raise DataError(f"names must be one for each of {len(all_metrics)} clients, got {len(names)}")
+    values = values_of(all_metrics, metric)
+    if np.isnan(values).all():
+        return None
+    worst = int(np.nanargmin(values * DIRECTIONS[metric]))
+    return WorstClient(metric, names[worst], float(values[worst]))

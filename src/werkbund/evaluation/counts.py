@@ -1,0 +1,124 @@
+"""The counts of some rows, whoever held them: all that metrics are computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.errors import DataError
+from werkbund.evaluation.bins import NUM_BINS, NUM_DECILES
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Hold how often a decision was right and wrong, by what was true and what was decided."""
+
+    true_positives: int
+    false_positives: int
+    false_negatives: int
+    true_negatives: int
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Hold score counts; those of two sets of rows, added, are those of all these rows.
+
+    Parameters
+    ----------
+    histogram
+        (2, NUM_BINS), rows by label and bin of the score.
+    modes
+        (modes, NUM_BINS), positive rows that have the failure mode, by bin.
+    brier
+        Sum of squared errors of the probability.
+    log_loss
+        Sum of -log(probability of the label).
+    calibration
+        (10, 3): rows, sum of probabilities and sum of labels, by tenth of the probability.
+    """
+
+    histogram: IntArray
+    modes: IntArray
+    brier: float
+    log_loss: float
+    calibration: FloatArray
+
+    def __post_init__(self) -> None:
+        shapes = (self.histogram.shape, self.modes.shape[1:], self.calibration.shape)
+        expected = ((2, NUM_BINS), (NUM_BINS,), (NUM_DECILES, 3))
+        if shapes != expected:
+            raise DataError(f"histogram, modes and calibration must be {expected}, got {shapes}")
+        if min(self.histogram.min(), self.modes.min(initial=0)) < 0:
+            raise DataError("counts must not be negative; a client has sent something that is no count")
+
+    @classmethod
+    def empty(cls, num_modes: int = 0) -> Counts:
+        """Return the counts of no row."""
+        histogram = np.zeros((2, NUM_BINS), np.int64)
+        modes = np.zeros((num_modes, NUM_BINS), np.int64)
+        return cls(histogram, modes, 0.0, 0.0, np.zeros((NUM_DECILES, 3)))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], index: int | None = None) -> Counts:
+        """Return the counts of all clients together, or of the one at `index`.
+
+        Parameters
+        ----------
+        arrays
+            What clients count, by the names of the fields, each array with one row a client.
+
+        Raises
+        ------
+        DataError
+            If an array is missing.
+        """
+        missing = [name for name in cls.__dataclass_fields__ if name not in arrays]
+        if missing:
+            raise DataError(f"counts must hold {list(cls.__dataclass_fields__)}, got none for {missing}")
+        taken = {
+            name: arrays[name].sum(axis=0) if index is None else arrays[name][index]
+            for name in cls.__dataclass_fields__
+        }
+        brier, log_loss = float(taken["brier"]), float(taken["log_loss"])
+        return cls(taken["histogram"], taken["modes"], brier, log_loss, taken["calibration"])
+
+    def __add__(self, other: Counts) -> Counts:
+        if len(self.modes) != len(other.modes):
+            raise DataError(f"counts of {len(self.modes)} and of {len(other.modes)} failure modes cannot be added")
+        return Counts(
+            self.histogram + other.histogram,
+            self.modes + other.modes,
+            self.brier + other.brier,
+            self.log_loss + other.log_loss,
+            self.calibration + other.calibration,
+        )
+
+    @cached_property
+    def negatives(self) -> int:
+        """Number of rows with label 0."""
+        return int(self.histogram[0].sum())
+
+    @cached_property
+    def positives(self) -> int:
+        """Number of rows with label 1."""
+        return int(self.histogram[1].sum())
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.negatives + self.positives
+
+    def confusion(self, bin: int) -> Confusion:  # noqa: A002 - the field's own word
+        """Return how often "a failure, if the score is in `bin` or above" was right and wrong."""
+        false_positives, true_positives = (int(count) for count in self.histogram[:, bin:].sum(axis=1))
+        return Confusion(
+            true_positives, false_positives, self.positives - true_positives, self.negatives - false_positives
+        )

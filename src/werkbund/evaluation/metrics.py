@@ -1,0 +1,125 @@
+"""The figures by which a model is judged, all from counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+from werkbund.core.errors import DataError
+from werkbund.evaluation.calibration import expected_calibration_error
+from werkbund.evaluation.costs import PER_ROWS, Costs
+from werkbund.evaluation.counts import Confusion, Counts
+from werkbund.evaluation.ranking import average_precision, roc_auc
+from werkbund.evaluation.thresholds import Threshold
+
+DIRECTIONS: dict[str, int] = {
+    "average_precision": 1,
+    "roc_auc": 1,
+    "f1": 1,
+    "precision": 1,
+    "recall": 1,
+    "cost": -1,
+    "brier": -1,
+    "log_loss": -1,
+    "expected_calibration_error": -1,
+}
+"""The metrics that rank models, by name: 1 if more is better, -1 if less is."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Hold the figures of one model on some rows; NaN where the rows do not define one.
+
+    Parameters
+    ----------
+    rows, positives
+        Number of rows, and of those with a failure.
+    average_precision, roc_auc
+        Of the ranking; undefined without a positive row, `roc_auc` also without a negative one.
+    f1, precision, recall
+        At the threshold. `f1` and `recall` are undefined without a positive row, `precision` if no row is
+        called a failure.
+    threshold
+        The least probability that is called a failure.
+    cost
+        At the threshold, per 1000 rows, in the currency of the costs.
+    brier, log_loss
+        Mean over rows of the squared error, and of -log(probability of the label).
+    expected_calibration_error
+        Over ten bins of the probability.
+    recall_by_mode
+        At the threshold, by failure mode; None for a mode that no positive row has.
+    """
+
+    rows: int
+    positives: int
+    average_precision: float
+    roc_auc: float
+    f1: float
+    precision: float
+    recall: float
+    threshold: float
+    cost: float
+    brier: float
+    log_loss: float
+    expected_calibration_error: float
+    recall_by_mode: Mapping[str, float | None] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, object]:
+        """Return a value for JSON, with None for a figure that is undefined."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def metrics(counts: Counts, threshold: Threshold, costs: Costs, mode_names: Sequence[str] = ()) -> Metrics:
+    """Return the figures of these rows.
+
+    Parameters
+    ----------
+    mode_names
+        One a row of `counts.modes`.
+
+    Raises
+    ------
+    DataError
+        If the number of names is not that of the modes counted.
+    """
+    confusion = counts.confusion(threshold.bin)
+    true_positives = confusion.true_positives
+    return Metrics(
+        rows=counts.rows,
+        positives=counts.positives,
+        average_precision=average_precision(counts),
+        roc_auc=roc_auc(counts),
+        f1=_f1(confusion),
+        precision=_ratio(true_positives, true_positives + confusion.false_positives),
+        recall=_ratio(true_positives, counts.positives),
+        threshold=threshold.probability,
+        cost=_ratio(PER_ROWS * costs.of(confusion), counts.rows),
+        brier=_ratio(counts.brier, counts.rows),
+        log_loss=_ratio(counts.log_loss, counts.rows),
+        expected_calibration_error=expected_calibration_error(counts),
+        recall_by_mode=_recall_by_mode(counts, threshold, mode_names),
+    )
+
+
+def _f1(confusion: Confusion) -> float:
+    positives = confusion.true_positives + confusion.false_negatives
+    wrong = confusion.false_positives + confusion.false_negatives
+    return _ratio(2 * confusion.true_positives, 2 * confusion.true_positives + wrong) if positives else math.nan
+
+
+def _recall_by_mode(counts: Counts, threshold: Threshold, mode_names: Sequence[str]) -> dict[str, float | None]:
+    if len(mode_names) != len(counts.modes):
+        raise DataError(f"mode_names must name {len(counts.modes)} failure modes, got {list(mode_names)}")
+    found, all_ = counts.modes[:, threshold.bin :].sum(axis=1), counts.modes.sum(axis=1)
+    pairs = zip(mode_names, found.tolist(), all_.tolist(), strict=True)
+    return {name: hits / count if count else None for name, hits, count in pairs}
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator else math.nan
+
+
+def _plain(value: object) -> object:
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,83 @@
+"""What a run writes about itself before it begins: all that is needed to understand it and to repeat it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import resource
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from werkbund._version import __version__
+from werkbund.data.checks import Finding
+from werkbund.federation.population import Division
+from werkbund.federation.sections import Config
+from werkbund.federation.setup import Setup
+from werkbund.learner import layout_of
+from werkbund.partition import skew
+
+_LIBRARIES = ("numpy", "polars", "scikit-learn", "onnx", "onnxruntime")
+
+
+def about_run(
+    name: str, setup: Setup, division: Division, findings: Sequence[Finding], command: Sequence[str]
+) -> dict[str, Any]:
+    """Return the content of run.json."""
+    table, config = division.table, setup.config
+    labels = table.schema.labels(table.frame)
+    modes, mode_names = table.schema.mode_flags(table.frame)
+    features = setup.learnt.preparation.transform(table.frame)
+    layout = layout_of(setup.network)
+    return {
+        "name": name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "werkbund": __version__,
+        "python": platform.python_version(),
+        "torch": importlib.metadata.version("torch"),
+        "versions": {library: importlib.metadata.version(library) for library in _LIBRARIES},
+        "seed": config.federation.seed,
+        "data": {**table.origin.to_json(), "rows": table.num_rows, "positives": int(labels.sum())},
+        "clients": division.population.names,
+        "skew": skew(division.partition, labels, features, modes, mode_names).to_json(),
+        "command": list(command),
+        "layout": {"fingerprint": layout.fingerprint, "parameters": layout.num_parameters},
+        "preparation": setup.learnt.preparation.fingerprint,
+        "features": setup.learnt.preparation.feature_names,
+        "findings": [finding.to_json() for finding in findings],
+        "machine": {"system": platform.platform(), "cores": os.cpu_count()},
+        "citations": citations(config),
+    }
+
+
+def citations(config: Config) -> list[dict[str, str]]:
+    """Return the methods that this configuration uses, each with its source."""
+    aggregation, training, selection = config.strategy.aggregation, config.training, config.strategy.selection
+    used = [("Federated averaging", "McMahan et al., Communication-Efficient Learning of Deep Networks, AISTATS 2017")]
+    if aggregation.momentum:
+        used.append(("Server momentum (FedAvgM)", "Hsu, Qi, Brown, Measuring the Effects of Non-Identical Data, 2019"))
+    if training.proximal:
+        used.append(
+            ("Proximal term (FedProx)", "Li et al., Federated Optimization in Heterogeneous Networks, MLSys 2020")
+        )
+    if training.optimizer == "adam":
+        used.append(("Adam", "Kingma and Ba, Adam: A Method for Stochastic Optimization, ICLR 2015"))
+    if training.optimizer == "adamw":
+        used.append(("AdamW", "Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019"))
+    if config.model.kind == "residual-mlp":
+        used.append(
+            ("Residual MLP", "Gorishniy et al., Revisiting Deep Learning Models for Tabular Data, NeurIPS 2021")
+        )
+    used.append(("Client selection", f"{selection.name}, fraction {selection.fraction:g}"))
+    used.append(("Data set AI4I 2020", "Matzka, Explainable AI for Predictive Maintenance Applications, AI4I 2020"))
+    if config.data.path is not None and config.data.label is not None:
+        used.pop()
+    return [{"what": what, "source": source} for what, source in used]
+
+
+def peak_memory_mb() -> float:
+    """Return the most memory that this process has held, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,174 @@
+"""Read, check, change and write configurations. This is the one place that parses them.
+
+A fault names the key, the rule, the value, and the nearest key that exists.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from pydantic import BaseModel, ValidationError
+
+from werkbund.core.errors import ConfigError
+from werkbund.federation.sections import Config
+
+
+def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration.
+
+    Parameters
+    ----------
+    path
+        A TOML file; None is the built-in federation. Relative data paths in it are taken from its folder.
+    overrides
+        `section.key=value` each, the value in TOML (a bare word is a text).
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, or a key, type or value breaks a rule.
+    """
+    values = _read(path) if path is not None else {}
+    for override in overrides:
+        _set(values, override)
+    return check_config(values, path.parent if path is not None else None)
+
+
+def check_config(values: Mapping[str, Any], folder: Path | None = None) -> Config:
+    """Check plain values against the sections' rules.
+
+    Raises
+    ------
+    ConfigError
+        With one line for each fault.
+    """
+    try:
+        config = Config.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(fault) for fault in _distinct(error))) from error
+    return _with_absolute_paths(config, folder) if folder is not None else config
+
+
+def changed(config: Config, **sections: Mapping[str, Any]) -> Config:
+    """Return a configuration with some keys changed.
+
+    Examples
+    --------
+    >>> changed(Config(), federation={"rounds": 3}).federation.rounds
+    3
+    """
+    values = config.model_dump(exclude_unset=True)
+    for section, keys in sections.items():
+        values[section] = {**values.get(section, {}), **keys}
+    return check_config(values)
+
+
+def to_toml(config: Config) -> str:
+    """Return the resolved configuration as TOML: every key that has a value."""
+    return tomlkit.dumps(_without_none(config.model_dump()))
+
+
+def valid_keys() -> tuple[str, ...]:
+    """Return every key, with its sections before it."""
+    return tuple(_keys(Config, ""))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"configuration {path} does not exist; write one with `werkbund init`") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration {path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"configuration {path} is not TOML: {error}") from error
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError(f"--set must be section.key=value, got {override!r}")
+    section = values
+    for part in parts[:-1]:
+        section = section.setdefault(part, {})
+        if not isinstance(section, dict):
+            raise ConfigError(f"--set {override!r}: {part} is a value, not a section")
+    section[parts[-1]] = _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _distinct(error: ValidationError) -> list[Any]:
+    """Return one fault a key: a key that admits several types reports one for each of them."""
+    faults: dict[str, Any] = {}
+    for fault in error.errors():
+        faults.setdefault(_known_key(fault["loc"]), fault)
+    return list(faults.values())
+
+
+def _known_key(location: tuple[int | str, ...]) -> str:
+    """Return the dotted key of a fault, without the names of types that pydantic puts behind it."""
+    model: Any = Config
+    parts: list[str] = []
+    for part in location:
+        parts.append(str(part))
+        if not (isinstance(model, type) and issubclass(model, BaseModel)) or part not in model.model_fields:
+            break
+        model = model.model_fields[str(part)].annotation
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            break
+    return ".".join(parts)
+
+
+def _explain(fault: Mapping[str, Any]) -> str:
+    key = _known_key(fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        key = ".".join(map(str, fault["loc"]))
+        near = difflib.get_close_matches(key, valid_keys(), n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]}?" if near else f"; known sections: {', '.join(Config.model_fields)}"
+        return f"{key} is not a key of the configuration{hint}"
+    if not key:
+        return str(fault["msg"]).removeprefix("Value error, ")
+    return f"{key}: {_lower(fault['msg'])}, got {fault['input']!r}"
+
+
+def _lower(message: str) -> str:
+    return message.removeprefix("Value error, ").removeprefix("Input ")
+
+
+def _keys(model: type[BaseModel], prefix: str) -> list[str]:
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            keys += _keys(inner, f"{prefix}{name}.")
+        else:
+            keys.append(f"{prefix}{name}")
+    return keys
+
+
+def _with_absolute_paths(config: Config, folder: Path) -> Config:
+    data = config.data
+    changes: dict[str, Any] = {}
+    if data.path is not None:
+        changes["path"] = str((folder / data.path).resolve())
+    if data.clients:
+        changes["clients"] = {name: str((folder / path).resolve()) for name, path in data.clients.items()}
+    return changed(config, data=changes) if changes else config
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    return value

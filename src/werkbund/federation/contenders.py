@@ -1,0 +1,119 @@
+"""Who is compared on the same test rows: the federation, each plant alone, all rows in one place, trees on these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+
+from werkbund.core.rng import derived_seed
+from werkbund.core.types import Arrays
+from werkbund.evaluation import Costs, Counts, Metrics, Threshold, choose_threshold, metrics, per_client
+from werkbund.federation.config import changed
+from werkbund.federation.population import Population
+from werkbund.federation.sections import Config
+from werkbund.federation.setup import Setup, set_up
+from werkbund.federation.training import train
+from werkbund.learner import count_scores, logits_of
+from werkbund.learner.counts import logits_of as logits_of_probabilities
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Hold how one model does on the test rows of all clients.
+
+    Parameters
+    ----------
+    name
+        `federated`, `pooled`, `pooled_gbdt`, `pooled_forest`, or a client's name for its local model.
+    counts
+        Evaluation counts of the test rows, one row a client.
+    threshold
+        Chosen by cost on the validation rows that this model may see.
+    """
+
+    name: str
+    counts: Arrays
+    threshold: Threshold
+
+    def pooled(self, costs: Costs, mode_names: Sequence[str]) -> Metrics:
+        """Return the metrics over all clients' test rows."""
+        return metrics(Counts.from_arrays(self.counts), self.threshold, costs, mode_names)
+
+    def by_client(self, costs: Costs, mode_names: Sequence[str]) -> tuple[Metrics, ...]:
+        """Return the metrics on each client's test rows."""
+        return per_client(self.counts, self.threshold, costs, mode_names)
+
+
+def without_federation(config: Config) -> Config:
+    """Return the configuration of a model that one party trains alone, with the same budget of passes over its rows."""
+    return changed(config, federation={"quorum": 1.0}, model={"initial": "random"})
+
+
+def trained_alone(config: Config, population: Population, test: Population, name: str) -> Contender:
+    """Train on one party's rows as a federation of one, and score everybody's test rows.
+
+    Parameters
+    ----------
+    config
+        The federation's.
+    population
+        One client: a plant by itself, or all plants pooled. Its preparation is learnt from its own rows.
+    test
+        Whose test rows are scored.
+    name
+        Of the contender.
+    """
+    setup = set_up(without_federation(config), population)
+    trained = train(setup)
+    table = test.table("test", setup.learnt.preparation)
+    logits = logits_of(setup.network, trained.weights, table.features)
+    return Contender(name, count_scores(logits, table.labels, table.modes, table.offsets), trained.threshold)
+
+
+def trees(setup: Setup, costs: Costs) -> tuple[Contender, ...]:
+    """Train scikit-learn's boosted trees and forest, with their defaults, on all training rows in one place.
+
+    They read the same features as the network and take their threshold from the same validation rows.
+    """
+    seed = derived_seed(setup.config.federation.seed, "trees") % 2**32
+    models = {
+        "pooled_gbdt": HistGradientBoostingClassifier(random_state=seed),
+        "pooled_forest": RandomForestClassifier(n_estimators=200, n_jobs=-1, random_state=seed),
+    }
+    return tuple(_tree_contender(name, model, setup, costs) for name, model in models.items())
+
+
+def _tree_contender(
+    name: str, model: HistGradientBoostingClassifier | RandomForestClassifier, setup: Setup, costs: Costs
+) -> Contender:
+    splits = setup.splits
+    model.fit(splits.train.features, splits.train.labels)
+    counts: dict[str, Mapping[str, npt.NDArray[np.generic]]] = {}
+    for split, table in (("validation", splits.validation), ("test", splits.test)):
+        probabilities = model.predict_proba(table.features)[:, 1]
+        counts[split] = count_scores(logits_of_probabilities(probabilities), table.labels, table.modes, table.offsets)
+    return Contender(name, counts["test"], choose_threshold(Counts.from_arrays(counts["validation"]), costs))
+
+
+def mean_metrics(all_metrics: Sequence[Metrics]) -> Metrics:
+    """Return the mean of each figure over models; a figure that no model defines stays undefined."""
+    first = all_metrics[0]
+    names = [name for name, value in vars(first).items() if isinstance(value, int | float)]
+    means = {name: _mean([getattr(one, name) for one in all_metrics]) for name in names}
+    modes = {mode: _mean_or_none([one.recall_by_mode[mode] for one in all_metrics]) for mode in first.recall_by_mode}
+    counted = {"rows": first.rows, "positives": first.positives, "recall_by_mode": modes}
+    return Metrics(**{**means, **counted})  # type: ignore[arg-type]
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def _mean_or_none(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,152 @@
+"""A run's folder: where each thing that a run leaves behind is written, and read again to go on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from werkbund.core.errors import CheckpointError, ConfigError
+from werkbund.core.types import RoundRecord
+from werkbund.engine import Checkpoint, load_checkpoint, save_checkpoint, write_atomically
+from werkbund.evaluation import Metrics
+from werkbund.federation.config import load_config, to_toml
+from werkbund.federation.sections import Config
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Write and read a run's folder.
+
+    Parameters
+    ----------
+    path
+        The folder; it exists.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, name: str, out: Path | None) -> Folder:
+        """Make the folder of a new run: `out`, or a fresh one under `runs/`.
+
+        Raises
+        ------
+        ConfigError
+            If `out` holds something already: a run never overwrites another.
+        """
+        if out is not None:
+            if out.exists() and (not out.is_dir() or any(out.iterdir())):
+                raise ConfigError(f"--out must name a new or empty folder, got {out}; choose another or remove it")
+            out.mkdir(parents=True, exist_ok=True)
+            return cls(out)
+        number = 1
+        while True:
+            path = Path("runs") / (name if number == 1 else f"{name}-{number}")
+            try:
+                path.mkdir(parents=True)
+                return cls(path)
+            except FileExistsError:
+                number += 1
+
+    @classmethod
+    def existing(cls, path: Path) -> Folder:
+        """Open the folder of a run.
+
+        Raises
+        ------
+        CheckpointError
+            If it is none.
+        """
+        if not (path / "config.toml").is_file() or not (path / "run.json").is_file():
+            raise CheckpointError(f"{path} must be a run's folder with config.toml and run.json; runs lie under runs/")
+        return cls(path)
+
+    def write_config(self, config: Config) -> None:
+        """Write the resolved configuration."""
+        write_atomically(self.path / "config.toml", to_toml(config).encode())
+
+    def read_config(self) -> Config:
+        """Read the resolved configuration."""
+        return load_config(self.path / "config.toml")
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a JSON file whole."""
+        write_atomically(self.path / name, (json.dumps(plain(value), indent=1) + "\n").encode())
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read a JSON file.
+
+        Raises
+        ------
+        CheckpointError
+            If it cannot be read.
+        """
+        try:
+            content: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError) as error:
+            raise CheckpointError(f"{self.path / name} cannot be read: {error}; start the run anew") from error
+        return content
+
+    def append_round(self, record: RoundRecord, scores: Mapping[str, Metrics]) -> None:
+        """Add a round's line to rounds.jsonl."""
+        line = json.dumps(plain(_round_line(record, scores)))
+        with (self.path / "rounds.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def forget_rounds_after(self, last: int) -> None:
+        """Drop the lines of rounds that a resumed run does again, and a line that was cut short."""
+        path = self.path / "rounds.jsonl"
+        kept: list[str] = []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+            try:
+                if json.loads(line)["round"] <= last:
+                    kept.append(line)
+            except (json.JSONDecodeError, KeyError):
+                continue
+        write_atomically(path, "".join(f"{line}\n" for line in kept).encode())
+
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Replace the checkpoint."""
+        save_checkpoint(self.path / "checkpoint.npz", checkpoint)
+
+    def load_checkpoint(self) -> Checkpoint:
+        """Read the checkpoint."""
+        return load_checkpoint(self.path / "checkpoint.npz")
+
+
+def plain(value: Any) -> Any:
+    """Return a value that JSON can hold: arrays as lists, NaN and infinity as null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _round_line(record: RoundRecord, scores: Mapping[str, Metrics]) -> dict[str, Any]:
+    return {
+        "round": record.round,
+        "scored": record.scored,
+        "cohort": record.cohort,
+        "failures": [{"client": failure.client, "reason": failure.reason} for failure in record.failures],
+        "loss": record.loss,
+        "update_norm": record.update_norm,
+        "weights_norm": record.weights_norm,
+        "bytes_down": record.bytes_down,
+        "bytes_up": record.bytes_up,
+        "seconds": record.seconds,
+        "metrics": {split: one.to_json() for split, one in scores.items()},
+        "reasons": record.reasons,
+    }

@@ -1,0 +1,205 @@
+"""The main job: from a configuration to a run's folder with model, comparison and report; and going on after a stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from werkbund.core.errors import CheckpointError, DataError
+from werkbund.data.checks import Finding, check
+from werkbund.engine import Checkpoint, write_atomically
+from werkbund.federation.about import about_run, peak_memory_mb
+from werkbund.federation.config import changed
+from werkbund.federation.folder import Folder, plain
+from werkbund.federation.population import Division, divide
+from werkbund.federation.results import compare_with, result_of
+from werkbund.federation.sections import Config
+from werkbund.federation.setup import Setup, set_up
+from werkbund.federation.tables import read_table
+from werkbund.federation.training import Outlets, Trained, train
+from werkbund.federation.watch import Nobody, Watcher
+from werkbund.model import CardFacts, TrainedModel, card_markdown, model_card
+from werkbund.report import write_report
+
+
+@dataclass(frozen=True)
+class Run:
+    """Hold a finished run.
+
+    Parameters
+    ----------
+    folder
+        Where everything lies.
+    summary
+        What `--json` prints: run_dir, data, clients, rounds, parameters, seconds, metrics by contender, and more.
+    """
+
+    folder: Path
+    summary: Mapping[str, Any]
+
+    @property
+    def report(self) -> Path:
+        """The report, for people."""
+        return self.folder / "report.html"
+
+    @property
+    def model(self) -> TrainedModel:
+        """The model, ready to score tables in raw units."""
+        return TrainedModel.load(self.folder / "model")
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    division: Division
+    findings: tuple[Finding, ...]
+    setup: Setup
+
+
+def run(
+    config: Config | None = None,
+    *,
+    out: Path | None = None,
+    compare: bool = True,
+    watcher: Watcher | None = None,
+    command: Sequence[str] = (),
+) -> Run:
+    """Do the main job.
+
+    Parameters
+    ----------
+    config
+        None is the built-in federation.
+    out
+        The run's folder, new or empty; None is a fresh one under `runs/`.
+    compare
+        Whether to train the baselines: each plant alone, all rows in one place, and trees on these.
+    watcher
+        Who is told how it goes.
+    command
+        How it was called, for the report.
+
+    Raises
+    ------
+    FederationError
+        One of its kinds, with what to do.
+    """
+    began, watcher = time.perf_counter(), watcher or Nobody()
+    prepared = _prepare(config or Config(), watcher)
+    config = prepared.setup.config
+    folder = Folder.create(config.federation.name, out)
+    folder.write_config(config)
+    about = about_run(folder.path.name, prepared.setup, prepared.division, prepared.findings, command)
+    folder.write_json("run.json", {**about, "compare": compare})
+    return _train_and_finish(folder, prepared, None, compare, watcher, began)
+
+
+def resume(path: Path, watcher: Watcher | None = None) -> Run:
+    """Go on with a run that was stopped, to the same result as if it had not been.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder cannot be continued, or data or code are no longer those of the run.
+    """
+    began, watcher = time.perf_counter(), watcher or Nobody()
+    folder = Folder.existing(path)
+    checkpoint = folder.load_checkpoint()
+    about = folder.read_json("run.json")
+    prepared = _prepare(folder.read_config(), watcher)
+    _check_same(about, prepared)
+    folder.forget_rounds_after(checkpoint.state.round)
+    return _train_and_finish(folder, prepared, checkpoint, bool(about.get("compare", True)), watcher, began)
+
+
+def _prepare(config: Config, watcher: Watcher) -> _Prepared:
+    watcher.stage("reading the table")
+    table = read_table(config)
+    if table.origin.path is not None and config.data.path is None and not config.data.clients:
+        config = changed(config, data={"path": table.origin.path})  # a resumed run must find the same file
+    findings = check(table)
+    errors = [finding.message for finding in findings if finding.level == "error"]
+    if errors:
+        raise DataError("the table cannot be learnt from:\n" + "\n".join(f"- {message}" for message in errors))
+    division = divide(table, config)
+    watcher.stage(f"learning the common scaling from {len(division.population.names)} clients' counts")
+    return _Prepared(division, findings, set_up(config, division.population))
+
+
+def _check_same(about: Mapping[str, Any], prepared: _Prepared) -> None:
+    origin, setup = prepared.division.table.origin, prepared.setup
+    now = {
+        "data.sha256": (about["data"].get("sha256"), origin.sha256),
+        "clients": (about["clients"], list(prepared.division.population.names)),
+        "preparation": (about["preparation"], setup.learnt.preparation.fingerprint),
+        "layout.fingerprint": (about["layout"]["fingerprint"], setup.rules.fingerprint),
+    }
+    for name, (before, after) in now.items():
+        if before != after:
+            raise CheckpointError(
+                f"{name} was {before!r} when the run began and is {after!r} now; restore it, or start a new run"
+            )
+
+
+def _train_and_finish(
+    folder: Folder, prepared: _Prepared, start: Checkpoint | None, compare: bool, watcher: Watcher, began: float
+) -> Run:
+    setup, population = prepared.setup, prepared.division.population
+    watcher.stage(f"training {setup.config.federation.rounds} rounds")
+    trained = train(setup, start, Outlets(watcher, folder.save_checkpoint, folder.append_round))
+    comparison = compare_with(setup, trained, population, compare, watcher)
+    watcher.stage("writing model and report")
+    model = setup.model(trained.weights, trained.threshold.probability, population.schema.label)
+    result = result_of(comparison, trained, population.names, time.perf_counter() - began)
+    folder.write_json("result.json", result)
+    _write_model(folder, model, result, setup.config)
+    write_report(folder.path)
+    return Run(folder.path, _summary(folder, result, trained, began))
+
+
+def _write_model(folder: Folder, model: TrainedModel, result: Mapping[str, Any], config: Config) -> None:
+    about = folder.read_json("run.json")
+    evaluation = config.evaluation
+    facts = CardFacts(
+        name=about["name"],
+        created=about["created"],
+        data=about["data"],
+        training={
+            "clients": len(about["clients"]),
+            "rounds": result["rounds"],
+            "kept_round": result["best_round"],
+            "seed": config.federation.seed,
+            "selection": config.strategy.selection.name,
+            "aggregation": config.strategy.aggregation.name,
+        },
+        metrics=result["metrics"],
+        costs={"missed_failure": evaluation.missed_failure, "needless_inspection": evaluation.needless_inspection},
+    )
+    model.save(folder.path / "model")
+    write_atomically(folder.path / "model.onnx", model.to_onnx())
+    card = model_card(model, facts)
+    folder.write_json("model_card.json", card)
+    write_atomically(folder.path / "model_card.md", card_markdown(card).encode())
+
+
+def _summary(folder: Folder, result: Mapping[str, Any], trained: Trained, began: float) -> dict[str, Any]:
+    about = folder.read_json("run.json")
+    summary = {
+        "run_dir": str(folder.path),
+        "report": str(folder.path / "report.html"),
+        "data": about["data"],
+        "clients": len(about["clients"]),
+        "rounds": trained.num_rounds,
+        "kept_round": trained.kept_round,
+        "stopped": trained.stopped,
+        "parameters": about["layout"]["parameters"],
+        "seed": about["seed"],
+        "seconds": time.perf_counter() - began,
+        "peak_memory_mb": peak_memory_mb(),
+        "threshold": trained.threshold.probability,
+        "metrics": result["metrics"],
+    }
+    cleaned: dict[str, Any] = plain(summary)
+    return cleaned

@@ -1,0 +1,166 @@
+"""The clients of a simulated federation, in raw units: who they are, and each one's train, validation and test rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from werkbund.core.clients import ClientSplits, ClientTable
+from werkbund.core.errors import DataError
+from werkbund.core.rng import generator
+from werkbund.data import Preparation, Schema, Table, split_rows
+from werkbund.federation.sections import ClientsSection, Config
+from werkbund.partition import Partition, partition_table
+
+IntArray = npt.NDArray[np.int64]
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """Hold raw rows in client order.
+
+    Parameters
+    ----------
+    frame
+        (rows, columns)
+    offsets
+        (clients + 1,), client i owns rows `offsets[i]:offsets[i + 1]`.
+    modes
+        (rows, modes), which failure modes a row has.
+    """
+
+    frame: pl.DataFrame
+    offsets: IntArray
+    modes: npt.NDArray[np.bool_]
+
+    def of(self, client: int) -> pl.DataFrame:
+        """Return the client's rows."""
+        first, last = int(self.offsets[client]), int(self.offsets[client + 1])
+        return self.frame.slice(first, last - first)
+
+    def only(self, client: int) -> RawTable:
+        """Return the table of one client alone."""
+        frame, rows = self.of(client), slice(int(self.offsets[client]), int(self.offsets[client + 1]))
+        return RawTable(frame, np.array([0, frame.height]), self.modes[rows])
+
+    def pooled(self) -> RawTable:
+        """Return the same rows as those of one client."""
+        return replace(self, offsets=self.offsets[[0, -1]])
+
+
+@dataclass(frozen=True)
+class Population:
+    """Hold the raw rows of all clients, by split.
+
+    Parameters
+    ----------
+    names
+        One a client.
+    schema
+        The same for all.
+    mode_names
+        Names of the failure modes.
+    splits
+        `train`, `validation` and `test`.
+    """
+
+    names: tuple[str, ...]
+    schema: Schema
+    mode_names: tuple[str, ...]
+    splits: Mapping[str, RawTable]
+
+    def prepared(self, preparation: Preparation) -> ClientSplits:
+        """Return what networks read."""
+        tables = {split: self.table(split, preparation) for split in SPLITS}
+        return ClientSplits(tables["train"], tables["validation"], tables["test"])
+
+    def table(self, split: str, preparation: Preparation) -> ClientTable:
+        """Return what networks read of one split."""
+        raw = self.splits[split]
+        features, labels = preparation.transform(raw.frame), self.schema.labels(raw.frame)
+        return ClientTable(self.names, raw.offsets, features, labels, raw.modes, self.mode_names)
+
+    def only(self, client: int) -> Population:
+        """Return the population of one client alone."""
+        splits = {name: raw.only(client) for name, raw in self.splits.items()}
+        return replace(self, names=(self.names[client],), splits=splits)
+
+    def pooled(self) -> Population:
+        """Return the same rows as one client that owns them all."""
+        return replace(self, names=("pooled",), splits={name: raw.pooled() for name, raw in self.splits.items()})
+
+
+@dataclass(frozen=True)
+class Division:
+    """Hold a table that was divided: its rows in time order, the partition of these, and the clients it gave."""
+
+    table: Table
+    partition: Partition
+    population: Population
+
+
+def divide(table: Table, config: Config) -> Division:
+    """Divide a table into clients, and each client's rows by whole machines into train, validation and test.
+
+    Raises
+    ------
+    ConfigError
+        If the partition does not fit the table.
+    """
+    seed = config.federation.seed
+    table = _in_time_order(table)
+    kind, count = _partition_of(table, config.clients)
+    partition = partition_table(kind, table, count, generator(seed, "partition"), config.clients.options)
+    part = _split(table, partition, config.clients, seed)
+    modes, mode_names = table.schema.mode_flags(table.frame)
+    splits = {}
+    for number, split in enumerate(SPLITS):
+        rows = partition.order[part[partition.order] == number]
+        sizes = np.bincount(partition.assignment[rows], minlength=partition.num_clients)
+        splits[split] = RawTable(table.frame[rows], np.concatenate(([0], np.cumsum(sizes))), modes[rows])
+    _check_labels(splits["train"], table.schema)
+    return Division(table, partition, Population(partition.names, table.schema, mode_names, splits))
+
+
+def _partition_of(table: Table, clients: ClientsSection) -> tuple[str, int]:
+    schema = table.schema
+    if clients.partition is not None:
+        kind = clients.partition
+    elif schema.client is not None:
+        kind = "by-column"
+    else:
+        kind = "tool-blocks" if schema.machine or schema.machine_reset else "iid"
+    # By column there are as many clients as the column has values; 0 asks for all of them.
+    return kind, 0 if kind == "by-column" and "count" not in clients.model_fields_set else clients.count
+
+
+def _in_time_order(table: Table) -> Table:
+    """Sort by the time column where there is one: partitions and splits go by the order of rows."""
+    if table.schema.time is None:
+        return table
+    return replace(table, frame=table.frame.sort(table.schema.time, maintain_order=True, nulls_last=True))
+
+
+def _split(table: Table, partition: Partition, clients: ClientsSection, seed: int) -> npt.NDArray[np.int8]:
+    machines = table.schema.machines(table.frame)
+    part = np.zeros(len(machines), np.int8)
+    for client in range(partition.num_clients):
+        rows = partition.rows(client)
+        rng = generator(seed, "split", 0, client)
+        part[rows] = split_rows(machines[rows], clients.test, clients.validation, rng)
+    return part
+
+
+def _check_labels(raw: RawTable, schema: Schema) -> None:
+    train = schema.labels(raw.frame)
+    if len(np.unique(train)) < 2:
+        value = int(train[0]) if len(train) else "nothing"
+        raise DataError(
+            f"label {schema.label!r} must have failures and rows without among the training rows of all clients, got "
+            f"{value} in all {len(train)}; there is nothing to learn. Check data.label and data.positive"
+        )

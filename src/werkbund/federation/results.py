@@ -1,0 +1,98 @@
+"""What a finished run found, for people and programs: metrics of all contenders, per client, and over the threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from werkbund.evaluation import Costs, Counts, Metrics, cost_curve, lower_probabilities
+from werkbund.federation.contenders import Contender, mean_metrics, trained_alone, trees
+from werkbund.federation.population import Population
+from werkbund.federation.setup import Setup
+from werkbund.federation.training import Trained
+from werkbund.federation.watch import Watcher
+from werkbund.federation.wiring import costs_of
+
+_EVERY_BIN = 8  # a cost curve of 128 points is smooth enough to look at
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Hold all contenders on the same test rows.
+
+    Parameters
+    ----------
+    federated
+        The federation's model.
+    local
+        Each plant's own model, in the order of the clients; empty if none were trained.
+    pooled
+        Models of all rows in one place: the same network, boosted trees, forest; empty if none were trained.
+    costs, mode_names
+        How decisions are priced, and the failure modes counted.
+    """
+
+    federated: Contender
+    local: tuple[Contender, ...]
+    pooled: tuple[Contender, ...]
+    costs: Costs
+    mode_names: tuple[str, ...]
+
+    def metrics(self) -> dict[str, Metrics]:
+        """Return each contender's figures over all test rows; `local_mean` is the mean over the plants' models."""
+        found = {"federated": self.federated.pooled(self.costs, self.mode_names)}
+        if self.local:
+            found["local_mean"] = mean_metrics([one.pooled(self.costs, self.mode_names) for one in self.local])
+        return found | {one.name: one.pooled(self.costs, self.mode_names) for one in self.pooled}
+
+    def by_client(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Return each client's figures: the federated model on its rows, its own on its rows and on all rows."""
+        federated = self.federated.by_client(self.costs, self.mode_names)
+        lines: list[dict[str, Any]] = []
+        for number, (name, scores) in enumerate(zip(names, federated, strict=True)):
+            own = self.local[number] if self.local else None
+            here = own.by_client(self.costs, self.mode_names)[number].to_json() if own else None
+            everywhere = own.pooled(self.costs, self.mode_names).to_json() if own else None
+            lines.append({"name": name, **scores.to_json(), "local": here, "local_global": everywhere})
+        return lines
+
+    def cost_curves(self) -> dict[str, list[float]]:
+        """Return the cost per 1000 rows over the threshold, for models of all rows and the federation's."""
+        curves = {"threshold": lower_probabilities()[::_EVERY_BIN].tolist()}
+        for one in (self.federated, *self.pooled):
+            curves[one.name] = cost_curve(Counts.from_arrays(one.counts), self.costs)[::_EVERY_BIN].tolist()
+        return curves
+
+
+def compare_with(setup: Setup, trained: Trained, population: Population, full: bool, watcher: Watcher) -> Comparison:
+    """Train the baselines, if wanted, and gather all contenders."""
+    costs, mode_names = costs_of(setup.config), setup.splits.test.mode_names
+    federated = Contender("federated", trained.counts["test"], trained.threshold)
+    if not full:
+        return Comparison(federated, (), (), costs, mode_names)
+    local = []
+    for client, name in enumerate(population.names):
+        watcher.stage(f"{name} alone, {client + 1} of {len(population.names)}")
+        local.append(trained_alone(setup.config, population.only(client), population, name))
+    watcher.stage("all rows in one place: the same network")
+    pooled = trained_alone(setup.config, population.pooled(), population, "pooled")
+    watcher.stage("all rows in one place: boosted trees and forest")
+    return Comparison(federated, tuple(local), (pooled, *trees(setup, costs)), costs, mode_names)
+
+
+def result_of(comparison: Comparison, trained: Trained, names: Sequence[str], seconds: float) -> dict[str, Any]:
+    """Return the content of result.json."""
+    test = Counts.from_arrays(comparison.federated.counts)
+    return {
+        "best_round": trained.kept_round,
+        "rounds": trained.num_rounds,
+        "stopped": trained.stopped,
+        "seconds": seconds,
+        "training_seconds": trained.seconds,
+        "threshold": trained.threshold.probability,
+        "metrics": {who: one.to_json() for who, one in comparison.metrics().items()},
+        "per_client": comparison.by_client(names),
+        "curve": {"test": {"histogram": test.histogram.tolist(), "calibration": test.calibration.tolist()}},
+        "cost_curve": comparison.cost_curves(),
+    }

@@ -1,0 +1,175 @@
+"""The sections of a configuration, each with its defaults and rules. An empty file is the built-in federation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """Be a section: unknown keys and values of another type are refused, and nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class FederationSection(Section):
+    """Set the run as a whole."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "werkbund"
+    rounds: Count = 200
+    seed: Annotated[int, Field(ge=0)] = 0
+    quorum: Share = 0.5
+    round_timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Rounds without a better validation metric after which the run stops; 0 never stops early."""
+    checkpoint_every: Count = 1
+
+
+class ColumnSection(Section):
+    """Describe one feature column."""
+
+    kind: Literal["number", "category"] | None = None
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+
+
+class DataSection(Section):
+    """Say where the rows are and what their columns mean; with no label, a known table is recognised."""
+
+    source: Literal["ai4i2020", "generator"] = "ai4i2020"
+    """Without a path: AI4I 2020 if its file is found, generated rows otherwise; or generated rows in any case."""
+    path: str | None = None
+    clients: dict[str, str] = Field(default_factory=dict)
+    separator: str = ","
+    decimal_comma: bool = False
+    rows: Count = 10_000
+    plants: Count = 10
+    label: str | None = None
+    positive: str | int | float | bool | None = None
+    machine: str | None = None
+    machine_reset: str | None = None
+    time: str | None = None
+    client: str | None = None
+    never: list[str] = Field(default_factory=list)
+    modes: list[str] = Field(default_factory=list)
+    mode: str | None = None
+    mode_none: str | None = None
+    columns: dict[str, ColumnSection] = Field(default_factory=dict)
+
+
+class DerivedSection(Section):
+    """Compute a feature from raw columns."""
+
+    expression: str
+    unit: str = ""
+
+
+class FeaturesSection(Section):
+    """Add derived features."""
+
+    preset: bool = True
+    """Use the derived features that a recognised table brings along."""
+    derived: dict[str, str | DerivedSection] = Field(default_factory=dict)
+
+
+class ClientsSection(Section):
+    """Divide the table into clients, and each client's rows into train, validation and test."""
+
+    partition: str | None = None
+    """None: by the client column if there is one, else by blocks of tools, else by chance."""
+    count: Count = 10
+    options: dict[str, Any] = Field(default_factory=dict)
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
+
+
+class ModelSection(Section):
+    """Choose the network and its first weights."""
+
+    kind: str = "mlp"
+    hidden: list[Count] | None = None
+    activation: str | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    width: Count | None = None
+    depth: Count | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    initial: str = "random"
+    """`random`; `client` or `client:NAME`, which trains alone first; or the path of a run or of a `.npy` file."""
+    initial_rounds: Count = 5
+
+
+class TrainingSection(Section):
+    """Set what each client does in a round."""
+
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    epochs: Count = 1
+    steps: Count | None = None
+    batch_size: Count = 32
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    positive_weight: Literal["none", "sqrt", "balanced"] | Annotated[float, Field(gt=0)] = "none"
+    """Weight of failures in the loss; `balanced` and `sqrt` follow the federation's prevalence."""
+    proximal: Annotated[float, Field(ge=0)] = 0.0
+    batched: bool = True
+
+
+class SelectionSection(Section):
+    """Choose who trains."""
+
+    name: str = "all"
+    fraction: Share = 1.0
+    count: Count | None = None
+
+
+class AggregationSection(Section):
+    """Choose how updates become the next weights."""
+
+    name: str = "fedavg"
+    weighting: Literal["examples", "equal"] = "examples"
+    step: Annotated[float, Field(gt=0)] = 1.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+
+
+class StrategySection(Section):
+    """Hold selection and aggregation."""
+
+    selection: SelectionSection = SelectionSection()
+    aggregation: AggregationSection = AggregationSection()
+
+
+class EvaluationSection(Section):
+    """Say how a model is judged."""
+
+    metric: Literal["average_precision", "roc_auc", "brier", "log_loss"] = "average_precision"
+    keep_best: bool = True
+    """Keep the weights of the round that was best on validation rows; else those of the last round."""
+    clients: Count = 1000
+    missed_failure: Annotated[float, Field(gt=0)] = 5.0
+    needless_inspection: Annotated[float, Field(gt=0)] = 1.0
+
+
+class Config(Section):
+    """Hold a whole configuration."""
+
+    federation: FederationSection = FederationSection()
+    data: DataSection = DataSection()
+    features: FeaturesSection = FeaturesSection()
+    clients: ClientsSection = ClientsSection()
+    model: ModelSection = ModelSection()
+    training: TrainingSection = TrainingSection()
+    strategy: StrategySection = StrategySection()
+    evaluation: EvaluationSection = EvaluationSection()
+
+    @model_validator(mode="after")
+    def _rows_are_left_to_train_on(self) -> Config:
+        held_out = self.clients.test + self.clients.validation
+        if held_out >= 1:
+            raise ValueError(f"clients.test + clients.validation must be below 1, got {held_out}")
+        return self

@@ -1,0 +1,113 @@
+"""From the data section of a configuration to a table with its schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from werkbund.core.errors import ConfigError
+from werkbund.data import ClientFiles, Column, CsvSource, Derived, Schema, Source, Table, source_for
+from werkbund.data.ai4i import generated_table, load_ai4i, published, recognise
+from werkbund.federation.sections import Config, DataSection, FeaturesSection
+
+CLIENT_COLUMN = "client"
+"""The column that says which client's file a row came from, where there is one file a client."""
+
+
+def read_table(config: Config) -> Table:
+    """Read the rows and find out what their columns mean.
+
+    Without a path this is AI4I 2020 if its file is found, else generated rows of the same kind.
+
+    Raises
+    ------
+    ConfigError
+        If the columns do not fit the configuration.
+    DataError
+        If the rows cannot be read.
+    """
+    data = config.data
+    if data.path is not None or data.clients:
+        table = _from_source(data)
+    elif data.source == "generator":
+        table = generated_table(data.rows, data.plants, config.federation.seed)
+    else:
+        table = load_ai4i(rows=data.rows, plants=data.plants, seed=config.federation.seed)
+    return replace(table, schema=_with_features(table.schema, config.features))
+
+
+def _from_source(data: DataSection) -> Table:
+    frame, origin = _source(data).read()
+    schema = recognise(frame) if data.label is None else _schema_of(frame, data)
+    if schema is None:
+        raise ConfigError(
+            f"data.label must name the column to foretell; {data.path or 'this table'} is not known by its header. "
+            f"Its columns: {', '.join(frame.columns)}. `werkbund init` writes a configuration for it"
+        )
+    if data.label is None:
+        origin = published(origin)
+    if data.clients:
+        schema = replace(schema, client=CLIENT_COLUMN)
+    elif data.client is not None:
+        schema = replace(schema, client=data.client)
+    return Table(frame, schema, origin)
+
+
+def _source(data: DataSection) -> Source:
+    if data.clients and data.path is not None:
+        raise ConfigError("set data.path or data.clients, not both")
+    if data.clients:
+        return ClientFiles({name: Path(path) for name, path in data.clients.items()}, CLIENT_COLUMN)
+    path = Path(str(data.path))
+    if path.suffix.lower() in (".parquet", ".pq"):
+        return source_for(path)
+    return CsvSource(path, data.separator, data.decimal_comma)
+
+
+def _schema_of(frame: pl.DataFrame, data: DataSection) -> Schema:
+    roles = [data.label, data.machine, data.time, data.client, data.mode, *data.never, *data.modes]
+    if data.clients:
+        roles.append(CLIENT_COLUMN)
+    _require(frame, [name for name in [*roles, data.machine_reset, *data.columns] if name is not None])
+    names = list(data.columns) or [name for name in frame.columns if name not in roles]
+    return Schema(
+        label=str(data.label),
+        features=tuple(_column(frame, name, data) for name in names),
+        positive=data.positive,
+        machine=data.machine,
+        machine_reset=data.machine_reset,
+        time=data.time,
+        client=data.client,
+        never=tuple(data.never),
+        modes=tuple(data.modes),
+        mode=data.mode,
+        mode_none=data.mode_none,
+    )
+
+
+def _column(frame: pl.DataFrame, name: str, data: DataSection) -> Column:
+    section = data.columns.get(name)
+    kind = (section.kind if section else None) or ("number" if frame[name].dtype.is_numeric() else "category")
+    if section is None:
+        return Column(name, kind)
+    return Column(name, kind, section.unit, section.low, section.high)
+
+
+def _with_features(schema: Schema, features: FeaturesSection) -> Schema:
+    added = tuple(
+        Derived(name, value) if isinstance(value, str) else Derived(name, value.expression, value.unit)
+        for name, value in features.derived.items()
+    )
+    return replace(schema, derived=(*(schema.derived if features.preset else ()), *added))
+
+
+def _require(frame: pl.DataFrame, names: Iterable[str]) -> None:
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        raise ConfigError(
+            f"the data section names columns that the table has not: {', '.join(missing)}; "
+            f"it has {', '.join(frame.columns)}"
+        )

@@ -1,0 +1,158 @@
+"""Train one federation from a state to the end: score each round, keep the best, stop early, leave checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from werkbund.core.types import Arrays, RoundRecord
+from werkbund.core.weights import FloatArray
+from werkbund.engine import Checkpoint, RunState, evaluate, rounds
+from werkbund.evaluation import DIRECTIONS, Costs, Counts, Metrics, Threshold, choose_threshold, metrics
+from werkbund.federation.setup import Setup
+from werkbund.federation.watch import Nobody, RoundNews, Watcher
+from werkbund.federation.wiring import costs_of
+
+Save = Callable[[Checkpoint], None]
+Note = Callable[[RoundRecord, Mapping[str, Metrics]], None]
+
+
+@dataclass(frozen=True)
+class Best:
+    """Remember the best round so far, by the validation metric; higher scores are better here.
+
+    Parameters
+    ----------
+    round
+        Its number; 0 are the initial weights, -1 is none yet.
+    score
+        Its metric, turned so that more is better.
+    weights
+        Its weights.
+    """
+
+    round: int = -1
+    score: float = -math.inf
+    weights: FloatArray | None = None
+
+    def or_better(self, round: int, score: float, weights: FloatArray) -> Best:
+        """Return this or the new one; a score that is undefined never wins over one that is."""
+        return Best(round, score, weights) if score > self.score else self
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Hold a finished training.
+
+    Parameters
+    ----------
+    weights
+        (parameters,), those that are kept.
+    kept_round
+        The round that gave them.
+    num_rounds
+        Rounds that were done.
+    stopped
+        Why it ended, in words.
+    seconds
+        Wall-clock time of the rounds.
+    counts
+        Evaluation counts of the kept weights, by split, one row a client.
+    threshold
+        Chosen by cost on the validation rows.
+    """
+
+    weights: FloatArray
+    kept_round: int
+    num_rounds: int
+    stopped: str
+    seconds: float
+    counts: Mapping[str, Arrays]
+    threshold: Threshold
+
+
+@dataclass(frozen=True)
+class Outlets:
+    """Say where the news of a training goes."""
+
+    watcher: Watcher = field(default_factory=Nobody)
+    save: Save | None = None
+    note: Note | None = None
+
+
+def train(setup: Setup, start: Checkpoint | None = None, outlets: Outlets | None = None) -> Trained:
+    """Do all rounds, and score the weights that are kept.
+
+    Parameters
+    ----------
+    setup
+        The parts of the run.
+    start
+        Where to go on; None begins anew.
+    outlets
+        Who hears of it, where checkpoints and round records go.
+    """
+    outlets, section, began = outlets or Outlets(), setup.config.federation, time.perf_counter()
+    checkpoint = start or Checkpoint(setup.begin())
+    if start is None and outlets.save:
+        outlets.save(checkpoint)
+    state, best = checkpoint.state, _best_of(checkpoint)
+    spent, stopped = float(checkpoint.progress.get("seconds", 0.0)), f"all {section.rounds} rounds done"
+    for after, record in rounds(setup.grid, setup.strategy, setup.rules, state, section.rounds):
+        best = _judge(setup, record, state.weights, best, outlets)
+        state = after
+        if outlets.save and (state.round % section.checkpoint_every == 0 or state.round == section.rounds):
+            outlets.save(_checkpoint(state, best, spent + time.perf_counter() - began))
+        if section.patience and record.scored - best.round >= section.patience:
+            stopped = f"no better validation {setup.config.evaluation.metric} for {section.patience} rounds"
+            break
+    trained = _close(setup, state, best, outlets, stopped)
+    return replace(trained, seconds=spent + time.perf_counter() - began)
+
+
+def score_counts(
+    counts: Mapping[str, Arrays], costs: Costs, mode_names: tuple[str, ...]
+) -> tuple[dict[str, Metrics], Threshold]:
+    """Return the pooled metrics of each split, at the threshold that the validation rows give."""
+    pooled = {split: Counts.from_arrays(arrays) for split, arrays in counts.items()}
+    threshold = choose_threshold(pooled.get("validation", Counts.empty(len(mode_names))), costs)
+    return {split: metrics(one, threshold, costs, mode_names) for split, one in pooled.items()}, threshold
+
+
+def _judge(setup: Setup, record: RoundRecord, scored: FloatArray, best: Best, outlets: Outlets) -> Best:
+    """Score a record's counts, tell who wants to know, and return the best round so far."""
+    scores, _ = score_counts(record.counts, costs_of(setup.config), setup.splits.test.mode_names)
+    metric = setup.config.evaluation.metric
+    if "validation" in scores:
+        best = best.or_better(record.scored, getattr(scores["validation"], metric) * DIRECTIONS[metric], scored)
+    if outlets.note:
+        outlets.note(record, scores)
+    outlets.watcher.round(RoundNews(record, setup.config.federation.rounds, scores, best.round))
+    return best
+
+
+def _close(setup: Setup, state: RunState, best: Best, outlets: Outlets, stopped: str) -> Trained:
+    """Score the last weights, choose which to keep, and let every client score these."""
+    record = evaluate(setup.grid, setup.rules, state)
+    best = _judge(setup, record, state.weights, best, outlets)
+    keep_best = setup.config.evaluation.keep_best and best.weights is not None
+    if keep_best and best.weights is not None and best.round != state.round:
+        record = evaluate(setup.grid, setup.rules, replace(state, weights=best.weights))
+        weights, kept = best.weights, best.round
+    else:
+        weights, kept = state.weights, state.round
+    _, threshold = score_counts(record.counts, costs_of(setup.config), setup.splits.test.mode_names)
+    return Trained(weights, kept, state.round, stopped, 0.0, record.counts, threshold)
+
+
+def _checkpoint(state: RunState, best: Best, seconds: float) -> Checkpoint:
+    score = best.score if math.isfinite(best.score) else None
+    return Checkpoint(state, best.weights, {"best_round": best.round, "best_score": score, "seconds": seconds})
+
+
+def _best_of(checkpoint: Checkpoint) -> Best:
+    progress = checkpoint.progress
+    score = progress.get("best_score")
+    return Best(progress.get("best_round", -1), -math.inf if score is None else score, checkpoint.best)

@@ -1,0 +1,89 @@
+"""From the sections of a configuration to the parts of a run."""
+
+from __future__ import annotations
+
+import math
+
+from werkbund.aggregation import build_aggregator
+from werkbund.core.errors import ConfigError
+from werkbund.core.types import Arrays
+from werkbund.data import SurveyCounts
+from werkbund.engine import Rules, Strategy
+from werkbund.evaluation import Costs
+from werkbund.federation.sections import Config, ModelSection, TrainingSection
+from werkbund.learner import ModelSpec, TrainingPlan
+from werkbund.selection import build_selector
+
+_MLP, _RESIDUAL = {"hidden", "activation", "dropout"}, {"width", "depth", "activation", "dropout"}
+_SHIPPED_OPTIONS = {"logistic": set(), "mlp": _MLP, "residual-mlp": _RESIDUAL}
+
+
+def model_spec(model: ModelSection) -> ModelSpec:
+    """Return which network to build.
+
+    Raises
+    ------
+    ConfigError
+        If an option does not belong to the network.
+    """
+    keys = ("hidden", "activation", "dropout", "width", "depth")
+    given = {key: getattr(model, key) for key in keys if getattr(model, key) is not None}
+    allowed = _SHIPPED_OPTIONS.get(model.kind)
+    if allowed is not None:
+        for key in [*given, *model.options]:
+            if key not in allowed:
+                takes = ", ".join(f"model.{name}" for name in sorted(allowed)) or "no option"
+                raise ConfigError(f"model.{key} is no option of model.kind = {model.kind!r}, which takes {takes}")
+    return ModelSpec(model.kind, {**given, **model.options})
+
+
+def training_plan(training: TrainingSection, survey: SurveyCounts) -> TrainingPlan:
+    """Return how clients train; the weight of failures may follow the federation's prevalence."""
+    ratio = float(survey.labels[0] / max(int(survey.labels[1]), 1)) or 1.0
+    chosen = training.positive_weight
+    named = {"none": 1.0, "sqrt": math.sqrt(ratio), "balanced": ratio}
+    weight = named[chosen] if isinstance(chosen, str) else float(chosen)
+    return TrainingPlan(
+        optimizer=training.optimizer,
+        learning_rate=float(training.learning_rate),
+        momentum=float(training.momentum),
+        weight_decay=float(training.weight_decay),
+        epochs=training.epochs,
+        steps=training.steps,
+        batch_size=training.batch_size,
+        clip_norm=training.clip_norm,
+        positive_weight=weight,
+        proximal=float(training.proximal),
+    )
+
+
+def strategy_of(config: Config) -> Strategy:
+    """Return who trains and how updates become weights."""
+    selection, aggregation = config.strategy.selection, config.strategy.aggregation
+    return Strategy(
+        build_selector(selection.name, fraction=float(selection.fraction), count=selection.count),
+        build_aggregator(
+            aggregation.name,
+            weighting=aggregation.weighting,
+            step=float(aggregation.step),
+            momentum=float(aggregation.momentum),
+        ),
+    )
+
+
+def rules_of(config: Config, fingerprint: str, facts: Arrays) -> Rules:
+    """Return what every round obeys."""
+    section = config.federation
+    return Rules(
+        section.seed,
+        float(section.quorum),
+        float(section.round_timeout_s),
+        fingerprint,
+        config.evaluation.clients,
+        facts,
+    )
+
+
+def costs_of(config: Config) -> Costs:
+    """Return the prices of wrong decisions."""
+    return Costs(float(config.evaluation.missed_failure), float(config.evaluation.needless_inspection))

@@ -1,0 +1,22 @@
+"""One client's work, and the same for a whole cohort at once."""
+
+from werkbund.learner.counts import NUM_BINS, count_scores
+from werkbund.learner.models import NETWORKS, ModelSpec, build_network, layout_of, load_weights, weights_of
+from werkbund.learner.plan import TrainingPlan
+from werkbund.learner.score import logits_of
+from werkbund.learner.train import CohortTrainer, TrainedCohort
+
+__all__ = [
+    "NETWORKS",
+    "NUM_BINS",
+    "CohortTrainer",
+    "ModelSpec",
+    "TrainedCohort",
+    "TrainingPlan",
+    "build_network",
+    "count_scores",
+    "layout_of",
+    "load_weights",
+    "logits_of",
+    "weights_of",
+]

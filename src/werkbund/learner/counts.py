@@ -1,0 +1,170 @@
+"""What a client counts when it scores its rows: integers and sums that the server merely adds.
+
+Scores are counted in bins of their logit, so that the counts of many clients, added, are the counts of their
+rows put together, and every ranking metric of the sum is the pooled metric up to the width of a bin. What the
+counts mean is said in `werkbund.evaluation`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.errors import ClientError, DataError
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+NUM_BINS = 1024
+LOWEST_LOGIT = -16.0
+BINS_PER_LOGIT = 32
+NUM_DECILES = 10
+
+_HIGHEST_EDGE = LOWEST_LOGIT + (NUM_BINS - 1) / BINS_PER_LOGIT
+
+# Beyond this logit (36.04) a double can hardly tell a probability from 0 or 1: no row's log loss is above it.
+_LIMIT = float(-np.log(np.finfo(np.float64).eps))
+
+
+def bins_of(logits: npt.ArrayLike) -> IntArray:
+    """Return the bin of each logit: 0 to NUM_BINS - 1, the outer bins taking all that lies beyond.
+
+    A bin holds its lower edge. Scaling by a power of two is exact, so for k > 0 a logit is in bin k or above
+    exactly if it is at least `edge(k)`.
+
+    Examples
+    --------
+    >>> bins_of([-99.0, -16.0, -1e-30, 0.0, 15.99, float("inf")]).tolist()
+    [0, 0, 511, 512, 1023, 1023]
+    """
+    inside = np.clip(np.asarray(logits, dtype=np.float64), LOWEST_LOGIT, _HIGHEST_EDGE)
+    return np.floor(inside * BINS_PER_LOGIT).astype(np.int64) - int(LOWEST_LOGIT * BINS_PER_LOGIT)
+
+
+def edge(bin: npt.ArrayLike) -> FloatArray:  # noqa: A002 - the field's own word
+    """Return the logit at the lower edge of a bin.
+
+    Examples
+    --------
+    >>> edge([0, 512, 1024]).tolist()
+    [-16.0, 0.0, 16.0]
+    """
+    return np.asarray(bin, dtype=np.float64) / BINS_PER_LOGIT + LOWEST_LOGIT
+
+
+def logits_of(probabilities: npt.ArrayLike) -> FloatArray:
+    """Return log(p / (1 - p)), infinite at 0 and 1: for models that give probabilities and no logits.
+
+    Examples
+    --------
+    >>> logits_of([0.0, 0.5, 1.0]).tolist()
+    [-inf, 0.0, inf]
+    """
+    p = np.asarray(probabilities, dtype=np.float64)
+    with np.errstate(divide="ignore"):
+        return np.log(p) - np.log1p(-p)
+
+
+def count_scores(
+    logits: npt.NDArray[np.floating[Any]],
+    labels: npt.NDArray[Any],
+    modes: BoolArray,
+    offsets: IntArray,
+) -> dict[str, npt.NDArray[Any]]:
+    """Count the scores of many clients at once.
+
+    Parameters
+    ----------
+    logits
+        (rows,), infinite ones allowed.
+    labels
+        (rows,), 0 or 1.
+    modes
+        (rows, modes), which failure modes a row has.
+    offsets
+        (clients + 1,), rising from 0: client i owns rows `offsets[i]:offsets[i + 1]`, perhaps none.
+
+    Returns
+    -------
+    counts
+        One row a client, each the same bits as if the client had counted alone:
+        `histogram`, int64 (clients, 2, NUM_BINS), rows by label and bin;
+        `modes`, int64 (clients, modes, NUM_BINS), positive rows that have the mode, by bin;
+        `brier`, float64 (clients,), sum of (probability - label)²;
+        `log_loss`, float64 (clients,), sum of -log(probability of the label), at most 36.04 a row;
+        `calibration`, float64 (clients, 10, 3): rows, sum of probabilities, sum of labels, for probabilities
+        in [0, 0.1), [0.1, 0.2), ..., [0.9, 1].
+
+    Raises
+    ------
+    DataError
+        If the lengths do not fit together.
+    ClientError
+        If a score is not a number; it says at which positions among these clients.
+    """
+    _check(logits, labels, modes, offsets)
+    num_clients = len(offsets) - 1
+    client = np.repeat(np.arange(num_clients), np.diff(offsets))  # (rows,)
+    _refuse_nan(logits, client)
+    positive = np.asarray(labels) > 0.5
+    where = bins_of(logits)
+    probability, squared, loss = _errors(np.asarray(logits, dtype=np.float64), positive)
+    slot = client * 2 + positive
+    return {
+        "histogram": _tally(slot * NUM_BINS + where, (num_clients, 2, NUM_BINS)),
+        "modes": _mode_histogram(where, modes & positive[:, None], client, num_clients),
+        "brier": np.bincount(client, squared, num_clients),
+        "log_loss": np.bincount(client, loss, num_clients),
+        "calibration": _calibration(probability, positive, client, num_clients),
+    }
+
+
+def _check(logits: npt.NDArray[Any], labels: npt.NDArray[Any], modes: BoolArray, offsets: IntArray) -> None:
+    rows = len(logits)
+    if logits.shape != (rows,) or labels.shape != (rows,) or modes.shape[:1] != (rows,) or modes.ndim != 2:
+        raise DataError(
+            f"logits, labels and modes must be (rows,), (rows,) and (rows, modes), "
+            f"got {logits.shape}, {labels.shape}, {modes.shape}; flatten the model's output"
+        )
+    if len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != rows or (np.diff(offsets) < 0).any():
+        raise DataError(f"offsets must rise from 0 to the number of rows, {rows}, got {offsets.tolist()[:5]}...")
+
+
+def _refuse_nan(logits: npt.NDArray[Any], client: IntArray) -> None:
+    bad = np.isnan(logits)
+    if bad.any():
+        raise ClientError(
+            f"a score must be a number, got {int(bad.sum())} that are not (NaN), at positions "
+            f"{np.unique(client[bad]).tolist()[:10]} of the clients scored; the weights have probably "
+            "diverged: lower the learning rate or clip the gradients"
+        )
+
+
+def _errors(logits: FloatArray, positive: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return each row's probability, squared error and log loss, without overflow at either end."""
+    z = np.clip(logits, -_LIMIT, _LIMIT)
+    small = np.exp(-np.abs(z))
+    probability = np.where(z >= 0, 1.0, small) / (1.0 + small)
+    loss = np.maximum(np.where(positive, -z, z), 0.0) + np.log1p(small)
+    return probability, (probability - positive) ** 2, loss
+
+
+def _tally(index: IntArray, shape: tuple[int, ...]) -> IntArray:
+    size = int(np.prod(shape))
+    return np.bincount(index, minlength=size).astype(np.int64, copy=False).reshape(shape)
+
+
+def _mode_histogram(where: IntArray, has: BoolArray, client: IntArray, num_clients: int) -> IntArray:
+    num_modes = has.shape[1]
+    row, mode = np.nonzero(has)  # positives alone: few
+    return _tally((client[row] * num_modes + mode) * NUM_BINS + where[row], (num_clients, num_modes, NUM_BINS))
+
+
+def _calibration(probability: FloatArray, positive: BoolArray, client: IntArray, num_clients: int) -> FloatArray:
+    decile = np.minimum((probability * NUM_DECILES).astype(np.int64), NUM_DECILES - 1)
+    slot, size = client * NUM_DECILES + decile, num_clients * NUM_DECILES
+    columns = [np.bincount(slot, weights, size) for weights in (None, probability, positive)]
+    return np.stack(columns, axis=-1).reshape(num_clients, NUM_DECILES, 3).astype(np.float64, copy=False)

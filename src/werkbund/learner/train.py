@@ -1,0 +1,165 @@
+"""The one training loop, over one client or a whole cohort at once.
+
+A cohort's weights are one (clients, parameters) tensor. With the batched gradient all clients take their step
+together; with the plain gradient the same loop runs over clients one by one. Clients of unequal size stop at their own
+last step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from werkbund.core.clients import ClientTable
+from werkbund.core.rng import UInt64Array
+from werkbund.core.weights import FloatArray
+from werkbund.learner.batches import num_steps, schedule
+from werkbund.learner.gradients import Gradient, batched_gradient, can_be_batched, plain_gradient
+from werkbund.learner.models import layout_of
+from werkbund.learner.optimizers import optimizer_step, start_state
+from werkbund.learner.plan import TrainingPlan
+from werkbund.learner.randomness import torch_stream
+
+IntArray = npt.NDArray[np.int64]
+
+_ENTRIES_A_GROUP = 4_000_000  # gathered feature values that one batched group may hold
+
+
+@dataclass(frozen=True)
+class TrainedCohort:
+    """Hold what local training gives.
+
+    Parameters
+    ----------
+    weights
+        (clients, parameters), each client's weights after its last step.
+    loss
+        (clients,), mean loss over all rows drawn, before the step that used them; NaN for a client without rows.
+    """
+
+    weights: FloatArray
+    loss: npt.NDArray[np.float64]
+
+
+class CohortTrainer:
+    """Train clients of one table from given weights.
+
+    Parameters
+    ----------
+    network
+        Says how a row is scored; its own weights are not used.
+    plan
+        How each client trains.
+    batched
+        Train clients together where the network allows it; False is the plain loop, one client after the other.
+    """
+
+    def __init__(
+        self, network: nn.Module, plan: TrainingPlan, num_features: int, batched: bool = True
+    ) -> None:
+        self.plan = plan
+        self.layout = layout_of(network)
+        network.train()
+        self.batched = batched and can_be_batched(network, self.layout, num_features)
+        make = batched_gradient if self.batched else plain_gradient
+        self._gradient = make(network, self.layout, plan.positive_weight)
+
+    def train(
+        self, table: ClientTable, clients: IntArray, start: FloatArray, keys: UInt64Array
+    ) -> TrainedCohort:
+        """Train each of these clients.
+
+        Parameters
+        ----------
+        table
+            The training rows of all clients.
+        clients
+            (cohort,), which of them train.
+        start
+            Weights to start from: (parameters,) for all alike, or (cohort, parameters).
+        keys
+            (cohort,), key of each client's random stream.
+        """
+        sizes = table.sizes[clients]
+        begin = np.broadcast_to(start, (len(clients), self.layout.num_parameters))
+        weights = np.array(begin, dtype=np.float32)
+        loss = np.full(len(clients), np.nan)
+        for group in self._groups(sizes, table.num_features):
+            batch = _Batch.gather(table, clients[group], keys[group], self.plan)
+            with torch_stream(int(keys[group[0]] >> np.uint64(1))):
+                trained, totals = _descend(torch.from_numpy(weights[group]), batch, self._gradient, self.plan)
+            weights[group] = trained.numpy()
+            loss[group] = totals.numpy() / np.maximum(batch.num_drawn, 1)
+        return TrainedCohort(weights, loss)
+
+    def _groups(self, sizes: IntArray, num_features: int) -> Iterator[IntArray]:
+        """Group clients of like number of steps, so that padding stays small and a group fits in memory."""
+        steps = num_steps(sizes, self.plan)
+        order = np.argsort(steps, kind="stable")
+        order = order[steps[order] > 0]
+        first = 0
+        while first < len(order):
+            last = first + 1
+            shortest = steps[order[first]]
+            while self.batched and last < len(order) and steps[order[last]] <= 2 * shortest:
+                drawn = (last + 1 - first) * int(steps[order[last]]) * self.plan.batch_size
+                if drawn * num_features > _ENTRIES_A_GROUP:
+                    break
+                last += 1
+            yield np.sort(order[first:last])
+            first = last
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Hold a group's rows in the order of its steps: features (steps, clients, batch, features) and so on."""
+
+    features: Tensor
+    labels: Tensor
+    present: Tensor
+    active: npt.NDArray[np.bool_]
+    num_drawn: IntArray
+
+    @staticmethod
+    def gather(table: ClientTable, clients: IntArray, keys: UInt64Array, plan: TrainingPlan) -> _Batch:
+        drawn = schedule(table.sizes[clients], keys, plan)
+        rows = (drawn.rows + table.offsets[clients][:, None, None]).transpose(1, 0, 2)
+        present = drawn.present.transpose(1, 0, 2)
+        # A place without a row must stay inside the table: its weight in the loss is zero.
+        rows = np.where(present, rows, 0)
+        return _Batch(
+            torch.from_numpy(table.features[rows]),
+            torch.from_numpy(table.labels[rows]),
+            torch.from_numpy(present.astype(np.float32)),
+            present.any(axis=2),
+            present.sum(axis=(0, 2)),
+        )
+
+
+def _descend(start: Tensor, batch: _Batch, gradient: Gradient, plan: TrainingPlan) -> tuple[Tensor, Tensor]:
+    """Take all steps of a group; return weights (clients, parameters) and summed losses (clients,)."""
+    step, state, weights = optimizer_step(plan), start_state(start, plan), start
+    totals = torch.zeros(len(start), dtype=torch.float64)
+    for i in range(len(batch.features)):
+        active = batch.active[i]
+        slopes, losses = gradient(weights, batch.features[i], batch.labels[i], batch.present[i])
+        slopes = _clipped(slopes, plan.clip_norm)
+        if plan.proximal:
+            slopes = slopes + plan.proximal * (weights - start)
+        moved, state = step(weights, slopes, state)
+        # A client that has taken its last step keeps its weights; its optimiser's state is not read again.
+        weights = moved if active.all() else torch.where(torch.from_numpy(active)[:, None], moved, weights)
+        totals += losses
+    return weights, totals
+
+
+def _clipped(slopes: Tensor, bound: float | None) -> Tensor:
+    if bound is None:
+        return slopes
+    norms = slopes.norm(dim=1, keepdim=True)
+    return slopes * (bound / norms.clamp(min=1e-12)).clamp(max=1.0)

@@ -1,0 +1,172 @@
+"""The model card: what a model is for, what it reads, how well it does on what, and where it must not be trusted.
+
+References
+----------
+Mitchell et al., "Model Cards for Model Reporting", FAT* 2019: the sections.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from werkbund.model.trained import TrainedModel
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """Hold what the model itself does not know: how it was trained and how it did.
+
+    Parameters
+    ----------
+    name, created
+        Of the run; `created` in ISO 8601.
+    data
+        Origin of the rows, such as source, note, sha256, rows, positives.
+    training
+        Such as clients, rounds, seed, strategy.
+    metrics
+        By who was compared (such as "federated", "pooled") and metric; None or NaN where undefined. On rows that
+        nobody trained on.
+    costs
+        Of a missed failure and of a needless inspection, as the threshold was chosen.
+    limits
+        Sentences of one's own, added to the standing ones.
+    """
+
+    name: str
+    created: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    costs: Mapping[str, float] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+
+
+def model_card(model: TrainedModel, facts: CardFacts) -> dict[str, Any]:
+    """Return the card as plain values that JSON can hold; NaN and infinity become None."""
+    card = {
+        "name": facts.name,
+        "created": facts.created,
+        "purpose": f"Probability of {model.label!r} for one row of machine readings.",
+        "model": _model(model),
+        "inputs": _inputs(model),
+        "outputs": {
+            "probability": "float64 in [0, 1]",
+            "decision": f"true if the probability is at least {model.threshold_probability:.6g}",
+        },
+        "threshold_probability": model.threshold_probability,
+        "costs": dict(facts.costs),
+        "data": dict(facts.data),
+        "training": dict(facts.training),
+        "metrics": {who: dict(values) for who, values in facts.metrics.items()},
+        "limits": [*_standing_limits(model), *facts.limits],
+    }
+    plain: dict[str, Any] = _plain(card)
+    return plain
+
+
+def _model(model: TrainedModel) -> dict[str, Any]:
+    return {
+        "kind": model.network.kind,
+        "options": dict(model.network.options),
+        "parameters": model.layout.num_parameters,
+        "features": list(model.preparation.feature_names),
+        "derived": {feature.name: feature.expression for feature in model.preparation.derived},
+        "fingerprint": model.fingerprint,
+    }
+
+
+def _inputs(model: TrainedModel) -> list[dict[str, Any]]:
+    preparation = model.preparation
+    units = preparation.units or ("",) * len(preparation.numeric)
+    rows = zip(preparation.numeric, units, preparation.mean, preparation.scale, strict=False)
+    numbers: list[dict[str, Any]] = [
+        {"name": name, "type": "number", "unit": unit, "mean": mean, "standard_deviation": scale}
+        for name, unit, mean, scale in rows
+    ]
+    levels = ({"name": name, "type": "category", "levels": list(known)} for name, known in preparation.categories)
+    return [*numbers, *levels]
+
+
+def _standing_limits(model: TrainedModel) -> list[str]:
+    limits = [
+        "Feed raw values in the units listed; the model scales them itself.",
+        "It has learnt from the machines of the clients named; on machines or climates far from the means listed, "
+        "its probabilities are extrapolation.",
+        "The threshold follows the costs and the share of failures of the validation rows; choose it anew if "
+        "either changes.",
+    ]
+    if model.preparation.categories:
+        limits.append("A category level that no client had counts as unknown: it has no feature of its own.")
+    return limits
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.generic | np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+def card_markdown(card: Mapping[str, Any]) -> str:
+    """Return what `model_card` returned as a page of Markdown."""
+    sections = [
+        f"# Model card: {card['name']}",
+        f"{card['purpose']} Created {card['created']}, fingerprint `{card['model']['fingerprint']}`.",
+        "## Inputs",
+        _input_table(card["inputs"]),
+        "## Outputs",
+        _bullets(card["outputs"]),
+        "## Model",
+        _bullets({key: value for key, value in card["model"].items() if key != "fingerprint"}),
+    ]
+    for title in ("costs", "data", "training"):
+        if card[title]:
+            sections += [f"## {title.capitalize()}", _bullets(card[title])]
+    if card["metrics"]:
+        sections += ["## Metrics on held-out rows", _metric_table(card["metrics"])]
+    sections += ["## Limits", "\n".join(f"- {limit}" for limit in card["limits"])]
+    return "\n\n".join(sections) + "\n"
+
+
+def _bullets(values: Mapping[str, Any]) -> str:
+    return "\n".join(f"- {key.replace('_', ' ')}: {_shown(value)}" for key, value in values.items())
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} = {_shown(entry)}" for key, entry in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value)) or "none"
+    return str(value)
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    cells = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells)
+
+
+def _input_table(inputs: list[Mapping[str, Any]]) -> str:
+    keys = ["name", "type", "unit", "mean", "standard_deviation", "levels"]
+    rows = [[_shown(entry.get(key, "")) for key in keys] for entry in inputs]
+    return _table([key.replace("_", " ") for key in keys], rows)
+
+
+def _metric_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
+    names = list(dict.fromkeys(name for values in metrics.values() for name in values))
+    rows = [[who, *(_shown(values.get(name)) for name in names)] for who, values in metrics.items()]
+    return _table(["", *(name.replace("_", " ") for name in names)], rows)

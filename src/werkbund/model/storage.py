@@ -1,0 +1,65 @@
+"""A folder of one JSON file and plain arrays: nothing in it can run when it is read."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.errors import ModelError
+
+FORMAT = 1
+DESCRIPTION = "model.json"
+
+
+def write_folder(folder: Path, description: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write named arrays, and last the description (plain values), which makes the folder readable."""
+    files = {name: f"{name.replace(' ', '_')}.npy" for name in arrays}
+    text = json.dumps({"format": FORMAT, **description, "arrays": files}, indent=1, ensure_ascii=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / DESCRIPTION).unlink(missing_ok=True)
+    for name, file in files.items():
+        np.save(folder / file, arrays[name], allow_pickle=False)
+    unfinished = folder / f"{DESCRIPTION}.part"
+    unfinished.write_text(text + "\n", encoding="utf-8")
+    os.replace(unfinished, folder / DESCRIPTION)
+
+
+def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Return description and arrays that `write_folder` wrote.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing, truncated, of another format, or holds objects instead of values.
+    """
+    description = _read_description(folder / DESCRIPTION)
+    return description, {name: _read_array(folder, file) for name, file in description["arrays"].items()}
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"a model folder must have {path.name}, none at {path}; name another folder") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model file {path} cannot be read ({error}); save the model again") from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise ModelError(f"model file {path} must have format {FORMAT}; read it with the release that wrote it")
+    if not isinstance(description.get("arrays"), dict):
+        raise ModelError(f"model file {path} must list its arrays; save the model again")
+    return description
+
+
+def _read_array(folder: Path, file: object) -> npt.NDArray[Any]:
+    name = Path(str(file)).name  # a description must not lead out of its folder
+    try:
+        with (folder / name).open("rb") as stream:
+            return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise ModelError(f"model file {folder / name} cannot be read ({error}); save the model again") from error

@@ -1,0 +1,223 @@
+"""A trained model as one thing: preparation, network, weights and the threshold at which somebody looks.
+
+Whoever has it feeds raw units and gets probabilities. It knows nothing of clients or rounds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+from torch import nn
+
+from werkbund.core.errors import ModelError
+from werkbund.core.weights import FloatArray, Layout
+from werkbund.data.preparation import Preparation
+from werkbund.learner import ModelSpec, build_network, layout_of, load_weights, logits_of
+from werkbund.model.onnx_export import export_onnx
+from werkbund.model.probability import sigmoid
+from werkbund.model.storage import read_folder, write_folder
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """Score machines from a table in raw units.
+
+    Parameters
+    ----------
+    preparation
+        From raw units to features.
+    network
+        Which network reads the features.
+    weights
+        (parameters,), float32, finite.
+    layout
+        Which slice of the weights is which tensor of the network.
+    threshold_probability
+        A row is decided positive if its probability is at least this, in [0, 1].
+    label
+        Name of what the probability is about.
+    constants
+        Tensors of the network that do not train, by name, where it has any.
+    """
+
+    preparation: Preparation
+    network: ModelSpec
+    weights: FloatArray
+    layout: Layout
+    threshold_probability: float
+    label: str
+    constants: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.weights.shape != (self.layout.num_parameters,) or self.weights.dtype != np.float32:
+            raise ModelError(
+                f"weights must be float32 with {self.layout.num_parameters} parameters, "
+                f"got {self.weights.dtype} {self.weights.shape}"
+            )
+        if not np.isfinite(self.weights).all():
+            raise ModelError("weights must be finite, got NaN or infinity; training has diverged")
+        if not 0 <= self.threshold_probability <= 1:
+            raise ModelError(f"threshold_probability must be in [0, 1], got {self.threshold_probability}")
+        _require_plain(self.network)
+        self.build()
+
+    @classmethod
+    def of(
+        cls,
+        network: nn.Module,
+        spec: ModelSpec,
+        weights: FloatArray,
+        preparation: Preparation,
+        threshold_probability: float,
+        label: str,
+    ) -> TrainedModel:
+        """Return the model of a network that was built from `spec`, with these weights.
+
+        Its tensors that do not train are taken over, so that the model never depends on how they were drawn.
+        """
+        layout = layout_of(network)
+        constants = {name: tensor.detach().numpy().copy() for name, tensor in _constants(network).items()}
+        own = np.array(weights, dtype=np.float32)
+        return cls(preparation, spec, own, layout, threshold_probability, label, constants)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that differ as soon as anything that decides a score does."""
+        digest = hashlib.sha256(json.dumps(self._describe(), sort_keys=True).encode())
+        for _, tensor in sorted((("", self.weights), *self.constants.items())):
+            digest.update(np.ascontiguousarray(tensor).tobytes())
+        return digest.hexdigest()[:16]
+
+    def build(self) -> nn.Module:
+        """Return the network with the model's tensors loaded, in evaluation mode.
+
+        Raises
+        ------
+        ModelError
+            If the network cannot be built or has another layout.
+        """
+        network = build_network(self.network, self.preparation.num_features, seed=0)
+        if layout_of(network) != self.layout:
+            raise ModelError(
+                f"weights must have the layout of {self.network.kind!r} on {self.preparation.num_features} "
+                f"features, {layout_of(network).fingerprint}, got {self.layout.fingerprint}; the network's code or "
+                "its options have changed since training"
+            )
+        load_weights(network, self.weights)
+        _load_constants(network, self.constants)
+        return network.eval()
+
+    def logits(self, frame: pl.DataFrame) -> npt.NDArray[np.float32]:
+        """Return one logit for each row of a table in raw units: (rows,)."""
+        return logits_of(self.build(), self.weights, self.preparation.transform(frame))
+
+    def score(self, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
+        """Return the probability of each row of a table in raw units: (rows,)."""
+        return sigmoid(self.logits(frame))
+
+    def decide(self, frame: pl.DataFrame) -> npt.NDArray[np.bool_]:
+        """Return whether each row's probability reaches the threshold: (rows,)."""
+        return np.asarray(self.score(frame) >= self.threshold_probability)
+
+    def to_onnx(self) -> bytes:
+        """Return the model as one ONNX graph that takes raw units; see `export_onnx` for inputs and outputs.
+
+        Raises
+        ------
+        ModelError
+            If the network cannot be exported.
+        """
+        facts = {
+            "label": self.label,
+            "fingerprint": self.fingerprint,
+            "threshold_probability": repr(self.threshold_probability),
+            "units": json.dumps(dict(zip(self.preparation.numeric, self.preparation.units, strict=False))),
+        }
+        return export_onnx(self.preparation, self.build(), self.threshold_probability, facts)
+
+    def save(self, folder: Path) -> None:
+        """Write the model as `.npy` and `.json` files, which hold values and no code.
+
+        A network of one's own is stored by its import path; its module must be there when the model is loaded.
+        """
+        described = self._describe() | {"fingerprint": self.fingerprint}
+        write_folder(folder, described, {"weights": self.weights, **self._named_constants()})
+
+    @classmethod
+    def load(cls, folder: Path) -> TrainedModel:
+        """Read what `save` wrote.
+
+        A network of one's own is imported by the path that the folder names: load such folders from people whose
+        code you would run.
+
+        Raises
+        ------
+        ModelError
+            If a file is missing, truncated or changed, or the network can no longer be built.
+        """
+        described, arrays = read_folder(folder)
+        try:
+            layout = described["layout"]
+            model = cls(
+                Preparation.from_json(described["preparation"]),
+                ModelSpec(described["network"]["kind"], described["network"]["options"]),
+                arrays["weights"],
+                Layout(tuple(layout["names"]), tuple(tuple(shape) for shape in layout["shapes"])),
+                float(described["threshold_probability"]),
+                described["label"],
+                {name: arrays[f"constant {i}"] for i, name in enumerate(described["constants"])},
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"model folder {folder} is incomplete ({error!r}); save the model again") from error
+        if model.fingerprint != described.get("fingerprint"):
+            raise ModelError(f"model folder {folder} was changed after it was saved; save the model again")
+        return model
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "label": self.label,
+            "threshold_probability": self.threshold_probability,
+            "network": {"kind": self.network.kind, "options": dict(self.network.options)},
+            "layout": {"names": list(self.layout.names), "shapes": [list(shape) for shape in self.layout.shapes]},
+            "constants": list(self.constants),
+            "preparation": self.preparation.to_json(),
+        }
+
+    def _named_constants(self) -> dict[str, npt.NDArray[Any]]:
+        return {f"constant {i}": tensor for i, tensor in enumerate(self.constants.values())}
+
+
+def _require_plain(network: ModelSpec) -> None:
+    try:
+        json.dumps(dict(network.options))
+    except TypeError as error:
+        raise ModelError(
+            f"model options must be plain values, numbers, texts, lists, got {dict(network.options)}: {error}"
+        ) from error
+
+
+def _constants(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the tensors that do not train: buffers, and parameters that are frozen."""
+    frozen = {name: tensor for name, tensor in network.named_parameters() if not tensor.requires_grad}
+    return {**frozen, **dict(network.named_buffers())}
+
+
+def _load_constants(network: nn.Module, constants: Mapping[str, npt.NDArray[Any]]) -> None:
+    present = _constants(network)
+    shapes = {name: tuple(tensor.shape) for name, tensor in present.items()}
+    given = {name: tensor.shape for name, tensor in constants.items()}
+    if shapes != given:
+        raise ModelError(f"tensors that do not train must be {shapes}, got {given}; build with TrainedModel.of")
+    with torch.no_grad():
+        for name, values in constants.items():
+            present[name].copy_(torch.from_numpy(np.array(values)))

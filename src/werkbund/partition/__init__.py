@@ -1,0 +1,83 @@
+"""One table becomes the tables of several clients, and how much these differ."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from werkbund.core.errors import ConfigError
+from werkbund.data.table import Table
+from werkbund.partition.assignment import Partition, client_names
+from werkbund.partition.blocks import tool_blocks
+from werkbund.partition.column import by_column
+from werkbund.partition.dirichlet import dirichlet
+from werkbund.partition.iid import iid
+from werkbund.partition.quantity import quantity
+from werkbund.partition.regime import regime
+from werkbund.partition.skew import Skew, skew
+
+__all__ = [
+    "PARTITIONERS",
+    "Partition",
+    "Partitioner",
+    "Skew",
+    "client_names",
+    "options_of",
+    "partition_table",
+    "skew",
+]
+
+Partitioner = Callable[..., Partition]
+"""Take a table, a number of clients, a generator, and options by keyword."""
+
+PARTITIONERS: dict[str, Partitioner] = {
+    "by-column": by_column,
+    "tool-blocks": tool_blocks,
+    "iid": iid,
+    "dirichlet": dirichlet,
+    "quantity": quantity,
+    "regime": regime,
+}
+
+
+def options_of(kind: str) -> dict[str, object]:
+    """Return the options of a partitioner, each with its default.
+
+    Examples
+    --------
+    >>> options_of("dirichlet")
+    {'alpha': 0.5, 'over': 'label'}
+    """
+    if kind not in PARTITIONERS:
+        allowed = ", ".join(PARTITIONERS)
+        raise ConfigError(f"clients.partition must be one of {allowed}, got {kind!r}{_meant(kind, PARTITIONERS)}")
+    parameters = inspect.signature(PARTITIONERS[kind]).parameters.values()
+    return {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
+
+
+def partition_table(
+    kind: str, table: Table, num_clients: int, rng: np.random.Generator, options: Mapping[str, Any]
+) -> Partition:
+    """Divide a table by the partitioner of that name.
+
+    Raises
+    ------
+    ConfigError
+        If the name or an option is unknown, or a value breaks the partitioner's rule.
+    """
+    known = options_of(kind)
+    for name in options:
+        if name not in known:
+            listed = ", ".join(known) or "none"
+            raise ConfigError(f"{kind} has no option {name!r}, its options: {listed}{_meant(name, known)}")
+    return PARTITIONERS[kind](table, num_clients, rng, **options)
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    """Return a question that names the known word closest to this one, if any is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

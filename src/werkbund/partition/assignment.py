@@ -1,0 +1,151 @@
+"""Which client each row of a table belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.errors import ConfigError, DataError
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Assign rows to clients.
+
+    Parameters
+    ----------
+    kind
+        Name of the partitioner.
+    names
+        One a client, all different.
+    assignment
+        (rows,), number of each row's client, -1 where a row is not used. Every client has at least one row.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    assignment: IntArray
+
+    def __post_init__(self) -> None:
+        if len(set(self.names)) != len(self.names) or not self.names:
+            raise DataError(f"{self.kind}: a partition needs clients with different names, got {len(self.names)} names")
+        if self.assignment.ndim != 1 or self.assignment.dtype != np.int64:
+            raise DataError(f"{self.kind}: assignment must be (rows,) int64, got {self.assignment.dtype}")
+        low, high = (self.assignment.min(), self.assignment.max()) if len(self.assignment) else (-1, -1)
+        if low < -1 or high >= len(self.names):
+            raise DataError(f"{self.kind}: assignment must lie in -1..{len(self.names) - 1}, got {low}..{high}")
+        empty = np.flatnonzero(self.sizes == 0)
+        if len(empty):
+            raise DataError(
+                f"{self.kind}: every client must have a row, {self.names[empty[0]]!r} has none; ask for fewer clients"
+            )
+
+    @property
+    def num_clients(self) -> int:
+        """Number of clients."""
+        return len(self.names)
+
+    @cached_property
+    def sizes(self) -> IntArray:
+        """Number of rows of each client: (clients,)."""
+        used = self.assignment[self.assignment >= 0]
+        return np.bincount(used, minlength=len(self.names)).astype(np.int64)
+
+    @cached_property
+    def offsets(self) -> IntArray:
+        """Where each client's rows lie once they are in client order: (clients + 1,)."""
+        return np.concatenate(([0], np.cumsum(self.sizes)))
+
+    @cached_property
+    def order(self) -> IntArray:
+        """Row numbers in client order, each client's as in the table, unused ones left out: (used rows,)."""
+        order = np.argsort(self.assignment, kind="stable")
+        return order[len(self.assignment) - int(self.offsets[-1]) :]
+
+    def rows(self, client: int) -> IntArray:
+        """Return the numbers of the client's rows in the table's order."""
+        return self.order[self.offsets[client] : self.offsets[client + 1]]
+
+
+def client_names(num_clients: int) -> tuple[str, ...]:
+    """Return names numbered from 1 with leading zeros, for clients that the data does not name.
+
+    Examples
+    --------
+    >>> client_names(10)[:2]
+    ('client-01', 'client-02')
+    """
+    width = len(str(num_clients))
+    return tuple(f"client-{number:0{width}d}" for number in range(1, num_clients + 1))
+
+
+def check_num_clients(num_clients: int, available: int, what: str, remedy: str = "") -> None:
+    """Refuse a number of clients that is below 1 or above the number of `what` there are to deal out.
+
+    Parameters
+    ----------
+    remedy
+        What else helps beside fewer clients.
+    """
+    if not 1 <= num_clients <= available:
+        raise ConfigError(
+            f"number of clients must be in 1..{available} (number of {what}), got {num_clients}; "
+            f"change clients.count{remedy}"
+        )
+
+
+def check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
+    """Refuse an option that is none of the allowed words."""
+    if value not in allowed:
+        raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {value!r}; choose one of these")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Refuse an option that is not a finite number above 0."""
+    if not (np.isfinite(value) and value > 0.0):
+        raise ConfigError(f"{name} must be a finite number above 0, got {value}; choose such as 0.5")
+
+
+def apportion(num_rows: int, shares: FloatArray) -> IntArray:
+    """Divide rows by shares in whole rows, at least one a client: (clients,), summing to `num_rows`.
+
+    The rows left after one each are divided by the method of largest remainders.
+
+    Parameters
+    ----------
+    num_rows
+        At least one a client.
+    shares
+        (clients,), none negative; need not sum to 1.
+
+    Examples
+    --------
+    >>> apportion(11, np.array([6.0, 1.0, 1.0])).tolist()
+    [7, 2, 2]
+    """
+    exact = shares / shares.sum() * (num_rows - len(shares))
+    sizes: IntArray = np.floor(exact).astype(np.int64)
+    missing = num_rows - len(shares) - int(sizes.sum())
+    sizes[np.argsort(sizes - exact, kind="stable")[:missing]] += 1
+    return sizes + 1
+
+
+def deal(order: IntArray, sizes: IntArray) -> IntArray:
+    """Give the first rows of an order to the first client, the next to the second and so on: (rows,)."""
+    assignment = np.empty(len(order), dtype=np.int64)
+    assignment[order] = np.repeat(np.arange(len(sizes)), sizes)
+    return assignment
+
+
+def even_sizes(num_items: int, num_clients: int) -> IntArray:
+    """Divide items evenly; the first clients get one more where they do not divide: (clients,)."""
+    sizes = np.full(num_clients, num_items // num_clients, dtype=np.int64)
+    sizes[: num_items % num_clients] += 1
+    return sizes

@@ -1,0 +1,189 @@
+"""A run's folder as one typed value: the report's only source.
+
+A folder may be incomplete: a run that is still going, that was stopped, or that trained no baseline. What is not
+there is empty here, and the report leaves it out. Only a file that is there and cannot be read is an error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from werkbund.core import DataError
+from werkbund.report.values import ClientLine, Curves, Json, RoundLine, Scores, SeedRow, Skew, number
+
+
+@dataclass(frozen=True)
+class Result:
+    """Hold what a finished run found.
+
+    Parameters
+    ----------
+    best_round
+        The round whose weights were kept; None if it was not written.
+    stopped
+        Why the run ended, in words.
+    threshold
+        Probability at and above which the model raises an alarm.
+    scores
+        By contender ("federated", "local_mean", "pooled", "pooled_gbdt", "pooled_forest"), on the same test rows.
+    curves
+        By split.
+    cost_curve
+        "threshold" and one list a contender, all of one length: cost per 1000 rows.
+    """
+
+    best_round: int | None
+    stopped: str
+    seconds: float
+    threshold: float
+    scores: Mapping[str, Scores]
+    clients: tuple[ClientLine, ...]
+    curves: Mapping[str, Curves]
+    cost_curve: Mapping[str, tuple[float, ...]]
+
+    @classmethod
+    def parse(cls, written: Json) -> Result:
+        """Read result.json."""
+        plain = Scores.parse(written)
+        best = written.get("best_round")
+        stopped = written.get("stopped")
+        return cls(
+            None if best is None else int(best),
+            stopped if isinstance(stopped, str) else "",
+            plain["seconds"],
+            plain["threshold"],
+            {who: Scores.parse(scores) for who, scores in (written.get("metrics") or {}).items() if scores},
+            tuple(ClientLine.parse(line) for line in written.get("per_client") or ()),
+            {split: Curves.parse(curves) for split, curves in (written.get("curve") or {}).items() if curves},
+            {
+                name: tuple(number(value, f"cost_curve.{name}") for value in values)
+                for name, values in (written.get("cost_curve") or {}).items()
+                if values
+            },
+        )
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Hold everything that a run wrote for people.
+
+    Parameters
+    ----------
+    about
+        run.json as it stands: what was run, on which data, with which versions.
+    rounds
+        One a round, in order; where a round was written twice (after a resume) the later line counts.
+    comparison
+        The contenders over several seeds; empty if one seed was run.
+    card
+        The model card; empty if no model was written.
+    config
+        The resolved configuration as TOML text; empty if it was not written.
+    """
+
+    path: Path
+    about: Json
+    rounds: tuple[RoundLine, ...] = ()
+    result: Result | None = None
+    seeds: tuple[int, ...] = ()
+    comparison: tuple[SeedRow, ...] = ()
+    card: Json | None = None
+    config: str = ""
+
+    @property
+    def name(self) -> str:
+        """The run's name; that of its folder if it has none."""
+        return str(self.about.get("name") or self.path.resolve().name)
+
+    @cached_property
+    def clients(self) -> tuple[str, ...]:
+        """Names of all clients, in the order of their numbers."""
+        written = tuple(str(name) for name in self.about.get("clients") or ())
+        scored = self.result.clients if self.result else ()
+        return written or tuple(line.name for line in scored)
+
+    @cached_property
+    def skew(self) -> Skew | None:
+        """How the clients' rows differ; None if it was not written."""
+        written = self.about.get("skew")
+        return Skew.parse(written) if written else None
+
+    @property
+    def trained(self) -> tuple[RoundLine, ...]:
+        """The rounds in which somebody was asked to train; the closing evaluation is not one."""
+        return tuple(line for line in self.rounds if line.cohort)
+
+    def client(self, number: str) -> str:
+        """Return the name of a client that a round record names by number, or the text itself."""
+        position = int(number) if number.isdigit() else -1
+        return self.clients[position] if 0 <= position < len(self.clients) else number
+
+    def scores(self, who: str) -> Scores:
+        """Return a contender's test metrics; all unknown if it was not trained."""
+        return self.result.scores.get(who, Scores({})) if self.result else Scores({})
+
+
+def read_run(path: Path) -> RunFolder:
+    """Read a run's folder.
+
+    Raises
+    ------
+    DataError
+        If this is no run folder, or a file in it cannot be read.
+    """
+    if not (path / "run.json").is_file() and not (path / "comparison.json").is_file():
+        raise DataError(f"run must be a folder that holds run.json, got {path}; name a folder under runs/")
+    result, seeds = _json(path / "result.json"), _json(path / "comparison.json")
+    try:
+        return RunFolder(
+            path,
+            _json(path / "run.json"),
+            _rounds(path / "rounds.jsonl"),
+            Result.parse(result) if result else None,
+            tuple(int(seed) for seed in seeds.get("seeds") or ()),
+            tuple(SeedRow.parse(row) for row in seeds.get("rows") or ()),
+            _json(path / "model_card.json") or None,
+            _text(path / "config.toml"),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} was not written by this version, or was edited: {error!r}; run again") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} must be UTF-8 text: {error}; restore it or run again") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    text = _text(path)
+    try:
+        value = json.loads(text) if text else {}
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} must be JSON: {error}; restore it or run again") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path} must hold one JSON object, got {type(value).__name__}; restore it or run again")
+    return value
+
+
+def _rounds(path: Path) -> tuple[RoundLine, ...]:
+    """Read the records; a last line without its end was being written when the run stopped, and is left out."""
+    whole, _, _ = _text(path).rpartition("\n")
+    lines: dict[int, RoundLine] = {}
+    for position, text in enumerate(whole.splitlines(), start=1):
+        if not text.strip():
+            continue
+        try:
+            line = RoundLine.parse(json.loads(text))
+        except (KeyError, TypeError, ValueError, AttributeError, DataError) as error:
+            raise DataError(
+                f"{path} line {position} must be a round's record: {error!r}; resume or run again"
+            ) from error
+        lines[line.round] = line
+    return tuple(lines[round] for round in sorted(lines))

@@ -1,0 +1,137 @@
+"""The contenders side by side: overall, and by failure mode."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from werkbund.report.folder import RunFolder
+from werkbund.report.plots.theme import CONTENDERS, LIGHT, Panel, blank, colour_of, contender
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Say how one metric is shown."""
+
+    key: str
+    title: str
+    note: str
+    digits: int = 3
+    share: bool = True
+
+
+MEASURES = (
+    Measure("average_precision", "Average precision", "How well the model ranks failures first; 1 is perfect."),
+    Measure("f1", "F1 at the alarm threshold", "Balance of failures found and alarms that are right; 1 is perfect."),
+    Measure("roc_auc", "ROC AUC", "Chance that a failing row scores above a healthy one; 0.5 is guessing."),
+    Measure("cost", "Cost per 1,000 rows", "Missed failures and needless inspections; lower is better.", 0, False),
+)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Hold one bar: a value, and its interval and single values where there are several seeds."""
+
+    who: str
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    values: tuple[float, ...] = ()
+
+
+def bars(run: RunFolder, metric: str) -> tuple[Bar, ...]:
+    """Return one bar for each contender that has the metric: means over seeds if there are several."""
+    rows = {row.who: row for row in run.comparison if row.metric == metric}
+    if rows:
+        found = [Bar(who, row.mean, row.low, row.high, row.values) for who, row in rows.items()]
+    else:
+        scored = run.result.scores if run.result else {}
+        found = [Bar(who, scores[metric]) for who, scores in scored.items()]
+    order = list(CONTENDERS)
+    known = [bar for bar in found if math.isfinite(bar.value)]
+    return tuple(sorted(known, key=lambda bar: order.index(bar.who) if bar.who in order else len(order)))
+
+
+def comparison(run: RunFolder) -> tuple[Panel, ...]:
+    """Return one panel for each metric that somebody has."""
+    drawn = [(measure, bars(run, measure.key)) for measure in MEASURES]
+    return tuple(
+        Panel(f"compare-{measure.key}", measure.title, _figure(measure, found), _note(run, measure))
+        for measure, found in drawn
+        if found
+    )
+
+
+def _figure(measure: Measure, found: tuple[Bar, ...]) -> go.Figure:
+    figure = blank(64 + 38 * len(found), showlegend=False, bargap=0.35)
+    labels = [_label(bar.who) for bar in found]
+    tops = [bar.high if math.isfinite(bar.high) else bar.value for bar in found]
+    figure.add_bar(
+        y=labels,
+        x=[bar.value for bar in found],
+        orientation="h",
+        marker_color=[colour_of(bar.who) for bar in found],
+        error_x=_whiskers(found),
+        hovertemplate=f"%{{y}}: %{{x:,.{measure.digits}f}}<extra></extra>",
+    )
+    largest = max(1.0 if measure.share else 0.0, *tops)
+    for label, bar, top in zip(labels, found, tops, strict=True):
+        figure.add_annotation(
+            x=top, y=label, text=f"{bar.value:,.{measure.digits}f}", showarrow=False, xanchor="left", xshift=5
+        )
+    figure.update_xaxes(range=[0, largest * 1.28 or 1], tickvals=[0, 0.25, 0.5, 0.75, 1] if measure.share else None)
+    figure.update_yaxes(autorange="reversed", showgrid=False, tickfont_color=LIGHT["ink"])
+    return figure
+
+
+def _label(who: str) -> str:
+    return contender(who).label.replace(", ", ",<br>")
+
+
+def _whiskers(found: tuple[Bar, ...]) -> dict[str, object] | None:
+    if not all(math.isfinite(bar.low) and math.isfinite(bar.high) for bar in found):
+        return None
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [bar.high - bar.value for bar in found],
+        "arrayminus": [bar.value - bar.low for bar in found],
+        "color": LIGHT["ink"],
+        "thickness": 1.2,
+        "width": 4,
+    }
+
+
+def _note(run: RunFolder, measure: Measure) -> str:
+    """Return the measure's note; for average precision, with what guessing reaches: the share of failures."""
+    scores = run.scores("federated")
+    share = scores["positives"] / scores["rows"] if scores["rows"] > 0 else math.nan
+    guessing = f" Guessing reaches {share:.2f}." if measure.key == "average_precision" and math.isfinite(share) else ""
+    return measure.note + guessing
+
+
+def by_mode(run: RunFolder) -> Panel | None:
+    """Return the share of each failure mode that is found at the threshold; None if modes are not known."""
+    scored = run.result.scores if run.result else {}
+    order = [who for who in ("federated", "local_mean", "pooled") if who in scored and scored[who].recall_by_mode]
+    if not order:
+        return None
+    modes = list(dict.fromkeys(mode for who in order for mode in scored[who].recall_by_mode))
+    figure = blank(90 + 22 * len(modes) * len(order), barmode="group", bargap=0.28, bargroupgap=0.06)
+    for who in order:
+        recalls = [scored[who].recall_by_mode.get(mode, math.nan) for mode in modes]
+        figure.add_bar(
+            y=modes,
+            x=[value if math.isfinite(value) else None for value in recalls],
+            orientation="h",
+            name=contender(who).label,
+            marker_color=colour_of(who),
+            hovertemplate="%{y}: %{x:.0%} found<extra>" + contender(who).label + "</extra>",
+        )
+    figure.update_xaxes(range=[0, 1.02], tickformat=".0%")
+    figure.update_yaxes(autorange="reversed", showgrid=False, tickfont_color=LIGHT["ink"])
+    figure.update_legends(traceorder="normal")
+    note = "Share of each kind of failure that raises an alarm. A kind without a test row has no bar."
+    return Panel("modes-found", "Which failures are found", figure, note, wide=True)

@@ -1,0 +1,85 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+
+_WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+MISSING = "–"
+
+
+def figure(value: float, digits: int = 3) -> str:
+    """Return a number with thousands separators, and a dash if it is unknown.
+
+    Examples
+    --------
+    >>> figure(1234.5, 1), figure(0.8125), figure(float("nan"))
+    ('1,234.5', '0.812', '–')
+    """
+    return f"{value:,.{digits}f}" if math.isfinite(value) else MISSING
+
+
+def whole(value: float) -> str:
+    """Return a count, and a dash if it is unknown."""
+    return figure(value, 0)
+
+
+def few(count: int) -> str:
+    """Spell small counts out.
+
+    Examples
+    --------
+    >>> few(3), few(40)
+    ('three', '40')
+    """
+    return _WORDS[count] if 0 <= count < len(_WORDS) else f"{count:,}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    Examples
+    --------
+    >>> plural(1, "plant"), plural(1200, "row")
+    ('1 plant', '1,200 rows')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def article(count: int) -> str:
+    """Return the verb that goes with a count: is or are."""
+    return "is" if count == 1 else "are"
+
+
+def bytes_text(count: float) -> str:
+    """Return a size in decimal units.
+
+    Examples
+    --------
+    >>> bytes_text(812), bytes_text(4_230_000)
+    ('812 B', '4.2 MB')
+    """
+    if not math.isfinite(count):
+        return MISSING
+    if count < 1000:
+        return f"{count:.0f} B"
+    power = min(int(math.log10(count) // 3), 4)
+    return f"{count / 1000**power:.1f} {'kMGT'[power - 1]}B"
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in the unit that suits it.
+
+    Examples
+    --------
+    >>> duration(4.21), duration(75), duration(7500)
+    ('4.2 s', '1 min 15 s', '2 h 5 min')
+    """
+    if not math.isfinite(seconds):
+        return MISSING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

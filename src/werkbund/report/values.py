@@ -1,0 +1,221 @@
+"""The parts of a run's folder as typed values.
+
+Everything here is parsed once from JSON and then only read. A number that was not written, or that has no meaning
+(the average precision of rows without a failure), is NaN; a list that was not written is empty.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from werkbund.core import DataError
+
+Json = Mapping[str, Any]
+
+
+def number(value: object, key: str) -> float:
+    """Return a JSON number as a float, and NaN for null.
+
+    Raises
+    ------
+    DataError
+        If the value is neither.
+    """
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise DataError(f"{key} must be a number or null, got {value!r}; this run folder was edited or damaged")
+    return float(value)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Hold the metrics of one model on one set of rows; a metric that is not there reads as NaN.
+
+    Parameters
+    ----------
+    values
+        By metric: average_precision, roc_auc, f1, precision, recall, cost (per 1000 rows), rows, positives, ...
+    recall_by_mode
+        Share of the failures of each mode that are found, 0..1.
+    """
+
+    values: Mapping[str, float]
+    recall_by_mode: Mapping[str, float] = field(default_factory=dict)
+
+    def __getitem__(self, metric: str) -> float:
+        return self.values.get(metric, math.nan)
+
+    def known(self, metric: str) -> bool:
+        """Say whether the metric has a finite value."""
+        return math.isfinite(self[metric])
+
+    @classmethod
+    def parse(cls, written: Json) -> Scores:
+        """Read every entry that is a number; other entries belong to somebody else."""
+        numeric = {
+            k: v for k, v in written.items() if v is None or (isinstance(v, int | float) and not isinstance(v, bool))
+        }
+        modes = written.get("recall_by_mode") or {}
+        return cls(
+            {k: number(v, k) for k, v in numeric.items()},
+            {str(k): number(v, f"recall_by_mode.{k}") for k, v in modes.items()},
+        )
+
+
+@dataclass(frozen=True)
+class RoundLine:
+    """Hold one line of rounds.jsonl; `scores` (by split) belong to the weights after round `scored`.
+
+    Parameters
+    ----------
+    failures
+        (client, reason) pairs; the client as a name or a number in digits.
+    """
+
+    round: int
+    scored: int
+    cohort: tuple[int, ...]
+    failures: tuple[tuple[str, str], ...]
+    loss: float
+    update_norm: float
+    bytes_down: float
+    bytes_up: float
+    seconds: float
+    scores: Mapping[str, Scores]
+
+    @classmethod
+    def parse(cls, written: Json) -> RoundLine:
+        """Read one line."""
+        failures = written.get("failures") or ()
+        metrics = written.get("metrics") or {}
+        return cls(
+            round=int(written["round"]),
+            scored=int(written.get("scored", written["round"])),
+            cohort=tuple(int(client) for client in written.get("cohort") or ()),
+            failures=tuple((str(one.get("client")), str(one.get("reason", ""))) for one in failures),
+            loss=number(written.get("loss"), "loss"),
+            update_norm=number(written.get("update_norm"), "update_norm"),
+            bytes_down=number(written.get("bytes_down"), "bytes_down"),
+            bytes_up=number(written.get("bytes_up"), "bytes_up"),
+            seconds=number(written.get("seconds"), "seconds"),
+            scores={split: Scores.parse(scores) for split, scores in metrics.items() if scores},
+        )
+
+
+@dataclass(frozen=True)
+class ClientLine:
+    """Hold what one client gets, on its own test rows: the federated model, and its own if one was trained."""
+
+    name: str
+    federated: Scores
+    local: Scores | None = None
+
+    @classmethod
+    def parse(cls, written: Json) -> ClientLine:
+        """Read one entry; the federated metrics lie beside the name, or under "federated"."""
+        local = written.get("local")
+        return cls(
+            str(written["name"]),
+            Scores.parse(written.get("federated") or written),
+            Scores.parse(local) if local else None,
+        )
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Hold the pooled scores of the final model on one split.
+
+    Parameters
+    ----------
+    histogram
+        (2, bins): rows without and with a failure, over equal bins of the logit from -16 to 16.
+    calibration
+        (bins, 3): number of rows, sum of probabilities, sum of labels; empty if not counted.
+    """
+
+    histogram: tuple[tuple[float, ...], tuple[float, ...]]
+    calibration: tuple[tuple[float, ...], ...] = ()
+
+    @classmethod
+    def parse(cls, written: Json) -> Curves:
+        """Read one split's curves."""
+        histogram = written.get("histogram") or ((), ())
+        if len(histogram) != 2 or len(histogram[0]) != len(histogram[1]):
+            raise DataError("curve.histogram must have two rows of one length; rebuild it by running the evaluation")
+        without, with_failure = (tuple(number(v, "histogram") for v in row) for row in histogram)
+        rows = written.get("calibration") or ()
+        return cls((without, with_failure), tuple(tuple(number(v, "calibration") for v in row) for row in rows))
+
+
+@dataclass(frozen=True)
+class SeedRow:
+    """Hold one metric of one contender over several seeds, with its interval."""
+
+    who: str
+    metric: str
+    mean: float
+    low: float
+    high: float
+    values: tuple[float, ...]
+
+    @classmethod
+    def parse(cls, written: Json) -> SeedRow:
+        """Read one row of comparison.json."""
+        mean, low, high = (number(written.get(key), key) for key in ("mean", "low", "high"))
+        values = tuple(number(v, "values") for v in written.get("values") or ())
+        return cls(str(written["who"]), str(written["metric"]), mean, low, high, values)
+
+
+@dataclass(frozen=True)
+class Skew:
+    """Hold how the clients' rows differ.
+
+    Parameters
+    ----------
+    names, rows, positives
+        One entry a client.
+    modes
+        Number of rows of each failure mode, by mode: (clients,).
+    label_distance, feature_distance
+        Distance of a client's labels and features from those of all rows: (clients,); empty if not measured.
+    label_measure, feature_measure
+        What the distances are.
+    """
+
+    names: tuple[str, ...]
+    rows: tuple[float, ...]
+    positives: tuple[float, ...]
+    modes: Mapping[str, tuple[float, ...]]
+    label_distance: tuple[float, ...] = ()
+    feature_distance: tuple[float, ...] = ()
+    label_measure: str = ""
+    feature_measure: str = ""
+
+    @classmethod
+    def parse(cls, written: Json) -> Skew:
+        """Read the skew that a partition reports: one object a client under "clients"."""
+        clients = written.get("clients") or ()
+        modes = dict.fromkeys(mode for one in clients for mode in one.get("modes") or {})
+
+        def column(key: str) -> tuple[float, ...]:
+            return tuple(number(one.get(key), key) for one in clients)
+
+        return cls(
+            tuple(str(one["name"]) for one in clients),
+            column("rows"),
+            column("positives"),
+            {mode: tuple(number((one.get("modes") or {}).get(mode, 0), mode) for one in clients) for mode in modes},
+            _measured(column("label_distance")),
+            _measured(column("feature_distance")),
+            str(written.get("label_measure", "")),
+            str(written.get("feature_measure", "")),
+        )
+
+
+def _measured(values: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the values, or nothing if none of them is known."""
+    return values if any(math.isfinite(v) for v in values) else ()

@@ -1,0 +1,140 @@
+"""What every selector is: a frozen value with three methods and a declaration; state goes in and comes out.
+
+`probe` may ask some clients for something first, `choose` names the cohort, `observe` learns from what came back. The
+same address (seed, round) gives the same choice, so a resumed run needs no replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.errors import ConfigError
+from werkbund.core.types import Arrays, Choice, Failure, Replies, Tasks
+
+IntArray = npt.NDArray[np.int64]
+State = Mapping[str, Any]
+"""JSON values and named arrays; empty before the first round."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Show a selector what it may know.
+
+    Parameters
+    ----------
+    round
+        From 1.
+    available
+        Client numbers that can be asked now, ascending.
+    facts
+        What clients declared before the first round, such as `rows`: (all clients,) each.
+    state
+        What `observe` returned last.
+    """
+
+    round: int
+    available: IntArray
+    facts: Arrays = field(default_factory=dict)
+    state: State = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Tell a selector what became of its cohort.
+
+    Parameters
+    ----------
+    round
+        The round that ended.
+    clients
+        (answered,), client numbers that answered usefully, ascending.
+    signals
+        The declared signals, (answered,) each.
+    failures
+        The others.
+    """
+
+    round: int
+    clients: IntArray
+    signals: Arrays
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """Say what a selector needs, assumes and gives.
+
+    Parameters
+    ----------
+    source
+        Where the rule is published.
+    needs
+        Signals that clients must send in clear.
+    assumes
+        Among `available`, `addressable`, `stateful`, `reliable`, `trustworthy`.
+    unbiased
+        Whether the expected aggregate equals the one of full participation.
+    secure_aggregation
+        Whether it works when single updates stay hidden.
+    cost
+        What a round costs beside training, in words.
+    reveals
+        What the server learns about a client, in words.
+    """
+
+    source: str
+    needs: frozenset[str] = frozenset()
+    assumes: frozenset[str] = frozenset()
+    unbiased: bool = True
+    secure_aggregation: bool = True
+    cost: str = "nothing"
+    reveals: str = "who took part"
+
+
+class Selector(Protocol):
+    """Decide who trains."""
+
+    @property
+    def declaration(self) -> Declaration:
+        """What it needs, assumes and gives."""
+
+    def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
+        """Return what to ask whom before choosing, given the answers so far; None when nothing more is asked."""
+
+    def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
+        """Return the cohort with inclusion probabilities, factors and reasons."""
+
+    def observe(self, state: State, reports: Reports) -> State:
+        """Return the state for the next round."""
+
+
+@dataclass(frozen=True)
+class CohortSize:
+    """Say how many of the available clients train in a round.
+
+    Parameters
+    ----------
+    fraction
+        Share of the available clients, 0 < fraction <= 1, rounded up.
+    count
+        If given, the number itself; never more than are available.
+    """
+
+    fraction: float = 1.0
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise ConfigError(f"strategy.selection.fraction must be in (0, 1], got {self.fraction}")
+        if self.count is not None and self.count < 1:
+            raise ConfigError(f"strategy.selection.count must be >= 1 or left out, got {self.count}")
+
+    def of(self, num_available: int) -> int:
+        """Return the cohort's size among this many clients."""
+        wanted = self.count if self.count is not None else int(np.ceil(self.fraction * num_available - 1e-9))
+        return max(min(wanted, num_available), min(1, num_available))

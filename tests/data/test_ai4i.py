@@ -1,0 +1,200 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from werkbund.core.errors import DataError
+from werkbund.data import rules
+from werkbund.data.ai4i import (
+    AI4I_SCHEMA,
+    AI4I_SHA256,
+    FILE_NAMES,
+    TWIN_SCHEMA,
+    TWIN_SHA256,
+    generated_table,
+    load_ai4i,
+    locate,
+    recognise,
+    rule_flags,
+)
+from werkbund.data.expressions import to_polars
+from werkbund.data.generator import generate
+
+FILE = locate(None, os.environ, Path.cwd())
+ORIGINAL = None if FILE is None else FILE.with_name(FILE_NAMES[0])
+TWIN = None if FILE is None else FILE.with_name(FILE_NAMES[1])
+needs_original = pytest.mark.skipif(
+    ORIGINAL is None or not ORIGINAL.is_file(), reason="no ai4i2020.csv in WERKBUND_DATA or ../shared/data"
+)
+needs_twin = pytest.mark.skipif(
+    TWIN is None or not TWIN.is_file(), reason="no predictive_maintenance.csv in WERKBUND_DATA or ../shared/data"
+)
+
+
+@needs_original
+def test_the_rules_give_the_files_flags_in_every_row() -> None:
+    frame = load_ai4i(ORIGINAL).frame
+    for mode, flags in rule_flags(frame).items():
+        np.testing.assert_array_equal(flags, frame[mode].to_numpy() == 1, err_msg=mode)
+
+
+@needs_original
+def test_the_published_file_is_named_as_such() -> None:
+    table = load_ai4i(ORIGINAL)
+    assert (table.origin.source, table.origin.sha256) == ("ai4i2020", AI4I_SHA256)
+    assert table.origin.note == "AI4I 2020, the published file."
+    assert table.schema == AI4I_SCHEMA
+    assert table.frame.columns == list(rules.COLUMNS)
+
+
+@needs_original
+def test_the_files_label_is_its_counted_modes_or_unexplained() -> None:
+    table = load_ai4i(ORIGINAL)
+    flags, names = table.schema.mode_flags(table.frame)
+    counted = flags[:, [names.index(mode) for mode in ("TWF", "HDF", "PWF", "OSF")]].any(axis=1)
+    labels = table.schema.labels(table.frame) == 1
+    assert labels[counted].all()
+    assert 0 < (labels & ~counted).sum() < 0.002 * table.num_rows
+
+
+@needs_original
+def test_a_tool_begins_wherever_wear_is_back_at_zero() -> None:
+    table = load_ai4i(ORIGINAL)
+    wear = table.frame[rules.WEAR].to_numpy()
+    np.testing.assert_array_equal(table.schema.machines(table.frame), np.cumsum(wear == 0) - 1)
+
+
+@needs_original
+@needs_twin
+def test_the_twin_has_the_originals_rows_and_label() -> None:
+    original, twin = load_ai4i(ORIGINAL), load_ai4i(TWIN)
+    assert (twin.origin.source, twin.origin.sha256) == ("ai4i2020-twin", TWIN_SHA256)
+    assert twin.schema == TWIN_SCHEMA
+    shared = list(rules.COLUMNS[:8])
+    assert twin.frame.select(shared).equals(original.frame.select(shared))
+    original_labels, twin_labels = (table.schema.labels(table.frame) for table in (original, twin))
+    np.testing.assert_array_equal(twin_labels, original_labels)
+
+
+@needs_original
+@needs_twin
+def test_the_twins_mode_is_one_of_the_originals() -> None:
+    original, twin = load_ai4i(ORIGINAL), load_ai4i(TWIN)
+    short = {
+        "Heat Dissipation Failure": "HDF",
+        "Overstrain Failure": "OSF",
+        "Power Failure": "PWF",
+        "Random Failures": "RNF",
+        "Tool Wear Failure": "TWF",
+    }
+    flags, names = twin.schema.mode_flags(twin.frame)
+    assert set(names) == set(short)
+    for column, name in enumerate(names):
+        assert original.frame[short[name]].to_numpy()[flags[:, column]].all()
+    several, _ = original.schema.mode_flags(original.frame)
+    np.testing.assert_array_equal(flags.any(axis=1), several.any(axis=1))
+
+
+def test_derived_features_are_what_the_rules_compare() -> None:
+    frame = generate(500, 1, 0).cast({rules.SPEED: pl.Float64, rules.WEAR: pl.Float64})
+    made = frame.select(to_polars(feature.tree).alias(feature.name) for feature in AI4I_SCHEMA.derived)
+    columns = {name: frame[name].to_numpy() for name in (rules.AIR, rules.PROCESS, rules.WEAR, rules.TORQUE)}
+    np.testing.assert_array_equal(made["temperature_difference"], columns[rules.PROCESS] - columns[rules.AIR])
+    np.testing.assert_array_equal(made["overstrain"], columns[rules.WEAR] * columns[rules.TORQUE])
+    power = rules.power_w(columns[rules.TORQUE], frame[rules.SPEED].to_numpy())
+    np.testing.assert_allclose(made["power"], power, rtol=1e-14)
+
+
+def test_no_feature_is_an_identifier_or_a_mode() -> None:
+    for schema in (AI4I_SCHEMA, TWIN_SCHEMA):
+        names = {feature.name for feature in schema.features}
+        assert names.isdisjoint({rules.ROW, rules.PRODUCT, "Failure Type", schema.label, *rules.MODES})
+    assert {rules.ROW, rules.PRODUCT} == set(AI4I_SCHEMA.never) == set(TWIN_SCHEMA.never)
+
+
+def test_generated_values_are_plausible_for_the_schema() -> None:
+    frame = generate(50_000, 50, 0)
+    for feature in AI4I_SCHEMA.features:
+        if feature.low is not None:
+            assert frame[feature.name].is_between(feature.low, feature.high).all(), feature.name
+
+
+def test_tables_are_recognised_by_their_header() -> None:
+    frame = generate(10, 1, 0)
+    plain = frame.drop("plant")
+    schema = recognise(frame)
+    assert schema is not None
+    assert schema.client == "plant"
+    assert recognise(plain) == AI4I_SCHEMA
+    twin = plain.drop(*rules.COLUMNS[8:]).with_columns(Target=0).with_columns(pl.lit("x").alias("Failure Type"))
+    assert recognise(twin) == TWIN_SCHEMA
+    assert recognise(plain.drop(rules.TORQUE)) is None
+
+
+def _file_in(folder: Path, name: str = FILE_NAMES[0]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    generate(20, 1, 0).drop("plant").write_csv(folder / name)
+    return folder / name
+
+
+def test_places_are_searched_in_their_order(tmp_path: Path) -> None:
+    cwd, cache, named, explicit = (tmp_path / name for name in ("work", "cache", "named", "explicit"))
+    environ = {"WERKBUND_DATA": str(named)}
+    assert locate(None, environ, cwd, cache) is None
+    for folder in (cache, tmp_path / "shared" / "data" / "ai4i2020", named / "ai4i2020", named):
+        file = _file_in(folder)
+        # A subfolder goes before the folder itself; every other place goes before those made so far.
+        expected = named / "ai4i2020" / FILE_NAMES[0] if folder == named else file
+        assert locate(None, environ, cwd, cache) == expected
+    assert locate(_file_in(explicit), environ, cwd, cache) == explicit / FILE_NAMES[0]
+    assert locate(explicit, environ, cwd, cache) == explicit / FILE_NAMES[0]
+
+
+def test_the_variable_may_name_a_file(tmp_path: Path) -> None:
+    file = _file_in(tmp_path / "here", "renamed.csv")
+    assert locate(None, {"WERKBUND_DATA": str(file)}, tmp_path / "work", tmp_path / "cache") == file
+
+
+def test_the_original_goes_before_the_twin(tmp_path: Path) -> None:
+    twin = _file_in(tmp_path, FILE_NAMES[1])
+    assert locate(tmp_path, {}, tmp_path) == twin
+    assert locate(_file_in(tmp_path).parent, {}, tmp_path) == tmp_path / FILE_NAMES[0]
+
+
+def test_an_explicit_path_must_hold_a_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="path must name an AI4I file"):
+        locate(tmp_path / "absent.csv", {}, tmp_path)
+
+
+def test_a_file_of_other_content_is_called_so(tmp_path: Path) -> None:
+    table = load_ai4i(_file_in(tmp_path))
+    assert table.origin.source == "csv"
+    assert "not the published one" in table.origin.note
+
+
+def test_a_file_of_another_header_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "ai4i2020.csv"
+    generate(20, 1, 0).drop(rules.TORQUE).write_csv(file)
+    with pytest.raises(DataError, match=r"'Torque \[Nm\]' missing"):
+        load_ai4i(file)
+
+
+def test_without_a_file_rows_are_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.delenv("WERKBUND_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    table = load_ai4i(rows=120, plants=3, seed=5)
+    assert table.origin.generated == {"rows": 120, "plants": 3, "seed": 5}
+    assert table.origin.note.startswith("Generated: 120 rows of 3 plants")
+    assert table.frame.equals(generate(120, 3, 5))
+    assert table.schema.client == "plant"
+
+
+def test_each_generated_plant_has_tools_of_its_own() -> None:
+    table = generated_table(400, 8, 1)
+    machines = table.schema.machines(table.frame)
+    pairs = {(int(machine), plant) for machine, plant in zip(machines, table.frame["plant"], strict=True)}
+    assert len(pairs) == machines.max() + 1

@@ -1,0 +1,98 @@
+"""Metrics of counts are scikit-learn's metrics of the rows."""
+
+from __future__ import annotations
+
+import json
+import math
+import timeit
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn import metrics as oracle
+
+from werkbund.core.errors import DataError
+from werkbund.evaluation import DIRECTIONS, Costs, Counts, Metrics, Threshold, metrics
+
+COSTS = Costs(10.0, 1.0)
+MODES = ("heat", "power", "strain")
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("place", [400, 450, 512])
+def test_decision_metrics_are_those_of_scikit_learn(scored: Callable[..., Any], seed: int, place: int) -> None:
+    rows = scored(seed, rows=1000)
+    flagged = rows.bins >= place
+    found = metrics(rows.counts, Threshold(place), COSTS, MODES)
+    assert found.f1 == pytest.approx(oracle.f1_score(rows.labels, flagged))
+    assert found.recall == pytest.approx(oracle.recall_score(rows.labels, flagged))
+    assert found.precision == pytest.approx(oracle.precision_score(rows.labels, flagged))
+    for number, name in enumerate(MODES):
+        of_mode = rows.modes[:, number] & (rows.labels > 0)
+        assert found.recall_by_mode[name] == pytest.approx(flagged[of_mode].mean())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_probability_metrics_are_those_of_scikit_learn(scored: Callable[..., Any], seed: int) -> None:
+    rows = scored(seed)
+    probabilities = 1 / (1 + np.exp(-rows.logits))
+    found = metrics(rows.counts, Threshold(512), COSTS, MODES)
+    assert found.brier == pytest.approx(oracle.brier_score_loss(rows.labels, probabilities))
+    assert found.log_loss == pytest.approx(oracle.log_loss(rows.labels, probabilities))
+    assert (found.rows, found.positives) == (len(rows.labels), rows.labels.sum())
+
+
+def test_cost_is_per_1000_rows_in_the_currency_of_the_costs(scored: Callable[..., Any]) -> None:
+    rows = scored(3)
+    missed = ((rows.labels > 0) & (rows.bins < 450)).sum()
+    needless = ((rows.labels == 0) & (rows.bins >= 450)).sum()
+    found = metrics(rows.counts, Threshold(450), COSTS, MODES)
+    assert found.cost == pytest.approx(1000 * (10 * missed + needless) / len(rows.labels))
+
+
+def test_client_without_positives_has_undefined_ranking_and_a_cost(scored: Callable[..., Any]) -> None:
+    rows = scored(0, rate=0.0)
+    found = metrics(rows.counts, Threshold(400), COSTS, MODES)
+    undefined = {name for name in DIRECTIONS if math.isnan(getattr(found, name))}
+    assert undefined == {"average_precision", "roc_auc", "f1", "recall"}
+    assert found.precision == 0.0
+    assert found.recall_by_mode == dict.fromkeys(MODES)
+
+
+def test_no_row_leaves_every_metric_undefined() -> None:
+    found = metrics(Counts.empty(), Threshold(512), COSTS)
+    assert all(math.isnan(getattr(found, name)) for name in DIRECTIONS)
+    assert found.rows == found.positives == 0
+
+
+def test_nothing_called_a_failure_has_recall_and_f1_0_and_no_precision(scored: Callable[..., Any]) -> None:
+    found = metrics(scored(0).counts, Threshold(1023), COSTS, MODES)
+    assert (found.recall, found.f1) == (0.0, 0.0)
+    assert math.isnan(found.precision)
+
+
+def test_json_has_none_for_what_is_undefined_and_every_field() -> None:
+    plain = metrics(Counts.empty(1), Threshold(512), COSTS, ["heat"]).to_json()
+    assert list(plain) == [field.name for field in fields(Metrics)]
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert plain["f1"] is None
+    assert plain["threshold"] == 0.5
+    assert plain["recall_by_mode"] == {"heat": None}
+
+
+def test_every_direction_is_that_of_a_metric() -> None:
+    beside = {"rows", "positives", "threshold", "recall_by_mode"}
+    assert set(DIRECTIONS) == {field.name for field in fields(Metrics)} - beside
+
+
+def test_names_must_fit_the_modes_counted(scored: Callable[..., Any]) -> None:
+    with pytest.raises(DataError, match=r"must name 3 failure modes, got \['heat'\]"):
+        metrics(scored(0).counts, Threshold(512), COSTS, ["heat"])
+
+
+def test_metrics_take_less_than_a_millisecond(scored: Callable[..., Any]) -> None:
+    counts = scored(0).counts
+    seconds = min(timeit.repeat(lambda: metrics(counts, Threshold(450), COSTS, MODES), number=10, repeat=20))
+    assert seconds / 10 < 1e-3

@@ -1,0 +1,58 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from werkbund.core.errors import ConfigError
+from werkbund.data import rules
+from werkbund.data.ai4i import AI4I_SCHEMA, generated_table
+from werkbund.data.generator import generate
+from werkbund.data.schema import Column, Schema
+from werkbund.data.table import Origin, Table
+from werkbund.partition.blocks import tool_blocks
+
+RNG = np.random.default_rng(0)
+
+
+def _file_like() -> Table:
+    return Table(generate(3000, 1, 0).drop("plant"), AI4I_SCHEMA, Origin("test"))
+
+
+def test_no_tool_is_cut_and_clients_have_equally_many() -> None:
+    table = _file_like()
+    made = tool_blocks(table, 7, RNG)
+    tools = table.schema.machines(table.frame)
+    owners = [np.unique(made.assignment[tools == tool]) for tool in range(tools.max() + 1)]
+    assert all(len(owner) == 1 for owner in owners)
+    per_client = np.bincount(np.concatenate(owners))
+    assert per_client.max() - per_client.min() <= 1
+
+
+def test_blocks_follow_one_another_in_time() -> None:
+    made = tool_blocks(_file_like(), 7, RNG)
+    assert (np.diff(made.assignment) >= 0).all()
+
+
+def test_every_block_begins_with_a_new_tool() -> None:
+    table = _file_like()
+    made = tool_blocks(table, 7, RNG)
+    wear = table.frame[rules.WEAR].to_numpy()
+    assert all(wear[made.rows(client)[0]] == 0 for client in range(7))
+
+
+def test_as_many_blocks_as_tools_gives_each_client_one() -> None:
+    table = generated_table(1000, 1, 0)
+    tools = table.schema.machines(table.frame)
+    np.testing.assert_array_equal(tool_blocks(table, int(tools.max()) + 1, RNG).assignment, tools)
+
+
+def test_interleaved_machines_stay_whole() -> None:
+    frame = pl.DataFrame({"x": np.arange(12.0), "y": [0] * 12, "id": ["c", "a", "b", "d"] * 3})
+    table = Table(frame, Schema("y", (Column("x", "number"),), machine="id"), Origin("test"))
+    assert tool_blocks(table, 2, RNG).assignment.tolist() == [0, 0, 1, 1] * 3
+
+
+def test_a_table_without_machines_is_refused_with_a_remedy() -> None:
+    frame = pl.DataFrame({"x": [1.0, 2.0, 3.0], "y": [0, 1, 0]})
+    table = Table(frame, Schema("y", (Column("x", "number"),)), Origin("test"))
+    with pytest.raises(ConfigError, match=r"1\.\.1 \(number of machines\), got 2.*data.machine_reset"):
+        tool_blocks(table, 2, RNG)

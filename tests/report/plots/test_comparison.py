@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from werkbund.report.folder import read_run
+from werkbund.report.plots.comparison import bars, by_mode, comparison
+from werkbund.report.plots.theme import CONTENDERS
+
+
+def test_bars_stand_in_one_order_whatever_the_files(finished: Path) -> None:
+    assert [bar.who for bar in bars(read_run(finished), "f1")] == list(CONTENDERS)
+
+
+def test_bars_show_the_files_numbers(finished: Path) -> None:
+    run = read_run(finished)
+    panel = comparison(run)[0]
+    assert list(panel.figure.data[0].x) == [run.scores(who)["average_precision"] for who in CONTENDERS]
+
+
+def test_four_measures_are_drawn(finished: Path) -> None:
+    assert len(comparison(read_run(finished))) == 4
+
+
+def test_over_seeds_bars_are_means_with_their_intervals(sample: Callable[..., Path], tmp_path: Path) -> None:
+    run = read_run(sample(tmp_path / "run", rounds=2, seeds=3))
+    bar = bars(run, "average_precision")[0]
+    assert bar.who == "federated"
+    assert abs(bar.value - sum(bar.values) / 3) < 1e-12
+    whiskers = comparison(run)[0].figure.data[0].error_x
+    assert abs(bar.value + whiskers.array[0] - bar.high) < 1e-12
+    assert abs(bar.value - whiskers.arrayminus[0] - bar.low) < 1e-12
+
+
+def test_nothing_is_drawn_without_a_result(sample: Callable[..., Path], tmp_path: Path) -> None:
+    run = read_run(sample(tmp_path / "run", rounds=2, finished=False))
+    assert comparison(run) == ()
+    assert by_mode(run) is None
+
+
+def test_failure_modes_compare_three_contenders(finished: Path) -> None:
+    panel = by_mode(read_run(finished))
+    assert panel is not None
+    assert [trace.name for trace in panel.figure.data] == ["Federated", "Alone (mean)", "Pooled, same model"]

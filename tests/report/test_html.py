@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from werkbund.core import DataError
+from werkbund.report.folder import read_run
+from werkbund.report.html import render, sections, tiles, write_report
+from werkbund.report.plots.theme import LIGHT
+from werkbund.report.verdict import judge
+
+MOST_BYTES = 6_000_000
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+class Page(HTMLParser):
+    """Collect what a browser would load, the identifiers, the JSON, and tags left open."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.ids: list[str] = []
+        self.specs: list[str] = []
+        self.open: list[str] = []
+        self._json = False
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.loads += [
+            value or "" for name, value in attrs if name in ("src", "href") and not (value or "").startswith("#")
+        ]
+        self.ids += [given["id"] or ""] if "id" in given else []
+        self._json = tag == "script" and given.get("type") == "application/json"
+        self.open += [] if tag in VOID else [tag]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._json:
+            self.specs.append(data)
+            self._json = False
+
+
+@pytest.fixture(scope="module")
+def page(finished: Path) -> str:
+    return render(read_run(finished))
+
+
+def test_the_report_lies_in_the_runs_folder(sample: Callable[..., Path], tmp_path: Path) -> None:
+    folder = sample(tmp_path / "run", rounds=2)
+    path = write_report(folder)
+    assert path == folder / "report.html"
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert not list(folder.glob("*.part"))
+
+
+def test_the_same_folder_gives_the_same_bytes(finished: Path, page: str) -> None:
+    assert render(read_run(finished)) == page
+
+
+def test_the_page_loads_nothing(page: str) -> None:
+    assert Page(page).loads == []
+    assert "default-src 'none'" in page
+    assert "connect-src" not in page
+
+
+def test_the_page_is_small_and_holds_the_library_once(page: str) -> None:
+    assert len(page.encode()) < MOST_BYTES
+    assert page.count("plotly.js v") == 1
+
+
+def test_tags_are_closed_and_identifiers_unique(page: str) -> None:
+    parsed = Page(page)
+    assert parsed.open == []
+    assert len(parsed.ids) == len(set(parsed.ids))
+
+
+def test_every_panel_has_its_plot(finished: Path, page: str) -> None:
+    panels = [panel for section in sections(read_run(finished)) for panel in section.panels]
+    assert len(panels) == 17
+    specs = [json.loads(spec) for spec in Page(page).specs]
+    assert [spec["layout"]["height"] for spec in specs if "layout" in spec] == [p.figure.layout.height for p in panels]
+
+
+def test_plots_use_no_colour_that_the_dark_page_cannot_swap(page: str) -> None:
+    plots = [spec for spec in Page(page).specs if '"layout"' in spec]
+    assert set(re.findall(r"#[0-9a-fA-F]{3,8}\b", "".join(plots))) <= set(LIGHT.values())
+
+
+def test_the_verdict_stands_at_the_top(finished: Path, page: str) -> None:
+    assert f'<h1 class="pays">{judge(read_run(finished)).sentence}</h1>' in page
+
+
+def test_the_tiles_agree_with_the_metrics(finished: Path) -> None:
+    run = read_run(finished)
+    scores = run.scores("federated")
+    by_label = {tile.label: tile for tile in tiles(run)}
+    found, _, failures = by_label["Failures found"].value.split(" ")
+    assert int(failures) == scores["positives"]
+    assert int(found) == round(scores["recall"] * scores["positives"])
+    alarms = int(by_label["Alarms that are right"].hint.split(" ")[0].replace(",", ""))
+    assert int(found) / alarms == pytest.approx(scores["precision"])
+
+
+def test_text_from_the_run_cannot_become_markup(sample: Callable[..., Path], tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    folder = sample(tmp_path / "run", rounds=2, names=(evil, "B", "C", "D", "E", "F", "G"))
+    text = render(read_run(folder))
+    assert evil not in text
+    assert Page(text).open == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"finished": False},
+        {"strength": {"federated": 7.0}},
+        {"seeds": 3},
+        {"strength": {"federated": 3.0, "local_mean": 5.0}},
+        {"names": tuple(f"Site {k}" for k in range(70))},
+    ],
+    ids=["unfinished", "no baselines", "seeds", "federation loses", "many clients"],
+)
+def test_every_kind_of_run_makes_a_sound_page(
+    sample: Callable[..., Path], tmp_path: Path, options: dict[str, object]
+) -> None:
+    text = render(read_run(sample(tmp_path / "run", rounds=3, **options)))
+    parsed = Page(text)
+    assert parsed.open == []
+    assert parsed.loads == []
+    for word in ("nan", "None", "NaN"):
+        body = re.sub(r"<script.*?</script>|<style.*?</style>", "", text, flags=re.DOTALL)
+        assert not re.search(rf"\b{word}\b", body)
+
+
+def test_the_barest_run_still_makes_a_page(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    text = render(read_run(tmp_path))
+    assert "has not finished a round yet" in text
+    assert text.count('class="absent"') == len(sections(read_run(tmp_path))) + 1
+
+
+def test_seeds_alone_make_a_page(sample: Callable[..., Path], tmp_path: Path) -> None:
+    folder = sample(tmp_path / "run", rounds=2, seeds=3)
+    for path in folder.iterdir():
+        if path.name != "comparison.json":
+            path.unlink()
+    assert "mean of 3 seeds" in render(read_run(folder))
+
+
+def test_no_folder_no_report(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="name a folder under runs/"):
+        write_report(tmp_path / "nowhere")
