@@ -274,12 +274,19 @@ def _card() -> Json:
 def _comparison(strength: Mapping[str, float], seeds: int, rng: np.random.Generator) -> Json:
     """Return mean, interval and single values for every contender; stronger contenders score higher."""
     rows = []
+    drawn: dict[str, Array] = {}
     for who, power in strength.items():
         for metric in ("average_precision", "f1", "roc_auc", "cost"):
             middle = 200 / power if metric == "cost" else 1 - math.exp(-power / 4)
             values = middle + rng.normal(0, 0.01 * middle, seeds)
-            half = 2 * float(values.std()) / math.sqrt(seeds)
-            mean = float(values.mean())
-            row = {"who": who, "metric": metric, "mean": mean, "low": mean - half, "high": mean + half}
-            rows.append({**row, "values": values.tolist()})
+            rows.append({"who": who, "metric": metric, **_interval(values)})
+            drawn.setdefault(who, values)
+    for who in set(drawn) - {"federated"}:
+        difference = _interval(drawn["federated"] - drawn[who])
+        rows.append({"who": f"federated minus {who}", "metric": "average_precision", **difference})
     return {"seeds": list(range(seeds)), "rows": rows}
+
+
+def _interval(values: Array) -> Json:
+    mean, half = float(values.mean()), 2 * float(values.std()) / math.sqrt(len(values))
+    return {"mean": mean, "low": mean - half, "high": mean + half, "values": values.tolist()}

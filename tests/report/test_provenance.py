@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from werkbund.report.folder import RunFolder, read_run
@@ -21,8 +22,9 @@ def test_a_seed_of_zero_is_still_a_seed() -> None:
     assert ("Seed", "0") in repeat(RunFolder(Path(), {"seed": 0})).tables[0].rows
 
 
-def test_a_command_in_pieces_is_joined() -> None:
-    assert repeat(RunFolder(Path(), {"command": ["werkbund", "run"]})).code[0].text == "werkbund run"
+def test_a_command_in_pieces_can_be_pasted_into_a_shell() -> None:
+    pieces = ["werkbund", "run", "--data", "my machine.csv"]
+    assert shlex.split(repeat(RunFolder(Path(), {"command": pieces})).code[0].text) == pieces
 
 
 def test_the_card_is_flattened_and_its_inputs_are_a_table(finished: Path) -> None:

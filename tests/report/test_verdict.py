@@ -70,7 +70,7 @@ def test_most_plants_gaining_nothing_is_said_in_the_sentence() -> None:
     verdict = judge(run_with({"federated": 0.8, "local_mean": 0.4}, lines))
     assert verdict.outcome == "mixed"
     assert "most plants do no better on their own rows" in verdict.sentence
-    assert any("one of 3 plants does better" in remark for remark in verdict.remarks)
+    assert any("1 of 3 plants does better" in remark for remark in verdict.remarks)
 
 
 def test_a_client_without_a_test_failure_is_counted_as_left_out() -> None:
@@ -113,6 +113,8 @@ def test_over_seeds_the_means_are_what_is_compared() -> None:
         SeedRow(who, "average_precision", sum(values) / 2, 0.0, 1.0, values)
         for who, values in {"federated": (0.7, 0.8), "local_mean": (0.3, 0.5)}.items()
     )
-    verdict = judge(RunFolder(run_with({}).path, {}, seeds=(0, 1), comparison=rows))
+    paired = SeedRow("federated minus local_mean", "average_precision", 0.35, 0.3, 0.4, (0.4, 0.3))
+    verdict = judge(RunFolder(run_with({}).path, {}, seeds=(0, 1), comparison=(*rows, paired)))
     assert verdict.outcome == "pays"
     assert "0.75 (mean of 2 seeds), against 0.40" in verdict.sentence
+    assert "on average, with a 95% interval of +0.30 to +0.40" in verdict.remarks[0]

@@ -20,7 +20,10 @@ def build_aggregator(name: str, **options: Any) -> Aggregator:
     """
     if name not in AGGREGATORS:
         raise ConfigError(f"strategy.aggregation.name must be one of {', '.join(AGGREGATORS)}, got {name!r}")
-    return AGGREGATORS[name](**options)
+    try:
+        return AGGREGATORS[name](**options)
+    except TypeError as error:
+        raise ConfigError(f"strategy.aggregation of {name!r} takes no such option: {error}") from error
 
 
 __all__ = ["AGGREGATORS", "Aggregator", "Carry", "FedAvg", "Sums", "Weighting", "build_aggregator"]

@@ -54,7 +54,7 @@ class Aggregator(Protocol):
         """Return the carry before the first round."""
 
     def fold(self, sums: Sums, updates: FloatArray, weights: npt.NDArray[np.float64]) -> Sums:
-        """Add weighted updates (k, parameters) with their weights (k,), in this order; may reuse the storage of `sums`."""
+        """Add weighted updates (k, parameters) with their weights (k,), in order; may reuse the storage of `sums`."""
 
     def finish(self, sums: Sums, weights: FloatArray, carry: Carry) -> tuple[FloatArray, Carry]:
         """Return the next weights (parameters,) and carry."""

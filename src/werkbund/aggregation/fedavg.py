@@ -74,8 +74,8 @@ class FedAvg:
         """
         if not sums.weight > 0:
             raise FederationError(f"the total weight of the updates must be > 0, got {sums.weight}; no client had rows")
-        mean = sums.update / np.float32(sums.weight)
+        mean: FloatArray = sums.update / np.float32(sums.weight)
         if not self.momentum:
             return weights + np.float32(self.step) * mean, carry
-        momentum = np.float32(self.momentum) * carry["momentum"] + mean
+        momentum: FloatArray = np.float32(self.momentum) * carry["momentum"] + mean
         return weights + np.float32(self.step) * momentum, {"momentum": momentum}

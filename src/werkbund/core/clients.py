@@ -45,8 +45,8 @@ class ClientTable:
     mode_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        rows = len(self.features)
-        if len(self.offsets) != len(self.names) + 1 or self.offsets[0] != 0 or self.offsets[-1] != rows:
+        rows, ends = len(self.features), self.offsets
+        if len(ends) != len(self.names) + 1 or ends[0] != 0 or ends[-1] != rows or (np.diff(ends) < 0).any():
             raise DataError(f"offsets must rise from 0 to {rows} in {len(self.names) + 1} steps")
         if len(self.labels) != rows or self.modes.shape != (rows, len(self.mode_names)):
             raise DataError(f"labels and modes must have {rows} rows, got {len(self.labels)}, {self.modes.shape}")

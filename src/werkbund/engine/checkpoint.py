@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,17 +47,19 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     state = checkpoint.state
     selector_arrays = {k: v for k, v in state.selector_state.items() if isinstance(v, np.ndarray)}
     selector_values = {k: v for k, v in state.selector_state.items() if k not in selector_arrays}
+    arrays: dict[str, Any] = {"weights": state.weights}
+    arrays |= {f"carry.{name}": array for name, array in state.carry.items()}
+    arrays |= {f"selector.{name}": array for name, array in selector_arrays.items()}
+    if checkpoint.best is not None:
+        arrays["best"] = checkpoint.best
     meta = {
         "version": _VERSION,
         "round": state.round,
         "selector_state": selector_values,
         "progress": dict(checkpoint.progress),
+        "arrays": sorted(arrays),  # the zip's checksums cover contents, not names
     }
-    arrays: dict[str, Any] = {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8), "weights": state.weights}
-    arrays |= {f"carry.{name}": array for name, array in state.carry.items()}
-    arrays |= {f"selector.{name}": array for name, array in selector_arrays.items()}
-    if checkpoint.best is not None:
-        arrays["best"] = checkpoint.best
+    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     write_atomically(path, buffer.getvalue())
@@ -75,19 +76,26 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f"{path} is missing: the run did not reach its first checkpoint; start it anew")
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        meta = json.loads(arrays.pop("meta").tobytes())
-        weights = arrays.pop("weights")
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, KeyError) as error:
+        return _checkpoint_of(arrays, path)
+    except CheckpointError:
+        raise
+    except Exception as error:  # zip, array and JSON readers each have their own errors for damaged bytes
         raise CheckpointError(
             f"{path} cannot be read ({error}): it was cut short or changed after it was written; "
             "restore it from a copy, or start the run anew"
         ) from error
-    if meta.get("version") != _VERSION:
-        raise CheckpointError(f"{path} has version {meta.get('version')}, this Werkbund reads {_VERSION}")
+
+
+def _checkpoint_of(arrays: dict[str, Any], path: Path) -> Checkpoint:
+    meta = json.loads(arrays.pop("meta").tobytes())
+    if meta["version"] != _VERSION:
+        raise CheckpointError(f"{path} has version {meta['version']}, this Werkbund reads {_VERSION}")
+    if sorted(arrays) != meta["arrays"]:
+        raise ValueError(f"its arrays are {sorted(arrays)}, not {meta['arrays']}")
     selector_state = {**meta["selector_state"], **_under("selector.", arrays)}
-    state = RunState(meta["round"], weights, _under("carry.", arrays), selector_state)
+    state = RunState(meta["round"], arrays["weights"], _under("carry.", arrays), selector_state)
     return Checkpoint(state, arrays.get("best"), meta["progress"])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +11,9 @@ import numpy.typing as npt
 from werkbund.aggregation.contract import Aggregator, Sums
 from werkbund.core.types import Failure, Replies
 from werkbund.core.weights import FloatArray
+from werkbund.engine.answers import BoolArray, Missing, claim, finite_rows, flaw, kept, payload
 
 IntArray = npt.NDArray[np.int64]
-Signals = dict[int, dict[str, Any]]
 
 
 class OrderedFold:
@@ -117,24 +116,25 @@ def collect(
     num_parameters, fingerprint
         Of the weights that were sent.
     round
-        Its number; an answer to another round is dropped.
+        Its number; what belongs to another round, or was not asked for, is dropped.
     """
     fold = OrderedFold(aggregator, expected["train"], num_parameters)
     gathered = Collected(Sums(np.empty(0, np.float32)))
     missing = {int(client): kind for kind, clients in expected.items() for client in clients}
     for arrival in arrivals:
-        if isinstance(arrival, Failure):
-            if missing.pop(arrival.client, None) == "train":
-                fold.skip(arrival.client)
-            gathered.failures.append(arrival)
-            continue
         if arrival.round != round:
             continue
+        if isinstance(arrival, Failure):
+            _take_failure(arrival, missing, fold, gathered)
+            continue
         gathered.bytes_up += payload(arrival)
-        usable = np.array([missing.pop(int(client), None) == arrival.kind for client in arrival.clients], np.bool_)
-        if arrival.kind == "train":
-            usable = _take_updates(arrival, usable, fold, gathered, num_parameters, fingerprint)
-        gathered.replies.append(_kept(arrival, usable))
+        owed = claim(arrival, missing)
+        reason = flaw(arrival, num_parameters, fingerprint)
+        if reason is not None:
+            _refuse(arrival, owed, reason, fold, gathered)
+            continue
+        usable = _take_updates(arrival, owed, fold, gathered) if arrival.kind == "train" else owed
+        gathered.replies.append(kept(arrival, usable, without="update"))
     for client in sorted(missing):
         gathered.failures.append(Failure(client, round, "no answer in time (federation.round_timeout_s)"))
     gathered.sums = fold.close()
@@ -142,42 +142,29 @@ def collect(
     return gathered
 
 
-def payload(message: Replies) -> int:
-    """Return the size in bytes of an answer's arrays."""
-    return sum(array.nbytes for half in (message.sums, message.clear) for array in half.values())
+def _take_failure(failure: Failure, missing: Missing, fold: OrderedFold, gathered: Collected) -> None:
+    """Record a failure, unless nothing was owed: a client that has answered has not failed."""
+    kind = missing.pop(failure.client, None)
+    if kind is None:
+        return
+    if kind == "train":
+        fold.skip(failure.client)
+    gathered.failures.append(failure)
 
 
-def _take_updates(
-    replies: Replies,
-    usable: npt.NDArray[np.bool_],
-    fold: OrderedFold,
-    gathered: Collected,
-    num_parameters: int,
-    fingerprint: str,
-) -> npt.NDArray[np.bool_]:
+def _refuse(replies: Replies, rows: BoolArray, reason: str, fold: OrderedFold, gathered: Collected) -> None:
+    for client in replies.clients[rows].tolist():
+        gathered.failures.append(Failure(client, replies.round, reason))
+        if replies.kind == "train":
+            fold.skip(client)
+
+
+def _take_updates(replies: Replies, owed: BoolArray, fold: OrderedFold, gathered: Collected) -> BoolArray:
+    """Fold the finite updates among those that were owed; say which they are: (replies,)."""
     updates, weights = replies.sums["update"], replies.sums["weight"].astype(np.float64)
-    reason = None
-    if replies.fingerprint != fingerprint:
-        reason = f"its weights have the layout {replies.fingerprint or 'unknown'}, not {fingerprint}"
-    elif updates.shape[1:] != (num_parameters,):
-        reason = f"its update has the shape {updates.shape[1:]}, not ({num_parameters},)"
-    # The sum of a row is finite only if every entry is, in one pass without a mask of the matrix's size.
-    with np.errstate(over="ignore", invalid="ignore"):
-        finite = np.isfinite(updates.sum(axis=tuple(range(1, updates.ndim)))) & np.isfinite(weights)
-    good = usable & finite & (reason is None)
-    for client in replies.clients[usable & ~good].tolist():
-        gathered.failures.append(Failure(client, replies.round, reason or "its update holds NaN or infinite numbers"))
-        fold.skip(client)
+    good = owed & finite_rows(updates) & np.isfinite(weights) & (weights >= 0)
+    _refuse(replies, owed & ~good, "its update or its weight is NaN, infinite or negative", fold, gathered)
     if good.any():
-        every = bool(good.all())
-        fold.add(replies.clients[good], updates if every else updates[good], weights[good])
+        fold.add(replies.clients[good], updates if good.all() else updates[good], weights[good])
     gathered.trained.extend(replies.clients[good].tolist())
     return good
-
-
-def _kept(replies: Replies, usable: npt.NDArray[np.bool_]) -> Replies:
-    """Return the usable rows without their updates."""
-    every = bool(usable.all())
-    sums = {name: a if every else a[usable] for name, a in replies.sums.items() if name != "update"}
-    clear = {name: a if every else a[usable] for name, a in replies.clear.items()}
-    return Replies(replies.kind, replies.round, replies.clients[usable], sums, clear, replies.fingerprint)

@@ -33,7 +33,7 @@ class LocalWork:
     trainer
         Trains clients.
     weighting
-        How an update is weighted before it leaves.
+        How an update is weighted before it leaves; one of a client without rows counts nothing.
     """
 
     splits: ClientSplits
@@ -51,11 +51,12 @@ class LocalWork:
         counts = self._counts(tasks.clients, weights)
         result = self.trainer.train(self.splits.train, tasks.clients, weights, tasks.own["key"])
         rows = self.splits.train.sizes[tasks.clients].astype(np.float64)
-        weight = tasks.own["factor"] * (rows if self.weighting == "examples" else np.ones(len(rows)))
+        weight = tasks.own["factor"] * (rows if self.weighting == "examples" else (rows > 0).astype(np.float64))
         update = result.weights
         update -= weights
         update *= weight[:, None].astype(np.float32)
-        sums = {"update": update, "weight": weight, "loss": np.nan_to_num(result.loss) * rows, "rows": rows, **counts}
+        loss = np.where(rows > 0, result.loss, 0.0) * rows
+        sums: Arrays = {"update": update, "weight": weight, "loss": loss, "rows": rows, **counts}
         return Replies("train", tasks.round, tasks.clients, sums, {}, self.trainer.layout.fingerprint)
 
     def evaluate(self, tasks: Tasks) -> Replies:

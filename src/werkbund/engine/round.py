@@ -15,6 +15,7 @@ from werkbund.core.errors import QuorumError
 from werkbund.core.rng import generator, keys
 from werkbund.core.types import Choice, Failure, Replies, RoundRecord, Tasks
 from werkbund.core.weights import FloatArray, norm
+from werkbund.engine.answers import claim, flaw, kept, payload
 from werkbund.engine.collect import Collected, collect
 from werkbund.engine.counts import gathered_counts
 from werkbund.engine.grid import Grid
@@ -73,7 +74,7 @@ def evaluate(grid: Grid, rules: Rules, state: RunState, timeout_s: float | None 
     everyone = np.arange(len(grid.clients()))
     tasks = _evaluate_tasks(everyone, state.weights, round)
     grid.send(tasks)
-    replies, failures = _answers(grid, timeout_s or rules.timeout_s, everyone, round)
+    replies, failures = _answers(grid, timeout_s or rules.timeout_s, tasks, rules, len(state.weights))
     counts, evaluated = gathered_counts(replies)
     return RoundRecord(
         round=round,
@@ -86,7 +87,7 @@ def evaluate(grid: Grid, rules: Rules, state: RunState, timeout_s: float | None 
         update_norm=0.0,
         weights_norm=norm(state.weights),
         bytes_down=_payload(tasks),
-        bytes_up=sum(a.nbytes for reply in replies for a in reply.sums.values()),
+        bytes_up=sum(map(payload, replies)),
         seconds=time.perf_counter() - started,
     )
 
@@ -99,22 +100,32 @@ def _choose(grid: Grid, selector: Selector, view: View, rules: Rules) -> tuple[C
     while (tasks := selector.probe(view, answers, rng)) is not None:
         grid.send(tasks)
         asked.append(tasks)
-        answers += tuple(_answers(grid, rules.timeout_s, tasks.clients, view.round)[0])
+        answers += tuple(_answers(grid, rules.timeout_s, tasks, rules)[0])
     return selector.choose(view, answers, rng), asked
 
 
-def _answers(grid: Grid, timeout_s: float, clients: IntArray, round: int) -> tuple[list[Replies], list[Failure]]:
+def _answers(
+    grid: Grid, timeout_s: float, tasks: Tasks, rules: Rules, num_parameters: int = 0
+) -> tuple[list[Replies], list[Failure]]:
+    """Return the usable answers to these tasks, and a failure for every other client that was asked."""
     replies: list[Replies] = []
     failures: list[Failure] = []
-    missing = set(clients.tolist())
+    missing = dict.fromkeys(tasks.clients.tolist(), tasks.kind)
     for arrival in grid.receive(timeout_s):
+        if arrival.round != tasks.round:
+            continue
         if isinstance(arrival, Failure):
-            failures.append(arrival)
-            missing.discard(arrival.client)
-        elif arrival.round == round:
-            replies.append(arrival)
-            missing.difference_update(arrival.clients.tolist())
-    failures += [Failure(client, round, "no answer in time (federation.round_timeout_s)") for client in sorted(missing)]
+            if missing.pop(arrival.client, None) is not None:
+                failures.append(arrival)
+            continue
+        owed = claim(arrival, missing)
+        reason = flaw(arrival, num_parameters, rules.fingerprint)
+        if reason is None:
+            replies.append(kept(arrival, owed))
+        else:
+            failures += [Failure(client, tasks.round, reason) for client in arrival.clients[owed].tolist()]
+    late = "no answer in time (federation.round_timeout_s)"
+    failures += [Failure(client, tasks.round, late) for client in sorted(missing)]
     return replies, failures
 
 

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from werkbund.aggregation import FedAvg
 from werkbund.core.errors import ClientError
 from werkbund.core.rng import keys
-from werkbund.core.types import Failure, RoundRecord, Tasks
+from werkbund.core.types import RoundRecord, Tasks
 from werkbund.core.weights import FloatArray
+from werkbund.engine.collect import collect
 from werkbund.engine.grid import Grid
 from werkbund.engine.round import one_round
 from werkbund.engine.state import Rules, RunState, Strategy
@@ -50,18 +52,19 @@ def weights_from_client(grid: Grid, client: int, weights: FloatArray, rules: Rul
     Raises
     ------
     ClientError
-        If it does not answer usefully.
+        If it does not answer usefully, or has no training rows.
     """
     name = grid.clients()[client]
     alone = np.array([client])
     for number in range(num_rounds):
         own = {"factor": np.ones(1), "key": keys(rules.seed, f"first client {number}", 0, alone)}
         grid.send(Tasks("train", 0, alone, {"weights": weights}, own))
-        for arrival in grid.receive(rules.timeout_s):
-            if isinstance(arrival, Failure):
-                raise ClientError(f"{name} was to train the first weights (model.initial) and failed: {arrival.reason}")
-            update = arrival.sums["update"][0] / np.float32(arrival.sums["weight"][0])
-            weights = weights + update
-    if not np.isfinite(weights).all():
-        raise ClientError(f"{name} trained the first weights (model.initial) to NaN; lower training.learning_rate")
+        arrivals = grid.receive(rules.timeout_s)
+        got = collect(arrivals, FedAvg(), {"train": alone}, len(weights), rules.fingerprint, 0)
+        if got.failures:
+            reason = got.failures[0].reason
+            raise ClientError(f"{name} was to train the first weights (model.initial) and failed: {reason}")
+        if not got.sums.weight > 0:
+            raise ClientError(f"{name} was to train the first weights (model.initial) and has no training rows")
+        weights = weights + got.sums.update / np.float32(got.sums.weight)
     return weights

@@ -135,12 +135,23 @@ def _explain(fault: Mapping[str, Any]) -> str:
     key = _known_key(fault["loc"])
     if fault["type"] == "extra_forbidden":
         key = ".".join(map(str, fault["loc"]))
-        near = difflib.get_close_matches(key, valid_keys(), n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]}?" if near else f"; known sections: {', '.join(Config.model_fields)}"
-        return f"{key} is not a key of the configuration{hint}"
+        return f"{key} is not a key of the configuration{_nearest(key)}"
     if not key:
         return str(fault["msg"]).removeprefix("Value error, ")
     return f"{key}: {_lower(fault['msg'])}, got {fault['input']!r}"
+
+
+def _nearest(key: str) -> str:
+    """Return a hint: the key or section beside this one that is most like it, else the most like anywhere."""
+    section, _, _ = key.rpartition(".")
+    beside = [name for name in _sections_and_keys() if name.rpartition(".")[0] == section]
+    near = difflib.get_close_matches(key, beside, n=1) or difflib.get_close_matches(key, valid_keys(), n=1)
+    return f"; did you mean {near[0]}?" if near else f"; beside it there is {', '.join(beside or Config.model_fields)}"
+
+
+def _sections_and_keys() -> set[str]:
+    parts = [key.split(".") for key in valid_keys()]
+    return {".".join(part[:depth]) for part in parts for depth in range(1, len(part) + 1)}
 
 
 def _lower(message: str) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
 from werkbund.core.rng import derived_seed
 from werkbund.core.types import Arrays
@@ -79,6 +79,8 @@ def trees(setup: Setup, costs: Costs) -> tuple[Contender, ...]:
 
     They read the same features as the network and take their threshold from the same validation rows.
     """
+    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier  # slow to import
+
     seed = derived_seed(setup.config.federation.seed, "trees") % 2**32
     models = {
         "pooled_gbdt": HistGradientBoostingClassifier(random_state=seed),
@@ -88,7 +90,7 @@ def trees(setup: Setup, costs: Costs) -> tuple[Contender, ...]:
 
 
 def _tree_contender(
-    name: str, model: HistGradientBoostingClassifier | RandomForestClassifier, setup: Setup, costs: Costs
+    name: str, model: Any, setup: Setup, costs: Costs
 ) -> Contender:
     splits = setup.splits
     model.fit(splits.train.features, splits.train.labels)

@@ -18,6 +18,7 @@ from werkbund.partition import Partition, partition_table
 
 IntArray = npt.NDArray[np.int64]
 SPLITS = ("train", "validation", "test")
+DEFAULT_COUNT = 10
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _partition_of(table: Table, clients: ClientsSection) -> tuple[str, int]:
     else:
         kind = "tool-blocks" if schema.machine or schema.machine_reset else "iid"
     # By column there are as many clients as the column has values; 0 asks for all of them.
-    return kind, 0 if kind == "by-column" and "count" not in clients.model_fields_set else clients.count
+    return kind, clients.count or (0 if kind == "by-column" else DEFAULT_COUNT)
 
 
 def _in_time_order(table: Table) -> Table:

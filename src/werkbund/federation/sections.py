@@ -48,7 +48,8 @@ class DataSection(Section):
     separator: str = ","
     decimal_comma: bool = False
     rows: Count = 10_000
-    plants: Count = 10
+    plants: Count | None = None
+    """Plants that are generated; None: `clients.count`."""
     label: str | None = None
     positive: str | int | float | bool | None = None
     machine: str | None = None
@@ -82,7 +83,8 @@ class ClientsSection(Section):
 
     partition: str | None = None
     """None: by the client column if there is one, else by blocks of tools, else by chance."""
-    count: Count = 10
+    count: Count | None = None
+    """None: as many as the client column has values; 10 where there is no such column."""
     options: dict[str, Any] = Field(default_factory=dict)
     test: Annotated[float, Field(gt=0, lt=1)] = 0.25
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15

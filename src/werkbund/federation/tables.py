@@ -11,6 +11,7 @@ import polars as pl
 from werkbund.core.errors import ConfigError
 from werkbund.data import ClientFiles, Column, CsvSource, Derived, Schema, Source, Table, source_for
 from werkbund.data.ai4i import generated_table, load_ai4i, published, recognise
+from werkbund.federation.population import DEFAULT_COUNT
 from werkbund.federation.sections import Config, DataSection, FeaturesSection
 
 CLIENT_COLUMN = "client"
@@ -29,13 +30,13 @@ def read_table(config: Config) -> Table:
     DataError
         If the rows cannot be read.
     """
-    data = config.data
+    data, plants = config.data, config.data.plants or config.clients.count or DEFAULT_COUNT
     if data.path is not None or data.clients:
         table = _from_source(data)
     elif data.source == "generator":
-        table = generated_table(data.rows, data.plants, config.federation.seed)
+        table = generated_table(data.rows, plants, config.federation.seed)
     else:
-        table = load_ai4i(rows=data.rows, plants=data.plants, seed=config.federation.seed)
+        table = load_ai4i(rows=data.rows, plants=plants, seed=config.federation.seed)
     return replace(table, schema=_with_features(table.schema, config.features))
 
 

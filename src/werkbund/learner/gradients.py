@@ -69,10 +69,8 @@ def _objective(
     factor = torch.tensor(positive_weight)
     sizes = list(layout.sizes)
 
-    def objective(
-        weights: Tensor, features: Tensor, labels: Tensor, present: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        parts = zip(layout.names, weights.split(sizes), layout.shapes, strict=True)
+    def objective(weights: Tensor, features: Tensor, labels: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        parts = zip(layout.names, torch.split(weights, sizes), layout.shapes, strict=True)
         tensors = {name: part.reshape(shape) for name, part, shape in parts}
         logits = functional_call(network, tensors, (features,)).reshape(labels.shape)
         losses = binary_cross_entropy_with_logits(logits, labels, reduction="none", pos_weight=factor)

@@ -83,7 +83,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Map (rows, width) to (rows, width)."""
-        return rows + self.branch(self.norm(rows))
+        added: Tensor = rows + self.branch(self.norm(rows))
+        return added
 
 
 def residual_mlp(
@@ -141,14 +142,14 @@ def build_network(spec: ModelSpec, num_features: int, seed: int) -> nn.Module:
     try:
         with torch_stream(seed):
             network = factory(num_features=num_features, **spec.options)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # the constructor may be anybody's code
         raise ModelError(
             f"model.kind = {spec.kind!r} cannot be built: {error}; it takes {_signature(factory)}"
         ) from error
     if not isinstance(network, nn.Module):
-        raise ModelError(
-            f"model.kind = {spec.kind!r} must build a torch.nn.Module, got {type(network).__name__}"
-        )
+        raise ModelError(f"model.kind = {spec.kind!r} must build a torch.nn.Module, got {type(network).__name__}")
     _check_network(network, num_features, spec.kind)
     return network
 
@@ -206,7 +207,7 @@ def _factory(kind: str) -> Callable[..., nn.Module]:
         raise ModelError(f"model.kind must be one of {known} or 'package.module:Class', got {kind!r}")
     try:
         found: Callable[..., nn.Module] = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # importing runs the module, which may be anybody's code
         raise ModelError(
             f"model.kind = {kind!r} does not import: {error}; give 'package.module:Class' of an installed module, "
             "or put its folder on PYTHONPATH"
@@ -229,17 +230,33 @@ def _check_network(network: nn.Module, num_features: int, kind: str) -> None:
     try:
         with torch_stream(0), torch.no_grad():
             logits = network.train()(trial)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+    except Exception as error:  # the network may be anybody's code
         raise ModelError(
             f"model.kind = {kind!r} fails on a batch of 3 rows of {num_features} features: {error}"
         ) from error
-    if tuple(logits.shape) not in ((3,), (3, 1)):
-        raise ModelError(
-            f"model.kind = {kind!r} must map (rows, features) to (rows,) or (rows, 1), got {tuple(logits.shape)}"
-        )
+    shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if shape not in ((3,), (3, 1)):
+        raise ModelError(f"model.kind = {kind!r} must map (rows, features) to (rows,) or (rows, 1), got {shape}")
     moved = [name for name, tensor in network.named_buffers() if not torch.equal(tensor, before[name])]
     if moved:
         raise ModelError(
             f"model.kind = {kind!r} keeps running statistics ({', '.join(moved)}), which differ from client to client; "
+            "use LayerNorm or GroupNorm instead of BatchNorm"
+        )
+    _check_rows_apart(network, trial, kind)
+
+
+def _check_rows_apart(network: nn.Module, trial: Tensor, kind: str) -> None:
+    """Refuse a network whose score of a row depends on the other rows of the batch, or that needs more than one."""
+    try:
+        with torch_stream(0), torch.no_grad():
+            together, alone = network.eval()(trial).reshape(-1), network(trial[:1]).reshape(-1)
+    except Exception as error:  # the network may be anybody's code
+        raise ModelError(f"model.kind = {kind!r} fails in evaluation or on a batch of one row: {error}") from error
+    finally:
+        network.train()
+    if not torch.allclose(together[:1], alone, rtol=1e-3, atol=1e-5, equal_nan=True):
+        raise ModelError(
+            f"model.kind = {kind!r} must score each row by itself, but the other rows of a batch change a row's score; "
             "use LayerNorm or GroupNorm instead of BatchNorm"
         )

@@ -80,8 +80,10 @@ def _adam_core(plan: TrainingPlan, beta1: float = 0.9, beta2: float = 0.999, eps
         steps = state.steps + 1
         first = beta1 * state.first + (1 - beta1) * gradients
         second = beta2 * state.second + (1 - beta2) * gradients.square()
-        corrected = first / (1 - beta1**steps)
-        scale = (second / (1 - beta2**steps)).sqrt() + epsilon
+        # In double: at the first steps 1 - beta2**steps is so small that single precision keeps four digits of it.
+        bias1, bias2 = (1 - beta ** steps.double() for beta in (beta1, beta2))
+        corrected = first / bias1.to(first.dtype)
+        scale = (second / bias2.to(second.dtype)).sqrt() + epsilon
         return weights - plan.learning_rate * corrected / scale, OptimizerState(first, second, steps)
 
     return step

@@ -33,10 +33,12 @@ def logits_of(network: nn.Module, weights: FloatArray, features: FloatArray) -> 
     load_weights(network, weights)
     training = network.training
     network.eval()
-    with torch.inference_mode():
-        parts = [
-            network(torch.from_numpy(features[first : first + _ROWS_A_PASS])).reshape(-1)
-            for first in range(0, len(features), _ROWS_A_PASS)
-        ]
-    network.train(training)
+    try:
+        with torch.inference_mode():
+            parts = [
+                network(torch.from_numpy(features[first : first + _ROWS_A_PASS])).reshape(-1)
+                for first in range(0, len(features), _ROWS_A_PASS)
+            ]
+    finally:
+        network.train(training)
     return torch.cat(parts).numpy() if parts else np.empty(0, np.float32)

@@ -59,9 +59,7 @@ class CohortTrainer:
         Train clients together where the network allows it; False is the plain loop, one client after the other.
     """
 
-    def __init__(
-        self, network: nn.Module, plan: TrainingPlan, num_features: int, batched: bool = True
-    ) -> None:
+    def __init__(self, network: nn.Module, plan: TrainingPlan, num_features: int, batched: bool = True) -> None:
         self.plan = plan
         self.layout = layout_of(network)
         network.train()
@@ -69,9 +67,7 @@ class CohortTrainer:
         make = batched_gradient if self.batched else plain_gradient
         self._gradient = make(network, self.layout, plan.positive_weight)
 
-    def train(
-        self, table: ClientTable, clients: IntArray, start: FloatArray, keys: UInt64Array
-    ) -> TrainedCohort:
+    def train(self, table: ClientTable, clients: IntArray, start: FloatArray, keys: UInt64Array) -> TrainedCohort:
         """Train each of these clients.
 
         Parameters
@@ -136,7 +132,7 @@ class _Batch:
             torch.from_numpy(table.features[rows]),
             torch.from_numpy(table.labels[rows]),
             torch.from_numpy(present.astype(np.float32)),
-            present.any(axis=2),
+            np.any(present, axis=2),
             present.sum(axis=(0, 2)),
         )
 
@@ -162,4 +158,5 @@ def _clipped(slopes: Tensor, bound: float | None) -> Tensor:
     if bound is None:
         return slopes
     norms = slopes.norm(dim=1, keepdim=True)
-    return slopes * (bound / norms.clamp(min=1e-12)).clamp(max=1.0)
+    clipped: Tensor = slopes * (bound / norms.clamp(min=1e-12)).clamp(max=1.0)
+    return clipped

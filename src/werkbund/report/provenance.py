@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from werkbund.report.folder import RunFolder
 from werkbund.report.sections import Code, Section, Table
 
 _LONGEST_LIST = 30
-_SHOWN_ELSEWHERE = ("metrics",)  # the comparison has them, in one table
+_SHOWN_ELSEWHERE = ("metrics", "data", "created")  # in the comparison, and among what it takes to repeat the run
 
 
 def card(run: RunFolder) -> Section:
@@ -52,14 +53,14 @@ def repeat(run: RunFolder) -> Section:
         "Created": run.about.get("created"),
         "Seed": run.about.get("seed"),
         **{name.capitalize(): run.about.get(name) for name in ("werkbund", "python", "torch")},
-        "Other versions": run.about.get("versions"),
+        "Other versions": _object(run.about.get("versions") or {}),
         "Data": origin.get("path") or origin.get("source"),
         "Data, sha256": origin.get("sha256"),
         "Data, generated": origin.get("generated"),
         "Layout fingerprint": layout.get("fingerprint"),
         "Parameters": layout.get("parameters"),
         "Features": run.about.get("features"),
-        "Machine": run.about.get("machine"),
+        "Machine": _object(run.about.get("machine") or {}),
     }
     rows = tuple(_facts({name: value for name, value in facts.items() if value not in (None, "", {}, [])}))
     code = (("Command", _command(run.about.get("command"))), ("Resolved configuration (config.toml)", run.config))
@@ -71,7 +72,7 @@ def repeat(run: RunFolder) -> Section:
 
 
 def _command(written: object) -> str:
-    return " ".join(map(str, written)) if isinstance(written, list | tuple) else str(written or "")
+    return shlex.join(map(str, written)) if isinstance(written, list | tuple) else str(written or "")
 
 
 def _facts(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from werkbund.report import plots
 from werkbund.report.folder import RunFolder
 from werkbund.report.plots.clients import most_failures
 from werkbund.report.plots.theme import CONTENDERS, contender
-from werkbund.report.text import MISSING, bytes_text, duration, figure, plural, whole
+from werkbund.report.text import MISSING, bytes_text, duration, figure, plural, signed, whole
 from werkbund.report.values import ClientLine, Scores
 
 
@@ -168,14 +168,13 @@ def plants(run: RunFolder) -> Section:
 def _plant_row(line: ClientLine) -> tuple[str, ...]:
     alone = line.local or Scores({})
     ours, theirs = line.federated["average_precision"], alone["average_precision"]
-    gain = f"{ours - theirs:+.3f}".replace("-", "−") if math.isfinite(ours - theirs) else MISSING
     return (
         line.name,
         whole(line.federated["rows"]),
         whole(line.federated["positives"]),
         figure(ours),
         figure(theirs),
-        gain,
+        signed(ours - theirs, 3),
         f"{line.federated['recall']:.0%}" if line.federated.known("recall") else MISSING,
         figure(line.federated["cost"], 0),
         figure(alone["cost"], 0),
@@ -197,9 +196,9 @@ def course(run: RunFolder) -> Section:
     chosen = plots.selection(run)
     panels = (*plots.learning(run), *((chosen,) if chosen else ()))
     tables = (*_effort(run), *_failures(run))
-    stopped = f" It ended because {run.result.stopped.rstrip('.')}." if run.result and run.result.stopped else ""
+    stopped = f" Why it ended: {run.result.stopped.rstrip('.')}." if run.result and run.result.stopped else ""
     lead = f"{plural(len(run.trained), 'round')} of training.{stopped}" if run.trained else ""
-    absent = "No round is finished yet."
+    absent = "The rounds of each seed lie in its own folder." if run.comparison else "No round is finished yet."
     return Section(
         "rounds", "Training", "How the federation learnt", lead, panels, tables if run.rounds else (), absent=absent
     )

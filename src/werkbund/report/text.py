@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-_WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 MISSING = "–"
 
 
@@ -19,20 +18,20 @@ def figure(value: float, digits: int = 3) -> str:
     return f"{value:,.{digits}f}" if math.isfinite(value) else MISSING
 
 
-def whole(value: float) -> str:
-    """Return a count, and a dash if it is unknown."""
-    return figure(value, 0)
-
-
-def few(count: int) -> str:
-    """Spell small counts out.
+def signed(value: float, digits: int = 2) -> str:
+    """Return a difference with its sign, and a dash if it is unknown.
 
     Examples
     --------
-    >>> few(3), few(40)
-    ('three', '40')
+    >>> signed(0.125, 3), signed(-0.5)
+    ('+0.125', '−0.50')
     """
-    return _WORDS[count] if 0 <= count < len(_WORDS) else f"{count:,}"
+    return f"{value:+,.{digits}f}".replace("-", "−") if math.isfinite(value) else MISSING
+
+
+def whole(value: float) -> str:
+    """Return a count, and a dash if it is unknown."""
+    return figure(value, 0)
 
 
 def plural(count: int, noun: str) -> str:

@@ -153,7 +153,10 @@ class Curves:
 
 @dataclass(frozen=True)
 class SeedRow:
-    """Hold one metric of one contender over several seeds, with its interval."""
+    """Hold one metric of one contender over several seeds, with its interval.
+
+    A row of "federated minus X" holds the differences paired by seed.
+    """
 
     who: str
     metric: str
@@ -161,6 +164,11 @@ class SeedRow:
     low: float
     high: float
     values: tuple[float, ...]
+
+    @property
+    def is_difference(self) -> bool:
+        """Whether this compares two contenders rather than describing one."""
+        return self.who.startswith("federated minus ")
 
     @classmethod
     def parse(cls, written: Json) -> SeedRow:

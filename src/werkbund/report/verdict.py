@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from werkbund.report.folder import RunFolder
-from werkbund.report.text import article, few, plural
+from werkbund.report.text import article, plural, signed
 
 MARGIN = 0.02
 FEW_FAILURES = 30
@@ -54,7 +54,7 @@ def judge(run: RunFolder) -> Verdict:
         return Verdict("unknown", sentence, _remarks(run))
     outcome = decide(federated - local, run.scores("federated")["positives"], _differences(run))
     ours, alone = _own_rows(run)
-    if outcome == "pays" and len(ours) and 2 * sum(a > b for a, b in zip(ours, alone, strict=True)) < len(ours):
+    if outcome == "pays" and 2 * sum(map(operator.gt, ours, alone)) < len(ours):
         outcome = "mixed"
     return Verdict(outcome, _sentence(run, outcome, federated, local), _remarks(run))
 
@@ -135,8 +135,17 @@ def _unscored(run: RunFolder) -> str:
 
 
 def _remarks(run: RunFolder) -> tuple[str, ...]:
-    found = (_of_pooled(run), _gains(run), _cost(run), _boosted(run), _evidence(run))
+    found = (_paired(run), _of_pooled(run), _gains(run), _cost(run), _boosted(run), _evidence(run))
     return tuple(remark for remark in found if remark)
+
+
+def _paired(run: RunFolder) -> str:
+    """State the gain over the seeds with its interval, which the two means alone do not give."""
+    rows = [row for row in run.comparison if row.who == "federated minus local_mean" and row.metric == METRIC]
+    if not rows or not math.isfinite(rows[0].low + rows[0].high):
+        return ""
+    gain, low, high = (signed(value) for value in (rows[0].mean, rows[0].low, rows[0].high))
+    return f"Seed by seed, federated minus alone is {gain} on average, with a 95% interval of {low} to {high}."
 
 
 def _of_pooled(run: RunFolder) -> str:
@@ -163,15 +172,16 @@ def _gains(run: RunFolder) -> str:
     ours, alone = _own_rows(run)
     if run.result is None or not ours:
         return ""
-    gains, ties = (sum(a > b for a, b in zip(ours, alone, strict=True)), sum(map(operator.eq, ours, alone)))
+    gains, ties = sum(map(operator.gt, ours, alone)), sum(map(operator.eq, ours, alone))
     left_out = len(run.result.clients) - len(ours)
     verb = article(left_out)
     missing = f"; {plural(left_out, 'plant')} without a failure to test on {verb} left out" if left_out else ""
-    tied = f", {few(ties)} equally well" if ties else ""
-    who = "all" if gains == len(ours) > 1 else f"{few(gains)} of"
+    tied = f", {ties} equally well" if ties else ""
+    shown = ", in the run shown below" if run.comparison else ""
+    who = "all" if gains == len(ours) > 1 else f"{gains or 'none'} of"
     return (
-        f"On their own held-out rows, {who} {plural(len(ours), 'plant')} {'does' if gains == 1 else 'do'} better "
-        f"with the federated model than alone{tied}{missing}."
+        f"On their own held-out rows{shown}, {who} {plural(len(ours), 'plant')} "
+        f"{'does' if gains == 1 else 'do'} better with the federated model than alone{tied}{missing}."
     )
 
 

@@ -20,11 +20,15 @@ def build_selector(name: str, **options: Any) -> Selector:
     Raises
     ------
     ConfigError
-        If there is none of this name.
+        If there is none of this name, or an option does not fit.
     """
     if name not in SELECTORS:
         raise ConfigError(f"strategy.selection.name must be one of {', '.join(SELECTORS)}, got {name!r}")
-    return SELECTORS[name](CohortSize(**options))
+    try:
+        size = CohortSize(**options)
+    except TypeError as error:
+        raise ConfigError(f"strategy.selection of {name!r} takes no such option: {error}") from error
+    return SELECTORS[name](size)
 
 
 __all__ = [

@@ -42,3 +42,9 @@ def test_failure_modes_compare_three_contenders(finished: Path) -> None:
     panel = by_mode(read_run(finished))
     assert panel is not None
     assert [trace.name for trace in panel.figure.data] == ["Federated", "Alone (mean)", "Pooled, same model"]
+
+
+def test_paired_differences_are_no_contenders(sample: Callable[..., Path], tmp_path: Path) -> None:
+    run = read_run(sample(tmp_path / "run", rounds=2, seeds=3))
+    assert any(row.is_difference for row in run.comparison)
+    assert [bar.who for bar in bars(run, "average_precision")] == list(CONTENDERS)

@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics
 
 from werkbund.report.folder import Result, read_run
-from werkbund.report.plots.scores import grouped, logit, precision_recall, scores
+from werkbund.report.plots.scores import NUM_GROUPS, grouped, logit, precision_recall, scores
 from werkbund.report.values import Curves
 
 
@@ -32,7 +32,7 @@ def test_a_split_without_a_failure_has_no_curve() -> None:
 def test_grouping_keeps_the_sum_and_the_limit(length: int) -> None:
     counts = tuple(float(k) for k in range(length))
     found = grouped(counts)
-    assert len(found) <= 64
+    assert len(found) <= NUM_GROUPS
     assert sum(found) == sum(counts)
 
 
@@ -68,3 +68,10 @@ def test_a_cost_curve_alone_is_drawn() -> None:
     curve = {"threshold": (0.1, 0.5, 0.9), "federated": (900.0, 10.0, 30.0)}
     (panel,) = scores(Result(None, "", math.nan, 0.5, {}, (), {}, curve))
     assert list(panel.figure.data[0].y) == [900.0, 10.0, 30.0]
+
+
+def test_a_single_score_is_drawn_in_its_own_bin() -> None:
+    counts = tuple(float(k == 600) for k in range(1024))
+    panel = scores(Result(None, "", math.nan, 0.5, {}, (), {"test": Curves((counts, (0.0,) * 1024))}, {}))[0]
+    bar = panel.figure.data[0]
+    assert (bar.x[0] - bar.width / 2, bar.x[0] + bar.width / 2) == (600 / 32 - 16, 601 / 32 - 16)

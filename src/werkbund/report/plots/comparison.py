@@ -43,7 +43,7 @@ class Bar:
 
 def bars(run: RunFolder, metric: str) -> tuple[Bar, ...]:
     """Return one bar for each contender that has the metric: means over seeds if there are several."""
-    rows = {row.who: row for row in run.comparison if row.metric == metric}
+    rows = {row.who: row for row in run.comparison if row.metric == metric and not row.is_difference}
     if rows:
         found = [Bar(who, row.mean, row.low, row.high, row.values) for who, row in rows.items()]
     else:

@@ -15,7 +15,7 @@ from werkbund.report.plots.theme import CONTENDERS, LIGHT, Panel, blank, colour_
 from werkbund.report.values import Curves
 
 LOGIT_LIMIT = 16.0
-NUM_GROUPS = 64
+NUM_GROUPS = 48
 TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 
 
@@ -36,7 +36,7 @@ def logit(probability: float) -> float:
 
 def grouped(counts: tuple[float, ...], groups: int = NUM_GROUPS) -> list[float]:
     """Add neighbouring bins up so that at most `groups` remain."""
-    size = max(1, math.ceil(len(counts) / groups))
+    size = math.ceil(len(counts) / groups) or 1
     return [sum(counts[start : start + size]) for start in range(0, len(counts), size)]
 
 
@@ -51,31 +51,33 @@ def precision_recall(curves: Curves) -> tuple[list[float], list[float]]:
 
 def _distribution(curves: Curves, threshold: float) -> Panel:
     figure = blank(300, barmode="overlay", bargap=0)
+    width = 2 * LOGIT_LIMIT / len(curves.histogram[0])
+    first, last = _used(curves)
     rows = (("Without failure", "healthy"), ("With failure", "failure"))
     for (name, colour), counts in zip(rows, curves.histogram, strict=True):
-        heights = grouped(counts)
-        width = 2 * LOGIT_LIMIT / len(heights)
+        heights = grouped(counts[first:last])
+        size = width * math.ceil((last - first) / len(heights))
         figure.add_bar(
-            x=[-LOGIT_LIMIT + width * (position + 0.5) for position in range(len(heights))],
+            x=[width * first - LOGIT_LIMIT + size * (position + 0.5) for position in range(len(heights))],
             y=[height or None for height in heights],
-            width=width,
+            width=size,
             name=name,
             marker={"color": LIGHT[colour], "opacity": 0.75, "line": {"width": 0}},
             hovertemplate="%{y:,} rows<extra>" + name.lower() + "</extra>",
         )
     if 0 < threshold < 1:
         mark(figure, logit(threshold), f"alarm from {threshold:.2g}")
-    _probability_axis(figure, "Predicted probability of failure", _extent(curves))
+    extent = (width * first - LOGIT_LIMIT - 0.5, width * last - LOGIT_LIMIT + 0.5)
+    _probability_axis(figure, "Predicted probability of failure", extent)
     figure.update_yaxes(type="log", dtick=1, title_text="Rows")
     note = "Test rows by score; counts are on a logarithmic scale. The less the two overlap, the better."
     return Panel("score-distribution", "Scores", figure, note)
 
 
-def _extent(curves: Curves) -> tuple[float, float]:
-    """Return the logits between which there are rows, with a margin."""
+def _used(curves: Curves) -> tuple[int, int]:
+    """Return the first bin with a row, and the one after the last."""
     used = [place for place, pair in enumerate(zip(*curves.histogram, strict=True)) if sum(pair) > 0]
-    width = 2 * LOGIT_LIMIT / len(curves.histogram[0])
-    return (used[0] - 1) * width - LOGIT_LIMIT - 0.5, (used[-1] + 2) * width - LOGIT_LIMIT + 0.5
+    return used[0], used[-1] + 1
 
 
 def _precision_recall(curves: Curves, result: Result) -> Panel | None:
@@ -112,12 +114,14 @@ def _calibration(curves: Curves) -> Panel | None:
         text=[f"{count:,.0f} rows" for count in counts],
         mode="lines+markers",
         line={"color": LIGHT["federated"], "width": 1.6},
-        marker={"size": 8},
+        marker={"size": [5 + 3 * math.log10(count) for count in counts]},
         hovertemplate="predicted %{x:.2f}, observed %{y:.2f}<br>%{text}<extra></extra>",
     )
     figure.update_xaxes(title_text="Predicted probability", range=[-0.02, 1.02])
     figure.update_yaxes(title_text="Observed share of failures", range=[-0.02, 1.04])
-    note = "On the dotted line a probability can be taken at its word; below it, the model warns too often."
+    note = (
+        "On the dotted line a probability can be taken at its word; below it, it is too high. Large points: many rows."
+    )
     return Panel("score-calibration", "Calibration", figure, note)
 
 

@@ -1,0 +1,5 @@
+"""Run the command line as `python -m werkbund`."""
+
+from werkbund.cli import main
+
+main()

@@ -1,0 +1,255 @@
+"""Compiled training and scoring of chains: the fast path of the general loop, with the same numbers.
+
+Python threads share the clients out; the compiled code runs without the interpreter's lock. A client's numbers do
+not depend on who computes them, so the number of threads changes nothing but time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.clients import ClientTable
+from werkbund.core.errors import ModelError
+from werkbund.core.rng import UInt64Array
+from werkbund.core.weights import FloatArray
+from werkbund.learner.batches import num_steps
+from werkbund.learner.chains import Chain
+from werkbund.learner.plan import TrainingPlan
+
+if TYPE_CHECKING:
+    from werkbund.learner.fused_kernels import Places, Recipe
+
+IntArray = npt.NDArray[np.int64]
+
+_KINDS = ("relu", "tanh", "silu", "gelu")
+_OPTIMIZERS = ("sgd", "adam", "adamw")
+_BLOCK = 128  # rows scored at a time
+_LANES = 16
+_PIECES_A_THREAD = 4  # so that a thread that comes late costs little
+_WORTH_A_THREAD = 500_000  # products of two numbers below which a second thread costs more than it saves
+
+
+@cache
+def fused_available() -> bool:
+    """Say whether the compiled kernels can be had: Numba is installed, loads, and may compile."""
+    try:
+        numba = importlib.import_module("numba")
+        importlib.import_module("werkbund.learner.fused_kernels")
+    except Exception:  # whatever a broken installation raises, the general path does the work
+        return False
+    return not numba.config.DISABLE_JIT
+
+
+def train_chain(
+    chain: Chain,
+    plan: TrainingPlan,
+    table: ClientTable,
+    clients: IntArray,
+    start: FloatArray,
+    keys: UInt64Array,
+    num_threads: int | None = None,
+) -> tuple[FloatArray, npt.NDArray[np.float64]]:
+    """Train each of these clients: the steps of `werkbund.learner.train`, compiled.
+
+    Parameters
+    ----------
+    chain
+        The network.
+    plan
+        How each client trains.
+    table
+        The training rows of all clients.
+    clients
+        (cohort,), which of them train.
+    start
+        Weights to start from: (parameters,) for all alike, or (cohort, parameters).
+    keys
+        (cohort,), key of each client's random stream.
+    num_threads
+        By default as many as the process may use processors.
+
+    Returns
+    -------
+    weights
+        (cohort, parameters), each client's weights after its last step.
+    loss
+        (cohort,), mean loss over all rows drawn, before the step that used them; NaN for a client without rows.
+    """
+    from werkbund.learner import fused_kernels as kernels
+
+    begin = np.ascontiguousarray(np.atleast_2d(start), dtype=np.float32)
+    _check(chain, begin.shape[1], table.features)
+    sizes = table.sizes[clients]
+    largest = int(sizes.max(initial=1))
+    weights = np.empty((len(clients), chain.num_parameters), np.float32)
+    loss = np.full(len(clients), np.nan)
+    recipe = _recipe(chain, plan, min(plan.batch_size, largest))
+    room = _room(chain, recipe.batch_size)
+    x, y = np.ascontiguousarray(table.features), np.ascontiguousarray(table.labels)
+    offsets, numbers, keys = table.offsets.astype(np.int64), np.asarray(clients, np.int64), np.ascontiguousarray(keys)
+
+    def work(piece: slice) -> None:
+        scratch = room.scratch()
+        words, order = np.empty((2, largest), np.uint64), np.empty(largest, np.int64)
+        counts = np.empty(2 * largest + 2, np.int64)
+        own = begin if len(begin) == 1 else begin[piece]
+        kernels.train_clients(
+            scratch, room.layers, room.places, recipe, x, y, offsets, numbers[piece], own, keys[piece],
+            words, order, counts, weights[piece], loss[piece],
+        )  # fmt: skip
+
+    cost = 3 * chain.num_parameters * num_steps(sizes, plan) * np.minimum(sizes, plan.batch_size)
+    _spread(work, cost, num_threads)
+    return weights, loss
+
+
+def logits_chain(
+    chain: Chain, weights: FloatArray, features: FloatArray, num_threads: int | None = None
+) -> npt.NDArray[np.float32]:
+    """Score rows.
+
+    Parameters
+    ----------
+    chain
+        The network.
+    weights
+        (parameters,)
+    features
+        (rows, features), scaled.
+    num_threads
+        By default as many as the process may use processors.
+
+    Returns
+    -------
+    logits
+        (rows,)
+    """
+    from werkbund.learner import fused_kernels as kernels
+
+    _check(chain, len(weights), features)
+    room = _room(chain, _BLOCK, training=False)
+    vector, x = np.ascontiguousarray(weights, np.float32), np.ascontiguousarray(features, np.float32)
+    logits = np.empty(len(x), np.float32)
+    kind = _KINDS.index(chain.activation)
+
+    def work(piece: slice) -> None:
+        rows = slice(piece.start * _BLOCK, piece.stop * _BLOCK)
+        kernels.score_rows(
+            room.scratch(), room.layers, room.places, kind, _BLOCK, vector, x[rows], logits[rows]
+        )
+
+    _spread(work, np.full(-(-len(x) // _BLOCK), chain.num_parameters * _BLOCK), num_threads)
+    return logits
+
+
+def _check(chain: Chain, num_parameters: int, features: FloatArray) -> None:
+    if num_parameters != chain.num_parameters:
+        raise ModelError(f"weights must have {chain.num_parameters} parameters, got {num_parameters}")
+    if features.ndim != 2 or features.shape[1] != chain.widths[0] or features.dtype != np.float32:
+        raise ModelError(
+            f"features must be (rows, {chain.widths[0]}) float32, got {features.shape} {features.dtype}"
+        )
+
+
+def _recipe(chain: Chain, plan: TrainingPlan, batch_size: int) -> Recipe:
+    from werkbund.learner.fused_kernels import Recipe
+
+    return Recipe(
+        activation=_KINDS.index(chain.activation),
+        optimizer=_OPTIMIZERS.index(plan.optimizer),
+        learning_rate=float(plan.learning_rate),
+        momentum=float(plan.momentum),
+        weight_decay=float(plan.weight_decay),
+        clip_norm=float(plan.clip_norm or 0),
+        positive_weight=float(plan.positive_weight),
+        proximal=float(plan.proximal),
+        epochs=plan.epochs,
+        steps=plan.steps or 0,
+        batch_size=batch_size,
+    )
+
+
+@dataclass(frozen=True)
+class _Room:
+    """Say how one thread's flat array is divided."""
+
+    layers: IntArray
+    places: Places
+    size: int
+
+    def scratch(self) -> FloatArray:
+        """Return an array of zeros that begins at a cache line, with its single 1."""
+        whole = np.zeros(self.size + _LANES, np.float32)
+        first = -(whole.ctypes.data // 4) % _LANES
+        scratch = whole[first : first + self.size]
+        scratch[self.places.one] = 1
+        return scratch
+
+
+class _Divider:
+    """Hand out parts of a flat array, each a multiple of 16 numbers long."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def take(self, length: int) -> int:
+        first, self.size = self.size, self.size + _padded(length)
+        return first
+
+
+def _room(chain: Chain, batch_size: int, training: bool = True) -> _Room:
+    """Divide the flat array: zeros, a one, weights, four blocks of the same length, copies, a batch's values."""
+    from werkbund.learner.fused_kernels import Places
+
+    divider = _Divider()
+    padded = [_padded(width) for width in chain.widths]
+    hidden = range(len(padded) - 2)
+    divider.take(max(padded))
+    one, block = divider.take(1), divider.size
+    matrices = [(divider.take(padded[i] * padded[i + 1]), divider.take(padded[i + 1])) for i in hidden]
+    head = divider.take(padded[-2] + 1)
+    length = divider.size - block
+    if training:
+        divider.take(4 * length)  # gradients, start, first and second moments
+    copies = [divider.take(padded[i] * padded[i + 1]) for i in hidden]
+    values = [divider.take(batch_size * width) for width in padded[:-1]]
+    slopes = [divider.take(batch_size * padded[i + 1]) for i in hidden]
+    deltas = [divider.take(batch_size * padded[i + 1]) for i in hidden]
+    rows = [
+        (*chain.widths[i : i + 2], *padded[i : i + 2], *matrices[i], copies[i], *values[i : i + 2], slopes[i], deltas[i])
+        for i in hidden
+    ]
+    labels, logits, errors = (divider.take(batch_size) for _ in range(3))
+    places = Places(one, padded[-2], padded[0], values[0], values[-1], head, block, length, labels, logits, errors)
+    return _Room(np.array(rows, np.int64).reshape(-1, 11), places, divider.size)
+
+
+def _padded(length: int) -> int:
+    return -(-length // _LANES) * _LANES
+
+
+def _spread(work: Callable[[slice], None], cost: npt.NDArray[Any], num_threads: int | None) -> None:
+    """Let threads work through pieces of about the same cost."""
+    total = np.cumsum(cost)
+    if num_threads is None:
+        num_threads = min(_num_processors(), int(total[-1]) // _WORTH_A_THREAD) if len(cost) else 1
+    if num_threads <= 1:
+        work(slice(0, len(cost)))
+        return
+    shares = np.linspace(0, total[-1], num_threads * _PIECES_A_THREAD + 1)[1:-1]
+    edges = np.unique([0, *np.searchsorted(total, shares), len(cost)]).tolist()
+    with ThreadPoolExecutor(num_threads) as pool:
+        list(pool.map(work, (slice(*pair) for pair in zip(edges[:-1], edges[1:], strict=True))))
+
+
+def _num_processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,138 @@
+"""The command line, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from werkbund import TrainedModel, __version__
+from werkbund.cli import app
+from werkbund.data import generate
+
+SETTINGS = ["federation.rounds=3", "data.source=generator", "data.rows=1200", "clients.count=3", "model.hidden=[8]"]
+SMALL = [word for setting in SETTINGS for word in ("--set", setting)]
+
+
+def werkbund(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, in a folder of its own."""
+    command = [sys.executable, "-m", "werkbund", *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "160"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    finished = werkbund("run", *SMALL, "--no-compare", "--out", "run", folder=folder)
+    assert finished.returncode == 0, finished.stderr
+    return folder / "run"
+
+
+def test_run_shows_the_comparison_and_where_the_report_lies(tmp_path: Path) -> None:
+    finished = werkbund("run", *SMALL, "--seed", "1", folder=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    for text in ("Generated: 1200 rows of 3 plants", "Federated", "Each plant alone", "boosted trees", "report.html"):
+        assert text in finished.stdout
+    assert (tmp_path / "runs" / "werkbund" / "report.html").is_file()
+
+
+def test_json_is_the_only_thing_on_stdout(tmp_path: Path) -> None:
+    finished = werkbund("run", *SMALL, "--no-compare", "--json", folder=tmp_path)
+    summary = json.loads(finished.stdout)
+    assert summary["clients"] == 3
+    assert summary["data"]["source"] == "generator"
+    assert "round 3 of 3" in finished.stderr
+
+
+def test_predict_scores_a_table_in_raw_units(done: Path, tmp_path: Path) -> None:
+    frame = generate(50, 3, 5)
+    frame.write_csv(tmp_path / "machines.csv")
+    finished = werkbund("predict", done, "machines.csv", "--out", "scored.csv", folder=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    scored = pl.read_csv(tmp_path / "scored.csv")
+    expected = TrainedModel.load(done / "model").score(frame)
+    np.testing.assert_allclose(scored["failure_probability"].to_numpy(), expected, rtol=1e-9)
+
+
+def test_predict_without_a_file_writes_csv_to_stdout(done: Path, tmp_path: Path) -> None:
+    generate(5, 3, 5).write_csv(tmp_path / "machines.csv")
+    finished = werkbund("predict", done, "machines.csv", folder=tmp_path)
+    assert pl.read_csv(finished.stdout.encode()).height == 5
+
+
+def test_report_is_written_anew(done: Path, tmp_path: Path) -> None:
+    (done / "report.html").unlink()
+    finished = werkbund("report", done, folder=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert (done / "report.html").is_file()
+
+
+def test_check_names_what_each_column_is_taken_for(tmp_path: Path) -> None:
+    generate(300, 1, 0).write_csv(tmp_path / "machines.csv")
+    finished = werkbund("check", "machines.csv", folder=tmp_path)
+    assert "label" in finished.stdout
+    assert "temperature_difference" in finished.stdout
+
+
+def test_check_ends_with_an_error_if_nothing_can_be_learnt(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,y\n1,0\n2,0\n")
+    finished = werkbund("check", "t.csv", "--set", "data.label=y", folder=tmp_path)
+    assert finished.returncode == 2
+    assert "All rows are negative" in finished.stdout
+
+
+def test_init_writes_a_configuration_that_runs(tmp_path: Path) -> None:
+    generate(900, 3, 0).write_csv(tmp_path / "machines.csv")
+    written = werkbund("init", "machines.csv", "--label", "Machine failure", "--client", "plant", folder=tmp_path)
+    assert written.returncode == 0, written.stderr
+    ran = werkbund("run", "federation.toml", "--set", "federation.rounds=2", "--no-compare", "--json", folder=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["clients"] == 3
+
+
+def test_compare_gives_intervals_over_seeds(tmp_path: Path) -> None:
+    finished = werkbund("compare", *SMALL, "--seeds", "2", "--json", folder=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    table = json.loads(finished.stdout)
+    assert table["seeds"] == [0, 1]
+    rows = {(row["who"], row["metric"]): row for row in table["rows"]}
+    one = rows["federated", "average_precision"]
+    assert one["low"] <= one["mean"] <= one["high"]
+    assert one["mean"] == pytest.approx(sum(one["values"]) / 2)
+    assert ("federated minus local_mean", "average_precision") in rows
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "none.toml"], "none.toml does not exist"),
+        (["run", "--data", "none.csv"], "none.csv"),
+        (["run", "--set", "strategy.selection.name=oracle", *SMALL], "uniform, all, round-robin, got 'oracle'"),
+        (["run", "--set", "training.epochs=-2"], "training.epochs"),
+        (["run", "--set", "model.kind=nowhere.net:Net", *SMALL], "does not import"),
+        (["resume", "."], "must be a run's folder"),
+        (["predict", ".", "x.csv"], "model"),
+        (["fetch", "mnist"], "must be ai4i2020"),
+    ],
+)
+def test_a_fault_ends_with_one_message_and_status_2(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "Error: " in result.stderr
+    assert message in result.stderr.replace("\n", " ")
+    assert "Traceback" not in result.stderr
+
+
+def test_version_is_printed() -> None:
+    assert CliRunner().invoke(app, ["--version"]).stdout.strip() == __version__

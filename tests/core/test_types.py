@@ -1,0 +1,16 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from werkbund.core import Failure, Replies, Tasks
+
+
+def test_tasks_and_replies_are_as_long_as_their_clients() -> None:
+    assert len(Tasks("train", 1, np.arange(3))) == 3
+    assert len(Replies("train", 1, np.arange(0))) == 0
+
+
+def test_what_travels_cannot_be_reassigned() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Failure(1, 2, "late").client = 3  # type: ignore[misc]
