@@ -63,9 +63,9 @@ def test_names_must_be_distinct_and_have_a_shape_each() -> None:
 
 
 def test_joining_refuses_missing_unknown_and_misshapen_tensors() -> None:
-    good = {"a": np.zeros((2, 3)), "b": np.zeros(4), "scalar": 0.0}
+    good = {"a": np.zeros((2, 3)), "b": np.zeros(4), "scalar": np.zeros(())}
     missing = {name: value for name, value in good.items() if name != "b"}
-    for bad in (missing, {**good, "c": 0.0}, {**good, "b": np.zeros((2, 2))}):
+    for bad in (missing, {**good, "c": np.zeros(())}, {**good, "b": np.zeros((2, 2))}):
         with pytest.raises(ModelError, match="tensors must be"):
             LAYOUT.join(bad)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,7 @@ def test_a_missing_file_is_reported_as_always(tmp_path: Path) -> None:
             ["ERR" if number == 5 else f"{number / 7:.3f}" for number in range(ROWS)],
             "1 of 400 values are texts",
         ),
+        ("huge", [1e300 * number for number in range(ROWS)], "too large to scale"),
         ("probability", np.arange(ROWS) % 9 / 8, "the exported model gives this name"),
     ],
 )
@@ -299,13 +301,23 @@ def test_an_absent_label_names_the_nearest_column(drafted: Drafted) -> None:
 
 
 def test_a_label_of_many_values_lists_them_with_their_rows(drafted: Drafted) -> None:
-    with pytest.raises(DataError, match=r"got 3: 'ok': 200, 'heat': 100, 'wear': 100; name .* with positive"):
+    with pytest.raises(DataError, match=r"got 3: 'ok': 200, 'heat': 100, 'wear': 100; choose .* or make a 0/1 column"):
         drafted(machines(failed=["ok", "heat", "ok", "wear"] * (ROWS // 4)))
 
 
 def test_a_label_of_one_class_says_so(drafted: Drafted) -> None:
     with pytest.raises(DataError, match="all rows with a value have 0: there is nothing to learn"):
         drafted(machines(failed=0))
+
+
+def test_a_label_that_is_no_number_word_or_truth_is_refused(drafted: Drafted) -> None:
+    with pytest.raises(DataError, match="must hold numbers, words or truths, got Duration"):
+        drafted(machines(failed=[timedelta(hours=number % 2) for number in range(ROWS)]), name="table.parquet")
+
+
+def test_client_and_label_are_two_columns(drafted: Drafted) -> None:
+    with pytest.raises(ConfigError, match="got 'failed' for both"):
+        drafted(machines(), client="failed")
 
 
 def test_rows_without_a_label_are_refused(drafted: Drafted) -> None:
@@ -436,9 +448,9 @@ def test_a_table_or_files_must_be_given_but_not_both(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rows", [1, 10, 1000, 30_000, 1_000_000])
 def test_batches_and_rounds_stay_within_their_bounds(rows: int) -> None:
     sizes = Sizes("iid", 2, rows)
-    assert 32 <= sizes.batch_size <= 1024
+    assert 16 <= sizes.batch_size <= 1024
     assert sizes.batch_size.bit_count() == 1
-    assert 50 <= sizes.rounds <= 200
+    assert 50 <= sizes.rounds <= 100
 
 
 def test_few_clients_must_all_answer() -> None:

@@ -14,10 +14,10 @@ from werkbund.federation import Run, load_config, run
 from werkbund.federation.draft import draft_config
 from werkbund.model.onnx_session import score_onnx
 
-SITES = {"Essen": 8000, "Győr": 3000, "Lyon, Sud": 500, "Turku": 40, "Brno": 3}
+SITES = {"Essen": 6000, "Győr": 2400, "Lyon, Sud": 600, "Turku": 40, "Brno": 3}
 WITH_FAILURES = ("Essen", "Győr", "Lyon, Sud")
 LABEL, SITE = "Ausfall", "Standort"
-ROUNDS = 6
+ROUNDS = 5
 
 
 def ugly_table(seed: int) -> pl.DataFrame:

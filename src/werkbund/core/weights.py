@@ -73,7 +73,7 @@ class Layout:
         lead = vector.shape[:-1]
         where = self.slices()
         shaped = zip(self.names, self.shapes, strict=True)
-        return {name: vector[..., where[name]].reshape(*lead, *shape) for name, shape in shaped}
+        return {name: vector[..., where[name]].reshape((*lead, *shape)) for name, shape in shaped}
 
     def join(self, tensors: Mapping[str, npt.ArrayLike]) -> FloatArray:
         """Return the flat float32 vector of these tensors.

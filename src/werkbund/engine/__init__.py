@@ -6,6 +6,7 @@ from werkbund.engine.inprocess import InProcessGrid
 from werkbund.engine.local import LocalWork
 from werkbund.engine.round import evaluate, one_round
 from werkbund.engine.run import rounds, weights_from_client
+from werkbund.engine.schedule import Schedule
 from werkbund.engine.state import Rules, RunState, Strategy
 from werkbund.engine.statistics import Gathered, gather
 from werkbund.engine.worker import Handler, Worker
@@ -19,6 +20,7 @@ __all__ = [
     "LocalWork",
     "Rules",
     "RunState",
+    "Schedule",
     "Strategy",
     "Worker",
     "evaluate",

@@ -49,7 +49,8 @@ class LocalWork:
         """Score the incoming weights, then train from them and answer with weighted updates."""
         weights = tasks.shared["weights"]
         counts = self._counts(tasks.clients, weights)
-        result = self.trainer.train(self.splits.train, tasks.clients, weights, tasks.own["key"])
+        rate = float(tasks.shared["rate"])
+        result = self.trainer.train(self.splits.train, tasks.clients, weights, tasks.own["key"], rate)
         rows = self.splits.train.sizes[tasks.clients].astype(np.float64)
         weight = tasks.own["factor"] * (rows if self.weighting == "examples" else (rows > 0).astype(np.float64))
         update = result.weights

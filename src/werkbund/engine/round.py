@@ -138,7 +138,8 @@ def _evaluators(everyone: IntArray, rules: Rules, round: int) -> IntArray:
 
 def _train_tasks(choice: Choice, weights: FloatArray, rules: Rules, round: int) -> Tasks:
     own = {"factor": choice.factors, "key": keys(rules.seed, "training", round, choice.cohort)}
-    return Tasks("train", round, choice.cohort, {"weights": weights}, own)
+    shared = {"weights": weights, "rate": np.array(rules.schedule.factor(round))}
+    return Tasks("train", round, choice.cohort, shared, own)
 
 
 def _evaluate_tasks(clients: IntArray, weights: FloatArray, round: int) -> Tasks:

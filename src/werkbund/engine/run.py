@@ -58,7 +58,7 @@ def weights_from_client(grid: Grid, client: int, weights: FloatArray, rules: Rul
     alone = np.array([client])
     for number in range(num_rounds):
         own = {"factor": np.ones(1), "key": keys(rules.seed, f"first client {number}", 0, alone)}
-        grid.send(Tasks("train", 0, alone, {"weights": weights}, own))
+        grid.send(Tasks("train", 0, alone, {"weights": weights, "rate": np.ones(())}, own))
         arrivals = grid.receive(rules.timeout_s)
         got = collect(arrivals, FedAvg(), {"train": alone}, len(weights), rules.fingerprint, 0)
         if got.failures:

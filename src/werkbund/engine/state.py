@@ -8,6 +8,7 @@ from werkbund.aggregation.contract import Aggregator, Carry
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Arrays
 from werkbund.core.weights import FloatArray
+from werkbund.engine.schedule import Schedule
 from werkbund.selection.contract import Selector, State
 
 
@@ -37,6 +38,8 @@ class Rules:
         At most this many clients evaluate in a round, drawn with the run's seed; all do once at the end.
     facts
         What clients declared before the first round, (all clients,) each.
+    schedule
+        How the clients' learning rate changes from round to round.
     """
 
     seed: int
@@ -45,6 +48,7 @@ class Rules:
     fingerprint: str
     evaluate_clients: int = 1000
     facts: Arrays = field(default_factory=dict)
+    schedule: Schedule = Schedule()
 
     def __post_init__(self) -> None:
         if not 0 < self.quorum <= 1:

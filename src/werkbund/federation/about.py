@@ -72,7 +72,7 @@ def citations(config: Config) -> list[dict[str, str]]:
         )
     used.append(("Client selection", f"{selection.name}, fraction {selection.fraction:g}"))
     used.append(("Data set AI4I 2020", "Matzka, Explainable AI for Predictive Maintenance Applications, AI4I 2020"))
-    if config.data.path is not None and config.data.label is not None:
+    if config.data.label is not None and (config.data.path is not None or config.data.clients):
         used.pop()
     return [{"what": what, "source": source} for what, source in used]
 

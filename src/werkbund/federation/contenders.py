@@ -49,8 +49,17 @@ class Contender:
 
 
 def without_federation(config: Config) -> Config:
-    """Return the configuration of a model that one party trains alone, with the same budget of passes over its rows."""
-    return changed(config, federation={"quorum": 1.0}, model={"initial": "random"})
+    """Return the configuration of a model that one party trains alone, with the same budget of passes over its rows.
+
+    It begins at random, all its rows take part in every round, and there is no server momentum: that makes up for
+    averaging over clients, and one party does better without it.
+    """
+    return changed(
+        config,
+        federation={"quorum": 1.0},
+        model={"initial": "random"},
+        strategy={"selection": {}, "aggregation": {"momentum": 0.0}},
+    )
 
 
 def trained_alone(config: Config, population: Population, test: Population, name: str) -> Contender:
@@ -89,9 +98,7 @@ def trees(setup: Setup, costs: Costs) -> tuple[Contender, ...]:
     return tuple(_tree_contender(name, model, setup, costs) for name, model in models.items())
 
 
-def _tree_contender(
-    name: str, model: Any, setup: Setup, costs: Costs
-) -> Contender:
+def _tree_contender(name: str, model: Any, setup: Setup, costs: Costs) -> Contender:
     splits = setup.splits
     model.fit(splits.train.features, splits.train.labels)
     counts: dict[str, Mapping[str, npt.NDArray[np.generic]]] = {}

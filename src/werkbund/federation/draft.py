@@ -69,7 +69,7 @@ def draft_config(
     )
     frame = _read(origins)
     column = CLIENT_COLUMN if files else client
-    _check_client(frame, column)
+    _check_client(frame, column, label)
     return text_of(_look(origins, frame, label, column, positive))
 
 
@@ -82,9 +82,11 @@ def _read(origins: Origins) -> pl.DataFrame:
     return CsvSource(origins.path, origins.dialect.separator, origins.dialect.decimal_comma).read()[0]
 
 
-def _check_client(frame: pl.DataFrame, client: str | None) -> None:
+def _check_client(frame: pl.DataFrame, client: str | None, label: str) -> None:
     if client is None:
         return
+    if client == label:
+        raise ConfigError(f"client and label must be two columns, got {client!r} for both; name the site's column")
     if client not in frame.columns:
         raise ConfigError(f"client must name a column of the table, got {client!r}{nearest(client, frame.columns)}")
     missing = frame[client].null_count()

@@ -38,6 +38,7 @@ _CODE_WORDS = {
 _IDENTIFIER_WORDS = {"id", "uid", "uuid", "guid", "udi", "serial"}
 _FEWEST_ROWS = 20  # below, values may all differ by chance
 _FEWEST_FAILURES = 5  # below, some column sorts them from the rest by chance
+_LARGEST = 1e100  # squares of larger values, summed, leave float64
 _SPOILED = 0.9  # share of a text column that must be numbers for the rest to count as spoiled
 
 
@@ -158,6 +159,13 @@ def _constant(column: pl.Series) -> str:
     return f"constant: every value is {_short(known[0])}." if known.n_unique() == 1 else ""
 
 
+def _too_large(column: pl.Series) -> str:
+    largest = column.cast(pl.Float64).abs().max() if column.dtype.is_numeric() else None
+    if isinstance(largest, float) and largest > _LARGEST:
+        return f"values up to {largest:.2g} are too large to scale; mend them or give another unit."
+    return ""
+
+
 def _moment(column: pl.Series) -> str:
     if column.dtype.is_temporal() or is_moment(column):
         return "a date or time; a model that reads it learns the past by heart."
@@ -200,6 +208,7 @@ _RULES: tuple[Callable[[pl.Series], str], ...] = (
     _bad_name,
     _bad_type,
     _constant,
+    _too_large,
     _moment,
     _spoiled,
     _identifier,

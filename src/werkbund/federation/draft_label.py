@@ -71,20 +71,24 @@ def label_of(frame: pl.DataFrame, name: str, positive: Value | None) -> Label:
     ConfigError
         If there is no such column, or no such value.
     DataError
-        If a row has no label, all rows have the same, or there are more than two and none was named.
+        If a row has no label, all rows have the same, or there are more than two different ones.
     """
     if name not in frame.columns:
         raise ConfigError(f"label must name a column of the table, got {name!r}{nearest(name, frame.columns)}")
+    if not (frame[name].dtype.is_numeric() or frame[name].dtype in (pl.String, pl.Boolean, pl.Null)):
+        raise DataError(
+            f"label {name!r} must hold numbers, words or truths, got {frame[name].dtype}; make a 0/1 column of it"
+        )
     counted = _counted(frame[name])
     if len(counted) == 1:
         raise DataError(
             f"label {name!r} must have two values, but all rows with a value have {next(iter(counted))!r}: there is "
             "nothing to learn; choose another label, or add rows of the other kind"
         )
-    if len(counted) > 2 and positive is None:
+    if len(counted) > 2:
         raise DataError(
-            f"label {name!r} must have two values, got {len(counted)}: {_listed(counted)}; name the one that means "
-            "failure with positive, or make a 0/1 column of it"
+            f"label {name!r} must have two values, got {len(counted)}: {_listed(counted)}; choose a label with two, or "
+            "make a 0/1 column with 1 where the value means failure. With two, positive says which is the failure"
         )
     chosen, remark = _rarer(counted) if positive is None else (_written_like(positive, counted, name), "As asked for.")
     return Label(name, chosen, binary_labels(frame[name], chosen), remark)
@@ -105,8 +109,9 @@ def _rarer(counted: dict[Value, int]) -> tuple[Value | None, str]:
                 "1 is taken as failure although it is the commoner value; if 0 is the failure, set positive to it."
             )
         return None, "1 (or true) is taken as failure."
-    rare = list(counted)[-1] if counted else None
-    return rare, f"The rarer value is taken as failure ({_listed(counted)} rows); name the other one if it is not."
+    return list(counted)[
+        -1
+    ], f"The rarer value is taken as failure ({_listed(counted)} rows); name the other one if it is not."
 
 
 def _written_like(positive: Value, counted: dict[Value, int], name: str) -> Value:

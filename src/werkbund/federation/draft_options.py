@@ -35,6 +35,7 @@ WHY: dict[str, str] = {
     "model.initial_rounds": "passes of that client over its rows",
     "training.optimizer": "sgd, adam or adamw",
     "training.learning_rate": "lower it if the loss jumps",
+    "training.schedule": "cosine lets the learning rate fall to zero over the rounds; constant keeps it",
     "training.momentum": "of sgd at the clients; the server has its own below",
     "training.weight_decay": "pulls weights to zero; 0.0001 helps where failures are few",
     "training.epochs": "passes over its rows that a client makes in a round",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from werkbund.federation import sections
 from werkbund.federation.draft_data import Draft, data_section
 from werkbund.federation.draft_label import FEW_POSITIVES
-from werkbund.federation.draft_sizes import listed, patience_of, positive_weight_of
+from werkbund.federation.draft_sizes import listed, positive_weight_of
 from werkbund.federation.draft_text import Setting, comment, name_of, section, value
 
 _MISSED, _NEEDLESS = 5.0, 1.0
@@ -54,14 +54,14 @@ def _head(draft: Draft) -> list[str]:
 
 
 def _federation(draft: Draft) -> list[str]:
-    sizes, patience = draft.sizes, patience_of(draft.sizes, draft.label)
+    sizes = draft.sizes
     settings = [
         Setting("name", name_of(draft.origins.path.stem if draft.origins.path else ""), "Runs lie in runs/<name>."),
         Setting(
             "rounds",
             sizes.rounds,
-            "In a round each client goes once through its training rows. More rounds cost nothing but time, since the "
-            "best one on validation rows is kept.",
+            "In a round each client goes once through its training rows; the round that is best on validation rows is "
+            "kept. With few rows many rounds cost little; try twice as many if the last ones are still the best.",
         ),
         Setting(
             "quorum",
@@ -70,9 +70,6 @@ def _federation(draft: Draft) -> list[str]:
             + ("; with so few, all must." if sizes.quorum == 1 else "; the others may fail."),
         ),
     ]
-    if patience:
-        why = "Stop if no round for so long was better on validation rows than the best before."
-        settings.append(Setting("patience", patience, why))
     return section("federation", sections.FederationSection, settings)
 
 
@@ -116,6 +113,8 @@ def _partition_reason(draft: Draft) -> str:
         )
     without = sum(one.positives == 0 for one in sizes.clients)
     text = f"{sizes.count} clients. {listed(sizes.clients)}."
+    if not (draft.roles.machine or draft.roles.machine_reset):
+        text += " No machine is known, so the last rows of each client are held out."
     if sizes.count == 1:
         text += " One client alone is no federation; name another column."
     if without:
@@ -139,7 +138,9 @@ def _training(draft: Draft) -> list[str]:
     )
     settings = [
         Setting(
-            "batch_size", sizes.batch_size, "Rows a step: about 200 steps a round at the largest client, 32 at least."
+            "batch_size",
+            sizes.batch_size,
+            "Rows a step: about 200 steps a round at the largest client, but 16 rows at least.",
         ),
         Setting("positive_weight", weight, why),
         Setting(

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from werkbund.federation.draft_label import FEW_POSITIVES, Label
+from werkbund.federation.draft_label import Label
 from werkbund.federation.draft_roles import Roles
 
 _MOST_CLIENTS, _ROWS_A_CLIENT, _FAILURES_A_CLIENT, _MACHINES_A_CLIENT = 10, 500, 10, 4
 _TRAINED_SHARE = 0.6  # of a client's rows; the others are held out
 _STEPS = 20_000  # of the largest client, over all rounds: minutes on a laptop
-_ROUNDS = (50, 200)
-_BATCHES = (32, 1024)
+_ROUNDS = (50, 100)
+_BATCHES = (16, 1024)
 _STEPS_A_ROUND = 200
 _RARE = 0.1  # share of failures below which their loss is weighted
 _SHOWN = 12
@@ -60,7 +60,7 @@ class Sizes:
 
     @property
     def rounds(self) -> int:
-        """Rounds until the largest client has taken about 20000 steps, within 50 to 200."""
+        """Rounds until the largest client has taken about 20000 steps, within 50 to 100."""
         steps = math.ceil(self.rows * _TRAINED_SHARE / self.batch_size)
         return min(max(_STEPS // steps, _ROUNDS[0]), _ROUNDS[1])
 
@@ -108,11 +108,6 @@ def _num_machines(frame: pl.DataFrame, roles: Roles) -> int:
     if roles.machine_reset is None:
         return 1
     return 1 + int((np.diff(frame[roles.machine_reset].drop_nulls().to_numpy()) < 0).sum())
-
-
-def patience_of(sizes: Sizes, label: Label) -> int:
-    """Return after how many rounds without progress to stop; 0, never, where validation failures are too few."""
-    return max(sizes.rounds // 4, 20) if label.positives >= FEW_POSITIVES else 0
 
 
 def positive_weight_of(label: Label) -> str:

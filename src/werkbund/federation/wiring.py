@@ -8,7 +8,7 @@ from werkbund.aggregation import build_aggregator
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Arrays
 from werkbund.data import SurveyCounts
-from werkbund.engine import Rules, Strategy
+from werkbund.engine import Rules, Schedule, Strategy
 from werkbund.evaluation import Costs
 from werkbund.federation.sections import Config, ModelSection, TrainingSection
 from werkbund.learner import ModelSpec, TrainingPlan
@@ -81,6 +81,7 @@ def rules_of(config: Config, fingerprint: str, facts: Arrays) -> Rules:
         fingerprint,
         config.evaluation.clients,
         facts,
+        Schedule(config.training.schedule, section.rounds),
     )
 
 

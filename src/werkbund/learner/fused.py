@@ -143,9 +143,7 @@ def logits_chain(
 
     def work(piece: slice) -> None:
         rows = slice(piece.start * _BLOCK, piece.stop * _BLOCK)
-        kernels.score_rows(
-            room.scratch(), room.layers, room.places, kind, _BLOCK, vector, x[rows], logits[rows]
-        )
+        kernels.score_rows(room.scratch(), room.layers, room.places, kind, _BLOCK, vector, x[rows], logits[rows])
 
     _spread(work, np.full(-(-len(x) // _BLOCK), chain.num_parameters * _BLOCK), num_threads)
     return logits
@@ -155,9 +153,7 @@ def _check(chain: Chain, num_parameters: int, features: FloatArray) -> None:
     if num_parameters != chain.num_parameters:
         raise ModelError(f"weights must have {chain.num_parameters} parameters, got {num_parameters}")
     if features.ndim != 2 or features.shape[1] != chain.widths[0] or features.dtype != np.float32:
-        raise ModelError(
-            f"features must be (rows, {chain.widths[0]}) float32, got {features.shape} {features.dtype}"
-        )
+        raise ModelError(f"features must be (rows, {chain.widths[0]}) float32, got {features.shape} {features.dtype}")
 
 
 def _recipe(chain: Chain, plan: TrainingPlan, batch_size: int) -> Recipe:
@@ -225,7 +221,15 @@ def _room(chain: Chain, batch_size: int, training: bool = True) -> _Room:
     slopes = [divider.take(batch_size * padded[i + 1]) for i in hidden]
     deltas = [divider.take(batch_size * padded[i + 1]) for i in hidden]
     rows = [
-        (*chain.widths[i : i + 2], *padded[i : i + 2], *matrices[i], copies[i], *values[i : i + 2], slopes[i], deltas[i])
+        (
+            *chain.widths[i : i + 2],
+            *padded[i : i + 2],
+            *matrices[i],
+            copies[i],
+            *values[i : i + 2],
+            slopes[i],
+            deltas[i],
+        )
         for i in hidden
     ]
     labels, logits, errors = (divider.take(batch_size) for _ in range(3))

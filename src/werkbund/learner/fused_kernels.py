@@ -76,6 +76,13 @@ _MIX1, _MIX2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 @compiled()
+def carry(target, at, source, start, length):
+    """Copy a piece of one array into another."""
+    for i in range(length):
+        target[at + i] = source[start + i]
+
+
+@compiled(types.none(types.float32[::1], *[types.int64] * 11))
 def multiply(s, c, c_row, a, a_row, a_column, b, b_row, start, rows, columns, depth):
     """Write start + a b to c, in tiles: (rows, depth) times (depth, columns), columns a multiple of 16."""
     whole = rows - rows % 4
@@ -160,6 +167,14 @@ def dot(a, b):
     return total
 
 
+@compiled(inline=True, reorder=True)
+def total(a):
+    result = _ZERO
+    for i in range(len(a)):
+        result += a[i]
+    return result
+
+
 @compiled()
 def forward(s, layers, places, kind, rows):
     """Compute the logits of the batch."""
@@ -207,7 +222,7 @@ def backward(s, layers, places, kind, rows):
     """Write the gradient of the mean loss into the block behind the weights."""
     shift, row, e = places.length, places.row, places.errors
     multiply(s, places.head + shift, row, e, 0, 1, places.top, row, 0, 1, row, rows)
-    s[places.head + shift + row] = s[e : e + rows].sum()
+    s[places.head + shift + row] = total(s[e : e + rows])
     for i in range(len(layers) - 1, -1, -1):
         row, delta, above, slope = layers[i, ROW_OUT], layers[i, DELTA], layers[i, ABOVE], layers[i, SLOPE]
         if i == len(layers) - 1:
@@ -263,14 +278,13 @@ def unpack(s, layers, places, vector):
     for i in range(len(layers)):
         inputs, outputs, row, copy = layers[i, INPUTS], layers[i, OUTPUTS], layers[i, ROW_IN], layers[i, COPY]
         for j in range(outputs):
-            s[copy + j * row : copy + j * row + inputs] = vector[at : at + inputs]
-            at += inputs
+            carry(s, copy + j * row, vector, at + j * inputs, inputs)
         transpose(s, layers[i, WEIGHT], copy, layers[i, ROW_OUT], row)
-        s[layers[i, BIAS] : layers[i, BIAS] + outputs] = vector[at : at + outputs]
-        at += outputs
+        carry(s, layers[i, BIAS], vector, at + inputs * outputs, outputs)
+        at += (inputs + 1) * outputs
     width = len(vector) - at - 1
-    s[places.head : places.head + width] = vector[at : at + width]
-    s[places.head + places.row] = vector[at + width]
+    carry(s, places.head, vector, at, width)
+    carry(s, places.head + places.row, vector, at + width, 1)
 
 
 @compiled()
@@ -281,13 +295,12 @@ def pack(s, layers, places, vector):
         inputs, outputs, row, copy = layers[i, INPUTS], layers[i, OUTPUTS], layers[i, ROW_IN], layers[i, COPY]
         transpose(s, copy, layers[i, WEIGHT], row, layers[i, ROW_OUT])
         for j in range(outputs):
-            vector[at : at + inputs] = s[copy + j * row : copy + j * row + inputs]
-            at += inputs
-        vector[at : at + outputs] = s[layers[i, BIAS] : layers[i, BIAS] + outputs]
-        at += outputs
+            carry(vector, at + j * inputs, s, copy + j * row, inputs)
+        carry(vector, at + inputs * outputs, s, layers[i, BIAS], outputs)
+        at += (inputs + 1) * outputs
     width = len(vector) - at - 1
-    vector[at : at + width] = s[places.head : places.head + width]
-    vector[at + width] = s[places.head + places.row]
+    carry(vector, at, s, places.head, width)
+    carry(vector, at + width, s, places.head + places.row, 1)
 
 
 @compiled(inline=True)
@@ -311,7 +324,8 @@ def shuffle(key, epoch, hashed, ranked, order, counts):
     while (1 << bits) < size:
         bits += 1
     drop = np.uint64(64 - bits)
-    counts[: (1 << bits) + 1] = 0
+    for i in range((1 << bits) + 1):
+        counts[i] = 0
     base = key ^ mix(np.uint64(epoch) + np.uint64(1))
     for i in range(size):
         hashed[i] = mix(base + np.uint64(i + 1) * _GOLDEN)
@@ -340,8 +354,9 @@ def train_client(s, layers, places, recipe, x, y, key, words, order, counts):
     w, g, begin = s[block : block + n], s[block + n : block + 2 * n], s[block + 2 * n : block + 3 * n]
     first, second = s[block + 3 * n : block + 4 * n], s[block + 4 * n : block + 5 * n]
     if recipe.optimizer > 0 or recipe.momentum > 0:
-        first[:], second[:] = _ZERO, _ZERO
-    total, drawn = 0.0, 0
+        for i in range(2 * n):
+            s[block + 3 * n + i] = _ZERO
+    loss, drawn = 0.0, 0
     for step in range(steps):
         batch = step % a_pass
         if batch == 0:
@@ -354,13 +369,13 @@ def train_client(s, layers, places, recipe, x, y, key, words, order, counts):
             s[places.labels + i] = y[row]
         forward(s, layers, places, recipe.activation, rows)
         e, z, t = places.errors, places.logits, places.labels
-        total += errors(s[z : z + rows], s[t : t + rows], s[e : e + rows], recipe.positive_weight)
+        loss += errors(s[z : z + rows], s[t : t + rows], s[e : e + rows], recipe.positive_weight)
         drawn += rows
         backward(s, layers, places, recipe.activation, rows)
         update(w, g, begin, first, second, recipe, step + 1)
         for i in range(1, len(layers)):
             transpose(s, layers[i, COPY], layers[i, WEIGHT], layers[i, ROW_IN], layers[i, ROW_OUT])
-    return total / drawn
+    return loss / drawn
 
 
 _INTS, _INT_TABLE = types.Array(types.int64, 1, "C", readonly=True), types.Array(types.int64, 2, "C", readonly=True)
@@ -384,9 +399,9 @@ def train_clients(s, layers, places, recipe, x, y, offsets, clients, start, keys
         first, last = offsets[clients[i]], offsets[clients[i] + 1]
         if i == 0 or len(start) > 1:
             unpack(s, layers, places, start[min(i, len(start) - 1)])
-            s[block + 2 * n : block + 3 * n] = s[block : block + n]
+            carry(s, block + 2 * n, s, block, n)
         else:
-            s[block : block + n] = s[block + 2 * n : block + 3 * n]
+            carry(s, block, s, block + 2 * n, n)
             for k in range(1, len(layers)):
                 transpose(s, layers[k, COPY], layers[k, WEIGHT], layers[k, ROW_IN], layers[k, ROW_OUT])
         if last > first:
@@ -411,4 +426,4 @@ def score_rows(s, layers, places, kind, block, vector, x, logits):
             for j in range(x.shape[1]):
                 s[at + j] = x[first + i, j]
         forward(s, layers, places, kind, rows)
-        logits[first : first + rows] = s[places.logits : places.logits + rows]
+        carry(logits, first, s, places.logits, rows)

@@ -39,6 +39,8 @@ def compiled(*signature: Any, reorder: bool = False, cache: bool = False, inline
     """
     fastmath = {"contract", "nsz"} | ({"reassoc"} if reorder else set())
     options = {"nogil": True, "error_model": "numpy", "fastmath": fastmath, "forceinline": inline}
+    if not cache:  # called by other compiled functions alone
+        options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
     def decorate(function: F) -> F:
         try:
@@ -103,6 +105,7 @@ def _tile(rows: int, vectors: int) -> Callable[..., None]:
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        builder.function.attributes.add("noinline")  # or every caller compiles the tiles anew
         array, c, c_row, a, a_row, a_column, b, b_row, start, depth = arguments
         base = _address(context, builder, signature.args[0], array)
         columns = [ir.Constant(_INDEX, LANES * v) for v in range(vectors)]
@@ -124,7 +127,17 @@ def _tile(rows: int, vectors: int) -> Callable[..., None]:
         return context.get_dummy_value()
 
     def tile(
-        typing: Any, s: Any, c: Any, c_row: Any, a: Any, a_row: Any, a_column: Any, b: Any, b_row: Any, start: Any, depth: Any
+        typing: Any,
+        s: Any,
+        c: Any,
+        c_row: Any,
+        a: Any,
+        a_row: Any,
+        a_column: Any,
+        b: Any,
+        b_row: Any,
+        start: Any,
+        depth: Any,
     ) -> Any:
         return types.none(s, c, c_row, a, a_row, a_column, b, b_row, start, depth), generate
 
@@ -148,6 +161,7 @@ def _transpose(typing: Any, s: Any, target: Any, target_row: Any, source: Any, s
     """Transpose a block of 16 x 16 numbers: halves, quarters, ... of rows change places, in registers."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        builder.function.attributes.add("noinline")
         array, target, target_row, source, source_row = arguments
         base = _address(context, builder, signature.args[0], array)
         numbers = [ir.Constant(_INDEX, i) for i in range(LANES)]

@@ -8,7 +8,7 @@ last step.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +67,9 @@ class CohortTrainer:
         make = batched_gradient if self.batched else plain_gradient
         self._gradient = make(network, self.layout, plan.positive_weight)
 
-    def train(self, table: ClientTable, clients: IntArray, start: FloatArray, keys: UInt64Array) -> TrainedCohort:
+    def train(
+        self, table: ClientTable, clients: IntArray, start: FloatArray, keys: UInt64Array, rate: float = 1.0
+    ) -> TrainedCohort:
         """Train each of these clients.
 
         Parameters
@@ -80,15 +82,18 @@ class CohortTrainer:
             Weights to start from: (parameters,) for all alike, or (cohort, parameters).
         keys
             (cohort,), key of each client's random stream.
+        rate
+            Factor of the plan's learning rate in this round.
         """
+        plan = replace(self.plan, learning_rate=self.plan.learning_rate * rate)
         sizes = table.sizes[clients]
         begin = np.broadcast_to(start, (len(clients), self.layout.num_parameters))
         weights = np.array(begin, dtype=np.float32)
         loss = np.full(len(clients), np.nan)
         for group in self._groups(sizes, table.num_features):
-            batch = _Batch.gather(table, clients[group], keys[group], self.plan)
+            batch = _Batch.gather(table, clients[group], keys[group], plan)
             with torch_stream(int(keys[group[0]] >> np.uint64(1))):
-                trained, totals = _descend(torch.from_numpy(weights[group]), batch, self._gradient, self.plan)
+                trained, totals = _descend(torch.from_numpy(weights[group]), batch, self._gradient, plan)
             weights[group] = trained.numpy()
             loss[group] = totals.numpy() / np.maximum(batch.num_drawn, 1)
         return TrainedCohort(weights, loss)
