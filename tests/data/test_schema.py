@@ -130,11 +130,10 @@ def test_labels_are_one_where_the_positive_value_is(values: list[Any], positive:
         ([0, 1, None], None, "1 of 3 are missing"),
         ([0.0, 1.0, float("nan")], None, "1 of 3 are missing"),
         ([0, 1, 2], None, "must have two values, got 3: 0, 1, 2"),
-        (["a", "b", "c"], "a", "must have two values, got 3"),
+        (["a", "b", "c"], None, "say which of them means failure"),
         (["a", "b"], None, "set data.positive"),
         (["0", "1"], None, "set data.positive"),
         ([1, 2], None, "set data.positive"),
-        (["a", "b"], "c", "positive must be a value of label 'y', got 'c', found 'a', 'b'"),
         ([0, 1], "yes", "positive must be a value of label 'y', got 'yes'"),
     ],
 )
@@ -142,6 +141,12 @@ def test_labels_that_cannot_be_told_apart_are_refused(values: list[Any], positiv
     with pytest.raises(DataError) as caught:
         schema(positive=positive).labels(pl.DataFrame({"y": values}))
     assert message in str(caught.value)
+
+
+def test_one_value_of_many_may_be_the_failure_and_a_client_may_have_none() -> None:
+    labels = schema(positive="broken").labels
+    assert labels(pl.DataFrame({"y": ["fine", "broken", "paused"]})).tolist() == [0.0, 1.0, 0.0]
+    assert labels(pl.DataFrame({"y": ["fine", "paused", "paused"]})).tolist() == [0.0, 0.0, 0.0]
 
 
 def test_a_missing_label_column_is_named_with_its_nearest() -> None:

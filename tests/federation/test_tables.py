@@ -28,6 +28,7 @@ def table_of(tmp_path: Path, content: str, **data: object) -> object:
         (GOOD.replace(",", ";"), {}, "separator|';'"),
         (GOOD, {"label": "failed"}, "failed"),
         (GOOD, {"never": ["serial"]}, "serial"),
+        (GOOD, {"positive": 7}, r"data.positive must be a value of label 'y', got 7"),
         (GOOD, {"columns": {"a": {}, "c": {}}}, "c"),
         (GOOD, {"columns": {"a": {}, "y": {}}}, "label"),
     ],

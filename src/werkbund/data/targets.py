@@ -21,12 +21,13 @@ def binary_labels(column: pl.Series, positive: Value | None) -> npt.NDArray[np.f
     column
         The label column.
     positive
-        The value that means failure; None if the column holds 0 and 1, or truths.
+        The value that means failure, all others being none; None if the column holds 0 and 1, or truths.
+        Some rows need not have it: a client may have no failure.
 
     Raises
     ------
     DataError
-        If values are missing, more than two, or none of them is the positive one where there are two.
+        If values are missing, or more than two where it is not said which is the positive one.
     """
     missing = _num_missing(column)
     if missing:
@@ -35,17 +36,19 @@ def binary_labels(column: pl.Series, positive: Value | None) -> npt.NDArray[np.f
             "drop these rows or fill them in"
         )
     values = column.unique().sort().to_list()
+    if positive is not None:
+        wanted = _as_value_of(column, positive)
+        if wanted is None:
+            raise DataError(
+                f"positive must be a value of label {column.name!r}, got {positive!r}, found {_shown(values)}"
+            )
+        return np.array([value == wanted for value in values], np.float32)[_codes(column, values)]
     if len(values) > 2:
         raise DataError(
             f"label {column.name!r} must have two values, got {len(values)}: {_shown(values)}; "
-            "choose another label or make a 0/1 column of it"
+            "say which of them means failure (data.positive), or choose another label"
         )
-    if positive is None:
-        return _zero_one(column, values)
-    wanted = _as_value_of(column, positive)
-    if len(values) == 2 and wanted not in values:
-        raise DataError(f"positive must be a value of label {column.name!r}, got {positive!r}, found {_shown(values)}")
-    return np.array([value == wanted for value in values], np.float32)[_codes(column, values)]
+    return _zero_one(column, values)
 
 
 def _zero_one(column: pl.Series, values: Sequence[Value]) -> npt.NDArray[np.float32]:

@@ -45,7 +45,8 @@ class DataSection(Section):
     """Without a path: AI4I 2020 if its file is found, generated rows otherwise; or generated rows in any case."""
     path: str | None = None
     clients: dict[str, str] = Field(default_factory=dict)
-    separator: str = ","
+    separator: str | None = None
+    """Between the fields of a text file; None: by the file's ending, a comma for .csv."""
     decimal_comma: bool = False
     rows: Count = 10_000
     plants: Count | None = None

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
-from werkbund.core.errors import ConfigError
-from werkbund.data import ClientFiles, Column, CsvSource, Derived, Schema, Source, Table, source_for
+from werkbund.core.errors import ConfigError, DataError
+from werkbund.data import ClientFiles, Column, Derived, Schema, Source, Table, source_for
 from werkbund.data.ai4i import generated_table, load_ai4i, published, recognise
+from werkbund.data.targets import binary_labels
 from werkbund.federation.population import DEFAULT_COUNT
 from werkbund.federation.sections import Config, DataSection, FeaturesSection
 
@@ -61,11 +62,9 @@ def _source(data: DataSection) -> Source:
     if data.clients and data.path is not None:
         raise ConfigError("set data.path or data.clients, not both")
     if data.clients:
-        return ClientFiles({name: Path(path) for name, path in data.clients.items()}, CLIENT_COLUMN)
-    path = Path(str(data.path))
-    if path.suffix.lower() in (".parquet", ".pq"):
-        return source_for(path)
-    return CsvSource(path, data.separator, data.decimal_comma)
+        files = {name: Path(path) for name, path in data.clients.items()}
+        return ClientFiles(files, CLIENT_COLUMN, data.separator, data.decimal_comma)
+    return source_for(Path(str(data.path)), data.separator, data.decimal_comma)
 
 
 def _schema_of(frame: pl.DataFrame, data: DataSection) -> Schema:
@@ -73,6 +72,12 @@ def _schema_of(frame: pl.DataFrame, data: DataSection) -> Schema:
     if data.clients:
         roles.append(CLIENT_COLUMN)
     _require(frame, [name for name in [*roles, data.machine_reset, *data.columns] if name is not None])
+    label = str(data.label)
+    if data.positive is not None and not binary_labels(frame[label], data.positive).any():
+        raise DataError(
+            f"data.positive must be a value of label {label!r}, got {data.positive!r}; "
+            f"it has {', '.join(map(repr, frame[label].unique().head(10).to_list()))}"
+        )
     names = list(data.columns) or [name for name in frame.columns if name not in roles]
     return Schema(
         label=str(data.label),

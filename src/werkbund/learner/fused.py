@@ -7,7 +7,6 @@ not depend on who computes them, so the number of threads changes nothing but ti
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from werkbund.core.clients import ClientTable
 from werkbund.core.errors import ModelError
@@ -75,7 +75,7 @@ def train_chain(
     keys
         (cohort,), key of each client's random stream.
     num_threads
-        By default as many as the process may use processors.
+        By default as many as PyTorch uses, fewer for little work.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def logits_chain(
     features
         (rows, features), scaled.
     num_threads
-        By default as many as the process may use processors.
+        By default as many as PyTorch uses, fewer for little work.
 
     Returns
     -------
@@ -245,7 +245,7 @@ def _spread(work: Callable[[slice], None], cost: npt.NDArray[Any], num_threads: 
     """Let threads work through pieces of about the same cost."""
     total = np.cumsum(cost)
     if num_threads is None:
-        num_threads = min(_num_processors(), int(total[-1]) // _WORTH_A_THREAD) if len(cost) else 1
+        num_threads = min(torch.get_num_threads(), int(total[-1]) // _WORTH_A_THREAD) if len(cost) else 1
     if num_threads <= 1:
         work(slice(0, len(cost)))
         return
@@ -253,7 +253,3 @@ def _spread(work: Callable[[slice], None], cost: npt.NDArray[Any], num_threads: 
     edges = np.unique([0, *np.searchsorted(total, shares), len(cost)]).tolist()
     with ThreadPoolExecutor(num_threads) as pool:
         list(pool.map(work, (slice(*pair) for pair in zip(edges[:-1], edges[1:], strict=True))))
-
-
-def _num_processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 import numba
 import numpy as np
+import numpy.typing as npt
 from numba import types
 
 from werkbund.learner.fused_tiles import (
@@ -25,7 +26,12 @@ from werkbund.learner.fused_tiles import (
     transpose_16x16,
 )
 
-# Columns of the table of hidden layers, (layers, 10): widths, padded widths, and offsets into the flat array of
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
+
+# Columns of the table of hidden layers, (layers, 11): widths, padded widths, and offsets into the flat array of
 # weights (in, out), bias, transposed copy, input, output, derivative of the activation, gradient of the output.
 INPUTS, OUTPUTS, ROW_IN, ROW_OUT, WEIGHT, BIAS, COPY, BELOW, ABOVE, SLOPE, DELTA = range(11)
 
@@ -76,14 +82,28 @@ _MIX1, _MIX2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 @compiled()
-def carry(target, at, source, start, length):
+def carry(target: Floats, at: int, source: Floats, start: int, length: int) -> None:
     """Copy a piece of one array into another."""
+    to, of = target[at : at + length], source[start : start + length]  # else each index is tested for its sign
     for i in range(length):
-        target[at + i] = source[start + i]
+        to[i] = of[i]
 
 
 @compiled(types.none(types.float32[::1], *[types.int64] * 11))
-def multiply(s, c, c_row, a, a_row, a_column, b, b_row, start, rows, columns, depth):
+def multiply(
+    s: Floats,
+    c: int,
+    c_row: int,
+    a: int,
+    a_row: int,
+    a_column: int,
+    b: int,
+    b_row: int,
+    start: int,
+    rows: int,
+    columns: int,
+    depth: int,
+) -> None:
     """Write start + a b to c, in tiles: (rows, depth) times (depth, columns), columns a multiple of 16."""
     whole = rows - rows % 4
     for j in range(0, columns - 16, 32):
@@ -100,7 +120,7 @@ def multiply(s, c, c_row, a, a_row, a_column, b, b_row, start, rows, columns, de
 
 
 @compiled()
-def transpose(s, target, source, rows, columns):
+def transpose(s: Floats, target: int, source: int, rows: int, columns: int) -> None:
     """Write the transpose of a (rows, columns) matrix, both multiples of 16."""
     for i in range(0, rows, 16):
         for j in range(0, columns, 16):
@@ -108,7 +128,7 @@ def transpose(s, target, source, rows, columns):
 
 
 @compiled(inline=True)
-def exponential(x):
+def exponential(x: Any) -> Any:
     """Return exp(x) for x <= 0 to float32 precision, by a polynomial that vectorises; 0 below -87."""
     y = _LOWEST if x < _LOWEST else x
     n = np.rint(y * _LOG2E) if y == y else _ZERO
@@ -119,7 +139,7 @@ def exponential(x):
 
 
 @compiled()
-def activate(above, slope, kind):
+def activate(above: Floats, slope: Floats, kind: int) -> None:
     """Apply the activation in place, and keep its derivative: for relu, the output itself says where it is 1."""
     if kind == 0:
         for i in range(len(above)):
@@ -149,7 +169,7 @@ def activate(above, slope, kind):
 
 
 @compiled()
-def gate(delta, above, slope, kind):
+def gate(delta: Floats, above: Floats, slope: Floats, kind: int) -> None:
     """Multiply the gradient of an activation's output by its derivative."""
     if kind == 0:
         for i in range(len(delta)):
@@ -160,7 +180,8 @@ def gate(delta, above, slope, kind):
 
 
 @compiled(inline=True, reorder=True)
-def dot(a, b):
+def dot(a: Floats, b: Floats) -> Any:
+    """Return the inner product, summed lane by lane."""
     total = _ZERO
     for i in range(len(a)):
         total += a[i] * b[i]
@@ -168,7 +189,8 @@ def dot(a, b):
 
 
 @compiled(inline=True, reorder=True)
-def total(a):
+def total(a: Floats) -> Any:
+    """Return the sum, lane by lane."""
     result = _ZERO
     for i in range(len(a)):
         result += a[i]
@@ -176,7 +198,7 @@ def total(a):
 
 
 @compiled()
-def forward(s, layers, places, kind, rows):
+def forward(s: Floats, layers: Ints, places: Places, kind: int, rows: int) -> None:
     """Compute the logits of the batch."""
     for i in range(len(layers)):
         row, above = layers[i, ROW_OUT], layers[i, ABOVE]
@@ -190,7 +212,7 @@ def forward(s, layers, places, kind, rows):
 
 
 @compiled(reorder=True)
-def errors(logits, labels, slopes, positive_weight):
+def errors(logits: Floats, labels: Floats, slopes: Floats, positive_weight: float) -> float:
     """Write the gradient of the mean loss by the logits, and return the summed loss (binary cross-entropy).
 
     The logarithms of many rows are one logarithm of a product: each factor 1 + exp(-|z|) is at most 2.
@@ -218,7 +240,7 @@ def errors(logits, labels, slopes, positive_weight):
 
 
 @compiled()
-def backward(s, layers, places, kind, rows):
+def backward(s: Floats, layers: Ints, places: Places, kind: int, rows: int) -> None:
     """Write the gradient of the mean loss into the block behind the weights."""
     shift, row, e = places.length, places.row, places.errors
     multiply(s, places.head + shift, row, e, 0, 1, places.top, row, 0, 1, row, rows)
@@ -238,7 +260,7 @@ def backward(s, layers, places, kind, rows):
 
 
 @compiled(reorder=True)
-def update(w, g, begin, first, second, recipe, step):
+def update(w: Floats, g: Floats, begin: Floats, first: Floats, second: Floats, recipe: Recipe, step: int) -> None:
     """Take one step of the optimiser, as `werkbund.learner.optimizers` defines it."""
     rate, decay = np.float32(recipe.learning_rate), np.float32(recipe.weight_decay)
     if recipe.clip_norm > 0:
@@ -272,7 +294,7 @@ def update(w, g, begin, first, second, recipe, step):
 
 
 @compiled()
-def unpack(s, layers, places, vector):
+def unpack(s: Floats, layers: Ints, places: Places, vector: Floats) -> None:
     """Read a flat vector of weights, each layer (out, in) and its bias, into the working layout."""
     at = 0
     for i in range(len(layers)):
@@ -288,7 +310,7 @@ def unpack(s, layers, places, vector):
 
 
 @compiled()
-def pack(s, layers, places, vector):
+def pack(s: Floats, layers: Ints, places: Places, vector: Floats) -> None:
     """Write the weights as a flat vector."""
     at = 0
     for i in range(len(layers)):
@@ -304,7 +326,8 @@ def pack(s, layers, places, vector):
 
 
 @compiled(inline=True)
-def mix(z):
+def mix(z: Any) -> Any:
+    """Scramble 64 bits as `werkbund.core.rng.mix` does."""
     z ^= z >> _SHIFT1
     z *= _MIX1
     z ^= z >> _SHIFT2
@@ -313,7 +336,7 @@ def mix(z):
 
 
 @compiled()
-def shuffle(key, epoch, hashed, ranked, order, counts):
+def shuffle(key: Any, epoch: int, hashed: Words, ranked: Words, order: Ints, counts: Ints) -> None:
     """Write the order of `werkbund.core.rng.shuffles`: row numbers by their hashed keys.
 
     Hashes are evenly spread, so that counting by their leading bits leaves next to nothing to sort. No two of a
@@ -345,7 +368,18 @@ def shuffle(key, epoch, hashed, ranked, order, counts):
 
 
 @compiled()
-def train_client(s, layers, places, recipe, x, y, key, words, order, counts):
+def train_client(
+    s: Floats,
+    layers: Ints,
+    places: Places,
+    recipe: Recipe,
+    x: Floats,
+    y: Floats,
+    key: Any,
+    words: Words,
+    order: Ints,
+    counts: Ints,
+) -> float:
     """Take all steps of one client with rows x (rows, features); return the mean loss of the rows drawn."""
     size, width, n = len(x), recipe.batch_size, places.length
     a_pass = (size + width - 1) // width
@@ -354,8 +388,8 @@ def train_client(s, layers, places, recipe, x, y, key, words, order, counts):
     w, g, begin = s[block : block + n], s[block + n : block + 2 * n], s[block + 2 * n : block + 3 * n]
     first, second = s[block + 3 * n : block + 4 * n], s[block + 4 * n : block + 5 * n]
     if recipe.optimizer > 0 or recipe.momentum > 0:
-        for i in range(2 * n):
-            s[block + 3 * n + i] = _ZERO
+        for i in range(n):
+            first[i], second[i] = _ZERO, _ZERO
     loss, drawn = 0.0, 0
     for step in range(steps):
         batch = step % a_pass
@@ -363,9 +397,8 @@ def train_client(s, layers, places, recipe, x, y, key, words, order, counts):
             shuffle(key, step // a_pass, words[0, :size], words[1, :size], order[:size], counts)
         rows = min(width, size - batch * width)
         for i in range(rows):
-            row, at = order[batch * width + i], places.rows + i * places.inputs
-            for j in range(x.shape[1]):
-                s[at + j] = x[row, j]
+            row = order[batch * width + i]
+            carry(s, places.rows + i * places.inputs, x[row], 0, x.shape[1])
             s[places.labels + i] = y[row]
         forward(s, layers, places, recipe.activation, rows)
         e, z, t = places.errors, places.logits, places.labels
@@ -392,7 +425,23 @@ _RECIPE = numba.typeof(Recipe(*(kind(0) for kind in get_type_hints(Recipe).value
     ),
     cache=True,
 )  # fmt: skip
-def train_clients(s, layers, places, recipe, x, y, offsets, clients, start, keys, words, order, counts, weights, loss):
+def train_clients(
+    s: Floats,
+    layers: Ints,
+    places: Places,
+    recipe: Recipe,
+    x: Floats,
+    y: Floats,
+    offsets: Ints,
+    clients: Ints,
+    start: Floats,
+    keys: Words,
+    words: Words,
+    order: Ints,
+    counts: Ints,
+    weights: Floats,
+    loss: Doubles,
+) -> None:
     """Train each client that has rows, one after the other; `start` has one row, or one a client."""
     block, n = places.block, places.length
     for i in range(len(clients)):
@@ -416,14 +465,14 @@ def train_clients(s, layers, places, recipe, x, y, offsets, clients, start, keys
     ),
     cache=True,
 )
-def score_rows(s, layers, places, kind, block, vector, x, logits):
+def score_rows(
+    s: Floats, layers: Ints, places: Places, kind: int, block: int, vector: Floats, x: Floats, logits: Floats
+) -> None:
     """Write the logit of each row, `block` rows at a time so that activations stay in the cache."""
     unpack(s, layers, places, vector)
     for first in range(0, len(x), block):
         rows = min(block, len(x) - first)
         for i in range(rows):
-            at = places.rows + i * places.inputs
-            for j in range(x.shape[1]):
-                s[at + j] = x[first + i, j]
+            carry(s, places.rows + i * places.inputs, x[first + i], 0, x.shape[1])
         forward(s, layers, places, kind, rows)
         carry(logits, first, s, places.logits, rows)

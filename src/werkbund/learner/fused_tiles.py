@@ -33,7 +33,7 @@ def compiled(*signature: Any, reorder: bool = False, cache: bool = False, inline
     reorder
         Let sums be split over the lanes of a vector.
     cache
-        Keep the machine code on disk, where a folder can be written.
+        Keep the machine code on disk, where a folder can be written. Only such a function can be called from Python.
     inline
         Dissolve the function in its callers.
     """
@@ -45,8 +45,8 @@ def compiled(*signature: Any, reorder: bool = False, cache: bool = False, inline
     def decorate(function: F) -> F:
         try:
             return cast(F, numba.njit(*signature, cache=cache, **options)(function))
-        except RuntimeError as error:  # Numba finds no folder for its cache
-            if not cache or "cache" not in str(error):
+        except (RuntimeError, OSError):  # no folder can be written, or the disk is full
+            if not cache:
                 raise
             return cast(F, numba.njit(*signature, **options)(function))
 

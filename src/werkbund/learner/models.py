@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -178,7 +177,7 @@ def load_weights(network: nn.Module, weights: FloatArray) -> None:
         raise ModelError(f"weights must have {layout.num_parameters} parameters, got shape {weights.shape}")
     with torch.no_grad():
         for name, values in layout.split(weights).items():
-            network.get_parameter(name).copy_(torch.from_numpy(np.ascontiguousarray(values)))
+            network.get_parameter(name).copy_(torch.tensor(values))
 
 
 def _trainable(network: nn.Module) -> dict[str, nn.Parameter]:
@@ -252,7 +251,10 @@ def _check_rows_apart(network: nn.Module, trial: Tensor, kind: str) -> None:
         with torch_stream(0), torch.no_grad():
             together, alone = network.eval()(trial).reshape(-1), network(trial[:1]).reshape(-1)
     except Exception as error:  # the network may be anybody's code
-        raise ModelError(f"model.kind = {kind!r} fails in evaluation or on a batch of one row: {error}") from error
+        raise ModelError(
+            f"model.kind = {kind!r} fails in evaluation or on a batch of one row: {error}; "
+            "use LayerNorm or GroupNorm instead of BatchNorm"
+        ) from error
     finally:
         network.train()
     if not torch.allclose(together[:1], alone, rtol=1e-3, atol=1e-5, equal_nan=True):

@@ -18,11 +18,11 @@ from werkbund.data import generate
 from werkbund.federation import Config, check_config, load_config
 from werkbund.federation.config import valid_keys
 from werkbund.federation.draft import draft_config
-from werkbund.federation.draft_dialect import Dialect, dialect_of
-from werkbund.federation.draft_label import label_of
-from werkbund.federation.draft_options import EXAMPLES, INAPPLICABLE, WHY
-from werkbund.federation.draft_sizes import Sizes
-from werkbund.federation.draft_units import range_of, unit_of
+from werkbund.federation.draft.dialect import Dialect, dialect_of
+from werkbund.federation.draft.label import label_of
+from werkbund.federation.draft.options import EXAMPLES, INAPPLICABLE, WHY
+from werkbund.federation.draft.sizes import Sizes
+from werkbund.federation.draft.units import range_of, unit_of
 from werkbund.federation.population import divide
 from werkbund.federation.tables import read_table
 

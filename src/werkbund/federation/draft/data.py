@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from werkbund.data import Column
-from werkbund.federation.draft_columns import Excluded, Feature
-from werkbund.federation.draft_dialect import Dialect
-from werkbund.federation.draft_label import Label
-from werkbund.federation.draft_roles import Roles
-from werkbund.federation.draft_sizes import Sizes
-from werkbund.federation.draft_text import Setting, comment, key, remark, section, value
+from werkbund.federation.draft.columns import Excluded, Feature
+from werkbund.federation.draft.dialect import Dialect
+from werkbund.federation.draft.label import Label
+from werkbund.federation.draft.roles import Roles
+from werkbund.federation.draft.sizes import Sizes
+from werkbund.federation.draft.text import Setting, comment, key, remark, section, value
 from werkbund.federation.sections import DataSection
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import tomlkit
 from pydantic import BaseModel
 
-from werkbund.federation.draft_options import EXAMPLES, INAPPLICABLE, WHY
+from werkbund.federation.draft.options import EXAMPLES, INAPPLICABLE, WHY
 
 WIDTH = 110
 

@@ -54,6 +54,7 @@ WHY: dict[str, str] = {
 }
 
 EXAMPLES: dict[str, Any] = {
+    "data.separator": ";",
     "data.positive": "yes",
     "data.machine": "machine_id",
     "data.machine_reset": "tool_wear",

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from werkbund.federation.draft_label import Label
-from werkbund.federation.draft_roles import Roles
+from werkbund.federation.draft.label import Label
+from werkbund.federation.draft.roles import Roles
 
 _MOST_CLIENTS, _ROWS_A_CLIENT, _FAILURES_A_CLIENT, _MACHINES_A_CLIENT = 10, 500, 10, 4
 _TRAINED_SHARE = 0.6  # of a client's rows; the others are held out

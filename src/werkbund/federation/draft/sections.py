@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from werkbund.federation import sections
-from werkbund.federation.draft_data import Draft, data_section
-from werkbund.federation.draft_label import FEW_POSITIVES
-from werkbund.federation.draft_sizes import listed, positive_weight_of
-from werkbund.federation.draft_text import Setting, comment, name_of, section, value
+from werkbund.federation.draft.data import Draft, data_section
+from werkbund.federation.draft.label import FEW_POSITIVES
+from werkbund.federation.draft.sizes import listed, positive_weight_of
+from werkbund.federation.draft.text import Setting, comment, name_of, section, value
 
 _MISSED, _NEEDLESS = 5.0, 1.0
 

@@ -11,13 +11,13 @@ from werkbund.core.errors import ConfigError, DataError
 from werkbund.data import ClientFiles, CsvSource, ParquetSource, recognise
 from werkbund.data.names import nearest
 from werkbund.data.targets import Value
-from werkbund.federation.draft_columns import sort_columns
-from werkbund.federation.draft_data import Draft, Origins
-from werkbund.federation.draft_dialect import PARQUET, Dialect, dialect_of
-from werkbund.federation.draft_label import label_of
-from werkbund.federation.draft_roles import roles_of
-from werkbund.federation.draft_sections import text_of
-from werkbund.federation.draft_sizes import sizes_of
+from werkbund.federation.draft.columns import sort_columns
+from werkbund.federation.draft.data import Draft, Origins
+from werkbund.federation.draft.dialect import PARQUET, Dialect, dialect_of
+from werkbund.federation.draft.label import label_of
+from werkbund.federation.draft.roles import roles_of
+from werkbund.federation.draft.sections import text_of
+from werkbund.federation.draft.sizes import sizes_of
 from werkbund.federation.tables import CLIENT_COLUMN
 
 
@@ -64,9 +64,8 @@ def draft_config(
         raise ConfigError("give one table or one file a client, got " + ("both" if files else "neither"))
     if files and client is not None:
         raise ConfigError(f"client must be left out where every client has a file, got {client!r}; drop it")
-    origins = Origins(
-        Path(path) if path else None, files, Path(config_folder), dialect_of(Path(path)) if path else Dialect()
-    )
+    first = Path(path) if path is not None else next(iter(files.values()))
+    origins = Origins(Path(path) if path else None, files, Path(config_folder), dialect_of(first))
     frame = _read(origins)
     column = CLIENT_COLUMN if files else client
     _check_client(frame, column, label)
@@ -76,7 +75,8 @@ def draft_config(
 def _read(origins: Origins) -> pl.DataFrame:
     """Return the rows, read just as a run will read them."""
     if origins.path is None:
-        return ClientFiles(origins.files, CLIENT_COLUMN).read()[0]
+        separator = None if origins.dialect == Dialect() else origins.dialect.separator
+        return ClientFiles(origins.files, CLIENT_COLUMN, separator, origins.dialect.decimal_comma).read()[0]
     if origins.path.suffix.lower() in PARQUET:
         return ParquetSource(origins.path).read()[0]
     return CsvSource(origins.path, origins.dialect.separator, origins.dialect.decimal_comma).read()[0]

@@ -10,9 +10,9 @@ import polars as pl
 from werkbund.core.errors import DataError
 from werkbund.data import Column, Origin, Schema, Table
 from werkbund.data.checks.labels import check_label
-from werkbund.federation.draft_label import Label
-from werkbund.federation.draft_roles import Roles, is_moment, words
-from werkbund.federation.draft_units import range_of, unit_of
+from werkbund.federation.draft.label import Label
+from werkbund.federation.draft.roles import Roles, is_moment, words
+from werkbund.federation.draft.units import range_of, unit_of
 from werkbund.model.onnx_export import OUTPUTS
 from werkbund.model.onnx_graph import PREFIX
 
