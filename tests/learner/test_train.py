@@ -22,9 +22,11 @@ from werkbund.learner import (
     TrainingPlan,
     build_network,
     load_weights,
+    logits_of,
     weights_of,
 )
 from werkbund.learner.batches import schedule
+from werkbund.learner.fused import fused_available
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -45,6 +47,7 @@ PLANS = [
     TrainingPlan("adamw", 1e-3, weight_decay=0.1, steps=3, batch_size=16),
     TrainingPlan("sgd", 0.1, steps=4, clip_norm=0.3, positive_weight=5.0, proximal=0.5),
 ]
+WAYS = ["compiled", "batched", "plain"]
 DATA_DEPENDENT = """
 import torch
 from torch import nn
@@ -65,26 +68,34 @@ def _train(
     plan: TrainingPlan,
     table: ClientTable,
     clients: list[int] | None = None,
-    batched: bool = True,
+    way: str = "compiled",
     start: FloatArray | None = None,
     round: int = 1,
 ) -> tuple[TrainedCohort, CohortTrainer]:
     network = build_network(spec, table.num_features, 0)
-    trainer = CohortTrainer(network, plan, table.num_features, batched)
+    trainer = CohortTrainer(network, plan, table.num_features, way != "plain", way == "compiled")
     cohort = np.arange(table.num_clients) if clients is None else np.array(clients)
     begin = weights_of(network) if start is None else start
     return trainer.train(table, cohort, begin, keys(0, "training", round, cohort)), trainer
 
 
+@pytest.mark.parametrize("way", ["compiled", "batched"])
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.optimizer)
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.kind)
-def test_the_cohort_trainer_is_the_plain_loop(spec: ModelSpec, plan: TrainingPlan, make_table: Any) -> None:
+def test_the_cohort_trainer_is_the_plain_loop(spec: ModelSpec, plan: TrainingPlan, way: str, make_table: Any) -> None:
     table = make_table(SIZES)
-    together, trainer = _train(spec, plan, table)
-    plain, _ = _train(spec, plan, table, batched=False)
-    assert trainer.batched
+    together, trainer = _train(spec, plan, table, way=way)
+    plain, _ = _train(spec, plan, table, way="plain")
+    assert trainer.way != "plain"
     np.testing.assert_allclose(together.weights, plain.weights, rtol=1e-4, atol=2e-5)
     np.testing.assert_allclose(together.loss, plain.loss, rtol=1e-4)
+
+
+def test_chains_are_compiled_where_they_can_be_and_others_are_not(make_table: Any) -> None:
+    table = make_table([3])
+    compiled = "compiled" if fused_available() else "batched"
+    ways = {spec.kind: _train(spec, PLANS[0], table)[1].way for spec in SPECS}
+    assert ways == {"logistic": compiled, "mlp": compiled, "residual-mlp": "batched"}
 
 
 def test_every_shipped_network_is_compared() -> None:
@@ -92,35 +103,38 @@ def test_every_shipped_network_is_compared() -> None:
     assert {plan.optimizer for plan in PLANS} == {"sgd", "adam", "adamw"}
 
 
-@pytest.mark.parametrize("batched", [True, False])
-def test_a_client_without_rows_keeps_its_weights_and_has_no_loss(batched: bool, make_table: Any) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_a_client_without_rows_keeps_its_weights_and_has_no_loss(way: str, make_table: Any) -> None:
     table = make_table([5, 0])
     start = weights_of(build_network(SPECS[1], 4, 0))
-    trained, _ = _train(SPECS[1], PLANS[0], table, batched=batched, start=start)
+    trained, _ = _train(SPECS[1], PLANS[0], table, way=way, start=start)
     np.testing.assert_array_equal(trained.weights[1], start)
     assert np.isnan(trained.loss[1])
     assert not np.array_equal(trained.weights[0], start)
 
 
-@pytest.mark.parametrize("batched", [True, False])
-def test_a_cohort_without_any_rows_is_no_error(batched: bool, make_table: Any) -> None:
-    trained, _ = _train(SPECS[0], PLANS[0], make_table([0, 0]), batched=batched)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_cohort_without_any_rows_is_no_error(way: str, make_table: Any) -> None:
+    trained, _ = _train(SPECS[0], PLANS[0], make_table([0, 0]), way=way)
     assert np.isnan(trained.loss).all()
 
 
-@pytest.mark.parametrize("batched", [True, False])
-def test_the_rest_of_the_cohort_changes_nothing(batched: bool, make_table: Any) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_the_rest_of_the_cohort_changes_nothing(way: str, make_table: Any) -> None:
     table = make_table(SIZES)
-    together, _ = _train(SPECS[1], PLANS[1], table, batched=batched)
+    together, _ = _train(SPECS[1], PLANS[1], table, way=way)
     for client in (1, 3, 6):
-        alone, _ = _train(SPECS[1], PLANS[1], table, [client], batched=batched)
+        alone, _ = _train(SPECS[1], PLANS[1], table, [client], way=way)
         np.testing.assert_allclose(together.weights[client], alone.weights[0], rtol=1e-4, atol=1e-6)
 
 
-def test_in_the_plain_loop_the_rest_of_the_cohort_does_not_change_a_bit(make_table: Any) -> None:
+@pytest.mark.parametrize("way", ["compiled", "plain"])
+def test_one_by_one_the_rest_of_the_cohort_does_not_change_a_bit(way: str, make_table: Any) -> None:
+    if way == "compiled" and not fused_available():
+        pytest.skip("the compiled loop needs Numba")
     table = make_table(SIZES)
-    together, _ = _train(SPECS[1], PLANS[1], table, batched=False)
-    some, _ = _train(SPECS[1], PLANS[1], table, [2, 5], batched=False)
+    together, _ = _train(SPECS[1], PLANS[1], table, way=way)
+    some, _ = _train(SPECS[1], PLANS[1], table, [2, 5], way=way)
     np.testing.assert_array_equal(together.weights[[2, 5]], some.weights)
 
 
@@ -132,14 +146,14 @@ def test_training_twice_gives_the_same_bits_and_leaves_the_table_alone(make_tabl
     np.testing.assert_array_equal(table.features, copy)
 
 
-@pytest.mark.parametrize("batched", [True, False])
-def test_each_client_may_start_elsewhere(batched: bool, make_table: Any) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_each_client_may_start_elsewhere(way: str, make_table: Any) -> None:
     table = make_table([20, 33, 7])
     starts = np.stack([weights_of(build_network(SPECS[1], 4, seed)) for seed in range(3)])
     copy = starts.copy()
-    together, _ = _train(SPECS[1], PLANS[0], table, start=starts, batched=batched)
+    together, _ = _train(SPECS[1], PLANS[0], table, start=starts, way=way)
     for client in range(3):
-        alone, _ = _train(SPECS[1], PLANS[0], table, [client], start=starts[client], batched=batched)
+        alone, _ = _train(SPECS[1], PLANS[0], table, [client], start=starts[client], way=way)
         np.testing.assert_allclose(together.weights[client], alone.weights[0], rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(starts, copy)
 
@@ -151,10 +165,10 @@ def test_each_client_may_start_elsewhere(batched: bool, make_table: Any) -> None
         TrainingPlan("sgd", 0.1, clip_norm=0.05, positive_weight=4.0, epochs=2),
     ],
 )
-@pytest.mark.parametrize("batched", [True, False])
-def test_one_client_trains_as_with_pytorchs_own_optimiser(plan: TrainingPlan, batched: bool, make_table: Any) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_one_client_trains_as_with_pytorchs_own_optimiser(plan: TrainingPlan, way: str, make_table: Any) -> None:
     table = make_table([75])
-    trained, _ = _train(SPECS[1], plan, table, batched=batched)
+    trained, _ = _train(SPECS[1], plan, table, way=way)
     np.testing.assert_allclose(trained.weights[0], _with_pytorch(plan, table), rtol=1e-4, atol=2e-5)
 
 
@@ -192,11 +206,11 @@ def test_the_loss_is_the_mean_over_rows_before_each_step(make_table: Any) -> Non
     assert trained.loss[0] == pytest.approx(float(expected), rel=1e-5)
 
 
-@pytest.mark.parametrize("batched", [True, False])
-def test_a_clipped_step_is_no_longer_than_its_bound(batched: bool, make_table: Any) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_a_clipped_step_is_no_longer_than_its_bound(way: str, make_table: Any) -> None:
     plan = TrainingPlan("sgd", 1.0, steps=1, clip_norm=1e-3, positive_weight=100.0)
     start = weights_of(build_network(SPECS[1], 4, 0))
-    trained, _ = _train(SPECS[1], plan, make_table([50, 60, 70]), batched=batched, start=start)
+    trained, _ = _train(SPECS[1], plan, make_table([50, 60, 70]), way=way, start=start)
     lengths = np.linalg.norm((trained.weights - start).astype(np.float64), axis=1)
     np.testing.assert_allclose(lengths, 1e-3, rtol=1e-3)  # the weights themselves are rounded at 6e-8
 
@@ -208,22 +222,22 @@ def test_a_bound_that_is_never_reached_changes_nothing(make_table: Any) -> None:
     np.testing.assert_array_equal(free.weights, bound.weights)
 
 
-@pytest.mark.parametrize("batched", [True, False])
-def test_a_proximal_term_of_zero_is_fedavg(batched: bool, make_table: Any) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_a_proximal_term_of_zero_is_fedavg(way: str, make_table: Any) -> None:
     table = make_table([50, 60])
-    without, _ = _train(SPECS[1], PLANS[1], table, batched=batched)
-    zero, _ = _train(SPECS[1], replace(PLANS[1], proximal=0.0), table, batched=batched)
+    without, _ = _train(SPECS[1], PLANS[1], table, way=way)
+    zero, _ = _train(SPECS[1], replace(PLANS[1], proximal=0.0), table, way=way)
     np.testing.assert_array_equal(without.weights, zero.weights)
 
 
-@pytest.mark.parametrize("batched", [True, False])
-def test_a_large_proximal_term_holds_the_weights_near_their_start(batched: bool, make_table: Any) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_a_large_proximal_term_holds_the_weights_near_their_start(way: str, make_table: Any) -> None:
     table = make_table([200, 150])
     start = weights_of(build_network(SPECS[1], 4, 0))
     moved = []
     for mu in (0.0, 1.0, 10.0, 100.0):
         plan = TrainingPlan("sgd", 0.005, epochs=20, proximal=mu)
-        trained, _ = _train(SPECS[1], plan, table, batched=batched, start=start)
+        trained, _ = _train(SPECS[1], plan, table, way=way, start=start)
         moved.append(np.linalg.norm(trained.weights - start, axis=1).max())
     assert moved == sorted(moved, reverse=True)
     assert moved[-1] < 0.1 * moved[0]
@@ -260,7 +274,7 @@ def test_dropout_depends_on_the_key_alone(spec: ModelSpec, make_table: Any) -> N
     table = make_table([40, 33, 7])
     before = torch.random.get_rng_state()
     together, trainer = _train(spec, PLANS[0], table)
-    assert not trainer.batched
+    assert trainer.way == "plain"
     for client in range(3):
         alone, _ = _train(spec, PLANS[0], table, [client])
         np.testing.assert_array_equal(together.weights[client], alone.weights[0])
@@ -288,7 +302,7 @@ def test_a_network_that_cannot_be_batched_falls_back_to_the_same_result(
     finally:
         sys.modules.pop("hall_networks", None)
     shipped, _ = _train(ModelSpec("logistic"), PLANS[1], table, start=start)
-    assert not trainer.batched
+    assert trainer.way == "plain"
     np.testing.assert_allclose(own.weights, shipped.weights, rtol=1e-4, atol=2e-5)
 
 
@@ -301,14 +315,17 @@ def test_the_networks_own_weights_are_neither_used_nor_changed(make_table: Any) 
     trained = trainer.train(table, np.array([0, 1]), start, keys(0, "training", 1, [0, 1]))
     expected, _ = _train(SPECS[1], PLANS[0], table)
     np.testing.assert_array_equal(trained.weights, expected.weights)
+    np.testing.assert_allclose(
+        trainer.score(start, table.features), logits_of(build_network(SPECS[1], 4, 0), start, table.features), atol=1e-5
+    )
     assert (weights_of(network) == 7.0).all()
 
 
 def test_many_clients_are_trained_in_groups_of_bounded_size(make_table: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     table = make_table([10] * 30)
-    whole, _ = _train(SPECS[1], PLANS[0], table)
+    whole, _ = _train(SPECS[1], PLANS[0], table, way="batched")
     monkeypatch.setattr(sys.modules[CohortTrainer.__module__], "_ENTRIES_A_GROUP", 300)
-    parts, _ = _train(SPECS[1], PLANS[0], table)
+    parts, _ = _train(SPECS[1], PLANS[0], table, way="batched")
     np.testing.assert_allclose(whole.weights, parts.weights, rtol=1e-4, atol=1e-6)
 
 

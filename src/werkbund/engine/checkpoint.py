@@ -107,6 +107,12 @@ def write_atomically(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
+    if os.name == "posix":  # the new name is on disk only when its folder is
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
 
 from werkbund.aggregation.contract import Weighting
 from werkbund.core.clients import ClientSplits, ClientTable
@@ -14,7 +13,6 @@ from werkbund.core.types import Arrays, Replies, Tasks
 from werkbund.core.weights import FloatArray
 from werkbund.engine.worker import Handler
 from werkbund.learner.counts import count_scores
-from werkbund.learner.score import logits_of
 from werkbund.learner.train import CohortTrainer
 
 IntArray = npt.NDArray[np.int64]
@@ -28,16 +26,13 @@ class LocalWork:
     ----------
     splits
         The rows of the clients that live here; a task's client number is a place in these tables.
-    network
-        Scores rows.
     trainer
-        Trains clients.
+        Trains clients and scores rows.
     weighting
         How an update is weighted before it leaves; one of a client without rows counts nothing.
     """
 
     splits: ClientSplits
-    network: nn.Module
     trainer: CohortTrainer
     weighting: Weighting
 
@@ -69,7 +64,7 @@ class LocalWork:
         counts: dict[str, npt.NDArray[np.generic]] = {}
         for split, table in (("validation", self.splits.validation), ("test", self.splits.test)):
             part = table if len(clients) == table.num_clients else _rows_of(table, clients)
-            logits = logits_of(self.network, weights, part.features)
+            logits = self.trainer.score(weights, part.features)
             scored = count_scores(logits, part.labels, part.modes, part.offsets)
             counts |= {f"{split}.{name}": array for name, array in scored.items()}
         return counts

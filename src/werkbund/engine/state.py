@@ -48,7 +48,7 @@ class Rules:
     fingerprint: str
     evaluate_clients: int = 1000
     facts: Arrays = field(default_factory=dict)
-    schedule: Schedule = Schedule()
+    schedule: Schedule = field(default_factory=Schedule)
 
     def __post_init__(self) -> None:
         if not 0 < self.quorum <= 1:

@@ -17,7 +17,7 @@ from werkbund.federation.population import Population
 from werkbund.federation.sections import Config
 from werkbund.federation.setup import Setup, set_up
 from werkbund.federation.training import train
-from werkbund.learner import count_scores, logits_of
+from werkbund.learner import count_scores
 from werkbund.learner.counts import logits_of as logits_of_probabilities
 
 
@@ -79,7 +79,7 @@ def trained_alone(config: Config, population: Population, test: Population, name
     setup = set_up(without_federation(config), population)
     trained = train(setup)
     table = test.table("test", setup.learnt.preparation)
-    logits = logits_of(setup.network, trained.weights, table.features)
+    logits = setup.trainer.score(trained.weights, table.features)
     return Contender(name, count_scores(logits, table.labels, table.modes, table.offsets), trained.threshold)
 
 

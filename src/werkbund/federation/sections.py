@@ -123,6 +123,9 @@ class TrainingSection(Section):
     """Weight of failures in the loss; `balanced` and `sqrt` follow the federation's prevalence."""
     proximal: Annotated[float, Field(ge=0)] = 0.0
     batched: bool = True
+    """Train a cohort's clients together where the network allows it; false is the plain loop, client after client."""
+    compiled: bool = True
+    """Use the compiled loop for networks that are chains of linear layers."""
 
 
 class SelectionSection(Section):

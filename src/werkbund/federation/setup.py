@@ -33,6 +33,8 @@ class Setup:
         The common preparation and the counts behind it.
     spec, network
         Which network, and the network with its random initial weights.
+    trainer
+        Trains clients and scores rows.
     splits
         The clients' prepared rows.
     grid
@@ -45,6 +47,7 @@ class Setup:
     learnt: Learnt
     spec: ModelSpec
     network: nn.Module
+    trainer: CohortTrainer
     splits: ClientSplits
     grid: Grid
     strategy: Strategy
@@ -98,11 +101,12 @@ def set_up(config: Config, population: Population) -> Setup:
     seed = derived_seed(config.federation.seed, "initial weights")
     network = build_network(spec, learnt.preparation.num_features, seed)
     plan = training_plan(config.training, learnt.survey)
-    trainer = CohortTrainer(network, plan, splits.train.num_features, config.training.batched)
-    work = LocalWork(splits, network, trainer, strategy.aggregator.weighting)
+    batched, compiled = config.training.batched, config.training.compiled
+    trainer = CohortTrainer(network, plan, splits.train.num_features, batched, compiled)
+    work = LocalWork(splits, trainer, strategy.aggregator.weighting)
     grid = InProcessGrid(population.names, Worker(work.handlers()))
     rules = rules_of(config, trainer.layout.fingerprint, {"rows": learnt.rows})
-    return Setup(config, learnt, spec, network, splits, grid, strategy, rules)
+    return Setup(config, learnt, spec, network, trainer, splits, grid, strategy, rules)
 
 
 def _stored_weights(path: Path, num_parameters: int) -> FloatArray:
@@ -110,11 +114,12 @@ def _stored_weights(path: Path, num_parameters: int) -> FloatArray:
     file = path / "model" / "weights.npy" if path.is_dir() else path
     try:
         weights = np.load(file, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise ConfigError(
             "model.initial must be random, client, client:NAME, a run's folder or a .npy file, "
             f"got {str(path)!r}: {error}"
         ) from error
-    if weights.shape != (num_parameters,):
-        raise ConfigError(f"model.initial: {file} must hold {num_parameters} parameters, got shape {weights.shape}")
+    if not isinstance(weights, np.ndarray) or weights.shape != (num_parameters,) or not np.isfinite(weights).all():
+        found = getattr(weights, "shape", type(weights).__name__)
+        raise ConfigError(f"model.initial: {file} must hold {num_parameters} finite parameters, got {found}")
     return np.asarray(weights, dtype=np.float32)

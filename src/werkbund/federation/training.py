@@ -99,16 +99,17 @@ def train(setup: Setup, start: Checkpoint | None = None, outlets: Outlets | None
     if start is None and outlets.save:
         outlets.save(checkpoint)
     state, best = checkpoint.state, _best_of(checkpoint)
-    spent, stopped = float(checkpoint.progress.get("seconds", 0.0)), f"all {section.rounds} rounds done"
-    for after, record in rounds(setup.grid, setup.strategy, setup.rules, state, section.rounds):
+    spent, last = float(checkpoint.progress.get("seconds", 0.0)), section.rounds
+    if _stale(state, best, section.patience):
+        last = state.round  # a run that was killed after its last round has no more to do
+    for after, record in rounds(setup.grid, setup.strategy, setup.rules, state, last):
         best = _judge(setup, record, state.weights, best, outlets)
         state = after
         if outlets.save and (state.round % section.checkpoint_every == 0 or state.round == section.rounds):
             outlets.save(_checkpoint(state, best, spent + time.perf_counter() - began))
-        if section.patience and record.scored - best.round >= section.patience:
-            stopped = f"no better validation {setup.config.evaluation.metric} for {section.patience} rounds"
+        if _stale(state, best, section.patience):
             break
-    trained = _close(setup, state, best, outlets, stopped)
+    trained = _close(setup, state, best, outlets)
     return replace(trained, seconds=spent + time.perf_counter() - began)
 
 
@@ -133,8 +134,17 @@ def _judge(setup: Setup, record: RoundRecord, scored: FloatArray, best: Best, ou
     return best
 
 
-def _close(setup: Setup, state: RunState, best: Best, outlets: Outlets, stopped: str) -> Trained:
+def _stale(state: RunState, best: Best, patience: int) -> bool:
+    """Say whether the last `patience` weights that were scored were no better than the best before them."""
+    return patience > 0 and state.round - 1 - best.round >= patience
+
+
+def _close(setup: Setup, state: RunState, best: Best, outlets: Outlets) -> Trained:
     """Score the last weights, choose which to keep, and let every client score these."""
+    section = setup.config.federation
+    stopped = f"all {section.rounds} rounds done"
+    if _stale(state, best, section.patience):
+        stopped = f"no better validation {setup.config.evaluation.metric} for {section.patience} rounds"
     record = evaluate(setup.grid, setup.rules, state)
     best = _judge(setup, record, state.weights, best, outlets)
     keep_best = setup.config.evaluation.keep_best and best.weights is not None

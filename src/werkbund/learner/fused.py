@@ -7,10 +7,12 @@ not depend on who computes them, so the number of threads changes nothing but ti
 from __future__ import annotations
 
 import importlib
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,9 +28,11 @@ from werkbund.learner.chains import Chain
 from werkbund.learner.plan import TrainingPlan
 
 if TYPE_CHECKING:
-    from werkbund.learner.fused_kernels import Places, Recipe
+    from werkbund.learner.fused_kernels import Places
+    from werkbund.learner.fused_steps import Recipe
 
 IntArray = npt.NDArray[np.int64]
+Work = Callable[[slice], None]
 
 _KINDS = ("relu", "tanh", "silu", "gelu")
 _OPTIMIZERS = ("sgd", "adam", "adamw")
@@ -88,6 +92,11 @@ def train_chain(
 
     begin = np.ascontiguousarray(np.atleast_2d(start), dtype=np.float32)
     _check(chain, begin.shape[1], table.features)
+    if len(begin) not in (1, len(clients)) or len(keys) != len(clients):
+        raise ModelError(
+            f"start must have one row or one a client, keys one a client: {len(clients)} clients, "
+            f"got {len(begin)} and {len(keys)}"
+        )
     sizes = table.sizes[clients]
     largest = int(sizes.max(initial=1))
     weights = np.empty((len(clients), chain.num_parameters), np.float32)
@@ -95,20 +104,25 @@ def train_chain(
     recipe = _recipe(chain, plan, min(plan.batch_size, largest))
     room = _room(chain, recipe.batch_size)
     x, y = np.ascontiguousarray(table.features), np.ascontiguousarray(table.labels)
-    offsets, numbers, keys = table.offsets.astype(np.int64), np.asarray(clients, np.int64), np.ascontiguousarray(keys)
+    offsets, numbers = (np.ascontiguousarray(a, np.int64) for a in (table.offsets, clients))
+    keys = np.ascontiguousarray(keys)
 
-    def work(piece: slice) -> None:
+    def make() -> Work:
         scratch = room.scratch()
         words, order = np.empty((2, largest), np.uint64), np.empty(largest, np.int64)
         counts = np.empty(2 * largest + 2, np.int64)
-        own = begin if len(begin) == 1 else begin[piece]
-        kernels.train_clients(
-            scratch, room.layers, room.places, recipe, x, y, offsets, numbers[piece], own, keys[piece],
-            words, order, counts, weights[piece], loss[piece],
-        )  # fmt: skip
+
+        def work(piece: slice) -> None:
+            own = begin if len(begin) == 1 else begin[piece]
+            kernels.train_clients(
+                scratch, room.layers, room.places, recipe, x, y, offsets, numbers[piece], own, keys[piece],
+                words, order, counts, weights[piece], loss[piece],
+            )  # fmt: skip
+
+        return work
 
     cost = 3 * chain.num_parameters * num_steps(sizes, plan) * np.minimum(sizes, plan.batch_size)
-    _spread(work, cost, num_threads)
+    _spread(make, cost, num_threads)
     return weights, loss
 
 
@@ -141,11 +155,16 @@ def logits_chain(
     logits = np.empty(len(x), np.float32)
     kind = _KINDS.index(chain.activation)
 
-    def work(piece: slice) -> None:
-        rows = slice(piece.start * _BLOCK, piece.stop * _BLOCK)
-        kernels.score_rows(room.scratch(), room.layers, room.places, kind, _BLOCK, vector, x[rows], logits[rows])
+    def make() -> Work:
+        scratch = room.scratch()
 
-    _spread(work, np.full(-(-len(x) // _BLOCK), chain.num_parameters * _BLOCK), num_threads)
+        def work(piece: slice) -> None:
+            rows = slice(piece.start * _BLOCK, piece.stop * _BLOCK)
+            kernels.score_rows(scratch, room.layers, room.places, kind, _BLOCK, vector, x[rows], logits[rows])
+
+        return work
+
+    _spread(make, np.full(-(-len(x) // _BLOCK), chain.num_parameters * _BLOCK), num_threads)
     return logits
 
 
@@ -157,7 +176,7 @@ def _check(chain: Chain, num_parameters: int, features: FloatArray) -> None:
 
 
 def _recipe(chain: Chain, plan: TrainingPlan, batch_size: int) -> Recipe:
-    from werkbund.learner.fused_kernels import Recipe
+    from werkbund.learner.fused_steps import Recipe
 
     return Recipe(
         activation=_KINDS.index(chain.activation),
@@ -241,15 +260,29 @@ def _padded(length: int) -> int:
     return -(-length // _LANES) * _LANES
 
 
-def _spread(work: Callable[[slice], None], cost: npt.NDArray[Any], num_threads: int | None) -> None:
-    """Let threads work through pieces of about the same cost."""
+def _spread(make: Callable[[], Work], cost: npt.NDArray[Any], num_threads: int | None) -> None:
+    """Let threads, this one among them, work through pieces of about the same cost; each makes its own scratch."""
     total = np.cumsum(cost)
     if num_threads is None:
-        num_threads = min(torch.get_num_threads(), int(total[-1]) // _WORTH_A_THREAD) if len(cost) else 1
-    if num_threads <= 1:
-        work(slice(0, len(cost)))
+        num_threads = min(torch.get_num_threads(), int(cost.sum()) // _WORTH_A_THREAD)
+    if num_threads <= 1 or len(cost) <= 1:
+        make()(slice(0, len(cost)))
         return
     shares = np.linspace(0, total[-1], num_threads * _PIECES_A_THREAD + 1)[1:-1]
     edges = np.unique([0, *np.searchsorted(total, shares), len(cost)]).tolist()
-    with ThreadPoolExecutor(num_threads) as pool:
-        list(pool.map(work, (slice(*pair) for pair in zip(edges[:-1], edges[1:], strict=True))))
+    pieces = deque(slice(*pair) for pair in pairwise(edges))
+
+    def run() -> None:
+        work = make()
+        while True:
+            try:
+                piece = pieces.popleft()
+            except IndexError:
+                return
+            work(piece)
+
+    with ThreadPoolExecutor(num_threads - 1) as pool:
+        helpers = [pool.submit(run) for _ in range(num_threads - 1)]
+        run()
+        for helper in helpers:
+            helper.result()

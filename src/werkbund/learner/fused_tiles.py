@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import numba
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import types
 from numba.extending import intrinsic
 
@@ -38,17 +38,18 @@ def compiled(*signature: Any, reorder: bool = False, cache: bool = False, inline
         Dissolve the function in its callers.
     """
     fastmath = {"contract", "nsz"} | ({"reassoc"} if reorder else set())
-    options = {"nogil": True, "error_model": "numpy", "fastmath": fastmath, "forceinline": inline}
+    njit: Any = numba.njit  # its types do not know every option
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath, "forceinline": inline}
     if not cache:  # called by other compiled functions alone
         options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
     def decorate(function: F) -> F:
         try:
-            return cast(F, numba.njit(*signature, cache=cache, **options)(function))
+            return cast(F, njit(*signature, cache=cache, **options)(function))
         except (RuntimeError, OSError):  # no folder can be written, or the disk is full
             if not cache:
                 raise
-            return cast(F, numba.njit(*signature, **options)(function))
+            return cast(F, njit(*signature, **options)(function))
 
     return decorate
 

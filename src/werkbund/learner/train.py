@@ -2,13 +2,14 @@
 
 A cohort's weights are one (clients, parameters) tensor. With the batched gradient all clients take their step
 together; with the plain gradient the same loop runs over clients one by one. Clients of unequal size stop at their own
-last step.
+last step. For chains of linear layers the same loop exists compiled, in `werkbund.learner.fused`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +20,17 @@ from werkbund.core.clients import ClientTable
 from werkbund.core.rng import UInt64Array
 from werkbund.core.weights import FloatArray
 from werkbund.learner.batches import num_steps, schedule
+from werkbund.learner.chains import chain_of
+from werkbund.learner.fused import fused_available, logits_chain, train_chain
 from werkbund.learner.gradients import Gradient, batched_gradient, can_be_batched, plain_gradient
 from werkbund.learner.models import layout_of
 from werkbund.learner.optimizers import optimizer_step, start_state
 from werkbund.learner.plan import TrainingPlan
 from werkbund.learner.randomness import torch_stream
+from werkbund.learner.score import logits_of
 
 IntArray = npt.NDArray[np.int64]
+Way = Literal["compiled", "batched", "plain"]
 
 _ENTRIES_A_GROUP = 4_000_000  # gathered feature values that one batched group may hold
 
@@ -55,16 +60,34 @@ class CohortTrainer:
         Says how a row is scored; its own weights are not used.
     plan
         How each client trains.
+    num_features
+        Width of its input.
     batched
         Train clients together where the network allows it; False is the plain loop, one client after the other.
+    compiled
+        Use the compiled loop where the network is a chain and `batched` is set.
+
+    Attributes
+    ----------
+    way
+        `compiled`, `batched` or `plain`: how this network is trained.
     """
 
-    def __init__(self, network: nn.Module, plan: TrainingPlan, num_features: int, batched: bool = True) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        plan: TrainingPlan,
+        num_features: int,
+        batched: bool = True,
+        compiled: bool = True,
+    ) -> None:
         self.plan = plan
         self.layout = layout_of(network)
-        network.train()
-        self.batched = batched and can_be_batched(network, self.layout, num_features)
-        make = batched_gradient if self.batched else plain_gradient
+        self._network = network.train()
+        self._chain = chain_of(network) if batched and compiled and fused_available() else None
+        together = batched and (self._chain is not None or can_be_batched(network, self.layout, num_features))
+        self.way: Way = "compiled" if self._chain else "batched" if together else "plain"
+        make = batched_gradient if together else plain_gradient
         self._gradient = make(network, self.layout, plan.positive_weight)
 
     def train(
@@ -86,6 +109,8 @@ class CohortTrainer:
             Factor of the plan's learning rate in this round.
         """
         plan = replace(self.plan, learning_rate=self.plan.learning_rate * rate)
+        if self._chain is not None:
+            return TrainedCohort(*train_chain(self._chain, plan, table, clients, start, keys))
         sizes = table.sizes[clients]
         begin = np.broadcast_to(start, (len(clients), self.layout.num_parameters))
         weights = np.array(begin, dtype=np.float32)
@@ -98,6 +123,12 @@ class CohortTrainer:
             loss[group] = totals.numpy() / np.maximum(batch.num_drawn, 1)
         return TrainedCohort(weights, loss)
 
+    def score(self, weights: FloatArray, features: FloatArray) -> FloatArray:
+        """Return the logits (rows,) of features (rows, features) under weights (parameters,)."""
+        if self._chain is not None:
+            return logits_chain(self._chain, weights, features)
+        return logits_of(self._network, weights, features)
+
     def _groups(self, sizes: IntArray, num_features: int) -> Iterator[IntArray]:
         """Group clients of like number of steps, so that padding stays small and a group fits in memory."""
         steps = num_steps(sizes, self.plan)
@@ -107,7 +138,7 @@ class CohortTrainer:
         while first < len(order):
             last = first + 1
             shortest = steps[order[first]]
-            while self.batched and last < len(order) and steps[order[last]] <= 2 * shortest:
+            while self.way == "batched" and last < len(order) and steps[order[last]] <= 2 * shortest:
                 drawn = (last + 1 - first) * int(steps[order[last]]) * self.plan.batch_size
                 if drawn * num_features > _ENTRIES_A_GROUP:
                     break

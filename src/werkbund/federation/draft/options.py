@@ -42,6 +42,7 @@ WHY: dict[str, str] = {
     "training.steps": "instead of epochs: equally many batches at every client",
     "training.proximal": "keeps clients near the common weights (FedProx); try 0.01 where they differ much",
     "training.batched": "trains all clients as one computation; same result, faster",
+    "training.compiled": "uses the compiled loop where the network is a chain of layers",
     "strategy.selection.name": "all, uniform or round-robin",
     "strategy.selection.fraction": "share of clients that train in a round (uniform, round-robin)",
     "strategy.selection.count": "or their number",

@@ -1,0 +1,71 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from werkbund.core import Replies
+from werkbund.engine.answers import claim, finite_rows, flaw, kept, payload
+
+GOOD = {"update": np.zeros((2, 3), np.float32), "weight": np.ones(2), "loss": np.ones(2), "rows": np.ones(2)}
+
+
+def _reply(kind: str = "train", fingerprint: str = "same", **sums: Any) -> Replies:
+    present = {name: array for name, array in {**GOOD, **sums}.items() if array is not None}
+    return Replies(kind, 1, np.array([4, 7]), present, {}, fingerprint)
+
+
+def test_only_what_is_owed_can_be_claimed_and_only_once() -> None:
+    missing = {4: "train", 7: "evaluate", 9: "train"}
+    assert claim(_reply("train"), missing).tolist() == [True, False]
+    assert missing == {7: "evaluate", 9: "train"}
+    assert claim(_reply("train"), missing).tolist() == [False, False]
+    assert claim(_reply("evaluate"), missing).tolist() == [False, True]
+
+
+def test_an_answer_in_order_has_no_flaw() -> None:
+    assert flaw(_reply(), 3, "same") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"fingerprint": "other"}, "layout other, not same"),
+        ({"fingerprint": ""}, "layout unknown, not same"),
+        ({"kind": "evaluate", "fingerprint": "other"}, "layout other, not same"),
+        ({"update": np.zeros((2, 4), np.float32)}, r"shape (4,), not (3,)"),
+        ({"update": np.zeros((2, 3, 1), np.float32)}, r"shape (3, 1), not (3,)"),
+        ({"update": np.zeros((3, 3), np.float32)}, "its update must have one row a client"),
+        ({"update": np.float32(0).reshape(())}, "its update must have one row a client"),
+        ({"test.brier": np.zeros(1)}, "its test.brier must have one row a client"),
+        ({"update": None}, "lacks update"),
+        ({"weight": None, "rows": None}, "lacks weight, rows"),
+        ({"weight": np.ones((2, 1))}, "its weight must be plain floating-point numbers"),
+        ({"weight": np.array(["1", "1"])}, "its weight must be plain floating-point numbers"),
+        ({"update": np.zeros((2, 3), np.complex64)}, "its update must be plain floating-point numbers"),
+    ],
+)
+def test_an_answer_out_of_order_is_described(change: dict[str, Any], said: str) -> None:
+    assert said in (flaw(_reply(**change), 3, "same") or "")
+
+
+def test_an_evaluation_needs_no_layout_and_no_update() -> None:
+    assert flaw(Replies("evaluate", 1, np.array([0]), {"test.brier": np.zeros(1)}), 3, "same") is None
+
+
+@given(hnp.arrays(np.float32, (3, 4), elements=st.sampled_from([0.0, 1.0, -1e30, np.nan, np.inf, -np.inf])))
+def test_a_row_is_finite_if_every_entry_is(rows: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> None:
+    np.testing.assert_array_equal(finite_rows(rows), np.isfinite(rows).all(axis=1))
+
+
+def test_usable_rows_are_kept_without_their_update() -> None:
+    part = kept(_reply(), np.array([False, True]), without="update")
+    assert part.clients.tolist() == [7]
+    assert sorted(part.sums) == ["loss", "rows", "weight"]
+    assert all(len(array) == 1 for array in part.sums.values())
+
+
+def test_the_payload_is_the_arrays_bytes() -> None:
+    assert payload(_reply()) == 6 * 4 + 3 * 2 * 8

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from werkbund.aggregation import FedAvg, Sums
+from werkbund.core import Failure, Replies
+from werkbund.engine.collect import Collected, OrderedFold, collect
+
+NUM_CLIENTS, NUM_PARAMETERS = 7, 5
+COHORT = np.array([2, 3, 5, 11, 13, 17, 19])
+RNG = np.random.default_rng(0)
+# Of all magnitudes, so that another order of adding gives other bits.
+UPDATES = (RNG.normal(size=(NUM_CLIENTS, NUM_PARAMETERS)) * 10.0 ** RNG.integers(-4, 5, (NUM_CLIENTS, 1))).astype(
+    np.float32
+)
+WEIGHTS = RNG.random(NUM_CLIENTS) * 100
+
+Trained = Callable[..., Replies]
+
+
+def _in_order(places: Sequence[int]) -> npt.NDArray[np.float32]:
+    total = np.zeros(NUM_PARAMETERS, np.float32)
+    for place in sorted(places):
+        total += UPDATES[place]
+    return total
+
+
+def _fold() -> OrderedFold:
+    return OrderedFold(FedAvg(), COHORT, NUM_PARAMETERS)
+
+
+def _add(fold: OrderedFold, places: list[int]) -> None:
+    fold.add(COHORT[places], UPDATES[places], WEIGHTS[places])
+
+
+def _cut(order: list[int], cuts: list[int]) -> list[list[int]]:
+    ends = sorted({0, len(order), *(min(cut, len(order)) for cut in cuts)})
+    return [order[first:last] for first, last in pairwise(ends)]
+
+
+@given(
+    st.permutations(range(NUM_CLIENTS)),
+    st.lists(st.integers(0, NUM_CLIENTS), max_size=4),
+    st.sets(st.integers(0, NUM_CLIENTS - 1)),
+    st.sets(st.integers(0, NUM_CLIENTS - 1)),
+)
+def test_any_order_grouping_and_failures_in_between_give_the_same_bits(
+    order: list[int], cuts: list[int], failed: set[int], silent: set[int]
+) -> None:
+    fold = _fold()
+    for group in _cut(order, cuts):
+        for place in group:
+            if place in failed:
+                fold.skip(int(COHORT[place]))
+        usable = [place for place in group if place not in failed | silent]
+        if usable:
+            _add(fold, usable)
+    sums = fold.close()
+    answered = [place for place in range(NUM_CLIENTS) if place not in failed | silent]
+    np.testing.assert_array_equal(sums.update, _in_order(answered))
+    assert sums.num_updates == len(answered)
+    assert sums.weight == sum(WEIGHTS[place] for place in answered)
+
+
+def test_another_order_of_adding_would_give_other_bits() -> None:
+    backwards = np.zeros(NUM_PARAMETERS, np.float32)
+    for update in UPDATES[::-1]:
+        backwards += update
+    assert not np.array_equal(backwards, _in_order(range(NUM_CLIENTS)))
+
+
+def test_updates_in_turn_do_not_wait() -> None:
+    folded: list[int] = []
+
+    class Watched:
+        weighting, sees = FedAvg().weighting, FedAvg().sees
+        init, finish = FedAvg().init, FedAvg().finish
+
+        def fold(self, sums: Sums, updates: Any, weights: Any) -> Sums:
+            folded.append(len(updates))
+            return FedAvg().fold(sums, updates, weights)
+
+    fold = OrderedFold(Watched(), COHORT, NUM_PARAMETERS)
+    _add(fold, [0, 1, 2])
+    assert folded == [3]
+    _add(fold, [4])
+    assert folded == [3]
+    _add(fold, [3])
+    assert folded == [3, 1, 1]
+
+
+def _collect(arrivals: Sequence[Replies | Failure], **expected: list[int]) -> Collected:
+    asked = {"train": [0, 1, 2], "evaluate": [3], **expected}
+    numbers = {kind: np.array(clients, np.int64) for kind, clients in asked.items()}
+    return collect(arrivals, FedAvg(), numbers, 2, "same", 1)
+
+
+def _reasons(got: Collected) -> dict[int, str]:
+    assert len({failure.client for failure in got.failures}) == len(got.failures), "a client fails once"
+    return {failure.client: failure.reason for failure in got.failures}
+
+
+def test_all_good_answers_are_folded(trained: Trained) -> None:
+    got = _collect([trained([2], [[1, 1]]), Replies("evaluate", 1, np.array([3])), trained([0, 1], [[1, 2], [3, 4]])])
+    assert got.failures == []
+    assert sorted(got.trained) == [0, 1, 2]
+    assert got.sums.update.tolist() == [5, 7]
+    assert all("update" not in replies.sums for replies in got.replies)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_update_that_is_not_finite_is_a_failure(value: float, trained: Trained) -> None:
+    got = _collect([trained([0, 1, 2], [[1, 1], [1, value], [2, 2]])], evaluate=[])
+    assert "NaN, infinite" in _reasons(got)[1]
+    assert sorted(got.trained) == [0, 2]
+    assert got.sums.update.tolist() == [3, 3]
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf, -1.0])
+def test_a_weight_that_is_not_finite_or_negative_is_a_failure(weight: float, trained: Trained) -> None:
+    got = _collect([trained([0, 1], [[1, 1], [1, 1]], weight=np.array([1.0, weight])), trained([2], [[1, 1]])])
+    assert sorted(got.trained) == [0, 2]
+    assert set(_reasons(got)) == {1, 3}
+    assert got.sums.weight == 2
+
+
+def test_infinities_of_both_signs_do_not_cancel(trained: Trained) -> None:
+    assert 0 in _reasons(_collect([trained([0], [[np.inf, -np.inf]])]))
+
+
+def test_another_layout_is_refused_by_name_and_the_rest_goes_on(trained: Trained) -> None:
+    got = _collect([trained([0], [[9, 9]], fingerprint="0123"), trained([1, 2], [[1, 1], [1, 1]])], evaluate=[])
+    assert _reasons(got) == {0: "its weights have the layout 0123, not same"}
+    assert got.sums.update.tolist() == [2, 2]
+
+
+def test_a_wrong_length_is_refused_and_the_rest_goes_on(trained: Trained) -> None:
+    got = _collect([trained([0], [[9, 9, 9]]), trained([1, 2], [[1, 1], [1, 1]])], evaluate=[])
+    assert _reasons(got) == {0: "its update has the shape (3,), not (2,)"}
+
+
+def test_an_answer_without_its_arrays_is_refused(trained: Trained) -> None:
+    got = _collect([Replies("train", 1, np.array([0]), {}, {}, "same"), trained([1, 2], [[1, 1], [1, 1]])], evaluate=[])
+    assert _reasons(got) == {0: "its answer lacks update, weight, loss, rows"}
+
+
+@pytest.mark.parametrize("client", [99, -1, 3])
+def test_a_client_that_was_not_asked_to_train_is_dropped(client: int, trained: Trained) -> None:
+    got = _collect([trained([client], [[9, 9]]), trained([0, 1, 2], np.ones((3, 2)))])
+    assert sorted(got.trained) == [0, 1, 2]
+    assert got.sums.update.tolist() == [3, 3]
+    assert _reasons(got) == {3: "no answer in time (federation.round_timeout_s)"}
+
+
+def test_the_first_answer_of_a_client_counts(trained: Trained) -> None:
+    got = _collect([trained([0], [[1, 1]]), trained([0, 1], [[9, 9], [1, 1]]), trained([2, 2], [[1, 1], [9, 9]])])
+    assert sorted(got.trained) == [0, 1, 2]
+    assert got.sums.update.tolist() == [3, 3]
+
+
+def test_a_refused_client_has_no_second_try(trained: Trained) -> None:
+    got = _collect([trained([0], [[np.nan, 1]]), trained([0], [[1, 1]]), trained([1, 2], np.ones((2, 2)))], evaluate=[])
+    assert sorted(got.trained) == [1, 2]
+    assert set(_reasons(got)) == {0}
+
+
+@pytest.mark.parametrize("round", [0, 2])
+def test_answers_and_failures_of_another_round_are_dropped(round: int, trained: Trained) -> None:
+    late: list[Replies | Failure] = [trained([0], [[9, 9]], round=round), Failure(1, round, "late news")]
+    got = _collect([*late, trained([0, 1, 2], np.ones((3, 2)))], evaluate=[])
+    assert sorted(got.trained) == [0, 1, 2]
+    assert got.failures == []
+
+
+def test_an_answer_of_another_kind_does_not_use_up_the_clients_turn(trained: Trained) -> None:
+    got = _collect([Replies("evaluate", 1, np.array([0])), trained([0, 1, 2], np.ones((3, 2)))], evaluate=[])
+    assert sorted(got.trained) == [0, 1, 2]
+    silent = _collect([Replies("evaluate", 1, np.array([0])), trained([1, 2], np.ones((2, 2)))], evaluate=[])
+    assert set(_reasons(silent)) == {0}
+
+
+def test_a_client_that_has_answered_cannot_fail(trained: Trained) -> None:
+    got = _collect([trained([0, 1, 2], np.ones((3, 2))), Failure(0, 1, "too late to fail")], evaluate=[])
+    assert got.failures == []
+
+
+def test_failures_of_unknown_clients_and_second_ones_are_dropped(trained: Trained) -> None:
+    failures = [Failure(99, 1, "who?"), Failure(0, 1, "disk full"), Failure(0, 1, "again")]
+    got = _collect([*failures, trained([1], [[1, 1]])], evaluate=[])
+    assert _reasons(got) == {0: "disk full", 2: "no answer in time (federation.round_timeout_s)"}
+
+
+def test_failures_stand_in_client_order(trained: Trained) -> None:
+    got = _collect([Failure(3, 1, "b"), Failure(1, 1, "a")])
+    assert [failure.client for failure in got.failures] == [0, 1, 2, 3]
+
+
+def test_nobody_at_all_is_no_error() -> None:
+    got = _collect([], train=[], evaluate=[])
+    assert not got.trained
+    assert not got.failures
+    assert got.sums.num_updates == 0

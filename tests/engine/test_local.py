@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from werkbund.aggregation import FedAvg
+from werkbund.core import Replies, Tasks
+from werkbund.core.rng import keys
+from werkbund.learner import count_scores
+
+
+def _train(federation: Any, clients: list[int], factors: list[float] | None = None) -> Replies:
+    numbers = np.array(clients)
+    own = {"factor": np.array(factors or [1.0] * len(clients)), "key": keys(0, "training", 1, numbers)}
+    shared = {"weights": federation.state.weights, "rate": np.ones(())}
+    return federation.work.train(Tasks("train", 1, numbers, shared, own))  # type: ignore[no-any-return]
+
+
+def test_an_update_is_weighted_by_its_rows(federation: Any) -> None:
+    by_rows = _train(federation(), [0, 1, 2])
+    alike = _train(federation(aggregator=FedAvg("equal")), [0, 1, 2])
+    assert by_rows.sums["weight"].tolist() == [20, 33, 7]
+    assert alike.sums["weight"].tolist() == [1, 1, 1]
+    np.testing.assert_allclose(by_rows.sums["update"], alike.sums["update"] * [[20], [33], [7]], rtol=1e-5)
+
+
+def test_a_selectors_factor_multiplies_update_and_weight(federation: Any) -> None:
+    plain, doubled = _train(federation(), [0, 2]), _train(federation(), [0, 2], [1.0, 4.0])
+    for name in ("update", "weight"):
+        np.testing.assert_array_equal(doubled.sums[name][1], 4 * plain.sums[name][1])
+    for name in ("loss", "rows"):
+        np.testing.assert_array_equal(doubled.sums[name], plain.sums[name])
+
+
+@pytest.mark.parametrize("weighting", ["examples", "equal"])
+def test_a_client_without_rows_counts_nothing(weighting: Any, federation: Any) -> None:
+    reply = _train(federation([10, 0], aggregator=FedAvg(weighting)), [0, 1])
+    assert reply.sums["weight"][1] == 0
+    assert not reply.sums["update"][1].any()
+    assert reply.sums["loss"][1] == 0
+
+
+@pytest.mark.parametrize("kind", ["logistic", "residual-mlp"])
+def test_the_weights_that_came_in_are_the_ones_that_are_scored(kind: str, federation: Any) -> None:
+    built = federation(kind=kind)
+    reply = _train(built, [0, 1, 2])
+    for split, table in (("validation", built.splits.validation), ("test", built.splits.test)):
+        logits = built.work.trainer.score(built.state.weights, table.features)
+        for name, array in count_scores(logits, table.labels, table.modes, table.offsets).items():
+            np.testing.assert_array_equal(reply.sums[f"{split}.{name}"], array)
+
+
+def test_some_clients_answer_what_all_would(federation: Any) -> None:
+    built = federation([20, 0, 33, 1, 7], batched=False)
+    everybody, some = _train(built, [0, 1, 2, 3, 4]), _train(built, [1, 2, 4])
+    for name, array in some.sums.items():
+        np.testing.assert_allclose(array, everybody.sums[name][[1, 2, 4]], rtol=1e-5, atol=1e-7)
+
+
+def test_evaluation_counts_the_same_as_training(federation: Any) -> None:
+    built = federation()
+    reply = built.work.evaluate(Tasks("evaluate", 1, np.arange(3), {"weights": built.state.weights}))
+    trained = _train(built, [0, 1, 2])
+    assert set(trained.sums) - set(reply.sums) == {"update", "weight", "loss", "rows"}
+    for name, array in reply.sums.items():
+        np.testing.assert_array_equal(array, trained.sums[name])
+
+
+def test_what_comes_in_is_left_as_it_was(federation: Any) -> None:
+    built = federation()
+    before = built.state.weights.copy()
+    _train(built, [0, 1, 2])
+    np.testing.assert_array_equal(built.state.weights, before)

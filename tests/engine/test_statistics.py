@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from werkbund.core import Failure, QuorumError, Replies, Tasks
+from werkbund.engine import gather
+
+NAMES = ("Hof", "Ulm", "Jena")
+
+
+def _counted(clients: Sequence[int], kind: str = "survey", round: int = 0, value: float = 1.0) -> Replies:
+    numbers = np.array(clients)
+    sums = {"rows": numbers * 10, "sum": (numbers + 1) * value}
+    return Replies(kind, round, numbers, sums, {"level": numbers.astype(str)})
+
+
+def _gather(make_grid: Any, arrivals: Sequence[Replies | Failure]) -> Any:
+    def answer(sent: list[Tasks]) -> Sequence[Replies | Failure]:
+        assert [tasks.kind for tasks in sent] == ["survey"]
+        return arrivals
+
+    return gather(make_grid(NAMES, answer), "survey", {"mean": np.zeros(2)}, 1.0)
+
+
+def test_sums_are_added_over_clients_and_the_rest_stands_in_client_order(make_grid: Any) -> None:
+    got = _gather(make_grid, [_counted([2]), _counted([0, 1])])
+    assert got.sums["rows"] == 30
+    assert got.sums["sum"] == 6.0
+    assert got.clear["level"].tolist() == ["0", "1", "2"]
+
+
+def test_the_order_of_arrival_does_not_change_a_bit(make_grid: Any) -> None:
+    one = [_counted([client], value=0.1) for client in range(3)]
+    orders = [one, one[::-1], [one[1], one[2], one[0]]]
+    assert len({float(_gather(make_grid, order).sums["sum"]) for order in orders}) == 1
+
+
+def test_repeated_foreign_and_late_answers_are_not_added(make_grid: Any) -> None:
+    noise: list[Replies | Failure] = [_counted([0, 1]), _counted([7]), _counted([2], "squares"), _counted([2], round=3)]
+    noise += [Failure(9, 0, "who?"), Failure(0, 0, "late")]
+    arrivals = [_counted([0]), *noise, _counted([2])]
+    assert _gather(make_grid, arrivals).sums["sum"] == 6.0
+
+
+def test_everybody_is_needed_and_the_missing_are_named(make_grid: Any) -> None:
+    with pytest.raises(QuorumError) as caught:
+        _gather(make_grid, [Failure(2, 0, "table is gone"), _counted([0])])
+    assert caught.value.reasons == {"Ulm": "no answer in time", "Jena": "table is gone"}
+    assert (caught.value.needed, caught.value.answered) == (3, 1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_sums_that_are_not_finite_are_refused_by_name(value: float, make_grid: Any) -> None:
+    with pytest.raises(QuorumError) as caught:
+        _gather(make_grid, [_counted([0, 2]), _counted([1], value=value)])
+    assert caught.value.reasons == {"Ulm": "its sums hold NaN or infinite numbers"}
+
+
+def test_arrays_of_the_wrong_length_are_refused_by_name(make_grid: Any) -> None:
+    bad = Replies("survey", 0, np.array([1]), {"rows": np.zeros(2), "sum": np.zeros(1)}, {"level": np.array(["1"])})
+    with pytest.raises(QuorumError, match="Ulm: its rows must have one row a client"):
+        _gather(make_grid, [_counted([0, 2]), bad])
