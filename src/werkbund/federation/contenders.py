@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from werkbund.core.clients import ClientSplits
 from werkbund.core.rng import derived_seed
 from werkbund.core.types import Arrays
 from werkbund.evaluation import Costs, Counts, Metrics, Threshold, choose_threshold, metrics, per_client
-from werkbund.federation.config import changed
-from werkbund.federation.population import Population
-from werkbund.federation.sections import Config
-from werkbund.federation.setup import Setup, set_up
+from werkbund.federation.setup import Setup, without_federation
 from werkbund.federation.training import train
 from werkbund.learner import count_scores
 from werkbund.learner.counts import logits_of as logits_of_probabilities
@@ -48,39 +46,22 @@ class Contender:
         return per_client(self.counts, self.threshold, costs, mode_names)
 
 
-def without_federation(config: Config) -> Config:
-    """Return the configuration of a model that one party trains alone, with the same budget of passes over its rows.
-
-    It begins at random, all its rows take part in every round, and there is no server momentum: that makes up for
-    averaging over clients, and one party does better without it.
-    """
-    return changed(
-        config,
-        federation={"quorum": 1.0},
-        model={"initial": "random"},
-        strategy={"selection": {}, "aggregation": {"momentum": 0.0}},
-    )
-
-
-def trained_alone(config: Config, population: Population, test: Population, name: str) -> Contender:
+def trained_alone(setup: Setup, splits: ClientSplits, name: str) -> Contender:
     """Train on one party's rows as a federation of one, and score everybody's test rows.
 
     Parameters
     ----------
-    config
+    setup
         The federation's.
-    population
-        One client: a plant by itself, or all plants pooled. Its preparation is learnt from its own rows.
-    test
-        Whose test rows are scored.
+    splits
+        One client's rows: a plant's by itself, or all plants' pooled.
     name
         Of the contender.
     """
-    setup = set_up(without_federation(config), population)
-    trained = train(setup)
-    table = test.table("test", setup.learnt.preparation)
-    logits = setup.trainer.score(trained.weights, table.features)
-    return Contender(name, count_scores(logits, table.labels, table.modes, table.offsets), trained.threshold)
+    trained = train(without_federation(setup, splits))
+    test = setup.splits.test
+    logits = setup.trainer.score(trained.weights, test.features)
+    return Contender(name, count_scores(logits, test.labels, test.modes, test.offsets), trained.threshold)
 
 
 def trees(setup: Setup, costs: Costs) -> tuple[Contender, ...]:

@@ -149,7 +149,7 @@ def _train_and_finish(
     setup, population = prepared.setup, prepared.division.population
     watcher.stage(f"training {setup.config.federation.rounds} rounds")
     trained = train(setup, start, Outlets(watcher, folder.save_checkpoint, folder.append_round))
-    comparison = compare_with(setup, trained, population, compare, watcher)
+    comparison = compare_with(setup, trained, compare, watcher)
     watcher.stage("writing model and report")
     model = setup.model(trained.weights, trained.threshold.probability, population.schema.label)
     result = result_of(comparison, trained, population.names, time.perf_counter() - began)

@@ -44,15 +44,6 @@ class RawTable:
         first, last = int(self.offsets[client]), int(self.offsets[client + 1])
         return self.frame.slice(first, last - first)
 
-    def only(self, client: int) -> RawTable:
-        """Return the table of one client alone."""
-        frame, rows = self.of(client), slice(int(self.offsets[client]), int(self.offsets[client + 1]))
-        return RawTable(frame, np.array([0, frame.height]), self.modes[rows])
-
-    def pooled(self) -> RawTable:
-        """Return the same rows as those of one client."""
-        return replace(self, offsets=self.offsets[[0, -1]])
-
 
 @dataclass(frozen=True)
 class Population:
@@ -77,23 +68,13 @@ class Population:
 
     def prepared(self, preparation: Preparation) -> ClientSplits:
         """Return what networks read."""
-        tables = {split: self.table(split, preparation) for split in SPLITS}
+        tables = {split: self._table(split, preparation) for split in SPLITS}
         return ClientSplits(tables["train"], tables["validation"], tables["test"])
 
-    def table(self, split: str, preparation: Preparation) -> ClientTable:
-        """Return what networks read of one split."""
+    def _table(self, split: str, preparation: Preparation) -> ClientTable:
         raw = self.splits[split]
         features, labels = preparation.transform(raw.frame), self.schema.labels(raw.frame)
         return ClientTable(self.names, raw.offsets, features, labels, raw.modes, self.mode_names)
-
-    def only(self, client: int) -> Population:
-        """Return the population of one client alone."""
-        splits = {name: raw.only(client) for name, raw in self.splits.items()}
-        return replace(self, names=(self.names[client],), splits=splits)
-
-    def pooled(self) -> Population:
-        """Return the same rows as one client that owns them all."""
-        return replace(self, names=("pooled",), splits={name: raw.pooled() for name, raw in self.splits.items()})
 
 
 @dataclass(frozen=True)

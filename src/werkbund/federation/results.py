@@ -8,7 +8,6 @@ from typing import Any
 
 from werkbund.evaluation import Costs, Counts, Metrics, cost_curve, lower_probabilities
 from werkbund.federation.contenders import Contender, mean_metrics, trained_alone, trees
-from werkbund.federation.population import Population
 from werkbund.federation.setup import Setup
 from werkbund.federation.training import Trained
 from werkbund.federation.watch import Watcher
@@ -65,18 +64,18 @@ class Comparison:
         return curves
 
 
-def compare_with(setup: Setup, trained: Trained, population: Population, full: bool, watcher: Watcher) -> Comparison:
+def compare_with(setup: Setup, trained: Trained, full: bool, watcher: Watcher) -> Comparison:
     """Train the baselines, if wanted, and gather all contenders."""
     costs, mode_names = costs_of(setup.config), setup.splits.test.mode_names
     federated = Contender("federated", trained.counts["test"], trained.threshold)
     if not full:
         return Comparison(federated, (), (), costs, mode_names)
-    local = []
-    for client, name in enumerate(population.names):
-        watcher.stage(f"{name} alone, {client + 1} of {len(population.names)}")
-        local.append(trained_alone(setup.config, population.only(client), population, name))
+    local, names = [], setup.splits.train.names
+    for client, name in enumerate(names):
+        watcher.stage(f"{name} alone, {client + 1} of {len(names)}")
+        local.append(trained_alone(setup, setup.splits.only(client), name))
     watcher.stage("all rows in one place: the same network")
-    pooled = trained_alone(setup.config, population.pooled(), population, "pooled")
+    pooled = trained_alone(setup, setup.splits.pooled(), "pooled")
     watcher.stage("all rows in one place: boosted trees and forest")
     return Comparison(federated, tuple(local), (pooled, *trees(setup, costs)), costs, mode_names)
 

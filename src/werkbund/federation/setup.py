@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from werkbund.core.errors import ConfigError
 from werkbund.core.rng import derived_seed
 from werkbund.core.weights import FloatArray
 from werkbund.engine import Grid, InProcessGrid, LocalWork, Rules, RunState, Strategy, Worker, weights_from_client
+from werkbund.federation.config import changed
 from werkbund.federation.population import Population
 from werkbund.federation.preparing import Learnt, StatisticsWork, learn_preparation
 from werkbund.federation.sections import Config
@@ -97,16 +98,45 @@ def set_up(config: Config, population: Population) -> Setup:
     learnt = learn_preparation(
         InProcessGrid(population.names, statistics), population.schema, config.federation.round_timeout_s
     )
-    splits = population.prepared(learnt.preparation)
     seed = derived_seed(config.federation.seed, "initial weights")
     network = build_network(spec, learnt.preparation.num_features, seed)
     plan = training_plan(config.training, learnt.survey)
     batched, compiled = config.training.batched, config.training.compiled
-    trainer = CohortTrainer(network, plan, splits.train.num_features, batched, compiled)
-    work = LocalWork(splits, trainer, strategy.aggregator.weighting)
-    grid = InProcessGrid(population.names, Worker(work.handlers()))
+    trainer = CohortTrainer(network, plan, learnt.preparation.num_features, batched, compiled)
+    splits = population.prepared(learnt.preparation)
+    grid = _grid(splits, trainer, strategy)
     rules = rules_of(config, trainer.layout.fingerprint, {"rows": learnt.rows})
     return Setup(config, learnt, spec, network, trainer, splits, grid, strategy, rules)
+
+
+def without_federation(setup: Setup, splits: ClientSplits) -> Setup:
+    """Return the set-up of one party that trains by itself, with the same budget of passes over its rows.
+
+    It has the federation's preparation and the same random first weights. There is no server momentum: that makes up
+    for averaging over clients, and one party does better without it.
+
+    Parameters
+    ----------
+    setup
+        The federation's.
+    splits
+        The rows of one client: a plant by itself, or all plants pooled.
+    """
+    config = changed(
+        setup.config,
+        federation={"quorum": 1.0},
+        model={"initial": "random"},
+        strategy={"selection": {}, "aggregation": {"momentum": 0.0}},
+    )
+    strategy = strategy_of(config)
+    rules = rules_of(config, setup.rules.fingerprint, {"rows": splits.train.sizes})
+    grid = _grid(splits, setup.trainer, strategy)
+    return replace(setup, config=config, splits=splits, grid=grid, strategy=strategy, rules=rules)
+
+
+def _grid(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy) -> Grid:
+    work = LocalWork(splits, trainer, strategy.aggregator.weighting)
+    return InProcessGrid(splits.train.names, Worker(work.handlers()))
 
 
 def _stored_weights(path: Path, num_parameters: int) -> FloatArray:
