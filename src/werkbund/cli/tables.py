@@ -10,17 +10,17 @@ from rich.text import Text
 
 WHO = {
     "federated": "Federated",
-    "local_mean": "Each plant alone (mean)",
-    "pooled": "All rows in one place, same network",
-    "pooled_gbdt": "All rows in one place, boosted trees",
-    "pooled_forest": "All rows in one place, random forest",
+    "local_mean": "Plant alone (mean)",
+    "pooled": "Pooled, same network",
+    "pooled_gbdt": "Pooled, boosted trees",
+    "pooled_forest": "Pooled, forest",
 }
 _COLUMNS = {
-    "average_precision": "average precision",
+    "average_precision": "avg precision",
     "roc_auc": "ROC AUC",
     "f1": "F1",
     "recall": "recall",
-    "cost": "cost / 1000 rows",
+    "cost": "cost/1000",
 }
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
@@ -38,15 +38,30 @@ def comparison_table(metrics: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def seeds_table(comparison: Mapping[str, Any]) -> Table:
-    """Return the contenders over several seeds: mean and 95 % interval."""
+    """Return the contenders over several seeds: mean and half the width of the 95 % interval."""
     table = _table(f"Mean and 95 % interval over seeds {', '.join(map(str, comparison['seeds']))}")
-    table.add_column("model")
-    for title in _COLUMNS.values():
-        table.add_column(title, justify="right")
+    table.add_column("model", no_wrap=True)
+    shown = [metric for metric in _COLUMNS if metric != "recall"]  # eighty columns have no room for more
+    for title in map(_COLUMNS.__getitem__, shown):
+        table.add_column(title, justify="right", no_wrap=True)
     rows = {(row["who"], row["metric"]): row for row in comparison["rows"]}
-    for who in dict.fromkeys(row["who"] for row in comparison["rows"]):
-        cells = [_interval(rows.get((who, name)), name) for name in _COLUMNS]
-        table.add_row(WHO.get(who, who), *cells, style="bold" if who == "federated" else "")
+    for who, name in WHO.items():
+        if (who, "average_precision") in rows:
+            cells = [_interval(rows[who, metric], metric) for metric in shown]
+            table.add_row(name, *cells, style="bold" if who == "federated" else "")
+    return table
+
+
+def differences_table(comparison: Mapping[str, Any]) -> Table:
+    """Return by how much the federation is ahead, seed by seed, with the 95 % interval of the mean."""
+    table = _table("Federated minus the others, in average precision")
+    for title in ("other", "mean and interval", "seed by seed"):
+        table.add_column(title, no_wrap=title != "seed by seed")
+    for row in comparison["rows"]:
+        other = str(row["who"]).removeprefix("federated minus ")
+        if other != row["who"]:
+            values = ", ".join("-" if value is None else f"{value:+.3f}" for value in row["values"])
+            table.add_row(WHO.get(other, other), _interval(row, "average_precision"), values)
     return table
 
 
@@ -82,9 +97,7 @@ def _number(value: float | None, name: str) -> str:
     return f"{value:.1f}" if name == "cost" else f"{value:.3f}"
 
 
-def _interval(row: Mapping[str, Any] | None, name: str) -> str:
-    if row is None:
-        return ""
+def _interval(row: Mapping[str, Any], name: str) -> str:
     if row["low"] is None:
         return _number(row["mean"], name)
-    return f"{_number(row['mean'], name)} [{_number(row['low'], name)}, {_number(row['high'], name)}]"
+    return f"{_number(row['mean'], name)} ±{_number((row['high'] - row['low']) / 2, name)}"

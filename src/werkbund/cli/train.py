@@ -10,7 +10,7 @@ import typer
 
 from werkbund.cli.edge import output, print_json, progress, readable_errors
 from werkbund.cli.live import LiveRounds
-from werkbund.cli.tables import comparison_table, seeds_table
+from werkbund.cli.tables import comparison_table, differences_table, seeds_table
 from werkbund.federation import Config, Run, changed, compare, load_config, resume, run
 from werkbund.report import judge, read_run, write_report
 
@@ -70,6 +70,8 @@ def compare_command(
             return
         console = output()
         console.print(seeds_table(done.table))
+        console.print()
+        console.print(differences_table(done.table))
         console.print(f"\n{judge(read_run(done.folder)).sentence}", soft_wrap=True, highlight=False)
         console.print(f"\nReport: {done.folder / 'report.html'}", soft_wrap=True, highlight=False)
 

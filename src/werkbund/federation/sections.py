@@ -20,7 +20,7 @@ class FederationSection(Section):
     """Set the run as a whole."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "werkbund"
-    rounds: Count = 100
+    rounds: Count = 150
     seed: Annotated[int, Field(ge=0)] = 0
     quorum: Share = 0.5
     round_timeout_s: Annotated[float, Field(gt=0)] = 600.0
@@ -110,11 +110,11 @@ class TrainingSection(Section):
     """Set what each client does in a round."""
 
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
-    learning_rate: Annotated[float, Field(gt=0)] = 0.2
+    learning_rate: Annotated[float, Field(gt=0)] = 0.3
     schedule: Literal["constant", "cosine"] = "cosine"
     """How the learning rate changes over the rounds: not at all, or down to zero along half a cosine."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0003
     epochs: Count = 1
     steps: Count | None = None
     batch_size: Count = 16
