@@ -71,3 +71,14 @@ def test_splits_of_one_client_and_pooled(make_splits: Any) -> None:
     splits: ClientSplits = make_splits([4, 6])
     assert splits.only(1).train.sizes.tolist() == [6]
     assert splits.pooled().test.sizes.tolist() == [5]
+
+
+def test_taking_clients_gives_their_rows_in_the_order_asked() -> None:
+    offsets = np.array([0, 2, 2, 5, 6])
+    features = np.arange(12, dtype=np.float32).reshape(6, 2)
+    table = ClientTable(("a", "b", "c", "d"), offsets, features, features[:, 0] % 2, np.zeros((6, 0), np.bool_))
+    taken = table.take(np.array([3, 1, 0]))
+    assert taken.names == ("d", "b", "a")
+    assert taken.sizes.tolist() == [1, 0, 2]
+    np.testing.assert_array_equal(taken.features, features[[5, 0, 1]])
+    np.testing.assert_array_equal(table.row_numbers(np.array([3, 1, 0])), [5, 0, 1])

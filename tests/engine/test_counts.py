@@ -23,6 +23,14 @@ def test_counts_stand_in_client_order(order: list[int], size: int) -> None:
         assert list(counts[split]) == ["brier"]
 
 
+def test_counts_that_came_added_make_one_row_an_answer() -> None:
+    numbers = np.array([3, 5])
+    added = Replies("evaluate", 1, numbers, pooled={"test.brier": np.array(7.0)})
+    counts, evaluated = gathered_counts([added, Replies("evaluate", 1, np.array([1]), {"test.brier": np.array([2.0])})])
+    assert counts["test"]["brier"].tolist() == [2.0, 7.0]
+    assert evaluated["test"].tolist() == [1, 3, 5]
+
+
 def test_a_split_that_nobody_scored_is_left_out() -> None:
     counts, evaluated = gathered_counts([_reply([1], "test"), _reply([0]), _reply([], "validation")])
     assert set(counts) == set(evaluated) == {"test"}

@@ -48,8 +48,19 @@ def test_the_weights_that_came_in_are_the_ones_that_are_scored(kind: str, federa
     reply = _train(built, [0, 1, 2])
     for split, table in (("validation", built.splits.validation), ("test", built.splits.test)):
         logits = built.work.trainer.score(built.state.weights, table.features)
-        for name, array in count_scores(logits, table.labels, table.modes, table.offsets).items():
-            np.testing.assert_array_equal(reply.sums[f"{split}.{name}"], array)
+        for name, array in count_scores(logits, table.labels, table.modes, table.offsets[[0, -1]]).items():
+            np.testing.assert_array_equal(reply.pooled[f"{split}.{name}"], array[0])
+
+
+def test_counts_come_for_each_client_where_that_is_asked(federation: Any) -> None:
+    built = federation()
+    clients = np.array([0, 2])
+    shared = {"weights": built.state.weights, "each": np.ones((), np.bool_)}
+    reply = built.work.evaluate(Tasks("evaluate", 1, clients, shared))
+    added = built.work.evaluate(Tasks("evaluate", 1, clients, {"weights": built.state.weights}))
+    assert reply.pooled == {}
+    assert len(reply.sums["test.histogram"]) == 2
+    np.testing.assert_array_equal(reply.sums["test.histogram"].sum(axis=0), added.pooled["test.histogram"])
 
 
 def test_some_clients_answer_what_all_would(federation: Any) -> None:

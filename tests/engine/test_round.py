@@ -117,7 +117,7 @@ def test_a_record_tells_what_happened(federation: Any) -> None:
     assert (record.round, record.scored, len(record.cohort), record.failures) == (1, 0, 2, ())
     assert record.reasons == ("drawn at random",) * 2
     assert record.evaluated["test"].tolist() == [0, 1, 2, 3]
-    np.testing.assert_array_equal(record.counts["test"]["histogram"].sum(axis=(1, 2)), built.splits.test.sizes)
+    assert record.counts["test"]["histogram"].sum() == built.splits.test.sizes.sum()
     moved = (state.weights - built.state.weights).astype(np.float64)
     assert record.update_norm == pytest.approx(np.linalg.norm(moved), rel=1e-6)
     assert record.weights_norm == pytest.approx(np.linalg.norm(state.weights.astype(np.float64)), rel=1e-6)
@@ -146,6 +146,14 @@ def test_above_the_bound_a_seeded_sample_evaluates_and_in_the_end_all_do(federat
     assert len(set(asked)) > 1
     assert asked == [tuple(record.evaluated["test"].tolist()) for record in _done(built, 4)[1]]
     assert evaluate(built.grid, built.rules, built.state).evaluated["test"].tolist() == list(range(8))
+
+
+def test_a_final_evaluation_counts_each_client_that_is_named(federation: Any) -> None:
+    built = federation([20, 33, 7, 12])
+    record = evaluate(built.grid, built.rules, built.state, np.array([1, 3]))
+    assert record.evaluated["test"].tolist() == [1, 3]
+    sizes = record.counts["test"]["histogram"].sum(axis=(1, 2))
+    np.testing.assert_array_equal(sizes, built.splits.test.sizes[[1, 3]])
 
 
 def test_evaluation_alone_moves_nothing_and_scores_what_the_next_round_would(federation: Any) -> None:

@@ -57,11 +57,16 @@ class FedAvg:
         return {"momentum": np.zeros(num_parameters, np.float32)} if self.momentum else {}
 
     def fold(self, sums: Sums, updates: FloatArray, weights: npt.NDArray[np.float64]) -> Sums:
-        """Add the updates in place, one after the other: the same bits however they are grouped."""
-        for update, weight in zip(updates, weights.tolist(), strict=True):
-            sums.update += update
+        """Add the updates one after the other: the same bits however they are grouped."""
+        if sums.num_updates == 0 and updates.shape[1] > 1:
+            # NumPy adds the rows of a matrix in their order too, as long as it has more than one column.
+            sums.update = np.add.reduce(np.ascontiguousarray(updates), axis=0)
+        else:
+            for update in updates:
+                sums.update += update
+        for weight in weights.tolist():
             sums.weight += weight
-            sums.num_updates += 1
+        sums.num_updates += len(updates)
         return sums
 
     def finish(self, sums: Sums, weights: FloatArray, carry: Carry) -> tuple[FloatArray, Carry]:

@@ -60,6 +60,8 @@ class Replies:
         Named arrays, (replies, ...), already weighted at the client and meant only to be added.
     clear
         Named signals in clear, (replies, ...), which the run declares.
+    pooled
+        Named arrays that are added over these clients already: what nobody needs for each of them.
     fingerprint
         The layout of the weights that the client trained; empty where none were.
     """
@@ -70,6 +72,7 @@ class Replies:
     sums: Arrays = field(default_factory=dict)
     clear: Arrays = field(default_factory=dict)
     fingerprint: str = ""
+    pooled: Arrays = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.clients)
@@ -121,9 +124,10 @@ class RoundRecord:
     failures
         Clients that did not answer usefully.
     counts
-        Evaluation counts of the scored weights, by split: arrays with one row a client that evaluated.
+        Evaluation counts of the scored weights, by split: arrays with one row a client that evaluated, or one row a
+        group of clients whose counts came added.
     evaluated
-        Client numbers of these rows, by split.
+        Client numbers that are counted in them, ascending, by split.
     loss
         Mean training loss of the cohort, weighted by rows; None if nobody reported one.
     update_norm, weights_norm

@@ -4,7 +4,7 @@ from werkbund.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpo
 from werkbund.engine.grid import Grid
 from werkbund.engine.inprocess import InProcessGrid
 from werkbund.engine.local import LocalWork
-from werkbund.engine.round import evaluate, one_round
+from werkbund.engine.round import evaluate, evaluators, one_round
 from werkbund.engine.run import rounds, weights_from_client
 from werkbund.engine.schedule import Schedule
 from werkbund.engine.state import Rules, RunState, Strategy
@@ -24,6 +24,7 @@ __all__ = [
     "Strategy",
     "Worker",
     "evaluate",
+    "evaluators",
     "gather",
     "load_checkpoint",
     "one_round",

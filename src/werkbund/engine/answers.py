@@ -70,13 +70,15 @@ def finite_rows(array: npt.NDArray[Any]) -> BoolArray:
 
 
 def kept(replies: Replies, usable: BoolArray, without: str = "") -> Replies:
-    """Return the usable rows of an answer, without the named sum."""
+    """Return the usable rows of an answer, without the named sum; pooled arrays stay if any row does."""
     every = bool(usable.all())
     sums = {name: a if every else a[usable] for name, a in replies.sums.items() if name != without}
     clear = {name: a if every else a[usable] for name, a in replies.clear.items()}
-    return Replies(replies.kind, replies.round, replies.clients[usable], sums, clear, replies.fingerprint)
+    pooled = replies.pooled if usable.any() else {}
+    return Replies(replies.kind, replies.round, replies.clients[usable], sums, clear, replies.fingerprint, pooled)
 
 
 def payload(replies: Replies) -> int:
     """Return the size in bytes of an answer's arrays."""
-    return sum(array.nbytes for half in (replies.sums, replies.clear) for array in half.values())
+    parts = (replies.sums, replies.clear, replies.pooled)
+    return sum(array.nbytes for part in parts for array in part.values())

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from werkbund.aggregation.contract import Weighting
-from werkbund.core.clients import ClientSplits, ClientTable
+from werkbund.core.clients import ClientSplits
 from werkbund.core.types import Arrays, Replies, Tasks
-from werkbund.core.weights import FloatArray
 from werkbund.engine.worker import Handler
 from werkbund.learner.counts import count_scores
 from werkbund.learner.train import CohortTrainer
@@ -43,37 +42,27 @@ class LocalWork:
     def train(self, tasks: Tasks) -> Replies:
         """Score the incoming weights, then train from them and answer with weighted updates."""
         weights = tasks.shared["weights"]
-        counts = self._counts(tasks.clients, weights)
-        rate = float(tasks.shared["rate"])
-        result = self.trainer.train(self.splits.train, tasks.clients, weights, tasks.own["key"], rate)
+        each, pooled = self._counts(tasks)
         rows = self.splits.train.sizes[tasks.clients].astype(np.float64)
         weight = tasks.own["factor"] * (rows if self.weighting == "examples" else (rows > 0).astype(np.float64))
-        update = result.weights
-        update -= weights
-        update *= weight[:, None].astype(np.float32)
+        rate = float(tasks.shared["rate"])
+        result = self.trainer.train(self.splits.train, tasks.clients, weights, tasks.own["key"], rate, weight)
         loss = np.where(rows > 0, result.loss, 0.0) * rows
-        sums: Arrays = {"update": update, "weight": weight, "loss": loss, "rows": rows, **counts}
-        return Replies("train", tasks.round, tasks.clients, sums, {}, self.trainer.layout.fingerprint)
+        sums: Arrays = {"update": result.weights, "weight": weight, "loss": loss, "rows": rows, **each}
+        return Replies("train", tasks.round, tasks.clients, sums, {}, self.trainer.layout.fingerprint, pooled)
 
     def evaluate(self, tasks: Tasks) -> Replies:
         """Score the incoming weights."""
-        counts = self._counts(tasks.clients, tasks.shared["weights"])
-        return Replies("evaluate", tasks.round, tasks.clients, counts, {}, self.trainer.layout.fingerprint)
+        each, pooled = self._counts(tasks)
+        return Replies("evaluate", tasks.round, tasks.clients, each, {}, self.trainer.layout.fingerprint, pooled)
 
-    def _counts(self, clients: IntArray, weights: FloatArray) -> Arrays:
+    def _counts(self, tasks: Tasks) -> tuple[Arrays, Arrays]:
+        """Return the counts of each client, if the tasks ask for that, or those of all together."""
+        each = "each" in tasks.shared
         counts: dict[str, npt.NDArray[np.generic]] = {}
         for split, table in (("validation", self.splits.validation), ("test", self.splits.test)):
-            part = table if len(clients) == table.num_clients else _rows_of(table, clients)
-            logits = self.trainer.score(weights, part.features)
-            scored = count_scores(logits, part.labels, part.modes, part.offsets)
-            counts |= {f"{split}.{name}": array for name, array in scored.items()}
-        return counts
-
-
-def _rows_of(table: ClientTable, clients: IntArray) -> ClientTable:
-    """Return the table of some clients alone."""
-    sizes = table.sizes[clients]
-    offsets = np.concatenate(([0], np.cumsum(sizes)))
-    rows = np.arange(offsets[-1]) + np.repeat(table.offsets[clients] - offsets[:-1], sizes)
-    names = tuple(table.names[client] for client in clients)
-    return ClientTable(names, offsets, table.features[rows], table.labels[rows], table.modes[rows], table.mode_names)
+            part = table if len(tasks) == table.num_clients else table.take(tasks.clients)
+            logits = self.trainer.score(tasks.shared["weights"], part.features)
+            scored = count_scores(logits, part.labels, part.modes, part.offsets if each else part.offsets[[0, -1]])
+            counts |= {f"{split}.{name}": array if each else array[0] for name, array in scored.items()}
+        return (counts, {}) if each else ({}, counts)

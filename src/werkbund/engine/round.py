@@ -53,12 +53,12 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
     everyone = np.arange(len(grid.clients()))
     view = View(round, everyone, rules.facts, state.selector_state)
     choice, asked = _choose(grid, strategy.selector, view, rules)
-    evaluators = np.setdiff1d(_evaluators(everyone, rules, round), choice.cohort, assume_unique=True)
-    sent = [_train_tasks(choice, state.weights, rules, round), _evaluate_tasks(evaluators, state.weights, round)]
+    others = np.setdiff1d(evaluators(everyone, rules, round), choice.cohort, assume_unique=True)
+    sent = [_train_tasks(choice, state.weights, rules, round), _evaluate_tasks(others, state.weights, round)]
     for tasks in sent:
         if len(tasks):
             grid.send(tasks)
-    expected = {"train": choice.cohort, "evaluate": evaluators}
+    expected = {"train": choice.cohort, "evaluate": others}
     arrivals = grid.receive(rules.timeout_s)
     got = collect(arrivals, strategy.aggregator, expected, len(state.weights), rules.fingerprint, round)
     _check_quorum(got, choice, grid.clients(), rules, round)
@@ -68,13 +68,21 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
     return state.next(weights, carry, selector_state), record
 
 
-def evaluate(grid: Grid, rules: Rules, state: RunState, timeout_s: float | None = None) -> RoundRecord:
-    """Let every client score the weights as they are, and train nobody."""
+def evaluate(grid: Grid, rules: Rules, state: RunState, clients: IntArray | None = None) -> RoundRecord:
+    """Let clients score the weights as they are, and train nobody.
+
+    Parameters
+    ----------
+    grid, rules, state
+        As for a round.
+    clients
+        If given, these clients' counts come for each of them; else everybody scores, and counts may come added.
+    """
     started, round = time.perf_counter(), state.round + 1
-    everyone = np.arange(len(grid.clients()))
-    tasks = _evaluate_tasks(everyone, state.weights, round)
+    asked = np.arange(len(grid.clients())) if clients is None else clients
+    tasks = _evaluate_tasks(asked, state.weights, round, each=clients is not None)
     grid.send(tasks)
-    replies, failures = _answers(grid, timeout_s or rules.timeout_s, tasks, rules, len(state.weights))
+    replies, failures = _answers(grid, rules.timeout_s, tasks, rules, len(state.weights))
     counts, evaluated = gathered_counts(replies)
     return RoundRecord(
         round=round,
@@ -129,7 +137,8 @@ def _answers(
     return replies, failures
 
 
-def _evaluators(everyone: IntArray, rules: Rules, round: int) -> IntArray:
+def evaluators(everyone: IntArray, rules: Rules, round: int) -> IntArray:
+    """Return all clients, or a seeded sample where there are more than `rules.evaluate_clients`."""
     if len(everyone) <= rules.evaluate_clients:
         return everyone
     drawn = generator(rules.seed, "evaluators", round).choice(everyone, rules.evaluate_clients, replace=False)
@@ -142,8 +151,8 @@ def _train_tasks(choice: Choice, weights: FloatArray, rules: Rules, round: int) 
     return Tasks("train", round, choice.cohort, shared, own)
 
 
-def _evaluate_tasks(clients: IntArray, weights: FloatArray, round: int) -> Tasks:
-    return Tasks("evaluate", round, clients, {"weights": weights})
+def _evaluate_tasks(clients: IntArray, weights: FloatArray, round: int, each: bool = False) -> Tasks:
+    return Tasks("evaluate", round, clients, {"weights": weights} | ({"each": np.ones((), np.bool_)} if each else {}))
 
 
 def _check_quorum(got: Collected, choice: Choice, names: tuple[str, ...], rules: Rules, round: int) -> None:

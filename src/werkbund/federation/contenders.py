@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from werkbund.core.clients import ClientSplits
+from werkbund.core.clients import ClientSplits, ClientTable
 from werkbund.core.rng import derived_seed
 from werkbund.core.types import Arrays
 from werkbund.evaluation import Costs, Counts, Metrics, Threshold, choose_threshold, metrics, per_client
@@ -17,6 +17,8 @@ from werkbund.federation.setup import Setup, without_federation
 from werkbund.federation.training import train
 from werkbund.learner import count_scores
 from werkbund.learner.counts import logits_of as logits_of_probabilities
+
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,27 @@ class Contender:
     name
         `federated`, `pooled`, `pooled_gbdt`, `pooled_forest`, or a client's name for its local model.
     counts
-        Evaluation counts of the test rows, one row a client.
+        Evaluation counts of all test rows.
+    each
+        The same with one row a client, for those clients that the comparison names.
     threshold
         Chosen by cost on the validation rows that this model may see.
     """
 
     name: str
     counts: Arrays
+    each: Arrays
     threshold: Threshold
+
+    @classmethod
+    def of(
+        cls, name: str, logits: npt.NDArray[np.floating], table: ClientTable, clients: IntArray, threshold: Threshold
+    ) -> Contender:
+        """Return the contender that gave these logits (rows,) to the rows of a table."""
+        counts = count_scores(logits, table.labels, table.modes, table.offsets[[0, -1]])
+        some = table.take(clients)
+        each = count_scores(logits[table.row_numbers(clients)], some.labels, some.modes, some.offsets)
+        return cls(name, counts, each, threshold)
 
     def pooled(self, costs: Costs, mode_names: Sequence[str]) -> Metrics:
         """Return the metrics over all clients' test rows."""
@@ -43,10 +58,10 @@ class Contender:
 
     def by_client(self, costs: Costs, mode_names: Sequence[str]) -> tuple[Metrics, ...]:
         """Return the metrics on each client's test rows."""
-        return per_client(self.counts, self.threshold, costs, mode_names)
+        return per_client(self.each, self.threshold, costs, mode_names)
 
 
-def trained_alone(setup: Setup, splits: ClientSplits, name: str) -> Contender:
+def trained_alone(setup: Setup, splits: ClientSplits, name: str, clients: IntArray) -> Contender:
     """Train on one party's rows as a federation of one, and score everybody's test rows.
 
     Parameters
@@ -57,14 +72,16 @@ def trained_alone(setup: Setup, splits: ClientSplits, name: str) -> Contender:
         One client's rows: a plant's by itself, or all plants' pooled.
     name
         Of the contender.
+    clients
+        Whose test rows are also scored for each of them.
     """
     trained = train(without_federation(setup, splits))
     test = setup.splits.test
     logits = setup.trainer.score(trained.weights, test.features)
-    return Contender(name, count_scores(logits, test.labels, test.modes, test.offsets), trained.threshold)
+    return Contender.of(name, logits, test, clients, trained.threshold)
 
 
-def trees(setup: Setup, costs: Costs) -> tuple[Contender, ...]:
+def trees(setup: Setup, costs: Costs, clients: IntArray) -> tuple[Contender, ...]:
     """Train scikit-learn's boosted trees and forest, with their defaults, on all training rows in one place.
 
     They read the same features as the network and take their threshold from the same validation rows.
@@ -76,17 +93,19 @@ def trees(setup: Setup, costs: Costs) -> tuple[Contender, ...]:
         "pooled_gbdt": HistGradientBoostingClassifier(random_state=seed),
         "pooled_forest": RandomForestClassifier(n_estimators=200, n_jobs=-1, random_state=seed),
     }
-    return tuple(_tree_contender(name, model, setup, costs) for name, model in models.items())
+    return tuple(_tree_contender(name, model, setup, costs, clients) for name, model in models.items())
 
 
-def _tree_contender(name: str, model: Any, setup: Setup, costs: Costs) -> Contender:
+def _tree_contender(name: str, model: Any, setup: Setup, costs: Costs, clients: IntArray) -> Contender:
     splits = setup.splits
     model.fit(splits.train.features, splits.train.labels)
-    counts: dict[str, Mapping[str, npt.NDArray[np.generic]]] = {}
-    for split, table in (("validation", splits.validation), ("test", splits.test)):
-        probabilities = model.predict_proba(table.features)[:, 1]
-        counts[split] = count_scores(logits_of_probabilities(probabilities), table.labels, table.modes, table.offsets)
-    return Contender(name, counts["test"], choose_threshold(Counts.from_arrays(counts["validation"]), costs))
+    validation, test = (
+        logits_of_probabilities(model.predict_proba(table.features)[:, 1]) if len(table.labels) else np.empty(0)
+        for table in (splits.validation, splits.test)
+    )
+    table = splits.validation
+    counts = count_scores(validation, table.labels, table.modes, table.offsets[[0, -1]])
+    return Contender.of(name, test, splits.test, clients, choose_threshold(Counts.from_arrays(counts), costs))
 
 
 def mean_metrics(all_metrics: Sequence[Metrics]) -> Metrics:

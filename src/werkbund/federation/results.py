@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.rng import generator
 from werkbund.evaluation import Costs, Counts, Metrics, cost_curve, lower_probabilities
 from werkbund.federation.contenders import Contender, mean_metrics, trained_alone, trees
 from werkbund.federation.setup import Setup
 from werkbund.federation.training import Trained
 from werkbund.federation.watch import Watcher
 from werkbund.federation.wiring import costs_of
+
+IntArray = npt.NDArray[np.int64]
 
 _EVERY_BIN = 8  # a cost curve of 128 points is smooth enough to look at
 
@@ -24,8 +30,10 @@ class Comparison:
     ----------
     federated
         The federation's model.
+    clients
+        (clients,), client numbers whose test rows are scored for each of them: all, or a sample of very many.
     local
-        Each plant's own model, in the order of the clients; empty if none were trained.
+        Plants' own models by client number: of all, or of a sample; empty if none were trained.
     pooled
         Models of all rows in one place: the same network, boosted trees, forest; empty if none were trained.
     costs, mode_names
@@ -33,7 +41,8 @@ class Comparison:
     """
 
     federated: Contender
-    local: tuple[Contender, ...]
+    clients: IntArray
+    local: Mapping[int, Contender]
     pooled: tuple[Contender, ...]
     costs: Costs
     mode_names: tuple[str, ...]
@@ -42,18 +51,18 @@ class Comparison:
         """Return each contender's figures over all test rows; `local_mean` is the mean over the plants' models."""
         found = {"federated": self.federated.pooled(self.costs, self.mode_names)}
         if self.local:
-            found["local_mean"] = mean_metrics([one.pooled(self.costs, self.mode_names) for one in self.local])
+            found["local_mean"] = mean_metrics([one.pooled(self.costs, self.mode_names) for one in self.local.values()])
         return found | {one.name: one.pooled(self.costs, self.mode_names) for one in self.pooled}
 
     def by_client(self, names: Sequence[str]) -> list[dict[str, Any]]:
         """Return each client's figures: the federated model on its rows, its own on its rows and on all rows."""
         federated = self.federated.by_client(self.costs, self.mode_names)
         lines: list[dict[str, Any]] = []
-        for number, (name, scores) in enumerate(zip(names, federated, strict=True)):
-            own = self.local[number] if self.local else None
-            here = own.by_client(self.costs, self.mode_names)[number].to_json() if own else None
+        for place, (number, scores) in enumerate(zip(self.clients.tolist(), federated, strict=True)):
+            own = self.local.get(number)
+            here = own.by_client(self.costs, self.mode_names)[place].to_json() if own else None
             everywhere = own.pooled(self.costs, self.mode_names).to_json() if own else None
-            lines.append({"name": name, **scores.to_json(), "local": here, "local_global": everywhere})
+            lines.append({"name": names[number], **scores.to_json(), "local": here, "local_global": everywhere})
         return lines
 
     def cost_curves(self) -> dict[str, list[float]]:
@@ -67,17 +76,28 @@ class Comparison:
 def compare_with(setup: Setup, trained: Trained, full: bool, watcher: Watcher) -> Comparison:
     """Train the baselines, if wanted, and gather all contenders."""
     costs, mode_names = costs_of(setup.config), setup.splits.test.mode_names
-    federated = Contender("federated", trained.counts["test"], trained.threshold)
+    clients = trained.clients
+    federated = Contender("federated", trained.counts["test"], trained.each["test"], trained.threshold)
     if not full:
-        return Comparison(federated, (), (), costs, mode_names)
-    local, names = [], setup.splits.train.names
-    for client, name in enumerate(names):
-        watcher.stage(f"{name} alone, {client + 1} of {len(names)}")
-        local.append(trained_alone(setup, setup.splits.only(client), name))
+        return Comparison(federated, clients, {}, (), costs, mode_names)
+    local, names = {}, setup.splits.train.names
+    chosen = _with_models_of_their_own(setup)
+    for place, client in enumerate(chosen):
+        watcher.stage(f"{names[client]} alone, {place + 1} of {len(chosen)}")
+        local[client] = trained_alone(setup, setup.splits.only(client), names[client], clients)
     watcher.stage("all rows in one place: the same network")
-    pooled = trained_alone(setup, setup.splits.pooled(), "pooled")
+    pooled = trained_alone(setup, setup.splits.pooled(), "pooled", clients)
     watcher.stage("all rows in one place: boosted trees and forest")
-    return Comparison(federated, tuple(local), (pooled, *trees(setup, costs)), costs, mode_names)
+    return Comparison(federated, clients, local, (pooled, *trees(setup, costs, clients)), costs, mode_names)
+
+
+def _with_models_of_their_own(setup: Setup) -> list[int]:
+    """Return the clients that are trained alone too: all, or a seeded sample of at most `evaluation.local_models`."""
+    num_clients, most = setup.splits.train.num_clients, setup.config.evaluation.local_models
+    if num_clients <= most:
+        return list(range(num_clients))
+    rng = generator(setup.config.federation.seed, "local models")
+    return sorted(rng.choice(num_clients, most, replace=False).tolist())
 
 
 def result_of(comparison: Comparison, trained: Trained, names: Sequence[str], seconds: float) -> dict[str, Any]:

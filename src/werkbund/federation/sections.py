@@ -159,6 +159,8 @@ class EvaluationSection(Section):
     keep_best: bool = True
     """Keep the weights of the round that was best on validation rows; else those of the last round."""
     clients: Count = 1000
+    local_models: Count = 50
+    """At most so many clients also train a model of their own for the comparison, drawn by the seed."""
     missed_failure: Annotated[float, Field(gt=0)] = 5.0
     needless_inspection: Annotated[float, Field(gt=0)] = 1.0
 

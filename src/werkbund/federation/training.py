@@ -7,14 +7,18 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+import numpy.typing as npt
+
 from werkbund.core.types import Arrays, RoundRecord
 from werkbund.core.weights import FloatArray
-from werkbund.engine import Checkpoint, RunState, evaluate, rounds
+from werkbund.engine import Checkpoint, RunState, evaluate, evaluators, rounds
 from werkbund.evaluation import DIRECTIONS, Costs, Counts, Metrics, Threshold, choose_threshold, metrics
 from werkbund.federation.setup import Setup
 from werkbund.federation.watch import Nobody, RoundNews, Watcher
 from werkbund.federation.wiring import costs_of
 
+IntArray = npt.NDArray[np.int64]
 Save = Callable[[Checkpoint], None]
 Note = Callable[[RoundRecord, Mapping[str, Metrics]], None]
 
@@ -59,7 +63,9 @@ class Trained:
     seconds
         Wall-clock time of the rounds.
     counts
-        Evaluation counts of the kept weights, by split, one row a client.
+        Evaluation counts of the kept weights over all clients, by split.
+    each
+        The same with one row a client, for these `clients`: all, or a seeded sample of very many.
     threshold
         Chosen by cost on the validation rows.
     """
@@ -70,6 +76,8 @@ class Trained:
     stopped: str
     seconds: float
     counts: Mapping[str, Arrays]
+    each: Mapping[str, Arrays]
+    clients: IntArray
     threshold: Threshold
 
 
@@ -145,16 +153,18 @@ def _close(setup: Setup, state: RunState, best: Best, outlets: Outlets) -> Train
     stopped = f"all {section.rounds} rounds done"
     if _stale(state, best, section.patience):
         stopped = f"no better validation {setup.config.evaluation.metric} for {section.patience} rounds"
-    record = evaluate(setup.grid, setup.rules, state)
-    best = _judge(setup, record, state.weights, best, outlets)
-    keep_best = setup.config.evaluation.keep_best and best.weights is not None
-    if keep_best and best.weights is not None and best.round != state.round:
-        record = evaluate(setup.grid, setup.rules, replace(state, weights=best.weights))
+    best = _judge(setup, evaluate(setup.grid, setup.rules, state), state.weights, best, outlets)
+    weights, kept = state.weights, state.round
+    if setup.config.evaluation.keep_best and best.weights is not None:
         weights, kept = best.weights, best.round
-    else:
-        weights, kept = state.weights, state.round
-    _, threshold = score_counts(record.counts, costs_of(setup.config), setup.splits.test.mode_names)
-    return Trained(weights, kept, state.round, stopped, 0.0, record.counts, threshold)
+    keeping = replace(state, weights=weights)
+    everyone = np.arange(len(setup.grid.clients()))
+    clients = evaluators(everyone, setup.rules, state.round + 1)
+    sample = evaluate(setup.grid, setup.rules, keeping, clients)
+    whole = sample if len(clients) == len(everyone) else evaluate(setup.grid, setup.rules, keeping)
+    _, threshold = score_counts(whole.counts, costs_of(setup.config), setup.splits.test.mode_names)
+    scored = sample.evaluated.get("test", clients)
+    return Trained(weights, kept, state.round, stopped, 0.0, whole.counts, sample.counts, scored, threshold)
 
 
 def _checkpoint(state: RunState, best: Best, seconds: float) -> Checkpoint:

@@ -60,6 +60,7 @@ def train_chain(
     clients: IntArray,
     start: FloatArray,
     keys: UInt64Array,
+    weight: npt.NDArray[np.float64] | None = None,
     num_threads: int | None = None,
 ) -> tuple[FloatArray, npt.NDArray[np.float64]]:
     """Train each of these clients: the steps of `werkbund.learner.train`, compiled.
@@ -78,13 +79,15 @@ def train_chain(
         Weights to start from: (parameters,) for all alike, or (cohort, parameters).
     keys
         (cohort,), key of each client's random stream.
+    weight
+        (cohort,); if given, updates come back in place of weights: (weights - start) times this.
     num_threads
         By default as many as PyTorch uses, fewer for little work.
 
     Returns
     -------
     weights
-        (cohort, parameters), each client's weights after its last step.
+        (cohort, parameters), each client's weights after its last step, or its weighted update.
     loss
         (cohort,), mean loss over all rows drawn, before the step that used them; NaN for a client without rows.
     """
@@ -100,6 +103,7 @@ def train_chain(
     sizes = table.sizes[clients]
     largest = int(sizes.max(initial=1))
     weights = np.empty((len(clients), chain.num_parameters), np.float32)
+    factors = None if weight is None else weight[:, None].astype(np.float32)
     loss = np.full(len(clients), np.nan)
     recipe = _recipe(chain, plan, min(plan.batch_size, largest))
     room = _room(chain, recipe.batch_size)
@@ -118,6 +122,9 @@ def train_chain(
                 scratch, room.layers, room.places, recipe, x, y, offsets, numbers[piece], own, keys[piece],
                 words, order, counts, weights[piece], loss[piece],
             )  # fmt: skip
+            if factors is not None:
+                weights[piece] -= own
+                weights[piece] *= factors[piece]
 
         return work
 

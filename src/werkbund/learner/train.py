@@ -42,7 +42,7 @@ class TrainedCohort:
     Parameters
     ----------
     weights
-        (clients, parameters), each client's weights after its last step.
+        (clients, parameters), each client's weights after its last step, or its weighted update.
     loss
         (clients,), mean loss over all rows drawn, before the step that used them; NaN for a client without rows.
     """
@@ -91,7 +91,13 @@ class CohortTrainer:
         self._gradient = make(network, self.layout, plan.positive_weight)
 
     def train(
-        self, table: ClientTable, clients: IntArray, start: FloatArray, keys: UInt64Array, rate: float = 1.0
+        self,
+        table: ClientTable,
+        clients: IntArray,
+        start: FloatArray,
+        keys: UInt64Array,
+        rate: float = 1.0,
+        weight: npt.NDArray[np.float64] | None = None,
     ) -> TrainedCohort:
         """Train each of these clients.
 
@@ -107,10 +113,12 @@ class CohortTrainer:
             (cohort,), key of each client's random stream.
         rate
             Factor of the plan's learning rate in this round.
+        weight
+            (cohort,); if given, updates come back in place of weights: (weights - start) times this.
         """
         plan = replace(self.plan, learning_rate=self.plan.learning_rate * rate)
         if self._chain is not None:
-            return TrainedCohort(*train_chain(self._chain, plan, table, clients, start, keys))
+            return TrainedCohort(*train_chain(self._chain, plan, table, clients, start, keys, weight))
         sizes = table.sizes[clients]
         begin = np.broadcast_to(start, (len(clients), self.layout.num_parameters))
         weights = np.array(begin, dtype=np.float32)
@@ -121,6 +129,9 @@ class CohortTrainer:
                 trained, totals = _descend(torch.from_numpy(weights[group]), batch, self._gradient, plan)
             weights[group] = trained.numpy()
             loss[group] = totals.numpy() / np.maximum(batch.num_drawn, 1)
+        if weight is not None:
+            weights -= start
+            weights *= weight[:, None].astype(np.float32)
         return TrainedCohort(weights, loss)
 
     def score(self, weights: FloatArray, features: FloatArray) -> FloatArray:

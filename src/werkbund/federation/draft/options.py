@@ -51,6 +51,7 @@ WHY: dict[str, str] = {
     "strategy.aggregation.momentum": "of the server; 0 is plain averaging",
     "evaluation.metric": "average_precision, roc_auc, brier or log_loss, on validation rows",
     "evaluation.keep_best": "keep the round that was best on validation rows, else the last",
+    "evaluation.local_models": "at most so many clients also train alone, for the comparison",
     "evaluation.clients": "more clients than this, and a sample of so many evaluates each round",
 }
 
