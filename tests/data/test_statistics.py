@@ -10,7 +10,7 @@ import pytest
 
 from werkbund.core.errors import DataError
 from werkbund.data.schema import Column, Derived, Schema
-from werkbund.data.statistics import SurveyCounts, squares, survey
+from werkbund.data.statistics import SurveyCounts, squares, squares_each, survey, survey_each
 
 SCHEMA = Schema(
     label="failed",
@@ -113,3 +113,26 @@ def test_arrays_of_another_length_are_refused() -> None:
 def test_missing_arrays_are_named() -> None:
     with pytest.raises(DataError, match=r"\['count', 'sum'\]"):
         SurveyCounts.from_arrays((), {"labels": np.zeros(2), "missing": np.zeros(0)}, {})
+
+
+def test_many_clients_at_once_count_as_each_alone() -> None:
+    rng = np.random.default_rng(5)
+    sizes = np.array([7, 0, 1, 30, 0, 12])
+    offsets = np.concatenate(([0], np.cumsum(sizes)))
+    rows = int(sizes.sum())
+    numbers = np.where(rng.random(rows) < 0.2, np.nan, rng.normal(300.0, 2.0, rows))
+    kinds = [("L", "M", None)[kind] for kind in rng.integers(0, 3, rows)]
+    frame = pl.DataFrame({"t": numbers, "kind": kinds, "y": rng.integers(0, 2, rows)})
+    schema = Schema(label="y", features=(Column("t", "number"), Column("kind", "category")))
+    arrays, vocabularies = survey_each(frame, schema, offsets)
+    deviations = squares_each(frame, schema, np.array([300.0]), offsets)
+    for client, (first, last) in enumerate(pairwise(offsets.tolist())):
+        own = frame.slice(first, last - first)
+        if own.height == 0:
+            assert all((array[client] == 0).all() for array in arrays.values())
+            continue
+        alone = survey(own, schema)
+        for name, array in alone.to_arrays().items():
+            np.testing.assert_array_equal(arrays[name][client], array)
+        assert vocabularies[client] == alone.vocabulary
+        np.testing.assert_array_equal(deviations[client], squares(own, schema, np.array([300.0])))

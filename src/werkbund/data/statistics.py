@@ -150,15 +150,42 @@ def survey(frame: pl.DataFrame, schema: Schema) -> SurveyCounts:
     schema
         The same at every client.
     """
-    labels = np.bincount(schema.labels(frame).astype(np.int64), minlength=2)
+    arrays, vocabularies = survey_each(frame, schema, np.array([0, frame.height]))
+    one = {name: array[0] for name, array in arrays.items()}
+    return SurveyCounts.from_arrays(feature_names(schema), one, vocabularies[0])
+
+
+def survey_each(
+    frame: pl.DataFrame, schema: Schema, offsets: IntArray
+) -> tuple[dict[str, npt.NDArray[Any]], list[dict[str, tuple[str, ...]]]]:
+    """Count the rows of many clients at once, each to the same bits as if it had counted alone.
+
+    Parameters
+    ----------
+    frame, schema
+        As in `survey`; the rows of all clients.
+    offsets
+        (clients + 1,), client i owns rows `offsets[i]:offsets[i + 1]`.
+
+    Returns
+    -------
+    arrays
+        What `SurveyCounts.to_arrays` names, each with one row a client.
+    vocabularies
+        One a client: the levels of each category column, sorted.
+    """
+    positive = schema.labels(frame).astype(np.int64)
     cleaned = clean(frame, number_names(schema), category_names(schema))
     values = number_matrix(cleaned, number_names(schema), schema.derived)
     present = np.isfinite(values)
-    count = present.sum(axis=0)
-    vocabulary = {name: tuple(sorted(cleaned[name].drop_nulls().unique().to_list())) for name in category_names(schema)}
+    count = _sums(present.astype(np.int64), offsets)
+    sizes = np.diff(offsets)
+    positives = _sums(positive[:, None], offsets)[:, 0]
     with np.errstate(over="ignore"):  # a sum beyond float64 is refused by name when the preparation is fitted
-        total = np.where(present, values, 0.0).sum(axis=0)
-    return SurveyCounts(feature_names(schema), labels, count, len(values) - count, total, vocabulary)
+        total = _sums(np.where(present, values, 0.0), offsets)
+    labels = np.stack([sizes - positives, positives], axis=1)
+    arrays = {"labels": labels, "count": count, "missing": sizes[:, None] - count, "sum": total}
+    return arrays, _vocabularies(cleaned, category_names(schema), offsets)
 
 
 def squares(frame: pl.DataFrame, schema: Schema, mean: FloatArray) -> FloatArray:
@@ -176,8 +203,33 @@ def squares(frame: pl.DataFrame, schema: Schema, mean: FloatArray) -> FloatArray
     squares
         (features,), float64, in squared raw units; missing values count nothing. Add these over clients.
     """
+    return squares_each(frame, schema, mean, np.array([0, frame.height]))[0]
+
+
+def squares_each(frame: pl.DataFrame, schema: Schema, mean: FloatArray, offsets: IntArray) -> FloatArray:
+    """Sum the squared deviations of many clients at once, (clients, features); see `squares` and `survey_each`."""
     cleaned = clean(frame, number_names(schema), category_names(schema))
     deviations = number_matrix(cleaned, number_names(schema), schema.derived) - mean
     with np.errstate(over="ignore"):
-        total = np.square(np.nan_to_num(deviations, nan=0.0, posinf=np.inf, neginf=-np.inf)).sum(axis=0)
-    return np.asarray(total, dtype=np.float64)
+        squared: FloatArray = np.square(np.nan_to_num(deviations, nan=0.0, posinf=np.inf, neginf=-np.inf))
+        summed: FloatArray = _sums(squared, offsets)
+    return summed
+
+
+def _sums(values: npt.NDArray[Any], offsets: IntArray) -> npt.NDArray[Any]:
+    """Sum the rows (rows, columns) of each client: (clients, columns), 0 for a client without rows."""
+    sums = np.zeros((len(offsets) - 1, values.shape[1]), values.dtype)
+    some = np.flatnonzero(np.diff(offsets))
+    if len(some):
+        sums[some] = np.add.reduceat(values, offsets[:-1][some], axis=0)
+    return sums
+
+
+def _vocabularies(cleaned: pl.DataFrame, names: Sequence[str], offsets: IntArray) -> list[dict[str, tuple[str, ...]]]:
+    found: list[dict[str, tuple[str, ...]]] = [dict.fromkeys(names, ()) for _ in range(len(offsets) - 1)]
+    client = pl.Series("client", np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)))
+    for name in names:
+        levels = pl.DataFrame([client, cleaned.get_column(name).alias("level")]).drop_nulls().unique()
+        for number, known in levels.sort("client", "level").group_by("client", maintain_order=True).agg("level").rows():
+            found[number][name] = tuple(known)
+    return found

@@ -39,10 +39,14 @@ class RawTable:
     offsets: IntArray
     modes: npt.NDArray[np.bool_]
 
-    def of(self, client: int) -> pl.DataFrame:
-        """Return the client's rows."""
-        first, last = int(self.offsets[client]), int(self.offsets[client + 1])
-        return self.frame.slice(first, last - first)
+    def take(self, clients: IntArray) -> RawTable:
+        """Return the rows of some clients, in this order; all of them in their order are not copied."""
+        if len(clients) == len(self.offsets) - 1 and bool((np.diff(clients) == 1).all()):
+            return self
+        sizes = np.diff(self.offsets)[clients]
+        ends = np.cumsum(sizes)
+        rows = np.arange(int(sizes.sum())) + np.repeat(self.offsets[clients] - (ends - sizes), sizes)
+        return RawTable(self.frame[rows], np.concatenate(([0], ends)), self.modes[rows])
 
 
 @dataclass(frozen=True)

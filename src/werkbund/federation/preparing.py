@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from werkbund.core.types import Replies, Tasks
-from werkbund.data import Preparation, Schema, SurveyCounts, squares, survey
-from werkbund.data.statistics import feature_names
+from werkbund.data import Preparation, Schema, SurveyCounts
+from werkbund.data.statistics import feature_names, squares_each, survey_each
 from werkbund.engine import Grid, Handler, gather
 from werkbund.federation.population import RawTable
 
@@ -44,20 +44,19 @@ class StatisticsWork:
 
     def survey(self, tasks: Tasks) -> Replies:
         """Answer with counts and sums, and in clear with the levels of each category and the number of rows."""
-        counted = [survey(self.table.of(client), self.schema) for client in tasks.clients.tolist()]
-        arrays = [counts.to_arrays() for counts in counted]
-        sums = {name: np.stack([array[name] for array in arrays]) for name in arrays[0]}
+        table = self.table.take(tasks.clients)
+        sums, vocabularies = survey_each(table.frame, self.schema, table.offsets)
         clear = {
-            "vocabulary": np.array([json.dumps(counts.vocabulary) for counts in counted]),
-            "rows": np.array([counts.rows for counts in counted]),
+            "vocabulary": np.array([json.dumps(vocabulary) for vocabulary in vocabularies]),
+            "rows": np.diff(table.offsets),
         }
         return Replies("survey", tasks.round, tasks.clients, sums, clear)
 
     def squares(self, tasks: Tasks) -> Replies:
         """Answer with sums of squared deviations from the common mean."""
-        mean = tasks.shared["mean"]
-        summed = [squares(self.table.of(client), self.schema, mean) for client in tasks.clients.tolist()]
-        return Replies("squares", tasks.round, tasks.clients, {"squares": np.stack(summed)})
+        table = self.table.take(tasks.clients)
+        summed = squares_each(table.frame, self.schema, tasks.shared["mean"], table.offsets)
+        return Replies("squares", tasks.round, tasks.clients, {"squares": summed})
 
 
 def learn_preparation(grid: Grid, schema: Schema, timeout_s: float) -> Learnt:
