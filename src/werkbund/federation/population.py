@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,34 +19,49 @@ from werkbund.partition import Partition, partition_table
 IntArray = npt.NDArray[np.int64]
 SPLITS = ("train", "validation", "test")
 DEFAULT_COUNT = 10
+_ROWS_A_PIECE = 500_000
 
 
 @dataclass(frozen=True)
 class RawTable:
-    """Hold raw rows in client order.
+    """Hold raw rows in client order: as numbers of rows of one table, so that very many are not held twice.
 
     Parameters
     ----------
     frame
-        (rows, columns)
+        (all rows, columns)
+    rows
+        (rows,), which of them these are.
     offsets
-        (clients + 1,), client i owns rows `offsets[i]:offsets[i + 1]`.
+        (clients + 1,), client i owns `rows[offsets[i]:offsets[i + 1]]`.
     modes
-        (rows, modes), which failure modes a row has.
+        (all rows, modes), which failure modes a row of the frame has.
     """
 
     frame: pl.DataFrame
+    rows: IntArray
     offsets: IntArray
     modes: npt.NDArray[np.bool_]
 
-    def take(self, clients: IntArray) -> RawTable:
-        """Return the rows of some clients, in this order; all of them in their order are not copied."""
-        if len(clients) == len(self.offsets) - 1 and bool((np.diff(clients) == 1).all()):
-            return self
+    def pieces(self, clients: IntArray) -> Iterator[tuple[pl.DataFrame, IntArray]]:
+        """Yield the rows of some clients, in this order, a bounded number at a time, each piece with its offsets."""
         sizes = np.diff(self.offsets)[clients]
-        ends = np.cumsum(sizes)
-        rows = np.arange(int(sizes.sum())) + np.repeat(self.offsets[clients] - (ends - sizes), sizes)
-        return RawTable(self.frame[rows], np.concatenate(([0], ends)), self.modes[rows])
+        cuts = np.flatnonzero(np.diff(np.cumsum(sizes) // _ROWS_A_PIECE)) + 1
+        for some in np.split(clients, cuts):
+            own = np.diff(self.offsets)[some]
+            ends = np.cumsum(own)
+            places = np.arange(int(own.sum())) + np.repeat(self.offsets[some] - (ends - own), own)
+            yield self.frame[self.rows[places]], np.concatenate(([0], ends))
+
+    def prepared(self, names: tuple[str, ...], schema: Schema, modes: tuple[str, ...], how: Preparation) -> ClientTable:
+        """Return what networks read."""
+        features = np.empty((len(self.rows), how.num_features), np.float32)
+        labels = np.empty(len(self.rows), np.float32)
+        for first in range(0, len(self.rows), _ROWS_A_PIECE):
+            piece = slice(first, first + _ROWS_A_PIECE)
+            frame = self.frame[self.rows[piece]]
+            features[piece], labels[piece] = how.transform(frame), schema.labels(frame)
+        return ClientTable(names, self.offsets, features, labels, self.modes[self.rows], modes)
 
 
 @dataclass(frozen=True)
@@ -72,13 +87,10 @@ class Population:
 
     def prepared(self, preparation: Preparation) -> ClientSplits:
         """Return what networks read."""
-        tables = {split: self._table(split, preparation) for split in SPLITS}
-        return ClientSplits(tables["train"], tables["validation"], tables["test"])
-
-    def _table(self, split: str, preparation: Preparation) -> ClientTable:
-        raw = self.splits[split]
-        features, labels = preparation.transform(raw.frame), self.schema.labels(raw.frame)
-        return ClientTable(self.names, raw.offsets, features, labels, raw.modes, self.mode_names)
+        train, validation, test = (
+            self.splits[split].prepared(self.names, self.schema, self.mode_names, preparation) for split in SPLITS
+        )
+        return ClientSplits(train, validation, test)
 
 
 @dataclass(frozen=True)
@@ -108,8 +120,8 @@ def divide(table: Table, config: Config) -> Division:
     for number, split in enumerate(SPLITS):
         rows = partition.order[part[partition.order] == number]
         sizes = np.bincount(partition.assignment[rows], minlength=partition.num_clients)
-        splits[split] = RawTable(table.frame[rows], np.concatenate(([0], np.cumsum(sizes))), modes[rows])
-    _check_labels(splits["train"], table.schema)
+        splits[split] = RawTable(table.frame, rows, np.concatenate(([0], np.cumsum(sizes))), modes)
+    _check_labels(table, splits["train"].rows)
     return Division(table, partition, Population(partition.names, table.schema, mode_names, splits))
 
 
@@ -142,11 +154,11 @@ def _split(table: Table, partition: Partition, clients: ClientsSection, seed: in
     return part
 
 
-def _check_labels(raw: RawTable, schema: Schema) -> None:
-    train = schema.labels(raw.frame)
+def _check_labels(table: Table, rows: IntArray) -> None:
+    train = table.schema.labels(table.frame)[rows]
     if len(np.unique(train)) < 2:
         value = int(train[0]) if len(train) else "nothing"
         raise DataError(
-            f"label {schema.label!r} must have failures and rows without among the training rows of all clients, got "
-            f"{value} in all {len(train)}; there is nothing to learn. Check data.label and data.positive"
+            f"label {table.schema.label!r} must have failures and rows without among the training rows of all clients, "
+            f"got {value} in all {len(train)}; there is nothing to learn. Check data.label and data.positive"
         )

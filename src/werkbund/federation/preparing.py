@@ -44,19 +44,20 @@ class StatisticsWork:
 
     def survey(self, tasks: Tasks) -> Replies:
         """Answer with counts and sums, and in clear with the levels of each category and the number of rows."""
-        table = self.table.take(tasks.clients)
-        sums, vocabularies = survey_each(table.frame, self.schema, table.offsets)
-        clear = {
-            "vocabulary": np.array([json.dumps(vocabulary) for vocabulary in vocabularies]),
-            "rows": np.diff(table.offsets),
-        }
+        arrays, vocabularies = [], []
+        for frame, offsets in self.table.pieces(tasks.clients):
+            counted, levels = survey_each(frame, self.schema, offsets)
+            arrays.append(counted)
+            vocabularies += [json.dumps(one) for one in levels]
+        sums = {name: np.concatenate([counted[name] for counted in arrays]) for name in arrays[0]}
+        clear = {"vocabulary": np.array(vocabularies), "rows": sums["labels"].sum(axis=1)}
         return Replies("survey", tasks.round, tasks.clients, sums, clear)
 
     def squares(self, tasks: Tasks) -> Replies:
         """Answer with sums of squared deviations from the common mean."""
-        table = self.table.take(tasks.clients)
-        summed = squares_each(table.frame, self.schema, tasks.shared["mean"], table.offsets)
-        return Replies("squares", tasks.round, tasks.clients, {"squares": summed})
+        pieces = self.table.pieces(tasks.clients)
+        summed = [squares_each(frame, self.schema, tasks.shared["mean"], offsets) for frame, offsets in pieces]
+        return Replies("squares", tasks.round, tasks.clients, {"squares": np.concatenate(summed)})
 
 
 def learn_preparation(grid: Grid, schema: Schema, timeout_s: float) -> Learnt:
