@@ -203,7 +203,8 @@ def squares(frame: pl.DataFrame, schema: Schema, mean: FloatArray) -> FloatArray
     squares
         (features,), float64, in squared raw units; missing values count nothing. Add these over clients.
     """
-    return squares_each(frame, schema, mean, np.array([0, frame.height]))[0]
+    alone: FloatArray = squares_each(frame, schema, mean, np.array([0, frame.height]))[0]
+    return alone
 
 
 def squares_each(frame: pl.DataFrame, schema: Schema, mean: FloatArray, offsets: IntArray) -> FloatArray:
