@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format clean
+.PHONY: help run test check bench format clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ check: $(STAMP) ## Check format, lint and strict types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+bench: $(VENV)/.bench ## Compare speed with Flower, plain loops and the floor, side by side
+	$(BIN)/python -m benchmarks.simulation --clients 100
+	$(BIN)/python -m benchmarks.simulation --clients 1000 --startup
+
 format: $(STAMP) ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix-only -q .
 	$(BIN)/ruff format .
@@ -33,4 +37,8 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt torch
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev,fetch]"
+	touch $@
+
+$(VENV)/.bench: $(STAMP)
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[bench]"
 	touch $@

@@ -40,7 +40,8 @@ def floor_row(workload: Workload) -> Row | None:
             seconds.append(time.perf_counter() - began)
         return Outcome(tuple(seconds), loss)
 
-    return Row("floor", "floor: C, by hand", run, note=f"cc {' '.join(_FLAGS)}; {num_threads} threads; draws its batches")
+    note = f"cc {' '.join(_FLAGS)}; {num_threads} threads; draws its batches"
+    return Row("floor", "floor: C, by hand", run, note=note)
 
 
 def _compiled() -> Callable[..., float] | None:

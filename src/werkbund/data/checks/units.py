@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from werkbund.data.checks.finding import Finding, numbers
@@ -113,14 +114,28 @@ def _clients(table: Table, client: str, feature: Column, unit: str) -> list[Find
     ).drop_nulls()
     grouped = known.group_by("client", maintain_order=True).agg(pl.col("value").median(), pl.len().alias("rows"))
     medians = grouped["value"].to_numpy()
+    others = _medians_of_others(medians)
     findings = []
     for index, (name, median, rows) in enumerate(grouped.iter_rows()):
         conversion = _suspect(median, unit, *_expected(feature, unit))
         if conversion is None and len(medians) > 1:
-            conversion = _explains(median, float(np.median(np.delete(medians, index))), unit)
+            conversion = _explains(median, float(others[index]), unit)
         if conversion is not None:
             findings.append(_finding(feature, median, conversion, f" at client {name}", rows))
     return findings if len(findings) < len(medians) else []
+
+
+def _medians_of_others(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return for each value the median of all the others; for one value alone, itself."""
+    if len(values) < 2:
+        return values
+    order = np.argsort(values, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(values))
+    middle = ((len(values) - 2) // 2, (len(values) - 1) // 2)  # places among the others, in ascending order
+    low, high = (values[order[place + (place >= rank)]] for place in middle)
+    medians: npt.NDArray[np.float64] = (low + high) / 2
+    return medians
 
 
 def _explains(median: float, others: float, unit: str) -> Conversion | None:
