@@ -93,7 +93,7 @@ def _cells(news: RoundNews) -> tuple[str, ...]:
     record, scores = news.record, news.scores.get("validation")
     failed = f" ({len(record.failures)} failed)" if record.failures else ""
     return (
-        str(record.round),
+        str(record.round) if record.cohort else "end",
         f"{len(record.cohort)}{failed}",
         "-" if record.loss is None else f"{record.loss:.4f}",
         "-" if scores is None else f"{scores.average_precision:.3f}",
