@@ -40,6 +40,8 @@ def sequential_row(workload: Workload) -> Row:
     def run(num_rounds: int) -> Outcome:
         server, client = workload.network(), workload.network()
         seconds, loss = [], 0.0
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # operations this small only lose by a second thread
         for round in range(1, num_rounds + 1):
             began = time.perf_counter()
             orders = torch.from_numpy(workload.orders(round, np.arange(workload.num_clients)))
@@ -53,6 +55,7 @@ def sequential_row(workload: Workload) -> Row:
             server.load_state_dict({name: tensor / len(table.labels) for name, tensor in total.items()})
             loss = sum(summed_loss(server, *own) for own in zip(x, y, strict=True)) / len(table.labels)
             seconds.append(time.perf_counter() - began)
+        torch.set_num_threads(threads)
         return Outcome(tuple(seconds), loss)
 
     return Row("plain", "plain PyTorch loop", run, note="one client after the other")
