@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.federation import werkbund_rows
+from benchmarks.federation import Federation, werkbund_rows
 from benchmarks.floor import floor_row
 from benchmarks.flower import flower_row
 from benchmarks.plain import central_row, sequential_row
@@ -117,7 +117,8 @@ def main() -> None:
     arguments = parser.parse_args()
     workload, console = Workload(arguments.clients), Console(stderr=True)
     if arguments.once:
-        next(row for row in rows_of(workload) if row.key == arguments.only).run(arguments.once)
+        row = flower_row(workload) if arguments.only == "flower" else None
+        (row.run if row else Federation.build(workload).run)(arguments.once)
         return
     rows = rows_of(workload, arguments.without)
     measured = measure(workload, rows, arguments.repetitions, arguments.rounds, console)

@@ -57,4 +57,4 @@ class Aggregator(Protocol):
         """Add weighted updates (k, parameters) with their weights (k,), in order; may reuse the storage of `sums`."""
 
     def finish(self, sums: Sums, weights: FloatArray, carry: Carry) -> tuple[FloatArray, Carry]:
-        """Return the next weights (parameters,) and carry."""
+        """Return the next weights (parameters,) and carry; may reuse the storage of `sums`, which is spent then."""

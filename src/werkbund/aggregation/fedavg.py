@@ -60,7 +60,7 @@ class FedAvg:
         """Add the updates one after the other: the same bits however they are grouped."""
         if sums.num_updates == 0 and updates.shape[1] > 1:
             # NumPy adds the rows of a matrix in their order too, as long as it has more than one column.
-            sums.update = np.add.reduce(np.ascontiguousarray(updates), axis=0)
+            np.add.reduce(np.ascontiguousarray(updates), axis=0, out=sums.update)
         else:
             for update in updates:
                 sums.update += update
@@ -70,7 +70,7 @@ class FedAvg:
         return sums
 
     def finish(self, sums: Sums, weights: FloatArray, carry: Carry) -> tuple[FloatArray, Carry]:
-        """Return the moved weights.
+        """Return the moved weights, in the storage of `sums`.
 
         Raises
         ------
@@ -79,8 +79,12 @@ class FedAvg:
         """
         if not sums.weight > 0:
             raise FederationError(f"the total weight of the updates must be > 0, got {sums.weight}; no client had rows")
-        mean: FloatArray = sums.update / np.float32(sums.weight)
-        if not self.momentum:
-            return weights + np.float32(self.step) * mean, carry
-        momentum: FloatArray = np.float32(self.momentum) * carry["momentum"] + mean
-        return weights + np.float32(self.step) * momentum, {"momentum": momentum}
+        # In place of the sum: with large networks another vector of their size may be one too many.
+        moved = np.divide(sums.update, np.float32(sums.weight), out=sums.update)
+        if self.momentum:
+            momentum: FloatArray = np.float32(self.momentum) * carry["momentum"] + moved
+            carry = {"momentum": momentum}
+            np.copyto(moved, momentum)
+        moved *= np.float32(self.step)
+        moved += weights
+        return moved, carry

@@ -135,6 +135,7 @@ def collect(
             continue
         usable = _take_updates(arrival, owed, fold, gathered) if arrival.kind == "train" else owed
         gathered.replies.append(kept(arrival, usable, without="update"))
+        del arrival  # before the next one is made, which may be as large as all the weights
     for client in sorted(missing):
         gathered.failures.append(Failure(client, round, "no answer in time (federation.round_timeout_s)"))
     gathered.sums = fold.close()

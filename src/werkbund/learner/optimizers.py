@@ -47,10 +47,10 @@ def _sgd(plan: TrainingPlan) -> Step:
         if plan.weight_decay:
             gradients = gradients + plan.weight_decay * weights
         if not plan.momentum:
-            return weights - plan.learning_rate * gradients, state
+            return torch.sub(weights, gradients, alpha=plan.learning_rate), state
         # The first step takes the gradient whole, since the buffer starts at zero.
         first = plan.momentum * state.first + gradients
-        return weights - plan.learning_rate * first, OptimizerState(first, state.second, state.steps + 1)
+        return torch.sub(weights, first, alpha=plan.learning_rate), OptimizerState(first, state.second, state.steps + 1)
 
     return step
 

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from benchmarks.aggregation import WAYS, Arrivals, collected, folded, peak_models
+from benchmarks.federation import werkbund_rows
+from benchmarks.floor import floor_row
+from benchmarks.models import SPECS, rows_of
+from benchmarks.plain import central_row, sequential_row
+from benchmarks.scale import scaled
+from benchmarks.workload import Workload
+
+TOLERANCE = 1e-4
+ROUNDS = 2
+BASE = np.random.default_rng(0).standard_normal(100_000, dtype=np.float32)
+
+
+def test_all_rows_of_the_same_work_end_at_the_same_loss() -> None:
+    workload = Workload(num_clients=3)
+    rows = [*werkbund_rows(workload), sequential_row(workload), floor_row(workload)]
+    outcomes = [row.run(ROUNDS) for row in rows if row is not None]
+    assert [len(outcome.seconds) for outcome in outcomes] == [ROUNDS] * len(outcomes)
+    assert [outcome.loss for outcome in outcomes] == pytest.approx([outcomes[0].loss] * len(outcomes), abs=TOLERANCE)
+
+
+def test_a_row_starts_from_the_first_weights_every_time() -> None:
+    workload = Workload(num_clients=2)
+    for row in (*werkbund_rows(workload), sequential_row(workload)):
+        assert row.run(1).loss == row.run(1).loss
+
+
+def test_the_central_pass_is_of_other_work() -> None:
+    row = central_row(Workload(num_clients=2))
+    assert not row.same_work
+    assert np.isfinite(row.run(1).loss)
+
+
+@pytest.mark.parametrize(("key", "way"), [("convolution", "batched"), ("mlp", "compiled")])
+def test_other_networks_end_at_the_plain_loops_loss(key: str, way: str) -> None:
+    werkbund, plain = rows_of(Workload(num_clients=2, spec=SPECS[key][1]))
+    assert werkbund.note == way
+    assert werkbund.run(ROUNDS).loss == pytest.approx(plain.run(ROUNDS).loss, abs=TOLERANCE)
+
+
+def test_both_ways_of_aggregating_give_the_mean_update() -> None:
+    expected = BASE * np.float32((1 + 2 + 3) / 3)
+    for way in (folded, collected):
+        for reuse in (True, False):
+            np.testing.assert_allclose(way(Arrivals(BASE, 3, reuse), np.zeros_like(BASE)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_updates_one_at_a_time_need_less_than_three_models(name: str) -> None:
+    assert peak_models(name, BASE, reuse=True) < 3
+    assert peak_models(name, BASE, reuse=False) < 3
+
+
+def test_a_population_is_timed_round_by_round() -> None:
+    one = scaled(clients=20, cohort=5, rounds=3)
+    assert one.rounds == 2
+    assert one.least_s <= one.round_s <= one.most_s
+    assert np.isfinite(one.loss)
