@@ -22,8 +22,8 @@ check: $(STAMP) ## Check format, lint and strict types
 	$(BIN)/mypy
 
 bench: $(VENV)/.bench ## Compare speed with Flower, plain loops and the floor, side by side
-	$(BIN)/python -m benchmarks.simulation --clients 100
-	$(BIN)/python -m benchmarks.simulation --clients 1000 --startup
+	$(BIN)/python -m benchmarks.simulation --clients 100 --rounds 2
+	$(BIN)/python -m benchmarks.simulation --clients 1000 --rounds 1
 
 format: $(STAMP) ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix-only -q .

@@ -86,8 +86,9 @@ def folded(arrivals: Arrivals, weights: FloatArray) -> FloatArray:
     """Return the next weights through the ordered fold."""
     aggregator, one = FedAvg(), np.ones(1)
     fold = OrderedFold(aggregator, np.arange(arrivals.number), len(weights))
-    for client, update in enumerate(arrivals.updates()):
-        fold.add(np.array([client]), update, one)
+    numbers = iter(range(arrivals.number))
+    for update in arrivals.updates():
+        fold.add(np.array([next(numbers)]), update, one)
         del update
     return _finished(aggregator, fold.close(), weights)
 
