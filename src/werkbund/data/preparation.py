@@ -32,6 +32,9 @@ LARGEST = float(np.finfo(np.float32).max)
 _CONSTANT = 1e-10  # spread by size of mean below which a sum over millions of rows has no digit left to tell it by
 
 
+_ROWS_A_PIECE = 500_000  # rows that are in float64 at a time
+
+
 @dataclass(frozen=True)
 class Preparation:
     """Turn raw tables into features, alike at every client, in the report and in the exported model.
@@ -159,18 +162,23 @@ class Preparation:
         DataError
             If a column is missing or holds text instead of numbers.
         """
+        features = np.empty((frame.height, self.num_features), dtype=np.float32)
+        for first in range(0, max(frame.height, 1), _ROWS_A_PIECE):
+            piece = frame.slice(first, _ROWS_A_PIECE)
+            self._fill(features[first : first + _ROWS_A_PIECE], piece)
+        return features
+
+    def _fill(self, features: npt.NDArray[np.float32], frame: pl.DataFrame) -> None:
         cleaned = clean(frame, self.numeric, [name for name, _ in self.categories])
         with np.errstate(over="ignore"):
             scaled = (number_matrix(cleaned, self.numeric, self.derived) - self.mean) / self.scale
         present = np.abs(scaled) <= LARGEST  # false for NaN
-        features = np.empty((frame.height, self.num_features), dtype=np.float32)
         end = len(self.numbers)
         features[:, :end] = np.where(present, scaled, 0.0)
         for name, levels in self.categories:
             features[:, end : end + len(levels)] = _one_hot(cleaned[name], levels)
             end += len(levels)
         features[:, end:] = ~present[:, [self.numbers.index(name) for name in self.missing]]
-        return features
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; floats keep every bit through JSON."""
