@@ -24,7 +24,7 @@ from rich.table import Table
 
 from werkbund.federation import check_config
 from werkbund.federation.population import divide
-from werkbund.federation.setup import set_up
+from werkbund.federation.simulation import set_up
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import Outlets, train
 from werkbund.federation.watch import RoundNews

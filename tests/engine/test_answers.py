@@ -7,9 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from werkbund.core import Replies
-from werkbund.engine.answers import claim, finite_rows, flaw, kept, payload
+from werkbund.engine.answers import Form, claim, finite_rows, flaw, kept, payload
 
 GOOD = {"update": np.zeros((2, 3), np.float32), "weight": np.ones(2), "loss": np.ones(2), "rows": np.ones(2)}
+
+
+FORM = Form(3, "same")
 
 
 def _reply(kind: str = "train", fingerprint: str = "same", **sums: Any) -> Replies:
@@ -26,7 +29,7 @@ def test_only_what_is_owed_can_be_claimed_and_only_once() -> None:
 
 
 def test_an_answer_in_order_has_no_flaw() -> None:
-    assert flaw(_reply(), 3, "same") is None
+    assert flaw(_reply(), FORM) is None
 
 
 @pytest.mark.parametrize(
@@ -41,18 +44,39 @@ def test_an_answer_in_order_has_no_flaw() -> None:
         ({"update": np.float32(0).reshape(())}, "its update must have one row a client"),
         ({"test.brier": np.zeros(1)}, "its test.brier must have one row a client"),
         ({"update": None}, "lacks update"),
-        ({"weight": None, "rows": None}, "lacks weight, rows"),
+        ({"weight": None, "rows": None}, "lacks weight"),
+        ({"loss": np.ones((2, 1))}, "its loss must be plain floating-point numbers"),
         ({"weight": np.ones((2, 1))}, "its weight must be plain floating-point numbers"),
         ({"weight": np.array(["1", "1"])}, "its weight must be plain floating-point numbers"),
         ({"update": np.zeros((2, 3), np.complex64)}, "its update must be plain floating-point numbers"),
     ],
 )
 def test_an_answer_out_of_order_is_described(change: dict[str, Any], said: str) -> None:
-    assert said in (flaw(_reply(**change), 3, "same") or "")
+    assert said in (flaw(_reply(**change), FORM) or "")
 
 
 def test_an_evaluation_needs_no_layout_and_no_update() -> None:
-    assert flaw(Replies("evaluate", 1, np.array([0]), {"test.brier": np.zeros(1)}), 3, "same") is None
+    assert flaw(Replies("evaluate", 1, np.array([0]), {"test.brier": np.zeros(1)}), FORM) is None
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"test.histogram": np.zeros((1, 2, 5), np.int64)},
+        {"test.histogram": np.full((1, 2, 4), -1)},
+        {"test.histogram": np.full((1, 2, 4), np.nan)},
+        {"test.unknown": np.zeros((1, 2, 4), np.int64)},
+        {"validation.histogram": np.array([["a"]])},
+    ],
+)
+def test_counts_that_cannot_be_added_are_refused(counts: dict[str, Any]) -> None:
+    form = Form(3, "same", {"histogram": (2, 4)})
+    name = next(iter(counts))
+    assert f"its counts {name} have another form" in (flaw(Replies("evaluate", 1, np.array([0]), counts), form) or "")
+    pooled = Replies("evaluate", 1, np.array([0]), pooled={name: counts[name][0]})
+    assert f"its counts {name}" in (flaw(pooled, form) or "")
+    good = {"test.histogram": np.ones((1, 2, 4), np.int64)}
+    assert flaw(Replies("evaluate", 1, np.array([0]), good), form) is None
 
 
 @given(hnp.arrays(np.float32, (3, 4), elements=st.sampled_from([0.0, 1.0, -1e30, np.nan, np.inf, -np.inf])))

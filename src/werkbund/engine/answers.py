@@ -6,6 +6,8 @@ here before anything reads its arrays.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ BoolArray = npt.NDArray[np.bool_]
 Missing = dict[int, str]
 """Client numbers that still owe an answer, each with the kind of its task."""
 
-_TRAINED = ("weight", "loss", "rows")
+_OPTIONAL = ("loss", "rows")
 
 
 def claim(replies: Replies, missing: Missing) -> BoolArray:
@@ -30,33 +32,71 @@ def claim(replies: Replies, missing: Missing) -> BoolArray:
     return owed
 
 
-def flaw(replies: Replies, num_parameters: int, fingerprint: str) -> str | None:
+@dataclass(frozen=True)
+class Form:
+    """Say what a usable answer looks like.
+
+    Parameters
+    ----------
+    num_parameters, fingerprint
+        Of the weights that were sent.
+    counts
+        Shape of each evaluation count of one client, by name; empty where none are expected, or any.
+    """
+
+    num_parameters: int = 0
+    fingerprint: str = ""
+    counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def flaw(replies: Replies, form: Form) -> str | None:
     """Return why an answer cannot be used at all, or None.
 
     Parameters
     ----------
     replies
-        Of any kind; one to `train` must hold an update with its weight, loss and rows.
-    num_parameters, fingerprint
-        Of the weights that were sent.
+        Of any kind; one to `train` must hold an update with its weight, and may hold loss and rows.
+    form
+        What it must look like.
     """
     trained = replies.kind == "train"
-    if replies.fingerprint != fingerprint and (trained or replies.fingerprint):
-        return f"its weights have the layout {replies.fingerprint or 'unknown'}, not {fingerprint}"
+    if replies.fingerprint != form.fingerprint and (trained or replies.fingerprint):
+        return f"its weights have the layout {replies.fingerprint or 'unknown'}, not {form.fingerprint}"
     num_rows = (len(replies),)
     uneven = [name for half in (replies.sums, replies.clear) for name, a in half.items() if a.shape[:1] != num_rows]
     if uneven:
         return f"its {', '.join(uneven)} must have one row a client"
+    odd = _odd_counts(replies, form.counts)
+    if odd:
+        return f"its counts {', '.join(odd)} have another form than this federation's; it may run another version"
     if not trained:
         return None
-    lacking = [name for name in ("update", *_TRAINED) if name not in replies.sums]
+    lacking = [name for name in ("update", "weight") if name not in replies.sums]
     if lacking:
         return f"its answer lacks {', '.join(lacking)}"
-    if replies.sums["update"].shape[1:] != (num_parameters,):
-        return f"its update has the shape {replies.sums['update'].shape[1:]}, not ({num_parameters},)"
-    wrong = [name for name in _TRAINED if replies.sums[name].shape != num_rows]
-    wrong += [name for name in ("update", *_TRAINED) if replies.sums[name].dtype.kind != "f"]
+    if replies.sums["update"].shape[1:] != (form.num_parameters,):
+        return f"its update has the shape {replies.sums['update'].shape[1:]}, not ({form.num_parameters},)"
+    numbers = ["weight", *(name for name in _OPTIONAL if name in replies.sums)]
+    wrong = [name for name in numbers if replies.sums[name].shape != num_rows]
+    wrong += [name for name in ("update", *numbers) if replies.sums[name].dtype.kind != "f"]
     return f"its {', '.join(wrong)} must be plain floating-point numbers" if wrong else None
+
+
+def _odd_counts(replies: Replies, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Return the names of counts (`split.name`) that cannot be such counts: of another shape, negative, not numbers."""
+    if not shapes:
+        return []
+    found = {name: (array.shape[1:], array) for name, array in replies.sums.items() if "." in name}
+    found |= {name: (array.shape, array) for name, array in replies.pooled.items()}
+    return [
+        name
+        for name, (shape, array) in found.items()
+        if shapes.get(name.partition(".")[2]) != shape or not _countable(array)
+    ]
+
+
+def _countable(array: npt.NDArray[Any]) -> bool:
+    return array.dtype.kind in "iuf" and bool((array >= 0).all() and np.isfinite(array).all())
 
 
 def finite_rows(array: npt.NDArray[Any]) -> BoolArray:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from werkbund.aggregation.contract import Aggregator, Sums
 from werkbund.core.types import Failure, Replies
 from werkbund.core.weights import FloatArray
-from werkbund.engine.answers import BoolArray, Missing, claim, finite_rows, flaw, kept, payload
+from werkbund.engine.answers import BoolArray, Form, Missing, claim, finite_rows, flaw, kept, payload
 
 IntArray = npt.NDArray[np.int64]
 
@@ -99,8 +99,7 @@ def collect(
     arrivals: Iterable[Replies | Failure],
     aggregator: Aggregator,
     expected: dict[str, IntArray],
-    num_parameters: int,
-    fingerprint: str,
+    form: Form,
     round: int,
 ) -> Collected:
     """Check and fold answers as they arrive.
@@ -113,12 +112,12 @@ def collect(
         Folds the updates.
     expected
         Client numbers asked, by kind of task: `train` and `evaluate`.
-    num_parameters, fingerprint
-        Of the weights that were sent.
+    form
+        What a usable answer looks like.
     round
         Its number; what belongs to another round, or was not asked for, is dropped.
     """
-    fold = OrderedFold(aggregator, expected["train"], num_parameters)
+    fold = OrderedFold(aggregator, expected["train"], form.num_parameters)
     gathered = Collected(Sums(np.empty(0, np.float32)))
     missing = {int(client): kind for kind, clients in expected.items() for client in clients}
     for arrival in arrivals:
@@ -129,7 +128,7 @@ def collect(
             continue
         gathered.bytes_up += payload(arrival)
         owed = claim(arrival, missing)
-        reason = flaw(arrival, num_parameters, fingerprint)
+        reason = flaw(arrival, form)
         if reason is not None:
             _refuse(arrival, owed, reason, fold, gathered)
             continue

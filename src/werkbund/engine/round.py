@@ -6,6 +6,7 @@ while they come in; above the quorum the aggregator makes the next weights.
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -60,7 +61,7 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
             grid.send(tasks)
     expected = {"train": choice.cohort, "evaluate": others}
     arrivals = grid.receive(rules.timeout_s)
-    got = collect(arrivals, strategy.aggregator, expected, len(state.weights), rules.fingerprint, round)
+    got = collect(arrivals, strategy.aggregator, expected, rules.form(len(state.weights)), round)
     _check_quorum(got, choice, grid.clients(), rules, round)
     weights, carry = strategy.aggregator.finish(got.sums, state.weights, state.carry)
     selector_state = strategy.selector.observe(state.selector_state, _reports(got, choice, round))
@@ -127,7 +128,7 @@ def _answers(
                 failures.append(arrival)
             continue
         owed = claim(arrival, missing)
-        reason = flaw(arrival, num_parameters, rules.fingerprint)
+        reason = flaw(arrival, rules.form(num_parameters))
         if reason is None:
             replies.append(kept(arrival, owed))
         else:
@@ -178,9 +179,7 @@ def _record(
     state: RunState, weights: FloatArray, choice: Choice, got: Collected, bytes_down: int, started: float
 ) -> RoundRecord:
     counts, evaluated = gathered_counts(got.replies)
-    trained = [replies for replies in got.replies if replies.kind == "train"]
-    losses = sum(float(replies.sums["loss"].sum()) for replies in trained)
-    rows = sum(float(replies.sums["rows"].sum()) for replies in trained)
+    losses, rows = _total(got, "loss"), _total(got, "rows")
     return RoundRecord(
         round=state.round + 1,
         scored=state.round,
@@ -196,6 +195,12 @@ def _record(
         seconds=time.perf_counter() - started,
         reasons=choice.reasons,
     )
+
+
+def _total(got: Collected, name: str) -> float:
+    """Return the sum over the clients that say how much and of how many rows, exact in any order of arrival."""
+    told = [reply for reply in got.replies if reply.kind == "train" and {"loss", "rows"} <= reply.sums.keys()]
+    return math.fsum(value for reply in told for value in reply.sums[name].tolist())
 
 
 def _payload(tasks: Tasks) -> int:

@@ -60,7 +60,7 @@ def weights_from_client(grid: Grid, client: int, weights: FloatArray, rules: Rul
         own = {"factor": np.ones(1), "key": keys(rules.seed, f"first client {number}", 0, alone)}
         grid.send(Tasks("train", 0, alone, {"weights": weights, "rate": np.ones(())}, own))
         arrivals = grid.receive(rules.timeout_s)
-        got = collect(arrivals, FedAvg(), {"train": alone}, len(weights), rules.fingerprint, 0)
+        got = collect(arrivals, FedAvg(), {"train": alone}, rules.form(len(weights)), 0)
         if got.failures:
             reason = got.failures[0].reason
             raise ClientError(f"{name} was to train the first weights (model.initial) and failed: {reason}")

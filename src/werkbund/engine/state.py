@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from werkbund.aggregation.contract import Aggregator, Carry
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Arrays
 from werkbund.core.weights import FloatArray
+from werkbund.engine.answers import Form
 from werkbund.engine.schedule import Schedule
 from werkbund.selection.contract import Selector, State
 
@@ -40,6 +42,8 @@ class Rules:
         What clients declared before the first round, (all clients,) each.
     schedule
         How the clients' learning rate changes from round to round.
+    counts
+        Shape of each evaluation count of one client, by name; empty where any will do.
     """
 
     seed: int
@@ -49,6 +53,7 @@ class Rules:
     evaluate_clients: int = 1000
     facts: Arrays = field(default_factory=dict)
     schedule: Schedule = field(default_factory=Schedule)
+    counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < self.quorum <= 1:
@@ -57,6 +62,10 @@ class Rules:
             raise ConfigError(f"federation.round_timeout_s must be > 0, got {self.timeout_s}")
         if self.evaluate_clients < 1:
             raise ConfigError(f"evaluation.clients must be >= 1, got {self.evaluate_clients}")
+
+    def form(self, num_parameters: int) -> Form:
+        """Return what a usable answer looks like."""
+        return Form(num_parameters, self.fingerprint, self.counts)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from werkbund.core.errors import QuorumError
 from werkbund.core.types import Arrays, Failure, Replies, Tasks
-from werkbund.engine.answers import BoolArray, claim, finite_rows, flaw, kept
+from werkbund.engine.answers import BoolArray, Form, claim, finite_rows, flaw, kept
 from werkbund.engine.grid import Grid
 
 
@@ -24,14 +24,20 @@ class Gathered:
     sums
         Each named array added over clients, in client order, in double precision.
     clear
-        What clients answered in clear: one row a client.
+        What clients answered in clear: one row a client that answered.
+    clients
+        (answers,), numbers of the clients that answered, ascending.
+    missing
+        Why each other client is missing, by name.
     """
 
     sums: Mapping[str, npt.NDArray[Any]]
     clear: Mapping[str, npt.NDArray[Any]]
+    clients: npt.NDArray[np.int64]
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
-def gather(grid: Grid, kind: str, shared: Arrays, timeout_s: float) -> Gathered:
+def gather(grid: Grid, kind: str, shared: Arrays, timeout_s: float, quorum: float = 1.0) -> Gathered:
     """Ask every client for sums and add them.
 
     Parameters
@@ -44,21 +50,27 @@ def gather(grid: Grid, kind: str, shared: Arrays, timeout_s: float) -> Gathered:
         What every client needs for it.
     timeout_s
         Seconds to wait.
+    quorum
+        Share of the clients that must answer usefully. All must unless told otherwise: what is learnt here is built
+        into every later round.
 
     Raises
     ------
     QuorumError
-        If a client does not answer usefully: what is learnt here is built into every later round.
+        If too few answer usefully.
     """
     names = grid.clients()
     grid.send(Tasks(kind, 0, np.arange(len(names)), shared))
     replies, reasons = _answers(grid, kind, timeout_s)
-    if reasons:
-        raise QuorumError(0, len(names), len(names) - len(reasons), {names[i]: reasons[i] for i in sorted(reasons)})
-    order = np.argsort(np.concatenate([reply.clients for reply in replies]), kind="stable")
+    missing = {names[i]: reasons[i] for i in sorted(reasons)}
+    needed = max(1, int(np.ceil(quorum * len(names) - 1e-9)))
+    if len(names) - len(missing) < needed:
+        raise QuorumError(0, needed, len(names) - len(missing), missing)
+    clients = np.concatenate([reply.clients for reply in replies])
+    order = np.argsort(clients, kind="stable")
     rows = {name: np.concatenate([reply.sums[name] for reply in replies])[order] for name in replies[0].sums}
     clear = {name: np.concatenate([reply.clear[name] for reply in replies])[order] for name in replies[0].clear}
-    return Gathered({name: row.sum(axis=0) for name, row in rows.items()}, clear)
+    return Gathered({name: row.sum(axis=0) for name, row in rows.items()}, clear, clients[order], missing)
 
 
 def _answers(grid: Grid, kind: str, timeout_s: float) -> tuple[list[Replies], dict[int, str]]:
@@ -74,13 +86,24 @@ def _answers(grid: Grid, kind: str, timeout_s: float) -> tuple[list[Replies], di
                 reasons[arrival.client] = arrival.reason
             continue
         owed = claim(arrival, missing)
-        reason = flaw(arrival, 0, "")
+        reason = flaw(arrival, Form()) or _otherwise(arrival, replies)
         usable = owed & _finite(arrival) if reason is None else np.zeros_like(owed)
         why = reason or "its sums hold NaN or infinite numbers"
         reasons |= dict.fromkeys(arrival.clients[owed & ~usable].tolist(), why)
         if usable.any():
             replies.append(kept(arrival, usable))
     return replies, reasons | dict.fromkeys(missing, "no answer in time")
+
+
+def _otherwise(arrival: Replies, replies: list[Replies]) -> str | None:
+    """Return why an answer cannot be added to those that came before, or None."""
+    if not replies or _signature(arrival) == _signature(replies[0]):
+        return None
+    return f"its sums {_signature(arrival)} are not those of the other clients, {_signature(replies[0])}"
+
+
+def _signature(replies: Replies) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape[1:] for name, array in replies.sums.items()}
 
 
 def _finite(replies: Replies) -> BoolArray:

@@ -13,7 +13,7 @@ from werkbund.core.clients import ClientSplits, ClientTable
 from werkbund.core.rng import derived_seed
 from werkbund.core.types import Arrays
 from werkbund.evaluation import Costs, Counts, Metrics, Threshold, choose_threshold, metrics, per_client
-from werkbund.federation.setup import Setup, without_federation
+from werkbund.federation.simulation import Simulation, without_federation
 from werkbund.federation.training import train
 from werkbund.learner import count_scores
 from werkbund.learner.counts import logits_of as logits_of_probabilities
@@ -61,7 +61,7 @@ class Contender:
         return per_client(self.each, self.threshold, costs, mode_names)
 
 
-def trained_alone(setup: Setup, splits: ClientSplits, name: str, clients: IntArray) -> Contender:
+def trained_alone(setup: Simulation, splits: ClientSplits, name: str, clients: IntArray) -> Contender:
     """Train on one party's rows as a federation of one, and score everybody's test rows.
 
     Parameters
@@ -81,7 +81,7 @@ def trained_alone(setup: Setup, splits: ClientSplits, name: str, clients: IntArr
     return Contender.of(name, logits, test, clients, trained.threshold)
 
 
-def trees(setup: Setup, costs: Costs, clients: IntArray) -> tuple[Contender, ...]:
+def trees(setup: Simulation, costs: Costs, clients: IntArray) -> tuple[Contender, ...]:
     """Train scikit-learn's boosted trees and forest, with their defaults, on all training rows in one place.
 
     They read the same features as the network and take their threshold from the same validation rows.
@@ -96,7 +96,7 @@ def trees(setup: Setup, costs: Costs, clients: IntArray) -> tuple[Contender, ...
     return tuple(_tree_contender(name, model, setup, costs, clients) for name, model in models.items())
 
 
-def _tree_contender(name: str, model: Any, setup: Setup, costs: Costs, clients: IntArray) -> Contender:
+def _tree_contender(name: str, model: Any, setup: Simulation, costs: Costs, clients: IntArray) -> Contender:
     splits = setup.splits
     model.fit(splits.train.features, splits.train.labels)
     validation, test = (

@@ -17,7 +17,7 @@ from werkbund.federation.folder import Folder, plain
 from werkbund.federation.population import Division, divide
 from werkbund.federation.results import compare_with, result_of
 from werkbund.federation.sections import Config
-from werkbund.federation.setup import Setup, set_up
+from werkbund.federation.simulation import Simulation, set_up
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import Outlets, Trained, train
 from werkbund.federation.watch import Nobody, Watcher
@@ -55,7 +55,7 @@ class Run:
 class _Prepared:
     division: Division
     findings: tuple[Finding, ...]
-    setup: Setup
+    setup: Simulation
 
 
 def run(

@@ -3,24 +3,59 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from werkbund.core.types import Replies, Tasks
 from werkbund.data import Preparation, Schema, SurveyCounts
-from werkbund.data.statistics import feature_names, squares_each, survey_each
+from werkbund.data.statistics import category_names, feature_names, squares_each, survey_each
 from werkbund.engine import Grid, Handler, gather
 from werkbund.federation.population import RawTable
 
 
 @dataclass(frozen=True)
 class Learnt:
-    """Hold what the clients' counts gave: the preparation, and the counts of all clients together."""
+    """Hold what the clients' counts gave.
+
+    Parameters
+    ----------
+    preparation
+        From raw units to features.
+    survey
+        The counts of all clients together.
+    rows
+        (clients,), training rows of each client; 0 where a client did not answer.
+    missing
+        Why each client that was not counted is missing, by name.
+    """
 
     preparation: Preparation
     survey: SurveyCounts
-    rows: np.ndarray[tuple[int], np.dtype[np.int64]]
+    rows: npt.NDArray[np.int64]
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; floats keep every bit through JSON."""
+        return {
+            "preparation": self.preparation.to_json(),
+            "features": list(self.survey.features),
+            "survey": {name: array.tolist() for name, array in self.survey.to_arrays().items()},
+            "vocabulary": {name: list(levels) for name, levels in self.survey.vocabulary.items()},
+            "rows": self.rows.tolist(),
+            "missing": dict(self.missing),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Learnt:
+        """Return what `to_json` described."""
+        arrays = {name: np.asarray(array) for name, array in values["survey"].items()}
+        survey = SurveyCounts.from_arrays(values["features"], arrays, values["vocabulary"])
+        rows = np.asarray(values["rows"], dtype=np.int64)
+        return cls(Preparation.from_json(values["preparation"]), survey, rows, values["missing"])
 
 
 @dataclass(frozen=True)
@@ -60,7 +95,7 @@ class StatisticsWork:
         return Replies("squares", tasks.round, tasks.clients, {"squares": np.concatenate(summed)})
 
 
-def learn_preparation(grid: Grid, schema: Schema, timeout_s: float) -> Learnt:
+def learn_preparation(grid: Grid, schema: Schema, timeout_s: float, quorum: float = 1.0) -> Learnt:
     """Ask all clients twice, and fit the preparation to the sums.
 
     Parameters
@@ -71,10 +106,20 @@ def learn_preparation(grid: Grid, schema: Schema, timeout_s: float) -> Learnt:
         The same as the clients'.
     timeout_s
         Seconds to wait for each of the two answers.
+    quorum
+        Share of the clients that must answer; the others' rows are not in the common scaling.
+
+    Raises
+    ------
+    QuorumError
+        If too few answer.
     """
-    first = gather(grid, "survey", {}, timeout_s)
+    first = gather(grid, "survey", {}, timeout_s, quorum)
     vocabularies = [json.loads(text) for text in np.unique(first.clear["vocabulary"])]
-    levels = {name: sorted({level for one in vocabularies for level in one[name]}) for name in vocabularies[0]}
+    levels = {name: sorted({level for one in vocabularies for level in one[name]}) for name in category_names(schema)}
     total = SurveyCounts.from_arrays(feature_names(schema), first.sums, levels)
-    second = gather(grid, "squares", {"mean": total.mean}, timeout_s)
-    return Learnt(Preparation.fit(schema, total, second.sums["squares"]), total, first.clear["rows"])
+    second = gather(grid, "squares", {"mean": total.mean}, timeout_s, quorum)
+    rows = np.zeros(len(grid.clients()), np.int64)
+    rows[first.clients] = first.clear["rows"]
+    missing = {**first.missing, **second.missing}
+    return Learnt(Preparation.fit(schema, total, second.sums["squares"]), total, rows, missing)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from werkbund.core.rng import generator
 from werkbund.evaluation import Costs, Counts, Metrics, cost_curve, lower_probabilities
 from werkbund.federation.contenders import Contender, mean_metrics, trained_alone, trees
-from werkbund.federation.setup import Setup
+from werkbund.federation.simulation import Simulation
 from werkbund.federation.training import Trained
 from werkbund.federation.watch import Watcher
 from werkbund.federation.wiring import costs_of
@@ -73,9 +73,9 @@ class Comparison:
         return curves
 
 
-def compare_with(setup: Setup, trained: Trained, full: bool, watcher: Watcher) -> Comparison:
+def compare_with(setup: Simulation, trained: Trained, full: bool, watcher: Watcher) -> Comparison:
     """Train the baselines, if wanted, and gather all contenders."""
-    costs, mode_names = costs_of(setup.config), setup.splits.test.mode_names
+    costs, mode_names = costs_of(setup.config), setup.mode_names
     clients = trained.clients
     federated = Contender("federated", trained.counts["test"], trained.each["test"], trained.threshold)
     if not full:
@@ -91,7 +91,7 @@ def compare_with(setup: Setup, trained: Trained, full: bool, watcher: Watcher) -
     return Comparison(federated, clients, local, (pooled, *trees(setup, costs, clients)), costs, mode_names)
 
 
-def _with_models_of_their_own(setup: Setup) -> list[int]:
+def _with_models_of_their_own(setup: Simulation) -> list[int]:
     """Return the clients that are trained alone too: all, or a seeded sample of at most `evaluation.local_models`."""
     num_clients, most = setup.splits.train.num_clients, setup.config.evaluation.local_models
     if num_clients <= most:

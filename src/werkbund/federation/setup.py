@@ -1,30 +1,27 @@
-"""Everything that a run in process needs, made from a configuration and the clients' rows, and nothing started yet."""
+"""What the server of a federation is made of, whatever grid reaches its clients, and nothing started yet."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from torch import nn
 
-from werkbund.core.clients import ClientSplits
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import derived_seed
 from werkbund.core.weights import FloatArray
-from werkbund.engine import Grid, InProcessGrid, LocalWork, Rules, RunState, Strategy, Worker, weights_from_client
-from werkbund.federation.config import changed
-from werkbund.federation.population import Population
-from werkbund.federation.preparing import Learnt, StatisticsWork, learn_preparation
+from werkbund.engine import Grid, Rules, RunState, Strategy, weights_from_client
+from werkbund.federation.preparing import Learnt
 from werkbund.federation.sections import Config
 from werkbund.federation.wiring import model_spec, rules_of, strategy_of, training_plan
-from werkbund.learner import CohortTrainer, ModelSpec, build_network, weights_of
+from werkbund.learner import CohortTrainer, ModelSpec, build_network, layout_of, weights_of
 from werkbund.model import TrainedModel
 
 
 @dataclass(frozen=True)
 class Setup:
-    """Hold the parts of a run.
+    """Hold the server's parts of a run.
 
     Parameters
     ----------
@@ -34,10 +31,8 @@ class Setup:
         The common preparation and the counts behind it.
     spec, network
         Which network, and the network with its random initial weights.
-    trainer
-        Trains clients and scores rows.
-    splits
-        The clients' prepared rows.
+    mode_names
+        Names of the failure modes that clients count.
     grid
         Reaches the clients.
     strategy, rules
@@ -48,8 +43,7 @@ class Setup:
     learnt: Learnt
     spec: ModelSpec
     network: nn.Module
-    trainer: CohortTrainer
-    splits: ClientSplits
+    mode_names: tuple[str, ...]
     grid: Grid
     strategy: Strategy
     rules: Rules
@@ -84,59 +78,31 @@ class Setup:
         return names.index(name)
 
 
-def set_up(config: Config, population: Population) -> Setup:
-    """Learn the preparation, build the network, and wire grid and worker.
+def server_parts(config: Config, learnt: Learnt, mode_names: tuple[str, ...], grid: Grid) -> Setup:
+    """Wire the server of a federation whose common preparation is learnt.
 
     Raises
     ------
     ConfigError, ModelError
         If the configuration does not fit.
     """
-    strategy = strategy_of(config)
+    spec, network = network_of(config, learnt.preparation.num_features)
+    rules = rules_of(config, layout_of(network).fingerprint, {"rows": learnt.rows}, len(mode_names))
+    return Setup(config, learnt, spec, network, mode_names, grid, strategy_of(config), rules)
+
+
+def network_of(config: Config, num_features: int) -> tuple[ModelSpec, nn.Module]:
+    """Return which network is trained, and it with its random initial weights: alike at the server and each client."""
     spec = model_spec(config.model)
-    statistics = Worker(StatisticsWork(population.splits["train"], population.schema).handlers())
-    learnt = learn_preparation(
-        InProcessGrid(population.names, statistics), population.schema, config.federation.round_timeout_s
-    )
     seed = derived_seed(config.federation.seed, "initial weights")
-    network = build_network(spec, learnt.preparation.num_features, seed)
-    plan = training_plan(config.training, learnt.survey)
-    batched, compiled = config.training.batched, config.training.compiled
-    trainer = CohortTrainer(network, plan, learnt.preparation.num_features, batched, compiled)
-    splits = population.prepared(learnt.preparation)
-    grid = _grid(splits, trainer, strategy)
-    rules = rules_of(config, trainer.layout.fingerprint, {"rows": learnt.rows})
-    return Setup(config, learnt, spec, network, trainer, splits, grid, strategy, rules)
+    return spec, build_network(spec, num_features, seed)
 
 
-def without_federation(setup: Setup, splits: ClientSplits) -> Setup:
-    """Return the set-up of one party that trains by itself, with the same budget of passes over its rows.
-
-    It has the federation's preparation and the same random first weights. There is no server momentum: that makes up
-    for averaging over clients, and one party does better without it.
-
-    Parameters
-    ----------
-    setup
-        The federation's.
-    splits
-        The rows of one client: a plant by itself, or all plants pooled.
-    """
-    config = changed(
-        setup.config,
-        federation={"quorum": 1.0},
-        model={"initial": "random"},
-        strategy={"selection": {}, "aggregation": {"momentum": 0.0}},
-    )
-    strategy = strategy_of(config)
-    rules = rules_of(config, setup.rules.fingerprint, {"rows": splits.train.sizes})
-    grid = _grid(splits, setup.trainer, strategy)
-    return replace(setup, config=config, splits=splits, grid=grid, strategy=strategy, rules=rules)
-
-
-def _grid(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy) -> Grid:
-    work = LocalWork(splits, trainer, strategy.aggregator.weighting)
-    return InProcessGrid(splits.train.names, Worker(work.handlers()))
+def trainer_of(config: Config, network: nn.Module, learnt: Learnt) -> CohortTrainer:
+    """Return what trains clients and scores rows."""
+    training = config.training
+    plan = training_plan(training, learnt.survey.labels)
+    return CohortTrainer(network, plan, learnt.preparation.num_features, training.batched, training.compiled)
 
 
 def _stored_weights(path: Path, num_parameters: int) -> FloatArray:

@@ -132,7 +132,7 @@ def score_counts(
 
 def _judge(setup: Setup, record: RoundRecord, scored: FloatArray, best: Best, outlets: Outlets) -> Best:
     """Score a record's counts, tell who wants to know, and return the best round so far."""
-    scores, _ = score_counts(record.counts, costs_of(setup.config), setup.splits.test.mode_names)
+    scores, _ = score_counts(record.counts, costs_of(setup.config), setup.mode_names)
     metric = setup.config.evaluation.metric
     if "validation" in scores:
         best = best.or_better(record.scored, getattr(scores["validation"], metric) * DIRECTIONS[metric], scored)
@@ -162,7 +162,7 @@ def _close(setup: Setup, state: RunState, best: Best, outlets: Outlets) -> Train
     clients = evaluators(everyone, setup.rules, state.round + 1)
     sample = evaluate(setup.grid, setup.rules, keeping, clients)
     whole = sample if len(clients) == len(everyone) else evaluate(setup.grid, setup.rules, keeping)
-    _, threshold = score_counts(whole.counts, costs_of(setup.config), setup.splits.test.mode_names)
+    _, threshold = score_counts(whole.counts, costs_of(setup.config), setup.mode_names)
     scored = sample.evaluated.get("test", clients)
     return Trained(weights, kept, state.round, stopped, 0.0, whole.counts, sample.counts, scored, threshold)
 

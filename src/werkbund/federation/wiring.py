@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import numpy.typing as npt
+
 from werkbund.aggregation import build_aggregator
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Arrays
-from werkbund.data import SurveyCounts
 from werkbund.engine import Rules, Schedule, Strategy
 from werkbund.evaluation import Costs
 from werkbund.federation.sections import Config, ModelSection, TrainingSection
 from werkbund.learner import ModelSpec, TrainingPlan
+from werkbund.learner.counts import count_shapes
 from werkbund.selection import build_selector
 
 _MLP, _RESIDUAL = {"hidden", "activation", "dropout"}, {"width", "depth", "activation", "dropout"}
@@ -37,9 +40,9 @@ def model_spec(model: ModelSection) -> ModelSpec:
     return ModelSpec(model.kind, {**given, **model.options})
 
 
-def training_plan(training: TrainingSection, survey: SurveyCounts) -> TrainingPlan:
-    """Return how clients train; the weight of failures may follow the federation's prevalence."""
-    ratio = float(survey.labels[0] / max(int(survey.labels[1]), 1)) or 1.0
+def training_plan(training: TrainingSection, labels: npt.NDArray[np.int64]) -> TrainingPlan:
+    """Return how clients train; the weight of failures may follow the federation's `labels` (2,): rows by class."""
+    ratio = float(labels[0] / max(int(labels[1]), 1)) or 1.0
     chosen = training.positive_weight
     named = {"none": 1.0, "sqrt": math.sqrt(ratio), "balanced": ratio}
     weight = named[chosen] if isinstance(chosen, str) else float(chosen)
@@ -71,7 +74,7 @@ def strategy_of(config: Config) -> Strategy:
     )
 
 
-def rules_of(config: Config, fingerprint: str, facts: Arrays) -> Rules:
+def rules_of(config: Config, fingerprint: str, facts: Arrays, num_modes: int) -> Rules:
     """Return what every round obeys."""
     section = config.federation
     return Rules(
@@ -82,6 +85,7 @@ def rules_of(config: Config, fingerprint: str, facts: Arrays) -> Rules:
         config.evaluation.clients,
         facts,
         Schedule(config.training.schedule, section.rounds),
+        count_shapes(num_modes),
     )
 
 

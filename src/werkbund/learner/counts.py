@@ -25,6 +25,8 @@ NUM_DECILES = 10
 
 _HIGHEST_EDGE = LOWEST_LOGIT + (NUM_BINS - 1) / BINS_PER_LOGIT
 
+_PRECISION = 2.0**30  # steps a unit; sums of such multiples are exact in a double up to 2**23
+
 # Beyond this logit (36.04) a double can hardly tell a probability from 0 or 1: no row's log loss is above it.
 _LIMIT = float(-np.log(np.finfo(np.float64).eps))
 
@@ -122,6 +124,17 @@ def count_scores(
     }
 
 
+def count_shapes(num_modes: int) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each of one client's counts, without the axis of clients."""
+    return {
+        "histogram": (2, NUM_BINS),
+        "modes": (num_modes, NUM_BINS),
+        "brier": (),
+        "log_loss": (),
+        "calibration": (NUM_DECILES, 3),
+    }
+
+
 def _check(logits: npt.NDArray[Any], labels: npt.NDArray[Any], modes: BoolArray, offsets: IntArray) -> None:
     rows = len(logits)
     if logits.shape != (rows,) or labels.shape != (rows,) or modes.shape[:1] != (rows,) or modes.ndim != 2:
@@ -144,12 +157,20 @@ def _refuse_nan(logits: npt.NDArray[Any], client: IntArray) -> None:
 
 
 def _errors(logits: FloatArray, positive: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return each row's probability, squared error and log loss, without overflow at either end."""
+    """Return each row's probability, squared error and log loss, without overflow at either end.
+
+    Each is rounded to a multiple of 2**-30, so that their sums are exact up to 8 million and come out with the same
+    bits however rows are grouped: by client, over a network, or all at once.
+    """
     z = np.clip(logits, -_LIMIT, _LIMIT)
     small = np.exp(-np.abs(z))
     probability = np.where(z >= 0, 1.0, small) / (1.0 + small)
     loss = np.maximum(np.where(positive, -z, z), 0.0) + np.log1p(small)
-    return probability, (probability - positive) ** 2, loss
+    return _rounded(probability), _rounded((probability - positive) ** 2), _rounded(loss)
+
+
+def _rounded(values: FloatArray) -> FloatArray:
+    return np.rint(values * _PRECISION) / _PRECISION
 
 
 def _tally(index: IntArray, shape: tuple[int, ...]) -> IntArray:

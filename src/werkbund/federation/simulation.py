@@ -1,0 +1,83 @@
+"""A federation in one process: the server's parts beside all clients' rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from werkbund.core.clients import ClientSplits
+from werkbund.engine import Grid, InProcessGrid, LocalWork, Strategy, Worker
+from werkbund.federation.config import changed
+from werkbund.federation.population import Population
+from werkbund.federation.preparing import StatisticsWork, learn_preparation
+from werkbund.federation.sections import Config
+from werkbund.federation.setup import Setup, network_of, trainer_of
+from werkbund.federation.wiring import rules_of, strategy_of
+from werkbund.learner import CohortTrainer
+
+
+@dataclass(frozen=True)
+class Simulation(Setup):
+    """Hold the parts of a run in process.
+
+    Parameters
+    ----------
+    trainer
+        Trains clients and scores rows.
+    splits
+        The clients' prepared rows.
+    """
+
+    trainer: CohortTrainer
+    splits: ClientSplits
+
+
+def set_up(config: Config, population: Population) -> Simulation:
+    """Learn the preparation, build the network, and wire grid and worker.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        If the configuration does not fit.
+    """
+    strategy = strategy_of(config)
+    statistics = Worker(StatisticsWork(population.splits["train"], population.schema).handlers())
+    learnt = learn_preparation(
+        InProcessGrid(population.names, statistics), population.schema, config.federation.round_timeout_s
+    )
+    spec, network = network_of(config, learnt.preparation.num_features)
+    trainer = trainer_of(config, network, learnt)
+    splits = population.prepared(learnt.preparation)
+    grid = _grid(splits, trainer, strategy)
+    rules = rules_of(config, trainer.layout.fingerprint, {"rows": learnt.rows}, len(population.mode_names))
+    modes = population.mode_names
+    return Simulation(config, learnt, spec, network, modes, grid, strategy, rules, trainer, splits)
+
+
+def without_federation(simulation: Simulation, splits: ClientSplits) -> Simulation:
+    """Return the parts of one party that trains by itself, with the same budget of passes over its rows.
+
+    It has the federation's preparation and the same random first weights. There is no server momentum: that makes up
+    for averaging over clients, and one party does better without it.
+
+    Parameters
+    ----------
+    simulation
+        The federation's.
+    splits
+        The rows of one client: a plant by itself, or all plants pooled.
+    """
+    config = changed(
+        simulation.config,
+        federation={"quorum": 1.0},
+        model={"initial": "random"},
+        strategy={"selection": {}, "aggregation": {"momentum": 0.0}},
+    )
+    strategy = strategy_of(config)
+    rules = rules_of(config, simulation.rules.fingerprint, {"rows": splits.train.sizes}, len(simulation.mode_names))
+    grid = _grid(splits, simulation.trainer, strategy)
+    return replace(simulation, config=config, splits=splits, grid=grid, strategy=strategy, rules=rules)
+
+
+def _grid(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy) -> Grid:
+    work = LocalWork(splits, trainer, strategy.aggregator.weighting)
+    return InProcessGrid(splits.train.names, Worker(work.handlers()))
