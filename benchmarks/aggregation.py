@@ -27,6 +27,7 @@ from rich.table import Table
 from werkbund.aggregation import FedAvg, Sums
 from werkbund.core.types import Arrays, Replies
 from werkbund.core.weights import FloatArray
+from werkbund.engine.answers import Form
 from werkbund.engine.collect import OrderedFold, collect
 
 TITLES = {
@@ -97,7 +98,7 @@ def collected(arrivals: Arrivals, weights: FloatArray) -> FloatArray:
     """Return the next weights through the engine's whole path."""
     aggregator = FedAvg()
     expected = {"train": np.arange(arrivals.number), "evaluate": np.arange(0)}
-    got = collect(arrivals.replies(), aggregator, expected, len(weights), "same", 1)
+    got = collect(arrivals.replies(), aggregator, expected, Form(len(weights), "same"), 1)
     return _finished(aggregator, got.sums, weights)
 
 

@@ -30,7 +30,7 @@ def test_sums_are_added_over_clients_and_the_rest_stands_in_client_order(make_gr
     got = _gather(make_grid, [_counted([2]), _counted([0, 1])])
     assert got.sums["rows"] == 30
     assert got.sums["sum"] == 6.0
-    assert got.clear["level"].tolist() == ["0", "1", "2"]
+    assert got.clear["level"].values.tolist() == ["0", "1", "2"]
 
 
 def test_the_order_of_arrival_does_not_change_a_bit(make_grid: Any) -> None:

@@ -52,6 +52,11 @@ def test_changed_leaves_other_keys_alone() -> None:
         ("evaluation.missed_failure=0", ["evaluation.missed_failure", "greater than 0"]),
         ("clients.test=0.9", ["clients.test + clients.validation", "below 1"]),
         ("modle=3", ["modle is not a key", "model"]),
+        ("data.columns.a.knd=number", ["data.columns.a.knd is not a key", "did you mean data.columns.a.kind?"]),
+        ("data.columns.a.low=cold", ["data.columns.a.low", "number", "'cold'"]),
+        ("features.derived.b=3", ["features.derived.b", "3"]),
+        ("features.derived.b.unit=K", ["features.derived.b", "'K'"]),
+        ("data.clients.north=3", ["data.clients.north", "string", "3"]),
     ],
 )
 def test_a_fault_names_key_rule_and_value(override: str, parts: list[str]) -> None:
@@ -71,6 +76,13 @@ def test_every_fault_of_a_file_is_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         check_config({"federation": {"rounds": 0, "quorum": 2.0}, "training": {"epochs": 0}})
     assert len(str(caught.value).splitlines()) == 3
+
+
+def test_faults_of_two_columns_are_two() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_config({"data": {"columns": {"a": {"low": "cold"}, "b": {"low": "cold"}}}})
+    keys = [line.split(":")[0] for line in str(caught.value).splitlines()]
+    assert keys == ["data.columns.a.low", "data.columns.b.low"]
 
 
 def test_a_missing_file_and_a_file_that_is_no_toml_are_told(tmp_path: Path) -> None:

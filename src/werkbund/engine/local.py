@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from werkbund.aggregation.contract import Weighting
-from werkbund.core.clients import ClientSplits
+from werkbund.core.clients import ClientSplits, ClientTable
 from werkbund.core.types import Arrays, Replies, Tasks
+from werkbund.core.weights import FloatArray
 from werkbund.engine.worker import Handler
 from werkbund.learner.counts import count_scores
 from werkbund.learner.train import CohortTrainer
@@ -62,7 +63,14 @@ class LocalWork:
         counts: dict[str, npt.NDArray[np.generic]] = {}
         for split, table in (("validation", self.splits.validation), ("test", self.splits.test)):
             part = table if len(tasks) == table.num_clients else table.take(tasks.clients)
-            logits = self.trainer.score(tasks.shared["weights"], part.features)
+            logits = self._scores(tasks.shared["weights"], part)
             scored = count_scores(logits, part.labels, part.modes, part.offsets if each else part.offsets[[0, -1]])
             counts |= {f"{split}.{name}": array if each else array[0] for name, array in scored.items()}
         return (counts, {}) if each else ({}, counts)
+
+    def _scores(self, weights: FloatArray, table: ClientTable) -> npt.NDArray[np.float32]:
+        """Return the logits of a table's rows; in the plain way client by client, with the bits of one who is alone."""
+        if self.trainer.way != "plain" or table.num_clients == 1:
+            return self.trainer.score(weights, table.features)
+        each = [self.trainer.score(weights, table.features[table.rows(i)]) for i in range(table.num_clients)]
+        return np.concatenate(each)

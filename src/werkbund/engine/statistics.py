@@ -16,6 +16,22 @@ from werkbund.engine.grid import Grid
 
 
 @dataclass(frozen=True)
+class Said:
+    """Hold what clients answered in clear under one name; a client may keep it to itself.
+
+    Parameters
+    ----------
+    clients
+        (answers,), their numbers.
+    values
+        (answers, ...), one row a client.
+    """
+
+    clients: npt.NDArray[np.int64]
+    values: npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
 class Gathered:
     """Hold a statistic over clients.
 
@@ -24,7 +40,7 @@ class Gathered:
     sums
         Each named array added over clients, in client order, in double precision.
     clear
-        What clients answered in clear: one row a client that answered.
+        What clients answered in clear, by name.
     clients
         (answers,), numbers of the clients that answered, ascending.
     missing
@@ -32,7 +48,7 @@ class Gathered:
     """
 
     sums: Mapping[str, npt.NDArray[Any]]
-    clear: Mapping[str, npt.NDArray[Any]]
+    clear: Mapping[str, Said]
     clients: npt.NDArray[np.int64]
     missing: Mapping[str, str] = field(default_factory=dict)
 
@@ -69,7 +85,7 @@ def gather(grid: Grid, kind: str, shared: Arrays, timeout_s: float, quorum: floa
     clients = np.concatenate([reply.clients for reply in replies])
     order = np.argsort(clients, kind="stable")
     rows = {name: np.concatenate([reply.sums[name] for reply in replies])[order] for name in replies[0].sums}
-    clear = {name: np.concatenate([reply.clear[name] for reply in replies])[order] for name in replies[0].clear}
+    clear = {name: _said(replies, name) for reply in replies for name in reply.clear}
     return Gathered({name: row.sum(axis=0) for name, row in rows.items()}, clear, clients[order], missing)
 
 
@@ -93,6 +109,13 @@ def _answers(grid: Grid, kind: str, timeout_s: float) -> tuple[list[Replies], di
         if usable.any():
             replies.append(kept(arrival, usable))
     return replies, reasons | dict.fromkeys(missing, "no answer in time")
+
+
+def _said(replies: list[Replies], name: str) -> Said:
+    telling = [reply for reply in replies if name in reply.clear]
+    clients = np.concatenate([reply.clients for reply in telling])
+    order = np.argsort(clients, kind="stable")
+    return Said(clients[order], np.concatenate([reply.clear[name] for reply in telling])[order])
 
 
 def _otherwise(arrival: Replies, replies: list[Replies]) -> str | None:

@@ -29,26 +29,40 @@ def about_run(
     table, config = division.table, setup.config
     labels = table.schema.labels(table.frame)
     modes, mode_names = table.schema.mode_flags(table.frame)
-    features = setup.learnt.preparation.transform(table.frame)
-    layout = layout_of(setup.network)
+    features = setup.preparation.transform(table.frame)
     return {
         "name": name,
+        **about_code(config, command),
+        "data": {**table.origin.to_json(), "rows": table.num_rows, "positives": int(labels.sum())},
+        "clients": division.population.names,
+        "skew": skew(division.partition, labels, features, modes, mode_names).to_json(),
+        **about_model(setup),
+        "findings": [finding.to_json() for finding in findings],
+    }
+
+
+def about_code(config: Config, command: Sequence[str]) -> dict[str, Any]:
+    """Return what decides a run beside its data: versions, seed, call, machine, methods."""
+    return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "werkbund": __version__,
         "python": platform.python_version(),
         "torch": importlib.metadata.version("torch"),
         "versions": {library: importlib.metadata.version(library) for library in _LIBRARIES},
         "seed": config.federation.seed,
-        "data": {**table.origin.to_json(), "rows": table.num_rows, "positives": int(labels.sum())},
-        "clients": division.population.names,
-        "skew": skew(division.partition, labels, features, modes, mode_names).to_json(),
         "command": list(command),
-        "layout": {"fingerprint": layout.fingerprint, "parameters": layout.num_parameters},
-        "preparation": setup.learnt.preparation.fingerprint,
-        "features": setup.learnt.preparation.feature_names,
-        "findings": [finding.to_json() for finding in findings],
         "machine": {"system": platform.platform(), "cores": os.cpu_count()},
         "citations": citations(config),
+    }
+
+
+def about_model(setup: Setup) -> dict[str, Any]:
+    """Return what is trained."""
+    layout = layout_of(setup.network)
+    return {
+        "layout": {"fingerprint": layout.fingerprint, "parameters": layout.num_parameters},
+        "preparation": setup.preparation.fingerprint,
+        "features": setup.preparation.feature_names,
     }
 
 

@@ -9,13 +9,15 @@ import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args, get_origin
 
 import tomlkit
 from pydantic import BaseModel, ValidationError
 
 from werkbund.core.errors import ConfigError
 from werkbund.federation.sections import Config
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -33,7 +35,7 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
     ConfigError
         If the file cannot be read, or a key, type or value breaks a rule.
     """
-    values = _read(path) if path is not None else {}
+    values = read_toml(path) if path is not None else {}
     for override in overrides:
         _set(values, override)
     return check_config(values, path.parent if path is not None else None)
@@ -47,11 +49,22 @@ def check_config(values: Mapping[str, Any], folder: Path | None = None) -> Confi
     ConfigError
         With one line for each fault.
     """
-    try:
-        config = Config.model_validate(dict(values))
-    except ValidationError as error:
-        raise ConfigError("\n".join(_explain(fault) for fault in _distinct(error))) from error
+    config = checked(Config, values)
     return _with_absolute_paths(config, folder) if folder is not None else config
+
+
+def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
+    """Check plain values against the rules of a model made of sections.
+
+    Raises
+    ------
+    ConfigError
+        With one line for each fault: key, rule, value, and for an unknown key the nearest one.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(model, fault) for fault in _distinct(model, error))) from error
 
 
 def changed(config: Config, **sections: Mapping[str, Any]) -> Config:
@@ -78,11 +91,25 @@ def valid_keys() -> tuple[str, ...]:
     return tuple(_keys(Config, ""))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_toml(path: Path, writer: str = "werkbund init") -> dict[str, Any]:
+    """Read a file's plain values.
+
+    Parameters
+    ----------
+    path
+        A TOML file in UTF-8.
+    writer
+        The command that writes such a file, named where there is none.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ConfigError(f"configuration {path} does not exist; write one with `werkbund init`") from error
+        raise ConfigError(f"configuration {path} does not exist; write one with `{writer}`") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"configuration {path} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
@@ -109,49 +136,62 @@ def _value(text: str) -> Any:
         return text
 
 
-def _distinct(error: ValidationError) -> list[Any]:
+def _distinct(model: type[BaseModel], error: ValidationError) -> list[Any]:
     """Return one fault a key: a key that admits several types reports one for each of them."""
     faults: dict[str, Any] = {}
     for fault in error.errors():
-        faults.setdefault(_known_key(fault["loc"]), fault)
+        faults.setdefault(_known_key(model, fault["loc"]), fault)
     return list(faults.values())
 
 
-def _known_key(location: tuple[int | str, ...]) -> str:
+def _known_key(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
     """Return the dotted key of a fault, without the names of types that pydantic puts behind it."""
-    model: Any = Config
+    kind: Any = model
     parts: list[str] = []
     for part in location:
         parts.append(str(part))
-        if not (isinstance(model, type) and issubclass(model, BaseModel)) or part not in model.model_fields:
-            break
-        model = model.model_fields[str(part)].annotation
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        kind = _below(kind, part)
+        if kind is None:
             break
     return ".".join(parts)
 
 
-def _explain(fault: Mapping[str, Any]) -> str:
-    key = _known_key(fault["loc"])
+def _below(kind: Any, part: int | str) -> Any:
+    """Return what lies under a key of a section or of a mapping, if that is again one of the two; else None."""
+    if _is_section(kind):
+        field = kind.model_fields.get(part)
+        inner = None if field is None else field.annotation
+    else:
+        inner = get_args(kind)[1] if get_origin(kind) is dict else None
+    return inner if _is_section(inner) or get_origin(inner) is dict else None
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _explain(model: type[BaseModel], fault: Mapping[str, Any]) -> str:
+    key = _known_key(model, fault["loc"])
     if fault["type"] == "extra_forbidden":
-        key = ".".join(map(str, fault["loc"]))
-        return f"{key} is not a key of the configuration{_nearest(key)}"
+        return f"{'.'.join(map(str, fault['loc']))} is not a key of the configuration{_nearest(model, fault['loc'])}"
+    if fault["type"] == "missing":
+        return f"{key} must be set, but is missing"
     if not key:
         return str(fault["msg"]).removeprefix("Value error, ")
     return f"{key}: {_lower(fault['msg'])}, got {fault['input']!r}"
 
 
-def _nearest(key: str) -> str:
+def _nearest(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
     """Return a hint: the key or section beside this one that is most like it, else the most like anywhere."""
-    section, _, _ = key.rpartition(".")
-    beside = [name for name in _sections_and_keys() if name.rpartition(".")[0] == section]
-    near = difflib.get_close_matches(key, beside, n=1) or difflib.get_close_matches(key, valid_keys(), n=1)
-    return f"; did you mean {near[0]}?" if near else f"; beside it there is {', '.join(beside or Config.model_fields)}"
-
-
-def _sections_and_keys() -> set[str]:
-    parts = [key.split(".") for key in valid_keys()]
-    return {".".join(part[:depth]) for part in parts for depth in range(1, len(part) + 1)}
+    *above, _ = location
+    section: Any = model
+    for part in above:
+        section = _below(section, part)
+    names = section.model_fields if _is_section(section) else ()
+    beside = [".".join(map(str, (*above, name))) for name in names]
+    key = ".".join(map(str, location))
+    near = difflib.get_close_matches(key, beside, n=1) or difflib.get_close_matches(key, _keys(model, ""), n=1)
+    return f"; did you mean {near[0]}?" if near else f"; beside it there is {', '.join(beside or model.model_fields)}"
 
 
 def _lower(message: str) -> str:
@@ -161,11 +201,8 @@ def _lower(message: str) -> str:
 def _keys(model: type[BaseModel], prefix: str) -> list[str]:
     keys: list[str] = []
     for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            keys += _keys(inner, f"{prefix}{name}.")
-        else:
-            keys.append(f"{prefix}{name}")
+        inner: Any = field.annotation
+        keys += _keys(inner, f"{prefix}{name}.") if _is_section(inner) else [f"{prefix}{name}"]
     return keys
 
 

@@ -10,45 +10,19 @@ from typing import Any
 
 from werkbund.core.errors import CheckpointError, DataError
 from werkbund.data.checks import Finding, check
-from werkbund.engine import Checkpoint, write_atomically
-from werkbund.federation.about import about_run, peak_memory_mb
+from werkbund.engine import Checkpoint
+from werkbund.federation.about import about_run
 from werkbund.federation.config import changed
-from werkbund.federation.folder import Folder, plain
+from werkbund.federation.finishing import Run, summary_of, write_model
+from werkbund.federation.folder import Folder
 from werkbund.federation.population import Division, divide
 from werkbund.federation.results import compare_with, result_of
 from werkbund.federation.sections import Config
 from werkbund.federation.simulation import Simulation, set_up
 from werkbund.federation.tables import read_table
-from werkbund.federation.training import Outlets, Trained, train
+from werkbund.federation.training import Outlets, train
 from werkbund.federation.watch import Nobody, Watcher
-from werkbund.model import CardFacts, TrainedModel, card_markdown, model_card
 from werkbund.report import write_report
-
-
-@dataclass(frozen=True)
-class Run:
-    """Hold a finished run.
-
-    Parameters
-    ----------
-    folder
-        Where everything lies.
-    summary
-        What `--json` prints: run_dir, data, clients, rounds, parameters, seconds, metrics by contender, and more.
-    """
-
-    folder: Path
-    summary: Mapping[str, Any]
-
-    @property
-    def report(self) -> Path:
-        """The report, for people."""
-        return self.folder / "report.html"
-
-    @property
-    def model(self) -> TrainedModel:
-        """The model, ready to score tables in raw units."""
-        return TrainedModel.load(self.folder / "model")
 
 
 @dataclass(frozen=True)
@@ -133,7 +107,7 @@ def _check_same(about: Mapping[str, Any], prepared: _Prepared) -> None:
     now = {
         "data.sha256": (about["data"].get("sha256"), origin.sha256),
         "clients": (about["clients"], list(prepared.division.population.names)),
-        "preparation": (about["preparation"], setup.learnt.preparation.fingerprint),
+        "preparation": (about["preparation"], setup.preparation.fingerprint),
         "layout.fingerprint": (about["layout"]["fingerprint"], setup.rules.fingerprint),
     }
     for name, (before, after) in now.items():
@@ -154,52 +128,6 @@ def _train_and_finish(
     model = setup.model(trained.weights, trained.threshold.probability, population.schema.label)
     result = result_of(comparison, trained, population.names, time.perf_counter() - began)
     folder.write_json("result.json", result)
-    _write_model(folder, model, result, setup.config)
+    write_model(folder, model, result, setup.config)
     write_report(folder.path)
-    return Run(folder.path, _summary(folder, result, trained, began))
-
-
-def _write_model(folder: Folder, model: TrainedModel, result: Mapping[str, Any], config: Config) -> None:
-    about = folder.read_json("run.json")
-    evaluation = config.evaluation
-    facts = CardFacts(
-        name=about["name"],
-        created=about["created"],
-        data=about["data"],
-        training={
-            "clients": len(about["clients"]),
-            "rounds": result["rounds"],
-            "kept_round": result["best_round"],
-            "seed": config.federation.seed,
-            "selection": config.strategy.selection.name,
-            "aggregation": config.strategy.aggregation.name,
-        },
-        metrics=result["metrics"],
-        costs={"missed_failure": evaluation.missed_failure, "needless_inspection": evaluation.needless_inspection},
-    )
-    model.save(folder.path / "model")
-    write_atomically(folder.path / "model.onnx", model.to_onnx())
-    card = model_card(model, facts)
-    folder.write_json("model_card.json", card)
-    write_atomically(folder.path / "model_card.md", card_markdown(card).encode())
-
-
-def _summary(folder: Folder, result: Mapping[str, Any], trained: Trained, began: float) -> dict[str, Any]:
-    about = folder.read_json("run.json")
-    summary = {
-        "run_dir": str(folder.path),
-        "report": str(folder.path / "report.html"),
-        "data": about["data"],
-        "clients": len(about["clients"]),
-        "rounds": trained.num_rounds,
-        "kept_round": trained.kept_round,
-        "stopped": trained.stopped,
-        "parameters": about["layout"]["parameters"],
-        "seed": about["seed"],
-        "seconds": time.perf_counter() - began,
-        "peak_memory_mb": peak_memory_mb(),
-        "threshold": trained.threshold.probability,
-        "metrics": result["metrics"],
-    }
-    cleaned: dict[str, Any] = plain(summary)
-    return cleaned
+    return Run(folder.path, summary_of(folder, result, trained, began))

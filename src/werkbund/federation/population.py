@@ -125,6 +125,41 @@ def divide(table: Table, config: Config) -> Division:
     return Division(table, partition, Population(partition.names, table.schema, mode_names, splits))
 
 
+def alone(table: Table, config: Config, name: str, number: int, mode_names: tuple[str, ...]) -> Population:
+    """Return one client by itself, whose table this is, split as it would be among all clients.
+
+    Parameters
+    ----------
+    table
+        Its rows.
+    config
+        Gives seed and shares.
+    name, number
+        Of the client in its federation.
+    mode_names
+        The failure modes that the federation counts; of others nothing is said.
+    """
+    table = _in_time_order(table)
+    machines = table.schema.machines(table.frame)
+    rng = generator(config.federation.seed, "split", 0, number)
+    part = split_rows(machines, config.clients.test, config.clients.validation, rng)
+    modes = _in_columns(*table.schema.mode_flags(table.frame), mode_names)
+    splits = {}
+    for place, split in enumerate(SPLITS):
+        rows = np.flatnonzero(part == place)
+        splits[split] = RawTable(table.frame, rows, np.array([0, len(rows)]), modes)
+    return Population((name,), table.schema, mode_names, splits)
+
+
+def _in_columns(flags: npt.NDArray[np.bool_], names: tuple[str, ...], wanted: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+    """Return the flags (rows, wanted) under other columns; a mode that does not occur is no row's."""
+    found = np.zeros((len(flags), len(wanted)), np.bool_)
+    for column, name in enumerate(wanted):
+        if name in names:
+            found[:, column] = flags[:, names.index(name)]
+    return found
+
+
 def _partition_of(table: Table, clients: ClientsSection) -> tuple[str, int]:
     schema = table.schema
     if clients.partition is not None:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from werkbund.core.errors import DataError
 from werkbund.core.types import Replies, Tasks
 from werkbund.data import Preparation, Schema, SurveyCounts
 from werkbund.data.statistics import category_names, feature_names, squares_each, survey_each
-from werkbund.engine import Grid, Handler, gather
+from werkbund.engine import Gathered, Grid, Handler, gather
 from werkbund.federation.population import RawTable
 
 
@@ -115,11 +116,33 @@ def learn_preparation(grid: Grid, schema: Schema, timeout_s: float, quorum: floa
         If too few answer.
     """
     first = gather(grid, "survey", {}, timeout_s, quorum)
-    vocabularies = [json.loads(text) for text in np.unique(first.clear["vocabulary"])]
-    levels = {name: sorted({level for one in vocabularies for level in one[name]}) for name in category_names(schema)}
-    total = SurveyCounts.from_arrays(feature_names(schema), first.sums, levels)
+    total = SurveyCounts.from_arrays(feature_names(schema), first.sums, _vocabulary(first, schema))
     second = gather(grid, "squares", {"mean": total.mean}, timeout_s, quorum)
     rows = np.zeros(len(grid.clients()), np.int64)
-    rows[first.clients] = first.clear["rows"]
+    if "rows" in first.clear:
+        rows[first.clear["rows"].clients] = first.clear["rows"].values
     missing = {**first.missing, **second.missing}
     return Learnt(Preparation.fit(schema, total, second.sums["squares"]), total, rows, missing)
+
+
+def _vocabulary(answers: Gathered, schema: Schema) -> dict[str, list[str]]:
+    """Return the levels of each category column that clients told of, sorted.
+
+    Raises
+    ------
+    DataError
+        If a client's are no texts by column.
+    """
+    names, said = category_names(schema), answers.clear.get("vocabulary")
+    levels: dict[str, set[str]] = {name: set() for name in names}
+    for text in np.unique(said.values).tolist() if said is not None else ():
+        told = json.loads(text)
+        if not isinstance(told, dict) or set(told) != set(names) or not all(map(_texts, told.values())):
+            raise DataError(f"a client's vocabulary must be texts for each of {', '.join(names)}, got {text[:200]}")
+        for name in names:
+            levels[name].update(told[name])
+    return {name: sorted(found) for name, found in levels.items()}
+
+
+def _texts(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)

@@ -12,10 +12,12 @@ import numpy.typing as npt
 from werkbund.core.rng import generator
 from werkbund.evaluation import Costs, Counts, Metrics, cost_curve, lower_probabilities
 from werkbund.federation.contenders import Contender, mean_metrics, trained_alone, trees
+from werkbund.federation.setup import Setup
 from werkbund.federation.simulation import Simulation
 from werkbund.federation.training import Trained
 from werkbund.federation.watch import Watcher
 from werkbund.federation.wiring import costs_of
+from werkbund.learner.counts import no_counts
 
 IntArray = npt.NDArray[np.int64]
 
@@ -73,13 +75,24 @@ class Comparison:
         return curves
 
 
+def federated_only(setup: Setup, trained: Trained) -> Comparison:
+    """Return the federation's model without others to compare it with.
+
+    Where no client says how the model does on its rows, its figures are undefined.
+    """
+    costs, mode_names = costs_of(setup.config), setup.mode_names
+    nobody = no_counts(len(mode_names))
+    test, each = trained.counts.get("test", nobody), trained.each.get("test", nobody)
+    clients = trained.clients if "test" in trained.each else trained.clients[:0]
+    return Comparison(Contender("federated", test, each, trained.threshold), clients, {}, (), costs, mode_names)
+
+
 def compare_with(setup: Simulation, trained: Trained, full: bool, watcher: Watcher) -> Comparison:
     """Train the baselines, if wanted, and gather all contenders."""
-    costs, mode_names = costs_of(setup.config), setup.mode_names
-    clients = trained.clients
-    federated = Contender("federated", trained.counts["test"], trained.each["test"], trained.threshold)
+    alone = federated_only(setup, trained)
     if not full:
-        return Comparison(federated, clients, {}, (), costs, mode_names)
+        return alone
+    costs, mode_names, clients = alone.costs, alone.mode_names, alone.clients
     local, names = {}, setup.splits.train.names
     chosen = _with_models_of_their_own(setup)
     for place, client in enumerate(chosen):
@@ -88,7 +101,7 @@ def compare_with(setup: Simulation, trained: Trained, full: bool, watcher: Watch
     watcher.stage("all rows in one place: the same network")
     pooled = trained_alone(setup, setup.splits.pooled(), "pooled", clients)
     watcher.stage("all rows in one place: boosted trees and forest")
-    return Comparison(federated, clients, local, (pooled, *trees(setup, costs, clients)), costs, mode_names)
+    return Comparison(alone.federated, clients, local, (pooled, *trees(setup, costs, clients)), costs, mode_names)
 
 
 def _with_models_of_their_own(setup: Simulation) -> list[int]:

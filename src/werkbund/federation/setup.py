@@ -6,17 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from torch import nn
 
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import derived_seed
 from werkbund.core.weights import FloatArray
+from werkbund.data import Preparation
 from werkbund.engine import Grid, Rules, RunState, Strategy, weights_from_client
 from werkbund.federation.preparing import Learnt
 from werkbund.federation.sections import Config
 from werkbund.federation.wiring import model_spec, rules_of, strategy_of, training_plan
 from werkbund.learner import CohortTrainer, ModelSpec, build_network, layout_of, weights_of
 from werkbund.model import TrainedModel
+
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,8 @@ class Setup:
     ----------
     config
         What they were made from.
-    learnt
-        The common preparation and the counts behind it.
+    preparation
+        From raw units to features, the same at all clients.
     spec, network
         Which network, and the network with its random initial weights.
     mode_names
@@ -40,7 +44,7 @@ class Setup:
     """
 
     config: Config
-    learnt: Learnt
+    preparation: Preparation
     spec: ModelSpec
     network: nn.Module
     mode_names: tuple[str, ...]
@@ -66,13 +70,13 @@ class Setup:
 
     def model(self, weights: FloatArray, threshold: float, label: str) -> TrainedModel:
         """Return these weights as a model that scores raw tables."""
-        return TrainedModel.of(self.network, self.spec, weights, self.learnt.preparation, threshold, label)
+        return TrainedModel.of(self.network, self.spec, weights, self.preparation, threshold, label)
 
     def _first_client(self, name: str) -> int:
         """Return the client of this name; without a name, the one with the most rows."""
         names = self.grid.clients()
         if not name:
-            return int(np.argmax(self.learnt.rows))
+            return int(np.argmax(self.rules.facts["rows"]))
         if name not in names:
             raise ConfigError(f"model.initial must name a client, got {name!r}; clients: {', '.join(names[:20])}")
         return names.index(name)
@@ -88,7 +92,7 @@ def server_parts(config: Config, learnt: Learnt, mode_names: tuple[str, ...], gr
     """
     spec, network = network_of(config, learnt.preparation.num_features)
     rules = rules_of(config, layout_of(network).fingerprint, {"rows": learnt.rows}, len(mode_names))
-    return Setup(config, learnt, spec, network, mode_names, grid, strategy_of(config), rules)
+    return Setup(config, learnt.preparation, spec, network, mode_names, grid, strategy_of(config), rules)
 
 
 def network_of(config: Config, num_features: int) -> tuple[ModelSpec, nn.Module]:
@@ -98,11 +102,11 @@ def network_of(config: Config, num_features: int) -> tuple[ModelSpec, nn.Module]
     return spec, build_network(spec, num_features, seed)
 
 
-def trainer_of(config: Config, network: nn.Module, learnt: Learnt) -> CohortTrainer:
-    """Return what trains clients and scores rows."""
+def trainer_of(config: Config, network: nn.Module, num_features: int, labels: IntArray) -> CohortTrainer:
+    """Return what trains clients and scores rows; `labels` (2,) are the rows of all clients by class."""
     training = config.training
-    plan = training_plan(training, learnt.survey.labels)
-    return CohortTrainer(network, plan, learnt.preparation.num_features, training.batched, training.compiled)
+    plan = training_plan(training, labels)
+    return CohortTrainer(network, plan, num_features, training.batched, training.compiled)
 
 
 def _stored_weights(path: Path, num_parameters: int) -> FloatArray:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
+
 from werkbund.core.clients import ClientSplits
+from werkbund.data import Preparation
 from werkbund.engine import Grid, InProcessGrid, LocalWork, Strategy, Worker
 from werkbund.federation.config import changed
 from werkbund.federation.population import Population
@@ -13,6 +17,8 @@ from werkbund.federation.sections import Config
 from werkbund.federation.setup import Setup, network_of, trainer_of
 from werkbund.federation.wiring import rules_of, strategy_of
 from werkbund.learner import CohortTrainer
+
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -39,18 +45,32 @@ def set_up(config: Config, population: Population) -> Simulation:
     ConfigError, ModelError
         If the configuration does not fit.
     """
-    strategy = strategy_of(config)
     statistics = Worker(StatisticsWork(population.splits["train"], population.schema).handlers())
     learnt = learn_preparation(
         InProcessGrid(population.names, statistics), population.schema, config.federation.round_timeout_s
     )
-    spec, network = network_of(config, learnt.preparation.num_features)
-    trainer = trainer_of(config, network, learnt)
-    splits = population.prepared(learnt.preparation)
+    return in_process(config, population, learnt.preparation, learnt.survey.labels)
+
+
+def in_process(config: Config, population: Population, preparation: Preparation, labels: IntArray) -> Simulation:
+    """Wire grid and worker of clients that are all here, with a preparation that is known.
+
+    Parameters
+    ----------
+    config, population
+        As for `set_up`.
+    preparation
+        From raw units to features.
+    labels
+        (2,), training rows of the whole federation by class.
+    """
+    strategy = strategy_of(config)
+    spec, network = network_of(config, preparation.num_features)
+    trainer = trainer_of(config, network, preparation.num_features, labels)
+    splits, modes = population.prepared(preparation), population.mode_names
     grid = _grid(splits, trainer, strategy)
-    rules = rules_of(config, trainer.layout.fingerprint, {"rows": learnt.rows}, len(population.mode_names))
-    modes = population.mode_names
-    return Simulation(config, learnt, spec, network, modes, grid, strategy, rules, trainer, splits)
+    rules = rules_of(config, trainer.layout.fingerprint, {"rows": splits.train.sizes}, len(modes))
+    return Simulation(config, preparation, spec, network, modes, grid, strategy, rules, trainer, splits)
 
 
 def without_federation(simulation: Simulation, splits: ClientSplits) -> Simulation:

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from werkbund.core.errors import ConfigError, DataError
-from werkbund.data import ClientFiles, Column, Derived, Schema, Source, Table, source_for
+from werkbund.data import ClientFiles, Column, Derived, Origin, Schema, Source, Table, source_for
 from werkbund.data.ai4i import generated_table, load_ai4i, published, recognise
 from werkbund.data.targets import binary_labels
 from werkbund.federation.population import DEFAULT_COUNT
@@ -33,16 +33,34 @@ def read_table(config: Config) -> Table:
     """
     data, plants = config.data, config.data.plants or config.clients.count or DEFAULT_COUNT
     if data.path is not None or data.clients:
-        table = _from_source(data)
-    elif data.source == "generator":
+        table = table_of(*_source(data).read(), config)
+        _check_positive(table.frame, data)
+        return table
+    if data.source == "generator":
         table = generated_table(data.rows, plants, config.federation.seed)
     else:
         table = load_ai4i(rows=data.rows, plants=plants, seed=config.federation.seed)
     return replace(table, schema=_with_features(table.schema, config.features))
 
 
-def _from_source(data: DataSection) -> Table:
-    frame, origin = _source(data).read()
+def table_of(frame: pl.DataFrame, origin: Origin, config: Config) -> Table:
+    """Say what the columns of rows mean that were read already.
+
+    Parameters
+    ----------
+    frame
+        (rows, columns), in the units that the configuration declares.
+    origin
+        Where the rows came from.
+    config
+        Its sections `data` and `features` are used.
+
+    Raises
+    ------
+    ConfigError
+        If the columns do not fit the configuration.
+    """
+    data = config.data
     schema = recognise(frame) if data.label is None else _schema_of(frame, data)
     if schema is None:
         raise ConfigError(
@@ -55,7 +73,7 @@ def _from_source(data: DataSection) -> Table:
         schema = replace(schema, client=CLIENT_COLUMN)
     elif data.client is not None:
         schema = replace(schema, client=data.client)
-    return Table(frame, schema, origin)
+    return Table(frame, _with_features(schema, config.features), origin)
 
 
 def _source(data: DataSection) -> Source:
@@ -72,12 +90,6 @@ def _schema_of(frame: pl.DataFrame, data: DataSection) -> Schema:
     if data.clients:
         roles.append(CLIENT_COLUMN)
     _require(frame, [name for name in [*roles, data.machine_reset, *data.columns] if name is not None])
-    label = str(data.label)
-    if data.positive is not None and not binary_labels(frame[label], data.positive).any():
-        raise DataError(
-            f"data.positive must be a value of label {label!r}, got {data.positive!r}; "
-            f"it has {', '.join(map(repr, frame[label].unique().head(10).to_list()))}"
-        )
     names = list(data.columns) or [name for name in frame.columns if name not in roles]
     return Schema(
         label=str(data.label),
@@ -92,6 +104,18 @@ def _schema_of(frame: pl.DataFrame, data: DataSection) -> Schema:
         mode=data.mode,
         mode_none=data.mode_none,
     )
+
+
+def _check_positive(frame: pl.DataFrame, data: DataSection) -> None:
+    """Refuse a positive value that no row has. One plant's rows are not checked so: it may have no failure."""
+    if data.label is None or data.positive is None:
+        return
+    column = frame[data.label]
+    if not binary_labels(column, data.positive).any():
+        raise DataError(
+            f"data.positive must be a value of label {data.label!r}, got {data.positive!r}; "
+            f"it has {', '.join(map(repr, column.unique().head(10).to_list()))}"
+        )
 
 
 def _column(frame: pl.DataFrame, name: str, data: DataSection) -> Column:

@@ -124,6 +124,15 @@ def count_scores(
     }
 
 
+def no_counts(num_modes: int) -> dict[str, npt.NDArray[Any]]:
+    """Return the counts of no client: arrays of the right shapes without a row."""
+    whole = ("histogram", "modes")
+    return {
+        name: np.zeros((0, *shape), np.int64 if name in whole else np.float64)
+        for name, shape in count_shapes(num_modes).items()
+    }
+
+
 def count_shapes(num_modes: int) -> dict[str, tuple[int, ...]]:
     """Return the shape of each of one client's counts, without the axis of clients."""
     return {

@@ -1,0 +1,148 @@
+"""Commands that hand out certificates, keys and kits: provision, client keygen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from werkbund.cli.edge import output, print_json, progress, readable_errors
+from werkbund.cli.train import JsonOption
+from werkbund.core.errors import ConfigError
+from werkbund.federation import load_config
+from werkbund.flower.provision import (
+    Party,
+    Provisioned,
+    add_client,
+    keygen,
+    provision,
+    renew_server,
+    revoke_client,
+)
+
+Names = Annotated[list[str] | None, typer.Option("--client", help="Name of a plant, such as plant-a; repeat it.")]
+Hosts = Annotated[
+    list[str] | None, typer.Option("--host", help="DNS name or IP address by which plants reach the server; repeat it.")
+]
+PublicKeys = Annotated[
+    list[str] | None,
+    typer.Option("--public-key", metavar="NAME=FILE", help="Public key that a plant made itself; repeat it."),
+]
+
+
+def provision_command(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="federation.toml; without one, the built-in federation.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the kits.")] = Path("kits"),
+    clients: Names = None,
+    hosts: Hosts = None,
+    port: Annotated[int | None, typer.Option("--port", help="The server's one port; 8000 without it.")] = None,
+    days: Annotated[
+        int | None, typer.Option("--days", help="Life of the server's certificate; 825 without it.")
+    ] = None,
+    public_keys: PublicKeys = None,
+    add: Annotated[str | None, typer.Option("--add", metavar="NAME", help="Add a client to existing kits.")] = None,
+    revoke: Annotated[str | None, typer.Option("--revoke", metavar="NAME", help="Take a client's key away.")] = None,
+    renew: Annotated[bool, typer.Option("--renew", help="Renew the server's certificate.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a CA, the server's certificate, and a kit for the server and each plant; or change what was made."""
+    with readable_errors():
+        keys = _public_keys(public_keys or [])
+        making = {"CONFIG": config, "--client": clients, "--host": hosts, "--port": port}
+        if add is not None:
+            _alone("--add", {**making, "--days": days, "--revoke": revoke, "--renew": renew})
+            _only(keys, add)
+            done = add_client(out, add, keys.get(add))
+        elif revoke is not None:
+            _alone("--revoke", {**making, "--days": days, "--public-key": public_keys, "--renew": renew})
+            done = revoke_client(out, revoke)
+        elif renew:
+            _alone("--renew", {**making, "--public-key": public_keys})
+            done = renew_server(out, _or(days, 825))
+        else:
+            loaded = load_config(config)
+            done = provision(loaded, out, clients or [], hosts or [], _or(port, 8000), _or(days, 825), keys)
+        _show(done, as_json)
+
+
+def keygen_command(
+    out: Annotated[Path, typer.Option("--out", help="Folder for client.key and client.pub.")] = Path("."),
+    name: Annotated[str, typer.Option("--name", help="Comment in the public key.")] = "client",
+    as_json: JsonOption = False,
+) -> None:
+    """Make this plant's own key pair, so that its private key never travels."""
+    with readable_errors():
+        shown = keygen(out, name)
+        if as_json:
+            files = {"private_key": str(out / "client.key"), "public_key": str(out / "client.pub")}
+            print_json({**files, "fingerprint": shown})
+            return
+        output().print(
+            f"Private key: {out / 'client.key'}   stays here; put it into the kit when it comes\n"
+            f"Public key:  {out / 'client.pub'}   goes to the operator\n"
+            f"Fingerprint: {shown}   read it to the operator over the telephone",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+def parties_table(parties: Sequence[Party]) -> Table:
+    """Return who has a kit, where its private key lies and until when it is valid."""
+    padding = (0, 2, 0, 0)
+    table = Table(title="Kits", title_justify="left", title_style="bold", header_style="dim", box=None, padding=padding)
+    table.add_column("party", no_wrap=True)
+    for title in ("kit", "private key"):
+        table.add_column(title, overflow="fold")
+    table.add_column("valid until", no_wrap=True)
+    for party in parties:
+        key = "at the plant" if party.private_key is None else str(party.private_key)
+        table.add_row(*(Text(text) for text in (party.name, str(party.kit), key, f"{party.expires:%Y-%m-%d}")))
+    return table
+
+
+def _show(done: Provisioned, as_json: bool) -> None:
+    for warning in done.warnings:
+        progress().print(Text.assemble(("Warning: ", "yellow"), warning), soft_wrap=True)
+    if as_json:
+        print_json(done.to_json())
+        return
+    console = output()
+    console.print(parties_table(done.parties))
+    console.print()
+    for note in done.notes:
+        console.print(Text(note), soft_wrap=True)
+
+
+def _public_keys(pairs: Sequence[str]) -> dict[str, Path]:
+    """Return file by name from `NAME=FILE` each."""
+    keys: dict[str, Path] = {}
+    for pair in pairs:
+        name, equals, file = pair.partition("=")
+        if not (name and equals and file):
+            raise ConfigError(f"--public-key must be NAME=FILE, got {pair!r}; write --public-key plant-a=plant-a.pub")
+        if name in keys:
+            raise ConfigError(f"--public-key must be given once for a client, got {name} twice; leave one out")
+        keys[name] = Path(file)
+    return keys
+
+
+def _alone(option: str, others: dict[str, object]) -> None:
+    given = [name for name, value in others.items() if value]
+    if given:
+        raise ConfigError(f"{option} changes kits that exist and must stand without {', '.join(given)}; leave that out")
+
+
+def _only(keys: dict[str, Path], name: str) -> None:
+    strangers = sorted(set(keys) - {name})
+    if strangers:
+        raise ConfigError(f"--public-key must be of the client that is added, {name}, got {', '.join(strangers)}")
+
+
+def _or(value: int | None, default: int) -> int:
+    return default if value is None else value

@@ -1,0 +1,39 @@
+"""What a run over a network writes about itself before it begins, as far as its clients tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from werkbund.federation.about import about_code, about_model
+from werkbund.federation.deployment.preflight import Preflight
+from werkbund.federation.preparing import Learnt
+from werkbund.federation.setup import Setup
+
+
+def about_deployed(name: str, setup: Setup, learnt: Learnt, told: Preflight, command: Sequence[str]) -> dict[str, Any]:
+    """Return the content of run.json."""
+    names = setup.grid.clients()
+    without, with_failure = learnt.survey.labels.tolist()
+    data = {
+        "source": "clients",
+        "path": None,
+        "sha256": None,
+        "note": f"Rows of {len(names)} clients, each at its own place; counted are training rows.",
+        "rows": without + with_failure,
+        "positives": with_failure,
+    }
+    findings = [
+        {"level": check.level, "column": check.client, "message": f"{check.what}. {check.remedy}".strip()}
+        for check in told.checks
+        if check.level != "ok"
+    ]
+    return {
+        "name": name,
+        **about_code(setup.config, command),
+        "data": data,
+        "clients": names,
+        **about_model(setup),
+        "findings": findings,
+        "absent": dict(learnt.missing),
+    }

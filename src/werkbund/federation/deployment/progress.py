@@ -1,0 +1,131 @@
+"""How a run goes, written to its folder line by line, so that another process can show it."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from werkbund.core.types import Failure, RoundRecord
+from werkbund.evaluation import Metrics
+from werkbund.federation.folder import Folder, plain
+from werkbund.federation.watch import RoundNews, Watcher
+
+FILE_NAME = "progress.jsonl"
+_PAUSE_S = 0.2
+
+
+class ProgressFile:
+    """Be a watcher that writes down what it hears.
+
+    Parameters
+    ----------
+    folder
+        The run's.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self._path = folder.path / FILE_NAME
+
+    def stage(self, what: str) -> None:
+        """Write that a new stage begins."""
+        self._write({"stage": what})
+
+    def round(self, news: RoundNews) -> None:
+        """Write what is new after a round."""
+        record = news.record
+        told = ("round", "scored", "cohort", "loss", "update_norm", "weights_norm", "bytes_down", "bytes_up", "seconds")
+        failures = [vars(failure) for failure in record.failures]
+        line = {name: getattr(record, name) for name in told} | {"failures": failures}
+        scores = {split: metrics.to_json() for split, metrics in news.scores.items()}
+        self._write({"round": line, "scores": scores, "last": news.last, "best_round": news.best_round})
+
+    def checks(self, checks: list[dict[str, Any]]) -> None:
+        """Write what clients said about themselves."""
+        self._write({"checks": checks})
+
+    def end(self, error: str = "") -> None:
+        """Write that the run is over, and why if it failed."""
+        self._write({"end": error})
+
+    def _write(self, line: dict[str, Any]) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(plain(line)) + "\n")
+
+
+def follow(
+    path: Path,
+    watcher: Watcher,
+    seen: Callable[[list[dict[str, Any]]], None],
+    ended: Callable[[], str | None],
+    first_line: int = 0,
+) -> str:
+    """Pass on what another process writes about a run, until that is over.
+
+    Parameters
+    ----------
+    path
+        The run's folder.
+    watcher
+        Who is told of stages and rounds.
+    seen
+        Who is shown what clients said about themselves.
+    ended
+        Says why the other process ended without saying so itself; None while it goes on. Asked when nothing is new.
+    first_line
+        Lines before this one are of an earlier attempt.
+
+    Returns
+    -------
+    error
+        Why the run failed; empty if it did not.
+    """
+    for line in _lines(path / FILE_NAME, first_line, ended):
+        if "end" in line:
+            return str(line["end"])
+        if "stage" in line:
+            watcher.stage(line["stage"])
+        elif "checks" in line:
+            seen(line["checks"])
+        elif "round" in line:
+            watcher.round(_news(line))
+    return "the run's process is gone; `werkbund server resume` goes on where it was"
+
+
+def num_lines(path: Path) -> int:
+    """Return how many lines a run's folder has of earlier attempts."""
+    file = path / FILE_NAME
+    return len(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else 0
+
+
+def _lines(path: Path, first: int, ended: Callable[[], str | None]) -> Iterator[dict[str, Any]]:
+    """Yield lines as they are written; after the end of the other process, a last error if it left none."""
+    number, reason = first, None
+    while True:
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
+        for line in lines[number:]:
+            yield json.loads(line)
+        if len(lines) <= number:
+            if reason is not None:
+                yield {"end": reason}
+                return
+            reason = ended()
+            time.sleep(_PAUSE_S)
+        number = max(number, len(lines))
+
+
+def _news(line: dict[str, Any]) -> RoundNews:
+    told = dict(line["round"])
+    failures = tuple(Failure(**failure) for failure in told.pop("failures"))
+    cohort = tuple(told.pop("cohort"))
+    record = RoundRecord(**told, cohort=cohort, failures=failures, counts={}, evaluated={})
+    scores = {split: _metrics(values) for split, values in line["scores"].items()}
+    return RoundNews(record, line["last"], scores, line["best_round"])
+
+
+def _metrics(values: dict[str, Any]) -> Metrics:
+    known: dict[str, Any] = {name: math.nan if value is None else value for name, value in values.items()}
+    return Metrics(**known)

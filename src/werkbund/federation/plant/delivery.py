@@ -1,0 +1,107 @@
+"""The model comes to the plant: judged on its own rows, taken or refused, kept beside the one before it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from werkbund.core.types import Arrays, Replies, Tasks
+from werkbund.engine import write_atomically
+from werkbund.evaluation import Counts, Metrics, Threshold, metrics
+from werkbund.evaluation.acceptance import Gate
+from werkbund.federation.plant.parts import Parts
+from werkbund.federation.plant.settings import PlantSettings
+from werkbund.federation.plant.store import PlantFolder
+from werkbund.federation.simulation import without_federation
+from werkbund.federation.training import train
+from werkbund.federation.wiring import costs_of
+from werkbund.learner import count_scores
+from werkbund.model import TrainedModel, card_markdown
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Take in a model that the server sends.
+
+    Parameters
+    ----------
+    settings
+        Give the acceptance gate.
+    folder
+        Where models are kept.
+    parts
+        The plant's rows and the run's network.
+    """
+
+    settings: PlantSettings
+    folder: PlantFolder
+    parts: Parts
+
+    def deliver(self, tasks: Tasks) -> Replies:
+        """Judge a model against what the plant has, and keep it if it is not worse.
+
+        A plant that has no model yet has the one that it can train alone, with the same network, scaling and number
+        of passes over its rows.
+        """
+        offered = self._model(tasks)
+        figures, verdict = self._judged(offered)
+        accepted, reason = verdict
+        card = json.loads(str(tasks.shared["card"].ravel()[0]))
+        self._keep(offered, card | {"here": {**figures, "accepted": accepted, "reason": reason}}, accepted)
+        clear = {
+            "accepted": np.array([json.dumps({"accepted": accepted, "reason": reason})]),
+            "figures": np.array([json.dumps(figures)]),
+        }
+        return Replies("deliver", tasks.round, tasks.clients, {}, clear)
+
+    def _model(self, tasks: Tasks) -> TrainedModel:
+        schema = self.parts.population.schema
+        threshold = float(tasks.shared["threshold"])
+        return self.parts.simulation.model(tasks.shared["weights"], threshold, schema.label)
+
+    def _judged(self, offered: TrainedModel) -> tuple[dict[str, Any], tuple[bool, str]]:
+        gate = Gate(self.settings.acceptance.metric, self.settings.acceptance.tolerance)
+        here, alone = self._metrics(offered), self._alone()
+        figures = {"offered": here.to_json(), "alone": alone.to_json()}
+        current = self.folder.current()
+        if current is None:
+            return figures, gate.verdict(here, alone, "what this plant learns alone")
+        present = self._metrics(TrainedModel.load(current / "model"))
+        return figures | {"present": present.to_json()}, gate.verdict(here, present, "the model in use")
+
+    def _metrics(self, model: TrainedModel) -> Metrics:
+        """Return a model's figures on the held-out rows here; it may have another preparation than this run's."""
+        test = self.parts.population.splits["test"]
+        frame = test.frame[test.rows]
+        table = self.parts.simulation.splits.test
+        counts = count_scores(model.logits(frame), table.labels, table.modes, table.offsets)
+        return self._figures({name: array[0:1] for name, array in counts.items()}, model.threshold_probability)
+
+    def _alone(self) -> Metrics:
+        simulation = self.parts.simulation
+        trained = train(without_federation(simulation, simulation.splits))
+        return self._figures(trained.counts["test"], trained.threshold.probability)
+
+    def _figures(self, counts: Arrays, probability: float) -> Metrics:
+        simulation = self.parts.simulation
+        threshold = Threshold.nearest(probability)
+        return metrics(Counts.from_arrays(counts), threshold, costs_of(simulation.config), simulation.mode_names)
+
+    def _keep(self, model: TrainedModel, card: dict[str, Any], accepted: bool) -> None:
+        folder = self.folder.new_model_folder()
+        model.save(folder / "model")
+        write_atomically(folder / "model.onnx", model.to_onnx())
+        received = datetime.now(UTC).isoformat(timespec="seconds")
+        _write_card(folder, card | {"received": received, "run": self.parts.briefing.run})
+        if accepted:
+            self.folder.accept(folder)
+
+
+def _write_card(folder: Path, card: dict[str, Any]) -> None:
+    write_atomically(folder / "model_card.json", (json.dumps(card, indent=1) + "\n").encode())
+    write_atomically(folder / "model_card.md", card_markdown(card).encode())

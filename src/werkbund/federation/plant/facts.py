@@ -1,0 +1,93 @@
+"""What a plant says about itself before the first round: what does not fit is found before anything is learnt."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from werkbund._version import __version__
+from werkbund.core.errors import ClientError, DataError
+from werkbund.data import Schema, Table
+from werkbund.data.schema_json import schema_from_json, schema_to_json
+
+_LIBRARIES = ("torch", "numpy")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Hold what one plant says.
+
+    Parameters
+    ----------
+    name
+        Of the plant.
+    versions
+        Of Werkbund, Python and the libraries that decide results.
+    schema
+        What its columns mean, under the federation's names and units.
+    modes
+        The failure modes that occur in its rows.
+    rows
+        How many rows it has; None if it does not say.
+    clock
+        Its time when it answered, in UTC, ISO 8601.
+    policy
+        What of its policy concerns the server: limits, hours, refused signals.
+    """
+
+    name: str
+    versions: Mapping[str, str]
+    schema: Schema
+    modes: tuple[str, ...]
+    rows: int | None
+    clock: str
+    policy: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str, table: Table, tell_rows: bool, policy: Mapping[str, Any], now: datetime) -> Facts:
+        """Return the facts about a plant's table."""
+        versions = {"werkbund": __version__, "python": platform.python_version()}
+        versions |= {library: importlib.metadata.version(library) for library in _LIBRARIES}
+        _, modes = table.schema.mode_flags(table.frame)
+        rows = table.num_rows if tell_rows else None
+        clock = now.astimezone(UTC).isoformat(timespec="milliseconds")
+        return cls(name, versions, table.schema, modes, rows, clock, policy)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "name": self.name,
+            "versions": dict(self.versions),
+            "schema": schema_to_json(self.schema),
+            "modes": list(self.modes),
+            "rows": self.rows,
+            "clock": self.clock,
+            "policy": dict(self.policy),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Facts:
+        """Read and check what a plant wrote.
+
+        Raises
+        ------
+        ClientError
+            If it is incomplete.
+        """
+        try:
+            rows = values["rows"]
+            return cls(
+                str(values["name"]),
+                {str(name): str(version) for name, version in values["versions"].items()},
+                schema_from_json(values["schema"]),
+                tuple(map(str, values["modes"])),
+                None if rows is None else int(rows),
+                datetime.fromisoformat(values["clock"]).astimezone(UTC).isoformat(timespec="milliseconds"),
+                dict(values["policy"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, DataError) as error:
+            raise ClientError(f"its facts about itself are incomplete: {error}") from error

@@ -1,0 +1,107 @@
+"""What may leave a plant: every field of every answer, declared here and nowhere else.
+
+`client check` shows this list, an answer is cut down to it, and a test compares it with the bytes that left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from werkbund.core.types import Arrays, Replies
+
+SIGNALS = {
+    "rows": "how many rows the plant has",
+    "loss": "the training loss",
+    "counts": "how well the common model does on the plant's held-out rows, as counts of scores",
+    "vocabulary": "the levels of each category column",
+    "delivery": "how a delivered model does here, and how the plant's own does",
+}
+"""Signals that a plant may refuse, each with what it says."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """Declare one array, or one text, that an answer may hold.
+
+    Parameters
+    ----------
+    kind
+        Of the task that it answers.
+    half
+        `sums` are meant only to be added to other clients', `clear` is read as it is.
+    name
+        In the answer; `*` stands for validation and test.
+    what
+        For people.
+    signal
+        The signal that it belongs to; empty where the federation cannot go on without it.
+    """
+
+    kind: str
+    half: str
+    name: str
+    what: str
+    signal: str = ""
+
+
+_COUNTS = {
+    "histogram": "held-out rows by class and by score, in 1,024 bins",
+    "modes": "held-out failures by failure mode and score",
+    "brier": "sum of squared errors over held-out rows",
+    "log_loss": "sum of log losses over held-out rows",
+    "calibration": "rows, scores and failures in ten ranges of the score, summed",
+}
+_FACTS = "name, versions, columns and units found, failure modes, clock, and number of rows where allowed"
+
+FIELDS = (
+    Field("hello", "clear", "facts", _FACTS),
+    Field("survey", "sums", "labels", "number of training rows without and with a failure"),
+    Field("survey", "sums", "count", "number of values of each numeric feature"),
+    Field("survey", "sums", "missing", "number of missing values of each numeric feature"),
+    Field("survey", "sums", "sum", "sum of each numeric feature over all training rows"),
+    Field("survey", "clear", "rows", "number of training rows", "rows"),
+    Field("survey", "clear", "vocabulary", "levels of each category column", "vocabulary"),
+    Field("squares", "sums", "squares", "sum of squared deviations of each feature from the common mean"),
+    Field("train", "sums", "update", "weights after training minus weights before, times the client's weight"),
+    Field("train", "sums", "weight", "the client's weight in the mean: its training rows, or 1"),
+    Field("train", "sums", "loss", "mean training loss times training rows", "loss"),
+    Field("train", "sums", "rows", "number of training rows", "rows"),
+    *(
+        Field(kind, "sums", f"*.{name}", what, "counts")
+        for kind in ("train", "evaluate")
+        for name, what in _COUNTS.items()
+    ),
+    Field("deliver", "clear", "accepted", "whether the plant takes the model, and why"),
+    Field("deliver", "clear", "figures", "how the model, and the plant's own, do on held-out rows here", "delivery"),
+)
+"""All of them."""
+
+
+def leaving(signals: Collection[str]) -> tuple[Field, ...]:
+    """Return the fields that may leave, given the signals that the plant allows."""
+    return tuple(field for field in FIELDS if not field.signal or field.signal in signals)
+
+
+def cut_down(replies: Replies, signals: Collection[str]) -> Replies:
+    """Return an answer without anything that is not declared or not allowed."""
+    allowed = {(field.half, field.name) for field in leaving(signals) if field.kind == replies.kind}
+    sums = {**replies.sums, **{name: array[None] for name, array in replies.pooled.items()}}
+    return Replies(
+        replies.kind,
+        replies.round,
+        replies.clients,
+        _allowed("sums", sums, allowed),
+        _allowed("clear", replies.clear, allowed),
+        replies.fingerprint,
+    )
+
+
+def declared(half: str, name: str) -> tuple[str, str]:
+    """Return the name under which an array of an answer is declared, with its half."""
+    split, dot, rest = name.partition(".")
+    return half, f"*.{rest}" if dot and split in ("validation", "test") else name
+
+
+def _allowed(half: str, arrays: Arrays, allowed: set[tuple[str, str]]) -> Arrays:
+    return {name: array for name, array in arrays.items() if declared(half, name) in allowed}

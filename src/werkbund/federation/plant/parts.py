@@ -1,0 +1,81 @@
+"""A plant's rows made ready for a run, step by step as the run tells more about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.errors import ClientError
+from werkbund.data import Table
+from werkbund.data.statistics import survey_each
+from werkbund.engine import Handler, LocalWork
+from werkbund.federation.briefing import Briefing
+from werkbund.federation.population import Population, alone
+from werkbund.federation.preparing import StatisticsWork
+from werkbund.federation.sections import Config
+from werkbund.federation.simulation import Simulation, in_process
+
+ReadTable = Callable[[Config], Table]
+"""Reads the plant's rows under the federation's column names and units."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Hold what one briefing makes of the plant's rows; each part is made when it is first needed.
+
+    Parameters
+    ----------
+    name
+        Of the plant.
+    briefing
+        What the run is about.
+    table
+        The plant's rows.
+    """
+
+    name: str
+    briefing: Briefing
+    table: Table
+
+    @cached_property
+    def population(self) -> Population:
+        """The plant by itself, its rows split as they would be among all plants."""
+        told = self.briefing
+        return alone(self.table, told.config, self.name, told.number, told.mode_names)
+
+    @cached_property
+    def simulation(self) -> Simulation:
+        """The plant as a federation of one, with the common preparation."""
+        told = self.briefing
+        if told.preparation is None:
+            raise ClientError("the server asks for training before the common scaling is learnt; it runs other code")
+        return in_process(told.config, self.population, told.preparation, np.array(told.labels))
+
+    @cached_property
+    def num_training_rows(self) -> int:
+        """Rows that the plant trains on."""
+        return len(self.population.splits["train"].rows)
+
+    @cached_property
+    def num_values(self) -> npt.NDArray[np.int64]:
+        """Values present of each numeric feature among the training rows: (1, features)."""
+        train, schema = self.population.splits["train"], self.population.schema
+        counted, _ = survey_each(train.frame[train.rows], schema, np.array([0, len(train.rows)]))
+        number: npt.NDArray[np.int64] = counted["count"]
+        return number
+
+    @cached_property
+    def statistics(self) -> dict[str, Handler]:
+        """Counts over training rows."""
+        return StatisticsWork(self.population.splits["train"], self.population.schema).handlers()
+
+    @cached_property
+    def training(self) -> dict[str, Handler]:
+        """Training and evaluation."""
+        simulation = self.simulation
+        weighting = simulation.strategy.aggregator.weighting
+        return LocalWork(simulation.splits, simulation.trainer, weighting).handlers()

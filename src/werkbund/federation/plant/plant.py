@@ -1,0 +1,127 @@
+"""A plant at work: asked by the server, bound by its own policy, with rows that stay where they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+
+from werkbund.core.errors import ClientError
+from werkbund.core.types import Replies, Tasks
+from werkbund.data.schema_json import differences
+from werkbund.engine import Handler
+from werkbund.federation.briefing import Briefing
+from werkbund.federation.plant.delivery import Delivery
+from werkbund.federation.plant.facts import Facts
+from werkbund.federation.plant.leaving import cut_down
+from werkbund.federation.plant.parts import Parts
+from werkbund.federation.plant.policy import Policy
+from werkbund.federation.plant.settings import PlantSettings
+from werkbund.federation.plant.source import read_plant_table
+from werkbund.federation.plant.store import PlantFolder
+from werkbund.federation.plant.withholding import withheld
+
+Clock = Callable[[], datetime]
+
+
+class RefusedError(ClientError):
+    """Report that the plant's own policy forbids what the server asks."""
+
+
+class Plant:
+    """Answer a server's tasks.
+
+    Parameters
+    ----------
+    settings
+        The plant's own file.
+    folder
+        Where what must survive lies.
+    clock
+        Tells local time, with its zone.
+    """
+
+    def __init__(self, settings: PlantSettings, folder: PlantFolder, clock: Clock | None = None) -> None:
+        self.settings, self.folder = settings, folder
+        self._clock = clock or (lambda: datetime.now().astimezone())
+        self._policy = Policy.of(settings)
+        self._parts: Parts | None = None
+
+    @property
+    def name(self) -> str:
+        """The plant's name in the federation."""
+        return self.settings.client.name
+
+    def answer(self, briefing: Briefing, tasks: Tasks) -> Replies:
+        """Do one task.
+
+        Parameters
+        ----------
+        briefing
+            What the run is about.
+        tasks
+            One task, for this plant.
+
+        Raises
+        ------
+        RefusedError
+            If the policy forbids it.
+        FederationError
+            If it cannot be done.
+        """
+        refusal = self._policy.refusal(tasks.kind, self._clock(), self.folder.counters())
+        if refusal is not None:
+            raise RefusedError(refusal)
+        self._check_schema(briefing)
+        handler = self._handler(briefing, tasks.kind)
+        here = replace(tasks, clients=np.zeros(1, np.int64))
+        replies = replace(handler(here), clients=tasks.clients)
+        if tasks.kind == "train":
+            self.folder.count_round(self._clock())
+        return cut_down(withheld(replies, self._policy, self._prepared(briefing)), self._policy.signals)
+
+    def _handler(self, briefing: Briefing, kind: str) -> Handler:
+        parts = self._prepared(briefing)
+        if kind == "hello":
+            return self._hello
+        if parts.num_training_rows < self._policy.minimum_rows:
+            raise RefusedError(
+                f"policy.minimum_rows is {self._policy.minimum_rows}, and there are {parts.num_training_rows} training "
+                "rows here; nothing about so few rows leaves this plant"
+            )
+        if kind in parts.statistics:
+            return parts.statistics[kind]
+        if kind == "deliver":
+            return Delivery(self.settings, self.folder, parts).deliver
+        if kind not in parts.training:
+            known = ", ".join(sorted({"hello", "deliver", *parts.statistics, *parts.training}))
+            raise ClientError(f"task kind must be one of {known}, got {kind!r}; update the plant's version")
+        return parts.training[kind]
+
+    def _check_schema(self, briefing: Briefing) -> None:
+        """Refuse to add up what means something else here."""
+        if briefing.schema is None:
+            return
+        odd = differences(self._prepared(briefing).table.schema, briefing.schema)
+        if odd:
+            raise ClientError(f"has another schema than the federation: {'; '.join(odd)}. Mend client.toml there")
+
+    def _prepared(self, briefing: Briefing) -> Parts:
+        """Return the parts for this briefing; the table is read once for a run."""
+        last = self._parts
+        if last is None or last.briefing.fingerprint != briefing.fingerprint:
+            same_rows = last is not None and last.briefing.run == briefing.run
+            table = last.table if last is not None and same_rows else read_plant_table(self.settings, briefing.config)
+            self._parts = Parts(self.name, briefing, table)
+        assert self._parts is not None  # noqa: S101 - set above
+        return self._parts
+
+    def _hello(self, tasks: Tasks) -> Replies:
+        assert self._parts is not None  # noqa: S101 - `answer` has prepared them
+        told = self._policy.for_server()
+        facts = Facts.of(self.name, self._parts.table, "rows" in self._policy.signals, told, self._clock())
+        clear = {"facts": np.array([json.dumps(facts.to_json())])}
+        return Replies("hello", tasks.round, tasks.clients, {}, clear)

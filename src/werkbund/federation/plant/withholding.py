@@ -1,0 +1,46 @@
+"""An answer without what the plant's policy keeps back because it is over too few rows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from werkbund.core.types import Arrays, Replies
+from werkbund.data.features import clean
+from werkbund.data.statistics import category_names, number_names
+from werkbund.federation.plant.parts import Parts
+from werkbund.federation.plant.policy import Levels, Policy, withhold_counts, withhold_squares, withhold_survey
+
+
+def withheld(replies: Replies, policy: Policy, parts: Parts) -> Replies:
+    """Return an answer without figures over fewer rows than the policy's minimum."""
+    if replies.kind == "survey":
+        return _survey(replies, policy, parts)
+    if replies.kind == "squares":
+        told = withhold_squares(replies.sums["squares"], parts.num_values, policy.minimum_rows)
+        return replace(replies, sums={"squares": told})
+    both: Arrays = {**replies.sums, **{name: array[None] for name, array in replies.pooled.items()}}
+    sums = withhold_counts(both, policy.minimum_rows, policy.minimum_failures)
+    return replace(replies, sums=sums, pooled={})
+
+
+def _survey(replies: Replies, policy: Policy, parts: Parts) -> Replies:
+    levels = levels_of(parts)
+    sums, vocabulary = withhold_survey(replies.sums, levels, policy.minimum_rows, policy.minimum_failures)
+    clear = {**replies.clear, "vocabulary": np.array([json.dumps(vocabulary)])}
+    return replace(replies, sums=sums, clear=clear)
+
+
+def levels_of(parts: Parts) -> Levels:
+    """Return the levels of each category column among the training rows, each with its number of rows."""
+    schema, train = parts.population.schema, parts.population.splits["train"]
+    cleaned = clean(train.frame[train.rows], number_names(schema), category_names(schema))
+    return {name: _rows_by_level(cleaned[name]) for name in category_names(schema)}
+
+
+def _rows_by_level(column: pl.Series) -> dict[str, int]:
+    counted = column.drop_nulls().cast(pl.String).value_counts()
+    return dict(zip(counted[column.name].to_list(), counted["count"].to_list(), strict=True))

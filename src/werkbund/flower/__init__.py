@@ -1,0 +1,1 @@
+"""The real federation: plants join over the network, on Flower. The only folder that imports `flwr`."""

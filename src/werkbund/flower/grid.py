@@ -1,0 +1,200 @@
+"""The grid over Flower: tasks become messages to nodes, and their answers come back as they arrive."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from flwr.app import Message
+from flwr.serverapp import Grid as FlowerApi
+
+from werkbund.core.errors import ClientError
+from werkbund.core.types import Failure, Replies, Tasks
+from werkbund.federation.briefing import Briefing
+from werkbund.flower.codec import MOST_SMALL_BYTES, Answer, Ask, decode_answer, encode_ask
+from werkbund.flower.directory import Directory
+from werkbund.flower.records import from_records, to_records
+
+_PAUSE_S = 0.1
+_KNOWN_ERRORS = {
+    3: "its message was lost on the way",
+    4: "its answer was lost on the way",
+    5: "its node went offline",
+    7: "its worker process crashed",
+}
+
+
+@dataclass(frozen=True)
+class _Sent:
+    client: int
+    ask: Ask
+    expires: float
+
+
+@dataclass
+class Traffic:
+    """Count what went over the grid, in bytes of content and in messages."""
+
+    down: int = 0
+    up: int = 0
+    messages: int = 0
+
+
+class FlowerGrid:
+    """Reach plants through Flower's SuperLink.
+
+    A client that is offline fails at once. One that still owes an answer to an earlier task is not asked again until
+    that has come or has expired, so that one client that hangs costs each round nothing but its own answer.
+
+    Parameters
+    ----------
+    grid
+        Flower's.
+    names
+        The clients' names; a client's number is its place.
+    timeout_s
+        Seconds for which a task is worth doing.
+    """
+
+    def __init__(self, grid: FlowerApi, names: tuple[str, ...], timeout_s: float) -> None:
+        self._grid, self._names, self._timeout_s = grid, names, timeout_s
+        self.directory = Directory(grid)
+        self.traffic = Traffic()
+        self._tell: Callable[[int], Briefing] | None = None
+        self._briefed: dict[int, str] = {}
+        self._failed: list[Failure] = []
+        self._waiting: dict[str, _Sent] = {}
+        self._late: dict[str, _Sent] = {}
+
+    def clients(self) -> tuple[str, ...]:
+        """Return the clients' names."""
+        return self._names
+
+    def brief(self, tell: Callable[[int], Briefing]) -> None:
+        """Set what each client must know from now on."""
+        self._tell = tell
+
+    def send(self, tasks: Tasks) -> None:
+        """Ask each of the tasks' clients that is online and free."""
+        online = self.directory.online()
+        self._collect_late()
+        busy = {sent.client: sent.ask for sent in (*self._late.values(), *self._waiting.values())}
+        messages: list[tuple[_Sent, Message]] = []
+        for place, client in enumerate(tasks.clients.tolist()):
+            name = self._names[client]
+            if name not in online:
+                self._failed.append(Failure(client, tasks.round, "is offline"))
+            elif client in busy:
+                reason = f"is still busy with its {busy[client].tasks.kind} task of round {busy[client].tasks.round}"
+                self._failed.append(Failure(client, tasks.round, reason))
+            else:
+                messages.append(self._message(_one(tasks, place), online[name]))
+        self._push(messages)
+
+    def receive(self, timeout_s: float) -> Iterator[Replies | Failure]:
+        """Yield answers and failures as they arrive, until none is owed or the time is over."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            yield from self._taken_failures()
+            if not self._waiting or time.monotonic() >= deadline:
+                break
+            arrived = list(self._grid.pull_messages(list(self._waiting)))
+            for message in arrived:
+                yield from self._arrived(message)
+            if not arrived:
+                time.sleep(min(_PAUSE_S, max(deadline - time.monotonic(), 0.0)))
+        self._late |= self._waiting
+        self._waiting = {}
+
+    def _message(self, tasks: Tasks, node: int, with_brief: bool = False) -> tuple[_Sent, Message]:
+        client = int(tasks.clients[0])
+        if self._tell is None:
+            raise ClientError("a grid must be briefed before it is asked to send; call brief() first")
+        briefing = self._tell(client)
+        known = self._briefed.get(client) == briefing.fingerprint and not with_brief
+        brief = None if known else briefing.to_json()
+        ask = Ask(briefing.run, self._names[client], tasks, briefing.fingerprint, brief)
+        parcel = encode_ask(ask)
+        self.traffic.down += parcel.num_bytes
+        self.traffic.messages += 1
+        kind = "train" if tasks.kind == "train" else "evaluate" if tasks.kind == "evaluate" else "query"
+        group = str(tasks.round)
+        records = to_records(parcel)
+        message = Message(records, dst_node_id=node, message_type=kind, ttl=self._timeout_s, group_id=group)
+        return _Sent(client, ask, time.monotonic() + self._timeout_s), message
+
+    def _push(self, messages: list[tuple[_Sent, Message]]) -> None:
+        if not messages:
+            return
+        ids = list(self._grid.push_messages([message for _, message in messages]))
+        for (sent, _), number in zip(messages, ids or [None] * len(messages), strict=True):
+            if number is None:
+                self._failed.append(Failure(sent.client, sent.ask.tasks.round, "its message could not be delivered"))
+            else:
+                self._waiting[number] = sent
+
+    def _arrived(self, message: Message) -> Iterator[Replies | Failure]:
+        sent = self._waiting.pop(message.metadata.reply_to_message_id, None)
+        if sent is None:
+            return
+        round = sent.ask.tasks.round
+        try:
+            answer = self._answer(message, sent)
+        except ClientError as error:
+            yield Failure(sent.client, round, str(error))
+            return
+        if answer.code == "briefing" and sent.ask.brief is None:
+            node = int(message.metadata.src_node_id)
+            self._push([self._message(sent.ask.tasks, node, with_brief=True)])
+        elif answer.replies is None:
+            yield Failure(sent.client, round, answer.reason or answer.code)
+        else:
+            self._briefed[sent.client] = sent.ask.briefing
+            yield answer.replies
+
+    def _answer(self, message: Message, sent: _Sent) -> Answer:
+        """Return the answer in a message.
+
+        Raises
+        ------
+        ClientError
+            If there is none, or it answers something else.
+        """
+        if message.has_error():
+            error = message.error
+            raise ClientError(error.reason or _KNOWN_ERRORS.get(error.code, f"failed with Flower's code {error.code}"))
+        parcel = from_records(message.content)
+        self.traffic.up += parcel.num_bytes
+        answer = decode_answer(parcel, self._most_bytes(sent))
+        replies, tasks = answer.replies, sent.ask.tasks
+        if answer.name != sent.ask.name:
+            raise ClientError(f"an answer of {answer.name!r} came instead; two clients may use the same key")
+        if replies is not None and (replies.kind, replies.round, replies.clients.tolist()) != (
+            tasks.kind,
+            tasks.round,
+            tasks.clients.tolist(),
+        ):
+            raise ClientError(f"it answered its {replies.kind} task of round {replies.round} instead")
+        return answer
+
+    def _most_bytes(self, sent: _Sent) -> int:
+        weights = sent.ask.tasks.shared.get("weights")
+        return max(MOST_SMALL_BYTES, 0 if weights is None else 2 * weights.nbytes)
+
+    def _collect_late(self) -> None:
+        """Drop what came too late, or never will: its client is free again."""
+        now = time.monotonic()
+        self._late = {number: sent for number, sent in self._late.items() if sent.expires > now}
+        if self._late:
+            for message in self._grid.pull_messages(list(self._late)):
+                self._late.pop(message.metadata.reply_to_message_id, None)
+
+    def _taken_failures(self) -> Iterator[Failure]:
+        while self._failed:
+            yield self._failed.pop(0)
+
+
+def _one(tasks: Tasks, place: int) -> Tasks:
+    own = {name: array[place : place + 1] for name, array in tasks.own.items()}
+    return replace(tasks, clients=tasks.clients[place : place + 1], own=own)

@@ -1,0 +1,23 @@
+"""What an operator hands out before a federation starts: a CA, keys, and a kit for the server and for each plant."""
+
+from werkbund.flower.provision.certificates import certificate_warnings, expiry
+from werkbund.flower.provision.keys import fingerprint, keygen, read_public_key
+from werkbund.flower.provision.members import Member, Members
+from werkbund.flower.provision.parties import Party, Provisioned
+from werkbund.flower.provision.provisioning import add_client, provision, renew_server, revoke_client
+
+__all__ = [
+    "Member",
+    "Members",
+    "Party",
+    "Provisioned",
+    "add_client",
+    "certificate_warnings",
+    "expiry",
+    "fingerprint",
+    "keygen",
+    "provision",
+    "read_public_key",
+    "renew_server",
+    "revoke_client",
+]

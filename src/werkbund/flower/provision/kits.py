@@ -1,0 +1,172 @@
+"""The files of a kit: configuration, certificates, keys, and texts that a plant engineer can follow literally."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import tomlkit
+from cryptography import x509
+
+from werkbund._version import __version__
+from werkbund.core.errors import ConfigError
+from werkbund.federation import Config
+from werkbund.flower.provision.certificates import certificate_bytes
+from werkbund.flower.provision.configuration import plant_config, server_config
+from werkbund.flower.provision.hosts import check_hosts, check_port, with_port
+from werkbund.flower.provision.keys import PrivateKey, PublicKey, fingerprint, pem_private, ssh_private, ssh_public
+
+PACKAGE = f"werkbund[postgresql]=={__version__}"
+"""What a party installs: the version that the kit was made for."""
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("werkbund.flower.provision", "templates"),
+    autoescape=False,  # noqa: S701 - plain text, of names and addresses that have been checked
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Say where the server is reached.
+
+    Parameters
+    ----------
+    hosts
+        Names and addresses; plants connect to the first.
+    port
+        The one port that the server listens at.
+    """
+
+    hosts: tuple[str, ...]
+    port: int
+
+    @property
+    def address(self) -> str:
+        """What plants connect to, `host:port`."""
+        return with_port(self.hosts[0], self.port)
+
+
+def read_site(server: Path) -> Site:
+    """Read `server.toml` of a server's kit.
+
+    Raises
+    ------
+    ConfigError
+        If it is missing, or lacks the server's names or port.
+    """
+    path = server / "server.toml"
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))["server"]
+        return Site(check_hosts(values["names"]), check_port(values["port"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{path} must have [server] with names and port: {error}; bring the server's kit back to this folder"
+        ) from error
+
+
+def server_files(
+    config: Config, site: Site, authority: x509.Certificate, certificate: x509.Certificate, key: PrivateKey
+) -> dict[str, bytes]:
+    """Return the files of the server's kit, without the clients' keys."""
+    values = _server_values(config, site, authority, certificate)
+    return {
+        "server.toml": _text("server.toml.j2", values),
+        "federation.toml": server_config(config).encode(),
+        "ca.crt": certificate_bytes(authority),
+        "server.crt": certificate_bytes(certificate),
+        "server.key": pem_private(key),
+        "executor.secret": secrets.token_hex(32).encode(),
+        "start.sh": _text("server-start.sh.j2", values),
+        "werkbund-server.service": _text("werkbund-server.service.j2", values),
+        "compose.yaml": _text("server-compose.yaml.j2", values),
+        "README.md": _text("server-README.md.j2", values),
+    }
+
+
+def server_readme(config: Config, site: Site, authority: x509.Certificate, certificate: x509.Certificate) -> bytes:
+    """Return the server's README.md, which states when the certificate ends."""
+    return _text("server-README.md.j2", _server_values(config, site, authority, certificate))
+
+
+def client_files(
+    name: str, config: Config, site: Site, authority: x509.Certificate, key: PrivateKey | PublicKey
+) -> dict[str, bytes]:
+    """Return the files of a client's kit; given a public key alone, the kit has no `client.key`."""
+    private, public = (key, key.public_key()) if isinstance(key, PrivateKey) else (None, key)
+    values = {
+        "federation": config.federation.name,
+        "address": site.address,
+        "has_key": private is not None,
+        "fingerprint": fingerprint(public),
+        "columns": _columns(config),
+        **_common(name, authority),
+    }
+    files = {
+        "client.toml": _text("client.toml.j2", values),
+        "federation.toml": plant_config(config).encode(),
+        "ca.crt": certificate_bytes(authority),
+        "client.pub": ssh_public(public, name),
+        "start.sh": _text("client-start.sh.j2", values),
+        "werkbund-client.service": _text("werkbund-client.service.j2", values),
+        "compose.yaml": _text("client-compose.yaml.j2", values),
+        "README.md": _text("client-README.md.j2", values),
+    }
+    return files if private is None else {**files, "client.key": ssh_private(private)}
+
+
+def _server_values(
+    config: Config, site: Site, authority: x509.Certificate, certificate: x509.Certificate
+) -> dict[str, Any]:
+    return {
+        "federation": config.federation.name,
+        "names": json.dumps(list(site.hosts)),
+        "address": site.address,
+        "port": site.port,
+        "certificate_end": _day(certificate.not_valid_after_utc),
+        **_common("server", authority),
+    }
+
+
+def _common(party: str, authority: x509.Certificate) -> dict[str, Any]:
+    return {
+        "party": party,
+        "package": PACKAGE,
+        "version": __version__,
+        "authority_end": _day(authority.not_valid_after_utc),
+    }
+
+
+def _text(template: str, values: Mapping[str, Any]) -> bytes:
+    return _TEMPLATES.get_template(template).render(values).encode()
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}"
+
+
+def _columns(config: Config) -> list[str]:
+    """Return a line of `[columns]` for each column that the federation names, as one that renames nothing."""
+    data = config.data
+    roles = (data.label, data.machine, data.time, data.mode, *data.modes)
+    units = {name: column.unit for name, column in data.columns.items()}
+    named = [name for name in dict.fromkeys((*roles, *units)) if name]
+    return [f"{_quoted(name)} = {_mapped(name, units.get(name, ''))}" for name in named]
+
+
+def _mapped(name: str, unit: str) -> str:
+    return f"{{ column = {_quoted(name)}, unit = {_quoted(unit)} }}" if unit else _quoted(name)
+
+
+def _quoted(text: str) -> str:
+    return tomlkit.string(text).as_string()

@@ -1,0 +1,120 @@
+"""Flower's ServerApp: reads what it is told, and runs the federation over Flower's grid."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from werkbund.core.errors import ConfigError, FederationError
+from werkbund.federation import Config, Watcher, changed, load_config
+from werkbund.federation.deployment import Preflight, resume_deployed, run_deployed
+from werkbund.federation.deployment.progress import ProgressFile
+from werkbund.federation.folder import Folder
+from werkbund.flower.directory import Directory
+from werkbund.flower.grid import FlowerGrid
+
+app = ServerApp()
+
+_PAUSE_S = 0.5
+
+
+@dataclass(frozen=True)
+class Order:
+    """Hold what a run was told.
+
+    Parameters
+    ----------
+    config
+        The federation's configuration.
+    clients
+        Names of the clients in their order; empty for those that are there when the run begins.
+    out, resume
+        The folder of a new run, and that of a run to go on with; None where it is not given.
+    wait_s
+        Seconds to wait for clients before the first round.
+    """
+
+    config: Config
+    clients: tuple[str, ...]
+    out: Path | None
+    resume: Path | None
+    wait_s: float
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Order:
+        """Read Flower's run configuration; see `bundle.DEFAULTS` for the keys.
+
+        Raises
+        ------
+        ConfigError
+            If a key breaks a rule.
+        """
+        path = Path(str(told["config"])) if told["config"] else None
+        config = load_config(path, [part for part in str(told["set"]).split(";") if part.strip()])
+        if int(told["rounds"]) > 0:
+            config = changed(config, federation={"rounds": int(told["rounds"])})
+        if int(told["seed"]) >= 0:
+            config = changed(config, federation={"seed": int(told["seed"])})
+        names = tuple(name for name in str(told["clients"]).split(",") if name) or tuple(config.data.clients)
+        out, resume = (Path(str(told[key])) if told[key] else None for key in ("out", "resume"))
+        return cls(config, names, out, resume, float(told["wait-s"]))
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run, or go on with, a federation."""
+    order = Order.of(context.run_config)
+    folder = Folder.existing(order.resume) if order.resume else Folder.create(order.config.federation.name, order.out)
+    progress = ProgressFile(folder)
+    try:
+        _run(grid, order, folder, progress)
+    except FederationError as error:
+        progress.end(str(error))
+        raise
+    except BaseException as error:
+        progress.end(f"{type(error).__name__}: {error}")
+        raise
+    progress.end()
+
+
+def _run(grid: Grid, order: Order, folder: Folder, progress: ProgressFile) -> None:
+    if order.resume:
+        config, names = folder.read_config(), tuple(folder.read_json("run.json")["clients"])
+        reach = FlowerGrid(grid, names, config.federation.round_timeout_s)
+        resume_deployed(folder.path, reach, progress)
+        return
+    names = _present(Directory(grid), order, progress)
+    reach = FlowerGrid(grid, names, order.config.federation.round_timeout_s)
+
+    def seen(told: Preflight) -> None:
+        progress.checks([vars(check) for check in told.checks])
+
+    run_deployed(order.config, reach, folder=folder, watcher=progress, seen=seen, command=("flwr", "run"))
+
+
+def _present(directory: Directory, order: Order, watcher: Watcher) -> tuple[str, ...]:
+    """Wait until the clients are there, or the time is over; return the names of those that the run is made of.
+
+    Where no names are given it is made of those that have come, once no other has come for a moment.
+    """
+    deadline, before = time.monotonic() + order.wait_s, ""
+    while True:
+        online = directory.online()
+        missing = [name for name in order.clients if name not in online]
+        if order.clients and (not missing or time.monotonic() >= deadline):
+            return order.clients
+        state = f"waiting for {', '.join(missing)}" if order.clients else f"{len(online)} clients are there"
+        if not order.clients and online and state == before:
+            return tuple(sorted(online))
+        if state != before:
+            watcher.stage(state)
+        if time.monotonic() >= deadline:
+            raise ConfigError(f"no client has come within {order.wait_s:.0f} s; start one, or raise wait-s")
+        before = state
+        time.sleep(_PAUSE_S if order.clients else 4 * _PAUSE_S)
