@@ -7,8 +7,12 @@ from typing import Annotated
 import typer
 
 from werkbund._version import __version__
+from werkbund.cli.client import app as client_app
 from werkbund.cli.data import check_command, fetch_command, init_command, predict_command
+from werkbund.cli.provision import provision_command
+from werkbund.cli.server import app as server_app
 from werkbund.cli.train import compare_command, report_command, resume_command, run_command
+from werkbund.cli.up import up_command
 
 app = typer.Typer(
     name="werkbund",
@@ -20,14 +24,18 @@ app = typer.Typer(
 for _name, _command in (
     ("run", run_command),
     ("compare", compare_command),
+    ("up", up_command),
     ("resume", resume_command),
     ("report", report_command),
     ("predict", predict_command),
     ("check", check_command),
     ("init", init_command),
     ("fetch", fetch_command),
+    ("provision", provision_command),
 ):
     app.command(_name)(_command)
+app.add_typer(server_app, name="server")
+app.add_typer(client_app, name="client")
 
 
 @app.callback(invoke_without_command=True)

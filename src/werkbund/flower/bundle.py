@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
-from importlib.resources import files
 
 import tomlkit
 from flwr.cli.build import build_fab_from_files
@@ -34,9 +33,7 @@ COMPONENTS = {"serverapp": "werkbund.flower.server_app:app", "clientapp": "werkb
 @cache
 def bundle() -> bytes:
     """Return the bundle of the installed version."""
-    licence = files("werkbund.flower").joinpath("LICENSE.txt")
-    content = {"pyproject.toml": _project().encode(), "LICENSE": licence.read_bytes()}
-    built: bytes = build_fab_from_files(content)[0]
+    built: bytes = build_fab_from_files({"pyproject.toml": _project().encode()})[0]
     return built
 
 
@@ -50,8 +47,7 @@ def _project() -> str:
         "name": "werkbund",
         "version": __version__,
         "description": "Federated learning for industrial predictive maintenance",
-        "license": {"file": "LICENSE"},
         "dependencies": [f"werkbund=={__version__}"],
     }
-    app = {"publisher": "werkbund", "fab-format-version": 1, "components": COMPONENTS, "config": DEFAULTS}
+    app = {"publisher": "werkbund", "components": COMPONENTS, "config": DEFAULTS}
     return tomlkit.dumps({"project": project, "tool": {"flwr": {"app": app}}})

@@ -1,6 +1,7 @@
 """A plant's side of a real federation: its rows, its own rules, and what it keeps."""
 
-from werkbund.federation.plant.plant import Plant, RefusedError
+from werkbund.federation.plant.agreed import RefusedError
+from werkbund.federation.plant.plant import Plant
 from werkbund.federation.plant.settings import PlantSettings, load_settings
 from werkbund.federation.plant.store import PlantFolder
 

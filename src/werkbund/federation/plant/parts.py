@@ -61,6 +61,12 @@ class Parts:
         return len(self.population.splits["train"].rows)
 
     @cached_property
+    def num_held_out(self) -> tuple[int, int]:
+        """Rows that judge a delivered model, and failures among them."""
+        test = self.simulation.splits.test
+        return len(test.labels), int(test.labels.sum())
+
+    @cached_property
     def num_values(self) -> npt.NDArray[np.int64]:
         """Values present of each numeric feature among the training rows: (1, features)."""
         train, schema = self.population.splits["train"], self.population.schema

@@ -9,11 +9,13 @@ from datetime import datetime
 
 import numpy as np
 
-from werkbund.core.errors import ClientError
+from werkbund.core.errors import ClientError, FederationError
 from werkbund.core.types import Replies, Tasks
+from werkbund.data import Table
 from werkbund.data.schema_json import differences
 from werkbund.engine import Handler
 from werkbund.federation.briefing import Briefing
+from werkbund.federation.plant.agreed import RefusedError, check_agreed
 from werkbund.federation.plant.delivery import Delivery
 from werkbund.federation.plant.facts import Facts
 from werkbund.federation.plant.leaving import cut_down
@@ -23,12 +25,9 @@ from werkbund.federation.plant.settings import PlantSettings
 from werkbund.federation.plant.source import read_plant_table
 from werkbund.federation.plant.store import PlantFolder
 from werkbund.federation.plant.withholding import withheld
+from werkbund.federation.sections import Config
 
 Clock = Callable[[], datetime]
-
-
-class RefusedError(ClientError):
-    """Report that the plant's own policy forbids what the server asks."""
 
 
 class Plant:
@@ -114,10 +113,21 @@ class Plant:
         last = self._parts
         if last is None or last.briefing.fingerprint != briefing.fingerprint:
             same_rows = last is not None and last.briefing.run == briefing.run
-            table = last.table if last is not None and same_rows else read_plant_table(self.settings, briefing.config)
+            table = last.table if last is not None and same_rows else self._read(briefing.config)
             self._parts = Parts(self.name, briefing, table)
         assert self._parts is not None  # noqa: S101 - set above
         return self._parts
+
+    def _read(self, config: Config) -> Table:
+        """Read the rows; what is wrong with them is told here and not to the server: it may quote them."""
+        check_agreed(self.settings.kit, config)
+        try:
+            return read_plant_table(self.settings, config)
+        except FederationError as error:
+            self.folder.event("error", task="read", error=str(error))
+            raise ClientError(
+                "its rows do not fit the federation's columns; `werkbund client check` there says what to write"
+            ) from error
 
     def _hello(self, tasks: Tasks) -> Replies:
         assert self._parts is not None  # noqa: S101 - `answer` has prepared them

@@ -22,6 +22,11 @@ def withheld(replies: Replies, policy: Policy, parts: Parts) -> Replies:
     if replies.kind == "squares":
         told = withhold_squares(replies.sums["squares"], parts.num_values, policy.minimum_rows)
         return replace(replies, sums={"squares": told})
+    if replies.kind == "deliver":
+        rows, failures = parts.num_held_out
+        few = rows < policy.minimum_rows or failures < policy.minimum_failures
+        kept = {name: array for name, array in replies.clear.items() if name != "figures" or not few}
+        return replace(replies, clear=kept)
     both: Arrays = {**replies.sums, **{name: array[None] for name, array in replies.pooled.items()}}
     sums = withhold_counts(both, policy.minimum_rows, policy.minimum_failures)
     return replace(replies, sums=sums, pooled={})

@@ -1,0 +1,103 @@
+"""Commands of a plant: client start, check, models, rollback, keygen."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from werkbund.cli.deployed import plain_table
+from werkbund.cli.edge import FAULT, output, print_json, progress, readable_errors
+from werkbund.cli.hosting import run_until_stopped
+from werkbund.cli.provision import keygen_command
+from werkbund.cli.tables import findings_table, schema_table
+from werkbund.cli.train import JsonOption
+
+KitArgument = Annotated[Path, typer.Argument(metavar="[KIT]", help="Folder of the plant's kit.")]
+HERE = Path()
+
+app = typer.Typer(help="Take part in a real federation as a plant.", no_args_is_help=True, add_completion=False)
+app.command("keygen")(keygen_command)
+
+
+@app.command("start")
+def start_command(kit: KitArgument = HERE) -> None:
+    """Join the federation and stay: outbound connections only; it comes back by itself."""
+    with readable_errors():
+        from werkbund.flower.hosting import ClientHost
+        from werkbund.flower.provision import certificate_warnings
+
+        console = progress()
+        for warning in certificate_warnings(kit, datetime.now(UTC)):
+            console.print(f"Warning: {warning}", style="yellow")
+        run_until_stopped(ClientHost(kit, lambda line: console.print(line, highlight=False, soft_wrap=True)))
+
+
+@app.command("check")
+def check_command(kit: KitArgument = HERE, as_json: JsonOption = False) -> None:
+    """Show what was found here and exactly what will leave the plant. Nothing is sent."""
+    with readable_errors():
+        from werkbund.federation.plant.checking import check_plant
+
+        found = check_plant(kit)
+        if as_json:
+            print_json(found.to_json())
+        else:
+            _show(found.to_json())
+        if found.errors:
+            raise typer.Exit(FAULT)
+
+
+@app.command("models")
+def models_command(kit: KitArgument = HERE, as_json: JsonOption = False) -> None:
+    """Show the models that were delivered, and which is in use."""
+    with readable_errors():
+        from werkbund.federation.plant.checking import models
+
+        found = models(kit)
+        if as_json:
+            print_json({"models": found})
+            return
+        table = plain_table("Models")
+        for name in ("version", "in use", "received", "from run", "here"):
+            table.add_column(name, overflow="fold")
+        for model in found:
+            table.add_row(*(Text(str(model[name])) for name in ("version", "in_use", "received", "run", "reason")))
+        output().print(table)
+
+
+@app.command("rollback")
+def rollback_command(kit: KitArgument = HERE) -> None:
+    """Take the model before the current one back into use."""
+    with readable_errors():
+        from werkbund.federation.plant import PlantFolder, load_settings
+
+        folder = PlantFolder(load_settings(kit).state).rollback()
+        output().print(f"In use again: {folder / 'model.onnx'}", soft_wrap=True, highlight=False)
+
+
+def _show(found: dict[str, object]) -> None:
+    console = output()
+    console.print(Text(str(found["summary"])), soft_wrap=True)
+    for error in found["errors"]:  # type: ignore[attr-defined]
+        console.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
+    if found["columns"]:
+        console.print()
+        console.print(schema_table(found["columns"]))  # type: ignore[arg-type]
+    if found["findings"]:
+        console.print()
+        console.print(findings_table(found["findings"]))  # type: ignore[arg-type]
+    console.print()
+    table = plain_table("What will leave this plant, and nothing else")
+    for name in ("when", "what", "how", "size here"):
+        table.add_column(name, overflow="fold")
+    for field in found["leaving"]:  # type: ignore[attr-defined]
+        table.add_row(*(Text(str(field[name])) for name in ("when", "what", "how", "size")))
+    console.print(table)
+    if found["withheld"]:
+        console.print("\nWithheld by this plant's policy:", style="bold")
+        for line in found["withheld"]:  # type: ignore[attr-defined]
+            console.print(Text(f"  {line}"), soft_wrap=True)

@@ -1,0 +1,146 @@
+"""Commands of the operator: server start, status, run, resume, stop."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from werkbund.cli.deployed import plain_table, show_checks, show_deployed
+from werkbund.cli.edge import output, print_json, progress, readable_errors
+from werkbund.cli.hosting import run_until_stopped
+from werkbund.cli.live import LiveRounds
+from werkbund.cli.train import JsonOption, SetOption
+
+KitArgument = Annotated[Path, typer.Argument(metavar="[KIT]", help="Folder of the server's kit.")]
+KitOption = Annotated[Path, typer.Option("--kit", help="Folder of the server's kit.")]
+HERE = Path()
+
+app = typer.Typer(help="Run the server of a real federation.", no_args_is_help=True, add_completion=False)
+
+
+@app.command("start")
+def start_command(kit: KitArgument = HERE) -> None:
+    """Start the server and keep it running: SuperLink, executor, and the list of plants that may join."""
+    with readable_errors():
+        from werkbund.flower.provision import certificate_warnings
+        from werkbund.flower.serving import ServerHost
+
+        console = progress()
+        for warning in certificate_warnings(kit, datetime.now(UTC)):
+            console.print(f"Warning: {warning}", style="yellow")
+        run_until_stopped(ServerHost(kit, lambda line: console.print(line, highlight=False, soft_wrap=True)))
+
+
+@app.command("status")
+def status_command(kit: KitArgument = HERE, as_json: JsonOption = False) -> None:
+    """Show the clients by name, and the runs."""
+    with readable_errors():
+        from werkbund.flower.status import status
+
+        now = status(kit)
+        if as_json:
+            print_json(now.to_json())
+            return
+        console = output()
+        table = plain_table("Clients")
+        for name in ("client", "state", "last seen", "version", "rows", "round"):
+            table.add_column(name)
+        for client in now.clients:
+            table.add_row(client.name, client.state, client.last_seen, client.version, client.rows, client.round)
+        console.print(table)
+        runs = plain_table("\nRuns")
+        for name in ("run", "state", "round", "folder"):
+            runs.add_column(name, overflow="fold")
+        for run in now.runs:
+            runs.add_row(run.name, run.state, run.round, run.folder)
+        console.print(runs)
+
+
+@app.command("run")
+def run_command(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="federation.toml; without one, the kit's.")
+    ] = None,
+    kit: KitOption = HERE,
+    settings: SetOption = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the whole run.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run, new or empty.")] = None,
+    wait: Annotated[int, typer.Option(min=0, help="Seconds to wait for clients that are not there yet.")] = 60,
+    detach: Annotated[bool, typer.Option("--detach", help="Start the run and do not watch it.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a federation with the plants that have joined."""
+    with readable_errors():
+        from werkbund.flower.serversettings import load_server_settings
+        from werkbund.flower.submitting import submit
+
+        overrides = [*(settings or []), *([] if seed is None else [f"federation.seed={seed}"])]
+        submitted = submit(load_server_settings(kit), config, overrides, out, wait)
+        _watch(submitted, detach, as_json)
+
+
+@app.command("resume")
+def resume_command(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")],
+    kit: KitOption = HERE,
+    detach: Annotated[bool, typer.Option("--detach", help="Start the run and do not watch it.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on with a run that was stopped, to the same result."""
+    with readable_errors():
+        from werkbund.flower.serversettings import load_server_settings
+        from werkbund.flower.submitting import submit_resume
+
+        _watch(submit_resume(load_server_settings(kit), run_dir), detach, as_json)
+
+
+@app.command("stop")
+def stop_command(
+    kit: KitArgument = HERE,
+    run: Annotated[int | None, typer.Option("--run", help="Stop this run alone, and not the server.")] = None,
+) -> None:
+    """Stop the server, or one run."""
+    with readable_errors():
+        from werkbund.flower.control import Control
+        from werkbund.flower.serversettings import load_server_settings
+        from werkbund.flower.serving import stop_server
+
+        console = output()
+        if run is None:
+            stop_server(kit)
+            console.print("The server has stopped. Runs go on with `werkbund server resume` once it is started again.")
+            return
+        settings = load_server_settings(kit)
+        with Control(settings.local_address, settings.root_certificates, settings.server.insecure) as control:
+            control.stop_run(run)
+        console.print(f"Run {run} has stopped; `werkbund server resume` goes on with it.")
+
+
+def _watch(submitted: object, detach: bool, as_json: bool) -> None:
+    from werkbund.flower.submitting import Submitted
+    from werkbund.flower.up import summary_of_folder
+
+    assert isinstance(submitted, Submitted)  # noqa: S101 - for the type alone: Flower is imported late
+    if detach:
+        told = {"run_dir": str(submitted.folder), "run_id": submitted.run_id}
+        if as_json:
+            print_json(told)
+        else:
+            output().print(f"Run {submitted.run_id} has started: {submitted.folder}", soft_wrap=True, highlight=False)
+        return
+    console = progress()
+    with LiveRounds(console) as live:
+        try:
+            submitted.follow(live, lambda checks: show_checks(console, checks))
+        except KeyboardInterrupt:
+            live.stage("no longer watched")
+            line = f"The run goes on without being watched; `werkbund server stop --run {submitted.run_id}` stops it."
+            console.print(line, soft_wrap=True)
+            raise typer.Exit(130) from None
+    if as_json:
+        print_json(summary_of_folder(submitted.folder))
+    else:
+        show_deployed(submitted.folder)

@@ -1,0 +1,38 @@
+"""The command that starts a whole real federation on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from werkbund.cli.deployed import show_checks, show_deployed
+from werkbund.cli.edge import print_json, progress, readable_errors
+from werkbund.cli.live import LiveRounds
+from werkbund.cli.train import ConfigArgument, DataOption, JsonOption, SetOption, configured
+
+
+def up_command(
+    config: ConfigArgument = None,
+    clients: Annotated[
+        int | None, typer.Option("--clients", min=1, help="Number of clients; 4 unless the configuration names them.")
+    ] = None,
+    data: DataOption = None,
+    settings: SetOption = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the whole run.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run, new; kits go beside it.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start a SuperLink and SuperNodes as processes on this machine, with TLS and keys, and run the federation."""
+    with readable_errors():
+        from werkbund.flower.up import up  # Flower is slow to import
+
+        loaded = configured(config, data, settings, seed)
+        console = progress()
+        with LiveRounds(console) as live:
+            done = up(loaded, clients, out, live, lambda checks: show_checks(console, checks, only_faults=True))
+        if as_json:
+            print_json(done.summary())
+        else:
+            show_deployed(done.folder)

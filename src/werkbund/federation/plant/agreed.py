@@ -1,0 +1,54 @@
+"""What the plant has agreed to: the columns and features in the federation's file that lies in its kit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from werkbund.core.errors import ClientError
+from werkbund.federation.briefing import for_clients
+from werkbund.federation.config import load_config
+from werkbund.federation.sections import Config, DataSection
+
+FILE_NAME = "federation.toml"
+
+_OF_NO_MATTER = {"path", "clients", "client", "source", "rows", "plants", "separator", "decimal_comma"}
+
+
+class RefusedError(ClientError):
+    """Report that the plant's own policy forbids what the server asks."""
+
+
+def check_agreed(kit: Path, config: Config) -> None:
+    """Refuse a run that asks for other columns or features than the file in the plant's kit.
+
+    Rows, epochs and networks may change from run to run; what is read of each row may not, because a server that
+    could choose columns and expressions could single out rows.
+
+    Parameters
+    ----------
+    kit
+        The plant's; without a `federation.toml` in it nothing was agreed, and any run may come.
+    config
+        The run's.
+
+    Raises
+    ------
+    RefusedError
+        If they differ; it names the keys.
+    """
+    path = kit / FILE_NAME
+    if not path.is_file():
+        return
+    agreed = for_clients(load_config(path))
+    odd = [f"data.{name}" for name in _differing(agreed.data, config.data)]
+    odd += ["features"] if agreed.features != config.features else []
+    if odd:
+        raise RefusedError(
+            f"{', '.join(odd)} of this run differ from the {FILE_NAME} that this plant has agreed to; "
+            "if the change is meant, send the plant the new file"
+        )
+
+
+def _differing(one: DataSection, other: DataSection) -> list[str]:
+    names = [name for name in DataSection.model_fields if name not in _OF_NO_MATTER]
+    return [name for name in names if getattr(one, name) != getattr(other, name)]

@@ -1,0 +1,93 @@
+"""Which process is which: files that say what runs, and signals that reach only what was meant."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from werkbund.core.errors import ConfigError
+
+_LOOK_S = 0.05
+
+
+def identity(pid: int) -> str | None:
+    """Return what tells a process from a later one with the same number; None if it does not run.
+
+    It is the moment of its start, as the operating system writes it.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except FileNotFoundError:
+        return None if Path("/proc/self/stat").exists() else _identity_by_ps(pid)
+    except ProcessLookupError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def write_record(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write what runs here, with this process as the one that answers for it; whole or not at all."""
+    record = {**facts, "pid": os.getpid(), "identity": identity(os.getpid())}
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(json.dumps(record, indent=2), encoding="utf-8")
+    beside.replace(path)
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """Return what `write_record` wrote if that process still runs; else None."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        pid, known = int(record["pid"]), record["identity"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if known is not None and identity(pid) == known else None
+
+
+def claim(path: Path, what: str) -> None:
+    """Write this process down as the one that runs here.
+
+    Raises
+    ------
+    ConfigError
+        If another process does.
+    """
+    record = read_record(path)
+    if record is not None and record["pid"] != os.getpid():
+        raise ConfigError(f"{what} must run once, but process {record['pid']} runs it already; stop that one first")
+    write_record(path, {})
+
+
+def stop_recorded(path: Path, grace_s: float = 30.0) -> bool:
+    """Ask the recorded process to end, and end it if it does not within `grace_s` seconds.
+
+    Returns
+    -------
+    bool
+        Whether there was one.
+    """
+    record = read_record(path)
+    if record is None:
+        return False
+    pid, known = int(record["pid"]), record["identity"]
+    for kind, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
+        try:
+            os.kill(pid, kind)
+        except ProcessLookupError:
+            return True
+        until = time.monotonic() + patience_s
+        while identity(pid) == known and time.monotonic() < until:
+            time.sleep(_LOOK_S)
+        if identity(pid) != known:
+            return True
+    return True
+
+
+def _identity_by_ps(pid: int) -> str | None:
+    command = ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split(maxsplit=1)  # noqa: S603
+    return None if len(found) < 2 or found[0].startswith("Z") else found[1].strip()

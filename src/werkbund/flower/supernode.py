@@ -1,0 +1,85 @@
+"""Start Flower's SuperNode: `python -m werkbund.flower.supernode --poll-s 0.5 <arguments of flower-supernode>`.
+
+Two things differ from `flower-supernode`: its pauses, of which Flower fixes that between two questions for work at three
+seconds, and that it ends when one of its threads has died, so that whoever supervises it can start it anew.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+
+from flwr.supernode import start_client_internal
+from flwr.supernode.cli import flower_supernode
+
+from werkbund.core.errors import ConfigError
+from werkbund.flower.patience import look_again_soon
+from werkbund.flower.processes import follow_parent
+
+OPTION = "--poll-s"
+ASKING_S = 3
+"""Seconds that Flower pauses when there is no work."""
+
+READY_S = 0.02
+"""Seconds between two looks whether an answer is ready to be sent, where Flower pauses half a second."""
+
+
+class Pauses:
+    """Stand for the module `time` in Flower's loop: its pauses are as long as they were configured.
+
+    Parameters
+    ----------
+    poll_s
+        Seconds between two questions for work.
+    """
+
+    def __init__(self, poll_s: float) -> None:
+        self._poll_s = poll_s
+
+    def sleep(self, seconds: float) -> None:
+        """Pause, for `poll_s` where Flower would pause three seconds."""
+        time.sleep(self._poll_s if seconds == ASKING_S else min(seconds, READY_S))
+
+
+def take_poll_s(arguments: list[str]) -> float:
+    """Take `--poll-s FLOAT` out of the arguments.
+
+    Raises
+    ------
+    ConfigError
+        If it is not a positive number.
+    """
+    if OPTION not in arguments:
+        return ASKING_S
+    at = arguments.index(OPTION)
+    text = arguments[at + 1] if at + 1 < len(arguments) else ""
+    del arguments[at : at + 2]
+    try:
+        poll_s = float(text)
+        if not 0 < poll_s < float("inf"):
+            raise ValueError
+    except ValueError as error:
+        raise ConfigError(f"{OPTION} must be a number of seconds above 0, got {text!r}; 0.5 is usual") from error
+    return poll_s
+
+
+def main() -> None:
+    """Run the SuperNode."""
+    follow_parent()
+    look_again_soon()
+    start_client_internal.time = Pauses(take_poll_s(sys.argv))
+    threading.excepthook = _end
+    flower_supernode()
+
+
+def _end(died: threading.ExceptHookArgs) -> None:
+    """End the process in good order: without its heartbeat a node is taken for dead, though it still asks for work."""
+    sys.__excepthook__(died.exc_type, died.exc_value or died.exc_type(), died.exc_traceback)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()
