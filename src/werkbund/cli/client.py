@@ -69,6 +69,18 @@ def models_command(kit: KitArgument = HERE, as_json: JsonOption = False) -> None
         output().print(table)
 
 
+@app.command("pause")
+def pause_command(kit: KitArgument = HERE) -> None:
+    """Take no part for now; it holds from the next task on, without a restart."""
+    _set_pause(kit, True)
+
+
+@app.command("unpause")
+def unpause_command(kit: KitArgument = HERE) -> None:
+    """Take part again."""
+    _set_pause(kit, False)
+
+
 @app.command("rollback")
 def rollback_command(kit: KitArgument = HERE) -> None:
     """Take the model before the current one back into use."""
@@ -77,6 +89,14 @@ def rollback_command(kit: KitArgument = HERE) -> None:
 
         folder = PlantFolder(load_settings(kit).state).rollback()
         output().print(f"In use again: {folder / 'model.onnx'}", soft_wrap=True, highlight=False)
+
+
+def _set_pause(kit: Path, pause: bool) -> None:
+    with readable_errors():
+        from werkbund.federation.plant.settings import set_pause
+
+        set_pause(kit, pause)
+        output().print("This plant takes no part now." if pause else "This plant takes part again.")
 
 
 def _show(found: dict[str, object]) -> None:

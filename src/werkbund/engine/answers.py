@@ -20,6 +20,8 @@ Missing = dict[int, str]
 """Client numbers that still owe an answer, each with the kind of its task."""
 
 _OPTIONAL = ("loss", "rows")
+_MOST_COUNTED = 2.0**48  # more rows than any client has; sums of such numbers over all clients stay exact
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def claim(replies: Replies, missing: Missing) -> BoolArray:
@@ -83,20 +85,33 @@ def flaw(replies: Replies, form: Form) -> str | None:
 
 
 def _odd_counts(replies: Replies, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """Return the names of counts (`split.name`) that cannot be such counts: of another shape, negative, not numbers."""
+    """Return the names of counts (`split.name`) that are no such counts, or else of those that a split lacks."""
     if not shapes:
         return []
     found = {name: (array.shape[1:], array) for name, array in replies.sums.items() if "." in name}
     found |= {name: (array.shape, array) for name, array in replies.pooled.items()}
-    return [
+    splits = sorted({name.partition(".")[0] for name in found})
+    absent = [f"{split}.{part}" for split in splits for part in shapes if f"{split}.{part}" not in found]
+    odd = [
         name
         for name, (shape, array) in found.items()
         if shapes.get(name.partition(".")[2]) != shape or not _countable(array)
     ]
+    return odd or absent
 
 
 def _countable(array: npt.NDArray[Any]) -> bool:
-    return array.dtype.kind in "iuf" and bool((array >= 0).all() and np.isfinite(array).all())
+    return array.dtype.kind in "iuf" and bool(((array >= 0) & (array <= _MOST_COUNTED)).all())
+
+
+def usable_numbers(replies: Replies) -> BoolArray:
+    """Say for each row whether weight, loss and rows are numbers that can be added up in float32: (replies,)."""
+    usable = np.ones(len(replies), np.bool_)
+    for name in ("weight", *_OPTIONAL):
+        if name in replies.sums:
+            least = -_LARGEST if name == "loss" else 0.0
+            usable &= (replies.sums[name] >= least) & (replies.sums[name] <= _LARGEST)
+    return usable
 
 
 def finite_rows(array: npt.NDArray[Any]) -> BoolArray:

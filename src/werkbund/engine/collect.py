@@ -11,7 +11,7 @@ import numpy.typing as npt
 from werkbund.aggregation.contract import Aggregator, Sums
 from werkbund.core.types import Failure, Replies
 from werkbund.core.weights import FloatArray
-from werkbund.engine.answers import BoolArray, Form, Missing, claim, finite_rows, flaw, kept, payload
+from werkbund.engine.answers import BoolArray, Form, Missing, claim, finite_rows, flaw, kept, payload, usable_numbers
 
 IntArray = npt.NDArray[np.int64]
 
@@ -162,8 +162,9 @@ def _refuse(replies: Replies, rows: BoolArray, reason: str, fold: OrderedFold, g
 def _take_updates(replies: Replies, owed: BoolArray, fold: OrderedFold, gathered: Collected) -> BoolArray:
     """Fold the finite updates among those that were owed; say which they are: (replies,)."""
     updates, weights = replies.sums["update"], replies.sums["weight"].astype(np.float64)
-    good = owed & finite_rows(updates) & np.isfinite(weights) & (weights >= 0)
-    _refuse(replies, owed & ~good, "its update or its weight is NaN, infinite or negative", fold, gathered)
+    good = owed & finite_rows(updates) & usable_numbers(replies)
+    why = "its update, weight, loss or rows are NaN, infinite, negative or beyond float32"
+    _refuse(replies, owed & ~good, why, fold, gathered)
     if good.any():
         fold.add(replies.clients[good], updates if good.all() else updates[good], weights[good])
     gathered.trained.extend(replies.clients[good].tolist())

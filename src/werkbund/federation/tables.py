@@ -12,6 +12,7 @@ from werkbund.core.errors import ConfigError, DataError
 from werkbund.data import ClientFiles, Column, Derived, Origin, Schema, Source, Table, source_for
 from werkbund.data.ai4i import generated_table, load_ai4i, published, recognise
 from werkbund.data.targets import binary_labels
+from werkbund.federation.config import changed
 from werkbund.federation.population import DEFAULT_COUNT
 from werkbund.federation.sections import Config, DataSection, FeaturesSection
 
@@ -74,6 +75,30 @@ def table_of(frame: pl.DataFrame, origin: Origin, config: Config) -> Table:
     elif data.client is not None:
         schema = replace(schema, client=data.client)
     return Table(frame, _with_features(schema, config.features), origin)
+
+
+def with_columns(config: Config) -> Config:
+    """Return a configuration that lists its feature columns, as a plant needs it, which must not guess them.
+
+    Where the label is named and no column is, they are read off the table that the configuration names.
+
+    Raises
+    ------
+    ConfigError
+        If there is no table to read them off.
+    """
+    data = config.data
+    if data.label is None or data.columns:
+        return config
+    if data.path is None and not data.clients:
+        raise ConfigError(
+            "data.columns must list the feature columns, each with kind and unit, got none: plants must all learn from "
+            "the same; `werkbund init TABLE` writes such a list"
+        )
+    features = read_table(config).schema.features
+    listed = {one.name: {"kind": one.kind, "unit": one.unit, "low": one.low, "high": one.high} for one in features}
+    known = {name: {key: value for key, value in one.items() if value is not None} for name, one in listed.items()}
+    return changed(config, data={"columns": known})
 
 
 def _source(data: DataSection) -> Source:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 
 import httpx
 from flwr.app import Context, Error, Message
@@ -190,7 +191,7 @@ def _pull(client: RuntimeHttpClient) -> tuple[Message, Context, str]:
         **PAUSES,
     )
     message.metadata.__dict__["_message_id"] = tree.object_id
-    return message, context_from_proto(given.context), str(given.fab.hash_str)
+    return message, context_from_proto(given.context), sha256(given.fab.content).hexdigest()
 
 
 def _pull_tree(client: RuntimeHttpClient) -> ObjectTree:
@@ -199,7 +200,8 @@ def _pull_tree(client: RuntimeHttpClient) -> ObjectTree:
     while True:
         given = client.PullMessages(PullAppMessagesRequest())
         if given.messages_list:
-            return given.message_object_trees[0]
+            tree: ObjectTree = given.message_object_trees[0]
+            return tree
         if time.monotonic() > until:
             raise ClientError(f"the SuperNode offered a task, but no message came within {ANNOUNCED_S:.0f} s")
         time.sleep(0.02)

@@ -23,6 +23,8 @@ _NARROW = ("|u1", "<u2", "<u4")
 _TYPES = {*_NARROW, "|b1", "|i1", "<i2", "<i4", "<i8", "<u8", "<f4", "<f8"}
 _TEXT = "text"
 _HIGHEST_RANK = 4
+_LONGEST_TEXTS = 2**23
+"""Bytes of JSON that one array of texts may have: as Python's objects they are many times as long."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,20 @@ class Entry:
         Raises
         ------
         ClientError
-            If a type is not allowed, or a length is not that of the shape.
+            If it is no such description, a type is not allowed, or a length is not that of the shape.
         """
-        try:
-            half, name, dtype, stored, shape, length = values
-            entry = cls(str(half), str(name), str(dtype), str(stored), tuple(int(n) for n in shape), int(length))
-        except (TypeError, ValueError) as error:
-            raise ClientError(f"an array's description must have six values, got {values!r}") from error
+        if not isinstance(values, list) or len(values) != 6:
+            raise ClientError("an array's description must have six values; the sender runs other code")
+        *words, shape, length = values
+        numbers = [*shape, length] if isinstance(shape, list) else [None]
+        if not all(isinstance(word, str) for word in words) or not all(type(number) is int for number in numbers):
+            raise ClientError("an array's description must be four texts, a shape and a length")
+        half, name, dtype, stored = words
+        entry = cls(half, name, dtype, stored, tuple(shape), length)
         if len(entry.shape) > _HIGHEST_RANK or min(entry.shape, default=0) < 0 or entry.length < 0:
             raise ClientError(f"array {name!r} cannot have the shape {entry.shape} and {entry.length} bytes")
         if entry.dtype != _TEXT:
-            if not {entry.dtype, entry.stored} <= _TYPES:
+            if not _fit(entry.dtype, entry.stored):
                 raise ClientError(f"array {name!r} must be of plain numbers, got {entry.dtype}, {entry.stored}")
             if math.prod(entry.shape) * np.dtype(entry.stored).itemsize != entry.length:
                 raise ClientError(f"array {name!r} of shape {entry.shape} cannot have {entry.length} bytes")
@@ -115,10 +120,20 @@ def unpack(entries: list[Entry], body: bytes, largest: int) -> Iterator[tuple[st
     if max(total, inflated) > largest:
         raise ClientError(f"a message's arrays must have at most {largest} bytes, got {max(total, inflated)}")
     raw = _inflated(body, total)
-    end = 0
+    end, room = 0, largest - inflated
     for entry in entries:
         content, end = raw[end : end + entry.length], end + entry.length
-        yield entry.half, entry.name, _array(entry, content)
+        array = _texts(entry, content, room) if entry.dtype == _TEXT else _numbers(entry, content)
+        room -= array.nbytes if entry.dtype == _TEXT else 0
+        yield entry.half, entry.name, array
+
+
+def _fit(dtype: str, stored: str) -> bool:
+    """Say whether an array of one type may travel in another: the same, or for whole numbers a narrower one."""
+    if dtype == stored:
+        return dtype in _TYPES
+    whole = {name for name in _TYPES if name[1] in "iu"}
+    return dtype in whole and stored in _NARROW and np.dtype(stored).itemsize < np.dtype(dtype).itemsize
 
 
 def _content(array: Array) -> tuple[str, bytes]:
@@ -146,6 +161,8 @@ def _inflated(body: bytes, total: int) -> bytes:
             raw = inflater.decompress(body[1:], total + 1)
         except zlib.error as error:
             raise ClientError(f"a message's body is damaged: {error}") from error
+        if len(raw) == total and (not inflater.eof or inflater.unused_data):
+            raise ClientError("a message's body is damaged: it does not end where its arrays do")
     else:
         raw = body[1:]
     if len(raw) != total:
@@ -153,14 +170,26 @@ def _inflated(body: bytes, total: int) -> bytes:
     return raw
 
 
-def _array(entry: Entry, content: bytes) -> Array:
-    if entry.dtype != _TEXT:
-        stored = np.frombuffer(content, entry.stored).reshape(entry.shape)
-        return stored.astype(entry.dtype)
+def _numbers(entry: Entry, content: bytes) -> Array:
+    stored = "|u1" if entry.stored == "|b1" else entry.stored  # any byte but 0 is a truth
+    try:
+        return np.frombuffer(content, stored).reshape(entry.shape).astype(entry.dtype)
+    except ValueError as error:  # without a number in it, a shape may still be beyond NumPy
+        raise ClientError(f"array {entry.name!r} cannot have the shape {entry.shape}") from error
+
+
+def _texts(entry: Entry, content: bytes, room: int) -> Array:
+    """Return an array of texts that takes at most `room` bytes: NumPy gives each the space of the longest."""
+    if len(content) > _LONGEST_TEXTS:
+        raise ClientError(f"texts {entry.name!r} must have at most {_LONGEST_TEXTS} bytes, got {len(content)}")
     try:
         texts = json.loads(content)
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise ValueError("not a list of texts")
+        for text in texts:
+            text.encode()  # half of a pair of surrogates is no text
+        if 4 * len(texts) * max(map(len, texts), default=0) > room:
+            raise ValueError("they take too much space")
         return np.array(texts, dtype=np.str_).reshape(entry.shape)
-    except ValueError as error:
+    except (ValueError, OverflowError, RecursionError) as error:
         raise ClientError(f"array {entry.name!r} must be a list of texts: {error}") from error

@@ -27,6 +27,9 @@ PROTOCOL = 1
 MOST_SMALL_BYTES = 64 * 2**20
 """Bytes that the small arrays of a message may have at most."""
 
+_MOST_HEAD_BYTES = 2**23
+_LONGEST_REASON = 2000
+_HEAD = ("werkbund", "kind", "round", "attempt", "client", "arrays")
 _TASK_VECTOR, _REPLY_VECTOR = "weights", "update"
 
 
@@ -110,16 +113,15 @@ def decode_ask(parcel: Parcel) -> Ask:
     ClientError
         If the parcel is none, is of another protocol, or is damaged.
     """
-    head = _read_head(parcel)
+    head = _read_head(parcel, (*_HEAD, "run", "name", "briefing"))
     halves = _halves(head, parcel)
     shared = halves["shared"]
     if parcel.vector:
         shared[_TASK_VECTOR] = _vector(parcel.vector)
     clients = np.array([_whole(head, "client")])
-    tasks = Tasks(str(head["kind"]), _whole(head, "round"), clients, shared, halves["own"], _whole(head, "attempt"))
-    return Ask(
-        str(head["run"]), str(head["name"]), tasks, str(head["briefing"]), head.get("brief"), str(head["werkbund"])
-    )
+    tasks = Tasks(_text(head, "kind"), _whole(head, "round"), clients, shared, halves["own"], _whole(head, "attempt"))
+    run, name, briefing, version = (_text(head, key) for key in ("run", "name", "briefing", "werkbund"))
+    return Ask(run, name, tasks, briefing, head.get("brief"), version)
 
 
 def encode_answer(ask: Ask, answer: Answer) -> Parcel:
@@ -155,16 +157,15 @@ def decode_answer(parcel: Parcel, most_bytes: int = MOST_SMALL_BYTES) -> Answer:
         raise ClientError(f"its answer has {parcel.num_bytes} bytes, more than the {most_bytes} that are allowed")
     head = _read_head(parcel)
     if "code" in head:
-        return Answer(None, str(head["code"]), str(head.get("reason", "")), str(head.get("name", "")))
+        return Answer(None, _text(head, "code"), _one_line(_text(head, "reason")), _text(head, "name"))
     halves = _halves(head, parcel, most_bytes)
     if parcel.vector:
         halves["sums"][_REPLY_VECTOR] = _vector(parcel.vector)[None]
     clients = np.array([_whole(head, "client")])
-    fingerprint = str(head.get("fingerprint", ""))
     sums, clear, pooled = halves["sums"], halves["clear"], halves["pooled"]
-    round, kind = _whole(head, "round"), str(head["kind"])
-    replies = Replies(kind, round, clients, sums, clear, fingerprint, pooled)
-    return Answer(replies, name=str(head.get("name", "")))
+    round, kind = _whole(head, "round"), _text(head, "kind")
+    replies = Replies(kind, round, clients, sums, clear, _text(head, "fingerprint"), pooled)
+    return Answer(replies, name=_text(head, "name"))
 
 
 def task_id(ask: Ask) -> str:
@@ -189,19 +190,22 @@ def _json(head: Mapping[str, Any]) -> bytes:
     return json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _read_head(parcel: Parcel) -> dict[str, Any]:
+def _read_head(parcel: Parcel, needed: tuple[str, ...] = _HEAD) -> dict[str, Any]:
+    if len(parcel.head) > _MOST_HEAD_BYTES:
+        raise ClientError(f"a message's head must have at most {_MOST_HEAD_BYTES} bytes, got {len(parcel.head)}")
     try:
         head = json.loads(parcel.head)
         if not isinstance(head, dict):
             raise ValueError("not an object")
-    except (ValueError, UnicodeDecodeError, RecursionError) as error:
+        _json(head)  # half of a pair of surrogates is no text, and could not be written down again
+    except (ValueError, RecursionError) as error:
         raise ClientError(f"a message's head must be JSON: {error}; the sender runs other code") from error
     if head.get("protocol") != PROTOCOL:
         raise ClientError(
-            f"a message must be of protocol {PROTOCOL}, got {head.get('protocol')!r} from Werkbund "
-            f"{head.get('werkbund', 'unknown')}; this is {__version__}. Install the same version at both ends"
+            f"a message must be of protocol {PROTOCOL}, got one of Werkbund {_text(head, 'werkbund') or 'unknown'}; "
+            f"this is {__version__}. Install the same version at both ends"
         )
-    missing = [key for key in ("werkbund", "kind", "round", "attempt", "client", "arrays") if key not in head]
+    missing = [key for key in needed if key not in head]
     if missing:
         raise ClientError(f"a message's head lacks {', '.join(missing)}; the sender runs other code")
     return head
@@ -222,9 +226,21 @@ def _halves(head: Mapping[str, Any], parcel: Parcel, most_bytes: int = MOST_SMAL
 
 def _whole(head: Mapping[str, Any], key: str) -> int:
     value = head[key]
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ClientError(f"{key} of a message must be a whole number, got {value!r}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+        raise ClientError(f"{key} of a message must be a whole number; the sender runs other code")
     return value
+
+
+def _text(head: Mapping[str, Any], key: str) -> str:
+    value = head.get(key, "")
+    if not isinstance(value, str):
+        raise ClientError(f"{key} of a message must be a text; the sender runs other code")
+    return value
+
+
+def _one_line(reason: str) -> str:
+    """Return what a client wrote as one line that can be shown, whatever is in it."""
+    return "".join(letter if letter.isprintable() else " " for letter in reason[:_LONGEST_REASON])
 
 
 def _raw(vector: Array | None) -> bytes:

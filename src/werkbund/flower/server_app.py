@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from logging import INFO
 from pathlib import Path
 from typing import Any
 
 from flwr.app import Context
+from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 
 from werkbund.core.errors import ConfigError, FederationError
-from werkbund.federation import Config, Watcher, changed, load_config
+from werkbund.federation import Config, RoundNews, Watcher, changed, load_config
 from werkbund.federation.deployment import Preflight, resume_deployed, run_deployed
 from werkbund.federation.deployment.progress import ProgressFile
 from werkbund.federation.folder import Folder
@@ -71,7 +73,7 @@ def main(grid: Grid, context: Context) -> None:
     """Run, or go on with, a federation."""
     order = Order.of(context.run_config)
     folder = Folder.existing(order.resume) if order.resume else Folder.create(order.config.federation.name, order.out)
-    progress = ProgressFile(folder)
+    progress = _Told(folder)
     try:
         _run(grid, order, folder, progress)
     except FederationError as error:
@@ -81,6 +83,24 @@ def main(grid: Grid, context: Context) -> None:
         progress.end(f"{type(error).__name__}: {error}")
         raise
     progress.end()
+
+
+class _Told(ProgressFile):
+    """Write progress to the run's folder, and to Flower's log for those who watch that."""
+
+    def stage(self, what: str) -> None:
+        """Tell that a new stage begins."""
+        super().stage(what)
+        log(INFO, "%s", what)
+
+    def round(self, news: RoundNews) -> None:
+        """Tell what is new after a round."""
+        super().round(news)
+        record, scores = news.record, news.scores.get("validation")
+        loss = "" if record.loss is None else f", loss {record.loss:.4f}"
+        ranking = "" if scores is None else f", validation average precision {scores.average_precision:.3f}"
+        failed = f", {len(record.failures)} failed" if record.failures else ""
+        log(INFO, "round %d of %d%s%s%s", record.round, news.last, loss, ranking, failed)
 
 
 def _run(grid: Grid, order: Order, folder: Folder, progress: ProgressFile) -> None:

@@ -1,7 +1,7 @@
 """Start Flower's SuperNode: `python -m werkbund.flower.supernode --poll-s 0.5 <arguments of flower-supernode>`.
 
-Two things differ from `flower-supernode`: its pauses, of which Flower fixes that between two questions for work at three
-seconds, and that it ends when one of its threads has died, so that whoever supervises it can start it anew.
+Two things differ from `flower-supernode`: its pauses (Flower fixes the one between two questions for work at three
+seconds), and that it ends when one of its threads has died, so that whoever supervises it can start it anew.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ import tomlkit
 
 from werkbund.core.errors import ClientError, ConfigError
 from werkbund.federation import Config, changed, to_toml
+from werkbund.federation.tables import with_columns
 from werkbund.flower.control import Control
 from werkbund.flower.parts import write_parts
 from werkbund.flower.provision import provision
@@ -79,7 +80,8 @@ def lay_out(config: Config, folder: Path, count: int | None, insecure: bool = Fa
         raise ConfigError(f"{folder} is there already; remove it, or choose another --out")
     folder.mkdir(parents=True)
     files = _files(config, folder, count)
-    config = changed(config, data={"path": None, "clients": {name: str(path.resolve()) for name, path in files.items()}})
+    absolute = {name: str(path.resolve()) for name, path in files.items()}
+    config = changed(with_columns(config), data={"path": None, "clients": absolute})
     path = folder / "federation.toml"
     path.write_text(to_toml(config), encoding="utf-8")
     kits, port = folder / "kits", _free_port()

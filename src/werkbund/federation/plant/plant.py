@@ -9,7 +9,7 @@ from datetime import datetime
 
 import numpy as np
 
-from werkbund.core.errors import ClientError, FederationError
+from werkbund.core.errors import ClientError, ConfigError, FederationError
 from werkbund.core.types import Replies, Tasks
 from werkbund.data import Table
 from werkbund.data.schema_json import differences
@@ -21,7 +21,7 @@ from werkbund.federation.plant.facts import Facts
 from werkbund.federation.plant.leaving import cut_down
 from werkbund.federation.plant.parts import Parts
 from werkbund.federation.plant.policy import Policy
-from werkbund.federation.plant.settings import PlantSettings
+from werkbund.federation.plant.settings import FILE_NAME, PlantSettings, load_settings
 from werkbund.federation.plant.source import read_plant_table
 from werkbund.federation.plant.store import PlantFolder
 from werkbund.federation.plant.withholding import withheld
@@ -47,6 +47,7 @@ class Plant:
         self.settings, self.folder = settings, folder
         self._clock = clock or (lambda: datetime.now().astimezone())
         self._policy = Policy.of(settings)
+        self._written = self._last_change()
         self._parts: Parts | None = None
 
     @property
@@ -71,6 +72,7 @@ class Plant:
         FederationError
             If it cannot be done.
         """
+        self._read_policy_again()
         refusal = self._policy.refusal(tasks.kind, self._clock(), self.folder.counters())
         if refusal is not None:
             raise RefusedError(refusal)
@@ -81,6 +83,26 @@ class Plant:
         if tasks.kind == "train":
             self.folder.count_round(self._clock())
         return cut_down(withheld(replies, self._policy, self._prepared(briefing)), self._policy.signals)
+
+    def _read_policy_again(self) -> None:
+        """Follow the plant's file: what it says about policy and acceptance holds from the next task on.
+
+        A file that cannot be read pauses the plant, since nobody knows what it was to say.
+        """
+        changed = self._last_change()
+        if changed == self._written:
+            return
+        try:
+            now = load_settings(self.settings.kit)
+        except ConfigError as error:
+            raise RefusedError(f"its client.toml was changed and cannot be read: {error}") from error
+        self.settings = self.settings.model_copy(update={"policy": now.policy, "acceptance": now.acceptance})
+        self._policy, self._written = Policy.of(self.settings), changed
+        self.folder.event("policy", **now.policy.model_dump())
+
+    def _last_change(self) -> int:
+        file = self.settings.kit / FILE_NAME
+        return file.stat().st_mtime_ns if file.is_file() else 0
 
     def _handler(self, briefing: Briefing, kind: str) -> Handler:
         parts = self._prepared(briefing)

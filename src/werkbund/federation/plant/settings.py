@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import tomlkit
 from pydantic import Field, field_validator, model_validator
 
+from werkbund.engine import write_atomically
 from werkbund.federation.config import checked, read_toml
 from werkbund.federation.sections import Section
 
@@ -161,6 +163,21 @@ def load_settings(kit: Path) -> PlantSettings:
     values["server"] = _absolute(file.server, folder, "root_certificates", "private_key")
     values["data"] = _absolute(file.data, folder, "path")
     return PlantSettings(kit=folder, **values)
+
+
+def set_pause(kit: Path, pause: bool) -> None:
+    """Write into a plant's file whether it takes part, and leave the rest of it as it is.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read.
+    """
+    load_settings(kit)
+    path = kit / FILE_NAME if kit.is_dir() else kit
+    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    document.setdefault("policy", tomlkit.table())["pause"] = pause
+    write_atomically(path, tomlkit.dumps(document).encode())
 
 
 def minutes_of(hours: str) -> Minutes | None:

@@ -79,7 +79,7 @@ def provision(
     ConfigError
         If an argument breaks a rule; nothing has been written then.
     """
-    moment, given = now or datetime.now(UTC), dict(public_keys or {})
+    moment, given, config = now or datetime.now(UTC), dict(public_keys or {}), with_columns(config)
     site, names = Site(check_hosts(hosts), check_port(port)), tuple(clients) or tuple(config.data.clients)
     _check_clients(names, given)
     _check_new(out, names)
