@@ -16,6 +16,7 @@ from typing import Literal
 
 from werkbund.core.errors import ConfigError
 from werkbund.federation import Config, load_config
+from werkbund.federation.tables import with_columns
 from werkbund.flower.provision.certificates import (
     SERVER_DAYS,
     certificate_bytes,
