@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 from rich.text import Text
 
 from werkbund.cli.deployed import plain_table
@@ -18,6 +20,11 @@ from werkbund.cli.train import JsonOption
 
 KitArgument = Annotated[Path, typer.Argument(metavar="[KIT]", help="Folder of the plant's kit.")]
 HERE = Path()
+
+_LEGEND = (
+    "\nsums: meant only to be added to other plants' figures; the server that adds them can read each plant's. "
+    "clear: read as it is. Which signals may leave is set under [policy] in client.toml."
+)
 
 app = typer.Typer(help="Take part in a real federation as a plant.", no_args_is_help=True, add_completion=False)
 app.command("keygen")(keygen_command)
@@ -110,14 +117,29 @@ def _show(found: dict[str, object]) -> None:
     if found["findings"]:
         console.print()
         console.print(findings_table(found["findings"]))  # type: ignore[arg-type]
-    console.print()
-    table = plain_table("What will leave this plant, and nothing else")
-    for name in ("when", "what", "how", "size here"):
-        table.add_column(name, overflow="fold")
-    for field in found["leaving"]:  # type: ignore[attr-defined]
-        table.add_row(*(Text(str(field[name])) for name in ("when", "what", "how", "size")))
-    console.print(table)
+    console.print("\nWhat will leave this plant, and nothing else", style="bold")
+    for when, fields in _by_moment(found["leaving"]).items():  # type: ignore[arg-type]
+        console.print(f"\n{when}", style="dim")
+        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+        for style in ("bold", "", "cyan", ""):
+            table.add_column(style=style, overflow="fold")
+        for field in fields:
+            table.add_row(*(Text(str(field[name])) for name in ("field", "what", "half", "size")))
+        console.print(table)
+    console.print(Text(_LEGEND, style="dim"), soft_wrap=True)
     if found["withheld"]:
         console.print("\nWithheld by this plant's policy:", style="bold")
         for line in found["withheld"]:  # type: ignore[attr-defined]
             console.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def _by_moment(fields: Sequence[Mapping[str, object]]) -> dict[str, list[Mapping[str, object]]]:
+    """Return the fields by the moment at which they leave; what leaves in any round stands once."""
+    moments: dict[str, list[Mapping[str, object]]] = {}
+    in_any_round = {str(field["field"]) for field in fields if field["kind"] == "evaluate"}
+    for field in fields:
+        if field["kind"] == "train" and field["field"] in in_any_round:
+            continue
+        when = "each round, also when it does not train" if field["kind"] == "evaluate" else str(field["when"])
+        moments.setdefault(when, []).append(field)
+    return moments

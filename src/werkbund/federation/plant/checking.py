@@ -31,6 +31,7 @@ from werkbund.learner import layout_of
 from werkbund.learner.counts import count_shapes
 
 _WHEN = {
+    "any": "with each answer",
     "hello": "once, before the first round",
     "survey": "once, for the common scaling",
     "squares": "once, for the common scaling",

@@ -54,7 +54,10 @@ _COUNTS = {
 }
 _FACTS = "name, versions, columns and units found, failure modes, clock, and number of rows where allowed"
 
+_HEAD = "name and number of the client, kind and round of the task, versions, layout of the weights; or why not"
+
 FIELDS = (
+    Field("any", "clear", "head", _HEAD),
     Field("hello", "clear", "facts", _FACTS),
     Field("survey", "sums", "labels", "number of training rows without and with a failure"),
     Field("survey", "sums", "count", "number of values of each numeric feature"),
