@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.data.schema import Column, Derived, Schema
@@ -30,12 +31,49 @@ def schema_from_json(values: Mapping[str, Any]) -> Schema:
         If an entry is missing or breaks a rule.
     """
     try:
-        parts: dict[str, Any] = {**values, **{name: tuple(values[name]) for name in _TUPLES}}
-        parts["features"] = tuple(Column(**feature) for feature in values["features"])
-        parts["derived"] = tuple(Derived(**feature) for feature in values["derived"])
-        return Schema(**parts)
-    except (KeyError, TypeError, ConfigError) as error:
+        parts: dict[str, Any] = {**values, **{name: tuple(_listed(values, name)) for name in _TUPLES}}
+        parts["features"] = tuple(Column(**_typed(feature, Column)) for feature in _listed(values, "features"))
+        parts["derived"] = tuple(Derived(**_typed(feature, Derived)) for feature in _listed(values, "derived"))
+        return Schema(**_typed(parts, Schema))
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise DataError(f"a schema's description is incomplete or wrong: {error}") from error
+
+
+def _listed(values: Mapping[str, Any], name: str) -> list[Any]:
+    listed = values[name]
+    if not isinstance(listed, list):
+        raise TypeError(f"{name} must be a list")
+    return listed
+
+
+def _typed(values: Any, kind: type) -> Mapping[str, Any]:
+    """Return a description's values, each of which is of the type that its field has.
+
+    Raises
+    ------
+    TypeError
+        If one is not: whoever wrote it may run other code.
+    """
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{kind.__name__} must be described by names and values")
+    types = get_type_hints(kind)
+    for name, value in values.items():
+        if name in types and not _is_of(value, types[name]):
+            raise TypeError(f"{name} must be {types[name]}")
+    return values
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Say whether a value is of the type of a field: a plain one, a choice, a union, or a tuple of one type."""
+    if get_origin(kind) is Literal:
+        return isinstance(value, str) and value in get_args(kind)
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_is_of(inner, get_args(kind)[0]) for inner in value)
+    if get_args(kind):
+        return any(_is_of(value, one) for one in get_args(kind))
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return type(value) is kind
 
 
 def schema_fingerprint(schema: Schema) -> str:

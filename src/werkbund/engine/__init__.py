@@ -8,10 +8,11 @@ from werkbund.engine.round import evaluate, evaluators, one_round
 from werkbund.engine.run import rounds, weights_from_client
 from werkbund.engine.schedule import Schedule
 from werkbund.engine.state import Rules, RunState, Strategy
-from werkbund.engine.statistics import Gathered, gather
+from werkbund.engine.statistics import Check, Gathered, gather
 from werkbund.engine.worker import Handler, Worker
 
 __all__ = [
+    "Check",
     "Checkpoint",
     "Gathered",
     "Grid",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from werkbund.core.errors import QuorumError
 from werkbund.core.types import Arrays, Failure, Replies, Tasks
-from werkbund.engine.answers import BoolArray, Form, claim, finite_rows, flaw, kept
+from werkbund.engine.answers import BoolArray, Form, Missing, claim, finite_rows, flaw, kept
 from werkbund.engine.grid import Grid
 
 
@@ -53,8 +53,20 @@ class Gathered:
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
-def gather(grid: Grid, kind: str, shared: Arrays, timeout_s: float, quorum: float = 1.0) -> Gathered:
-    """Ask every client for sums and add them.
+Check = Callable[[Replies], str | None]
+"""Says why an answer of the right kind cannot be used all the same, or None."""
+
+
+def gather(
+    grid: Grid,
+    kind: str,
+    shared: Arrays,
+    timeout_s: float,
+    quorum: float = 1.0,
+    absent: Mapping[str, str] | None = None,
+    check: Check | None = None,
+) -> Gathered:
+    """Ask clients for sums and add them.
 
     Parameters
     ----------
@@ -69,16 +81,21 @@ def gather(grid: Grid, kind: str, shared: Arrays, timeout_s: float, quorum: floa
     quorum
         Share of the clients that must answer usefully. All must unless told otherwise: what is learnt here is built
         into every later round.
+    absent
+        Clients that are not asked, by name, each with why; they are missing too.
+    check
+        Looks at each answer before it is added.
 
     Raises
     ------
     QuorumError
         If too few answer usefully.
     """
-    names = grid.clients()
-    grid.send(Tasks(kind, 0, np.arange(len(names)), shared))
-    replies, reasons = _answers(grid, kind, timeout_s)
-    missing = {names[i]: reasons[i] for i in sorted(reasons)}
+    names, absent = grid.clients(), absent or {}
+    asked = np.array([number for number, name in enumerate(names) if name not in absent], np.int64)
+    grid.send(Tasks(kind, 0, asked, shared))
+    replies, reasons = _answers(grid, dict.fromkeys(asked.tolist(), kind), timeout_s, check)
+    missing = {name: absent.get(name) or reasons[i] for i, name in enumerate(names) if name in absent or i in reasons}
     needed = max(1, int(np.ceil(quorum * len(names) - 1e-9)))
     if len(names) - len(missing) < needed:
         raise QuorumError(0, needed, len(names) - len(missing), missing)
@@ -89,11 +106,12 @@ def gather(grid: Grid, kind: str, shared: Arrays, timeout_s: float, quorum: floa
     return Gathered({name: row.sum(axis=0) for name, row in rows.items()}, clear, clients[order], missing)
 
 
-def _answers(grid: Grid, kind: str, timeout_s: float) -> tuple[list[Replies], dict[int, str]]:
+def _answers(
+    grid: Grid, missing: Missing, timeout_s: float, check: Check | None
+) -> tuple[list[Replies], dict[int, str]]:
     """Return the usable answers, and why each other client has none."""
     replies: list[Replies] = []
     reasons: dict[int, str] = {}
-    missing = dict.fromkeys(range(len(grid.clients())), kind)
     for arrival in grid.receive(timeout_s):
         if arrival.round != 0:
             continue
@@ -102,7 +120,7 @@ def _answers(grid: Grid, kind: str, timeout_s: float) -> tuple[list[Replies], di
                 reasons[arrival.client] = arrival.reason
             continue
         owed = claim(arrival, missing)
-        reason = flaw(arrival, Form()) or _otherwise(arrival, replies)
+        reason = flaw(arrival, Form()) or (check and check(arrival)) or _otherwise(arrival, replies)
         usable = owed & _finite(arrival) if reason is None else np.zeros_like(owed)
         why = reason or "its sums hold NaN or infinite numbers"
         reasons |= dict.fromkeys(arrival.clients[owed & ~usable].tolist(), why)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from werkbund.core.errors import DataError
 from werkbund.core.types import Replies, Tasks
 from werkbund.data import Preparation, Schema, SurveyCounts
 from werkbund.data.statistics import category_names, feature_names, squares_each, survey_each
 from werkbund.engine import Gathered, Grid, Handler, gather
 from werkbund.federation.population import RawTable
+from werkbund.federation.usable import levels_of, usable_squares, usable_survey
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,8 @@ class StatisticsWork:
 def learn_preparation(grid: Grid, schema: Schema, timeout_s: float, quorum: float = 1.0) -> Learnt:
     """Ask all clients twice, and fit the preparation to the sums.
 
+    A client that leaves between the two questions is left out of both.
+
     Parameters
     ----------
     grid
@@ -115,34 +117,26 @@ def learn_preparation(grid: Grid, schema: Schema, timeout_s: float, quorum: floa
     QuorumError
         If too few answer.
     """
-    first = gather(grid, "survey", {}, timeout_s, quorum)
-    total = SurveyCounts.from_arrays(feature_names(schema), first.sums, _vocabulary(first, schema))
-    second = gather(grid, "squares", {"mean": total.mean}, timeout_s, quorum)
+    survey, squares = usable_survey(schema), usable_squares(schema)
+    absent: Mapping[str, str] = {}
+    while True:
+        first = gather(grid, "survey", {}, timeout_s, quorum, absent, survey)
+        total = SurveyCounts.from_arrays(feature_names(schema), first.sums, _vocabulary(first, schema))
+        second = gather(grid, "squares", {"mean": total.mean}, timeout_s, quorum, first.missing, squares)
+        if second.missing.keys() == first.missing.keys():
+            break
+        absent = second.missing  # both sums must be over the same rows: again, without those who have left
     rows = np.zeros(len(grid.clients()), np.int64)
     if "rows" in first.clear:
         rows[first.clear["rows"].clients] = first.clear["rows"].values
-    missing = {**first.missing, **second.missing}
-    return Learnt(Preparation.fit(schema, total, second.sums["squares"]), total, rows, missing)
+    return Learnt(Preparation.fit(schema, total, second.sums["squares"]), total, rows, second.missing)
 
 
 def _vocabulary(answers: Gathered, schema: Schema) -> dict[str, list[str]]:
-    """Return the levels of each category column that clients told of, sorted.
-
-    Raises
-    ------
-    DataError
-        If a client's are no texts by column.
-    """
+    """Return the levels of each category column that clients told of, sorted."""
     names, said = category_names(schema), answers.clear.get("vocabulary")
     levels: dict[str, set[str]] = {name: set() for name in names}
     for text in np.unique(said.values).tolist() if said is not None else ():
-        told = json.loads(text)
-        if not isinstance(told, dict) or set(told) != set(names) or not all(map(_texts, told.values())):
-            raise DataError(f"a client's vocabulary must be texts for each of {', '.join(names)}, got {text[:200]}")
-        for name in names:
-            levels[name].update(told[name])
+        for name, told in (levels_of(text, names) or {}).items():
+            levels[name].update(told)
     return {name: sorted(found) for name, found in levels.items()}
-
-
-def _texts(values: object) -> bool:
-    return isinstance(values, list) and all(isinstance(value, str) for value in values)

@@ -132,11 +132,11 @@ class Agent:
         push_task_output(client, None, SubStatus.COMPLETED, "")
 
     def _reply(self, message: Message, bundle: str) -> Message:
-        refusal = self._approve(bundle)
-        if refusal is not None:
-            self._log(refusal)
-            return _error(message, ErrorCode.INVALID_FAB, refusal)
         try:
+            refusal = self._approve(bundle)
+            if refusal is not None:
+                self._log(refusal)
+                return _error(message, ErrorCode.INVALID_FAB, refusal)
             answer = self._work(from_records(message.content), time_left(message))
             return Message(to_records(answer), reply_to=message)
         except Exception as error:  # the server must be told, whatever it is

@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 _NARROW = ("|u1", "<u2", "<u4")
 _TYPES = {*_NARROW, "|b1", "|i1", "<i2", "<i4", "<i8", "<u8", "<f4", "<f8"}
 _TEXT = "text"
-_HIGHEST_RANK = 4
+_HIGHEST_RANK, _LONGEST_NAME = 4, 100
 _LONGEST_TEXTS = 2**23
 """Bytes of JSON that one array of texts may have: as Python's objects they are many times as long."""
 
@@ -74,6 +74,8 @@ class Entry:
         if not all(isinstance(word, str) for word in words) or not all(type(number) is int for number in numbers):
             raise ClientError("an array's description must be four texts, a shape and a length")
         half, name, dtype, stored = words
+        if max(map(len, words)) > _LONGEST_NAME:
+            raise ClientError(f"an array's name must have at most {_LONGEST_NAME} letters")
         entry = cls(half, name, dtype, stored, tuple(shape), length)
         if len(entry.shape) > _HIGHEST_RANK or min(entry.shape, default=0) < 0 or entry.length < 0:
             raise ClientError(f"array {name!r} cannot have the shape {entry.shape} and {entry.length} bytes")

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from werkbund._version import __version__
 from werkbund.core.errors import ClientError
+from werkbund.core.text import one_line
 from werkbund.core.types import Replies, Tasks
 from werkbund.flower.arrays import Array, Entry, pack, unpack
 from werkbund.flower.parcel import Parcel
@@ -28,7 +29,6 @@ MOST_SMALL_BYTES = 64 * 2**20
 """Bytes that the small arrays of a message may have at most."""
 
 _MOST_HEAD_BYTES = 2**23
-_LONGEST_REASON = 2000
 _HEAD = ("werkbund", "kind", "round", "attempt", "client", "arrays")
 _TASK_VECTOR, _REPLY_VECTOR = "weights", "update"
 
@@ -157,7 +157,7 @@ def decode_answer(parcel: Parcel, most_bytes: int = MOST_SMALL_BYTES) -> Answer:
         raise ClientError(f"its answer has {parcel.num_bytes} bytes, more than the {most_bytes} that are allowed")
     head = _read_head(parcel)
     if "code" in head:
-        return Answer(None, _text(head, "code"), _one_line(_text(head, "reason")), _text(head, "name"))
+        return Answer(None, _text(head, "code"), one_line(_text(head, "reason")), _text(head, "name"))
     halves = _halves(head, parcel, most_bytes)
     if parcel.vector:
         halves["sums"][_REPLY_VECTOR] = _vector(parcel.vector)[None]
@@ -236,11 +236,6 @@ def _text(head: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str):
         raise ClientError(f"{key} of a message must be a text; the sender runs other code")
     return value
-
-
-def _one_line(reason: str) -> str:
-    """Return what a client wrote as one line that can be shown, whatever is in it."""
-    return "".join(letter if letter.isprintable() else " " for letter in reason[:_LONGEST_REASON])
 
 
 def _raw(vector: Array | None) -> bytes:

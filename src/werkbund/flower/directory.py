@@ -59,7 +59,7 @@ class Directory:
             return
         records = to_records(encode_whoami())
         messages = [Message(records, dst_node_id=node, message_type="query", ttl=_PATIENCE_S) for node in nodes]
-        waiting = set(self._grid.push_messages(messages)) - {None}
+        waiting = set(filter(None, self._grid.push_messages(messages)))
         deadline = time.monotonic() + _PATIENCE_S
         while waiting and time.monotonic() < deadline:
             for reply in self._grid.pull_messages(waiting):

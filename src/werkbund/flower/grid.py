@@ -10,6 +10,7 @@ from flwr.app import Message
 from flwr.serverapp import Grid as FlowerApi
 
 from werkbund.core.errors import ClientError
+from werkbund.core.text import one_line
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.federation.briefing import Briefing
 from werkbund.flower.codec import MOST_SMALL_BYTES, Answer, Ask, decode_answer, encode_ask
@@ -21,7 +22,8 @@ _KNOWN_ERRORS = {
     3: "its message was lost on the way",
     4: "its answer was lost on the way",
     5: "its node went offline",
-    7: "its worker process crashed",
+    7: "it does not approve the app bundle",
+    8: "its worker process crashed",
 }
 
 
@@ -129,7 +131,7 @@ class FlowerGrid:
             return
         ids = list(self._grid.push_messages([message for _, message in messages]))
         for (sent, _), number in zip(messages, ids or [None] * len(messages), strict=True):
-            if number is None:
+            if not number:  # Flower leaves the place of a message that it does not take empty
                 self._failed.append(Failure(sent.client, sent.ask.tasks.round, "its message could not be delivered"))
             else:
                 self._waiting[number] = sent
@@ -162,14 +164,14 @@ class FlowerGrid:
             If there is none, or it answers something else.
         """
         if message.has_error():
-            error = message.error
-            raise ClientError(error.reason or _KNOWN_ERRORS.get(error.code, f"failed with Flower's code {error.code}"))
+            code, reason = message.error.code, one_line(message.error.reason or "")
+            raise ClientError(reason or _KNOWN_ERRORS.get(code, f"failed with Flower's code {code}"))
         parcel = from_records(message.content)
         self.traffic.up += parcel.num_bytes
         answer = decode_answer(parcel, self._most_bytes(sent))
         replies, tasks = answer.replies, sent.ask.tasks
         if answer.name != sent.ask.name:
-            raise ClientError(f"an answer of {answer.name!r} came instead; two clients may use the same key")
+            raise ClientError(f"an answer of {answer.name[:100]!r} came instead; two clients may use the same key")
         if replies is not None and (replies.kind, replies.round, replies.clients.tolist()) != (
             tasks.kind,
             tasks.round,

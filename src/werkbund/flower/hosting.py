@@ -167,9 +167,10 @@ def stop_client(kit: Path) -> bool:
 
 def approval(settings: PlantSettings) -> Callable[[str], str | None]:
     """Return what approves the bundle of the installed version and those that the plant's policy names."""
+    approved = {bundle_hash(), *settings.policy.bundles}
 
     def approve(bundle: str) -> str | None:
-        if bundle in {bundle_hash(), *settings.policy.bundles}:
+        if bundle in approved:
             return None
         return (
             f"{settings.client.name} does not approve the app bundle {bundle}: it is not that of the installed version "

@@ -1,0 +1,18 @@
+"""Texts that others wrote, made fit to be shown and kept."""
+
+from __future__ import annotations
+
+_LONGEST = 2000
+
+
+def one_line(text: str, longest: int = _LONGEST) -> str:
+    """Return a text as one line of letters that can be shown, cut where it is too long.
+
+    What another machine says may hold line breaks, or codes that a terminal would obey.
+
+    Examples
+    --------
+    >>> one_line("no such table\\x1b[2J", 12)
+    'no such tabl'
+    """
+    return "".join(letter if letter.isprintable() else " " for letter in text[:longest])
