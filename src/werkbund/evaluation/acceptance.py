@@ -49,7 +49,7 @@ class Gate:
         metric = self._defined(offered, present)
         new, old = getattr(offered, metric), getattr(present, metric)
         ahead = (new - old) * DIRECTIONS[metric]
-        figures = f"{metric} {new:.4f} against {old:.4f} of {what}"
+        figures = f"{metric.replace('_', ' ')} {new:.4f} against {old:.4f} of {what}"
         if ahead >= -self.tolerance:
             return True, figures
         return False, f"{figures}, worse by more than the tolerance of {self.tolerance:g}"

@@ -55,7 +55,7 @@ class Briefing:
         """Return plain values."""
         return {
             "run": self.run,
-            "config": self.config.model_dump(exclude_unset=True),
+            "config": self.config.model_dump(),  # all of it: a resumed run reads it from a file that says every key
             "number": self.number,
             "mode_names": list(self.mode_names),
             "schema": None if self.schema is None else schema_to_json(self.schema),
@@ -86,7 +86,7 @@ class Briefing:
             )
         except FederationError as error:
             raise ClientError(f"this version cannot follow the server's run: {error}") from error
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ClientError(f"the server's description of the run is incomplete: {error!r}") from error
 
 

@@ -43,13 +43,13 @@ class Desk:
         if ask.name != self._plant.name:
             reason = f"this is {self._plant.name}, not {ask.name}: it may use that client's key; make one of its own"
             return encode_answer(ask, Answer(None, "name", reason, self._plant.name))
-        recorded = self._plant.folder.recorded_reply(task_id(ask))
+        recorded = self._plant.recall(task_id(ask))
         if recorded is not None:
             return Parcel.from_bytes(recorded)
         answer = self._answered(ask)
         reply = encode_answer(ask, answer)
         if answer.replies is not None and ask.tasks.kind in ("train", "deliver"):
-            self._plant.folder.remember_reply(task_id(ask), reply.to_bytes(), ask.tasks.round)
+            self._plant.remember(task_id(ask), reply.to_bytes(), ask.tasks.round)
         self._note(ask, answer, reply)
         return reply
 

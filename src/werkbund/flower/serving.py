@@ -23,7 +23,8 @@ TICK_S = 0.2
 LOOK_S = 2.0
 """Seconds between two looks into the folder of keys."""
 
-ANSWER_PAUSE_S = 1.0
+KNOCK_S = 0.5
+"""Seconds between two looks whether the SuperLink answers already."""
 
 
 class ServerHost:
@@ -48,9 +49,9 @@ class ServerHost:
         logs, variables = settings.state / "logs", environment(settings.kit)
         self.superlink = Supervised(self._superlink, logs / "superlink.log", variables, on_end=self._on_superlink_end)
         self.executor = Supervised(
-            self._executor, logs / "executor.log", variables, self._answers, self._on_executor_end
+            self._executor, logs / "executor.log", variables, lambda: self._is_answering, self._on_executor_end
         )
-        self.executor.longest_pause_s = ANSWER_PAUSE_S  # it waits for the SuperLink alone
+        self.executor.longest_pause_s = KNOCK_S  # it waits for the SuperLink alone
         self._roster = Roster(settings.kit / "clients", lambda: connect(settings.kit), on_message)
         self._next_look, self._started = 0.0, datetime.now(UTC).isoformat(timespec="seconds")
         self._pids: dict[str, int | None] = {}
@@ -97,23 +98,30 @@ class ServerHost:
             self._pids = pids
             facts = {"address": self._settings.local_address, "started": self._started, "children": pids}
             write_record(_record(self._settings.state), facts)
-        if self._is_answering and not self._server.insecure and time.monotonic() >= self._next_look:
+        if time.monotonic() < self._next_look:
+            return
+        if not self._is_answering:
+            self._knock()
+            self._next_look = time.monotonic() + KNOCK_S
+        elif not self._server.insecure:
             self._roster.look()
             self._next_look = time.monotonic() + LOOK_S
 
-    def _answers(self) -> bool:
+    def _knock(self) -> None:
+        """Find out whether the SuperLink answers already."""
+        if self.superlink.pid is None:
+            return
         roots = None if self._server.insecure else self._settings.kit / "ca.crt"
-        trouble = None if self.superlink.pid is None else find_trouble(self._settings.local_address, roots)
-        if self.superlink.pid is None or trouble is not None:
-            if trouble is not None and not trouble.passing:
-                self._say(trouble.text)
-            return False
-        self._is_answering = True
-        self.superlink.steady()
-        self._say(f"the server listens at {self._server.host}:{self._server.port}")
-        return True
+        trouble = find_trouble(self._settings.local_address, roots)
+        if trouble is None:
+            self._is_answering = True
+            self.superlink.steady()
+            self._say(f"the server listens at {self._server.host}:{self._server.port}")
+        elif not trouble.passing:
+            self._say(trouble.text)
 
     def _on_superlink_end(self, ended: Ended) -> None:
+        self._is_answering = False
         self._roster.forget()
         self._say(f"the SuperLink ended with code {ended.code} ({_last(ended)}); it is started again")
 

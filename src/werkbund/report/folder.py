@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ class Result:
         By split.
     cost_curve
         "threshold" and one list a contender, all of one length: cost per 1000 rows.
+    delivered
+        By plant, what it made of the model: "taken", "refused" or "no answer", and why; empty for a simulation.
     """
 
     best_round: int | None
@@ -45,6 +47,7 @@ class Result:
     clients: tuple[ClientLine, ...]
     curves: Mapping[str, Curves]
     cost_curve: Mapping[str, tuple[float, ...]]
+    delivered: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, written: Json) -> Result:
@@ -65,7 +68,14 @@ class Result:
                 for name, values in (written.get("cost_curve") or {}).items()
                 if values
             },
+            {name: _verdict(told) for name, told in (written.get("delivered") or {}).items() if isinstance(told, dict)},
         )
+
+
+def _verdict(told: Json) -> tuple[str, str]:
+    words = {True: "taken", False: "refused"}
+    accepted = told.get("accepted")
+    return words[accepted] if isinstance(accepted, bool) else "no answer", str(told.get("reason") or "")
 
 
 @dataclass(frozen=True)

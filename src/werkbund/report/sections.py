@@ -160,9 +160,33 @@ def plants(run: RunFolder) -> Section:
         "What each plant gets",
         "Each plant's own held-out rows, scored by the shared model and by the model it would have alone.",
         (panel,) if panel else (),
-        (Table(head, rows, folded=folded),) if rows else (),
+        (*((Table(head, rows, folded=folded),) if rows else ()), *_delivered(run), *_told(run)),
         absent=_UNFINISHED if run.result is None else "Results by plant were not written for this run.",
     )
+
+
+def _delivered(run: RunFolder) -> tuple[Table, ...]:
+    """Return what plants of a real federation made of the model."""
+    if run.result is None or not run.result.delivered:
+        return ()
+    rows = tuple((name, *verdict) for name, verdict in run.result.delivered.items())
+    return (Table(("Plant", "The delivered model", "Why"), rows, numeric=False),)
+
+
+def _told(run: RunFolder) -> tuple[Table, ...]:
+    """Return what plants of a real federation told beside their updates, and what they kept to themselves."""
+    plants = [one for one in run.about.get("plants") or () if isinstance(one, dict)]
+    rows = tuple(
+        (
+            str(one.get("name")),
+            str(one.get("werkbund") or MISSING),
+            MISSING if one.get("rows") is None else whole(float(one["rows"])),
+            ", ".join(map(str, one.get("refused") or ())) or "nothing",
+        )
+        for one in plants
+    )
+    head = ("Plant", "Werkbund", "Rows", "Keeps to itself")
+    return (Table(head, rows, numeric=False, folded="What each plant tells beside its updates"),) if rows else ()
 
 
 def _plant_row(line: ClientLine) -> tuple[str, ...]:

@@ -47,11 +47,7 @@ def judge(run: RunFolder) -> Verdict:
     if not math.isfinite(federated):
         return Verdict("unknown", _unscored(run))
     if not math.isfinite(local):
-        sentence = (
-            f"The federated model reaches an average precision of {federated:.2f} on held-out rows; "
-            "no plant was trained alone beside it, so this run cannot say whether federating pays."
-        )
-        return Verdict("unknown", sentence, _remarks(run))
+        return Verdict("unknown", _uncompared(run, federated), _remarks(run))
     outcome = decide(federated - local, run.scores("federated")["positives"], _differences(run))
     ours, alone = _own_rows(run)
     if outcome == "pays" and 2 * sum(map(operator.gt, ours, alone)) < len(ours):
@@ -111,6 +107,15 @@ def _sentence(run: RunFolder, outcome: Outcome, federated: float, local: float) 
         f"{_LEADS[outcome]}: on held-out rows the federated model reaches an average precision of "
         f"{show(federated)}{seeds}, against {show(local)} for plants that learn alone{tail}."
     )
+
+
+def _uncompared(run: RunFolder, federated: float) -> str:
+    """Say how good the model is where no plant's own was judged on everybody's rows."""
+    reached = f"The federated model reaches an average precision of {federated:.2f} on held-out rows; "
+    if run.result is not None and run.result.delivered:
+        taken = sum(word == "taken" for word, _ in run.result.delivered.values())
+        return f"{reached}{taken} of {plural(len(run.result.delivered), 'plant')} took it into use."
+    return f"{reached}no plant was trained alone beside it, so this run cannot say whether federating pays."
 
 
 def _shower(*values: float) -> Callable[[float], str]:

@@ -33,7 +33,17 @@ def about_deployed(name: str, setup: Setup, learnt: Learnt, told: Preflight, com
         **about_code(setup.config, command),
         "data": data,
         "clients": names,
+        "plants": [_plant(name, told) for name in names],
         **about_model(setup),
         "findings": findings,
         "absent": dict(learnt.missing),
     }
+
+
+def _plant(name: str, told: Preflight) -> dict[str, Any]:
+    """Return what a client told about itself that the report shows."""
+    facts = told.facts.get(name)
+    if facts is None:
+        return {"name": name, "werkbund": None, "rows": None, "refused": []}
+    refused = list(facts.policy.get("refused") or [])
+    return {"name": name, "werkbund": facts.versions.get("werkbund"), "rows": facts.rows, "refused": refused}

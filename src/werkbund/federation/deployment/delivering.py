@@ -9,9 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from werkbund.core.text import one_line
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.core.weights import FloatArray
 from werkbund.engine import Grid
+from werkbund.engine.answers import claim
+from werkbund.evaluation import Metrics
+
+_WHOSE, _BY_MODE, _LARGEST = ("offered", "alone", "present"), "recall_by_mode", 1e15
 
 
 @dataclass(frozen=True)
@@ -58,20 +63,42 @@ def deliver(
     names = grid.clients()
     texts = np.array([json.dumps(dict(card))])
     shared = {"weights": weights, "threshold": np.array(threshold), "card": texts}
+    missing = dict.fromkeys(range(len(names)), "deliver")
     grid.send(Tasks("deliver", round, np.arange(len(names)), shared))
     found = dict.fromkeys(names, Delivered(None, "no answer in time"))
     for arrival in grid.receive(timeout_s):
         if isinstance(arrival, Failure):
             found[names[arrival.client]] = Delivered(None, arrival.reason)
-        elif arrival.kind == "deliver":
-            found[names[int(arrival.clients[0])]] = _verdict(arrival)
+        else:
+            for client in arrival.clients[claim(arrival, missing)].tolist():
+                found[names[client]] = _verdict(arrival)
     return found
 
 
 def _verdict(replies: Replies) -> Delivered:
+    """Read one client's verdict; it may run other code, or mean ill."""
     try:
         told = json.loads(str(replies.clear["accepted"].ravel()[0]))
         figures = json.loads(str(replies.clear["figures"].ravel()[0])) if "figures" in replies.clear else {}
-        return Delivered(bool(told["accepted"]), str(told["reason"]), dict(figures))
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        return Delivered(None, f"its answer cannot be read: {error!r}")
+        if not isinstance(told["accepted"], bool) or not isinstance(told["reason"], str) or not _are_figures(figures):
+            raise ValueError("a verdict has a truth, a text, and figures by name")
+        return Delivered(told["accepted"], one_line(told["reason"]), figures)
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
+        return Delivered(None, one_line(f"its answer cannot be read: {error!r}"))
+
+
+def _are_figures(told: Any) -> bool:
+    return isinstance(told, dict) and all(who in _WHOSE and _are_metrics(values) for who, values in told.items())
+
+
+def _are_metrics(values: Any) -> bool:
+    if not isinstance(values, dict) or not set(values) <= set(Metrics.__dataclass_fields__):
+        return False
+    by_mode = values.get(_BY_MODE, {})
+    plain = [value for name, value in values.items() if name != _BY_MODE]
+    return isinstance(by_mode, dict) and all(map(_is_figure, [*plain, *by_mode.values()]))
+
+
+def _is_figure(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value is None or (number and abs(value) <= _LARGEST)

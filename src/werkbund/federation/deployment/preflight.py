@@ -13,10 +13,12 @@ import numpy as np
 
 from werkbund._version import __version__
 from werkbund.core.errors import ClientError, QuorumError
+from werkbund.core.text import one_line
 from werkbund.core.types import Failure, Tasks
 from werkbund.data import Schema
 from werkbund.data.schema_json import differences, schema_fingerprint
 from werkbund.engine import Grid
+from werkbund.engine.answers import claim
 from werkbund.federation.plant.facts import Facts
 
 CLOCK_TOLERANCE_S = 60.0
@@ -110,22 +112,28 @@ def _asked(grid: Grid, timeout_s: float) -> tuple[dict[str, Facts], dict[str, st
     names = grid.clients()
     silent = dict.fromkeys(names, "no answer in time")
     facts: dict[str, Facts] = {}
+    missing = dict.fromkeys(range(len(names)), "hello")
     grid.send(Tasks("hello", 0, np.arange(len(names))))
     for arrival in grid.receive(timeout_s):
         if isinstance(arrival, Failure):
             silent[names[arrival.client]] = arrival.reason
             continue
-        for client, text in zip(arrival.clients.tolist(), arrival.clear.get("facts", ()), strict=False):
+        owed, told = claim(arrival, missing), arrival.clear.get("facts")
+        texts = told[owed] if told is not None and told.shape == owed.shape else [""] * int(owed.sum())
+        for client, text in zip(arrival.clients[owed].tolist(), texts, strict=True):
             try:
                 facts[names[client]] = Facts.from_json(_object(str(text)))
                 silent.pop(names[client], None)
-            except (ClientError, ValueError) as error:
+            except ClientError as error:
                 silent[names[client]] = str(error)
     return {name: facts[name] for name in names if name in facts}, silent
 
 
 def _object(text: str) -> Mapping[str, Any]:
-    values = json.loads(text)
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ClientError(f"its facts about itself are not JSON: {error}") from error
     if not isinstance(values, dict):
         raise ClientError("its facts about itself are not an object")
     return values
@@ -147,14 +155,16 @@ def _checked(name: str, facts: Facts, schema: Schema) -> list[Check]:
         found.append(Check(name, "error", what, _REMEDIES["version"]))
     odd = differences(facts.schema, schema)
     if odd:
-        found.append(Check(name, "error", f"has another schema than most: {'; '.join(odd)}", _REMEDIES["schema"]))
+        what = one_line(f"has another schema than most: {'; '.join(odd)}")
+        found.append(Check(name, "error", what, _REMEDIES["schema"]))
     behind = (datetime.now(UTC) - datetime.fromisoformat(facts.clock)).total_seconds()
     if abs(behind) > CLOCK_TOLERANCE_S:
         what = f"its clock is {abs(behind):.0f} s {'behind' if behind > 0 else 'ahead'}"
         found.append(Check(name, "warning", what, _REMEDIES["clock"]))
     refused = facts.policy.get("refused") or []
     if refused:
-        found.append(Check(name, "warning", f"does not tell {', '.join(map(str, refused))}, by its policy"))
+        what = one_line(f"does not tell {', '.join(map(str, refused))}, by its policy")
+        found.append(Check(name, "warning", what))
     return found
 
 

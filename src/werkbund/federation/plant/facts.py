@@ -11,10 +11,12 @@ from typing import Any
 
 from werkbund._version import __version__
 from werkbund.core.errors import ClientError, DataError
+from werkbund.core.text import one_line
 from werkbund.data import Schema, Table
 from werkbund.data.schema_json import schema_from_json, schema_to_json
 
 _LIBRARIES = ("torch", "numpy")
+_MOST_MODES = 1000
 
 
 @dataclass(frozen=True)
@@ -79,15 +81,17 @@ class Facts:
             If it is incomplete.
         """
         try:
-            rows = values["rows"]
+            rows, modes, refused = values["rows"], values["modes"], values["policy"].get("refused", [])
+            if len(modes) > _MOST_MODES or not all(isinstance(one, str) for one in (*modes, *refused)):
+                raise ValueError(f"modes and refused signals must be texts, at most {_MOST_MODES}")
             return cls(
                 str(values["name"]),
-                {str(name): str(version) for name, version in values["versions"].items()},
+                {str(name): one_line(str(version), 100) for name, version in values["versions"].items()},
                 schema_from_json(values["schema"]),
-                tuple(map(str, values["modes"])),
+                tuple(modes),
                 None if rows is None else int(rows),
                 datetime.fromisoformat(values["clock"]).astimezone(UTC).isoformat(timespec="milliseconds"),
                 dict(values["policy"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError, DataError) as error:
-            raise ClientError(f"its facts about itself are incomplete: {error}") from error
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, DataError) as error:
+            raise ClientError(f"its facts about itself are incomplete: {one_line(str(error), 500)}") from error

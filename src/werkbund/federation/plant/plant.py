@@ -84,6 +84,27 @@ class Plant:
             self.folder.count_round(self._clock())
         return cut_down(withheld(replies, self._policy, self._prepared(briefing)), self._policy.signals)
 
+    def recall(self, task_id: str) -> bytes | None:
+        """Return the answer that was given to this task before.
+
+        None if there is none, if the plant takes no part now, or if its policy lets other things leave since.
+        """
+        try:
+            self._read_policy_again()
+        except RefusedError:
+            return None
+        if self._policy.refusal("recall", self._clock(), {}) is not None:
+            return None
+        return self.folder.recorded_reply(self._under_policy(task_id))
+
+    def remember(self, task_id: str, reply: bytes, round: int) -> None:
+        """Keep an answer, so that the task is not done again if it comes again."""
+        self.folder.remember_reply(self._under_policy(task_id), reply, round)
+
+    def _under_policy(self, task_id: str) -> str:
+        policy = self._policy
+        return f"{task_id} {sorted(policy.signals)} {policy.minimum_rows} {policy.minimum_failures}"
+
     def _read_policy_again(self) -> None:
         """Follow the plant's file: what it says about policy and acceptance holds from the next task on.
 
@@ -94,8 +115,9 @@ class Plant:
             return
         try:
             now = load_settings(self.settings.kit)
-        except ConfigError as error:
-            raise RefusedError(f"its client.toml was changed and cannot be read: {error}") from error
+        except ConfigError as error:  # its text may quote the file
+            self.folder.event("error", task="policy", error=str(error))
+            raise RefusedError(f"its {FILE_NAME} was changed and cannot be read; mend it there") from error
         self.settings = self.settings.model_copy(update={"policy": now.policy, "acceptance": now.acceptance})
         self._policy, self._written = Policy.of(self.settings), changed
         self.folder.event("policy", **now.policy.model_dump())
