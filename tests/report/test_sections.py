@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from werkbund.report.content import Section
 from werkbund.report.folder import RunFolder, read_run
-from werkbund.report.sections import Section, compared, course, data, plants, thresholds
+from werkbund.report.plants import plants
+from werkbund.report.sections import compared, course, data, thresholds
 from werkbund.report.values import RoundLine
 
 SECTIONS = (compared, plants, thresholds, course, data)

@@ -119,6 +119,18 @@ def stop_command(
         console.print(f"Run {run} has stopped; `werkbund server resume` goes on with it.")
 
 
+@app.command("backup")
+def backup_command(
+    kit: KitArgument = HERE,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the copy, new.")] = Path("backup"),
+) -> None:
+    """Copy the server's kit with keys, database and runs, while it runs; the copy can take its place."""
+    with readable_errors():
+        from werkbund.flower.backup import back_up
+
+        output().print(f"Copied to {back_up(kit, out)}; it holds the server's private keys.", soft_wrap=True)
+
+
 def _watch(submitted: object, detach: bool, as_json: bool) -> None:
     from werkbund.flower.submitting import Submitted
     from werkbund.flower.up import summary_of_folder

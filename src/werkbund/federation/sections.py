@@ -27,6 +27,8 @@ class FederationSection(Section):
     patience: Annotated[int, Field(ge=0)] = 0
     """Rounds without a better validation metric after which the run stops; 0 never stops early."""
     checkpoint_every: Count = 1
+    deliver_every: Annotated[int, Field(ge=0)] = 0
+    """In a real federation, plants also get the best model so far every so many rounds; 0: only at the end."""
 
 
 class ColumnSection(Section):

@@ -10,8 +10,9 @@ from werkbund.flower.processes import Ended
 _ID = re.compile(r"SuperNode ID: (\d+)")
 _LOST = "Connection attempt failed"
 _AGAIN = "Connection successful after"
-_REFUSED = re.compile(r"\[code: (2001|2004)\]")
-_HELD = "2004"
+_HELD = "[code: 2004]"
+_REFUSED = ("[code: 2001]", "401 Unauthorized")
+_BY_SIGNAL = "terminated gracefully"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def news_of(line: str, address: str) -> News | None:
 
 def is_held(ended: Ended) -> bool:
     """Return whether the server may only be holding an older connection, and will let go of it."""
-    return _code(ended) == _HELD
+    return any(_HELD in line for line in ended.lines)
 
 
 def news_of_end(ended: Ended, is_known: bool) -> str:
@@ -57,20 +58,21 @@ def news_of_end(ended: Ended, is_known: bool) -> str:
     is_known
         Whether the server has let this plant in before, and has not said since that it no longer knows its key.
     """
-    if _code(ended) == _HELD and is_known:
+    if is_held(ended) and is_known:
         return (
             "the server still holds the previous connection, trying again (takes up to 80 s); if this goes on, another "
             "client runs with the same key"
         )
-    if _code(ended) or ended.code == 0:  # Flower ends its SuperNode in good order when a request is refused
+    if is_held(ended) or _is_refused(ended):
         return (
-            "this key is not registered with the server: send client.pub to the operator; trying again "
-            "(if it was registered before, the operator has removed it)"
+            "this key is not registered with the server: send client.pub to the operator; trying again (if it was "
+            "registered before, the operator has removed it, or another client runs with the same key)"
         )
     said = next((line.strip() for line in reversed(ended.lines) if line.strip()), "it said nothing")
     return f"the SuperNode ended with code {ended.code} ({said[:200]}); it is started again"
 
 
-def _code(ended: Ended) -> str:
-    found = _REFUSED.search("\n".join(ended.lines))
-    return found[1] if found is not None else ""
+def _is_refused(ended: Ended) -> bool:
+    # Flower's SuperNode ends itself by a signal, in good order, when the server refuses a request.
+    by_signal = ended.code == 0 and any(_BY_SIGNAL in line for line in ended.lines)
+    return by_signal or any(mark in line for mark in _REFUSED for line in ended.lines)

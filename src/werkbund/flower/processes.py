@@ -131,6 +131,10 @@ class Supervised:
         """Note that the process does what it should: the next pause is the first again."""
         self._pause_s = FIRST_PAUSE_S
 
+    def hurry(self) -> None:
+        """Start the process at once if it does not run."""
+        self._due = 0.0
+
     def stop(self, grace_s: float = 10.0) -> None:
         """End the process and all that it started."""
         if self._process is not None:

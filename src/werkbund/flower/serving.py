@@ -51,7 +51,6 @@ class ServerHost:
         self.executor = Supervised(
             self._executor, logs / "executor.log", variables, lambda: self._is_answering, self._on_executor_end
         )
-        self.executor.longest_pause_s = KNOCK_S  # it waits for the SuperLink alone
         self._roster = Roster(settings.kit / "clients", lambda: connect(settings.kit), on_message)
         self._next_look, self._started = 0.0, datetime.now(UTC).isoformat(timespec="seconds")
         self._pids: dict[str, int | None] = {}
@@ -116,6 +115,7 @@ class ServerHost:
         if trouble is None:
             self._is_answering = True
             self.superlink.steady()
+            self.executor.hurry()
             self._say(f"the server listens at {self._server.host}:{self._server.port}")
         elif not trouble.passing:
             self._say(trouble.text)

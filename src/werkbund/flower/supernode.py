@@ -7,7 +7,6 @@ seconds), and that it ends when one of its threads has died, so that whoever sup
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import time
@@ -76,9 +75,10 @@ def main() -> None:
 
 
 def _end(died: threading.ExceptHookArgs) -> None:
-    """End the process in good order: without its heartbeat a node is taken for dead, though it still asks for work."""
+    """End the process: without its heartbeat a node is taken for dead, though it still asks for work."""
     sys.__excepthook__(died.exc_type, died.exc_value or died.exc_type(), died.exc_traceback)
-    os.kill(os.getpid(), signal.SIGTERM)
+    sys.stderr.flush()
+    os._exit(os.EX_SOFTWARE)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,12 @@ from pathlib import Path
 import jinja2
 from plotly.offline import get_plotlyjs
 
+from werkbund.report.content import Section
 from werkbund.report.folder import RunFolder, read_run
+from werkbund.report.plants import plants
 from werkbund.report.plots.theme import DARK, LIGHT, Panel, night
 from werkbund.report.provenance import card, methods, repeat
-from werkbund.report.sections import Section, compared, course, data, plants, thresholds
+from werkbund.report.sections import compared, course, data, thresholds
 from werkbund.report.text import duration, figure, plural
 from werkbund.report.verdict import judge
 

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from werkbund.report.content import Code, Section, Table
 from werkbund.report.folder import RunFolder
-from werkbund.report.sections import Code, Section, Table
 
 _LONGEST_LIST = 30
 _SHOWN_ELSEWHERE = ("metrics", "data", "created")  # in the comparison, and among what it takes to repeat the run

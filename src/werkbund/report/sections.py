@@ -8,73 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 
 from werkbund.report import plots
+from werkbund.report.content import LONGEST_TABLE, UNFINISHED, Section, Table
 from werkbund.report.folder import RunFolder
-from werkbund.report.plots.clients import most_failures
 from werkbund.report.plots.theme import CONTENDERS, contender
-from werkbund.report.text import MISSING, bytes_text, duration, figure, plural, signed, whole
-from werkbund.report.values import ClientLine, Scores
+from werkbund.report.text import MISSING, bytes_text, duration, figure, plural, whole
+from werkbund.report.values import Scores
 
-
-@dataclass(frozen=True)
-class Table:
-    """Hold a table of finished text.
-
-    Parameters
-    ----------
-    numeric
-        Whether all columns but the first hold numbers.
-    folded
-        The words under which the table is folded away; shown open if empty.
-    """
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numeric: bool = True
-    folded: str = ""
-
-
-@dataclass(frozen=True)
-class Code:
-    """Hold text that is shown as it is, such as a configuration."""
-
-    label: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """Hold one section of the page.
-
-    Parameters
-    ----------
-    key, short
-        Its address in the page, and its name in the list of contents.
-    lead
-        One or two sentences under the title.
-    absent
-        What to say instead where there is nothing to show.
-    """
-
-    key: str
-    short: str
-    title: str
-    lead: str = ""
-    panels: tuple[plots.Panel, ...] = ()
-    tables: tuple[Table, ...] = ()
-    code: tuple[Code, ...] = ()
-    absent: str = ""
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to show."""
-        return not (self.panels or self.tables or self.code)
-
-
-_LONGEST_TABLE = 200
-_UNFINISHED = "The run has not reached its final evaluation yet."
 _COLUMNS = (
     ("Average precision", "average_precision", 3),
     ("F1", "f1", 3),
@@ -100,7 +41,7 @@ def compared(run: RunFolder) -> Section:
         (Table(("This run", *(head for head, _, _ in _COLUMNS)), rows), *_seed_table(run))
         if rows
         else _seed_table(run),
-        absent=_UNFINISHED,
+        absent=UNFINISHED,
     )
 
 
@@ -135,83 +76,13 @@ def _seed_table(run: RunFolder) -> tuple[Table, ...]:
     return (Table(("Over seeds", "Mean", "95% interval", "Each seed"), rows, folded="All seeds"),)
 
 
-def plants(run: RunFolder) -> Section:
-    """Return what each plant gets on its own test rows."""
-    lines = run.result.clients if run.result else ()
-    panel = plots.gains(run)
-    head = (
-        "Plant",
-        "Test rows",
-        "Failures",
-        "Federated",
-        "Alone",
-        "Difference",
-        "Found",
-        "Cost per 1,000",
-        "Alone, cost",
-    )
-    shown = most_failures(lines, _LONGEST_TABLE)
-    rows = tuple(_plant_row(line) for line in shown)
-    some = len(shown) < len(lines)
-    folded = f"The {len(shown)} plants with most failures in numbers" if some else "Every plant in numbers"
-    return Section(
-        "plants",
-        "Plants",
-        "What each plant gets",
-        "Each plant's own held-out rows, scored by the shared model and by the model it would have alone.",
-        (panel,) if panel else (),
-        (*((Table(head, rows, folded=folded),) if rows else ()), *_delivered(run), *_told(run)),
-        absent=_UNFINISHED if run.result is None else "Results by plant were not written for this run.",
-    )
-
-
-def _delivered(run: RunFolder) -> tuple[Table, ...]:
-    """Return what plants of a real federation made of the model."""
-    if run.result is None or not run.result.delivered:
-        return ()
-    rows = tuple((name, *verdict) for name, verdict in run.result.delivered.items())
-    return (Table(("Plant", "The delivered model", "Why"), rows, numeric=False),)
-
-
-def _told(run: RunFolder) -> tuple[Table, ...]:
-    """Return what plants of a real federation told beside their updates, and what they kept to themselves."""
-    plants = [one for one in run.about.get("plants") or () if isinstance(one, dict)]
-    rows = tuple(
-        (
-            str(one.get("name")),
-            str(one.get("werkbund") or MISSING),
-            MISSING if one.get("rows") is None else whole(float(one["rows"])),
-            ", ".join(map(str, one.get("refused") or ())) or "nothing",
-        )
-        for one in plants
-    )
-    head = ("Plant", "Werkbund", "Rows", "Keeps to itself")
-    return (Table(head, rows, numeric=False, folded="What each plant tells beside its updates"),) if rows else ()
-
-
-def _plant_row(line: ClientLine) -> tuple[str, ...]:
-    alone = line.local or Scores({})
-    ours, theirs = line.federated["average_precision"], alone["average_precision"]
-    return (
-        line.name,
-        whole(line.federated["rows"]),
-        whole(line.federated["positives"]),
-        figure(ours),
-        figure(theirs),
-        signed(ours - theirs, 3),
-        f"{line.federated['recall']:.0%}" if line.federated.known("recall") else MISSING,
-        figure(line.federated["cost"], 0),
-        figure(alone["cost"], 0),
-    )
-
-
 def thresholds(run: RunFolder) -> Section:
     """Return what the scores look like and what a threshold costs."""
     panels = plots.scores(run.result) if run.result else ()
     known = run.result is not None and math.isfinite(run.result.threshold)
     at = f" It raises an alarm from a probability of {run.result.threshold:.3g}." if run.result and known else ""
     lead = f"The model gives each row a probability of failure.{at}"
-    absent = _UNFINISHED if run.result is None else "The final model's scores were not counted in this run."
+    absent = UNFINISHED if run.result is None else "The final model's scores were not counted in this run."
     return Section("threshold", "Alarms", "Scores, alarms and their cost", lead, panels, absent=absent)
 
 
@@ -252,7 +123,7 @@ def _failures(run: RunFolder) -> tuple[Table, ...]:
     rounds = defaultdict(list)
     for round, name, reason in failed:
         rounds[name, reason].append(round)
-    often = sorted(rounds.items(), key=lambda item: -len(item[1]))[:_LONGEST_TABLE]
+    often = sorted(rounds.items(), key=lambda item: -len(item[1]))[:LONGEST_TABLE]
     rows = tuple((name, reason, whole(len(seen)), _ranges(seen)) for (name, reason), seen in often)
     return (Table(("Failures of plants", "Reason", "Times", "In rounds"), rows, numeric=False),)
 

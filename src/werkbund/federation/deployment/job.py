@@ -15,6 +15,7 @@ from werkbund.engine import Checkpoint
 from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.deployment.about import about_deployed
 from werkbund.federation.deployment.delivering import Delivered, deliver
+from werkbund.federation.deployment.midway import Midway
 from werkbund.federation.deployment.preflight import Preflight, preflight
 from werkbund.federation.deployment.reach import BriefedGrid
 from werkbund.federation.finishing import Run, summary_of, write_model
@@ -139,7 +140,8 @@ def _train_and_finish(
     folder: Folder, setup: Setup, schema: Schema, start: Checkpoint | None, watcher: Watcher, began: float
 ) -> Run:
     watcher.stage(f"training {setup.config.federation.rounds} rounds")
-    trained = train(setup, start, Outlets(watcher, folder.save_checkpoint, folder.append_round))
+    midway = Midway(folder, setup, schema.label)
+    trained = train(setup, start, Outlets(watcher, midway.save, midway.note))
     names = setup.grid.clients()
     result = result_of(federated_only(setup, trained), trained, names, time.perf_counter() - began)
     model = setup.model(trained.weights, trained.threshold.probability, schema.label)

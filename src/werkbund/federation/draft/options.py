@@ -9,6 +9,7 @@ WHY: dict[str, str] = {
     "federation.round_timeout_s": "seconds after which a client counts as failed",
     "federation.patience": "rounds without a better validation metric after which the run stops; 0: never",
     "federation.checkpoint_every": "rounds between two checkpoints to go on from",
+    "federation.deliver_every": "rounds after which real plants get the best model so far; 0: at the end",
     "data.separator": "one character between fields",
     "data.decimal_comma": "true if decimals are written 42,8",
     "data.machine": "column with the machine's id; whole machines are held out for testing",

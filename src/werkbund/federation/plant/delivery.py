@@ -17,8 +17,6 @@ from werkbund.evaluation.acceptance import Gate
 from werkbund.federation.plant.parts import Parts
 from werkbund.federation.plant.settings import PlantSettings
 from werkbund.federation.plant.store import PlantFolder
-from werkbund.federation.simulation import without_federation
-from werkbund.federation.training import train
 from werkbund.federation.wiring import costs_of
 from werkbund.learner import count_scores
 from werkbund.model import TrainedModel, card_markdown
@@ -83,8 +81,7 @@ class Delivery:
         return self._figures({name: array[0:1] for name, array in counts.items()}, model.threshold_probability)
 
     def _alone(self) -> Metrics:
-        simulation = self.parts.simulation
-        trained = train(without_federation(simulation, simulation.splits))
+        trained = self.parts.trained_alone
         return self._figures(trained.counts["test"], trained.threshold.probability)
 
     def _figures(self, counts: Arrays, probability: float) -> Metrics:

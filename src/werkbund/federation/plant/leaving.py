@@ -75,7 +75,7 @@ FIELDS = (
         for kind in ("train", "evaluate")
         for name, what in _COUNTS.items()
     ),
-    Field("deliver", "clear", "accepted", "whether the plant takes the model, and why where it tells"),
+    Field("deliver", "clear", "accepted", "whether the plant takes the model, and why if it tells"),
     Field("deliver", "clear", "figures", "how the model, and the plant's own, do on held-out rows here", "delivery"),
 )
 """All of them."""

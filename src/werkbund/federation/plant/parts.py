@@ -17,7 +17,8 @@ from werkbund.federation.briefing import Briefing
 from werkbund.federation.population import Population, alone
 from werkbund.federation.preparing import StatisticsWork
 from werkbund.federation.sections import Config
-from werkbund.federation.simulation import Simulation, in_process
+from werkbund.federation.simulation import Simulation, in_process, without_federation
+from werkbund.federation.training import Trained, train
 
 ReadTable = Callable[[Config], Table]
 """Reads the plant's rows under the federation's column names and units."""
@@ -73,6 +74,11 @@ class Parts:
         counted, _ = survey_each(train.frame[train.rows], schema, np.array([0, len(train.rows)]))
         number: npt.NDArray[np.int64] = counted["count"]
         return number
+
+    @cached_property
+    def trained_alone(self) -> Trained:
+        """What the plant learns by itself, with the same network, scaling and number of passes over its rows."""
+        return train(without_federation(self.simulation, self.simulation.splits))
 
     @cached_property
     def statistics(self) -> dict[str, Handler]:

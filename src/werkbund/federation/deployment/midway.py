@@ -1,0 +1,60 @@
+"""The best model so far comes to the plants while the run goes on, where the configuration asks for that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from werkbund.core.types import RoundRecord
+from werkbund.core.weights import FloatArray
+from werkbund.engine import Checkpoint
+from werkbund.evaluation import Metrics
+from werkbund.federation.deployment.delivering import deliver
+from werkbund.federation.folder import Folder
+from werkbund.federation.setup import Setup
+from werkbund.model import CardFacts, model_card
+
+
+class Midway:
+    """Save checkpoints and note rounds as ever, and deliver the best weights every few rounds if they are better.
+
+    Parameters
+    ----------
+    folder
+        The run's.
+    setup
+        Its parts.
+    label
+        What the model foretells.
+    """
+
+    def __init__(self, folder: Folder, setup: Setup, label: str) -> None:
+        self._folder, self._setup, self._label = folder, setup, label
+        self._thresholds: dict[int, float] = {}
+        self._delivered = 0
+
+    def note(self, record: RoundRecord, scores: Mapping[str, Metrics]) -> None:
+        """Note a round, and the threshold of the weights that it scored."""
+        self._folder.append_round(record, scores)
+        if "validation" in scores:
+            self._thresholds[record.scored] = scores["validation"].threshold
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Save a checkpoint, and deliver the best weights if they are due."""
+        self._folder.save_checkpoint(checkpoint)
+        every, round = self._setup.config.federation.deliver_every, checkpoint.state.round
+        best = int(checkpoint.progress.get("best_round", -1))
+        due = every > 0 and round > 0 and round % every == 0 and round < self._setup.config.federation.rounds
+        if due and best > self._delivered and best in self._thresholds and checkpoint.best is not None:
+            self._deliver(checkpoint.best, best)
+            self._delivered = best
+
+    def _deliver(self, weights: FloatArray, round: int) -> None:
+        threshold, config = self._thresholds[round], self._setup.config
+        model = self._setup.model(weights, threshold, self._label)
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        facts = CardFacts(config.federation.name, created, training={"kept_round": round, "finished": False})
+        timeout_s = config.federation.round_timeout_s
+        delivered = deliver(self._setup.grid, weights, threshold, model_card(model, facts), round, timeout_s)
+        verdicts = {name: vars(verdict) for name, verdict in delivered.items()}
+        self._folder.write_json("delivered.json", {"round": round, "delivered": verdicts})
