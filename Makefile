@@ -5,16 +5,19 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench format clean
+.PHONY: help run test test-faults check bench bench-deployment format clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(STAMP) ## Train the built-in federation, compare it, and write a report
 	$(BIN)/werkbund run
 
 test: $(STAMP) ## Run all tests, doctests and the architecture's rules
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 -m "not faults"
+
+test-faults: $(STAMP) ## Kill, cut off and mislead the parts of real federations, about half an hour
+	$(BIN)/python -m pytest -m faults
 
 check: $(STAMP) ## Check format, lint and strict types
 	$(BIN)/ruff format --check .
@@ -24,6 +27,9 @@ check: $(STAMP) ## Check format, lint and strict types
 bench: $(VENV)/.bench ## Compare speed with Flower, plain loops and the floor, side by side
 	$(BIN)/python -m benchmarks.simulation --clients 100 --rounds 2
 	$(BIN)/python -m benchmarks.simulation --clients 1000 --rounds 1
+
+bench-deployment: $(STAMP) ## Compare a round over the network with Flower's own, side by side
+	$(BIN)/python -m benchmarks.deployment
 
 format: $(STAMP) ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix-only -q .
