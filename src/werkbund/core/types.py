@@ -33,6 +33,8 @@ class Tasks:
         Named arrays that every client gets alike, such as the global weights: (parameters,).
     own
         Named arrays with one row a task: (tasks, ...), such as the factor that a selector asks a client to apply.
+    keep
+        Only so many answers are wanted, the first that come; None for all.
     """
 
     kind: str
@@ -41,6 +43,7 @@ class Tasks:
     shared: Arrays = field(default_factory=dict)
     own: Arrays = field(default_factory=dict)
     attempt: int = 0
+    keep: int | None = None
 
     def __len__(self) -> int:
         return len(self.clients)
@@ -80,11 +83,21 @@ class Replies:
 
 @dataclass(frozen=True)
 class Failure:
-    """Record that a client did not answer usefully, and why."""
+    """Record that a client did not answer usefully, and why.
+
+    Parameters
+    ----------
+    client, round, reason
+        Who, when, and why in words.
+    seconds, joules
+        What it spent in vain, where that is known.
+    """
 
     client: int
     round: int
     reason: str
+    seconds: float = 0.0
+    joules: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -101,12 +114,28 @@ class Choice:
         (cohort,), what each update is multiplied by beside the aggregator's own weight.
     reasons
         One a chosen client, for people.
+    inclusion
+        (available,), the inclusion probability of every available client, in their order; None where it is not known.
+    equal
+        True: all updates count alike but for their factors; False: by rows; None: as the aggregator says.
+    total
+        What the sum of weighted updates is divided by, so that an unbiased method stays so; None: by the weights of
+        those that answered.
+    kind
+        `train`, or `upload` where the chosen have trained already and hold their updates.
+    keep
+        Only so many updates are wanted, the first that come; None for all.
     """
 
     cohort: IntArray
     probabilities: npt.NDArray[np.float64]
     factors: npt.NDArray[np.float64]
     reasons: tuple[str, ...]
+    inclusion: npt.NDArray[np.float64] | None = None
+    equal: bool | None = None
+    total: float | None = None
+    kind: str = "train"
+    keep: int | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +167,10 @@ class RoundRecord:
         Wall-clock time of the round.
     reasons
         Why each client of the cohort was chosen.
+    simulated_seconds, joules
+        What the round takes and spends in a simulated world, probes, failed and late work included; 0 without one.
+    probed
+        Client numbers that were asked something before the choice.
     """
 
     round: int
@@ -153,3 +186,6 @@ class RoundRecord:
     bytes_up: int
     seconds: float
     reasons: tuple[str, ...] = ()
+    simulated_seconds: float = 0.0
+    joules: float = 0.0
+    probed: tuple[int, ...] = ()

@@ -19,6 +19,9 @@ BoolArray = npt.NDArray[np.bool_]
 Missing = dict[int, str]
 """Client numbers that still owe an answer, each with the kind of its task."""
 
+TRAINED = ("train", "upload")
+"""Kinds whose answers hold an update."""
+
 _OPTIONAL = ("loss", "rows")
 _MOST_COUNTED = 2.0**48  # more rows than any client has; sums of such numbers over all clients stay exact
 _LARGEST = float(np.finfo(np.float32).max)
@@ -44,11 +47,17 @@ class Form:
         Of the weights that were sent.
     counts
         Shape of each evaluation count of one client, by name; empty where none are expected, or any.
+    keep
+        How many updates are wanted, the first that come; None for all.
+    each
+        Whether single updates are kept, for a selector that declares that it needs them.
     """
 
     num_parameters: int = 0
     fingerprint: str = ""
     counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    keep: int | None = None
+    each: bool = False
 
 
 def flaw(replies: Replies, form: Form) -> str | None:
@@ -61,7 +70,7 @@ def flaw(replies: Replies, form: Form) -> str | None:
     form
         What it must look like.
     """
-    trained = replies.kind == "train"
+    trained = replies.kind in TRAINED
     if replies.fingerprint != form.fingerprint and (trained or replies.fingerprint):
         return f"its weights have the layout {replies.fingerprint or 'unknown'}, not {form.fingerprint}"
     num_rows = (len(replies),)

@@ -11,7 +11,18 @@ import numpy.typing as npt
 from werkbund.aggregation.contract import Aggregator, Sums
 from werkbund.core.types import Failure, Replies
 from werkbund.core.weights import FloatArray
-from werkbund.engine.answers import BoolArray, Form, Missing, claim, finite_rows, flaw, kept, payload, usable_numbers
+from werkbund.engine.answers import (
+    TRAINED,
+    BoolArray,
+    Form,
+    Missing,
+    claim,
+    finite_rows,
+    flaw,
+    kept,
+    payload,
+    usable_numbers,
+)
 
 IntArray = npt.NDArray[np.int64]
 
@@ -86,6 +97,8 @@ class Collected:
         All usable answers; their updates are left out.
     bytes_up
         Payload of the answers.
+    updates
+        (parameters,), the unweighted update of each client that was folded, where single updates are asked for.
     """
 
     sums: Sums
@@ -93,6 +106,7 @@ class Collected:
     failures: list[Failure] = field(default_factory=list)
     replies: list[Replies] = field(default_factory=list)
     bytes_up: int = 0
+    updates: dict[int, FloatArray] = field(default_factory=dict)
 
 
 def collect(
@@ -111,13 +125,14 @@ def collect(
     aggregator
         Folds the updates.
     expected
-        Client numbers asked, by kind of task: `train` and `evaluate`.
+        Client numbers asked, by kind of task: `train` or `upload`, and `evaluate`.
     form
         What a usable answer looks like.
     round
         Its number; what belongs to another round, or was not asked for, is dropped.
     """
-    fold = OrderedFold(aggregator, expected["train"], form.num_parameters)
+    cohort = next((clients for kind, clients in expected.items() if kind in TRAINED), np.empty(0, np.int64))
+    fold = OrderedFold(aggregator, cohort, form.num_parameters)
     gathered = Collected(Sums(np.empty(0, np.float32)))
     missing = {int(client): kind for kind, clients in expected.items() for client in clients}
     for arrival in arrivals:
@@ -132,7 +147,7 @@ def collect(
         if reason is not None:
             _refuse(arrival, owed, reason, fold, gathered)
             continue
-        usable = _take_updates(arrival, owed, fold, gathered) if arrival.kind == "train" else owed
+        usable = _take_updates(arrival, owed, fold, gathered, form) if arrival.kind in TRAINED else owed
         gathered.replies.append(kept(arrival, usable, without="update"))
         del arrival  # before the next one is made, which may be as large as all the weights
     for client in sorted(missing):
@@ -147,7 +162,7 @@ def _take_failure(failure: Failure, missing: Missing, fold: OrderedFold, gathere
     kind = missing.pop(failure.client, None)
     if kind is None:
         return
-    if kind == "train":
+    if kind in TRAINED:
         fold.skip(failure.client)
     gathered.failures.append(failure)
 
@@ -155,17 +170,33 @@ def _take_failure(failure: Failure, missing: Missing, fold: OrderedFold, gathere
 def _refuse(replies: Replies, rows: BoolArray, reason: str, fold: OrderedFold, gathered: Collected) -> None:
     for client in replies.clients[rows].tolist():
         gathered.failures.append(Failure(client, replies.round, reason))
-        if replies.kind == "train":
+        if replies.kind in TRAINED:
             fold.skip(client)
 
 
-def _take_updates(replies: Replies, owed: BoolArray, fold: OrderedFold, gathered: Collected) -> BoolArray:
+def _take_updates(replies: Replies, owed: BoolArray, fold: OrderedFold, gathered: Collected, form: Form) -> BoolArray:
     """Fold the finite updates among those that were owed; say which they are: (replies,)."""
     updates, weights = replies.sums["update"], replies.sums["weight"].astype(np.float64)
     good = owed & finite_rows(updates) & usable_numbers(replies)
     why = "its update, weight, loss or rows are NaN, infinite, negative or beyond float32"
     _refuse(replies, owed & ~good, why, fold, gathered)
+    good = _within(replies, good, fold, gathered, form)
     if good.any():
         fold.add(replies.clients[good], updates if good.all() else updates[good], weights[good])
     gathered.trained.extend(replies.clients[good].tolist())
+    if form.each:
+        known = np.flatnonzero(good & (weights > 0))
+        gathered.updates |= {int(replies.clients[i]): updates[i] / np.float32(weights[i]) for i in known}
+        nothing = np.zeros(form.num_parameters, np.float32)
+        gathered.updates |= {int(client): nothing for client in replies.clients[good & (weights == 0)]}
     return good
+
+
+def _within(replies: Replies, good: BoolArray, fold: OrderedFold, gathered: Collected, form: Form) -> BoolArray:
+    """Give up what comes after as many updates as are wanted; say what is left: (replies,)."""
+    if form.keep is None:
+        return good
+    places = np.cumsum(good) + len(gathered.trained)
+    late = good & (places > form.keep)
+    _refuse(replies, late, "came after enough others (over-commitment)", fold, gathered)
+    return good & ~late

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from werkbund.core.errors import QuorumError
 from werkbund.core.rng import generator, keys
-from werkbund.core.types import Choice, Failure, Replies, RoundRecord, Tasks
+from werkbund.core.types import Arrays, Choice, RoundRecord, Tasks
 from werkbund.core.weights import FloatArray, norm
-from werkbund.engine.answers import claim, flaw, kept, payload
+from werkbund.engine.answers import payload
+from werkbund.engine.choosing import Chosen, answers_to, choose, signals_wanted
 from werkbund.engine.collect import Collected, collect
 from werkbund.engine.counts import gathered_counts
 from werkbund.engine.grid import Grid
+from werkbund.engine.situation import situation
+from werkbund.engine.spending import spent_on
 from werkbund.engine.state import Rules, RunState, Strategy
-from werkbund.selection.contract import Reports, Selector, View
+from werkbund.selection.contract import Reports, Score, View
 
 IntArray = npt.NDArray[np.int64]
 
@@ -52,20 +56,26 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
     """
     started, round = time.perf_counter(), state.round + 1
     everyone = np.arange(len(grid.clients()))
-    view = View(round, everyone, rules.facts, state.selector_state)
-    choice, asked = _choose(grid, strategy.selector, view, rules)
+    needs = strategy.selector.declaration.needs
+    available, facts = situation(grid, rules, round)
+    view = View(round, available, facts, state.selector_state, rules.schedule.rounds)
+    chosen = choose(grid, strategy.selector, view, rules, state)
+    choice = chosen.choice
     others = np.setdiff1d(evaluators(everyone, rules, round), choice.cohort, assume_unique=True)
-    sent = [_train_tasks(choice, state.weights, rules, round), _evaluate_tasks(others, state.weights, round)]
+    sent = [_train_tasks(choice, state.weights, rules, round, needs), _evaluate_tasks(others, state.weights, round)]
     for tasks in sent:
         if len(tasks):
             grid.send(tasks)
-    expected = {"train": choice.cohort, "evaluate": others}
-    arrivals = grid.receive(rules.timeout_s)
-    got = collect(arrivals, strategy.aggregator, expected, rules.form(len(state.weights)), round)
+    expected = {choice.kind: choice.cohort, "evaluate": others}
+    form = replace(rules.form(len(state.weights)), keep=choice.keep, each="update" in needs)
+    got = collect(grid.receive(rules.timeout_s), strategy.aggregator, expected, form, round)
     _check_quorum(got, choice, grid.clients(), rules, round)
+    if choice.total is not None:
+        got.sums.weight = choice.total * len(got.trained) / len(choice.cohort)
     weights, carry = strategy.aggregator.finish(got.sums, state.weights, state.carry)
-    selector_state = strategy.selector.observe(state.selector_state, _reports(got, choice, round))
-    record = _record(state, weights, choice, got, sum(map(_payload, [*asked, *sent])), started)
+    reports = _reports(got, choice, round, state.weights if "score" in needs else None, rules.score)
+    selector_state = strategy.selector.observe(state.selector_state, reports)
+    record = _record(state, weights, chosen, got, sent, started)
     return state.next(weights, carry, selector_state), record
 
 
@@ -83,7 +93,7 @@ def evaluate(grid: Grid, rules: Rules, state: RunState, clients: IntArray | None
     asked = np.arange(len(grid.clients())) if clients is None else clients
     tasks = _evaluate_tasks(asked, state.weights, round, each=clients is not None)
     grid.send(tasks)
-    replies, failures = _answers(grid, rules.timeout_s, tasks, rules, len(state.weights))
+    replies, failures = answers_to(grid, rules.timeout_s, tasks, rules, len(state.weights))
     counts, evaluated = gathered_counts(replies)
     return RoundRecord(
         round=round,
@@ -101,43 +111,6 @@ def evaluate(grid: Grid, rules: Rules, state: RunState, clients: IntArray | None
     )
 
 
-def _choose(grid: Grid, selector: Selector, view: View, rules: Rules) -> tuple[Choice, list[Tasks]]:
-    """Ask what the selector wants to know until it asks nothing, then let it choose."""
-    asked: list[Tasks] = []
-    answers: tuple[Replies, ...] = ()
-    rng = generator(rules.seed, "selection", view.round)
-    while (tasks := selector.probe(view, answers, rng)) is not None:
-        grid.send(tasks)
-        asked.append(tasks)
-        answers += tuple(_answers(grid, rules.timeout_s, tasks, rules)[0])
-    return selector.choose(view, answers, rng), asked
-
-
-def _answers(
-    grid: Grid, timeout_s: float, tasks: Tasks, rules: Rules, num_parameters: int = 0
-) -> tuple[list[Replies], list[Failure]]:
-    """Return the usable answers to these tasks, and a failure for every other client that was asked."""
-    replies: list[Replies] = []
-    failures: list[Failure] = []
-    missing = dict.fromkeys(tasks.clients.tolist(), tasks.kind)
-    for arrival in grid.receive(timeout_s):
-        if arrival.round != tasks.round:
-            continue
-        if isinstance(arrival, Failure):
-            if missing.pop(arrival.client, None) is not None:
-                failures.append(arrival)
-            continue
-        owed = claim(arrival, missing)
-        reason = flaw(arrival, rules.form(num_parameters))
-        if reason is None:
-            replies.append(kept(arrival, owed))
-        else:
-            failures += [Failure(client, tasks.round, reason) for client in arrival.clients[owed].tolist()]
-    late = "no answer in time (federation.round_timeout_s)"
-    failures += [Failure(client, tasks.round, late) for client in sorted(missing)]
-    return replies, failures
-
-
 def evaluators(everyone: IntArray, rules: Rules, round: int) -> IntArray:
     """Return all clients, or a seeded sample where there are more than `rules.evaluate_clients`."""
     if len(everyone) <= rules.evaluate_clients:
@@ -146,10 +119,12 @@ def evaluators(everyone: IntArray, rules: Rules, round: int) -> IntArray:
     return np.sort(drawn)
 
 
-def _train_tasks(choice: Choice, weights: FloatArray, rules: Rules, round: int) -> Tasks:
+def _train_tasks(choice: Choice, weights: FloatArray, rules: Rules, round: int, needs: frozenset[str]) -> Tasks:
     own = {"factor": choice.factors, "key": keys(rules.seed, "training", round, choice.cohort)}
-    shared = {"weights": weights, "rate": np.array(rules.schedule.factor(round))}
-    return Tasks("train", round, choice.cohort, shared, own)
+    rate = np.array(rules.schedule.factor(round))
+    equal = {} if choice.equal is None else {"equal": np.array(choice.equal)}
+    shared: Arrays = {"weights": weights, "rate": rate, **signals_wanted(needs), **equal}
+    return Tasks(choice.kind, round, choice.cohort, shared, own, keep=choice.keep)
 
 
 def _evaluate_tasks(clients: IntArray, weights: FloatArray, round: int, each: bool = False) -> Tasks:
@@ -165,19 +140,25 @@ def _check_quorum(got: Collected, choice: Choice, names: tuple[str, ...], rules:
     raise QuorumError(round, needed, len(got.trained), reasons)
 
 
-def _reports(got: Collected, choice: Choice, round: int) -> Reports:
-    trained = [replies for replies in got.replies if replies.kind == "train" and len(replies)]
+def _reports(got: Collected, choice: Choice, round: int, weights: FloatArray | None, score: Score | None) -> Reports:
+    trained = [replies for replies in got.replies if replies.kind == choice.kind and len(replies)]
     order = np.argsort(np.concatenate([r.clients for r in trained]), kind="stable")
     names = set.intersection(*(set(r.clear) for r in trained))
     signals = {name: np.concatenate([r.clear[name] for r in trained])[order] for name in sorted(names)}
+    if got.updates:
+        signals["update"] = np.stack([got.updates[client] for client in sorted(got.trained)])
     cohort = set(choice.cohort.tolist())
     failures = tuple(failure for failure in got.failures if failure.client in cohort)
-    return Reports(round, np.array(sorted(got.trained)), signals, failures)
+    return Reports(
+        round, np.array(sorted(got.trained)), signals, failures, weights, score if weights is not None else None
+    )
 
 
 def _record(
-    state: RunState, weights: FloatArray, choice: Choice, got: Collected, bytes_down: int, started: float
+    state: RunState, weights: FloatArray, chosen: Chosen, got: Collected, sent: list[Tasks], started: float
 ) -> RoundRecord:
+    choice = chosen.choice
+    spent = chosen.spent + spent_on((reply for reply in got.replies if reply.kind == choice.kind), got.failures)
     counts, evaluated = gathered_counts(got.replies)
     losses, rows = _total(got, "loss"), _total(got, "rows")
     return RoundRecord(
@@ -190,16 +171,19 @@ def _record(
         loss=losses / rows if rows else None,
         update_norm=norm(weights - state.weights),
         weights_norm=norm(weights),
-        bytes_down=bytes_down,
-        bytes_up=got.bytes_up,
+        bytes_down=sum(map(_payload, [*chosen.asked, *sent])),
+        bytes_up=got.bytes_up + sum(map(payload, chosen.replies)),
         seconds=time.perf_counter() - started,
         reasons=choice.reasons,
+        simulated_seconds=spent.seconds,
+        joules=spent.joules,
+        probed=chosen.probed,
     )
 
 
 def _total(got: Collected, name: str) -> float:
     """Return the sum over the clients that say how much and of how many rows, exact in any order of arrival."""
-    told = [reply for reply in got.replies if reply.kind == "train" and {"loss", "rows"} <= reply.sums.keys()]
+    told = [reply for reply in got.replies if {"loss", "rows"} <= reply.sums.keys()]
     return math.fsum(value for reply in told for value in reply.sums[name].tolist())
 
 

@@ -11,7 +11,7 @@ from werkbund.core.types import Arrays
 from werkbund.core.weights import FloatArray
 from werkbund.engine.answers import Form
 from werkbund.engine.schedule import Schedule
-from werkbund.selection.contract import Selector, State
+from werkbund.selection.contract import Score, Selector, State
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Rules:
         How the clients' learning rate changes from round to round.
     counts
         Shape of each evaluation count of one client, by name; empty where any will do.
+    score
+        Judges weights on the server's own validation rows, higher is better; None where it has none.
     """
 
     seed: int
@@ -54,6 +56,7 @@ class Rules:
     facts: Arrays = field(default_factory=dict)
     schedule: Schedule = field(default_factory=Schedule)
     counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    score: Score | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.quorum <= 1:

@@ -6,7 +6,7 @@ same address (seed, round) gives the same choice, so a resumed run needs no repl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,10 +15,27 @@ import numpy.typing as npt
 
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Arrays, Choice, Failure, Replies, Tasks
+from werkbund.core.weights import FloatArray
 
 IntArray = npt.NDArray[np.int64]
+Score = Callable[[FloatArray], float]
 State = Mapping[str, Any]
 """JSON values and named arrays; empty before the first round."""
+
+
+SIGNALS: dict[str, str] = {
+    "loss": "mean loss of the received weights over its training rows",
+    "loss_std": "standard deviation of the loss of the received weights over its training rows",
+    "loss_rms": "root of the mean squared loss of the received weights over its training rows",
+    "train_loss": "mean loss while it trained",
+    "norm": "Euclidean norm of its update",
+    "update": "its whole update, unweighted",
+    "seconds": "how long it took, simulated or measured",
+    "joules": "what it spent",
+    "battery": "what is left in its battery, as a share",
+    "score": "nothing of the client's: the server judges weights on rows of its own",
+}
+"""What a selector may ask clients to tell beside their update, each with what it is."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +52,24 @@ class View:
         What clients declared before the first round, such as `rows`: (all clients,) each.
     state
         What `observe` returned last.
+    last
+        Number of the last round that is planned; 0 where nobody knows.
     """
 
     round: int
     available: IntArray
     facts: Arrays = field(default_factory=dict)
     state: State = field(default_factory=dict)
+    last: int = 0
+
+    def fact(self, name: str, missing: float = 0.0) -> npt.NDArray[np.float64]:
+        """Return what the available clients declared under a name, (available,); `missing` where they did not."""
+        if name not in self.facts:
+            return np.full(len(self.available), missing)
+        values = np.asarray(self.facts[name], dtype=np.float64)
+        known = np.full(int(self.available.max(initial=-1)) + 1, missing)
+        known[: len(values)] = values[: len(known)]
+        return np.where(np.isfinite(known), known, missing)[self.available]
 
 
 @dataclass(frozen=True)
@@ -57,12 +86,24 @@ class Reports:
         The declared signals, (answered,) each.
     failures
         The others.
+    weights
+        (parameters,), those that the round began with; None for a selector that does not declare `score`.
+    score
+        Judges weights on the server's own validation rows, higher is better; None for one that does not declare it.
     """
 
     round: int
     clients: IntArray
     signals: Arrays
     failures: tuple[Failure, ...]
+    weights: FloatArray | None = None
+    score: Score | None = None
+
+    def signal(self, name: str) -> npt.NDArray[np.float64]:
+        """Return a signal as numbers, (answered,); NaN where nobody sent it."""
+        if name not in self.signals:
+            return np.full(len(self.clients), np.nan)
+        return np.asarray(self.signals[name], dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -74,7 +115,7 @@ class Declaration:
     source
         Where the rule is published.
     needs
-        Signals that clients must send in clear.
+        Signals that clients must send in clear, of `SIGNALS`; `score` asks for the server's own validation rows.
     assumes
         Among `available`, `addressable`, `stateful`, `reliable`, `trustworthy`.
     unbiased
