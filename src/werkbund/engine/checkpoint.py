@@ -45,17 +45,18 @@ class Checkpoint:
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint so that a reader finds the old one or the new one, never a part."""
     state = checkpoint.state
-    selector_arrays = {k: v for k, v in state.selector_state.items() if isinstance(v, np.ndarray)}
-    selector_values = {k: v for k, v in state.selector_state.items() if k not in selector_arrays}
     arrays: dict[str, Any] = {"weights": state.weights}
     arrays |= {f"carry.{name}": array for name, array in state.carry.items()}
-    arrays |= {f"selector.{name}": array for name, array in selector_arrays.items()}
+    selector_values, selector_arrays = _parted("selector.", state.selector_state)
+    world_values, world_arrays = _parted("world.", state.world)
+    arrays |= selector_arrays | world_arrays
     if checkpoint.best is not None:
         arrays["best"] = checkpoint.best
     meta = {
         "version": _VERSION,
         "round": state.round,
         "selector_state": selector_values,
+        "world": world_values,
         "progress": dict(checkpoint.progress),
         "arrays": sorted(arrays),  # the zip's checksums cover contents, not names
     }
@@ -95,7 +96,8 @@ def _checkpoint_of(arrays: dict[str, Any], path: Path) -> Checkpoint:
     if sorted(arrays) != meta["arrays"]:
         raise ValueError(f"its arrays are {sorted(arrays)}, not {meta['arrays']}")
     selector_state = {**meta["selector_state"], **_under("selector.", arrays)}
-    state = RunState(meta["round"], arrays["weights"], _under("carry.", arrays), selector_state)
+    world = {**meta.get("world", {}), **_under("world.", arrays)}
+    state = RunState(meta["round"], arrays["weights"], _under("carry.", arrays), selector_state, world)
     return Checkpoint(state, arrays.get("best"), meta["progress"])
 
 
@@ -113,6 +115,12 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _parted(prefix: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a state's JSON values, and its arrays under their names in the file."""
+    arrays = {f"{prefix}{name}": value for name, value in state.items() if isinstance(value, np.ndarray)}
+    return {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}, arrays
 
 
 def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:

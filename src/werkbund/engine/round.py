@@ -22,7 +22,7 @@ from werkbund.engine.choosing import Chosen, answers_to, choose, signals_wanted
 from werkbund.engine.collect import Collected, collect
 from werkbund.engine.counts import gathered_counts
 from werkbund.engine.grid import Grid
-from werkbund.engine.situation import situation
+from werkbund.engine.situation import situation, world_of
 from werkbund.engine.spending import spent_on
 from werkbund.engine.state import Rules, RunState, Strategy
 from werkbund.selection.contract import Reports, Score, View
@@ -57,7 +57,7 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
     started, round = time.perf_counter(), state.round + 1
     everyone = np.arange(len(grid.clients()))
     needs = strategy.selector.declaration.needs
-    available, facts = situation(grid, rules, round)
+    available, facts = situation(grid, rules, state)
     view = View(round, available, facts, state.selector_state, rules.schedule.rounds)
     chosen = choose(grid, strategy.selector, view, rules, state)
     choice = chosen.choice
@@ -76,7 +76,7 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
     reports = _reports(got, choice, round, state.weights if "score" in needs else None, rules.score)
     selector_state = strategy.selector.observe(state.selector_state, reports)
     record = _record(state, weights, chosen, got, sent, started)
-    return state.next(weights, carry, selector_state), record
+    return state.next(weights, carry, selector_state, world_of(grid)), record
 
 
 def evaluate(grid: Grid, rules: Rules, state: RunState, clients: IntArray | None = None) -> RoundRecord:

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from werkbund.core.types import Arrays
 from werkbund.engine.grid import Grid
-from werkbund.engine.state import Rules
+from werkbund.engine.state import Rules, RunState
+from werkbund.selection.contract import State
 
 IntArray = npt.NDArray[np.int64]
 
@@ -18,13 +19,29 @@ IntArray = npt.NDArray[np.int64]
 class Situated(Protocol):
     """Be a grid that knows more about its clients than their names."""
 
-    def situation(self, round: int) -> tuple[IntArray, Arrays]:
-        """Return the numbers of the clients that can be asked, ascending, and facts, (all clients,) each."""
+    def situation(self, round: int, past: State) -> tuple[IntArray, Arrays]:
+        """Return the numbers of the clients that can be asked, ascending, and facts, (all clients,) each.
+
+        Parameters
+        ----------
+        round
+            Its number.
+        past
+            What `state` returned after the round before; empty before the first.
+        """
+
+    def state(self) -> State:
+        """Return what the next round depends on: JSON values and named arrays."""
 
 
-def situation(grid: Grid, rules: Rules, round: int) -> tuple[IntArray, Arrays]:
+def situation(grid: Grid, rules: Rules, state: RunState) -> tuple[IntArray, Arrays]:
     """Return who can be asked, and what is known of everybody: what clients declared, and what the grid adds."""
     if isinstance(grid, Situated):
-        available, facts = grid.situation(round)
+        available, facts = grid.situation(state.round + 1, state.world)
         return available, {**rules.facts, **facts}
     return np.arange(len(grid.clients())), rules.facts
+
+
+def world_of(grid: Grid) -> State:
+    """Return what a grid's world goes on from; empty where it has none."""
+    return grid.state() if isinstance(grid, Situated) else {}

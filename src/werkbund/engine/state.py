@@ -85,18 +85,22 @@ class RunState:
         The aggregator's.
     selector_state
         The selector's.
+    world
+        The grid's, where it simulates one: clock, batteries, speeds.
     """
 
     round: int
     weights: FloatArray
     carry: Carry
     selector_state: State = field(default_factory=dict)
+    world: State = field(default_factory=dict)
 
     @staticmethod
     def begin(weights: FloatArray, strategy: Strategy) -> RunState:
         """Return the state before the first round."""
         return RunState(0, weights, strategy.aggregator.init(len(weights)))
 
-    def next(self, weights: FloatArray, carry: Carry, selector_state: State) -> RunState:
+    def next(self, weights: FloatArray, carry: Carry, selector_state: State, world: State | None = None) -> RunState:
         """Return the state after one more round."""
-        return replace(self, round=self.round + 1, weights=weights, carry=carry, selector_state=selector_state)
+        after = replace(self, round=self.round + 1, weights=weights, carry=carry, selector_state=selector_state)
+        return after if world is None else replace(after, world=world)

@@ -1,0 +1,121 @@
+"""Simulated clients: how fast, how well connected, how hungry, how often there; and what a task costs each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.errors import ConfigError
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+HOUR_S, DAY_H = 3600.0, 24.0
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Describe simulated clients, (clients,) each.
+
+    Parameters
+    ----------
+    examples_per_s
+        Training examples that a client computes in a second.
+    up_bytes_per_s, down_bytes_per_s
+        Its connection.
+    joules_per_example, joules_per_byte
+        What computing and sending or receiving cost it.
+    battery_joules
+        Size of its battery; infinite on mains.
+    charge_watts
+        With how much power the battery is charged, always; 0 for none.
+    price_per_kwh
+        What its energy costs, in any currency.
+    shift_start_h, shift_hours
+        When it can be asked: from this hour of the day for so many hours; 24 for always.
+    maintenance_every_h, maintenance_hours, maintenance_first_h
+        It is away for so many hours every so often, for the first time then; 0 hours for never.
+    dropout
+        Chance that it gives up in the middle of a task, 0..1.
+    drift
+        Standard deviation of the random walk of its speed, in natural logarithms a round.
+    """
+
+    examples_per_s: FloatArray
+    up_bytes_per_s: FloatArray
+    down_bytes_per_s: FloatArray
+    joules_per_example: FloatArray
+    joules_per_byte: FloatArray
+    battery_joules: FloatArray
+    charge_watts: FloatArray
+    price_per_kwh: FloatArray
+    shift_start_h: FloatArray
+    shift_hours: FloatArray
+    maintenance_every_h: FloatArray
+    maintenance_hours: FloatArray
+    maintenance_first_h: FloatArray
+    dropout: FloatArray
+    drift: FloatArray
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            values = getattr(self, field.name)
+            if values.shape != (self.num_clients,) or np.isnan(values).any() or (values < 0).any():
+                raise ConfigError(f"world: {field.name} must be {self.num_clients} numbers of at least 0, got {values}")
+        for name in ("examples_per_s", "up_bytes_per_s", "down_bytes_per_s", "battery_joules"):
+            if not (getattr(self, name) > 0).all():
+                raise ConfigError(f"world: {name} must be above 0 for every client")
+        if (self.dropout > 1).any():
+            raise ConfigError(f"world: dropout must be a chance in 0..1, got {self.dropout.max()}")
+
+    @property
+    def num_clients(self) -> int:
+        """Number of clients."""
+        return len(self.examples_per_s)
+
+    def is_there(self, clock_s: float) -> BoolArray:
+        """Return whose shift and maintenance plan let them be asked at a moment: (clients,)."""
+        hour = clock_s / HOUR_S
+        into_shift = np.mod(hour - self.shift_start_h, DAY_H)
+        on_shift = (self.shift_hours >= DAY_H) | (into_shift < self.shift_hours)
+        every = np.where(self.maintenance_every_h > 0, self.maintenance_every_h, np.inf)
+        since = hour - self.maintenance_first_h
+        away = (since >= 0) & (np.mod(np.maximum(since, 0.0), every) < self.maintenance_hours)
+        return np.asarray(on_shift & ~away)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Say what tasks of one kind take, for these clients: (tasks,) each.
+
+    Parameters
+    ----------
+    examples
+        Examples to compute, in units of training; a mere forward pass is a third of one.
+    down_bytes, up_bytes
+        What each receives and sends.
+    """
+
+    examples: FloatArray
+    down_bytes: float
+    up_bytes: float
+
+
+FORWARD = 1.0 / 3.0
+"""Cost of a forward pass in units of a training step, which is a forward and a backward pass of twice its cost."""
+
+
+def seconds_of(fleet: Fleet, clients: IntArray, work: Work, slowness: FloatArray) -> FloatArray:
+    """Return how long each client takes, in seconds: receive, compute, send, one after the other."""
+    compute = work.examples / fleet.examples_per_s[clients] * slowness[clients]
+    down = work.down_bytes / fleet.down_bytes_per_s[clients]
+    return np.asarray(down + compute + work.up_bytes / fleet.up_bytes_per_s[clients])
+
+
+def joules_of(fleet: Fleet, clients: IntArray, work: Work) -> FloatArray:
+    """Return what each client spends, in joules."""
+    moved = work.down_bytes + work.up_bytes
+    return np.asarray(work.examples * fleet.joules_per_example[clients] + moved * fleet.joules_per_byte[clients])

@@ -1,0 +1,215 @@
+"""The grid of a simulated world: clients that are slow, away, hungry or give up, and a clock that is not the wall's.
+
+Work is done by the in-process grid; this one decides who can be asked, who is in time, and what it costs. Evaluation
+is measuring and costs nothing; questions and training do.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.rng import generator
+from werkbund.core.types import Arrays, Failure, Replies, Tasks
+from werkbund.engine.fleet import FORWARD, Fleet, FloatArray, Work, joules_of, seconds_of
+from werkbund.engine.grid import Grid
+from werkbund.selection.contract import State
+
+IntArray = npt.NDArray[np.int64]
+_MEASURING = "evaluate"
+_UPLOADS = ("train", "upload")
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """Say what one round of work is, and what the operator allows.
+
+    Parameters
+    ----------
+    examples
+        (clients,), training examples of a round of each client.
+    rows
+        (clients,), its training rows, which a question about the loss goes over once.
+    model_bytes
+        Size of the weights.
+    deadline_s
+        After so many simulated seconds nobody is waited for; infinite for never.
+    seed
+        Of the run.
+    """
+
+    examples: FloatArray
+    rows: FloatArray
+    model_bytes: float
+    deadline_s: float
+    seed: int
+
+
+@dataclass
+class WorldGrid:
+    """Reach simulated clients.
+
+    Parameters
+    ----------
+    inner
+        The grid that has the work done.
+    fleet
+        The clients.
+    around
+        What a round's work is, and what the operator allows.
+    """
+
+    inner: Grid
+    fleet: Fleet
+    around: Circumstances
+    _clock: float = 0.0
+    _battery: FloatArray = field(default_factory=lambda: np.empty(0))
+    _slowness: FloatArray = field(default_factory=lambda: np.empty(0))
+    _waiting: deque[Tasks] = field(default_factory=deque)
+    _questions: int = 0
+
+    def clients(self) -> tuple[str, ...]:
+        """Return the clients' names."""
+        return self.inner.clients()
+
+    def send(self, tasks: Tasks) -> None:
+        """Ask; the work is done in `receive`."""
+        self._waiting.append(tasks)
+
+    def situation(self, round: int, past: State) -> tuple[IntArray, Arrays]:
+        """Go back to a past state, let speeds drift, and return who can be asked and what is expected of each."""
+        number = self.fleet.num_clients
+        self._clock = float(past.get("clock", 0.0))
+        self._battery = np.array(past.get("battery", self.fleet.battery_joules), dtype=np.float64)
+        walked = generator(self.around.seed, "world drift", round).normal(size=number) * self.fleet.drift
+        self._slowness = np.array(past.get("slowness", np.ones(number))) * np.exp(walked)
+        self._questions = 0
+        if not self._available().any():
+            self._clock = self._next_moment()
+        return np.flatnonzero(self._available()), self._facts()
+
+    def state(self) -> State:
+        """Return clock, batteries and speeds, from which another grid goes on."""
+        return {"clock": self._clock, "battery": self._battery.copy(), "slowness": self._slowness.copy()}
+
+    def receive(self, timeout_s: float) -> Iterator[Replies | Failure]:
+        """Yield answers and failures, each with its simulated seconds and joules; the clock goes on with them."""
+        longest = 0.0
+        while self._waiting:
+            tasks = self._waiting.popleft()
+            if tasks.kind == _MEASURING:
+                self.inner.send(tasks)
+                yield from self.inner.receive(timeout_s)
+                continue
+            fate = self._fate(tasks)
+            longest = max(longest, fate.ends_after)
+            yield from self._played(tasks, fate, timeout_s)
+        self._pass(longest)
+
+    def _played(self, tasks: Tasks, fate: _Fate, timeout_s: float) -> Iterator[Replies | Failure]:
+        costs = zip(tasks.clients.tolist(), fate.reasons, fate.seconds.tolist(), fate.joules.tolist(), strict=True)
+        for client, reason, seconds, joules in costs:
+            if reason:
+                yield Failure(client, tasks.round, reason, min(seconds, fate.ends_after), joules)
+        on_time = np.array([not reason for reason in fate.reasons])
+        if not on_time.any():
+            return
+        own = {name: array[on_time] for name, array in tasks.own.items()}
+        self.inner.send(replace(tasks, clients=tasks.clients[on_time], own=own, keep=None))
+        price = dict(zip(tasks.clients.tolist(), zip(fate.seconds, fate.joules, strict=True), strict=True))
+        for arrival in self.inner.receive(timeout_s):
+            if isinstance(arrival, Failure):
+                yield replace(arrival, seconds=price[arrival.client][0], joules=price[arrival.client][1])
+                continue
+            paid = np.array([price[client] for client in arrival.clients.tolist()]).reshape(-1, 2)
+            left = self._battery[arrival.clients] / self.fleet.battery_joules[arrival.clients]
+            charge = np.where(np.isfinite(left), left, 1.0)
+            told = {"seconds": paid[:, 0], "joules": paid[:, 1], "battery": charge}
+            yield replace(arrival, clear={**arrival.clear, **told})
+
+    def _fate(self, tasks: Tasks) -> _Fate:
+        """Decide who answers in time; take the energy of all, of those too who do not."""
+        work = self._work(tasks)
+        seconds = seconds_of(self.fleet, tasks.clients, work, self._slowness)
+        joules = joules_of(self.fleet, tasks.clients, work)
+        rng = generator(self.around.seed, f"world {self._questions}", tasks.round)
+        self._questions += 1
+        luck, when = rng.random((2, self.fleet.num_clients))[:, tasks.clients]
+        gave_up = luck < self.fleet.dropout[tasks.clients]
+        share = np.where(gave_up, when, 1.0)
+        flat = joules * share > self._battery[tasks.clients]
+        seconds, joules = seconds * share, np.minimum(joules * share, self._battery[tasks.clients])
+        good = ~gave_up & ~flat
+        ends = self._ends_after(seconds, good, tasks.keep)
+        late = good & (seconds > ends)
+        self._battery[tasks.clients] = np.maximum(self._battery[tasks.clients] - joules, 0.0)
+        reasons = np.select(
+            [flat, gave_up, late],
+            ["its battery is empty", "it gave up in the middle", "it came too late"],
+            default="",
+        )
+        return _Fate(seconds, joules, tuple(reasons.tolist()), ends)
+
+    def _ends_after(self, seconds: FloatArray, good: npt.NDArray[np.bool_], keep: int | None) -> float:
+        """Return when the stage is over: when all that are wanted have come, else at the deadline."""
+        arrivals = np.sort(seconds[good])
+        wanted = len(seconds) if keep is None else min(keep, len(seconds))
+        if len(arrivals) >= wanted:
+            last = float(arrivals[wanted - 1]) if wanted else 0.0
+            return min(last, self.around.deadline_s)
+        if np.isfinite(self.around.deadline_s):
+            return self.around.deadline_s
+        return float(seconds.max(initial=0.0))  # a failure is seen at once where nobody waits for a deadline
+
+    def _work(self, tasks: Tasks) -> Work:
+        size, clients = self.around.model_bytes, tasks.clients
+        if tasks.kind == "loss":
+            rows = self.around.rows[clients]
+            few = np.minimum(rows, float(tasks.shared["most"])) if "most" in tasks.shared else rows
+            return Work(few * FORWARD, size, 8.0)
+        examples = np.zeros(len(clients)) if tasks.kind == "upload" else self.around.examples[clients]
+        down = 0.0 if tasks.kind == "upload" else size
+        return Work(examples, down, size if tasks.kind in _UPLOADS else 8.0)
+
+    def _pass(self, seconds: float) -> None:
+        """Let time pass, and batteries charge."""
+        self._clock += seconds
+        self._battery = np.minimum(self._battery + self.fleet.charge_watts * seconds, self.fleet.battery_joules)
+
+    def _available(self) -> npt.NDArray[np.bool_]:
+        return np.asarray(self.fleet.is_there(self._clock) & (self._battery > 0))
+
+    def _next_moment(self) -> float:
+        """Return the first quarter of an hour, within four weeks, at which somebody can be asked."""
+        for _ in range(4 * 24 * 28):
+            self._pass(900.0)
+            if self._available().any():
+                return self._clock
+        return self._clock
+
+    def _facts(self) -> Arrays:
+        everyone, size = np.arange(self.fleet.num_clients), self.around.model_bytes
+        train = Work(self.around.examples, size, size)
+        share = self._battery / self.fleet.battery_joules
+        joules = joules_of(self.fleet, everyone, train)
+        return {
+            "seconds_compute": self.around.examples / self.fleet.examples_per_s * self._slowness,
+            "seconds_up": size / self.fleet.up_bytes_per_s,
+            "seconds_down": size / self.fleet.down_bytes_per_s,
+            "joules": joules,
+            "battery": np.where(np.isfinite(share), share, 1.0),
+            "battery_capacity": self.fleet.battery_joules,
+            "price": joules / 3.6e6 * self.fleet.price_per_kwh,
+        }
+
+
+@dataclass(frozen=True)
+class _Fate:
+    seconds: FloatArray
+    joules: FloatArray
+    reasons: tuple[str, ...]
+    ends_after: float
