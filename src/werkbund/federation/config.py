@@ -213,7 +213,10 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
         changes["path"] = str((folder / data.path).resolve())
     if data.clients:
         changes["clients"] = {name: str((folder / path).resolve()) for name, path in data.clients.items()}
-    return changed(config, data=changes) if changes else config
+    sections = {"data": changes} if changes else {}
+    if config.world.path is not None:
+        sections["world"] = {"path": str((folder / config.world.path).resolve())}
+    return changed(config, **sections) if sections else config
 
 
 def _without_none(value: Any) -> Any:

@@ -22,6 +22,7 @@ from werkbund.federation.simulation import Simulation, set_up
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import Outlets, train
 from werkbund.federation.watch import Nobody, Watcher
+from werkbund.federation.worlds import in_world
 from werkbund.report import write_report
 
 
@@ -99,7 +100,8 @@ def _prepare(config: Config, watcher: Watcher) -> _Prepared:
         raise DataError("the table cannot be learnt from.\n" + "\n".join(errors))
     division = divide(table, config)
     watcher.stage(f"learning the common scaling from {len(division.population.names)} clients' counts")
-    return _Prepared(division, findings, set_up(config, division.population))
+    simulation = in_world(set_up(config, division.population), config.world)
+    return _Prepared(division, findings, simulation)
 
 
 def _check_same(about: Mapping[str, Any], prepared: _Prepared) -> None:

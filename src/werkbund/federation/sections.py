@@ -136,6 +136,8 @@ class SelectionSection(Section):
     name: str = "all"
     fraction: Share = 1.0
     count: Count | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Parameters of the method; `werkbund strategies NAME` lists them."""
 
 
 class AggregationSection(Section):
@@ -167,6 +169,16 @@ class EvaluationSection(Section):
     needless_inspection: Annotated[float, Field(gt=0)] = 1.0
 
 
+class WorldSection(Section):
+    """Simulate how fast, how well connected and how often there clients are, in process alone."""
+
+    preset: Literal["none", "uniform", "factory-fleet", "mobile-machines"] = "none"
+    path: str | None = None
+    """A table with a row a client, in place of a preset."""
+    deadline_s: Annotated[float, Field(gt=0)] | None = None
+    """Simulated seconds after which nobody is waited for."""
+
+
 class Config(Section):
     """Hold a whole configuration."""
 
@@ -178,6 +190,7 @@ class Config(Section):
     training: TrainingSection = TrainingSection()
     strategy: StrategySection = StrategySection()
     evaluation: EvaluationSection = EvaluationSection()
+    world: WorldSection = WorldSection()
 
     @model_validator(mode="after")
     def _rows_are_left_to_train_on(self) -> Config:

@@ -64,7 +64,7 @@ def strategy_of(config: Config) -> Strategy:
     """Return who trains and how updates become weights."""
     selection, aggregation = config.strategy.selection, config.strategy.aggregation
     return Strategy(
-        build_selector(selection.name, fraction=float(selection.fraction), count=selection.count),
+        build_selector(selection.name, fraction=float(selection.fraction), count=selection.count, **selection.options),
         build_aggregator(
             aggregation.name,
             weighting=aggregation.weighting,

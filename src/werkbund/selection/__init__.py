@@ -1,21 +1,46 @@
 """Who trains: selectors, each with what it needs to know and what it costs."""
 
-from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 from werkbund.core.errors import ConfigError
+from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, Selector, State, View
 from werkbund.selection.simple import Everyone, RoundRobin, Uniform
 
-SELECTORS: dict[str, Callable[[CohortSize], Selector]] = {
-    "uniform": Uniform,
-    "all": lambda size: Everyone(),
-    "round-robin": RoundRobin,
-}
+SELECTORS: dict[str, type[Any]] = {one.name: one for one in (Uniform, Everyone, RoundRobin)}
+"""The methods by name. One of your own is registered by `register`."""
 
 
-def build_selector(name: str, **options: Any) -> Selector:
+def register(selector: type[Any]) -> type[Any]:
+    """Add a selector of one's own, so that a configuration can name it; may stand before the class as a decorator.
+
+    Parameters
+    ----------
+    selector
+        A frozen dataclass with the methods of `Selector`, and with `name` and `card`.
+
+    Raises
+    ------
+    ConfigError
+        If the name is taken.
+    """
+    if SELECTORS.setdefault(selector.name, selector) is not selector:
+        raise ConfigError(f"a selector of the name {selector.name!r} is there already; choose another name")
+    return selector
+
+
+def build_selector(name: str, fraction: float = 1.0, count: int | None = None, **options: Any) -> Selector:
     """Return the selector of this name.
+
+    Parameters
+    ----------
+    name
+        One of `SELECTORS`.
+    fraction, count
+        Size of the cohort; see `CohortSize`.
+    options
+        The method's own parameters.
 
     Raises
     ------
@@ -24,15 +49,28 @@ def build_selector(name: str, **options: Any) -> Selector:
     """
     if name not in SELECTORS:
         raise ConfigError(f"strategy.selection.name must be one of {', '.join(SELECTORS)}, got {name!r}")
-    try:
-        size = CohortSize(**options)
-    except TypeError as error:
-        raise ConfigError(f"strategy.selection of {name!r} takes no such option: {error}") from error
-    return SELECTORS[name](size)
+    known = parameters_of(name)
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        takes = ", ".join(known) or "none"
+        raise ConfigError(f"strategy.selection of {name!r} takes no option {', '.join(unknown)}; it takes {takes}")
+    size = CohortSize(fraction, count)
+    made: Selector = SELECTORS[name](**({"size": size} if _is_sized(name) else {}), **options)
+    return made
+
+
+def parameters_of(name: str) -> dict[str, Any]:
+    """Return a method's own parameters with their defaults."""
+    return {one.name: one.default for one in fields(SELECTORS[name]) if one.name != "size"}
+
+
+def _is_sized(name: str) -> bool:
+    return any(one.name == "size" for one in fields(SELECTORS[name]))
 
 
 __all__ = [
     "SELECTORS",
+    "Card",
     "CohortSize",
     "Declaration",
     "Everyone",
@@ -43,4 +81,6 @@ __all__ = [
     "Uniform",
     "View",
     "build_selector",
+    "parameters_of",
+    "register",
 ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from werkbund.core.types import Choice, Replies, Tasks
+from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, IntArray, Reports, State, View
 
 
@@ -25,6 +27,18 @@ class Uniform:
     algorithm 1.
     """
 
+    name: ClassVar[str] = "uniform"
+    card: ClassVar[Card] = Card(
+        title="Uniform random choice",
+        rule="k of the available clients, drawn without replacement.",
+        policy="selection fairness",
+        shared="nothing",
+        generation="-",
+        interpretation="probability",
+        use_when="You want a baseline that is hard to beat, cannot be gamed, and asks nothing of anybody.",
+        avoid_when="Clients differ much in speed and a round waits for the slowest of them.",
+        notes=("Weighted by rows and divided by the rows of those drawn, it is slightly biased for unequal sizes.",),
+    )
     size: CohortSize = CohortSize()
 
     @property
@@ -53,6 +67,18 @@ class Uniform:
 @dataclass(frozen=True)
 class Everyone:
     """Let every available client train in every round."""
+
+    name: ClassVar[str] = "all"
+    card: ClassVar[Card] = Card(
+        title="Everyone",
+        rule="All available clients.",
+        policy="client inclusion",
+        shared="nothing",
+        generation="-",
+        interpretation="-",
+        use_when="There are a few dozen plants and their time costs little: nothing learns faster in rounds.",
+        avoid_when="There are many clients, or one of them is very slow.",
+    )
 
     @property
     def declaration(self) -> Declaration:
@@ -94,6 +120,17 @@ class RoundRobin:
     client that failed has used up its turn: otherwise a dead one would be asked for ever.
     """
 
+    name: ClassVar[str] = "round-robin"
+    card: ClassVar[Card] = Card(
+        title="Round robin, least used first",
+        rule="The k clients that have trained least often; ties go round by number.",
+        policy="selection fairness",
+        shared="nothing",
+        generation="-",
+        interpretation="ranking",
+        use_when="Every plant shall have the same number of turns, also those that are often away.",
+        avoid_when="You need random cohorts, as the accounting of differential privacy does.",
+    )
     size: CohortSize = CohortSize()
 
     @property

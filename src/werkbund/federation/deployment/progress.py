@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,8 +54,12 @@ class ProgressFile:
         self._write({"end": error})
 
     def _write(self, line: dict[str, Any]) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(plain(line)) + "\n")
+        text = json.dumps(plain(line)).encode() + b"\n"
+        with self._path.open("ab+") as file:
+            if file.tell() > 0:
+                file.seek(-1, os.SEEK_END)
+                text = text if file.read(1) == b"\n" else b"\n" + text  # the last line of an earlier attempt was cut
+            file.write(text)
 
 
 def follow(
@@ -107,7 +113,8 @@ def _lines(path: Path, first: int, ended: Callable[[], str | None]) -> Iterator[
     while True:
         lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
         for line in lines[number:]:
-            yield json.loads(line)
+            with contextlib.suppress(json.JSONDecodeError):  # a line that was cut short
+                yield json.loads(line)
         if len(lines) <= number:
             if reason is not None:
                 yield {"end": reason}

@@ -54,6 +54,10 @@ WHY: dict[str, str] = {
     "evaluation.keep_best": "keep the round that was best on validation rows, else the last",
     "evaluation.local_models": "at most so many clients also train alone, for the comparison",
     "evaluation.clients": "more clients than this, and a sample of so many evaluates each round",
+    "world.preset": "simulated clients: none, uniform, factory-fleet or mobile-machines",
+    "world.path": "or a table with a row a client",
+    "world.deadline_s": "simulated seconds after which nobody is waited for",
+    "strategy.selection.options": "parameters of the method",
 }
 
 EXAMPLES: dict[str, Any] = {
@@ -72,6 +76,8 @@ EXAMPLES: dict[str, Any] = {
     "model.depth": 2,
     "training.steps": 50,
     "strategy.selection.count": 5,
+    "world.path": "machines.csv",
+    "world.deadline_s": 60.0,
 }
 """Values to show for keys that have none by default."""
 

@@ -24,6 +24,7 @@ def text_of(draft: Draft) -> str:
         section("strategy.selection", sections.SelectionSection, []),
         _aggregation(draft),
         _evaluation(draft),
+        section("world", sections.WorldSection, []),
     ]
     return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from werkbund.core.errors import FederationError
 from werkbund.core.types import Arrays, Replies, Tasks
 from werkbund.engine import write_atomically
 from werkbund.evaluation import Counts, Metrics, Threshold, metrics
@@ -69,7 +70,11 @@ class Delivery:
         current = self.folder.current()
         if current is None:
             return figures, gate.verdict(here, alone, "what this plant learns alone")
-        present = self._metrics(TrainedModel.load(current / "model"))
+        try:
+            present = self._metrics(TrainedModel.load(current / "model"))
+        except FederationError as error:  # it was damaged, or is of a federation with other columns
+            self.folder.event("error", task="deliver", error=str(error))
+            return figures, gate.verdict(here, alone, "what this plant learns alone; the model in use does not work")
         return figures | {"present": present.to_json()}, gate.verdict(here, present, "the model in use")
 
     def _metrics(self, model: TrainedModel) -> Metrics:
