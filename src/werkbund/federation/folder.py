@@ -149,4 +149,8 @@ def _round_line(record: RoundRecord, scores: Mapping[str, Metrics]) -> dict[str,
         "seconds": record.seconds,
         "metrics": {split: one.to_json() for split, one in scores.items()},
         "reasons": record.reasons,
+        **(
+            {"simulated_seconds": record.simulated_seconds, "joules": record.joules} if record.simulated_seconds else {}
+        ),
+        **({"probed": record.probed} if record.probed else {}),
     }
