@@ -212,7 +212,8 @@ def _public_names(path: Path) -> set[str]:
     """Return what a package's own file defines, and what it takes from its own modules, without underscore."""
     names: set[str] = set()
     own = _module(path)
-    for node in TREES[path].body:
+    body = TREES[path].body
+    for node in [*body, *(inner for outer in body if isinstance(outer, ast.If) for inner in outer.body)]:
         if isinstance(node, ast.ImportFrom) and _absolute(path, node).startswith(own):
             names |= {alias.asname or alias.name for alias in node.names}
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):

@@ -8,22 +8,27 @@ Examples
 (60, 5)
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from werkbund._version import __version__
-from werkbund.core import FederationError
-from werkbund.federation import (
-    Config,
-    Run,
-    SeedComparison,
-    changed,
-    check_config,
-    compare,
-    load_config,
-    resume,
-    run,
-    to_toml,
-)
-from werkbund.model import TrainedModel
-from werkbund.report import write_report
+
+if TYPE_CHECKING:
+    from werkbund.core import FederationError
+    from werkbund.federation import (
+        Config,
+        Run,
+        SeedComparison,
+        changed,
+        check_config,
+        compare,
+        load_config,
+        resume,
+        run,
+        to_toml,
+    )
+    from werkbund.model import TrainedModel
+    from werkbund.report import write_report
 
 __all__ = [
     "Config",
@@ -41,3 +46,12 @@ __all__ = [
     "to_toml",
     "write_report",
 ]
+
+_HOMES = {"FederationError": "core", "TrainedModel": "model", "write_report": "report"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first asked for: Flower's processes need none, and PyTorch takes seconds to import."""
+    if name not in __all__:
+        raise AttributeError(f"module 'werkbund' has no attribute {name!r}")
+    return getattr(import_module(f"werkbund.{_HOMES.get(name, 'federation')}"), name)

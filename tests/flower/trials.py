@@ -22,7 +22,7 @@ from werkbund.federation import Config, check_config
 from werkbund.flower.submitting import Submitted, submit, submit_resume
 from werkbund.flower.trial import Trial, lay_out
 
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
 SMALL: dict[str, dict[str, Any]] = {
     "federation": {"name": "trial", "rounds": 4, "seed": 1, "round_timeout_s": 30.0},
     "data": {"source": "generator", "rows": 2000},
@@ -197,11 +197,11 @@ def live(
 
 
 def _below(pid: int) -> list[int]:
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    try:
-        own = [int(child) for child in path.read_text().split()]
-    except OSError:
-        return []
+    """Return the processes that a process has started, in any of its threads, and those that these have started."""
+    own: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            own += [int(child) for child in path.read_text().split()]
     return [*own, *(grandchild for child in own for grandchild in _below(child))]
 
 

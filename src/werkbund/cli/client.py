@@ -1,4 +1,4 @@
-"""Commands of a plant: client start, check, models, rollback, keygen."""
+"""Commands of a plant: client start, check, models, pause, unpause, rollback, keygen."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ KitArgument = Annotated[Path, typer.Argument(metavar="[KIT]", help="Folder of th
 HERE = Path()
 
 _LEGEND = (
-    "\nsums: meant only to be added to other plants' figures; the server that adds them can read each plant's. "
+    "\n*: of the held-out rows for validation, and of those for the test. "
+    "sums: meant only to be added to other plants' figures; the server that adds them can read each plant's. "
     "clear: read as it is. Which signals may leave is set under [policy] in client.toml."
 )
 
@@ -34,12 +35,15 @@ app.command("keygen")(keygen_command)
 def start_command(kit: KitArgument = HERE) -> None:
     """Join the federation and stay: outbound connections only; it comes back by itself."""
     with readable_errors():
+        from werkbund.federation.plant import load_settings
         from werkbund.flower.hosting import ClientHost
         from werkbund.flower.provision import certificate_warnings
 
-        console = progress()
+        console, settings = progress(), load_settings(kit)
         for warning in certificate_warnings(kit, datetime.now(UTC)):
             console.print(f"Warning: {warning}", style="yellow")
+        what = f"Connecting {settings.client.name} to {settings.server.address}; Ctrl-C stops it."
+        console.print(what, soft_wrap=True, highlight=False)
         run_until_stopped(ClientHost(kit, lambda line: console.print(line, highlight=False, soft_wrap=True)))
 
 
@@ -67,13 +71,10 @@ def models_command(kit: KitArgument = HERE, as_json: JsonOption = False) -> None
         found = models(kit)
         if as_json:
             print_json({"models": found})
-            return
-        table = plain_table("Models")
-        for name in ("version", "in use", "received", "from run", "here"):
-            table.add_column(name, overflow="fold")
-        for model in found:
-            table.add_row(*(Text(str(model[name])) for name in ("version", "in_use", "received", "run", "reason")))
-        output().print(table)
+        elif found:
+            output().print(_models_table(found))
+        else:
+            output().print("No model has been delivered yet.")
 
 
 @app.command("pause")
@@ -98,6 +99,17 @@ def rollback_command(kit: KitArgument = HERE) -> None:
         output().print(f"In use again: {folder / 'model.onnx'}", soft_wrap=True, highlight=False)
 
 
+def _models_table(found: Sequence[Mapping[str, object]]) -> Table:
+    table = plain_table("Models")
+    for name in ("version", "in use", "received", "from run", "here"):
+        table.add_column(name, overflow="fold")
+    for model in found:
+        received = f"{datetime.fromisoformat(str(model['received'])).astimezone():%Y-%m-%d %H:%M}"
+        others = (Text(str(model[name])) for name in ("run", "reason"))
+        table.add_row(Text(str(model["version"])), Text(str(model["in_use"])), received, *others)
+    return table
+
+
 def _set_pause(kit: Path, pause: bool) -> None:
     with readable_errors():
         from werkbund.federation.plant.settings import set_pause
@@ -111,6 +123,8 @@ def _show(found: dict[str, object]) -> None:
     console.print(Text(str(found["summary"])), soft_wrap=True)
     for error in found["errors"]:  # type: ignore[attr-defined]
         console.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
+    if not found["leaving"]:
+        return
     if found["columns"]:
         console.print()
         console.print(schema_table(found["columns"]))  # type: ignore[arg-type]

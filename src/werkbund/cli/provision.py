@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -68,7 +68,7 @@ def provision_command(
         else:
             loaded = load_config(config)
             done = provision(loaded, out, clients or [], hosts or [], _or(port, 8000), _or(days, 825), keys)
-        _show(done, as_json)
+        _show(done, as_json, keys)
 
 
 def keygen_command(
@@ -106,7 +106,7 @@ def parties_table(parties: Sequence[Party]) -> Table:
     return table
 
 
-def _show(done: Provisioned, as_json: bool) -> None:
+def _show(done: Provisioned, as_json: bool, own: Collection[str] = ()) -> None:
     for warning in done.warnings:
         progress().print(Text.assemble(("Warning: ", "yellow"), warning), soft_wrap=True)
     if as_json:
@@ -115,6 +115,9 @@ def _show(done: Provisioned, as_json: bool) -> None:
     console = output()
     console.print(parties_table(done.parties))
     console.print()
+    for party in done.parties:
+        if party.name in own:
+            console.print(Text(f"Fingerprint of {party.name}'s key: {party.fingerprint}"), soft_wrap=True)
     for note in done.notes:
         console.print(Text(note), soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""Commands of the operator: server start, status, run, resume, stop."""
+"""Commands of the operator: server start, status, run, resume, stop, backup."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from werkbund.cli.edge import output, print_json, progress, readable_errors
 from werkbund.cli.hosting import run_until_stopped
 from werkbund.cli.live import LiveRounds
 from werkbund.cli.train import JsonOption, SetOption
+from werkbund.core.errors import ConfigError
 
 KitArgument = Annotated[Path, typer.Argument(metavar="[KIT]", help="Folder of the server's kit.")]
 KitOption = Annotated[Path, typer.Option("--kit", help="Folder of the server's kit.")]
@@ -31,6 +32,7 @@ def start_command(kit: KitArgument = HERE) -> None:
         console = progress()
         for warning in certificate_warnings(kit, datetime.now(UTC)):
             console.print(f"Warning: {warning}", style="yellow")
+        console.print("Starting the server; Ctrl-C stops it.")
         run_until_stopped(ServerHost(kit, lambda line: console.print(line, highlight=False, soft_wrap=True)))
 
 
@@ -50,7 +52,12 @@ def status_command(kit: KitArgument = HERE, as_json: JsonOption = False) -> None
             table.add_column(name)
         for client in now.clients:
             table.add_row(client.name, client.state, client.last_seen, client.version, client.rows, client.round)
-        console.print(table)
+        console.print(
+            table if now.clients else "No client is known yet; their keys go to the kit, to clients/NAME.pub."
+        )
+        if not now.runs:
+            console.print("\nNo run yet.")
+            return
         runs = plain_table("\nRuns")
         for name in ("run", "state", "round", "folder"):
             runs.add_column(name, overflow="fold")
@@ -110,8 +117,11 @@ def stop_command(
 
         console = output()
         if run is None:
-            stop_server(kit)
-            console.print("The server has stopped. Runs go on with `werkbund server resume` once it is started again.")
+            if stop_server(kit):
+                told = "The server has stopped. Runs go on with `werkbund server resume` once it is started again."
+            else:
+                told = f"No server runs from {kit.resolve()}."
+            console.print(told, soft_wrap=True, highlight=False)
             return
         settings = load_server_settings(kit)
         with Control(settings.local_address, settings.root_certificates, settings.server.insecure) as control:
@@ -122,13 +132,22 @@ def stop_command(
 @app.command("backup")
 def backup_command(
     kit: KitArgument = HERE,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the copy, new.")] = Path("backup"),
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the copy, new; without it, KIT-backup beside the kit.")
+    ] = None,
 ) -> None:
     """Copy the server's kit with keys, database and runs, while it runs; the copy can take its place."""
     with readable_errors():
         from werkbund.flower.backup import back_up
 
-        output().print(f"Copied to {back_up(kit, out)}; it holds the server's private keys.", soft_wrap=True)
+        place = kit.resolve()
+        target = place.with_name(f"{place.name}-backup") if out is None else out
+        if target.resolve().is_relative_to(place):
+            raise ConfigError(
+                f"--out must lie outside the kit, got {target}; else each copy would hold the ones before"
+            )
+        told = f"Copied to {back_up(kit, target)}; it holds the server's private keys."
+        output().print(told, soft_wrap=True, highlight=False)
 
 
 def _watch(submitted: object, detach: bool, as_json: bool) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -31,8 +35,32 @@ def up_command(
         loaded = configured(config, data, settings, seed)
         console = progress()
         with LiveRounds(console) as live:
-            done = up(loaded, clients, out, live, lambda checks: show_checks(console, checks, only_faults=True))
+            try:
+                with _stoppable_once():
+                    done = up(loaded, clients, out, live, lambda checks: show_checks(console, checks, only_faults=True))
+            except KeyboardInterrupt:
+                live.stage("stopped")
+                console.print("Stopped, and all processes with it. `werkbund up` starts a new run.", soft_wrap=True)
+                raise typer.Exit(130) from None
         if as_json:
             print_json(done.summary())
         else:
             show_deployed(done.folder)
+
+
+@contextmanager
+def _stoppable_once() -> Iterator[None]:
+    """Have Ctrl-C, SIGTERM and the end of the terminal stop what runs, once: a second one must not disturb that."""
+    kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for kind in kinds:
+            signal.signal(kind, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {kind: signal.signal(kind, stop) for kind in kinds}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

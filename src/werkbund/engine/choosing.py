@@ -70,7 +70,9 @@ def choose(grid: Grid, selector: Selector, view: View, rules: Rules, state: RunS
         tasks = completed(question, state.weights, rules, selector.declaration.needs, len(asked))
         grid.send(tasks)
         replies, failures = answers_to(grid, rules.timeout_s, tasks, rules, len(state.weights))
-        asked, answers, spent = (*asked, tasks), (*answers, *replies), spent + spent_on(replies, failures)
+        nobody = [Replies(tasks.kind, tasks.round, np.empty(0, np.int64))]
+        answers = (*answers, *(replies or nobody))  # a selector must see that it has asked
+        asked, spent = (*asked, tasks), spent + spent_on(replies, failures)
     choice = selector.choose(view, answers, rng)
     if not set(choice.cohort.tolist()) <= set(view.available.tolist()):
         away = sorted(set(choice.cohort.tolist()) - set(view.available.tolist()))

@@ -71,7 +71,7 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
     got = collect(grid.receive(rules.timeout_s), strategy.aggregator, expected, form, round)
     _check_quorum(got, choice, grid.clients(), rules, round)
     if choice.total is not None:
-        got.sums.weight = choice.total * len(got.trained) / len(choice.cohort)
+        got.sums.weight = choice.total * _share(choice, got.trained)
     weights, carry = strategy.aggregator.finish(got.sums, state.weights, state.carry)
     reports = _reports(got, choice, round, state.weights if "score" in needs else None, rules.score)
     selector_state = strategy.selector.observe(state.selector_state, reports)
@@ -119,6 +119,12 @@ def evaluators(everyone: IntArray, rules: Rules, round: int) -> IntArray:
     return np.sort(drawn)
 
 
+def _share(choice: Choice, trained: list[int]) -> float:
+    """Return how much of the chosen, by their factors, has answered: what is lost shrinks no step."""
+    answered = np.isin(choice.cohort, trained)
+    return float(choice.factors[answered].sum() / choice.factors.sum())
+
+
 def _train_tasks(choice: Choice, weights: FloatArray, rules: Rules, round: int, needs: frozenset[str]) -> Tasks:
     own = {"factor": choice.factors, "key": keys(rules.seed, "training", round, choice.cohort)}
     rate = np.array(rules.schedule.factor(round))
@@ -149,9 +155,8 @@ def _reports(got: Collected, choice: Choice, round: int, weights: FloatArray | N
         signals["update"] = np.stack([got.updates[client] for client in sorted(got.trained)])
     cohort = set(choice.cohort.tolist())
     failures = tuple(failure for failure in got.failures if failure.client in cohort)
-    return Reports(
-        round, np.array(sorted(got.trained)), signals, failures, weights, score if weights is not None else None
-    )
+    judge = score if weights is not None else None
+    return Reports(round, np.array(sorted(got.trained)), signals, failures, weights, judge, choice)
 
 
 def _record(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from werkbund.core.errors import ClientError
 from werkbund.core.types import Replies, Tasks
 from werkbund.data import Preparation, Schema, SurveyCounts
 from werkbund.data.statistics import category_names, feature_names, squares_each, survey_each
@@ -90,9 +91,18 @@ class StatisticsWork:
         return Replies("survey", tasks.round, tasks.clients, sums, clear)
 
     def squares(self, tasks: Tasks) -> Replies:
-        """Answer with sums of squared deviations from the common mean."""
+        """Answer with sums of squared deviations from the common mean.
+
+        Raises
+        ------
+        ClientError
+            If the mean is not one number a feature: with one a row, a sum would tell single rows.
+        """
+        mean, width = tasks.shared["mean"], len(feature_names(self.schema))
+        if mean.shape != (width,) or not np.isfinite(mean).all():
+            raise ClientError(f"the mean must be {width} finite numbers, got the shape {mean.shape}")
         pieces = self.table.pieces(tasks.clients)
-        summed = [squares_each(frame, self.schema, tasks.shared["mean"], offsets) for frame, offsets in pieces]
+        summed = [squares_each(frame, self.schema, mean, offsets) for frame, offsets in pieces]
         return Replies("squares", tasks.round, tasks.clients, {"squares": np.concatenate(summed)})
 
 

@@ -16,7 +16,7 @@ import httpx
 from flwr.app import Context, Error, Message
 from flwr.common.constant import ErrorCode, SubStatus
 from flwr.common.serde import context_from_proto
-from flwr.proto.message_pb2 import ObjectTree
+from flwr.proto.message_pb2 import Metadata, ObjectTree
 from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import (
     AcquireTaskRequest,
@@ -137,7 +137,10 @@ class Agent:
             if refusal is not None:
                 self._log(refusal)
                 return _error(message, ErrorCode.INVALID_FAB, refusal)
-            answer = self._work(from_records(message.content), time_left(message))
+            seconds = time_left(message)
+            if seconds <= 0:
+                return _error(message, ErrorCode.CLIENT_APP_RAISED_EXCEPTION, "its time was over before it was begun")
+            answer = self._work(from_records(message.content), seconds)
             return Message(to_records(answer), reply_to=message)
         except Exception as error:  # the server must be told, whatever it is
             self._log(f"a task failed: {_text(error)}")
@@ -181,27 +184,27 @@ def _pull(client: RuntimeHttpClient) -> tuple[Message, Context, str]:
     given = client.PullTaskInput(PullTaskInputRequest())
     TaskIdentity.task_id, TaskIdentity.run_id = given.task_id, given.run.run_id
     TaskIdentity.node_id = given.context.node_id
-    tree = _pull_tree(client)
+    metadata, tree = _announced(client)
     node, run_id = Node(node_id=given.context.node_id), given.run.run_id
     message = pull_and_inflate_object_from_tree(
         tree,
         make_pull_object_fn_protobuf(client.PullObject, node, run_id),
         make_confirm_message_received_fn_protobuf(client.ConfirmMessageReceived, node, run_id),
         return_type=Message,
+        max_time=max(metadata.created_at + metadata.ttl - time.time(), 0.0),
         **PAUSES,
     )
     message.metadata.__dict__["_message_id"] = tree.object_id
     return message, context_from_proto(given.context), sha256(given.fab.content).hexdigest()
 
 
-def _pull_tree(client: RuntimeHttpClient) -> ObjectTree:
-    """Return what the message consists of. The SuperNode offers a task a moment before its message is there."""
+def _announced(client: RuntimeHttpClient) -> tuple[Metadata, ObjectTree]:
+    """Return whose message it is and of what it consists. The SuperNode offers a task a moment before it is there."""
     until = time.monotonic() + ANNOUNCED_S
     while True:
         given = client.PullMessages(PullAppMessagesRequest())
         if given.messages_list:
-            tree: ObjectTree = given.message_object_trees[0]
-            return tree
+            return given.messages_list[0].metadata, given.message_object_trees[0]
         if time.monotonic() > until:
             raise ClientError(f"the SuperNode offered a task, but no message came within {ANNOUNCED_S:.0f} s")
         time.sleep(0.02)

@@ -10,7 +10,7 @@ from werkbund._version import __version__
 from werkbund.core.errors import ClientError, ConfigError, ModelError
 from werkbund.federation.briefing import Briefing
 from werkbund.federation.plant import Plant, RefusedError
-from werkbund.flower.codec import WHO, Answer, Ask, decode_ask, encode_answer, task_id
+from werkbund.flower.codec import WHO, Answer, Ask, decode_ask, encode_answer, encode_refusal, task_id
 from werkbund.flower.parcel import Parcel
 
 _log = logging.getLogger(__name__)
@@ -30,14 +30,12 @@ class Desk:
         self._briefings: dict[str, Briefing] = {}
 
     def answer(self, parcel: Parcel) -> Parcel:
-        """Return the answer to a task, or why there is none.
-
-        Raises
-        ------
-        ClientError
-            If the parcel is no task of this protocol.
-        """
-        ask = decode_ask(parcel)
+        """Return the answer to a task, or why there is none."""
+        try:
+            ask = decode_ask(parcel)
+        except ClientError as error:
+            self._plant.folder.event("error", task="read", error=str(error))
+            return encode_refusal("protocol", str(error), self._plant.name)
         if ask.tasks.kind == WHO:
             return encode_answer(ask, Answer(None, "name", "", self._plant.name))
         if ask.name != self._plant.name:

@@ -138,6 +138,11 @@ def encode_answer(ask: Ask, answer: Answer) -> Parcel:
     return Parcel(_json(head | {"fingerprint": replies.fingerprint, "name": answer.name}), body, _raw(vector))
 
 
+def encode_refusal(code: str, reason: str, name: str) -> Parcel:
+    """Return the answer to a parcel that could not be read as a task."""
+    return Parcel(_json(_head("unknown", 0, 0, 0, []) | {"code": code, "reason": reason, "name": name}))
+
+
 def decode_answer(parcel: Parcel, most_bytes: int = MOST_SMALL_BYTES) -> Answer:
     """Read an answer.
 

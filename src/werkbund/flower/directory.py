@@ -33,7 +33,7 @@ class Directory:
         self._grid = grid
         self._names: dict[int, str] = {}
         self.conflicts: dict[str, int] = {}
-        """Names that more than one node goes by, with their number. Only the node that came first is asked."""
+        """Names that more than one node goes by, with their number: nothing tells which of them is meant."""
 
     def online(self) -> dict[str, int]:
         """Return the nodes that are online now, by client name."""

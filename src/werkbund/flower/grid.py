@@ -15,13 +15,12 @@ from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.federation.briefing import Briefing
 from werkbund.flower.codec import MOST_SMALL_BYTES, Answer, Ask, decode_answer, encode_ask
 from werkbund.flower.directory import Directory
+from werkbund.flower.owing import Owing, is_lost
 from werkbund.flower.records import from_records, to_records
 
 _PAUSE_S = 0.1
+_OFFLINE = 5
 _KNOWN_ERRORS = {
-    3: "its message was lost on the way",
-    4: "its answer was lost on the way",
-    5: "its node went offline",
     7: "it does not approve the app bundle",
     8: "its worker process crashed",
 }
@@ -31,7 +30,6 @@ _KNOWN_ERRORS = {
 class _Sent:
     client: int
     ask: Ask
-    expires: float
 
 
 @dataclass
@@ -46,8 +44,8 @@ class Traffic:
 class FlowerGrid:
     """Reach plants through Flower's SuperLink.
 
-    A client that is offline fails at once. One that still owes an answer to an earlier task is not asked again until
-    that has come or has expired, so that one client that hangs costs each round nothing but its own answer.
+    A client that is offline fails at once. One that still owes an answer to an earlier task is not asked again until it
+    has given a sign of life, so that a client that hangs costs one round its time, and the later ones nothing.
 
     Parameters
     ----------
@@ -67,7 +65,7 @@ class FlowerGrid:
         self._briefed: dict[int, str] = {}
         self._failed: list[Failure] = []
         self._waiting: dict[str, _Sent] = {}
-        self._late: dict[str, _Sent] = {}
+        self._owing = Owing(grid)
 
     def clients(self) -> tuple[str, ...]:
         """Return the clients' names."""
@@ -80,16 +78,17 @@ class FlowerGrid:
     def send(self, tasks: Tasks) -> None:
         """Ask each of the tasks' clients that is online and free."""
         online = self.directory.online()
-        self._collect_late()
-        busy = {sent.client: sent.ask for sent in (*self._late.values(), *self._waiting.values())}
+        self._owing.look({client: online[name] for client, name in enumerate(self._names) if name in online})
+        busy = self._owing.tasks() | {sent.client: _what(sent.ask) for sent in self._waiting.values()}
         messages: list[tuple[_Sent, Message]] = []
         for place, client in enumerate(tasks.clients.tolist()):
             name = self._names[client]
             if name not in online:
                 self._failed.append(Failure(client, tasks.round, "is offline"))
+            elif name in self.directory.conflicts:
+                self._failed.append(Failure(client, tasks.round, self._conflict(name)))
             elif client in busy:
-                reason = f"is still busy with its {busy[client].tasks.kind} task of round {busy[client].tasks.round}"
-                self._failed.append(Failure(client, tasks.round, reason))
+                self._failed.append(Failure(client, tasks.round, f"is still busy with {busy[client]}"))
             else:
                 messages.append(self._message(_one(tasks, place), online[name]))
         self._push(messages)
@@ -106,8 +105,14 @@ class FlowerGrid:
                 yield from self._arrived(message)
             if not arrived:
                 time.sleep(min(_PAUSE_S, max(deadline - time.monotonic(), 0.0)))
-        self._late |= self._waiting
+        for number, sent in self._waiting.items():
+            self._owing.add(number, sent.client, _what(sent.ask))
         self._waiting = {}
+
+    def _conflict(self, name: str) -> str:
+        """Return why none of several clients of one name is asked: nothing tells which of them is meant."""
+        number = self.directory.conflicts[name]
+        return f"{number} clients say that they are {name}; stop all but one (one that was stopped counts for a minute)"
 
     def _message(self, tasks: Tasks, node: int, with_brief: bool = False) -> tuple[_Sent, Message]:
         client = int(tasks.clients[0])
@@ -124,7 +129,7 @@ class FlowerGrid:
         group = str(tasks.round)
         records = to_records(parcel)
         message = Message(records, dst_node_id=node, message_type=kind, ttl=self._timeout_s, group_id=group)
-        return _Sent(client, ask, time.monotonic() + self._timeout_s), message
+        return _Sent(client, ask), message
 
     def _push(self, messages: list[tuple[_Sent, Message]]) -> None:
         if not messages:
@@ -141,6 +146,10 @@ class FlowerGrid:
         if sent is None:
             return
         round = sent.ask.tasks.round
+        if is_lost(message):  # its time was over a moment before the round's
+            self._owing.add("", sent.client, _what(sent.ask))
+            yield Failure(sent.client, round, "no answer in time (federation.round_timeout_s)")
+            return
         try:
             answer = self._answer(message, sent)
         except ClientError as error:
@@ -165,6 +174,8 @@ class FlowerGrid:
         """
         if message.has_error():
             code, reason = message.error.code, one_line(message.error.reason or "")
+            if code == _OFFLINE:
+                raise ClientError("went offline before it had answered")
             raise ClientError(reason or _KNOWN_ERRORS.get(code, f"failed with Flower's code {code}"))
         parcel = from_records(message.content)
         self.traffic.up += parcel.num_bytes
@@ -184,17 +195,13 @@ class FlowerGrid:
         weights = sent.ask.tasks.shared.get("weights")
         return max(MOST_SMALL_BYTES, 0 if weights is None else 2 * weights.nbytes)
 
-    def _collect_late(self) -> None:
-        """Drop what came too late, or never will: its client is free again."""
-        now = time.monotonic()
-        self._late = {number: sent for number, sent in self._late.items() if sent.expires > now}
-        if self._late:
-            for message in self._grid.pull_messages(list(self._late)):
-                self._late.pop(message.metadata.reply_to_message_id, None)
-
     def _taken_failures(self) -> Iterator[Failure]:
         while self._failed:
             yield self._failed.pop(0)
+
+
+def _what(ask: Ask) -> str:
+    return f"its {ask.tasks.kind} task of round {ask.tasks.round}"
 
 
 def _one(tasks: Tasks, place: int) -> Tasks:

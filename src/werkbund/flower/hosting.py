@@ -30,7 +30,7 @@ KNOCKING_S = 5.0
 """Longest pause between two tries while the server holds the previous connection."""
 
 _HERE = "127.0.0.1"
-_FAREWELL_S = 0.5
+_FAREWELL_S, _LAST_WORDS_S = 0.5, 5.0
 
 
 class ClientHost:
@@ -100,9 +100,10 @@ class ClientHost:
             stop.set()
             was_busy = self.agent.is_busy
             self.worker.stop()
-            agent.join()
+            agent.join(_LAST_WORDS_S)  # unless it waits for the SuperNode
             time.sleep(_FAREWELL_S if was_busy else 0.0)  # for the SuperNode to send why there is no answer
             self.supernode.stop()
+            agent.join()
             _record(self._settings.state).unlink(missing_ok=True)
 
     def _prepare(self) -> None:

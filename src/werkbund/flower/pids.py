@@ -54,12 +54,23 @@ def claim(path: Path, what: str) -> None:
     Raises
     ------
     ConfigError
-        If another process does.
+        If one runs already.
+    """
+    check_is_over(path, what)
+    write_record(path, {})
+
+
+def check_is_over(path: Path, what: str) -> None:
+    """Check that no process runs here.
+
+    Raises
+    ------
+    ConfigError
+        If one does.
     """
     record = read_record(path)
-    if record is not None and record["pid"] != os.getpid():
+    if record is not None:
         raise ConfigError(f"{what} must run once, but process {record['pid']} runs it already; stop that one first")
-    write_record(path, {})
 
 
 def stop_recorded(path: Path, grace_s: float = 30.0) -> bool:

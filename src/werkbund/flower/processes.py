@@ -224,6 +224,14 @@ def follow_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def follow_starter() -> None:
+    """End this process when the one that started it has ended, also where that is no program of ours.
+
+    Flower's own look at its parent takes one that has died and that nobody has asked after for one that is alive.
+    """
+    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+
+
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)

@@ -13,13 +13,17 @@ from flwr.app import Context
 from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 
-from werkbund.core.errors import ConfigError, FederationError
+from werkbund.core.errors import ConfigError, FederationError, QuorumError
 from werkbund.federation import Config, RoundNews, Watcher, changed, load_config
 from werkbund.federation.deployment import Preflight, resume_deployed, run_deployed
 from werkbund.federation.deployment.progress import ProgressFile
 from werkbund.federation.folder import Folder
 from werkbund.flower.directory import Directory
 from werkbund.flower.grid import FlowerGrid
+from werkbund.flower.patience import look_again_soon
+from werkbund.flower.pids import check_is_over, write_record
+from werkbund.flower.processes import follow_starter
+from werkbund.flower.submitting import how_to_go_on, running_record
 
 app = ServerApp()
 
@@ -71,18 +75,34 @@ class Order:
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run, or go on with, a federation."""
+    look_again_soon()
+    follow_starter()
     order = Order.of(context.run_config)
     folder = Folder.existing(order.resume) if order.resume else Folder.create(order.config.federation.name, order.out)
+    record = running_record(folder.path)
+    check_is_over(record, f"the run {folder.path}")
+    write_record(record, {"run": context.run_id})
     progress = _Told(folder)
+
+    def end(why: str = "") -> None:
+        record.unlink(missing_ok=True)  # before the end is told: whoever hears of it may go on with the run at once
+        progress.end(why)
+
     try:
         _run(grid, order, folder, progress)
+    except QuorumError as error:
+        end(f"{error} As it is, {how_to_go_on(folder.path)}.")
+        raise
     except FederationError as error:
-        progress.end(str(error))
+        end(str(error))
+        raise
+    except (KeyboardInterrupt, SystemExit):
+        end(f"the run was stopped; {how_to_go_on(folder.path)}")
         raise
     except BaseException as error:
-        progress.end(f"{type(error).__name__}: {error}")
+        end(f"{type(error).__name__}: {error}")
         raise
-    progress.end()
+    end()
 
 
 class _Told(ProgressFile):
@@ -107,9 +127,10 @@ def _run(grid: Grid, order: Order, folder: Folder, progress: ProgressFile) -> No
     if order.resume:
         config, names = folder.read_config(), tuple(folder.read_json("run.json")["clients"])
         reach = FlowerGrid(grid, names, config.federation.round_timeout_s)
+        _present(reach.directory, names, order.wait_s, progress)
         resume_deployed(folder.path, reach, progress)
         return
-    names = _present(Directory(grid), order, progress)
+    names = _present(Directory(grid), order.clients, order.wait_s, progress)
     reach = FlowerGrid(grid, names, order.config.federation.round_timeout_s)
 
     def seen(told: Preflight) -> None:
@@ -118,23 +139,23 @@ def _run(grid: Grid, order: Order, folder: Folder, progress: ProgressFile) -> No
     run_deployed(order.config, reach, folder=folder, watcher=progress, seen=seen, command=("flwr", "run"))
 
 
-def _present(directory: Directory, order: Order, watcher: Watcher) -> tuple[str, ...]:
+def _present(directory: Directory, names: tuple[str, ...], wait_s: float, watcher: Watcher) -> tuple[str, ...]:
     """Wait until the clients are there, or the time is over; return the names of those that the run is made of.
 
     Where no names are given it is made of those that have come, once no other has come for a moment.
     """
-    deadline, before = time.monotonic() + order.wait_s, ""
+    deadline, before = time.monotonic() + wait_s, ""
     while True:
         online = directory.online()
-        missing = [name for name in order.clients if name not in online]
-        if order.clients and (not missing or time.monotonic() >= deadline):
-            return order.clients
-        state = f"waiting for {', '.join(missing)}" if order.clients else f"{len(online)} clients are there"
-        if not order.clients and online and state == before:
+        missing = [name for name in names if name not in online]
+        if names and (not missing or time.monotonic() >= deadline):
+            return names
+        state = f"waiting for {', '.join(missing)}" if names else f"{len(online)} clients are there"
+        if not names and online and state == before:
             return tuple(sorted(online))
         if state != before:
             watcher.stage(state)
         if time.monotonic() >= deadline:
-            raise ConfigError(f"no client has come within {order.wait_s:.0f} s; start one, or raise wait-s")
+            raise ConfigError(f"no client has come within {wait_s:.0f} s; start one, or raise wait-s")
         before = state
-        time.sleep(_PAUSE_S if order.clients else 4 * _PAUSE_S)
+        time.sleep(_PAUSE_S if names else 4 * _PAUSE_S)

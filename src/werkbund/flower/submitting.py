@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +16,14 @@ from werkbund.federation.deployment.progress import follow, num_lines
 from werkbund.federation.folder import Folder
 from werkbund.flower.bundle import bundle
 from werkbund.flower.control import Control
+from werkbund.flower.pids import check_is_over, read_record
 from werkbund.flower.serversettings import ServerSettings
 
 Seen = Callable[[list[dict[str, Any]]], None]
 WAIT_S = 60
+_END_S, _PAUSE_S = 10.0, 0.2
+_LOG = "state/logs/executor.log in the server's kit may say why"
+_NO_HEARTBEAT = "No heartbeat received from the task"  # Flower's words when a run's process was silent for a minute
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,13 @@ class Submitted:
                 found = next((run for run in control.runs() if run.id == self.run_id), None)
         except ClientError:
             return None  # the SuperLink is away, and comes back
-        if found is None or found.status != "finished":
+        if found is None:
+            return f"the server's database does not know this run; {how_to_go_on(self.folder)}"
+        if found.status != "finished":
             return None
-        return found.details or f"the run ended as {found.sub_status}; see state/logs/executor.log in the server's kit"
+        if found.details == _NO_HEARTBEAT:
+            return f"the run's process has ended without a word; {how_to_go_on(self.folder)} ({_LOG})"
+        return found.details or f"the run ended as {found.sub_status}; {how_to_go_on(self.folder)} ({_LOG})"
 
 
 def submit(
@@ -121,13 +131,19 @@ def submit_resume(settings: ServerSettings, run: Path) -> Submitted:
     ------
     CheckpointError
         If the folder cannot be continued.
+    ConfigError
+        If the run goes on already.
     ClientError
         If the server does not run.
     """
     folder = Folder.existing(run.resolve())
     folder.load_checkpoint()
+    record = running_record(folder.path)
+    _await_end(record)
+    check_is_over(record, f"the run {folder.path}")
     before = num_lines(folder.path)
     with _control(settings) as control:
+        _stop_left_over(control, record)
         run_id = control.start_run(bundle(), {"resume": str(folder.path), "wait-s": WAIT_S})
     return Submitted(settings, run_id, folder.path, before)
 
@@ -158,6 +174,35 @@ def remove_if_empty(folder: Path) -> None:
     """Remove the folder of a run that never began."""
     if folder.is_dir() and not any(folder.iterdir()):
         shutil.rmtree(folder)
+
+
+def running_record(folder: Path) -> Path:
+    """Return the file in a run's folder that says which process writes to it."""
+    return folder / "running.json"
+
+
+def _await_end(record: Path) -> None:
+    """Wait a little for the process of a run whose executor has just been ended: it is about to end itself."""
+    until = time.monotonic() + _END_S
+    while read_record(record) is not None and time.monotonic() < until:
+        time.sleep(_PAUSE_S)
+
+
+def _stop_left_over(control: Control, record: Path) -> None:
+    """Stop the run whose process was killed, so that clients let go of it now and not after a minute."""
+    try:
+        left = json.loads(record.read_text(encoding="utf-8")).get("run")
+    except (OSError, ValueError, AttributeError):
+        return
+    if any(run.id == left and run.status != "finished" for run in control.runs()):
+        control.stop_run(left)
+
+
+def how_to_go_on(folder: Path) -> str:
+    """Say what to do with a run that has ended before its time."""
+    if not (folder / "checkpoint.npz").is_file():
+        return "it did not reach its first checkpoint; start it anew"
+    return f"`werkbund server resume {folder}` goes on where it was"
 
 
 def _control(settings: ServerSettings) -> Control:

@@ -1,7 +1,8 @@
 """Start Flower's SuperNode: `python -m werkbund.flower.supernode --poll-s 0.5 <arguments of flower-supernode>`.
 
-Two things differ from `flower-supernode`: its pauses (Flower fixes the one between two questions for work at three
-seconds), and that it ends when one of its threads has died, so that whoever supervises it can start it anew.
+Three things differ from `flower-supernode`: its pauses (Flower fixes the one between two questions for work at three
+seconds); that it ends when one of its threads has died, so that whoever supervises it can start it anew; and that it
+lets go of a message whose run has ended.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
+from flwr.supercore.run import RunNotRunningException
 from flwr.supernode import start_client_internal
 from flwr.supernode.cli import flower_supernode
 
@@ -65,10 +69,28 @@ def take_poll_s(arguments: list[str]) -> float:
     return poll_s
 
 
+def give_up_with_the_run() -> None:
+    """Let a message go whose run has ended before all of its content had arrived.
+
+    Flower's own code leaves it among those to be answered, and whoever is to answer it waits for its content for
+    hours. An error of the usual kind makes Flower remove it.
+    """
+    pull: Callable[..., dict[str, bytes]] = start_client_internal.pull_objects
+
+    def pull_objects(*arguments: Any, **options: Any) -> dict[str, bytes]:
+        try:
+            return pull(*arguments, **options)
+        except RunNotRunningException as error:
+            raise RuntimeError("its run has ended") from error
+
+    start_client_internal.pull_objects = pull_objects
+
+
 def main() -> None:
     """Run the SuperNode."""
     follow_parent()
     look_again_soon()
+    give_up_with_the_run()
     start_client_internal.time = Pauses(take_poll_s(sys.argv))
     threading.excepthook = _end
     flower_supernode()

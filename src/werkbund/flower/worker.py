@@ -14,6 +14,7 @@ from typing import BinaryIO
 from werkbund.federation.plant import Plant, PlantFolder, load_settings
 from werkbund.flower.answering import Desk
 from werkbund.flower.parcel import read_parcel, write_parcel
+from werkbund.flower.processes import follow_parent
 
 
 def serve(desk: Desk, asked: BinaryIO, answers: BinaryIO) -> None:
@@ -24,6 +25,7 @@ def serve(desk: Desk, asked: BinaryIO, answers: BinaryIO) -> None:
 
 def main(kit: Path) -> None:
     """Serve the plant whose kit this is."""
+    follow_parent()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a print must not get between parcels
     settings = load_settings(kit)

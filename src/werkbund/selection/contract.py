@@ -88,6 +88,8 @@ class Reports:
         The others.
     weights
         (parameters,), those that the round began with; None for a selector that does not declare `score`.
+    choice
+        What was chosen.
     score
         Judges weights on the server's own validation rows, higher is better; None for one that does not declare it.
     """
@@ -98,6 +100,7 @@ class Reports:
     failures: tuple[Failure, ...]
     weights: FloatArray | None = None
     score: Score | None = None
+    choice: Choice | None = None
 
     def signal(self, name: str) -> npt.NDArray[np.float64]:
         """Return a signal as numbers, (answered,); NaN where nobody sent it."""

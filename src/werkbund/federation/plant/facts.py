@@ -51,11 +51,14 @@ class Facts:
 
     @classmethod
     def of(cls, name: str, table: Table, tell_rows: bool, policy: Mapping[str, Any], now: datetime) -> Facts:
-        """Return the facts about a plant's table."""
+        """Return the facts about a plant's table; of few rows, or few failures of a mode, the policy says less."""
         versions = {"werkbund": __version__, "python": platform.python_version()}
         versions |= {library: importlib.metadata.version(library) for library in _LIBRARIES}
-        _, modes = table.schema.mode_flags(table.frame)
-        rows = table.num_rows if tell_rows else None
+        flags, modes = table.schema.mode_flags(table.frame)
+        if table.schema.mode is not None:  # these names are values of rows
+            told = flags.sum(axis=0) >= int(policy.get("minimum_failures", 0))
+            modes = tuple(name for name, enough in zip(modes, told, strict=True) if enough)
+        rows = table.num_rows if tell_rows and table.num_rows >= int(policy.get("minimum_rows", 0)) else None
         clock = now.astimezone(UTC).isoformat(timespec="milliseconds")
         return cls(name, versions, table.schema, modes, rows, clock, policy)
 

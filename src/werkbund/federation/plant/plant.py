@@ -175,6 +175,7 @@ class Plant:
 
     def _hello(self, tasks: Tasks) -> Replies:
         assert self._parts is not None  # noqa: S101 - `answer` has prepared them
+        self._parts.statistics["survey"](tasks)  # a column that cannot be used is found now, and not in the first round
         told = self._policy.for_server()
         facts = Facts.of(self.name, self._parts.table, "rows" in self._policy.signals, told, self._clock())
         clear = {"facts": np.array([json.dumps(facts.to_json())])}

@@ -1,0 +1,1 @@
+"""A Flower app as Flower's documentation writes one, without work in the client."""

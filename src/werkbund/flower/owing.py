@@ -1,0 +1,95 @@
+"""Clients that owe an answer: none is asked for more before it gives a sign of life."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flwr.app import Message
+from flwr.serverapp import Grid as FlowerApi
+
+from werkbund.flower.codec import encode_whoami
+from werkbund.flower.records import to_records
+
+_LOST = (3, 4)  # the message or its answer has expired
+_KNOCK_S = 60.0
+
+
+def is_lost(message: Message) -> bool:
+    """Say whether a message of Flower's tells that no answer will come, because the time for it is over."""
+    return bool(message.has_error() and message.error.code in _LOST)
+
+
+class Owing:
+    """Know the clients that did not answer in time, and find out when they are free again.
+
+    While the message lives its answer may still come. After that the client is asked for its name, which costs it
+    nothing; once it has answered that, it has done with whatever it was busy with.
+
+    Parameters
+    ----------
+    grid
+        Flower's.
+    """
+
+    def __init__(self, grid: FlowerApi) -> None:
+        self._grid = grid
+        self._tasks: dict[int, str] = {}
+        self._late: dict[str, int] = {}
+        self._knocks: dict[str, int] = {}
+
+    def add(self, number: str, client: int, task: str) -> None:
+        """Note a client that owes an answer.
+
+        Parameters
+        ----------
+        number
+            Of the message that may still be answered; empty if it has expired.
+        client
+            Whose.
+        task
+            What it was asked, in words.
+        """
+        self._tasks.setdefault(client, task)
+        if number:
+            self._late[number] = client
+
+    def tasks(self) -> dict[int, str]:
+        """Return what each client that owes an answer was asked, in words."""
+        return dict(self._tasks)
+
+    def look(self, online: Mapping[int, int]) -> None:
+        """Free the clients that have answered, and knock at those whose answer never will come.
+
+        Parameters
+        ----------
+        online
+            Nodes of the clients that are online. One that is not is free: what it was busy with is over when it
+            comes back.
+        """
+        for client in [client for client in self._tasks if client not in online]:
+            self._free(client)
+        self._pull(self._late)
+        self._pull(self._knocks)
+        asked = {*self._late.values(), *self._knocks.values()}
+        self._knock({client: online[client] for client in self._tasks if client not in asked})
+
+    def _pull(self, waiting: dict[str, int]) -> None:
+        """Take the answers to these messages; any answer is a sign of life, except that none came."""
+        for message in self._grid.pull_messages(list(waiting)) if waiting else ():
+            client = waiting.pop(message.metadata.reply_to_message_id, None)
+            if client is not None and not is_lost(message):
+                self._free(client)
+
+    def _free(self, client: int) -> None:
+        del self._tasks[client]
+        for waiting in (self._late, self._knocks):
+            for number in [number for number, owing in waiting.items() if owing == client]:
+                del waiting[number]
+
+    def _knock(self, nodes: Mapping[int, int]) -> None:
+        if not nodes:
+            return
+        records = to_records(encode_whoami())
+        messages = [Message(records, dst_node_id=node, message_type="query", ttl=_KNOCK_S) for node in nodes.values()]
+        numbers = self._grid.push_messages(messages)
+        self._knocks |= {number: client for number, client in zip(numbers, nodes, strict=False) if number}

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.deployed import Deployment, deploy
+from werkbund.core.errors import ClientError
+from werkbund.core.rng import keys
+from werkbund.core.types import Replies, Tasks
+from werkbund.data.ai4i import AI4I_SCHEMA
+from werkbund.federation.briefing import Briefing, for_clients
+from werkbund.federation.plant import Plant, RefusedError
+from werkbund.federation.plant import plant as module
+from werkbund.federation.plant.leaving import cut_down
+from werkbund.federation.plant.source import read_plant_table
+from werkbund.federation.preparing import learn_preparation
+from werkbund.federation.setup import server_parts
+
+NOON = datetime(2026, 5, 4, 12, 0).astimezone()
+
+
+class Asked:
+    """Hold a plant, and ask it tasks of a run whose scaling is learnt."""
+
+    def __init__(self, deployment: Deployment, clock: Callable[[], datetime] | None = None) -> None:
+        self.deployment, self.now = deployment, NOON
+        grid = deployment.grid()
+        public = for_clients(deployment.config)
+        grid.brief(lambda number: Briefing("run", public, number, AI4I_SCHEMA.modes))
+        learnt = learn_preparation(grid, AI4I_SCHEMA, 5.0)
+        self.weights = server_parts(deployment.config, learnt, AI4I_SCHEMA.modes, grid).initial_weights()
+        self.briefing = Briefing("run", public, 0, AI4I_SCHEMA.modes, AI4I_SCHEMA, learnt.preparation, (600, 20))
+        self.plant = self.started()
+
+    def started(self) -> Plant:
+        return self.deployment.plant("plant-1", clock=lambda: self.now)
+
+    def policy(self, **policy: Any) -> None:
+        self.deployment.write("plant-1", policy=policy)
+        self.plant = self.started()
+
+    def __call__(self, kind: str, round: int = 1, **briefing: Any) -> Replies:
+        shared: dict[str, Any] = {"weights": self.weights, "rate": np.ones(()), "mean": np.zeros(8)}
+        own = {"factor": np.ones(1), "key": keys(1, "training", round, np.zeros(1, np.int64))}
+        tasks = Tasks(kind, round, np.array([0]), shared, own)
+        return self.plant.answer(replace(self.briefing, **briefing), tasks)
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Asked:
+    return Asked(deploy(tmp_path / "it", data={"rows": 450}))
+
+
+def _refusal(asked: Asked, kind: str = "train", round: int = 1) -> str | None:
+    try:
+        asked(kind, round)
+    except RefusedError as error:
+        return str(error)
+    return None
+
+
+def test_hours_hold_by_the_plants_own_clock(asked: Asked) -> None:
+    asked.policy(hours="22:00-06:00")
+    for hour, refused in ((12, True), (21, True), (22, False), (23, False), (0, False), (5, False), (6, True)):
+        asked.now = NOON.replace(hour=hour)
+        assert (_refusal(asked, "evaluate") is not None) is refused
+    assert "policy.hours are 22:00-06:00 in local time, and it is 06:00 here" in str(_refusal(asked, "hello"))
+
+
+def test_a_day_has_so_many_rounds_and_the_next_day_as_many_again(asked: Asked) -> None:
+    asked.policy(rounds_a_day=2)
+    for round in (1, 2):
+        assert _refusal(asked, round=round) is None
+    assert "policy.rounds_a_day is 2, and 2 were trained here today" in str(_refusal(asked, round=3))
+    asked.plant = asked.started()
+    assert _refusal(asked, round=3) is not None, "a restart forgets nothing"
+    assert _refusal(asked, "evaluate", 3) is None
+    asked.now += timedelta(days=1)
+    assert _refusal(asked, round=3) is None
+
+
+def test_a_counter_that_cannot_be_read_lifts_no_limit(asked: Asked) -> None:
+    asked.policy(rounds_a_day=2)
+    assert _refusal(asked) is None
+    (asked.deployment.store("plant-1").path / "counters.json").write_text("{")
+    with pytest.raises(Exception, match=r"counters\.json"):
+        asked("train", 2)
+
+
+def test_training_that_failed_does_not_count(asked: Asked) -> None:
+    asked.weights = asked.weights[:-1]
+    with pytest.raises(Exception, match=r".+"):
+        asked("train")
+    assert asked.deployment.store("plant-1").counters() == {}
+
+
+def test_of_fewer_rows_than_the_minimum_only_the_columns_are_told(asked: Asked) -> None:
+    asked.policy(minimum_rows=400)
+    for kind in ("survey", "squares", "train", "evaluate", "deliver"):
+        assert "nothing about so few rows leaves this plant" in str(_refusal(asked, kind))
+    facts = json.loads(str(asked("hello").clear["facts"][0]))
+    assert facts["rows"] is None
+    assert facts["policy"]["minimum_rows"] == 400
+
+
+def test_the_policy_of_the_file_holds_from_the_next_task_on(asked: Asked) -> None:
+    assert "loss" in asked("train").sums
+    asked.deployment.write("plant-1", policy={"signals": ["rows"]})
+    assert sorted(asked("train", 2).sums) == ["rows", "update", "weight"]
+    asked.deployment.write("plant-1", policy={"pause": True})
+    assert "policy.pause is set" in str(_refusal(asked, round=3))
+    asked.deployment.write("plant-1")
+    assert _refusal(asked, round=3) is None
+
+
+def test_nothing_leaves_that_the_declaration_would_cut(asked: Asked) -> None:
+    for kind in ("hello", "survey", "squares", "train", "evaluate"):
+        replies = asked(kind)
+        assert replies.sums or replies.clear
+        again = cut_down(replies, {"rows", "loss", "counts", "vocabulary", "delivery"})
+        assert set(again.sums) == set(replies.sums)
+        assert set(again.clear) == set(replies.clear)
+
+
+def test_rows_are_read_once_for_a_run_and_anew_for_the_next(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def counting(*args: Any) -> Any:
+        read.append("read")
+        return original(*args)
+
+    original = read_plant_table
+    monkeypatch.setattr(module, "read_plant_table", counting)
+    asked("hello", preparation=None, schema=None)
+    asked("survey", preparation=None)
+    asked("train")
+    asked("evaluate", 2)
+    assert len(read) == 1
+    asked("hello", run="another")
+    assert len(read) == 2
+
+
+def test_another_schema_than_the_federations_is_refused(asked: Asked) -> None:
+    features = (replace(AI4I_SCHEMA.features[1], unit="degC"), *AI4I_SCHEMA.features[2:])
+    other = replace(AI4I_SCHEMA, features=features, derived=())
+    with pytest.raises(ClientError, match="has another schema than the federation"):
+        asked("survey", schema=other)
+
+
+@pytest.mark.parametrize(
+    "mean", [np.zeros((300, 8)), np.zeros(1), np.zeros(()), np.full(8, np.nan), np.full(8, np.inf)]
+)
+def test_a_mean_that_could_tell_single_rows_is_refused(mean: Any, asked: Asked) -> None:
+    tasks = Tasks("squares", 0, np.array([0]), {"mean": mean})
+    with pytest.raises(ClientError, match="must be 8 finite numbers"):
+        asked.plant.answer(asked.briefing, tasks)
+
+
+def test_a_number_of_another_client_gives_another_split(asked: Asked) -> None:
+    one, other = asked("survey"), asked("survey", number=1)
+    assert (one.sums["sum"] != other.sums["sum"]).any()
+    np.testing.assert_array_equal(one.sums["sum"], asked("survey").sums["sum"])
+
+
+def test_a_plant_without_any_failure_takes_part(asked: Asked) -> None:
+    path = asked.deployment.kits["plant-1"] / "rows.csv"
+    frame = pl.read_csv(path)
+    none = [pl.lit(0).alias(name) for name in ("Machine failure", *AI4I_SCHEMA.modes)]
+    frame.with_columns(none).write_csv(path)
+    asked.plant = asked.started()
+    trained = asked("train")
+    assert np.isfinite(trained.sums["update"]).all()
+    assert trained.sums["test.histogram"][0, 1].sum() == 0
+    assert asked("survey").sums["labels"][0, 1] == 0

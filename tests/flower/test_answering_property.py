@@ -1,0 +1,195 @@
+"""Whatever a plant's rows and policy are: its answers hold what is declared and allowed, and no row."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.deployed import Deployment, DirectGrid, small_config
+from tests.flower.marked import FloatArray, in_array, leaks, texts_in
+from werkbund.core.errors import QuorumError
+from werkbund.core.types import Replies
+from werkbund.federation.plant.leaving import declared, leaving
+from werkbund.federation.plant.settings import SIGNALS
+from werkbund.flower.codec import decode_answer
+from werkbund.flower.parcel import Parcel
+
+WATCHED = "plant-a"
+DATA: dict[str, Any] = {
+    "label": "failed",
+    "machine": "machine",
+    "mode": "mode",
+    "mode_none": "none",
+    "columns": {"heat": {"kind": "number", "unit": "K"}, "load": {"kind": "number"}, "area": {"kind": "category"}},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Hold one plant's rows and policy."""
+
+    seed: int
+    rows: int
+    missing: float
+    rare: int
+    policy: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Secret:
+    """Hold what must not leave: numbers of rows, and texts that are in few."""
+
+    numbers: FloatArray
+    texts: tuple[str, ...]
+
+
+CASES = st.builds(
+    Case,
+    seed=st.integers(0, 2**16),
+    rows=st.integers(60, 400),
+    missing=st.sampled_from([0.0, 0.5, 0.97]),
+    rare=st.integers(1, 6),
+    policy=st.fixed_dictionaries(
+        {
+            "signals": st.sets(st.sampled_from(SIGNALS)).map(sorted),
+            "minimum_rows": st.integers(12, 150),
+            "minimum_failures": st.integers(0, 12),
+        }
+    ),
+)
+
+
+def table(case: Case) -> tuple[pl.DataFrame, Secret]:
+    """Return rows of whose levels, modes and machines some are in few rows, and what of them is secret.
+
+    Rare modes are secret only where the plant says how many failures are too few.
+    """
+    rng = np.random.default_rng(case.seed)
+    numbers = rng.uniform(100, 1000, (case.rows, 2)) + rng.random((case.rows, 2)) * 1e-6
+    failed = (numbers[:, 1] > 750) | (rng.random(case.rows) < 0.05)
+    areas = np.array(["hall 1", "hall 2", "hall 3"])[rng.integers(0, 3, case.rows)].astype(object)
+    modes = np.where(failed, np.where(numbers[:, 0] > 500, "heat", "wear"), "none").astype(object)
+    machines = np.array([f"M{case.seed:05d}{number:07d}" for number in np.arange(case.rows) // 5])
+    areas[: case.rare] = rare_area = f"A{case.seed:05d}7654321"
+    few = np.flatnonzero(failed)[: case.rare]
+    modes[few] = rare_mode = f"W{case.seed:05d}7654321"
+    heat = np.where(rng.random(case.rows) < case.missing, None, numbers[:, 0].astype(object))
+    notes = [f"N{case.seed:05d}{row:07d}" for row in range(case.rows)]
+    columns = {"heat": heat, "load": numbers[:, 1], "area": areas, "mode": modes, "machine": machines, "note": notes}
+    frame = pl.DataFrame({**{name: list(values) for name, values in columns.items()}, "failed": failed.astype(int)})
+    secret = [*machines, *notes, rare_area]
+    secret += [rare_mode] if len(few) < case.policy["minimum_failures"] else []
+    return frame, Secret(numbers, tuple(dict.fromkeys(secret)))
+
+
+def answers(folder: Path, case: Case) -> tuple[list[Parcel], Secret]:
+    """Let a plant take part in a whole run beside two others; return all that it answered."""
+    frame, secret = table(case)
+    others = {name: table(Case(place, 300, 0.0, 5, case.policy))[0] for place, name in enumerate(("plant-b", "plant-c"))}
+    kits = {name: folder / name for name in (WATCHED, *others)}
+    config = small_config(federation={"rounds": 1, "quorum": 0.1}, data=DATA, clients={"count": None})
+    deployment = Deployment(folder, config, kits)
+    for name, rows in {WATCHED: frame, **others}.items():
+        kits[name].mkdir(parents=True)
+        rows.write_csv(kits[name] / "rows.csv")
+        deployment.write(name, policy=case.policy if name == WATCHED else {})
+    grid = deployment.grid()
+    assert isinstance(grid, DirectGrid)
+    deployment.run(grid)
+    return [parcel for ask, parcel in grid.answered if ask.name == WATCHED], secret
+
+
+def check(case: Case, folder: Path) -> None:
+    """Check all of it for one case."""
+    parcels, secret = answers(folder, case)
+    assert len(parcels) >= 2
+    sent = b"".join(parcel.to_bytes() for parcel in parcels)
+    assert leaks(sent, secret.numbers) == []
+    assert texts_in(sent, secret.texts) == []
+    for parcel in parcels:
+        replies = decode_answer(parcel).replies
+        if replies is not None:
+            _check_fields(replies, case)
+            _check_figures(replies, case, secret)
+
+
+def _check_fields(replies: Replies, case: Case) -> None:
+    allowed = {(one.half, one.name) for one in leaving(case.policy["signals"]) if one.kind == replies.kind}
+    found = {declared("sums", name) for name in (*replies.sums, *replies.pooled)}
+    found |= {declared("clear", name) for name in replies.clear}
+    assert found <= allowed
+
+
+def _check_figures(replies: Replies, case: Case, secret: Secret) -> None:
+    """Check that no figure is over too few rows, and that none is a number of a row."""
+    minimum = case.policy["minimum_rows"]
+    sums = {**replies.sums, **{name: array[None] for name, array in replies.pooled.items()}}
+    for name, array in {**sums, **replies.clear}.items():
+        if array.dtype.kind == "U":
+            assert leaks("\n".join(array.ravel().tolist()).encode(), secret.numbers) == [], name
+        else:
+            assert in_array(array, secret.numbers) == [], name
+        if name.endswith("histogram"):
+            assert array.sum() >= minimum
+            assert array[0, 1].sum() >= case.policy["minimum_failures"]
+        if name.endswith("modes"):
+            few = array[0].sum(axis=-1)
+            assert np.all((few == 0) | (few >= case.policy["minimum_failures"]))
+    if replies.kind == "survey":
+        count = sums["count"][0]
+        assert np.all((count == 0) | (count >= minimum))
+        assert not sums["sum"][0][count == 0].any()
+    if replies.kind == "squares":
+        assert sums["squares"].shape == (1, 2)
+
+
+EXAMPLES = settings(
+    max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@EXAMPLES
+@given(case=CASES)
+def test_answers_hold_what_is_allowed_and_no_row(tmp_path_factory: pytest.TempPathFactory, case: Case) -> None:
+    check(case, tmp_path_factory.mktemp("case"))
+
+
+@pytest.mark.faults
+@settings(EXAMPLES, max_examples=150)
+@given(case=CASES)
+def test_answers_hold_what_is_allowed_and_no_row_often(tmp_path_factory: pytest.TempPathFactory, case: Case) -> None:
+    check(case, tmp_path_factory.mktemp("case"))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("heat", "hot-7654321"), ("failed", "perhaps-7654321"), ("load", "7.654.321,5")],
+)
+def test_a_refusal_does_not_quote_rows(tmp_path: Path, column: str, value: str) -> None:
+    """A column of another form is no reason to tell what is in it."""
+    case = Case(1, 200, 0.0, 5, {"signals": sorted(SIGNALS), "minimum_rows": 20, "minimum_failures": 0})
+    frame, _ = table(case)
+    texts = frame[column].cast(pl.String).to_list()
+    texts[7] = value
+    kit = tmp_path / WATCHED
+    deployment = Deployment(tmp_path, small_config(data=DATA, clients={"count": None}), {WATCHED: kit})
+    kit.mkdir()
+    frame.with_columns(pl.Series(column, texts)).write_csv(kit / "rows.csv")
+    deployment.write(WATCHED)
+    grid = deployment.grid()
+    with pytest.raises(QuorumError) as error:
+        deployment.run(grid)
+    assert grid.answered
+    sent = b"".join(parcel.to_bytes() for _, parcel in grid.answered)
+    assert value.encode() not in sent
+    assert value not in str(error.value)
+    heads = [json.loads(parcel.head) for _, parcel in grid.answered]
+    assert {head["code"] for head in heads} == {"failed"}
