@@ -55,6 +55,11 @@ def generator(seed: int, purpose: str, round: int = 0, client: int = 0) -> np.ra
     return np.random.Generator(np.random.PCG64(int(keys(seed, purpose, round, client)[0])))
 
 
+def stream(key: int) -> np.random.Generator:
+    """Return the generator of a key that came with a task."""
+    return np.random.Generator(np.random.PCG64(int(key)))
+
+
 def derived_seed(seed: int, purpose: str, round: int = 0, client: int = 0) -> int:
     """Return a 63-bit seed for one address, for libraries that take nothing but an integer."""
     return int(keys(seed, purpose, round, client)[0] >> np.uint64(1))

@@ -10,10 +10,11 @@ import numpy.typing as npt
 from werkbund.aggregation.contract import Weighting
 from werkbund.core.clients import ClientSplits, ClientTable
 from werkbund.core.errors import ClientError
-from werkbund.core.rng import shuffles
+from werkbund.core.rng import shuffles, stream
 from werkbund.core.types import Arrays, Replies, Tasks
 from werkbund.core.weights import FloatArray
 from werkbund.engine.worker import Handler
+from werkbund.learner.centroids import local_centroids
 from werkbund.learner.counts import count_scores
 from werkbund.learner.signals import FROM_LOSSES, loss_signals, losses_of
 from werkbund.learner.train import CohortTrainer
@@ -70,6 +71,7 @@ class LocalWork:
             "loss": self.loss,
             "hold": self.hold,
             "upload": self.upload,
+            "centroids": self.centroids,
         }
 
     def train(self, tasks: Tasks) -> Replies:
@@ -116,6 +118,13 @@ class LocalWork:
             losses, sizes = _some(losses, table, tasks.own["key"], int(tasks.shared["most"]))
         clear = loss_signals(losses, sizes, ("loss",))
         return Replies("loss", tasks.round, tasks.clients, {}, clear, self._fingerprint)
+
+    def centroids(self, tasks: Tasks) -> Replies:
+        """Answer with the centres of `k` clusters of each client's prepared training rows."""
+        k, train = int(tasks.shared["k"]), self.splits.train
+        places = zip(tasks.clients.tolist(), tasks.own["key"].tolist(), strict=True)
+        found = [local_centroids(train.features[train.rows(client)], k, stream(key))[0] for client, key in places]
+        return Replies("centroids", tasks.round, tasks.clients, {}, {"centroids": np.stack(found)})
 
     def evaluate(self, tasks: Tasks) -> Replies:
         """Score the incoming weights."""

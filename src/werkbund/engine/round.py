@@ -73,7 +73,7 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
     if choice.total is not None:
         got.sums.weight = choice.total * _share(choice, got.trained)
     weights, carry = strategy.aggregator.finish(got.sums, state.weights, state.carry)
-    reports = _reports(got, choice, round, state.weights if "score" in needs else None, rules.score)
+    reports = _reports(got, chosen, round, state.weights if "score" in needs else None, rules.score)
     selector_state = strategy.selector.observe(state.selector_state, reports)
     record = _record(state, weights, chosen, got, sent, started)
     return state.next(weights, carry, selector_state, world_of(grid)), record
@@ -146,7 +146,8 @@ def _check_quorum(got: Collected, choice: Choice, names: tuple[str, ...], rules:
     raise QuorumError(round, needed, len(got.trained), reasons)
 
 
-def _reports(got: Collected, choice: Choice, round: int, weights: FloatArray | None, score: Score | None) -> Reports:
+def _reports(got: Collected, chosen: Chosen, round: int, weights: FloatArray | None, score: Score | None) -> Reports:
+    choice = chosen.choice
     trained = [replies for replies in got.replies if replies.kind == choice.kind and len(replies)]
     order = np.argsort(np.concatenate([r.clients for r in trained]), kind="stable")
     names = set.intersection(*(set(r.clear) for r in trained))
@@ -156,7 +157,7 @@ def _reports(got: Collected, choice: Choice, round: int, weights: FloatArray | N
     cohort = set(choice.cohort.tolist())
     failures = tuple(failure for failure in got.failures if failure.client in cohort)
     judge = score if weights is not None else None
-    return Reports(round, np.array(sorted(got.trained)), signals, failures, weights, judge, choice)
+    return Reports(round, np.array(sorted(got.trained)), signals, failures, weights, judge, choice, chosen.replies)
 
 
 def _record(

@@ -90,6 +90,8 @@ class Reports:
         (parameters,), those that the round began with; None for a selector that does not declare `score`.
     choice
         What was chosen.
+    answers
+        To the questions before the choice.
     score
         Judges weights on the server's own validation rows, higher is better; None for one that does not declare it.
     """
@@ -101,6 +103,7 @@ class Reports:
     weights: FloatArray | None = None
     score: Score | None = None
     choice: Choice | None = None
+    answers: tuple[Replies, ...] = ()
 
     def signal(self, name: str) -> npt.NDArray[np.float64]:
         """Return a signal as numbers, (answered,); NaN where nobody sent it."""

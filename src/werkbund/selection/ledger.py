@@ -1,0 +1,43 @@
+"""Numbers that a selector keeps of single clients: arrays of its state, indexed by client number, that grow with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.selection.contract import IntArray, State
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def kept(state: State, name: str) -> FloatArray:
+    """Return an array of a state, (clients, ...); an empty one before anything was noted."""
+    return np.asarray(state.get(name, ()), dtype=np.float64)
+
+
+def looked_up(array: FloatArray, clients: IntArray, missing: float) -> FloatArray:
+    """Return the entries of these clients, (clients,); `missing` where nothing was noted or it is NaN.
+
+    Examples
+    --------
+    >>> looked_up(np.array([1.0, np.nan]), np.array([0, 1, 5]), -1.0).tolist()
+    [1.0, -1.0, -1.0]
+    """
+    found = np.full(len(clients), missing)
+    inside = clients < len(array)
+    found[inside] = array[clients[inside]]
+    return np.where(np.isnan(found), missing, found)
+
+
+def grown(array: FloatArray, clients: IntArray, missing: float) -> FloatArray:
+    """Return a copy that has a place for each of these clients; new places hold `missing`.
+
+    Examples
+    --------
+    >>> grown(np.array([1.0]), np.array([2]), 0.0).tolist()
+    [1.0, 0.0, 0.0]
+    """
+    length = max(len(array), int(clients.max(initial=-1)) + 1)
+    longer = np.full((length, *array.shape[1:]), missing)
+    longer[: len(array)] = array
+    return longer

@@ -1,0 +1,217 @@
+"""Optimal client sampling: everybody in a pool trains, and large updates are uploaded more often than small ones.
+
+The probability of an upload grows with the update's norm; dividing by it keeps the mean where it is. Two forms: with
+each norm known (`ocs`), and with sums over clients alone (`aocs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+
+from werkbund.core.errors import ConfigError
+from werkbund.core.types import Choice, Replies, Tasks
+from werkbund.selection.card import Card
+from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
+from werkbund.selection.importances import aggregated_probabilities, draw_somebody, optimal_probabilities
+from werkbund.selection.memory import Floats, alike, heard, importance
+
+Probabilities = Callable[[Floats, int], Floats]
+
+_SOURCE = "Chen, Horváth, Richtárik, Optimal Client Sampling for Federated Learning, TMLR 2022"
+
+
+@dataclass(frozen=True)
+class OptimalSampling:
+    """Let a pool train and hold; draw who uploads with the probabilities of least variance.
+
+    Parameters
+    ----------
+    size
+        Expected number of uploads.
+    pool
+        How many clients train, drawn uniformly; at least `size`, all where there are no more. The authors let 32
+        train for 3 uploads.
+
+    Notes
+    -----
+    The uploads' number varies from round to round, except that somebody always uploads; see `draw_somebody`. A client
+    whose norm is missing counts with the mean norm of the others. If a whole pool is silent, a cohort is drawn
+    uniformly and trains.
+
+    References
+    ----------
+    Chen, Horváth, Richtárik, "Optimal Client Sampling for Federated Learning", TMLR 2022, equation 7, algorithm 1. The
+    paper scales by the rows of the pool; here, where the pool is a part, updates are scaled to the rows of all
+    available clients, which is unbiased also with a pool of varying rows.
+    """
+
+    name: ClassVar[str] = "ocs"
+    card: ClassVar[Card] = Card(
+        title="Optimal client sampling (OCS)",
+        rule="A pool trains and tells the norms of its updates; client i uploads with a probability in proportion to "
+        "p_i times its norm, cut at 1 so that k uploads are expected, and its update is divided by that probability.",
+        policy="training efficiency",
+        shared="update norm",
+        generation="update norm",
+        interpretation="probability",
+        use_when="Uploads are what costs, as with large networks over mobile links, and training is cheap.",
+        avoid_when="Training is what costs: everybody in the pool trains, and only few updates are used.",
+        notes=(
+            "Somebody always uploads: the draw is conditioned on it and the factors account for that, so no bias comes "
+            "of it, but k / (1 - q) uploads are expected, q being the chance of an empty draw.",
+        ),
+    )
+    size: CohortSize = CohortSize()
+    pool: int = 32
+
+    def __post_init__(self) -> None:
+        _check_pool(self.pool)
+
+    @property
+    def declaration(self) -> Declaration:
+        """What it needs, assumes and gives."""
+        return Declaration(
+            f"{_SOURCE}, equation 7",
+            needs=frozenset({"norm"}),
+            assumes=frozenset({"available", "addressable", "reliable", "trustworthy"}),
+            cost="a whole pool trains for a few uploads; one number from each of the pool",
+            reveals="the norm of its update",
+        )
+
+    def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
+        """Let the pool train and hold."""
+        return _ask(view, answers, rng, self.size, self.pool)
+
+    def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
+        """Draw who uploads."""
+        return _drawn(view, answers, rng, self.pool, self.size.of(len(view.available)), optimal_probabilities)
+
+    def observe(self, state: State, reports: Reports) -> State:
+        """Learn nothing."""
+        del reports
+        return state
+
+
+@dataclass(frozen=True)
+class AggregatedOptimalSampling:
+    """Let a pool train and hold; draw who uploads with probabilities that need nothing but sums over clients.
+
+    Parameters
+    ----------
+    size, pool
+        As for `OptimalSampling`.
+    steps
+        How often the common factor is published at most; the authors' j_max.
+
+    Notes
+    -----
+    The rule reads norms only through sums, so that secure aggregation can hide each of them. As long as questions are
+    answered in clear, a server that breaks the rule could read them.
+
+    References
+    ----------
+    Chen, Horváth, Richtárik, "Optimal Client Sampling for Federated Learning", TMLR 2022, algorithm 2.
+    """
+
+    name: ClassVar[str] = "aocs"
+    card: ClassVar[Card] = Card(
+        title="Approximately optimal client sampling (AOCS)",
+        rule="As optimal client sampling, but the probabilities come of at most j_max steps in which the server hears "
+        "sums over clients alone and publishes one factor.",
+        policy="training efficiency",
+        shared="sums of update norms",
+        generation="update norm",
+        interpretation="probability",
+        use_when="As optimal client sampling, where single norms shall stay hidden behind secure sums.",
+        avoid_when="Training is what costs: everybody in the pool trains, and only few updates are used.",
+        notes=("A few steps reach the optimum, or nearly; with any probabilities the mean stays unbiased.",),
+    )
+    size: CohortSize = CohortSize()
+    pool: int = 32
+    steps: int = 4
+
+    def __post_init__(self) -> None:
+        _check_pool(self.pool)
+        if self.steps < 0:
+            raise ConfigError(f"strategy.selection.steps must be >= 0, got {self.steps}")
+
+    @property
+    def declaration(self) -> Declaration:
+        """What it needs, assumes and gives."""
+        return Declaration(
+            f"{_SOURCE}, algorithm 2",
+            needs=frozenset({"norm"}),
+            assumes=frozenset({"available", "addressable", "reliable", "trustworthy"}),
+            cost=f"a whole pool trains for a few uploads; 1 + {self.steps} sums of one or two numbers",
+            reveals="by its rule, sums of norms only; in clear answers, the norm of its update",
+        )
+
+    def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
+        """Let the pool train and hold."""
+        return _ask(view, answers, rng, self.size, self.pool)
+
+    def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
+        """Draw who uploads."""
+        wanted = self.size.of(len(view.available))
+        return _drawn(view, answers, rng, self.pool, wanted, partial(aggregated_probabilities, steps=self.steps))
+
+    def observe(self, state: State, reports: Reports) -> State:
+        """Learn nothing."""
+        del reports
+        return state
+
+
+def _check_pool(pool: int) -> None:
+    if pool < 1:
+        raise ConfigError(f"strategy.selection.pool must be >= 1, got {pool}")
+
+
+def _ask(
+    view: View, answers: tuple[Replies, ...], rng: np.random.Generator, size: CohortSize, pool: int
+) -> Tasks | None:
+    available = len(view.available)
+    if answers or not available:
+        return None
+    number = min(max(pool, size.of(available)), available)
+    return Tasks("hold", view.round, np.sort(rng.choice(view.available, number, replace=False)))
+
+
+def _drawn(
+    view: View, answers: tuple[Replies, ...], rng: np.random.Generator, pool: int, wanted: int, rule: Probabilities
+) -> Choice:
+    available = len(view.available)
+    clients, norms = heard(answers, "hold", "norm")
+    if not len(clients):
+        cohort = rng.choice(view.available, wanted, replace=False)
+        return alike(cohort, wanted / max(available, 1), ("nobody trained ahead; drawn at random",) * wanted)
+    counts, by_rows = importance(view)
+    at = np.searchsorted(view.available, clients)
+    drawn, probabilities = draw_somebody(rule(counts[at] * _filled(norms), min(wanted, len(clients))), rng)
+    whole = max(pool, wanted) >= available
+    scale = 1.0 if whole else available / len(clients)
+    inclusion = np.zeros(available)
+    inclusion[at] = probabilities
+    return Choice(
+        clients[drawn],
+        probabilities[drawn] / scale,
+        scale / probabilities[drawn],
+        tuple(
+            f"update norm {norm:.3g}, uploads with probability {one:.3g}"
+            for norm, one in zip(norms[drawn], probabilities[drawn], strict=True)
+        ),
+        inclusion if whole else None,
+        equal=not by_rows,
+        total=float(counts[at].sum() if whole else counts.sum()),
+        kind="upload",
+    )
+
+
+def _filled(norms: Floats) -> Floats:
+    """Return the norms with the mean of the usable ones in place of the others, or ones where none is usable."""
+    usable = np.isfinite(norms) & (norms >= 0)
+    return np.where(usable, norms, norms[usable].mean() if usable.any() else 1.0)
