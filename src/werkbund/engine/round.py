@@ -138,7 +138,8 @@ def _evaluate_tasks(clients: IntArray, weights: FloatArray, round: int, each: bo
 
 
 def _check_quorum(got: Collected, choice: Choice, names: tuple[str, ...], rules: Rules, round: int) -> None:
-    needed = max(1, int(np.ceil(rules.quorum * len(choice.cohort) - 1e-9)))
+    wanted = len(choice.cohort) if choice.keep is None else min(choice.keep, len(choice.cohort))
+    needed = max(1, int(np.ceil(rules.quorum * wanted - 1e-9)))
     if len(got.trained) >= needed:
         return
     cohort = set(choice.cohort.tolist())

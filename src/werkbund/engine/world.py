@@ -126,9 +126,7 @@ class WorldGrid:
                 yield replace(arrival, seconds=price[arrival.client][0], joules=price[arrival.client][1])
                 continue
             paid = np.array([price[client] for client in arrival.clients.tolist()]).reshape(-1, 2)
-            left = self._battery[arrival.clients] / self.fleet.battery_joules[arrival.clients]
-            charge = np.where(np.isfinite(left), left, 1.0)
-            told = {"seconds": paid[:, 0], "joules": paid[:, 1], "battery": charge}
+            told = {"seconds": paid[:, 0], "joules": paid[:, 1], "battery": self._charge()[arrival.clients]}
             yield replace(arrival, clear={**arrival.clear, **told})
 
     def _fate(self, tasks: Tasks) -> _Fate:
@@ -183,6 +181,12 @@ class WorldGrid:
     def _available(self) -> npt.NDArray[np.bool_]:
         return np.asarray(self.fleet.is_there(self._clock) & (self._battery > 0))
 
+    def _charge(self) -> FloatArray:
+        """Return the share of each battery that is left, (clients,); 1 on mains."""
+        on_mains = np.isinf(self.fleet.battery_joules)
+        capacity = np.where(on_mains, 1.0, self.fleet.battery_joules)
+        return np.where(on_mains, 1.0, np.where(on_mains, 1.0, self._battery) / capacity)
+
     def _next_moment(self) -> float:
         """Return the first quarter of an hour, within four weeks, at which somebody can be asked."""
         for _ in range(4 * 24 * 28):
@@ -194,14 +198,13 @@ class WorldGrid:
     def _facts(self) -> Arrays:
         everyone, size = np.arange(self.fleet.num_clients), self.around.model_bytes
         train = Work(self.around.examples, size, size)
-        share = self._battery / self.fleet.battery_joules
         joules = joules_of(self.fleet, everyone, train)
         return {
             "seconds_compute": self.around.examples / self.fleet.examples_per_s * self._slowness,
             "seconds_up": size / self.fleet.up_bytes_per_s,
             "seconds_down": size / self.fleet.down_bytes_per_s,
             "joules": joules,
-            "battery": np.where(np.isfinite(share), share, 1.0),
+            "battery": self._charge(),
             "battery_capacity": self.fleet.battery_joules,
             "price": joules / 3.6e6 * self.fleet.price_per_kwh,
         }

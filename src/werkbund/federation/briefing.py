@@ -91,9 +91,11 @@ class Briefing:
 
 
 def for_clients(config: Config) -> Config:
-    """Return a configuration without what is the server's own business: where data lie and how they are divided."""
+    """Return a configuration without what is the server's own business: where data lie and who trains."""
     clients = {"test": config.clients.test, "validation": config.clients.validation}
     bare: dict[str, Any] = {"path": None, "clients": {}, "client": None}
     values = config.model_dump(exclude_unset=True)
     values["clients"] = clients
+    values.get("strategy", {}).pop("selection", None)
+    values.pop("world", None)
     return changed(check_config(values), data=bare)

@@ -35,15 +35,24 @@ class Best:
         Its metric, turned so that more is better.
     weights
         Its weights.
+    judges
+        How many clients' validation rows it was judged by.
     """
 
     round: int = -1
     score: float = -math.inf
     weights: FloatArray | None = None
+    judges: int = 0
 
-    def or_better(self, round: int, score: float, weights: FloatArray) -> Best:
-        """Return this or the new one; a score that is undefined never wins over one that is."""
-        return Best(round, score, weights) if score > self.score else self
+    def or_better(self, round: int, score: float, weights: FloatArray, judges: int = 0) -> Best:
+        """Return this or the new one; a score that is undefined never wins over one that is.
+
+        Scores by different clients are scores on different rows: more judges outweigh a better score, and fewer never
+        win.
+        """
+        if math.isnan(score) or judges < self.judges:
+            return self
+        return Best(round, score, weights, judges) if score > self.score or judges > self.judges else self
 
 
 @dataclass(frozen=True)
@@ -135,7 +144,9 @@ def _judge(setup: Setup, record: RoundRecord, scored: FloatArray, best: Best, ou
     scores, _ = score_counts(record.counts, costs_of(setup.config), setup.mode_names)
     metric = setup.config.evaluation.metric
     if "validation" in scores:
-        best = best.or_better(record.scored, getattr(scores["validation"], metric) * DIRECTIONS[metric], scored)
+        judges = len(record.evaluated.get("validation", ()))
+        value = getattr(scores["validation"], metric) * DIRECTIONS[metric]
+        best = best.or_better(record.scored, value, scored, judges)
     if outlets.note:
         outlets.note(record, scores)
     outlets.watcher.round(RoundNews(record, setup.config.federation.rounds, scores, best.round))
@@ -169,10 +180,12 @@ def _close(setup: Setup, state: RunState, best: Best, outlets: Outlets) -> Train
 
 def _checkpoint(state: RunState, best: Best, seconds: float) -> Checkpoint:
     score = best.score if math.isfinite(best.score) else None
-    return Checkpoint(state, best.weights, {"best_round": best.round, "best_score": score, "seconds": seconds})
+    known = {"best_round": best.round, "best_score": score, "best_judges": best.judges, "seconds": seconds}
+    return Checkpoint(state, best.weights, known)
 
 
 def _best_of(checkpoint: Checkpoint) -> Best:
     progress = checkpoint.progress
     score = progress.get("best_score")
-    return Best(progress.get("best_round", -1), -math.inf if score is None else score, checkpoint.best)
+    reached = -math.inf if score is None else score
+    return Best(progress.get("best_round", -1), reached, checkpoint.best, progress.get("best_judges", 0))

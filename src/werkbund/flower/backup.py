@@ -40,7 +40,7 @@ def back_up(kit: Path, out: Path) -> Path:
         raise ConfigError(f"--out must name a new folder, got {out}; choose another or remove it")
     out.mkdir(parents=True, mode=0o700)
     for path in sorted(settings.kit.iterdir()):
-        if path.name in ("state", "runs"):
+        if path.name in ("state", "runs", ".venv", "venv"):
             continue
         if path.is_dir():
             shutil.copytree(path, out / path.name)

@@ -13,7 +13,7 @@ from werkbund.core.errors import ClientError
 from werkbund.flower.codec import decode_answer, encode_whoami
 from werkbund.flower.records import from_records, to_records
 
-_PATIENCE_S = 30.0
+_PATIENCE_S, _WAIT_S = 180.0, 5.0
 _PAUSE_S = 0.2
 
 
@@ -32,6 +32,7 @@ class Directory:
     def __init__(self, grid: FlowerApi) -> None:
         self._grid = grid
         self._names: dict[int, str] = {}
+        self._asked: dict[str, tuple[int, float]] = {}
         self.conflicts: dict[str, int] = {}
         """Names that more than one node goes by, with their number: nothing tells which of them is meant."""
 
@@ -54,19 +55,31 @@ class Directory:
         return nodes
 
     def _ask(self, nodes: list[int]) -> None:
-        """Ask nodes without a name for it; one that does not answer is asked again next time."""
+        """Ask nodes without a name for it, and wait a while; an answer that comes later is heard next time.
+
+        A node that starts a process for each message may need a minute for the first one.
+        """
+        now = time.monotonic()
+        self._asked = {number: one for number, one in self._asked.items() if one[1] > now}
+        owing = {node for node, _ in self._asked.values()}
+        self._send([node for node in nodes if node not in owing])
+        deadline = time.monotonic() + _WAIT_S
+        while self._asked and time.monotonic() < deadline:
+            for reply in self._grid.pull_messages(set(self._asked)):
+                self._asked.pop(reply.metadata.reply_to_message_id, None)
+                self._note(reply)
+            if self._asked:
+                time.sleep(_PAUSE_S)
+
+    def _send(self, nodes: list[int]) -> None:
         if not nodes:
             return
         records = to_records(encode_whoami())
         messages = [Message(records, dst_node_id=node, message_type="query", ttl=_PATIENCE_S) for node in nodes]
-        waiting = set(filter(None, self._grid.push_messages(messages)))
-        deadline = time.monotonic() + _PATIENCE_S
-        while waiting and time.monotonic() < deadline:
-            for reply in self._grid.pull_messages(waiting):
-                waiting.discard(reply.metadata.reply_to_message_id)
-                self._note(reply)
-            if waiting:
-                time.sleep(_PAUSE_S)
+        expires = time.monotonic() + _PATIENCE_S
+        for node, number in zip(nodes, self._grid.push_messages(messages), strict=False):
+            if number is not None:
+                self._asked[number] = (node, expires)
 
     def _note(self, reply: Message) -> None:
         if reply.has_error():

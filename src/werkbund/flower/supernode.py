@@ -1,8 +1,8 @@
 """Start Flower's SuperNode: `python -m werkbund.flower.supernode --poll-s 0.5 <arguments of flower-supernode>`.
 
-Three things differ from `flower-supernode`: its pauses (Flower fixes the one between two questions for work at three
-seconds); that it ends when one of its threads has died, so that whoever supervises it can start it anew; and that it
-lets go of a message whose run has ended.
+Four things differ from `flower-supernode`: its pauses (Flower fixes the one between two questions for work at three
+seconds); that it ends when one of its threads has, so that whoever supervises it can start it anew; that it lets go of
+a message whose run has ended; and that it waits for a network that swallows everything.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx
+from flwr.supercore.retry import RetryInvoker
 from flwr.supercore.run import RunNotRunningException
-from flwr.supernode import start_client_internal
+from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.cli import flower_supernode
 
 from werkbund.core.errors import ConfigError
@@ -86,14 +88,34 @@ def give_up_with_the_run() -> None:
     start_client_internal.pull_objects = pull_objects
 
 
+def wait_out_silence() -> None:
+    """Let a connection that takes too long be tried again.
+
+    Flower gives up for good where the text of an error speaks of TLS, as that of a handshake does that was never
+    answered, because the network swallows everything.
+    """
+    make = fleet_http_connection.make_simple_http_retry_invoker
+
+    def patient() -> RetryInvoker:
+        invoker: RetryInvoker = make()
+        gives_up: Callable[[Exception], bool] = invoker.should_giveup or (lambda error: False)
+        invoker.should_giveup = lambda error: not isinstance(error, httpx.TimeoutException) and gives_up(error)
+        return invoker
+
+    fleet_http_connection.make_simple_http_retry_invoker = patient
+
+
 def main() -> None:
     """Run the SuperNode."""
     follow_parent()
     look_again_soon()
     give_up_with_the_run()
+    wait_out_silence()
     start_client_internal.time = Pauses(take_poll_s(sys.argv))
     threading.excepthook = _end
     flower_supernode()
+    sys.stderr.flush()
+    os._exit(os.EX_SOFTWARE)  # it has given up the server, and its other threads would go on without it
 
 
 def _end(died: threading.ExceptHookArgs) -> None:

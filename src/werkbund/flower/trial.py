@@ -106,6 +106,7 @@ def running(trial: Trial, tell: Tell) -> Iterator[None]:
             children.append(_started(["client", "start", str(kit)], logs / f"{name}.log"))
         yield
     finally:
+        tell("stopping the processes")
         _stop(children)
 
 

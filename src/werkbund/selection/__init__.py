@@ -4,11 +4,62 @@ from dataclasses import fields
 from typing import Any
 
 from werkbund.core.errors import ConfigError
+from werkbund.selection.active import Active
+from werkbund.selection.auction import Auction
 from werkbund.selection.card import Card
+from werkbund.selection.clustered import ClusteredBySimilarity, ClusteredBySize
 from werkbund.selection.contract import CohortSize, Declaration, Reports, Selector, State, View
+from werkbund.selection.correlated import CorrelatedSelection
+from werkbund.selection.diverse import DiverseSelection
+from werkbund.selection.e3cs import ExponentialWeights
+from werkbund.selection.energy import Battery, OortEnergy
+from werkbund.selection.fedcs import FedCS
+from werkbund.selection.hics import HierarchicalClustered
+from werkbund.selection.kfed import FederatedClusters
+from werkbund.selection.lag import LazyUpload
+from werkbund.selection.oort import Oort
+from werkbund.selection.optimal import AggregatedOptimalSampling, OptimalSampling
+from werkbund.selection.power import CheapPowerOfChoice, PowerOfChoice, RecentPowerOfChoice
+from werkbund.selection.proportional import Proportional, UniformUnbiased
+from werkbund.selection.rbcs import FairAndFast
+from werkbund.selection.shapley import GreedyShapley, ShapleyAveraging
 from werkbund.selection.simple import Everyone, RoundRobin, Uniform
+from werkbund.selection.tifl import TiFL
+from werkbund.selection.ucb import UpperConfidence
 
-SELECTORS: dict[str, type[Any]] = {one.name: one for one in (Uniform, Everyone, RoundRobin)}
+_SHIPPED: tuple[type[Any], ...] = (
+    Uniform,
+    UniformUnbiased,
+    Everyone,
+    RoundRobin,
+    Proportional,
+    Active,
+    PowerOfChoice,
+    CheapPowerOfChoice,
+    RecentPowerOfChoice,
+    OptimalSampling,
+    AggregatedOptimalSampling,
+    ClusteredBySize,
+    ClusteredBySimilarity,
+    FederatedClusters,
+    DiverseSelection,
+    CorrelatedSelection,
+    HierarchicalClustered,
+    FedCS,
+    TiFL,
+    Oort,
+    OortEnergy,
+    Battery,
+    FairAndFast,
+    ExponentialWeights,
+    UpperConfidence,
+    ShapleyAveraging,
+    GreedyShapley,
+    Auction,
+    LazyUpload,
+)
+
+SELECTORS: dict[str, type[Any]] = {one.name: one for one in _SHIPPED}
 """The methods by name. One of your own is registered by `register`."""
 
 

@@ -12,8 +12,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import squareform
 
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
@@ -249,6 +247,9 @@ def ward_clusters(biases: Floats, entropies: Floats, factor: float, number: int,
         return labels
     matrix = bias_distances(biases[core], entropies[core], biases[core], entropies[core], factor)
     np.fill_diagonal(matrix, 0.0)
+    from scipy.cluster.hierarchy import fcluster, linkage  # slow to import
+    from scipy.spatial.distance import squareform
+
     tree = linkage(squareform(matrix, checks=False), "ward")
     labels[core] = np.unique(fcluster(tree, number, "maxclust"), return_inverse=True)[1]
     rest = np.setdiff1d(np.arange(total), core, assume_unique=True)

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.cluster.hierarchy import linkage
-from scipy.spatial.distance import cdist, squareform
 
 from werkbund.selection.contract import IntArray
 from werkbund.selection.memory import Floats, angles, distances
@@ -131,6 +129,8 @@ def apart(vectors: npt.NDArray[np.float32], measure: str) -> Floats:
         return angles(vectors)
     if measure == "l2":
         return distances(vectors)
+    from scipy.spatial.distance import cdist  # slow to import
+
     found: npt.NDArray[Any] = cdist(vectors.astype(np.float64), vectors.astype(np.float64), "cityblock")
     return found
 
@@ -148,6 +148,9 @@ def capped_clusters(matrix: Floats, masses: Floats) -> IntArray:
     number = len(matrix)
     if number == 1:
         return np.zeros(1, np.int64)
+    from scipy.cluster.hierarchy import linkage  # slow to import
+    from scipy.spatial.distance import squareform
+
     tree = linkage(squareform(matrix, checks=False), "ward")[:, :2].astype(np.int64).tolist()
     weights, parent = masses.tolist(), [-1] * (2 * number - 1)
     for node, (left, right) in enumerate(tree, start=number):

@@ -154,7 +154,7 @@ def test_a_plants_readme_can_be_followed(written: Path) -> None:
         "werkbund client check .",
         "werkbund client start .",
         "werkbund client rollback .",
-        "pause = true",
+        "werkbund client pause .",
         "systemctl enable --now werkbund-plant-a",
     ):
         assert command in text

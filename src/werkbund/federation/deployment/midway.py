@@ -53,7 +53,7 @@ class Midway:
         threshold, config = self._thresholds[round], self._setup.config
         model = self._setup.model(weights, threshold, self._label)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        facts = CardFacts(config.federation.name, created, training={"kept_round": round, "finished": False})
+        facts = CardFacts(self._folder.path.name, created, training={"kept_round": round, "finished": False})
         timeout_s = config.federation.round_timeout_s
         delivered = deliver(self._setup.grid, weights, threshold, model_card(model, facts), round, timeout_s)
         verdicts = {name: vars(verdict) for name, verdict in delivered.items()}

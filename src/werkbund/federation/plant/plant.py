@@ -156,6 +156,7 @@ class Plant:
         """Return the parts for this briefing; the table is read once for a run."""
         last = self._parts
         if last is None or last.briefing.fingerprint != briefing.fingerprint:
+            check_agreed(self.settings.kit, briefing.config)
             same_rows = last is not None and last.briefing.run == briefing.run
             table = last.table if last is not None and same_rows else self._read(briefing.config)
             self._parts = Parts(self.name, briefing, table)
@@ -164,7 +165,6 @@ class Plant:
 
     def _read(self, config: Config) -> Table:
         """Read the rows; what is wrong with them is told here and not to the server: it may quote them."""
-        check_agreed(self.settings.kit, config)
         try:
             return read_plant_table(self.settings, config)
         except FederationError as error:

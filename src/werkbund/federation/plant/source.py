@@ -129,7 +129,7 @@ def _taken(frame: pl.DataFrame, columns: Mapping[str, ColumnMapping], needed: _N
     """Return the columns that the federation needs, under its names and in its units, and no other."""
     lacking = [name for name in needed.units if _own_name(name, columns) not in frame.columns]
     if lacking:
-        raise ConfigError(_what_to_map(lacking, columns, frame.columns))
+        raise ConfigError(_what_to_map(lacking, columns, frame.columns, set(needed.units)))
     taken = []
     for name, declared in needed.units.items():
         column = frame.get_column(_own_name(name, columns)).alias(name)
@@ -147,12 +147,16 @@ def _converted(column: pl.Series, unit: str, declared: str) -> pl.Series:
     return convert(column, unit, declared)
 
 
-def _what_to_map(lacking: list[str], columns: Mapping[str, ColumnMapping], own: list[str]) -> str:
+def _what_to_map(
+    lacking: list[str], columns: Mapping[str, ColumnMapping], own: list[str], needed: Iterable[str] = ()
+) -> str:
     """Return the lines that a plant should write into its file, with the names that are most like."""
     lines = []
+    spoken_for = {*needed, *(_own_name(name, columns) for name in columns)} - set(lacking)
+    free = [name for name in own if name not in spoken_for]
     for name in lacking:
         given = _own_name(name, columns)
-        like = _most_like(given, own) or _most_like(name, own) or "..."
+        like = _most_like(given, free) or _most_like(name, free) or "..."
         line = f"  {_quoted(name)} = {_quoted(like)}"
         lines.append(line if given == name else f"{line}  # now {_quoted(given)}, which the rows have not")
     listed = "\n".join(lines)

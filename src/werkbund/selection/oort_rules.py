@@ -1,0 +1,182 @@
+"""The rules of Oort as functions: utility, staleness, stragglers, pacer, cut-off, exploration and blacklist."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+_FLAT, _SHARP = 0.1, 5.0
+_EDGE = 1e-9
+
+
+def statistical_utility(rows: FloatArray, rms: FloatArray) -> FloatArray:
+    """Return n·sqrt(mean of squared losses), (n,).
+
+    Examples
+    --------
+    >>> statistical_utility(np.array([100.0]), np.array([0.5])).tolist()
+    [50.0]
+    """
+    return np.asarray(rows * rms)
+
+
+def normalised(utility: FloatArray, quantile: float) -> FloatArray:
+    """Return (min(U, clip) - U_min) / (U_max - U_min), (n,); 1 where all are alike, 0 where it is NaN.
+
+    The clip is the value at place ⌊q·n⌋ of the ascending order, as in the authors' code. U_max is not clipped, also as
+    there: it is an outlier that gains nothing, and the others keep their proportions.
+
+    Parameters
+    ----------
+    utility
+        (n,)
+    quantile
+        q in (0, 1]; below 1 / (1 - q) known clients nothing is clipped.
+    """
+    known = np.isfinite(utility)
+    if not known.any():
+        return np.zeros(len(utility))
+    ordered = np.sort(utility[known])
+    clip = ordered[min(int(quantile * len(ordered) + _EDGE), len(ordered) - 1)]
+    least, width = ordered[0], ordered[-1] - ordered[0]
+    if width <= 0:
+        return known.astype(np.float64)
+    return np.where(known, (np.minimum(np.where(known, utility, least), clip) - least) / width, 0.0)
+
+
+def staleness_bonus(round: int, last: FloatArray) -> FloatArray:
+    """Return sqrt(0.1 ln t / L), (n,), L the round of the last participation; it grows while a client waits.
+
+    Examples
+    --------
+    >>> np.round(staleness_bonus(50, np.array([10.0])), 4).tolist()
+    [0.1978]
+    """
+    return np.asarray(np.sqrt(0.1 * np.log(max(round, 1)) / np.maximum(last, 1.0)))
+
+
+def preferred_seconds(seconds: FloatArray, percentile: float) -> float:
+    """Return the duration that this percentage of the known ones do not exceed; inf from 100 on, or if none is known.
+
+    Examples
+    --------
+    >>> preferred_seconds(np.array([30.0, 10.0, np.nan, 20.0]), 50.0)
+    20.0
+    """
+    known = np.sort(seconds[np.isfinite(seconds)])
+    if percentile >= 100.0 or not len(known):
+        return np.inf
+    return float(known[min(int(len(known) * percentile / 100.0), len(known) - 1)])
+
+
+def straggler_factor(seconds: FloatArray, preferred: float, penalty: float) -> FloatArray:
+    """Return (T/D)^α where D > T, else 1, (n,); 1 where the duration is unknown.
+
+    Examples
+    --------
+    >>> straggler_factor(np.array([120.0, 60.0, np.nan]), 60.0, 2.0).tolist()
+    [0.25, 1.0, 1.0]
+    """
+    slow = np.isfinite(seconds) & (seconds > preferred)
+    ratio = np.divide(preferred, seconds, out=np.ones(len(seconds)), where=slow)
+    return np.asarray(ratio**penalty)
+
+
+def paced(percentile: float, gains: Sequence[float], window: int, step: float) -> float:
+    """Return the percentile of durations that is preferred after the last two windows of rounds.
+
+    Flat utility (a change of at most 10 %) relaxes it by a step, a change of at least five times tightens it.
+
+    Parameters
+    ----------
+    percentile
+        The one so far, 0 to 100.
+    gains
+        Utility of each round, the newest last; fewer than two windows change nothing.
+    window
+        Rounds in a window, W.
+    step
+        Percentage points, δ.
+    """
+    if len(gains) < 2 * window:
+        return percentile
+    before, now = sum(gains[-2 * window : -window]), sum(gains[-window:])
+    change = abs(now - before)
+    if change <= _FLAT * before:
+        return min(100.0, percentile + step)
+    if change >= _SHARP * before:
+        return max(step, percentile - step)
+    return percentile
+
+
+def exploring(first: float, decay: float, least: float, round: int) -> float:
+    """Return ε of a round, from 1: it decays by the factor each round, down to the least.
+
+    Examples
+    --------
+    >>> exploring(0.9, 0.98, 0.2, 1), exploring(0.9, 0.98, 0.2, 1000)
+    (0.9, 0.2)
+    """
+    return max(first * decay ** (round - 1), least)
+
+
+def shared_out(number: int, explored: float, tried: int, untried: int) -> tuple[int, int]:
+    """Return how many to take of those that were tried, and of those that were not.
+
+    ⌊ε·k⌋ are explored; who is lacking on one side is made up for on the other.
+
+    Examples
+    --------
+    >>> shared_out(10, 0.35, 50, 50), shared_out(10, 0.35, 2, 50), shared_out(10, 0.35, 50, 1)
+    ((7, 3), (2, 8), (9, 1))
+    """
+    new = min(int(explored * number + _EDGE), untried)
+    old = min(number - new, tried)
+    return old, min(number - old, untried)
+
+
+def above_cut_off(scores: FloatArray, number: int, share: float) -> IntArray:
+    """Return the places whose score is at least c times the score of the last of the `number` best, ascending.
+
+    Parameters
+    ----------
+    scores
+        (n,), not negative.
+    number
+        How many will be drawn of them, at most n; with all of them there is nothing to cut off.
+    share
+        c in [0, 1].
+    """
+    if number == 0:
+        return np.empty(0, np.int64)
+    last = np.sort(scores)[::-1][number - 1]
+    return np.flatnonzero(scores >= share * last)
+
+
+def foremost(priors: FloatArray, number: int, window: float) -> IntArray:
+    """Return the places of the W·number largest priors, ascending; ties by place."""
+    return np.sort(np.argsort(-priors, kind="stable")[: int(window * number + _EDGE)])
+
+
+def blacklisted(turns: IntArray, after: int, share: float) -> npt.NDArray[np.bool_]:
+    """Return who had more than so many turns, (n,); of these the most used, a share of all n at most.
+
+    Parameters
+    ----------
+    turns
+        (n,)
+    after
+        B; 0 blacklists nobody.
+    share
+        In [0, 1).
+    """
+    out = np.zeros(len(turns), np.bool_)
+    if after > 0:
+        order = np.argsort(-turns, kind="stable")[: int(share * len(turns) + _EDGE)]
+        out[order] = turns[order] > after
+    return out
