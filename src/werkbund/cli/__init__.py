@@ -11,6 +11,7 @@ from werkbund.cli.client import app as client_app
 from werkbund.cli.data import check_command, fetch_command, init_command, predict_command
 from werkbund.cli.provision import provision_command
 from werkbund.cli.server import app as server_app
+from werkbund.cli.strategies import strategies_command
 from werkbund.cli.train import compare_command, report_command, resume_command, run_command
 from werkbund.cli.up import up_command
 
@@ -25,6 +26,7 @@ for _name, _command in (
     ("run", run_command),
     ("compare", compare_command),
     ("up", up_command),
+    ("strategies", strategies_command),
     ("resume", resume_command),
     ("report", report_command),
     ("predict", predict_command),

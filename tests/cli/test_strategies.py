@@ -1,0 +1,30 @@
+"""All methods are listed, and each has a card."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from werkbund.cli import app
+from werkbund.selection import SELECTORS
+
+
+def test_all_methods_are_listed_for_programs() -> None:
+    result = CliRunner().invoke(app, ["strategies", "--json"])
+    assert result.exit_code == 0
+    assert [one["name"] for one in json.loads(result.stdout)["selection"]] == list(SELECTORS)
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+def test_each_has_a_card(name: str) -> None:
+    result = CliRunner().invoke(app, ["strategies", name])
+    assert result.exit_code == 0
+    assert SELECTORS[name].card.title.split()[0] in result.stdout
+
+
+def test_a_name_that_is_nearly_right_is_helped() -> None:
+    result = CliRunner().invoke(app, ["strategies", "ort"])
+    assert result.exit_code == 2
+    assert "did you mean oort?" in result.stderr
