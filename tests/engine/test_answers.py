@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from werkbund.core import Replies
-from werkbund.engine.answers import Form, claim, finite_rows, flaw, kept, payload
+from werkbund.engine.answers import Form, claim, finite_rows, flaw, kept, payload, usable_numbers
 
 GOOD = {"update": np.zeros((2, 3), np.float32), "weight": np.ones(2), "loss": np.ones(2), "rows": np.ones(2)}
 
@@ -93,3 +93,48 @@ def test_usable_rows_are_kept_without_their_update() -> None:
 
 def test_the_payload_is_the_arrays_bytes() -> None:
     assert payload(_reply()) == 6 * 4 + 3 * 2 * 8
+
+
+@pytest.mark.parametrize(("count", "fits"), [(0, True), (2**48, True), (2**48 + 1, False), (2**62, False)])
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.float64])
+def test_counts_are_so_few_that_their_sum_cannot_overflow(count: int, fits: bool, dtype: Any) -> None:
+    form = Form(3, "same", {"histogram": (2, 4)})
+    counts = {"test.histogram": np.full((1, 2, 4), count, dtype)}
+    assert (flaw(Replies("evaluate", 1, np.array([0]), counts), form) is None) is fits
+
+
+def test_a_split_has_all_of_its_counts_or_none() -> None:
+    form = Form(3, "same", {"histogram": (2, 4), "brier": ()})
+    histogram, brier = np.zeros((1, 2, 4), np.int64), np.zeros(1)
+    for whole in ({}, {"test.histogram": histogram, "test.brier": brier}):
+        assert flaw(Replies("evaluate", 1, np.array([0]), whole), form) is None
+    some = flaw(Replies("evaluate", 1, np.array([0]), {"test.histogram": histogram}), form)
+    assert "its counts test.brier have another form" in (some or "")
+    pooled = Replies("evaluate", 1, np.array([0]), pooled={"validation.brier": np.zeros(())})
+    assert "its counts validation.histogram" in (flaw(pooled, form) or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "usable"),
+    [
+        ("weight", -1.0, False),
+        ("weight", np.nan, False),
+        ("weight", np.inf, False),
+        ("weight", 1e39, False),
+        ("weight", 1e38, True),
+        ("rows", -1.0, False),
+        ("rows", np.nan, False),
+        ("rows", 1e300, False),
+        ("loss", -1.0, True),
+        ("loss", np.nan, False),
+        ("loss", -np.inf, False),
+        ("loss", 1e308, False),
+    ],
+)
+def test_numbers_that_cannot_be_added_are_found_client_by_client(name: str, value: float, usable: bool) -> None:
+    sums: dict[str, Any] = {name: np.array([1.0, value])}
+    assert usable_numbers(_reply(**sums)).tolist() == [True, usable]
+
+
+def test_numbers_that_are_not_told_are_not_missed() -> None:
+    assert usable_numbers(_reply(loss=None, rows=None)).tolist() == [True, True]

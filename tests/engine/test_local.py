@@ -8,6 +8,7 @@ import pytest
 from werkbund.aggregation import FedAvg
 from werkbund.core import Replies, Tasks
 from werkbund.core.rng import keys
+from werkbund.engine import LocalWork
 from werkbund.learner import count_scores
 
 
@@ -84,3 +85,16 @@ def test_what_comes_in_is_left_as_it_was(federation: Any) -> None:
     before = built.state.weights.copy()
     _train(built, [0, 1, 2])
     np.testing.assert_array_equal(built.state.weights, before)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "residual-mlp"])
+def test_in_the_plain_way_many_clients_score_with_the_bits_of_one_who_is_alone(kind: str, federation: Any) -> None:
+    built = federation([40, 0, 66, 2, 14], kind=kind, batched=False)
+    assert built.work.trainer.way == "plain"
+    shared = {"weights": built.state.weights, "each": np.ones((), np.bool_)}
+    together = built.work.evaluate(Tasks("evaluate", 1, np.arange(5), shared))
+    for client in range(5):
+        alone = LocalWork(built.splits.only(client), built.work.trainer, built.work.weighting)
+        here = alone.evaluate(Tasks("evaluate", 1, np.zeros(1, np.int64), shared))
+        for name, array in together.sums.items():
+            np.testing.assert_array_equal(array[client : client + 1], here.sums[name])

@@ -64,3 +64,46 @@ def test_arrays_of_the_wrong_length_are_refused_by_name(make_grid: Any) -> None:
     bad = Replies("survey", 0, np.array([1]), {"rows": np.zeros(2), "sum": np.zeros(1)}, {"level": np.array(["1"])})
     with pytest.raises(QuorumError, match="Ulm: its rows must have one row a client"):
         _gather(make_grid, [_counted([0, 2]), bad])
+
+
+def _gathered(make_grid: Any, arrivals: Sequence[Replies | Failure], **how: Any) -> Any:
+    grid = make_grid(NAMES, lambda sent: arrivals)
+    return gather(grid, "survey", {}, 1.0, **how), grid
+
+
+@pytest.mark.parametrize(("quorum", "needed"), [(0.01, 1), (0.5, 2), (2 / 3, 2), (0.67, 3), (1.0, 3)])
+def test_a_quorum_is_a_share_of_all_clients_rounded_up(quorum: float, needed: int, make_grid: Any) -> None:
+    with pytest.raises(QuorumError) as caught:
+        _gathered(make_grid, [Failure(number, 0, "down") for number in range(3)], quorum=quorum)
+    assert (caught.value.needed, caught.value.answered) == (needed, 0)
+    assert caught.value.reasons == dict.fromkeys(NAMES, "down")
+    got, _ = _gathered(make_grid, [_counted([client]) for client in range(needed)], quorum=quorum)
+    assert got.clients.tolist() == list(range(needed))
+    assert got.missing == dict.fromkeys(NAMES[needed:], "no answer in time")
+
+
+def test_what_one_client_keeps_to_itself_is_said_by_the_others(make_grid: Any) -> None:
+    quiet = Replies("survey", 0, np.array([1]), _counted([1]).sums)
+    got, _ = _gathered(make_grid, [_counted([2]), quiet, _counted([0])])
+    assert got.clear["level"].clients.tolist() == [0, 2]
+    assert got.clear["level"].values.tolist() == ["0", "2"]
+    assert got.clients.tolist() == [0, 1, 2]
+    assert got.sums["rows"] == 30
+
+
+def test_who_is_absent_is_not_asked_and_not_heard(make_grid: Any) -> None:
+    got, grid = _gathered(make_grid, [_counted([0, 1]), _counted([2])], quorum=0.5, absent={"Ulm": "left before"})
+    assert grid.sent[0].clients.tolist() == [0, 2]
+    assert got.clients.tolist() == [0, 2]
+    assert got.missing == {"Ulm": "left before"}
+    assert got.sums["rows"] == 20
+
+
+def test_a_check_of_the_callers_own_refuses_by_name(make_grid: Any) -> None:
+    def check(replies: Replies) -> str | None:
+        return "is not believed" if 1 in replies.clients else None
+
+    arrivals = [_counted([1], value=100.0), _counted([0]), _counted([2])]
+    got, _ = _gathered(make_grid, arrivals, quorum=0.5, check=check)
+    assert got.missing == {"Ulm": "is not believed"}
+    assert got.sums["sum"] == 4.0

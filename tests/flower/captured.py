@@ -1,7 +1,7 @@
 """What a client said to the server, read out of the bytes that it sent: Flower's requests, and our answers in them.
 
 A client pushes an answer in parts. It first names them (`push-messages`: a tree of hashes), then sends those that the
-server does not have yet (`push-object`). A task comes in the same way. Parts are put together by Flower's own functions.
+server does not have yet (`push-object`). A task comes in the same way. Flower's own functions put the parts together.
 """
 
 from __future__ import annotations

@@ -61,7 +61,9 @@ def command(*arguments: str) -> str:
     return done.stdout
 
 
-def weights_without(held: Live, folder: Path, names: Sequence[str], away: Away) -> npt.NDArray[np.float32]:
+def weights_without(
+    held: Live, folder: Path, names: Sequence[str], away: Away, overrides: Sequence[str] = ()
+) -> npt.NDArray[np.float32]:
     """Return the weights of the same run in this process, where some tasks reach some clients not at all.
 
     Parameters
@@ -74,6 +76,8 @@ def weights_without(held: Live, folder: Path, names: Sequence[str], away: Away) 
         The run's clients, in their order.
     away
         Says who is not reached.
+    overrides
+        Of the configuration, `section.key=value` each.
     """
 
     class Grid(DirectGrid):
@@ -89,7 +93,7 @@ def weights_without(held: Live, folder: Path, names: Sequence[str], away: Away) 
 
     folder.mkdir()
     grid = Grid({name: desk(name).answer for name in names})
-    run_deployed(load_config(held.trial.config), grid, folder=Folder.create("alone", folder / "run"))
+    run_deployed(load_config(held.trial.config, overrides), grid, folder=Folder.create("alone", folder / "run"))
     return weights_in(folder / "run")
 
 

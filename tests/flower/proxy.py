@@ -77,6 +77,7 @@ class RecordingProxy:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._call(self._cut())
+        self._call(_cancel_the_rest())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_TIMEOUT_S)
         self._loop.close()
@@ -178,6 +179,14 @@ class RecordingProxy:
         await self._flowing.wait()
         with contextlib.suppress(OSError):
             writer.write_eof()
+
+
+async def _cancel_the_rest() -> None:
+    """Cancel what still waits, such as the writer of a connection whose reader met an error."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
 
 
 async def _read(reader: asyncio.StreamReader, record: bytearray, chunks: asyncio.Queue[bytes]) -> None:

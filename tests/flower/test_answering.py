@@ -139,10 +139,13 @@ def test_a_configuration_of_another_version_is_refused_by_its_key(section: str, 
     assert section in answer.reason
 
 
-def test_an_unknown_kind_of_task_is_refused_with_the_known_ones(server: Server) -> None:
-    answer = _answer(server.desk(), server.ask("dance"))
-    assert answer.code == "failed"
-    assert "task kind must be one of deliver, evaluate, hello" in answer.reason
+@pytest.mark.parametrize("kind", ["dance", "hold", "any", ""])
+def test_a_kind_of_task_that_is_not_declared_is_refused_with_those_that_are(kind: str, server: Server) -> None:
+    answer = _answer(server.desk(), server.ask(kind))
+    assert (answer.replies, answer.code) == (None, "failed")
+    for known in ("hello", "survey", "squares", "train", "evaluate", "deliver"):
+        assert known in answer.reason
+    assert server.deployment.store("plant-1").counters() == {}
 
 
 def test_training_before_the_scaling_is_learnt_is_refused(server: Server) -> None:

@@ -81,9 +81,17 @@ def table(case: Case) -> tuple[pl.DataFrame, Secret]:
     areas[: case.rare] = rare_area = f"A{case.seed:05d}7654321"
     few = np.flatnonzero(failed)[: case.rare]
     modes[few] = rare_mode = f"W{case.seed:05d}7654321"
-    heat = np.where(rng.random(case.rows) < case.missing, None, numbers[:, 0].astype(object))
+    heat = numbers[:, 0].astype(object)
+    heat[rng.random(case.rows) < case.missing] = None
     notes = [f"N{case.seed:05d}{row:07d}" for row in range(case.rows)]
-    columns = {"heat": heat, "load": numbers[:, 1], "area": areas, "mode": modes, "machine": machines, "note": notes}
+    columns: dict[str, Any] = {
+        "heat": heat,
+        "load": numbers[:, 1],
+        "area": areas,
+        "mode": modes,
+        "machine": machines,
+        "note": notes,
+    }
     frame = pl.DataFrame({**{name: list(values) for name, values in columns.items()}, "failed": failed.astype(int)})
     secret = [*machines, *notes, rare_area]
     secret += [rare_mode] if len(few) < case.policy["minimum_failures"] else []
@@ -93,7 +101,9 @@ def table(case: Case) -> tuple[pl.DataFrame, Secret]:
 def answers(folder: Path, case: Case) -> tuple[list[Parcel], Secret]:
     """Let a plant take part in a whole run beside two others; return all that it answered."""
     frame, secret = table(case)
-    others = {name: table(Case(place, 300, 0.0, 5, case.policy))[0] for place, name in enumerate(("plant-b", "plant-c"))}
+    others = {
+        name: table(Case(place, 300, 0.0, 5, case.policy))[0] for place, name in enumerate(("plant-b", "plant-c"))
+    }
     kits = {name: folder / name for name in (WATCHED, *others)}
     config = small_config(federation={"rounds": 1, "quorum": 0.1}, data=DATA, clients={"count": None})
     deployment = Deployment(folder, config, kits)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -40,7 +40,6 @@ from werkbund.flower.bundle import bundle_hash
 from werkbund.flower.provision import keygen, renew_server
 
 SPOILT = ("a NaN in the update", "a short update", "another layout")
-HERE = "# Copied into the test's folder\n"
 SPY = """
 from pathlib import Path
 Path({marker!r}).write_text("code of the bundle was run")
@@ -80,7 +79,9 @@ class Outcome:
         return {number: "; ".join(one["reason"] for one in failed) for number, failed in found.items()}
 
 
-def outcome(held: Live, running: Run, folder: Path, always: tuple[str, ...] = (), **seen: Any) -> Outcome:
+def outcome(
+    held: Live, running: Run, folder: Path, always: Sequence[str] = (), overrides: Sequence[str] = (), **seen: Any
+) -> Outcome:
     """Gather what is left of a run, and compute what it would be without those who failed.
 
     `always` names the clients of whom nothing was taken.
@@ -89,7 +90,7 @@ def outcome(held: Live, running: Run, folder: Path, always: tuple[str, ...] = ()
     checks = json.loads((running.folder / "preflight.json").read_text())["checks"]
     told = {check["client"]: f"{check['level']}: {check['what']}" for check in checks}
     rounds = running.rounds()
-    without = weights_without(held, folder, names, away_where_it_failed(rounds, names, always))
+    without = weights_without(held, folder, names, away_where_it_failed(rounds, names, always), overrides)
     logs = {name: held.log(name) for name in ("server", *held.trial.clients)}
     own = {name: events(held, name) for name in held.trial.clients}
     return Outcome(rounds, told, running.weights(), without, logs, own, seen)
@@ -112,44 +113,41 @@ def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     folder = tmp_path_factory.mktemp("spoilt")
     marker = folder / "spied"
     bundle = driver_bundle(SPY.format(marker=str(marker)))
-    with live(folder, _small(), 4, start=False) as held:
+    with live(folder, _small(), 3, start=False) as held:
         derived = {"derived": {"Twice": f'"{TORQUE}" * 2'}}
-        _edit(held.trial.clients["plant-4"] / "federation.toml", features=derived)
+        _edit(held.trial.clients["plant-3"] / "federation.toml", features=derived)
         _edit(held.trial.clients["plant-2"] / "client.toml", policy={"bundles": [sha256(bundle).hexdigest()]})
-        for name in ("server", "plant-1", "plant-2", "plant-4"):
+        for name in ("server", "plant-1", "plant-3"):
             held.start(name)
-        start_spoiling(held, "plant-3", SPOILT)
+        start_spoiling(held, "plant-2", SPOILT)
         wait_for(lambda: "listens" in held.log("server"), "the server")
         running = held.submit(out=folder / "run", wait_s=180)
-        assert running.wait_for_end(240.0) == ""
+        assert running.wait_for_end(400.0) == ""
         driver = Driver(held.trial.server.parent, folder / "drive", bundle)
         foreign = {name: driver.ask("hello", name=name) for name in ("plant-1", "plant-2")}
-        spied = {"foreign": foreign, "spied": marker.exists(), "bundle": sha256(bundle).hexdigest()}
-        return outcome(held, running, folder / "without", ("plant-4",), **spied)
+        spied: dict[str, Any] = {"foreign": foreign, "spied": marker.exists(), "bundle": sha256(bundle).hexdigest()}
+        return outcome(held, running, folder / "without", ("plant-3",), **spied)
 
 
 def test_updates_with_nan_of_another_length_or_layout_are_left_out(spoilt: Outcome) -> None:
-    reasons = spoilt.reasons(2)
+    reasons = spoilt.reasons(1)
     assert len(reasons) == len(SPOILT) + 1
     for number, way in enumerate(SPOILT, start=1):
         assert WAYS[way][1] in reasons[number]
     assert reasons[len(SPOILT) + 1] == ""
+    assert not any(spoilt.reasons(0).values())
     np.testing.assert_array_equal(spoilt.weights, spoilt.without)
 
 
 def test_a_run_with_other_features_than_agreed_is_refused(spoilt: Outcome) -> None:
     refused = "features of this run differ from the federation.toml that this plant has agreed to"
-    assert spoilt.checks["plant-4"].startswith("error: refused by its policy: ")
-    assert refused in spoilt.checks["plant-4"]
-    assert all(refused in reason for reason in spoilt.reasons(3).values())
-    own = [event for event in spoilt.events["plant-4"] if event["kind"] == "answer"]
+    assert spoilt.checks["plant-3"].startswith("error: refused by its policy: ")
+    assert refused in spoilt.checks["plant-3"]
+    assert all(refused in reason for reason in spoilt.reasons(2).values())
+    own = [event for event in spoilt.events["plant-3"] if event["kind"] == "answer"]
     assert {event["refused"] for event in own} == {"policy"}
     assert all(refused in event["reason"] for event in own)
-    assert {check: text[:3] for check, text in spoilt.checks.items() if check != "plant-4"} == {
-        "plant-1": "ok:",
-        "plant-2": "ok:",
-        "plant-3": "ok:",
-    }
+    assert [spoilt.checks[name][:3] for name in ("plant-1", "plant-2")] == ["ok:", "ok:"]
 
 
 def test_a_bundle_that_is_not_approved_is_refused_and_an_approved_one_is_not_run(spoilt: Outcome) -> None:
@@ -188,7 +186,7 @@ MISFITS = {
     "plant-5": "DataError; its text stays at the plant, where `werkbund client check` shows it",
     "plant-6": "it is not that of the installed version of Werkbund; install the server's version",
     "plant-7": "runs Werkbund 0.99.0, the server",
-    "plant-8": "this is plant-x, not plant-8: it may use that client's key",
+    "plant-8": "an answer of 'plant-x' came instead; two clients may use the same key",
 }
 
 
@@ -203,7 +201,7 @@ def misfits(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
         labels = pl.when(pl.col("Machine failure") == 1).then(pl.lit("ja")).otherwise(pl.lit("nein"))
         _replace(held, "plant-5", pl.read_csv(data_file(held, "plant-5")).with_columns(labels.alias("Machine failure")))
         _edit(held.trial.clients["plant-7"] / "client.toml", policy={"bundles": [bundle_hash()]})
-        held.set("plant-8", "client", name="plant-x")
+        _edit(held.trial.clients["plant-8"] / "client.toml", client={"name": "plant-x"})
         for name in ("server", "plant-1", "plant-2", "plant-3", "plant-4", "plant-5", "plant-8"):
             held.start(name)
         newer = other_version(folder / "newer", "0.99.0")
@@ -233,7 +231,7 @@ def _twin(held: Live, name: str) -> pl.DataFrame:
     """Return a plant's rows in the other published form of the table, whose label has another name."""
     frame = pl.read_csv(data_file(held, name))
     kind = pl.when(pl.col("Machine failure") == 1).then(pl.lit("Overstrain Failure")).otherwise(pl.lit("No Failure"))
-    return frame.rename({"Machine failure": "Target"}).with_columns(kind.alias("Failure Type"))
+    return frame.with_columns(kind.alias("Failure Type")).rename({"Machine failure": "Target"})
 
 
 @pytest.mark.faults
@@ -277,7 +275,7 @@ class Keys:
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keys]:
     """Run a federation beside which strangers knock, and from which a key is taken; then one with a new client."""
     folder = tmp_path_factory.mktemp("keys")
-    with live(folder, _small(rounds=40), 3, start=False) as held:
+    with live(folder, _small(rounds=12), 3, start=False) as held:
         _edit(held.trial.server / "server.toml", server={"host": "0.0.0.0"})  # noqa: S104 - to be reached by another name
         _strangers(held, folder)
         for name in ("server", "plant-1", "plant-2", "plant-3"):
@@ -295,7 +293,6 @@ def _strangers(held: Live, folder: Path) -> None:
         (stranger / name).unlink()
     keygen(stranger)
     lost = copied_kit(held, "plant-1", "lost")
-    keygen(folder / "elsewhere")
     command("provision", "--out", str(folder / "other"), "--client", "plant-1", "--host", "localhost")
     shutil.copy(folder / "other" / "plant-1" / "ca.crt", lost / "ca.crt")
     astray = copied_kit(held, "plant-1", "astray")
@@ -310,7 +307,7 @@ def _revoked(held: Live, folder: Path) -> Outcome:
     running.wait_for_round(2)
     command("provision", "--revoke", "plant-3", "--out", str(kits))
     wait_for(lambda: "plant-3 may no longer join" in held.log("server"), "the key to be removed")
-    assert running.wait_for_end(300.0) == ""
+    assert running.wait_for_end(600.0) == ""
     wait_for(lambda: "the operator has removed it" in held.log("plant-3"), "plant-3 to hear of it", patience_s=120.0)
     status = json.loads(command("server", "status", str(held.trial.server), "--json"))
     return outcome(held, running, folder / "without-first", status=status)
@@ -326,17 +323,18 @@ def _added(held: Live, folder: Path) -> Outcome:
     frame.write_csv(folder / "plant-4.csv")
     _edit(kits / "plant-4" / "client.toml", data={"path": str(folder / "plant-4.csv")})
     held.start("plant-4")
-    running = held.submit("federation.rounds=3", out=folder / "second", wait_s=180)
-    assert running.wait_for_end(240.0) == ""
-    return outcome(held, running, folder / "without-second", rounds="3")
+    overrides = ["federation.rounds=3"]
+    running = held.submit(*overrides, out=folder / "second", wait_s=180)
+    assert running.wait_for_end(400.0) == ""
+    return outcome(held, running, folder / "without-second", overrides=overrides)
 
 
 @pytest.mark.faults
 def test_a_revoked_key_is_out_while_the_run_goes_on(keys: Keys) -> None:
     reasons = keys.first.reasons(2)
     out = [number for number, reason in reasons.items() if reason]
-    assert 2 < out[0]
-    assert out == list(range(out[0], 41))
+    assert out[0] > 2
+    assert out == list(range(out[0], 13))
     assert all("offline" in reasons[number] or "no longer" in reasons[number] for number in out[1:])
     assert [client["name"] for client in keys.first.seen["status"]["clients"]] == ["plant-1", "plant-2"]
     np.testing.assert_array_equal(keys.first.weights, keys.first.without)
@@ -389,10 +387,9 @@ def test_two_clients_of_one_name_are_both_left_out(tmp_path: Path) -> None:
         kit = copied_kit(held, "plant-3", "double")
         assert kit.is_dir()
         held.start("double")
-        for name in held.trial.clients:
-            wait_for(lambda name=name: "connected" in held.log(name), name)
+        wait_for(lambda: all("connected" in held.log(name) for name in held.trial.clients), "all clients")
         running = held.submit(out=tmp_path / "run", wait_s=180)
-        assert running.wait_for_end(240.0) == ""
+        assert running.wait_for_end(400.0) == ""
         found = outcome(held, running, tmp_path / "without", ("plant-3",))
     assert "2 clients say that they are plant-3" in found.checks["plant-3"]
     assert all("2 clients say that they are plant-3" in reason for reason in found.reasons(2).values())

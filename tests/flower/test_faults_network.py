@@ -107,7 +107,6 @@ def test_a_run_whose_clients_are_all_cut_off_fails_clearly_and_goes_on_later(tmp
         running.wait_for_round(3)
         proxy.cut()
         said = running.wait_for_end()
-        print("all cut:", said)
         assert all(f"{name}: {LATE}" in said for name in names[1:])
         assert "werkbund server resume" in said
         proxy.restore()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -38,16 +39,16 @@ from werkbund.core.errors import ClientError, ConfigError
 from werkbund.federation import Nobody
 from werkbund.federation.folder import Folder
 
-pytestmark = pytest.mark.faults
-SLOW, NUMBER = "plant-3", 2
-TIMES = 8
+SLOW, NUMBER, ROUNDS = "plant-3", 2, 10
+TIMES = 12
 TIMEOUT_S, SLACK_S = 30.0, 15.0
+LATE = "no answer in time (federation.round_timeout_s)"
 
 
 @pytest.fixture
 def calm(tmp_path: Path) -> Iterator[Live]:
     """Give a federation of three in which the last one trains for a second or two, and time enough for outages."""
-    config = small(federation={"rounds": 8, "round_timeout_s": 120.0}, training={"epochs": 4})
+    config = small(federation={"rounds": ROUNDS, "round_timeout_s": 120.0}, training={"epochs": 4})
     with live(tmp_path, config, 3, start=False) as held:
         more_rows(held, SLOW, TIMES)
         start_all(held)
@@ -76,6 +77,7 @@ def _checkpoint(running: Run) -> int:
     return Folder(running.folder).load_checkpoint().state.round
 
 
+@pytest.mark.faults
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(calm: Live, tmp_path: Path) -> None:
     running = calm.submit(out=tmp_path / "run")
     running.wait_for_round(2)
@@ -88,8 +90,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(calm: L
     wait_until_gone(process)
     with pytest.raises(ClientError) as told:
         running.submitted.follow(Nobody(), lambda checks: None)
-    print("killed:", told.value)
-    assert "werkbund server resume" in str(told.value)
+    assert "the run's process has ended without a word; `werkbund server resume" in str(told.value)
 
     running = calm.resume(running.folder)
     running.wait_for_round(round + 1)
@@ -107,13 +108,14 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(calm: L
     assert running.wait_for_end(180) == ""
 
     assert running.weights().tobytes() == uninterrupted(calm, tmp_path / "alone").tobytes()
-    assert [line["round"] for line in running.rounds()] == list(range(1, 10))
+    assert [line["round"] for line in running.rounds()] == list(range(1, ROUNDS + 2))
     assert all(not line["failures"] for line in running.rounds())
     for name in calm.trial.clients:
         assert answered(calm, name) == sorted(set(answered(calm, name))), "no round was trained twice"
     assert all(verdict["accepted"] is not None for verdict in running.result()["delivered"].values())
 
 
+@pytest.mark.faults
 def test_a_superlink_that_is_killed_costs_a_run_nothing_but_time(calm: Live, tmp_path: Path) -> None:
     running = calm.submit(out=tmp_path / "run")
     for round in (2, 4):
@@ -155,17 +157,19 @@ def test_a_worker_that_is_killed_fails_one_round_and_comes_back(restless: tuple[
     assert _is_no_longer_than_allowed(running, began)
 
 
-def test_a_supernode_that_is_killed_holds_one_round_and_is_let_in_again(restless: tuple[Live, Run]) -> None:
+@pytest.mark.faults
+def test_a_supernode_that_is_killed_holds_one_round_and_comes_back(restless: tuple[Live, Run]) -> None:
     held, running = restless
     began = wait_until_it_trains(held, running, SLOW)
     signal_in_training(held, SLOW, SUPERNODE, signal.SIGKILL)
     _comes_back_after_one_round(held, running, began)
-    log = held.log(SLOW)
-    assert "the SuperNode ended with code -9" in log
-    assert "the server still holds the previous connection, trying again (takes up to 80 s)" in log
+    ended, _, after = held.log(SLOW).rpartition("the SuperNode ended with code -9")
+    assert ended
+    assert "connected to" in after
 
 
-def test_a_client_that_is_killed_as_a_whole_and_started_again_is_let_in_again(restless: tuple[Live, Run]) -> None:
+@pytest.mark.faults
+def test_a_client_that_is_killed_as_a_whole_and_started_again_comes_back(restless: tuple[Live, Run]) -> None:
     held, running = restless
     began = wait_until_it_trains(held, running, SLOW)
     parts = [only(held, SLOW, part) for part in (SUPERNODE, WORKER)]
@@ -176,23 +180,20 @@ def test_a_client_that_is_killed_as_a_whole_and_started_again_is_let_in_again(re
     before = held.log(SLOW)
     held.start(SLOW)
     _comes_back_after_one_round(held, running, began)
-    said = held.log(SLOW).removeprefix(before)
-    assert "the server still holds the previous connection, trying again (takes up to 80 s)" in said
-    assert "connected to" in said
+    assert "connected to" in held.log(SLOW).removeprefix(before)
 
 
 def _comes_back_after_one_round(held: Live, running: Run, began: int) -> None:
-    """Assert that the slow client held one round, was then left out, and trains again."""
+    """Assert that the slow client held one round, was left out while it was away, and trains again."""
     round, reason = wait_for_failure(running, NUMBER, began)
-    assert reason in ("no answer in time (federation.round_timeout_s)", "went offline before it had answered")
-    wait_for(lambda: last_round(running) > round + 3, "rounds without the client")
+    assert reason in (LATE, "went offline before it had answered")
     back = wait_until_it_trains(held, running, SLOW)
     later = [told for number, told in failures(running, NUMBER) if round < number < back]
-    assert len(later) >= 3
     assert all(told == "is offline" or told.startswith("is still busy with its train task") for told in later)
     assert _is_no_longer_than_allowed(running, began)
 
 
+@pytest.mark.faults
 def test_a_worker_that_hangs_is_ended_in_time(restless: tuple[Live, Run]) -> None:
     held, running = restless
     began = wait_until_it_trains(held, running, SLOW)
@@ -206,16 +207,18 @@ def test_a_worker_that_hangs_is_ended_in_time(restless: tuple[Live, Run]) -> Non
     assert _is_no_longer_than_allowed(running, began)
 
 
+@pytest.mark.faults
 def test_a_supernode_that_hangs_holds_one_round_alone(restless: tuple[Live, Run]) -> None:
     held, running = restless
     began = wait_until_it_trains(held, running, SLOW)
     pid = signal_in_training(held, SLOW, SUPERNODE, signal.SIGSTOP)
     try:
         round, reason = wait_for_failure(running, NUMBER, began)
-        assert reason == "no answer in time (federation.round_timeout_s)"
+        assert reason == LATE
         wait_for(lambda: last_round(running) > round + 3, "rounds without the client")
     finally:
-        os.kill(pid, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):  # the plant's own supervision may have ended it
+            os.kill(pid, signal.SIGCONT)
     back = wait_until_it_trains(held, running, SLOW)
     later = [told for number, told in failures(running, NUMBER) if round < number < back]
     assert later[0].startswith("is still busy with its train task of round")
@@ -226,7 +229,7 @@ def test_a_supernode_that_hangs_holds_one_round_alone(restless: tuple[Live, Run]
 def test_a_client_that_pauses_is_left_out_until_it_goes_on(restless: tuple[Live, Run]) -> None:
     held, running = restless
     began = wait_until_it_trains(held, running, SLOW)
-    assert "pause" in _client(held, "pause")
+    assert "takes no part" in _client(held, "pause")
     round, reason = wait_for_failure(running, NUMBER, began)
     assert reason == "refused by its policy: policy.pause is set: this plant takes no part until it is lifted"
     wait_for(lambda: last_round(running) > round + 3, "rounds without the client")
@@ -240,8 +243,9 @@ def test_a_client_that_pauses_is_left_out_until_it_goes_on(restless: tuple[Live,
 def test_a_run_that_is_stopped_says_so_and_can_go_on(restless: tuple[Live, Run]) -> None:
     _, running = restless
     running.submitted.stop()
-    print("stopped:", running.wait_for_end())
-    assert "server resume" in running.wait_for_end()
+    assert (
+        running.wait_for_end() == f"the run was stopped; `werkbund server resume {running.folder}` goes on where it was"
+    )
 
 
 def _client(held: Live, command: str) -> str:
@@ -249,8 +253,9 @@ def _client(held: Live, command: str) -> str:
     return subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.faults
 def test_a_client_may_join_in_the_middle_and_another_leave_for_good(tmp_path: Path) -> None:
-    config = small(federation={"rounds": 40, "round_timeout_s": TIMEOUT_S}, training={"epochs": 4})
+    config = small(federation={"rounds": 40, "round_timeout_s": 4 * TIMEOUT_S}, training={"epochs": 4})
     with live(tmp_path, config, 3, start=False) as held:
         more_rows(held, "plant-2", TIMES)
         start_all(held, but="plant-3")
@@ -272,6 +277,7 @@ def test_a_client_may_join_in_the_middle_and_another_leave_for_good(tmp_path: Pa
         assert all(delivered[name]["accepted"] is not None for name in ("plant-2", "plant-3"))
 
 
+@pytest.mark.faults
 def test_a_backup_that_was_made_in_mid_run_can_be_gone_on_with(calm: Live, tmp_path: Path) -> None:
     running, state = calm.submit(out=tmp_path / "run"), calm.trial.server / "state"
     running.wait_for_round(3)

@@ -6,12 +6,13 @@ import inspect
 import re
 import time
 
+import httpx
 import pytest
 from flwr.supercore.run import RunNotRunningException
-from flwr.supernode import start_client_internal
+from flwr.supernode import fleet_http_connection, start_client_internal
 
 from werkbund.core.errors import ConfigError
-from werkbund.flower.supernode import ASKING_S, READY_S, Pauses, give_up_with_the_run, take_poll_s
+from werkbund.flower.supernode import ASKING_S, READY_S, Pauses, give_up_with_the_run, take_poll_s, wait_out_silence
 
 
 def test_flower_still_pauses_as_the_launcher_expects() -> None:
@@ -62,3 +63,22 @@ def test_a_message_whose_run_has_ended_is_let_go(monkeypatch: pytest.MonkeyPatch
     assert start_client_internal.pull_objects(["a"]) == {"a": b"content"}
     with pytest.raises(RuntimeError, match="its run has ended"):
         start_client_internal.pull_objects(["a"], pull_object_fn=None)
+
+
+def test_a_connection_that_takes_too_long_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    silence = httpx.ConnectTimeout("_ssl.c:989: The handshake operation timed out")
+    wrong = httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
+    before = fleet_http_connection.make_simple_http_retry_invoker()
+    assert before.should_giveup is not None
+    assert before.should_giveup(silence), "Flower has learnt it; the launcher need not change this any more"
+    monkeypatch.setattr(
+        fleet_http_connection,
+        "make_simple_http_retry_invoker",
+        fleet_http_connection.make_simple_http_retry_invoker,
+    )
+    wait_out_silence()
+    invoker = fleet_http_connection.make_simple_http_retry_invoker()
+    assert invoker.should_giveup is not None
+    assert not invoker.should_giveup(silence)
+    assert invoker.should_giveup(wrong)
+    assert not invoker.should_giveup(httpx.ConnectError("refused"))

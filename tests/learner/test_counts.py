@@ -91,7 +91,9 @@ def test_sums_of_errors_are_those_of_scikit_learn(seed: int) -> None:
     probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
     counts = count_scores(logits, labels, modes, offsets)
     assert counts["brier"][0] == pytest.approx(300 * brier_score_loss(labels, probabilities), abs=300 * ROUNDING)
-    assert counts["log_loss"][0] == pytest.approx(log_loss(labels, probabilities, normalize=False), rel=1e-9, abs=300 * ROUNDING)
+    assert counts["log_loss"][0] == pytest.approx(
+        log_loss(labels, probabilities, normalize=False), rel=1e-9, abs=300 * ROUNDING
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))

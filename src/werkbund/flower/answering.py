@@ -38,9 +38,6 @@ class Desk:
             return encode_refusal("protocol", str(error), self._plant.name)
         if ask.tasks.kind == WHO:
             return encode_answer(ask, Answer(None, "name", "", self._plant.name))
-        if ask.name != self._plant.name:
-            reason = f"this is {self._plant.name}, not {ask.name}: it may use that client's key; make one of its own"
-            return encode_answer(ask, Answer(None, "name", reason, self._plant.name))
         recorded = self._plant.recall(task_id(ask))
         if recorded is not None:
             return Parcel.from_bytes(recorded)
@@ -53,6 +50,9 @@ class Desk:
 
     def _answered(self, ask: Ask) -> Answer:
         name = self._plant.name
+        if ask.name != name:
+            reason = f"this is {name}, not {ask.name}: it may use that client's key; make one of its own"
+            return Answer(None, "name", reason, name)
         if _release(ask.version) != _release(__version__):
             reason = f"runs Werkbund {__version__}, the server {ask.version}; install the same version at both ends"
             return Answer(None, "version", reason, name)

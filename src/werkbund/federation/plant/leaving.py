@@ -80,6 +80,9 @@ FIELDS = (
 )
 """All of them."""
 
+KINDS = tuple(dict.fromkeys(field.kind for field in FIELDS if field.kind != "any"))
+"""The kinds of tasks that a plant does; others are refused by name."""
+
 
 def leaving(signals: Collection[str]) -> tuple[Field, ...]:
     """Return the fields that may leave, given the signals that the plant allows."""

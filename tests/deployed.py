@@ -1,0 +1,199 @@
+"""A federation whose plants are folders of their own, reached by real messages but without a network between.
+
+Everything is as in production, from the plant's file to the bytes of each message; only Flower does not carry them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tomlkit
+
+from werkbund.core.errors import ClientError
+from werkbund.core.types import Failure, Replies, Tasks
+from werkbund.federation import Config, Run, changed, check_config
+from werkbund.federation.briefing import Briefing
+from werkbund.federation.deployment import resume_deployed, run_deployed
+from werkbund.federation.folder import Folder
+from werkbund.federation.plant import Plant, PlantFolder, load_settings
+from werkbund.flower.answering import Desk
+from werkbund.flower.codec import Ask, decode_answer, decode_ask, encode_ask
+from werkbund.flower.parcel import Parcel
+from werkbund.flower.parts import write_parts
+
+Answerer = Callable[[Parcel], Parcel]
+"""A plant's end of a message."""
+
+SMALL: dict[str, dict[str, Any]] = {
+    "federation": {"rounds": 3, "seed": 1},
+    "data": {"source": "generator", "rows": 900, "plants": 3},
+    "clients": {"count": 3},
+    "model": {"kind": "mlp", "hidden": [4]},
+    "training": {"batch_size": 64, "batched": False, "compiled": False},
+}
+
+
+def small_config(**sections: dict[str, Any]) -> Config:
+    """Return a small federation; keys given replace those of `SMALL`."""
+    values = {name: dict(keys) for name, keys in SMALL.items()}
+    for name, keys in sections.items():
+        values[name] = {**values.get(name, {}), **keys}
+    return check_config(values)
+
+
+@dataclass
+class DirectGrid:
+    """Reach desks by parcels; who was asked last answers first.
+
+    It is as trustful as a grid may be: what decodes is passed on, whatever it says.
+
+    Parameters
+    ----------
+    desks
+        By client name.
+    offline
+        Names of clients that cannot be reached.
+    """
+
+    desks: Mapping[str, Answerer]
+    offline: set[str] = field(default_factory=set)
+    asked: list[Ask] = field(default_factory=list)
+    answered: list[tuple[Ask, Parcel]] = field(default_factory=list)
+    _failed: list[Failure] = field(default_factory=list)
+    _waiting: list[Ask] = field(default_factory=list)
+    _tell: Callable[[int], Briefing] | None = None
+    _briefed: dict[str, str] = field(default_factory=dict)
+
+    def clients(self) -> tuple[str, ...]:
+        return tuple(self.desks)
+
+    def brief(self, tell: Callable[[int], Briefing]) -> None:
+        self._tell = tell
+
+    def send(self, tasks: Tasks) -> None:
+        assert self._tell is not None
+        for place, client in enumerate(tasks.clients.tolist()):
+            own = {name: array[place : place + 1] for name, array in tasks.own.items()}
+            one = replace(tasks, clients=tasks.clients[place : place + 1], own=own)
+            name, told = self.clients()[client], self._tell(client)
+            if name in self.offline:
+                self._failed.append(Failure(client, tasks.round, "is offline"))
+            else:
+                known = self._briefed.get(name) == told.fingerprint
+                self._briefed[name] = told.fingerprint
+                self._waiting.append(Ask(told.run, name, one, told.fingerprint, None if known else told.to_json()))
+
+    def receive(self, timeout_s: float) -> Iterator[Replies | Failure]:
+        failed, self._failed = self._failed, []
+        yield from failed
+        waiting, self._waiting = self._waiting, []
+        for ask in reversed(waiting):
+            self.asked.append(ask)
+            yield self._arrival(ask)
+
+    def _arrival(self, ask: Ask) -> Replies | Failure:
+        client, round = int(ask.tasks.clients[0]), ask.tasks.round
+        try:
+            parcel = self.desks[ask.name](encode_ask(ask))
+            self.answered.append((ask, parcel))
+            answer = decode_answer(parcel)
+        except ClientError as error:
+            return Failure(client, round, str(error))
+        return Failure(client, round, answer.reason) if answer.replies is None else answer.replies
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Hold the kits of some plants, each with its rows beside it.
+
+    Parameters
+    ----------
+    folder
+        Where all lies.
+    config
+        Of the federation; as the server has it, and with the plants' files for a run in one process.
+    kits
+        Each plant's folder, by name.
+    """
+
+    folder: Path
+    config: Config
+    kits: Mapping[str, Path]
+
+    def plant(self, name: str, **how: Any) -> Plant:
+        """Return a plant as its worker process has it after a start."""
+        settings = load_settings(self.kits[name])
+        return Plant(settings, PlantFolder(settings.state), **how)
+
+    def desk(self, name: str) -> Desk:
+        return Desk(self.plant(name))
+
+    def store(self, name: str) -> PlantFolder:
+        return PlantFolder(self.kits[name] / "state")
+
+    def write(self, name: str, **sections: dict[str, Any]) -> None:
+        """Write a plant's own file anew."""
+        values = {
+            "client": {"name": name},
+            "server": {"address": "127.0.0.1:8000"},
+            "data": {"path": "rows.csv"},
+            **sections,
+        }
+        (self.kits[name] / "client.toml").write_text(tomlkit.dumps(values), encoding="utf-8")
+
+    def grid(self, **spoilt: Answerer) -> DirectGrid:
+        """Return a grid to freshly started plants, some of which may be replaced."""
+        return DirectGrid({name: spoilt.get(name, self.desk(name).answer) for name in self.kits})
+
+    def run(self, grid: Any = None, name: str = "run", **how: Any) -> Run:
+        return run_deployed(self.config, grid or self.grid(), folder=Folder.create("x", self.folder / name), **how)
+
+    def resume(self, grid: Any = None, name: str = "run", **how: Any) -> Run:
+        return resume_deployed(self.folder / name, grid or self.grid(), **how)
+
+
+def deploy(
+    folder: Path, policies: Mapping[str, dict[str, Any]] | None = None, **sections: dict[str, Any]
+) -> Deployment:
+    """Write the kits of a small federation.
+
+    Parameters
+    ----------
+    folder
+        Where to.
+    policies
+        Each plant's policy section, by name.
+    sections
+        Of the federation's configuration; keys given replace those of `SMALL`.
+    """
+    config = small_config(**sections)
+    rows = folder / "rows"
+    rows.mkdir(parents=True)
+    parts = write_parts(rows, int(config.clients.count or 3), config)
+    kits = {}
+    for name, path in parts:
+        kits[name] = folder / name
+        kits[name].mkdir()
+        path.rename(kits[name] / "rows.csv")
+    files = {name: str(kit / "rows.csv") for name, kit in kits.items()}
+    deployment = Deployment(folder, changed(config, data={"clients": files}), kits)
+    for name in kits:
+        deployment.write(name, policy=(policies or {}).get(name, {}))
+    return deployment
+
+
+def weights_in(run: Path) -> npt.NDArray[np.float32]:
+    """Return the weights that a run has kept."""
+    weights: npt.NDArray[np.float32] = np.load(run / "model" / "weights.npy")
+    return weights
+
+
+def kind_of(parcel: Parcel) -> tuple[str, int]:
+    """Return which kind of task a parcel asks, and of which round."""
+    tasks = decode_ask(parcel).tasks
+    return tasks.kind, tasks.round
