@@ -115,7 +115,7 @@ def test_compare_gives_intervals_over_seeds(tmp_path: Path) -> None:
     [
         (["run", "none.toml"], "none.toml does not exist"),
         (["run", "--data", "none.csv"], "none.csv"),
-        (["run", "--set", "strategy.selection.name=oracle", *SMALL], "uniform, all, round-robin, got 'oracle'"),
+        (["run", "--set", "strategy.selection.name=oracle", *SMALL], "lag, got 'oracle'"),
         (["run", "--set", "training.epochs=-2"], "training.epochs"),
         (["run", "--set", "model.kind=nowhere.net:Net", *SMALL], "does not import"),
         (["resume", "."], "must be a run's folder"),

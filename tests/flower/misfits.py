@@ -1,23 +1,27 @@
-"""Clients that do not belong: copies of kits, other versions, workers that spoil; and the weights without them."""
+"""Clients that do not belong: copies of kits, other versions, workers that spoil; and a run's outcome without them."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tomlkit
 
 import werkbund
 from tests.deployed import DirectGrid, weights_in
-from tests.flower.trials import Live
+from tests.flower.faults import events
+from tests.flower.trials import Live, Run, small
 from werkbund.core.types import Tasks
-from werkbund.federation import load_config
+from werkbund.federation import Config, load_config
 from werkbund.federation.deployment import run_deployed
 from werkbund.federation.folder import Folder
 from werkbund.federation.plant import Plant, PlantFolder, load_settings
@@ -26,6 +30,67 @@ from werkbund.flower.answering import Desk
 ROOT = Path(__file__).parents[2]
 Away = Callable[[Tasks], set[str]]
 """Says which clients a task does not reach."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Hold what is left of a run after the processes have ended.
+
+    Parameters
+    ----------
+    rounds, checks
+        As the run's folder says.
+    weights, without
+        That were kept; and those of the same run without whoever failed.
+    logs, events
+        What each host said, and each plant's own record.
+    seen
+        What else a test looks at.
+    """
+
+    rounds: list[dict[str, Any]]
+    checks: dict[str, str]
+    weights: npt.NDArray[np.float32]
+    without: npt.NDArray[np.float32]
+    logs: Mapping[str, str]
+    events: Mapping[str, list[dict[str, Any]]]
+    seen: Mapping[str, Any]
+
+    def reasons(self, client: int) -> dict[int, str]:
+        """Return why a client failed, by round in which somebody trained."""
+        training = [line for line in self.rounds if line["cohort"]]
+        found = {line["round"]: [one for one in line["failures"] if one["client"] == client] for line in training}
+        return {number: "; ".join(one["reason"] for one in failed) for number, failed in found.items()}
+
+
+def outcome(
+    held: Live, running: Run, folder: Path, always: Sequence[str] = (), overrides: Sequence[str] = (), **seen: Any
+) -> Outcome:
+    """Gather what is left of a run, and compute what it would be without those who failed.
+
+    `always` names the clients of whom nothing was taken.
+    """
+    names = json.loads((running.folder / "run.json").read_text())["clients"]
+    checks = json.loads((running.folder / "preflight.json").read_text())["checks"]
+    told = {check["client"]: f"{check['level']}: {check['what']}" for check in checks}
+    rounds = running.rounds()
+    without = weights_without(held, folder, names, away_where_it_failed(rounds, names, always), overrides)
+    logs = {name: held.log(name) for name in ("server", *held.trial.clients)}
+    own = {name: events(held, name) for name in held.trial.clients}
+    return Outcome(rounds, told, running.weights(), without, logs, own, seen)
+
+
+def tolerant(**federation: Any) -> Config:
+    """Return a small federation that goes on with few clients and keeps its last weights."""
+    return small(federation={"quorum": 0.2, **federation}, evaluation={"keep_best": False})
+
+
+def edit(path: Path, **sections: Mapping[str, Any]) -> None:
+    """Change keys of a file."""
+    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    for name, values in sections.items():
+        document.setdefault(name, tomlkit.table()).update(values)
+    path.write_text(tomlkit.dumps(document), encoding="utf-8")
 
 
 def copied_kit(held: Live, name: str, new: str) -> Path:

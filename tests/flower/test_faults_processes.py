@@ -39,6 +39,8 @@ from werkbund.core.errors import ClientError, ConfigError
 from werkbund.federation import Nobody
 from werkbund.federation.folder import Folder
 
+pytestmark = pytest.mark.faults
+
 SLOW, NUMBER, ROUNDS = "plant-3", 2, 10
 TIMES = 12
 TIMEOUT_S, SLACK_S = 30.0, 15.0

@@ -116,7 +116,8 @@ def test_many_connections_at_a_time(proxy: RecordingProxy) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert answers == {number: bytes([number]) * 50_000 for number in range(20)}
+    wrong = [number for number in range(20) if answers.get(number) != bytes([number]) * 50_000]
+    assert not wrong
     assert sorted(int(request.path[1:]) for request in captured(proxy)) == list(range(20))
 
 

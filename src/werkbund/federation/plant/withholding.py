@@ -25,7 +25,9 @@ def withheld(replies: Replies, policy: Policy, parts: Parts) -> Replies:
     if replies.kind == "deliver":
         rows, failures = parts.num_held_out
         few = rows < policy.minimum_rows or failures < policy.minimum_failures
-        return _without_figures(replies) if few or "delivery" not in policy.signals else replies
+        if few or "delivery" not in policy.signals:
+            return _without_figures(replies)
+        return _without_rare_modes(replies, policy, parts) if policy.minimum_failures else replies
     both: Arrays = {**replies.sums, **{name: array[None] for name, array in replies.pooled.items()}}
     sums = withhold_counts(both, policy.minimum_rows, policy.minimum_failures)
     return replace(replies, sums=sums, pooled={})
@@ -36,6 +38,16 @@ def _survey(replies: Replies, policy: Policy, parts: Parts) -> Replies:
     sums, vocabulary = withhold_survey(replies.sums, levels, policy.minimum_rows, policy.minimum_failures)
     clear = {**replies.clear, "vocabulary": np.array([json.dumps(vocabulary)])}
     return replace(replies, sums=sums, clear=clear)
+
+
+def _without_rare_modes(replies: Replies, policy: Policy, parts: Parts) -> Replies:
+    """Return a verdict in which failure modes with too few held-out failures look as if they had none."""
+    names, failures = parts.briefing.mode_names, parts.simulation.splits.test.modes.sum(axis=0).tolist()
+    rare = {name for name, number in zip(names, failures, strict=True) if number < policy.minimum_failures}
+    figures = json.loads(str(replies.clear["figures"][0]))
+    for values in figures.values():
+        values["recall_by_mode"] |= dict.fromkeys(rare & set(values["recall_by_mode"]))
+    return replace(replies, clear={**replies.clear, "figures": np.array([json.dumps(figures)])})
 
 
 def _without_figures(replies: Replies) -> Replies:
