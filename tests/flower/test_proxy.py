@@ -104,6 +104,7 @@ def test_each_connection_has_its_own_recording(proxy: RecordingProxy) -> None:
     ]
 
 
+@pytest.mark.faults
 def test_many_connections_at_a_time(proxy: RecordingProxy) -> None:
     answers: dict[int, bytes] = {}
 

@@ -33,7 +33,7 @@ def start_command(kit: KitArgument = HERE) -> None:
         for warning in certificate_warnings(kit, datetime.now(UTC)):
             console.print(f"Warning: {warning}", style="yellow")
         console.print("Starting the server; Ctrl-C stops it.")
-        run_until_stopped(ServerHost(kit, lambda line: console.print(line, highlight=False, soft_wrap=True)))
+        run_until_stopped(ServerHost(kit, lambda line: console.print(line, highlight=False, soft_wrap=True, markup=False)))
 
 
 @app.command("status")
