@@ -44,7 +44,7 @@ def start_command(kit: KitArgument = HERE) -> None:
             console.print(f"Warning: {warning}", style="yellow")
         what = f"Connecting {settings.client.name} to {settings.server.address}; Ctrl-C stops it."
         console.print(what, soft_wrap=True, highlight=False)
-        run_until_stopped(ClientHost(kit, lambda line: console.print(line, highlight=False, soft_wrap=True, markup=False)))
+        run_until_stopped(ClientHost(kit, lambda line: console.print(Text(line), soft_wrap=True)))
 
 
 @app.command("check")

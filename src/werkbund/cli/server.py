@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from werkbund.cli.deployed import plain_table, show_checks, show_deployed
 from werkbund.cli.edge import output, print_json, progress, readable_errors
@@ -33,7 +34,7 @@ def start_command(kit: KitArgument = HERE) -> None:
         for warning in certificate_warnings(kit, datetime.now(UTC)):
             console.print(f"Warning: {warning}", style="yellow")
         console.print("Starting the server; Ctrl-C stops it.")
-        run_until_stopped(ServerHost(kit, lambda line: console.print(line, highlight=False, soft_wrap=True, markup=False)))
+        run_until_stopped(ServerHost(kit, lambda line: console.print(Text(line), soft_wrap=True)))
 
 
 @app.command("status")
