@@ -6,6 +6,7 @@ are missing.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,6 +59,7 @@ class Network:
     pushed: list[Message] = field(default_factory=list)
     pulled: list[set[str]] = field(default_factory=list)
     _open: list[Message] = field(default_factory=list)
+    _at_work: Any = field(default_factory=threading.Lock)  # a grid may ask again before the first call has come back
 
     def get_node_ids(self) -> Iterable[int]:
         return [node for node in self.desks if node not in self.offline]
@@ -77,7 +79,10 @@ class Network:
         return numbers
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        wanted = set(message_ids)
+        with self._at_work:
+            return self._pulled(set(message_ids))
+
+    def _pulled(self, wanted: set[str]) -> list[Message]:
         self.pulled.append(wanted)
         arrived = []
         for message in reversed([one for one in self._open if one.metadata.message_id in wanted]):

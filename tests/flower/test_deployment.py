@@ -75,7 +75,7 @@ def test_a_worker_that_is_killed_in_a_task_is_told_and_replaced(driver: Driver, 
     log = client.host.supernode.log.path  # type: ignore[union-attr]
     seen = log.read_text().count("Received successfully")
     wait_for(lambda: log.read_text().count("Received successfully") > seen)
-    wait_for(lambda: client.host._agent.is_busy)  # type: ignore[union-attr]
+    wait_for(lambda: client.host.agent.is_busy)  # type: ignore[union-attr]
     time.sleep(1.0)  # until the task has gone through the pipe: killed before, the worker would only be replaced
     os.kill(_worker_pid(client), signal.SIGKILL)
     assert "(signal 9)" in driver.receive(number)["error"]

@@ -16,6 +16,7 @@ from werkbund.federation.briefing import Briefing
 from werkbund.flower.codec import MOST_SMALL_BYTES, Answer, Ask, decode_answer, encode_ask
 from werkbund.flower.directory import Directory
 from werkbund.flower.owing import Owing, is_lost
+from werkbund.flower.pulling import Pulling
 from werkbund.flower.records import from_records, to_records
 
 _PAUSE_S = 0.1
@@ -65,7 +66,8 @@ class FlowerGrid:
         self._briefed: dict[int, str] = {}
         self._failed: list[Failure] = []
         self._waiting: dict[str, _Sent] = {}
-        self._owing = Owing(grid)
+        self._pulling = Pulling(grid)
+        self._owing = Owing(grid, self._pulling)
 
     def clients(self) -> tuple[str, ...]:
         """Return the clients' names."""
@@ -100,7 +102,7 @@ class FlowerGrid:
             yield from self._taken_failures()
             if not self._waiting or time.monotonic() >= deadline:
                 break
-            arrived = list(self._grid.pull_messages(list(self._waiting)))
+            arrived = self._pulling.pull(list(self._waiting), deadline - time.monotonic())
             for message in arrived:
                 yield from self._arrived(message)
             if not arrived:
@@ -144,6 +146,7 @@ class FlowerGrid:
     def _arrived(self, message: Message) -> Iterator[Replies | Failure]:
         sent = self._waiting.pop(message.metadata.reply_to_message_id, None)
         if sent is None:
+            self._owing.hear(message)
             return
         round = sent.ask.tasks.round
         if is_lost(message):  # its time was over a moment before the round's

@@ -8,6 +8,7 @@ from flwr.app import Message
 from flwr.serverapp import Grid as FlowerApi
 
 from werkbund.flower.codec import encode_whoami
+from werkbund.flower.pulling import Pulling
 from werkbund.flower.records import to_records
 
 _LOST = (3, 4)  # the message or its answer has expired
@@ -29,10 +30,12 @@ class Owing:
     ----------
     grid
         Flower's.
+    pulling
+        Fetches answers from it.
     """
 
-    def __init__(self, grid: FlowerApi) -> None:
-        self._grid = grid
+    def __init__(self, grid: FlowerApi, pulling: Pulling) -> None:
+        self._grid, self._pulling = grid, pulling
         self._tasks: dict[int, str] = {}
         self._late: dict[str, int] = {}
         self._knocks: dict[str, int] = {}
@@ -68,20 +71,21 @@ class Owing:
         """
         for client in [client for client in self._tasks if client not in online]:
             self._free(client)
-        self._pull(self._late)
-        self._pull(self._knocks)
+        waiting = [*self._late, *self._knocks]
+        for message in self._pulling.pull(waiting) if waiting else ():
+            self.hear(message)
         asked = {*self._late.values(), *self._knocks.values()}
         self._knock({client: online[client] for client in self._tasks if client not in asked})
 
-    def _pull(self, waiting: dict[str, int]) -> None:
-        """Take the answers to these messages; any answer is a sign of life, except that none came."""
-        for message in self._grid.pull_messages(list(waiting)) if waiting else ():
+    def hear(self, message: Message) -> None:
+        """Take an answer that came late; any is a sign of life, except that none will come."""
+        for waiting in (self._late, self._knocks):
             client = waiting.pop(message.metadata.reply_to_message_id, None)
             if client is not None and not is_lost(message):
                 self._free(client)
 
     def _free(self, client: int) -> None:
-        del self._tasks[client]
+        self._tasks.pop(client, None)
         for waiting in (self._late, self._knocks):
             for number in [number for number, owing in waiting.items() if owing == client]:
                 del waiting[number]

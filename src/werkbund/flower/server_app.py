@@ -12,6 +12,7 @@ from typing import Any
 from flwr.app import Context
 from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
+from flwr.supercore.run import RunNotRunningException
 
 from werkbund.core.errors import ConfigError, FederationError, QuorumError
 from werkbund.federation import Config, RoundNews, Watcher, changed, load_config
@@ -96,7 +97,7 @@ def main(grid: Grid, context: Context) -> None:
     except FederationError as error:
         end(str(error))
         raise
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, RunNotRunningException):
         end(f"the run was stopped; {how_to_go_on(folder.path)}")
         raise
     except BaseException as error:
