@@ -74,6 +74,7 @@ def _choose(selector: Selector, view: View, seed: int = 0, nan: bool = False) ->
         question = selector.probe(view, answers, rng)
         if question is None:
             return selector.choose(view, answers, rng)
+        assert question.kind in selector.declaration.asks
         assert set(question.clients.tolist()) <= set(view.available.tolist())
         assert question.clients.tolist() == sorted(set(question.clients.tolist()))
         answers = (*answers, _answer(question, nan))

@@ -141,10 +141,18 @@ def _show(found: dict[str, object]) -> None:
             table.add_row(*(Text(str(field[name])) for name in ("field", "what", "half", "size")))
         console.print(table)
     console.print(Text(_LEGEND, style="dim"), soft_wrap=True)
+    console.print(Text(_by_choice(found["selection"])), soft_wrap=True)  # type: ignore[arg-type]
     if found["withheld"]:
         console.print("\nWithheld by this plant's policy:", style="bold")
         for line in found["withheld"]:  # type: ignore[attr-defined]
             console.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def _by_choice(selection: Mapping[str, object] | None) -> str:
+    """Return in words what the choice of clients tells the server."""
+    if selection is None:
+        return "\nHow a run chooses its clients is not known here: there is no federation.toml in the kit."
+    return f"\nClients are chosen by {selection['name']}, from which the server learns: {selection['reveals']}."
 
 
 def _by_moment(fields: Sequence[Mapping[str, object]]) -> dict[str, list[Mapping[str, object]]]:
@@ -152,7 +160,7 @@ def _by_moment(fields: Sequence[Mapping[str, object]]) -> dict[str, list[Mapping
     moments: dict[str, list[Mapping[str, object]]] = {}
     in_any_round = {str(field["field"]) for field in fields if field["kind"] == "evaluate"}
     for field in fields:
-        if field["kind"] == "train" and field["field"] in in_any_round:
+        if field["kind"] in ("train", "upload") and field["field"] in in_any_round:
             continue
         when = "each round, also when it does not train" if field["kind"] == "evaluate" else str(field["when"])
         moments.setdefault(when, []).append(field)

@@ -125,6 +125,8 @@ class Choice:
         `train`, or `upload` where the chosen have trained already and hold their updates.
     keep
         Only so many updates are wanted, the first that come; None for all.
+    payments
+        (cohort,), what each is promised for a useful answer, in any currency; None where nobody is paid.
     """
 
     cohort: IntArray
@@ -136,6 +138,7 @@ class Choice:
     total: float | None = None
     kind: str = "train"
     keep: int | None = None
+    payments: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,12 @@ class RoundRecord:
         What the round takes and spends in a simulated world, probes, failed and late work included; 0 without one.
     probed
         Client numbers that were asked something before the choice.
+    told
+        The numbers that the selector was given, by kind of task: `clients`, ascending, and each signal, (clients,).
+    bytes_measuring
+        How much of the payload went to and came from clients that were asked for nothing but their counts.
+    reward
+        What those that answered usefully were promised.
     """
 
     round: int
@@ -189,3 +198,6 @@ class RoundRecord:
     simulated_seconds: float = 0.0
     joules: float = 0.0
     probed: tuple[int, ...] = ()
+    told: Mapping[str, Arrays] = field(default_factory=dict)
+    bytes_measuring: int = 0
+    reward: float = 0.0

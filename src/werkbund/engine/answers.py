@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from werkbund.core.types import Replies
+from werkbund.engine.telling import NUMBERS
 
 BoolArray = npt.NDArray[np.bool_]
 Missing = dict[int, str]
@@ -77,6 +78,9 @@ def flaw(replies: Replies, form: Form) -> str | None:
     uneven = [name for half in (replies.sums, replies.clear) for name, a in half.items() if a.shape[:1] != num_rows]
     if uneven:
         return f"its {', '.join(uneven)} must have one row a client"
+    strange = [name for name in NUMBERS & replies.clear.keys() if not _plain(replies.clear[name], num_rows)]
+    if strange:
+        return f"its {', '.join(sorted(strange))} must be one plain number"
     odd = _odd_counts(replies, form.counts)
     if odd:
         return f"its counts {', '.join(odd)} have another form than this federation's; it may run another version"
@@ -109,6 +113,10 @@ def _odd_counts(replies: Replies, shapes: Mapping[str, tuple[int, ...]]) -> list
     return odd or absent
 
 
+def _plain(array: npt.NDArray[Any], shape: tuple[int, ...]) -> bool:
+    return array.shape == shape and array.dtype.kind in "fiu"
+
+
 def _countable(array: npt.NDArray[Any]) -> bool:
     return array.dtype.kind in "iuf" and bool(((array >= 0) & (array <= _MOST_COUNTED)).all())
 
@@ -134,12 +142,21 @@ def finite_rows(array: npt.NDArray[Any]) -> BoolArray:
 
 
 def kept(replies: Replies, usable: BoolArray, without: str = "") -> Replies:
-    """Return the usable rows of an answer, without the named sum; pooled arrays stay if any row does."""
+    """Return the usable rows of an answer, without the named sum; pooled arrays stay if any row does.
+
+    A number in clear that is infinite or beyond float32 becomes NaN, as if it had not been told.
+    """
     every = bool(usable.all())
     sums = {name: a if every else a[usable] for name, a in replies.sums.items() if name != without}
     clear = {name: a if every else a[usable] for name, a in replies.clear.items()}
+    clear |= {name: _bounded(clear[name]) for name in NUMBERS & clear.keys()}
     pooled = replies.pooled if usable.any() else {}
     return Replies(replies.kind, replies.round, replies.clients[usable], sums, clear, replies.fingerprint, pooled)
+
+
+def _bounded(array: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    numbers = array.astype(np.float64)
+    return np.where(np.abs(numbers) <= _LARGEST, numbers, np.nan)
 
 
 def payload(replies: Replies) -> int:

@@ -39,12 +39,15 @@ class Chosen:
         The usable answers.
     spent
         Simulated seconds and joules of these.
+    failures
+        Clients that did not answer a question usefully.
     """
 
     choice: Choice
     asked: tuple[Tasks, ...] = ()
     replies: tuple[Replies, ...] = ()
     spent: Spent = field(default_factory=Spent)
+    failures: tuple[Failure, ...] = ()
 
     @property
     def probed(self) -> tuple[int, ...]:
@@ -62,6 +65,7 @@ def choose(grid: Grid, selector: Selector, view: View, rules: Rules, state: RunS
     """
     asked: tuple[Tasks, ...] = ()
     answers: tuple[Replies, ...] = ()
+    failed: tuple[Failure, ...] = ()
     spent = Spent()
     rng = generator(rules.seed, "selection", view.round)
     while (question := selector.probe(view, answers, rng)) is not None:
@@ -73,11 +77,12 @@ def choose(grid: Grid, selector: Selector, view: View, rules: Rules, state: RunS
         nobody = [Replies(tasks.kind, tasks.round, np.empty(0, np.int64))]
         answers = (*answers, *(replies or nobody))  # a selector must see that it has asked
         asked, spent = (*asked, tasks), spent + spent_on(replies, failures)
+        failed += tuple(replace(one, reason=f"{tasks.kind}, before the choice: {one.reason}") for one in failures)
     choice = selector.choose(view, answers, rng)
     if not set(choice.cohort.tolist()) <= set(view.available.tolist()):
         away = sorted(set(choice.cohort.tolist()) - set(view.available.tolist()))
         raise FederationError(f"a selector must choose among the available clients, chose {away[:5]} too")
-    return Chosen(choice, asked, answers, spent)
+    return Chosen(choice, asked, answers, spent, failed)
 
 
 def completed(tasks: Tasks, weights: FloatArray, rules: Rules, needs: frozenset[str], number: int) -> Tasks:

@@ -120,10 +120,11 @@ class LocalWork:
         return Replies("loss", tasks.round, tasks.clients, {}, clear, self._fingerprint)
 
     def centroids(self, tasks: Tasks) -> Replies:
-        """Answer with the centres of `k` clusters of each client's prepared training rows."""
+        """Answer with the centres of `k` clusters of each client's prepared training rows, none over few rows."""
         k, train = int(tasks.shared["k"]), self.splits.train
+        least = int(tasks.shared.get("least", 1))
         places = zip(tasks.clients.tolist(), tasks.own["key"].tolist(), strict=True)
-        found = [local_centroids(train.features[train.rows(client)], k, stream(key))[0] for client, key in places]
+        found = [local_centroids(train.features[train.rows(i)], k, stream(key), least)[0] for i, key in places]
         return Replies("centroids", tasks.round, tasks.clients, {}, {"centroids": np.stack(found)})
 
     def evaluate(self, tasks: Tasks) -> Replies:

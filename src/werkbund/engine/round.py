@@ -6,7 +6,6 @@ while they come in; above the quorum the aggregator makes the next weights.
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import replace
 
@@ -22,9 +21,10 @@ from werkbund.engine.choosing import Chosen, answers_to, choose, signals_wanted
 from werkbund.engine.collect import Collected, collect
 from werkbund.engine.counts import gathered_counts
 from werkbund.engine.grid import Grid
-from werkbund.engine.situation import situation, world_of
-from werkbund.engine.spending import spent_on
+from werkbund.engine.recording import Course, measuring, record_of, size_of
+from werkbund.engine.situation import Situated, situation, world_of
 from werkbund.engine.state import Rules, RunState, Strategy
+from werkbund.engine.telling import NUMBERS, told
 from werkbund.selection.contract import Reports, Score, View
 
 IntArray = npt.NDArray[np.int64]
@@ -73,9 +73,10 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
     if choice.total is not None:
         got.sums.weight = choice.total * _share(choice, got.trained)
     weights, carry = strategy.aggregator.finish(got.sums, state.weights, state.carry)
-    reports = _reports(got, chosen, round, state.weights if "score" in needs else None, rules.score)
+    reports = _reports(got, chosen, round, needs, state.weights if "score" in needs else None, rules.score)
     selector_state = strategy.selector.observe(state.selector_state, reports)
-    record = _record(state, weights, chosen, got, sent, started)
+    course = Course(chosen, tuple(sent), got, needs, isinstance(grid, Situated))
+    record = record_of(course, state, weights, time.perf_counter() - started)
     return state.next(weights, carry, selector_state, world_of(grid)), record
 
 
@@ -105,9 +106,10 @@ def evaluate(grid: Grid, rules: Rules, state: RunState, clients: IntArray | None
         loss=None,
         update_norm=0.0,
         weights_norm=norm(state.weights),
-        bytes_down=_payload(tasks),
+        bytes_down=size_of(tasks),
         bytes_up=sum(map(payload, replies)),
         seconds=time.perf_counter() - started,
+        bytes_measuring=measuring([tasks], replies),
     )
 
 
@@ -147,53 +149,15 @@ def _check_quorum(got: Collected, choice: Choice, names: tuple[str, ...], rules:
     raise QuorumError(round, needed, len(got.trained), reasons)
 
 
-def _reports(got: Collected, chosen: Chosen, round: int, weights: FloatArray | None, score: Score | None) -> Reports:
+def _reports(
+    got: Collected, chosen: Chosen, round: int, needs: frozenset[str], weights: FloatArray | None, score: Score | None
+) -> Reports:
     choice = chosen.choice
-    trained = [replies for replies in got.replies if replies.kind == choice.kind and len(replies)]
-    order = np.argsort(np.concatenate([r.clients for r in trained]), kind="stable")
-    names = set.intersection(*(set(r.clear) for r in trained))
-    signals = {name: np.concatenate([r.clear[name] for r in trained])[order] for name in sorted(names)}
+    signals = dict(told((reply for reply in got.replies if reply.kind == choice.kind), needs & NUMBERS))
+    trained = signals.pop("clients")
     if got.updates:
         signals["update"] = np.stack([got.updates[client] for client in sorted(got.trained)])
     cohort = set(choice.cohort.tolist())
     failures = tuple(failure for failure in got.failures if failure.client in cohort)
     judge = score if weights is not None else None
-    return Reports(round, np.array(sorted(got.trained)), signals, failures, weights, judge, choice, chosen.replies)
-
-
-def _record(
-    state: RunState, weights: FloatArray, chosen: Chosen, got: Collected, sent: list[Tasks], started: float
-) -> RoundRecord:
-    choice = chosen.choice
-    spent = chosen.spent + spent_on((reply for reply in got.replies if reply.kind == choice.kind), got.failures)
-    counts, evaluated = gathered_counts(got.replies)
-    losses, rows = _total(got, "loss"), _total(got, "rows")
-    return RoundRecord(
-        round=state.round + 1,
-        scored=state.round,
-        cohort=tuple(choice.cohort.tolist()),
-        failures=tuple(got.failures),
-        counts=counts,
-        evaluated=evaluated,
-        loss=losses / rows if rows else None,
-        update_norm=norm(weights - state.weights),
-        weights_norm=norm(weights),
-        bytes_down=sum(map(_payload, [*chosen.asked, *sent])),
-        bytes_up=got.bytes_up + sum(map(payload, chosen.replies)),
-        seconds=time.perf_counter() - started,
-        reasons=choice.reasons,
-        simulated_seconds=spent.seconds,
-        joules=spent.joules,
-        probed=chosen.probed,
-    )
-
-
-def _total(got: Collected, name: str) -> float:
-    """Return the sum over the clients that say how much and of how many rows, exact in any order of arrival."""
-    told = [reply for reply in got.replies if {"loss", "rows"} <= reply.sums.keys()]
-    return math.fsum(value for reply in told for value in reply.sums[name].tolist())
-
-
-def _payload(tasks: Tasks) -> int:
-    shared = sum(array.nbytes for array in tasks.shared.values())
-    return len(tasks) * shared + sum(array.nbytes for array in tasks.own.values())
+    return Reports(round, trained, signals, failures, weights, judge, choice, chosen.replies)

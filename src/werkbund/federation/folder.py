@@ -153,4 +153,5 @@ def _round_line(record: RoundRecord, scores: Mapping[str, Metrics]) -> dict[str,
             {"simulated_seconds": record.simulated_seconds, "joules": record.joules} if record.simulated_seconds else {}
         ),
         **({"probed": record.probed} if record.probed else {}),
+        **({"told": record.told} if record.told else {}),
     }

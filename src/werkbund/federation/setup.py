@@ -76,7 +76,8 @@ class Setup:
         """Return the client of this name; without a name, the one with the most rows."""
         names = self.grid.clients()
         if not name:
-            return int(np.argmax(self.rules.facts["rows"]))
+            rows = self.rules.facts.get("rows", np.zeros(1))
+            return int(np.argmax(np.nan_to_num(rows, nan=-1.0)))
         if name not in names:
             raise ConfigError(f"model.initial must name a client, got {name!r}; clients: {', '.join(names[:20])}")
         return names.index(name)
@@ -85,13 +86,16 @@ class Setup:
 def server_parts(config: Config, learnt: Learnt, mode_names: tuple[str, ...], grid: Grid) -> Setup:
     """Wire the server of a federation whose common preparation is learnt.
 
+    How many rows a client has is not known where it does not tell.
+
     Raises
     ------
     ConfigError, ModelError
         If the configuration does not fit.
     """
     spec, network = network_of(config, learnt.preparation.num_features)
-    rules = rules_of(config, layout_of(network).fingerprint, {"rows": learnt.rows}, len(mode_names))
+    known = {"rows": np.where(learnt.rows > 0, learnt.rows, np.nan)} if learnt.rows.any() else {}
+    rules = rules_of(config, layout_of(network).fingerprint, known, len(mode_names))
     return Setup(config, learnt.preparation, spec, network, mode_names, grid, strategy_of(config), rules)
 
 

@@ -15,6 +15,9 @@ from werkbund.flower.parcel import Parcel
 
 _log = logging.getLogger(__name__)
 
+_ONCE = ("train", "hold", "upload", "deliver")
+"""Kinds of tasks that are not done again when they come again."""
+
 
 class Desk:
     """Take questions for a plant, and see that each is answered once.
@@ -38,12 +41,12 @@ class Desk:
             return encode_refusal("protocol", str(error), self._plant.name)
         if ask.tasks.kind == WHO:
             return encode_answer(ask, Answer(None, "name", "", self._plant.name))
-        recorded = self._plant.recall(task_id(ask))
+        recorded = self._plant.recall(task_id(ask), ask.tasks)
         if recorded is not None:
             return Parcel.from_bytes(recorded)
         answer = self._answered(ask)
         reply = encode_answer(ask, answer)
-        if answer.replies is not None and ask.tasks.kind in ("train", "deliver"):
+        if answer.replies is not None and ask.tasks.kind in _ONCE:
             self._plant.remember(task_id(ask), reply.to_bytes(), ask.tasks.round)
         self._note(ask, answer, reply)
         return reply

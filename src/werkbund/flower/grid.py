@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 from flwr.app import Message
 from flwr.serverapp import Grid as FlowerApi
 
@@ -20,6 +22,7 @@ from werkbund.flower.pulling import Pulling
 from werkbund.flower.records import from_records, to_records
 
 _PAUSE_S = 0.1
+_TOO_LATE = "came after enough others (over-commitment)"
 _OFFLINE = 5
 _KNOWN_ERRORS = {
     7: "it does not approve the app bundle",
@@ -31,6 +34,11 @@ _KNOWN_ERRORS = {
 class _Sent:
     client: int
     ask: Ask
+    since: float
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.since
 
 
 @dataclass
@@ -45,6 +53,9 @@ class Traffic:
 class FlowerGrid:
     """Reach plants through Flower's SuperLink.
 
+    How long a client took, from when it was asked to when its answer was here, is measured and told with the answer
+    where that is asked for. Of tasks of which only some answers are wanted, those that come later are not waited for.
+
     A client that is offline fails at once. One that still owes an answer to an earlier task is not asked again until it
     has given a sign of life, so that a client that hangs costs one round its time, and the later ones nothing.
 
@@ -56,11 +67,15 @@ class FlowerGrid:
         The clients' names; a client's number is its place.
     timeout_s
         Seconds for which a task is worth doing.
+    directory
+        One that knows nodes by name already; None for a new one.
     """
 
-    def __init__(self, grid: FlowerApi, names: tuple[str, ...], timeout_s: float) -> None:
+    def __init__(
+        self, grid: FlowerApi, names: tuple[str, ...], timeout_s: float, directory: Directory | None = None
+    ) -> None:
         self._grid, self._names, self._timeout_s = grid, names, timeout_s
-        self.directory = Directory(grid)
+        self.directory = directory or Directory(grid)
         self.traffic = Traffic()
         self._tell: Callable[[int], Briefing] | None = None
         self._briefed: dict[int, str] = {}
@@ -97,19 +112,31 @@ class FlowerGrid:
 
     def receive(self, timeout_s: float) -> Iterator[Replies | Failure]:
         """Yield answers and failures as they arrive, until none is owed or the time is over."""
-        deadline = time.monotonic() + timeout_s
+        deadline, came = time.monotonic() + timeout_s, Counter[str]()
         while True:
             yield from self._taken_failures()
+            yield from self._given_up(came)
             if not self._waiting or time.monotonic() >= deadline:
                 break
             arrived = self._pulling.pull(list(self._waiting), deadline - time.monotonic())
             for message in arrived:
-                yield from self._arrived(message)
+                for arrival in self._arrived(message):
+                    came.update([arrival.kind] if isinstance(arrival, Replies) else [])
+                    yield arrival
             if not arrived:
                 time.sleep(min(_PAUSE_S, max(deadline - time.monotonic(), 0.0)))
         for number, sent in self._waiting.items():
             self._owing.add(number, sent.client, _what(sent.ask))
         self._waiting = {}
+
+    def _given_up(self, came: Mapping[str, int]) -> Iterator[Failure]:
+        """Yield a failure for each client whose answer is no longer wanted, because enough others have come."""
+        for number, sent in list(self._waiting.items()):
+            tasks = sent.ask.tasks
+            if tasks.keep is not None and came[tasks.kind] >= tasks.keep:
+                del self._waiting[number]
+                self._owing.add(number, sent.client, _what(sent.ask))
+                yield Failure(sent.client, tasks.round, _TOO_LATE, sent.seconds)
 
     def _conflict(self, name: str) -> str:
         """Return why none of several clients of one name is asked: nothing tells which of them is meant."""
@@ -131,7 +158,7 @@ class FlowerGrid:
         group = str(tasks.round)
         records = to_records(parcel)
         message = Message(records, dst_node_id=node, message_type=kind, ttl=self._timeout_s, group_id=group)
-        return _Sent(client, ask), message
+        return _Sent(client, ask, time.monotonic()), message
 
     def _push(self, messages: list[tuple[_Sent, Message]]) -> None:
         if not messages:
@@ -148,24 +175,24 @@ class FlowerGrid:
         if sent is None:
             self._owing.hear(message)
             return
-        round = sent.ask.tasks.round
+        round, seconds = sent.ask.tasks.round, sent.seconds
         if is_lost(message):  # its time was over a moment before the round's
             self._owing.add("", sent.client, _what(sent.ask))
-            yield Failure(sent.client, round, "no answer in time (federation.round_timeout_s)")
+            yield Failure(sent.client, round, "no answer in time (federation.round_timeout_s)", seconds)
             return
         try:
             answer = self._answer(message, sent)
         except ClientError as error:
-            yield Failure(sent.client, round, str(error))
+            yield Failure(sent.client, round, str(error), seconds)
             return
         if answer.code == "briefing" and sent.ask.brief is None:
             node = int(message.metadata.src_node_id)
             self._push([self._message(sent.ask.tasks, node, with_brief=True)])
         elif answer.replies is None:
-            yield Failure(sent.client, round, answer.reason or answer.code)
+            yield Failure(sent.client, round, answer.reason or answer.code, seconds)
         else:
             self._briefed[sent.client] = sent.ask.briefing
-            yield answer.replies
+            yield _timed(answer.replies, sent.ask.tasks, seconds)
 
     def _answer(self, message: Message, sent: _Sent) -> Answer:
         """Return the answer in a message.
@@ -201,6 +228,13 @@ class FlowerGrid:
     def _taken_failures(self) -> Iterator[Failure]:
         while self._failed:
             yield self._failed.pop(0)
+
+
+def _timed(replies: Replies, tasks: Tasks, seconds: float) -> Replies:
+    """Return an answer with how long it took in place of what the client says of that, where it is asked for."""
+    clear = {name: array for name, array in replies.clear.items() if name != "seconds"}
+    wanted = "needs" in tasks.shared and "seconds" in tasks.shared["needs"].tolist()
+    return replace(replies, clear=clear | ({"seconds": np.array([seconds])} if wanted else {}))
 
 
 def _what(ask: Ask) -> str:

@@ -11,7 +11,7 @@ from werkbund.core.errors import ConfigError
 
 
 def local_centroids(
-    features: npt.NDArray[np.floating[Any]], k: int, rng: np.random.Generator
+    features: npt.NDArray[np.floating[Any]], k: int, rng: np.random.Generator, least: int = 1
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Cluster a client's rows by k-means.
 
@@ -23,11 +23,15 @@ def local_centroids(
         Number of clusters k'; fewer where there are fewer distinct rows.
     rng
         Seeds k-means.
+    least
+        A cluster of fewer rows has no centroid. A feature that is other than 0 in fewer rows of a cluster is 0 in its
+        centroid: a prepared feature is 0 where a value is missing or a level absent, so no entry is over fewer values.
 
     Returns
     -------
     centroids
-        (k, features), NaN where there are fewer clusters, so that all clients' answers have one shape.
+        (k, features), NaN where there are fewer clusters, so that all clients' answers have one shape, and where a
+        cluster has too few rows.
     sizes
         (k,), rows of each cluster; 0 where there is none.
 
@@ -55,4 +59,7 @@ def local_centroids(
         number = len(found.cluster_centers_)
         centroids[:number] = found.cluster_centers_
         sizes[:number] = np.bincount(found.labels_, minlength=number)
+        present = np.stack([(rows[found.labels_ == cluster] != 0).sum(axis=0) for cluster in range(number)])
+        centroids[:number][present < least] = 0.0
+        centroids[sizes < least] = np.nan
     return centroids, sizes

@@ -37,6 +37,13 @@ SIGNALS: dict[str, str] = {
 }
 """What a selector may ask clients to tell beside their update, each with what it is."""
 
+QUESTIONS: dict[str, str] = {
+    "loss": "how high the loss of the received weights is, over all training rows or a few",
+    "hold": "train, keep the update, and tell signals about it; who is chosen uploads it",
+    "centroids": "mean rows of a few clusters of the prepared training rows",
+}
+"""What a selector may ask before it chooses: kinds of tasks, each with what it is."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -132,6 +139,8 @@ class Declaration:
         What a round costs beside training, in words.
     reveals
         What the server learns about a client, in words.
+    asks
+        Kinds of questions before the choice, of `QUESTIONS`.
     """
 
     source: str
@@ -141,6 +150,7 @@ class Declaration:
     secure_aggregation: bool = True
     cost: str = "nothing"
     reveals: str = "who took part"
+    asks: frozenset[str] = frozenset()
 
 
 class Selector(Protocol):

@@ -112,6 +112,7 @@ class CorrelatedSelection:
             cost=f"everybody's loss in the first {self.warmup + 1} rounds and twice each {self.every} rounds; at the "
             "server, a fit of embeddings",
             reveals="the loss of the current weights on its rows, taking part or not",
+            asks=frozenset({"loss"}),
         )
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:

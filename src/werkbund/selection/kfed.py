@@ -151,6 +151,7 @@ class FederatedClusters:
             unbiased=False,
             cost=f"k-means over its own rows and {self.local} centroids of each client, once{losses}",
             reveals=f"{self.local} mean rows of its prepared features" + (", and its loss" if self.candidates else ""),
+            asks=frozenset({CENTROIDS, "loss"} if self.candidates else {CENTROIDS}),
         )
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:

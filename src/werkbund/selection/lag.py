@@ -133,6 +133,7 @@ class LazyUpload:
             secure_aggregation=False,
             cost="all train for few uploads; one number from each, and one more message",
             reveals="the norm of each update, and the updates of those that upload",
+            asks=frozenset({"hold"}),
         )
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:

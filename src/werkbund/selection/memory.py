@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from werkbund.core.types import Choice, Replies
 from werkbund.selection.contract import IntArray, Reports, State, View
+from werkbund.selection.proportional import rows_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -129,9 +130,13 @@ def _numbers(reply: Replies, signal: str) -> Floats:
 
 
 def importance(view: View) -> tuple[Floats, bool]:
-    """Return what each available client counts, (available,), and whether these are rows; ones where none are known."""
-    rows = np.maximum(view.fact("rows"), 0.0)
-    return (rows, True) if rows.sum() > 0 else (np.ones(len(rows)), False)
+    """Return what each available client counts, (available,), and whether these are rows; ones where none are known.
+
+    A client that declared none counts as the mean of the others.
+    """
+    rows = rows_of(view)
+    known = bool((view.fact("rows") > 0).any())
+    return (rows, True) if known else (np.ones(len(rows)), False)
 
 
 def alike(cohort: IntArray, probability: float, reasons: tuple[str, ...], equal: bool | None = None) -> Choice:

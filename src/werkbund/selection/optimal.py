@@ -81,6 +81,7 @@ class OptimalSampling:
             assumes=frozenset({"available", "addressable", "reliable", "trustworthy"}),
             cost="a whole pool trains for a few uploads; one number from each of the pool",
             reveals="the norm of its update",
+            asks=frozenset({"hold"}),
         )
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
@@ -149,6 +150,7 @@ class AggregatedOptimalSampling:
             assumes=frozenset({"available", "addressable", "reliable", "trustworthy"}),
             cost=f"a whole pool trains for a few uploads; 1 + {self.steps} sums of one or two numbers",
             reveals="by its rule, sums of norms only; in clear answers, the norm of its update",
+            asks=frozenset({"hold"}),
         )
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:

@@ -82,6 +82,7 @@ class PowerOfChoice:
             unbiased=False,
             cost="d downloads of the weights, d passes over all training rows, d numbers",
             reveals="the current loss of d clients, and everybody's rows",
+            asks=frozenset({"loss"}),
         )
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
@@ -152,6 +153,7 @@ class CheapPowerOfChoice:
             unbiased=False,
             cost="d downloads of the weights, d passes over a few rows, d numbers",
             reveals="an estimate of the current loss of d clients, and everybody's rows",
+            asks=frozenset({"loss"}),
         )
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:

@@ -12,9 +12,11 @@ from tests.deployed import DirectGrid, weights_in
 from werkbund.core.errors import CheckpointError, QuorumError
 from werkbund.core.types import Tasks
 from werkbund.federation import run
-from werkbund.federation.plant.leaving import declared, leaving
+from werkbund.federation.plant.leaving import asked_for, declared, leaving
 from werkbund.flower.codec import decode_answer
+from werkbund.selection import Everyone
 
+ALL = Everyone().declaration
 LAST = {"evaluation": {"keep_best": False}}
 
 
@@ -191,7 +193,8 @@ def test_refused_signals_are_absent_and_the_run_works_without(refused: str, who:
             seen[ask.name] |= {(replies.kind, *declared(half, name)) for name in getattr(replies, half)}
     for name, left in seen.items():
         fields = leaving(allowed if name in unwilling else SIGNALS)
-        assert left == {(field.kind, field.half, field.name) for field in fields if field.kind != "any"}
+        told = {(one.kind, one.half, one.name) for one in fields if one.kind != "any" and asked_for(one, ALL)}
+        assert left == told
     if refused in ("delivery", "all"):
         told = [parcel for ask, parcel in grid.answered if ask.tasks.kind == "deliver" and ask.name in unwilling]
         assert told

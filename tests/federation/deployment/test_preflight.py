@@ -12,6 +12,8 @@ from tests.spoilt import Spoil, arrays, head, spoilt, without
 from werkbund.core.errors import QuorumError
 from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.deployment.preflight import Preflight, preflight
+from werkbund.federation.plant.leaving import signals_asked
+from werkbund.selection import Everyone
 
 
 def _facts(change: Callable[[dict[str, Any]], Any]) -> Spoil:
@@ -41,7 +43,7 @@ def _preflight(deployment: Any, how: Spoil | None = None, quorum: float = 0.5) -
     grid = deployment.grid(**{"plant-3": spoilt(deployment.desk("plant-3").answer, lambda ask: how)})
     public = for_clients(deployment.config)
     grid.brief(lambda number: Briefing("run", public, number))
-    return preflight(grid, 5.0, quorum), grid
+    return preflight(grid, 5.0, quorum, signals_asked(Everyone().declaration)), grid
 
 
 def test_what_fits_is_said_with_versions_and_rows(deployed: Any) -> None:
@@ -112,6 +114,7 @@ def test_what_makes_no_sense_is_that_clients_fault_alone(name: str, deployed: An
         (_said(clock=(datetime.now(UTC) - timedelta(hours=2)).isoformat()), "warning", "s behind"),
         (_said(clock=(datetime.now(UTC) + timedelta(hours=2)).isoformat()), "warning", "s ahead"),
         (_said(policy={"refused": ["rows"]}), "warning", "does not tell rows, by its policy"),
+        (_said(policy={"refused": ["centroids", "loss"]}), "warning", "does not tell loss, by its policy"),
     ],
 )
 def test_what_does_not_fit_is_said_with_a_remedy(how: Spoil, level: str, what: str, deployed: Any) -> None:
@@ -119,6 +122,11 @@ def test_what_does_not_fit_is_said_with_a_remedy(how: Spoil, level: str, what: s
     (check,) = [check for check in told.checks if check.client == "plant-3"]
     assert (check.level, what in check.what) == (level, True)
     assert check.remedy or "policy" in check.what
+
+
+def test_that_a_client_refuses_what_nobody_asks_for_is_not_spoken_of(deployed: Any) -> None:
+    told, _ = _preflight(deployed(), _said(policy={"refused": ["norm", "centroids"]}))
+    assert [check.level for check in told.checks] == ["ok"] * 3
 
 
 def test_what_a_client_says_cannot_move_the_terminal(deployed: Any) -> None:

@@ -29,7 +29,7 @@ class Federation:
         grid = deployment.grid()
         public = for_clients(deployment.config)
         grid.brief(lambda number: Briefing(run, public, number))
-        told = preflight(grid, 5.0, 1.0)
+        told = preflight(grid, 5.0, 1.0, ())
         grid.brief(lambda number: Briefing(run, public, number, told.mode_names, told.schema))
         self.learnt: Learnt = learn_preparation(grid, told.schema, 5.0)
         self.setup: Setup = server_parts(deployment.config, self.learnt, told.mode_names, grid)

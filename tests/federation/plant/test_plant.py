@@ -19,7 +19,8 @@ from werkbund.data.ai4i import AI4I_SCHEMA
 from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.plant import Plant, RefusedError
 from werkbund.federation.plant import plant as module
-from werkbund.federation.plant.leaving import cut_down
+from werkbund.federation.plant.leaving import KINDS, cut_down
+from werkbund.federation.plant.settings import SIGNALS, USUAL
 from werkbund.federation.plant.source import read_plant_table
 from werkbund.federation.preparing import learn_preparation
 from werkbund.federation.setup import server_parts
@@ -32,6 +33,7 @@ class Asked:
 
     def __init__(self, deployment: Deployment, clock: Callable[[], datetime] | None = None) -> None:
         self.deployment, self.now = deployment, NOON
+        self.more: dict[str, Any] = {}
         grid = deployment.grid()
         public = for_clients(deployment.config)
         grid.brief(lambda number: Briefing("run", public, number, AI4I_SCHEMA.modes))
@@ -49,6 +51,7 @@ class Asked:
 
     def __call__(self, kind: str, round: int = 1, **briefing: Any) -> Replies:
         shared: dict[str, Any] = {"weights": self.weights, "rate": np.ones(()), "mean": np.zeros(8)}
+        shared |= {"k": np.array(3), **self.more}
         own = {"factor": np.ones(1), "key": keys(1, "training", round, np.zeros(1, np.int64))}
         tasks = Tasks(kind, round, np.array([0]), shared, own)
         return self.plant.answer(replace(self.briefing, **briefing), tasks)
@@ -122,12 +125,78 @@ def test_the_policy_of_the_file_holds_from_the_next_task_on(asked: Asked) -> Non
 
 
 def test_nothing_leaves_that_the_declaration_would_cut(asked: Asked) -> None:
-    for kind in ("hello", "survey", "squares", "train", "evaluate"):
+    for kind in sorted({*KINDS} - {"deliver"}):  # what is uploaded must be held before
         replies = asked(kind)
-        assert replies.sums or replies.clear
-        again = cut_down(replies, {"rows", "loss", "counts", "vocabulary", "delivery"})
+        assert replies.sums or replies.clear or kind in ("hold", "centroids")
+        again = cut_down(replies, USUAL)
         assert set(again.sums) == set(replies.sums)
         assert set(again.clear) == set(replies.clear)
+
+
+def test_an_update_that_is_held_and_uploaded_is_that_of_training_and_one_rounds_work(asked: Asked) -> None:
+    asked.policy(rounds_a_day=2)
+    asked.more = {"needs": np.array(["norm"])}
+    trained = asked("train")
+    held, uploaded = asked("hold"), asked("upload")
+    assert held.sums == {}
+    np.testing.assert_allclose(held.clear["norm"], trained.clear["norm"], rtol=1e-6)
+    assert set(uploaded.sums) == set(trained.sums)
+    np.testing.assert_array_equal(uploaded.sums["update"], trained.sums["update"])
+    assert asked.deployment.store("plant-1").counters() == {"2026-05-04": 2}
+    assert "2 were trained here today" in str(_refusal(asked, "hold", 2))
+    assert _refusal(asked, "upload") is None
+
+
+def test_what_was_held_is_gone_after_a_restart_and_in_the_next_round(asked: Asked) -> None:
+    asked("hold")
+    with pytest.raises(ClientError, match="holds no update of round 2"):
+        asked("upload", 2)
+    asked.plant = asked.started()
+    with pytest.raises(ClientError, match="holds no update of round 1"):
+        asked("upload")
+
+
+ALL_NEEDS = np.array(["battery", "joules", "loss", "loss_rms", "loss_std", "norm", "seconds", "train_loss", "update"])
+
+
+@pytest.mark.parametrize("kind", ["train", "hold"])
+@pytest.mark.parametrize("refused", [(), ("loss",), ("norm",), ("loss", "norm", "rows")])
+def test_numbers_in_clear_are_those_that_are_asked_and_allowed(
+    kind: str, refused: tuple[str, ...], asked: Asked
+) -> None:
+    asked.policy(signals=[signal for signal in SIGNALS if signal not in refused])
+    assert asked(kind).clear == {}, "what nobody asks for is not told"
+    asked.more = {"needs": ALL_NEEDS}
+    told = set(asked(kind, 2).clear)
+    assert told == {
+        *(set() if "loss" in refused else {"loss", "loss_rms", "loss_std", "train_loss"}),
+        *(set() if "norm" in refused else {"norm"}),
+    }
+
+
+def test_a_loss_over_few_rows_is_one_over_as_many_as_the_policy_wants(asked: Asked) -> None:
+    losses = {}
+    for minimum in (1, 40):
+        asked.policy(minimum_rows=minimum)
+        for most in (3, 40):
+            asked.more = {"most": np.array(most)}
+            losses[minimum, most] = float(asked("loss").clear["loss"][0])
+    assert losses[1, 3] != losses[1, 40]
+    assert losses[40, 3] == losses[40, 40] == losses[1, 40]
+
+
+def test_centroids_leave_where_the_plant_says_so_and_over_rows_enough(asked: Asked) -> None:
+    assert asked("centroids").clear == {}
+    asked.policy(signals=list(SIGNALS), minimum_rows=1)
+    whole = asked("centroids").clear["centroids"]
+    assert whole.shape[:2] == (1, 3)
+    assert np.isfinite(whole).all()
+    asked.more = {"k": np.array(40), "least": np.array(1)}
+    asked.policy(signals=list(SIGNALS), minimum_rows=12)
+    told = np.isfinite(asked("centroids").clear["centroids"]).all(axis=2)[0]
+    assert told.sum() <= 48 // 12, "the server's own minimum counts nothing"
+    asked.policy(signals=list(SIGNALS), minimum_rows=40)
+    assert np.isnan(asked("centroids").clear["centroids"]).all()
 
 
 def test_rows_are_read_once_for_a_run_and_anew_for_the_next(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:

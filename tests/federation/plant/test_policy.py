@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from werkbund.data import Column, Schema
 from werkbund.data.statistics import feature_names, squares_each, survey_each
+from werkbund.federation.plant.leaving import KINDS
 from werkbund.federation.plant.policy import Policy, withhold_counts, withhold_squares, withhold_survey
 from werkbund.federation.plant.settings import load_settings
 from werkbund.learner.counts import count_scores
@@ -31,11 +32,11 @@ def test_a_policy_is_that_of_the_plants_file(tmp_path: Path) -> None:
     policy = Policy.of(load_settings(tmp_path))
     assert policy == Policy(frozenset({"counts"}), 5, 2, 7, "22:00-06:00", False, frozenset({"ab" * 32}))
     told = policy.for_server()
-    assert told["refused"] == ["rows", "loss", "vocabulary", "delivery"]
+    assert told["refused"] == ["rows", "loss", "vocabulary", "delivery", "norm", "centroids"]
     assert (told["hours"], told["rounds_a_day"], told["minimum_rows"]) == ("22:00-06:00", 7, 5)
 
 
-@pytest.mark.parametrize("kind", ["hello", "survey", "squares", "train", "evaluate", "deliver"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_plant_that_pauses_does_nothing(kind: str) -> None:
     assert "policy.pause" in str(Policy(pause=True).refusal(kind, NOON, {}))
     assert Policy().refusal(kind, NOON, {}) is None
@@ -74,12 +75,14 @@ def test_hours_are_told_by_the_clock_on_the_wall() -> None:
     assert Policy(hours="22:00-06:00").refusal("train", night, {}) is None
 
 
+@pytest.mark.parametrize("kind", ["train", "hold"])
 @pytest.mark.parametrize(("limit", "taken"), [(0, True), (3, False), (4, True), (2, False)])
-def test_rounds_of_the_day_are_counted_for_training_alone(limit: int, taken: bool) -> None:
+def test_rounds_of_the_day_are_counted_for_training_alone(limit: int, taken: bool, kind: str) -> None:
     policy = Policy(rounds_a_day=limit)
-    assert (policy.refusal("train", NOON, TODAY) is None) == taken
-    assert policy.refusal("evaluate", NOON, TODAY) is None
-    assert policy.refusal("train", NOON.replace(day=5), TODAY) is None
+    assert (policy.refusal(kind, NOON, TODAY) is None) == taken
+    for other in ("evaluate", "upload", "loss", "centroids"):
+        assert policy.refusal(other, NOON, TODAY) is None
+    assert policy.refusal(kind, NOON.replace(day=5), TODAY) is None
 
 
 SCHEMA = Schema("y", (Column("few", "number"), Column("many", "number"), Column("kind", "category")))

@@ -99,7 +99,7 @@ def test_client_toml_has_every_section_and_the_right_address(written: Path) -> N
     }
     assert values["data"] == {"path": "machines.csv"}
     assert values["columns"] == {}
-    assert values["policy"]["signals"] == ["rows", "loss", "counts", "vocabulary", "delivery"]
+    assert values["policy"]["signals"] == ["rows", "loss", "counts", "vocabulary", "delivery", "norm"]
     assert values["acceptance"] == {"metric": "average_precision", "tolerance": 0.0}
 
 

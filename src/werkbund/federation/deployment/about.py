@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from werkbund.federation.about import about_code, about_model
 from werkbund.federation.deployment.preflight import Preflight
+from werkbund.federation.plant.leaving import signals_asked
 from werkbund.federation.preparing import Learnt
 from werkbund.federation.setup import Setup
 
@@ -33,17 +34,17 @@ def about_deployed(name: str, setup: Setup, learnt: Learnt, told: Preflight, com
         **about_code(setup.config, command),
         "data": data,
         "clients": names,
-        "plants": [_plant(name, told) for name in names],
+        "plants": [_plant(name, told, signals_asked(setup.strategy.selector.declaration)) for name in names],
         **about_model(setup),
         "findings": findings,
         "absent": dict(learnt.missing),
     }
 
 
-def _plant(name: str, told: Preflight) -> dict[str, Any]:
-    """Return what a client told about itself that the report shows."""
+def _plant(name: str, told: Preflight, asked: Collection[str]) -> dict[str, Any]:
+    """Return what a client told about itself that the report shows, and which signals of those asked it refuses."""
     facts = told.facts.get(name)
     if facts is None:
         return {"name": name, "werkbund": None, "rows": None, "refused": []}
-    refused = list(facts.policy.get("refused") or [])
+    refused = [one for one in facts.policy.get("refused") or [] if one in asked]
     return {"name": name, "werkbund": facts.versions.get("werkbund"), "rows": facts.rows, "refused": refused}

@@ -20,12 +20,15 @@ from werkbund.federation.deployment.preflight import Preflight, preflight
 from werkbund.federation.deployment.reach import BriefedGrid
 from werkbund.federation.finishing import Run, summary_of, write_model
 from werkbund.federation.folder import Folder
+from werkbund.federation.judging import with_servers_table
+from werkbund.federation.plant.leaving import signals_asked
 from werkbund.federation.preparing import Learnt, learn_preparation
 from werkbund.federation.results import federated_only, result_of
 from werkbund.federation.sections import Config
 from werkbund.federation.setup import Setup, server_parts
 from werkbund.federation.training import Outlets, Trained, train
 from werkbund.federation.watch import Nobody, Watcher
+from werkbund.federation.wiring import strategy_of
 from werkbund.report import write_report
 
 Seen = Callable[[Preflight], None]
@@ -110,7 +113,8 @@ def _ask_about_themselves(config: Config, grid: BriefedGrid, run: str, folder: F
     watcher.stage(f"asking {len(grid.clients())} clients about themselves")
     public = for_clients(config)
     grid.brief(lambda number: Briefing(run, public, number))
-    told = preflight(grid, config.federation.round_timeout_s, config.federation.quorum)
+    asked = signals_asked(strategy_of(config).selector.declaration)
+    told = preflight(grid, config.federation.round_timeout_s, config.federation.quorum, asked)
     folder.write_json("preflight.json", told.to_json())
     return told
 
@@ -133,7 +137,7 @@ def _set_up(
         return Briefing(run, public, number, mode_names, schema, learnt.preparation, (without, with_failure))
 
     grid.brief(tell)
-    return server_parts(config, learnt, mode_names, grid)
+    return with_servers_table(server_parts(config, learnt, mode_names, grid), schema, learnt.survey.labels)
 
 
 def _train_and_finish(

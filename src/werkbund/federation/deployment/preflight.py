@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -84,8 +84,19 @@ class Preflight:
         }
 
 
-def preflight(grid: Grid, timeout_s: float, quorum: float) -> Preflight:
+def preflight(grid: Grid, timeout_s: float, quorum: float, asked: Collection[str]) -> Preflight:
     """Ask every client about itself.
+
+    Parameters
+    ----------
+    grid
+        Reaches the clients.
+    timeout_s
+        Seconds to wait for their answers.
+    quorum
+        Share of the clients that must be able to take part.
+    asked
+        Signals that the run asks for; that a client refuses another is not spoken of.
 
     Raises
     ------
@@ -100,7 +111,7 @@ def preflight(grid: Grid, timeout_s: float, quorum: float) -> Preflight:
         if name in silent or schema is None:
             checks.append(Check(name, "error", silent.get(name, "no answer"), _REMEDIES["silent"]))
         else:
-            checks += _checked(name, facts[name], schema) or [Check(name, "ok", _summary(facts[name]))]
+            checks += _checked(name, facts[name], schema, asked) or [Check(name, "ok", _summary(facts[name]))]
     _check_quorum(checks, names, quorum)
     assert schema is not None  # noqa: S101 - somebody has answered
     unfit = {check.client for check in checks if check.level == "error"}
@@ -146,7 +157,7 @@ def _most_common(schemas: Sequence[Schema]) -> Schema | None:
     return schemas[prints.index(Counter(prints).most_common(1)[0][0])]
 
 
-def _checked(name: str, facts: Facts, schema: Schema) -> list[Check]:
+def _checked(name: str, facts: Facts, schema: Schema, asked: Collection[str]) -> list[Check]:
     """Return what does not fit about a client."""
     found = []
     version = facts.versions.get("werkbund", "unknown")
@@ -161,7 +172,7 @@ def _checked(name: str, facts: Facts, schema: Schema) -> list[Check]:
     if abs(behind) > CLOCK_TOLERANCE_S:
         what = f"its clock is {abs(behind):.0f} s {'behind' if behind > 0 else 'ahead'}"
         found.append(Check(name, "warning", what, _REMEDIES["clock"]))
-    refused = facts.policy.get("refused") or []
+    refused = [one for one in facts.policy.get("refused") or [] if one in asked]
     if refused:
         what = one_line(f"does not tell {', '.join(map(str, refused))}, by its policy")
         found.append(Check(name, "warning", what))

@@ -18,7 +18,7 @@ from werkbund.engine import InProcessGrid, Worker
 from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.config import load_config
 from werkbund.federation.plant.agreed import FILE_NAME
-from werkbund.federation.plant.leaving import SIGNALS, Field, cut_down, leaving
+from werkbund.federation.plant.leaving import SIGNALS, Field, asked_for, cut_down, leaving
 from werkbund.federation.plant.parts import Parts
 from werkbund.federation.plant.policy import Policy
 from werkbund.federation.plant.settings import load_settings
@@ -26,9 +26,13 @@ from werkbund.federation.plant.source import read_plant_table
 from werkbund.federation.plant.store import PlantFolder
 from werkbund.federation.plant.withholding import levels_of, withheld
 from werkbund.federation.preparing import StatisticsWork, learn_preparation
+from werkbund.federation.sections import Config
 from werkbund.federation.setup import network_of
+from werkbund.federation.wiring import strategy_of
 from werkbund.learner import layout_of
 from werkbund.learner.counts import count_shapes
+from werkbund.learner.signals import FROM_LOSSES
+from werkbund.selection import Declaration
 
 _WHEN = {
     "any": "with each answer",
@@ -38,7 +42,12 @@ _WHEN = {
     "train": "each round that it trains in",
     "evaluate": "each round that it does not train in",
     "deliver": "when a model comes",
+    "loss": "when a run asks for its loss before it chooses clients",
+    "hold": "when a run lets it train and hold its update, before it chooses clients",
+    "upload": "when it is chosen and uploads what it held",
+    "centroids": "when a run asks for clusters, mostly once",
 }
+_UNASKED = "only if a run asks for it; one of the federation's file, which chooses clients by {}, does not"
 _HOW = {"sums": "only to be added to other plants'", "clear": "in clear"}
 
 
@@ -56,6 +65,8 @@ class PlantCheck:
         What must be mended before it can take part.
     fields
         What may leave, with its size here.
+    chosen_by
+        The method by which clients are chosen, and what it needs, by the federation's file; None if there is none here.
     preview
         What it would say at first, exactly: the sums and texts for the common scaling.
     withheld
@@ -68,6 +79,7 @@ class PlantCheck:
     table: Table | None
     errors: tuple[str, ...]
     fields: tuple[tuple[Field, str], ...] = ()
+    chosen_by: tuple[str, Declaration] | None = None
     preview: Mapping[str, Any] = field(default_factory=dict)
     withheld: tuple[str, ...] = ()
     findings: tuple[Mapping[str, Any], ...] = ()
@@ -76,7 +88,7 @@ class PlantCheck:
         """Return plain values."""
         rows = [
             {"kind": one.kind, "half": one.half, "field": one.name, "signal": one.signal, "size": size}
-            | {"when": _WHEN[one.kind], "what": one.what, "how": _HOW[one.half]}
+            | {"when": self._when(one), "what": one.what, "how": _HOW[one.half], "asked": self._is_asked(one)}
             for one, size in self.fields
         ]
         return {
@@ -86,8 +98,27 @@ class PlantCheck:
             "columns": [] if self.table is None else _columns(self.table.schema),
             "findings": list(self.findings),
             "leaving": rows,
+            "selection": self._selection(),
             "preview": dict(self.preview),
             "withheld": list(self.withheld),
+        }
+
+    def _is_asked(self, one: Field) -> bool:
+        return self.chosen_by is None or asked_for(one, self.chosen_by[1])
+
+    def _when(self, one: Field) -> str:
+        return _WHEN[one.kind] if self._is_asked(one) or self.chosen_by is None else _UNASKED.format(self.chosen_by[0])
+
+    def _selection(self) -> dict[str, Any] | None:
+        """Return how clients are chosen and what the server learns by it, where that is known."""
+        if self.chosen_by is None:
+            return None
+        name, declared = self.chosen_by
+        return {
+            "name": name,
+            "needs": sorted(declared.needs),
+            "asks": sorted(declared.asks),
+            "reveals": declared.reveals,
         }
 
     def _summary(self) -> str:
@@ -107,7 +138,8 @@ def check_plant(kit: Path) -> PlantCheck:
     """
     settings = load_settings(kit)
     policy, file = Policy.of(settings), settings.kit / FILE_NAME
-    config = for_clients(load_config(file if file.is_file() else None))
+    agreed = load_config(file) if file.is_file() else None
+    config = for_clients(agreed or Config())
     try:
         table = read_plant_table(settings, config)
         found = check(table)
@@ -122,8 +154,9 @@ def check_plant(kit: Path) -> PlantCheck:
     except FederationError as error:
         return PlantCheck(settings.client.name, None, (str(error),))
     fields = tuple((one, sizes.get(one.name.removeprefix("*."), "a text")) for one in leaving(policy.signals))
-    preview = _preview(parts, policy)
-    return PlantCheck(settings.client.name, table, errors, fields, preview, _kept(parts, policy), findings)
+    kept, preview = _kept(parts, policy), _preview(parts, policy)
+    chosen_by = None if agreed is None else (agreed.strategy.selection.name, strategy_of(agreed).selector.declaration)
+    return PlantCheck(settings.client.name, table, errors, fields, chosen_by, preview, kept, findings)
 
 
 def models(kit: Path) -> list[dict[str, Any]]:
@@ -152,7 +185,8 @@ def _sizes(parts: Parts) -> dict[str, str]:
         name: " x ".join(map(str, shape)) or "1" for name, shape in count_shapes(len(parts.briefing.mode_names)).items()
     }
     sizes |= dict.fromkeys(("count", "missing", "sum", "squares"), str(features))
-    sizes |= {"labels": "2", "weight": "1", "loss": "1", "rows": "1"}
+    sizes |= {"labels": "2"} | dict.fromkeys(("weight", "rows", "norm", *FROM_LOSSES, "train_loss"), "1")
+    sizes |= {"centroids": f"clusters x {preparation.num_features}"}
     return sizes | {"update": f"{layout_of(network).num_parameters} numbers"}
 
 

@@ -9,13 +9,16 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from werkbund.core.types import Arrays, Replies
+from werkbund.selection.contract import QUESTIONS, Declaration
 
 SIGNALS = {
     "rows": "how many rows the plant has",
-    "loss": "the training loss",
+    "loss": "how high the loss on the training rows is, as a sum; in clear where clients are chosen by it",
     "counts": "how well the common model does on the plant's held-out rows, as counts of scores",
     "vocabulary": "the levels of each category column",
     "delivery": "how a delivered model does here, and how the plant's own does",
+    "norm": "how long its update is, where clients are chosen by that",
+    "centroids": "mean training rows of a few clusters, where clients are chosen by them",
 }
 """Signals that a plant may refuse, each with what it says."""
 
@@ -52,6 +55,12 @@ _COUNTS = {
     "log_loss": "sum of log losses over held-out rows",
     "calibration": "rows, scores and failures in ten ranges of the score, summed",
 }
+_LOSSES = {
+    "loss": "mean loss of the weights that came, over training rows",
+    "loss_std": "standard deviation of that loss from row to row",
+    "loss_rms": "root of the mean square of that loss",
+    "train_loss": "mean loss while it trained",
+}
 _FACTS = "name, versions, columns and units found, failure modes, clock, and number of rows where allowed"
 
 _HEAD = "name and number of the client, kind and round of the task, versions, layout of the weights; or why not"
@@ -66,15 +75,25 @@ FIELDS = (
     Field("survey", "clear", "rows", "number of training rows", "rows"),
     Field("survey", "clear", "vocabulary", "levels of each category column", "vocabulary"),
     Field("squares", "sums", "squares", "sum of squared deviations of each feature from the common mean"),
-    Field("train", "sums", "update", "weights after training minus weights before, times the client's weight"),
-    Field("train", "sums", "weight", "the client's weight in the mean: its training rows, or 1"),
-    Field("train", "sums", "loss", "mean training loss times training rows", "loss"),
-    Field("train", "sums", "rows", "number of training rows", "rows"),
+    *(
+        field
+        for kind in ("train", "upload")
+        for field in (
+            Field(kind, "sums", "update", "weights after training minus weights before, times the client's weight"),
+            Field(kind, "sums", "weight", "the client's weight in the mean: its training rows, or 1"),
+            Field(kind, "sums", "loss", "mean training loss times training rows", "loss"),
+            Field(kind, "sums", "rows", "number of training rows", "rows"),
+        )
+    ),
     *(
         Field(kind, "sums", f"*.{name}", what, "counts")
-        for kind in ("train", "evaluate")
+        for kind in ("train", "upload", "evaluate")
         for name, what in _COUNTS.items()
     ),
+    *(Field(kind, "clear", name, what, "loss") for kind in ("train", "hold") for name, what in _LOSSES.items()),
+    *(Field(kind, "clear", "norm", "length of the update", "norm") for kind in ("train", "hold")),
+    Field("loss", "clear", "loss", f"{_LOSSES['loss']}: all, or a few drawn at random", "loss"),
+    Field("centroids", "clear", "centroids", "mean prepared training rows of a few clusters", "centroids"),
     Field("deliver", "clear", "accepted", "whether the plant takes the model, and why if it tells"),
     Field("deliver", "clear", "figures", "how the model, and the plant's own, do on held-out rows here", "delivery"),
 )
@@ -87,6 +106,20 @@ KINDS = tuple(dict.fromkeys(field.kind for field in FIELDS if field.kind != "any
 def leaving(signals: Collection[str]) -> tuple[Field, ...]:
     """Return the fields that may leave, given the signals that the plant allows."""
     return tuple(field for field in FIELDS if not field.signal or field.signal in signals)
+
+
+def asked_for(field: Field, selector: Declaration) -> bool:
+    """Say whether a run that chooses clients by this selector asks for a field."""
+    kinds = selector.asks | ({"upload"} if "hold" in selector.asks else set())
+    if field.kind in {*QUESTIONS, "upload"} and field.kind not in kinds:
+        return False
+    by_choice = field.half == "clear" and field.kind in ("train", "hold")
+    return field.name in selector.needs if by_choice else True
+
+
+def signals_asked(selector: Declaration) -> frozenset[str]:
+    """Return the signals that a run with this selector asks for."""
+    return frozenset(field.signal for field in FIELDS if field.signal and asked_for(field, selector))
 
 
 def cut_down(replies: Replies, signals: Collection[str]) -> Replies:

@@ -86,8 +86,18 @@ class Parts:
         return StatisticsWork(self.population.splits["train"], self.population.schema).handlers()
 
     @cached_property
-    def training(self) -> dict[str, Handler]:
-        """Training and evaluation."""
+    def work(self) -> LocalWork:
+        """Training and evaluation, and the update that is held back until it is asked for."""
         simulation = self.simulation
         weighting = simulation.strategy.aggregator.weighting
-        return LocalWork(simulation.splits, simulation.trainer, weighting).handlers()
+        return LocalWork(simulation.splits, simulation.trainer, weighting)
+
+    def holds(self, round: int) -> bool:
+        """Say whether an update of this round is held here."""
+        held = self.work.held.get(0) if "work" in vars(self) else None
+        return held is not None and held.round == round
+
+    @cached_property
+    def training(self) -> dict[str, Handler]:
+        """The functions for the kinds of `work`."""
+        return self.work.handlers()

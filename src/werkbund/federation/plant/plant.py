@@ -20,11 +20,11 @@ from werkbund.federation.plant.delivery import Delivery
 from werkbund.federation.plant.facts import Facts
 from werkbund.federation.plant.leaving import KINDS, cut_down
 from werkbund.federation.plant.parts import Parts
-from werkbund.federation.plant.policy import Policy
+from werkbund.federation.plant.policy import TRAINS, Policy
 from werkbund.federation.plant.settings import FILE_NAME, PlantSettings, load_settings
 from werkbund.federation.plant.source import read_plant_table
 from werkbund.federation.plant.store import PlantFolder
-from werkbund.federation.plant.withholding import withheld
+from werkbund.federation.plant.withholding import over_enough, withheld
 from werkbund.federation.sections import Config
 
 Clock = Callable[[], datetime]
@@ -78,22 +78,25 @@ class Plant:
             raise RefusedError(refusal)
         self._check_schema(briefing)
         handler = self._handler(briefing, tasks.kind)
-        here = replace(tasks, clients=np.zeros(1, np.int64))
+        here = replace(over_enough(tasks, self._policy), clients=np.zeros(1, np.int64))
         replies = replace(handler(here), clients=tasks.clients)
-        if tasks.kind == "train":
+        if tasks.kind in TRAINS:
             self.folder.count_round(self._clock())
         return cut_down(withheld(replies, self._policy, self._prepared(briefing)), self._policy.signals)
 
-    def recall(self, task_id: str) -> bytes | None:
+    def recall(self, task_id: str, tasks: Tasks) -> bytes | None:
         """Return the answer that was given to this task before.
 
-        None if there is none, if the plant takes no part now, or if its policy lets other things leave since.
+        None if there is none, if the plant takes no part now, if its policy lets other things leave since, or if the
+        update that it was to hold is held no more.
         """
         try:
             self._read_policy_again()
         except RefusedError:
             return None
         if self._policy.refusal("recall", self._clock(), {}) is not None:
+            return None
+        if tasks.kind == "hold" and (self._parts is None or not self._parts.holds(tasks.round)):
             return None
         return self.folder.recorded_reply(self._under_policy(task_id))
 

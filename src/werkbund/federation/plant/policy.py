@@ -15,10 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from werkbund.core.types import Arrays
-from werkbund.federation.plant.settings import SIGNALS, PlantSettings, minutes_of
+from werkbund.federation.plant.settings import SIGNALS, USUAL, PlantSettings, minutes_of
 
 Levels = Mapping[str, Mapping[str, int]]
 """Category column -> level -> rows that have it."""
+
+TRAINS = ("train", "hold")
+"""Kinds of tasks that are a round's work; to upload what was held is none."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Policy:
         SHA-256 of the app bundles that the plant approves beside its own version's.
     """
 
-    signals: frozenset[str] = frozenset(SIGNALS)
+    signals: frozenset[str] = frozenset(USUAL)
     minimum_rows: int = 20
     minimum_failures: int = 0
     rounds_a_day: int = 0
@@ -74,7 +77,7 @@ class Policy:
         if not self._open(now):
             return f"policy.hours are {self.hours} in local time, and it is {now:%H:%M} here"
         trained = counters.get(now.date().isoformat(), 0)
-        if kind == "train" and self.rounds_a_day and trained >= self.rounds_a_day:
+        if kind in TRAINS and self.rounds_a_day and trained >= self.rounds_a_day:
             return f"policy.rounds_a_day is {self.rounds_a_day}, and {trained} were trained here today"
         return None
 

@@ -16,9 +16,12 @@ from werkbund.federation.sections import Section
 
 FILE_NAME = "client.toml"
 
-Signal = Literal["rows", "loss", "counts", "vocabulary", "delivery"]
-SIGNALS: tuple[Signal, ...] = ("rows", "loss", "counts", "vocabulary", "delivery")
+Signal = Literal["rows", "loss", "counts", "vocabulary", "delivery", "norm", "centroids"]
+SIGNALS: tuple[Signal, ...] = ("rows", "loss", "counts", "vocabulary", "delivery", "norm", "centroids")
 """What may leave a plant beside its update, each of which it can refuse."""
+
+USUAL: tuple[Signal, ...] = tuple(signal for signal in SIGNALS if signal != "centroids")
+"""Those that a plant allows unless it says otherwise: centroids tell what its machines are run at."""
 
 Minutes = tuple[int, int]
 _HOURS = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")
@@ -92,13 +95,13 @@ class ColumnMapping(Section):
 class PolicySection(Section):
     """Say what the plant allows."""
 
-    signals: list[Signal] = Field(default_factory=lambda: list(SIGNALS))
+    signals: list[Signal] = Field(default_factory=lambda: list(USUAL))
     minimum_rows: Annotated[int, Field(ge=1)] = 20
     """A statistic over fewer rows is withheld."""
     minimum_failures: Annotated[int, Field(ge=0)] = 0
     """Counts by class or failure mode over fewer failures are withheld; 0: never."""
     rounds_a_day: Annotated[int, Field(ge=0)] = 0
-    """0: as many as there are."""
+    """Rounds that it trains in; 0: as many as there are."""
     hours: str = ""
     """When the plant takes part, such as `22:00-06:00` in its local time; empty: always."""
     pause: bool = False

@@ -8,11 +8,24 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from werkbund.core.types import Arrays, Replies
+from werkbund.core.types import Arrays, Replies, Tasks
 from werkbund.data.features import clean
 from werkbund.data.statistics import category_names, number_names
 from werkbund.federation.plant.parts import Parts
 from werkbund.federation.plant.policy import Levels, Policy, withhold_counts, withhold_squares, withhold_survey
+
+
+def over_enough(tasks: Tasks, policy: Policy) -> Tasks:
+    """Return a task that asks for no figure over fewer rows than the policy's minimum.
+
+    A loss over a few rows is one over as many at least, and clusters of fewer rows have no centroid.
+    """
+    if tasks.kind == "loss" and "most" in tasks.shared:
+        most = np.maximum(tasks.shared["most"], policy.minimum_rows)
+        return replace(tasks, shared={**tasks.shared, "most": most})
+    if tasks.kind == "centroids":
+        return replace(tasks, shared={**tasks.shared, "least": np.array(policy.minimum_rows)})
+    return tasks
 
 
 def withheld(replies: Replies, policy: Policy, parts: Parts) -> Replies:
