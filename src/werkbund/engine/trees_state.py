@@ -1,0 +1,95 @@
+"""What a run of trees is between two rounds, and what a round of it leaves behind."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.errors import CheckpointError
+from werkbund.core.types import RoundRecord
+from werkbund.trees import Ensemble, Terms, Trees
+
+
+@dataclass(frozen=True)
+class TreeState:
+    """Hold all that the next round depends on; a checkpoint is this value and nothing else.
+
+    Parameters
+    ----------
+    round
+        Number of rounds done.
+    terms
+        What was agreed.
+    ensemble
+        The trees so far.
+    mark
+        Names these trees; it follows from the terms and the trees of each round.
+    """
+
+    round: int
+    terms: Terms
+    ensemble: Ensemble
+    mark: str
+
+    @classmethod
+    def begin(cls, terms: Terms) -> TreeState:
+        """Return the state before the first round."""
+        return cls(0, terms, terms.nothing(), terms.digest())
+
+    def next(self, trees: Trees) -> TreeState:
+        """Return the state with one more round's trees."""
+        mark = hashlib.blake2b((self.mark + trees.digest).encode(), digest_size=16).hexdigest()
+        return replace(self, round=self.round + 1, ensemble=self.ensemble.with_trees(trees), mark=mark)
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return named arrays."""
+        head = {"round": np.array(self.round), "mark": mark_bytes(self.mark)}
+        return {**head, **self.terms.to_arrays(), **self.ensemble.to_arrays("ensemble.")}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> TreeState:
+        """Return what `to_arrays` described.
+
+        Raises
+        ------
+        CheckpointError
+            If an array is missing.
+        """
+        if "round" not in arrays or "mark" not in arrays:
+            raise CheckpointError("a state of trees needs the arrays round and mark; it is of another kind of run")
+        mark = np.asarray(arrays["mark"], np.uint8).tobytes().hex()
+        return cls(int(arrays["round"]), Terms.from_arrays(arrays), Ensemble.from_arrays(arrays, "ensemble."), mark)
+
+
+@dataclass(frozen=True)
+class TreeRecord:
+    """Say what happened in one round.
+
+    Parameters
+    ----------
+    round
+        As of any other model: who was asked, who failed, counts of the trees before, payload, time. Its norms are those
+        of the values of the leaves: of this round's, and of all.
+    messages
+        Questions that a client was asked, one after the other.
+    attempts
+        How often the trees were begun.
+    leaves, gain
+        Of this round's trees.
+    """
+
+    round: RoundRecord
+    messages: int
+    attempts: int
+    leaves: int
+    gain: float
+
+
+def mark_bytes(mark: str) -> npt.NDArray[np.uint8]:
+    """Return a mark as it travels."""
+    return np.frombuffer(bytes.fromhex(mark), np.uint8)

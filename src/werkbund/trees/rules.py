@@ -1,0 +1,111 @@
+"""How trees grow: the numbers a user may turn."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class GrowthRules:
+    """Hold what every tree obeys.
+
+    Parameters
+    ----------
+    learning_rate
+        What a leaf's Newton step is multiplied by, above 0.
+    l2
+        Added to the hessian below each value, at least 0.
+    min_child_weight, min_child_rows
+        Least summed hessian and least rows of a child.
+    min_gain
+        What a split must gain more than.
+    max_depth
+        Splits between root and leaf: messages a tree.
+    max_leaves
+        Leaves of a tree at most, 0 for any number: of a level's splits those with the highest gain are made.
+    monotone
+        For each feature 1 or -1 where the score must rise or fall with it, else 0; empty for none.
+    category_smoothing
+        Added to the hessian of a level before levels are sorted, at least 0.
+    tree_features, node_features
+        Share of the features that a tree may ask, and of those the share that each node may, in (0, 1]; below 1 for
+        nodes, no histogram can be had by subtraction.
+    random_cuts
+        Give each number feature of a node one random threshold among its occupied bins, as extremely randomised trees
+        do (Geurts, Ernst, Wehenkel, Machine Learning 2006), where theirs is even between its extreme values.
+    row_share
+        Chance of a row to be in a tree, in (0, 1].
+    bootstrap
+        Draw rows by Poisson numbers of mean 1 in place of `row_share`.
+    """
+
+    learning_rate: float = 0.1
+    l2: float = 1.0
+    min_child_weight: float = 1e-3
+    min_child_rows: int = 20
+    min_gain: float = 0.0
+    max_depth: int = 6
+    max_leaves: int = 0
+    monotone: tuple[int, ...] = ()
+    category_smoothing: float = 10.0
+    tree_features: float = 1.0
+    node_features: float = 1.0
+    random_cuts: bool = False
+    row_share: float = 1.0
+    bootstrap: bool = False
+
+    def __post_init__(self) -> None:
+        _check_numbers(self)
+        if self.min_child_rows < 1:
+            raise ConfigError(f"min_child_rows must be at least 1, got {self.min_child_rows}")
+        if not 1 <= self.max_depth <= 30:
+            raise ConfigError(f"max_depth must be in 1..30, got {self.max_depth}")
+        if self.max_leaves < 0 or self.max_leaves == 1:
+            raise ConfigError(f"max_leaves must be 0 for any number, or at least 2, got {self.max_leaves}")
+        if any(sign not in (-1, 0, 1) for sign in self.monotone):
+            raise ConfigError(f"monotone must hold -1, 0 or 1 for each feature, got {self.monotone}")
+
+    def to_array(self) -> npt.NDArray[np.float64]:
+        """Return all numbers, in the order of the fields, the monotone signs last."""
+        own = [float(getattr(self, field.name)) for field in fields(self) if field.name != "monotone"]
+        return np.array([*own, *map(float, self.monotone)])
+
+    @classmethod
+    def from_array(cls, numbers: npt.NDArray[np.float64]) -> GrowthRules:
+        """Return what `to_array` described.
+
+        Examples
+        --------
+        >>> rules = GrowthRules(l2=0.5, bootstrap=True, monotone=(0, -1))
+        >>> GrowthRules.from_array(rules.to_array()) == rules
+        True
+        """
+        kinds: dict[str, Any] = {one.name: type(one.default) for one in fields(cls) if one.name != "monotone"}
+        values = numbers.tolist()
+        if len(values) < len(kinds):
+            raise ConfigError(f"rules must be at least {len(kinds)} numbers, got {len(values)}")
+        own: dict[str, Any] = {name: kind(value) for (name, kind), value in zip(kinds.items(), values, strict=False)}
+        return cls(**own, monotone=tuple(int(sign) for sign in values[len(kinds) :]))
+
+    @property
+    def subtracts(self) -> bool:
+        """Whether the larger of two children is had by subtraction."""
+        return self.node_features == 1
+
+
+def _check_numbers(rules: GrowthRules) -> None:
+    for name in ("l2", "min_child_weight", "min_gain", "category_smoothing"):
+        if not 0 <= getattr(rules, name) < math.inf:
+            raise ConfigError(f"{name} must be at least 0 and finite, got {getattr(rules, name)}")
+    for name in ("tree_features", "node_features", "row_share"):
+        if not 0 < getattr(rules, name) <= 1:
+            raise ConfigError(f"{name} must be in (0, 1], got {getattr(rules, name)}")
+    if not 0 < rules.learning_rate < math.inf:
+        raise ConfigError(f"learning_rate must be above 0 and finite, got {rules.learning_rate}")
