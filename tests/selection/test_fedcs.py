@@ -77,8 +77,16 @@ def test_if_nobody_fits_the_fastest_comes_alone() -> None:
 
 def test_no_more_candidates_than_the_size_says() -> None:
     view = View(1, np.arange(50), _facts([1.0] * 50, [1.0] * 50))
-    assert len(_choose(FedCS(CohortSize(count=7)), view).cohort) == 7
-    assert _choose(FedCS(CohortSize(count=7)), view).probabilities.tolist() == [0.14] * 7
+    assert len(_choose(FedCS(CohortSize(count=7), deadline_s=180.0), view).cohort) == 7
+    assert _choose(FedCS(CohortSize(count=7), deadline_s=180.0), view).probabilities.tolist() == [0.14] * 7
+
+
+def test_without_a_deadline_a_share_of_the_candidates_time_is_one() -> None:
+    view = View(1, np.arange(8), _facts([1.0] * 8, [1.0] * 8))  # one after the other they take 1 + 8 s
+    assert len(_choose(FedCS(CohortSize(count=8)), view).cohort) == 3
+    assert len(_choose(FedCS(CohortSize(count=8), share=1.0), view).cohort) == 8
+    nothing_known = View(1, np.arange(8))
+    assert len(_choose(FedCS(CohortSize(count=8)), nothing_known).cohort) == 8
 
 
 def test_candidates_change_with_the_seed() -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from werkbund._version import __version__
+from werkbund.cli.bench import bench_command
 from werkbund.cli.client import app as client_app
 from werkbund.cli.data import check_command, fetch_command, init_command, predict_command
 from werkbund.cli.provision import provision_command
@@ -26,6 +27,7 @@ for _name, _command in (
     ("run", run_command),
     ("compare", compare_command),
     ("up", up_command),
+    ("bench", bench_command),
     ("strategies", strategies_command),
     ("resume", resume_command),
     ("report", report_command),

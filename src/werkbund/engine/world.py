@@ -40,6 +40,10 @@ class Circumstances:
         After so many simulated seconds nobody is waited for; infinite for never.
     seed
         Of the run.
+    start_s
+        The clock when the first round begins, in seconds from midnight.
+    pause_s
+        Time between two rounds, which counts to neither.
     """
 
     examples: FloatArray
@@ -47,6 +51,8 @@ class Circumstances:
     model_bytes: float
     deadline_s: float
     seed: int
+    start_s: float = 0.0
+    pause_s: float = 0.0
 
 
 @dataclass
@@ -72,6 +78,9 @@ class WorldGrid:
     _waiting: deque[Tasks] = field(default_factory=deque)
     _questions: int = 0
 
+    def __post_init__(self) -> None:
+        self._begin({})
+
     def clients(self) -> tuple[str, ...]:
         """Return the clients' names."""
         return self.inner.clients()
@@ -82,15 +91,21 @@ class WorldGrid:
 
     def situation(self, round: int, past: State) -> tuple[IntArray, Arrays]:
         """Go back to a past state, let speeds drift, and return who can be asked and what is expected of each."""
-        number = self.fleet.num_clients
-        self._clock = float(past.get("clock", 0.0))
-        self._battery = np.array(past.get("battery", self.fleet.battery_joules), dtype=np.float64)
-        walked = generator(self.around.seed, "world drift", round).normal(size=number) * self.fleet.drift
-        self._slowness = np.array(past.get("slowness", np.ones(number))) * np.exp(walked)
-        self._questions = 0
+        self._begin(past)
+        walked = generator(self.around.seed, "world drift", round).normal(size=self.fleet.num_clients)
+        self._slowness = self._slowness * np.exp(walked * self.fleet.drift)
+        if past:
+            self._pass(self.around.pause_s)
         if not self._available().any():
             self._clock = self._next_moment()
         return np.flatnonzero(self._available()), self._facts()
+
+    def _begin(self, past: State) -> None:
+        """Stand where a past state says; without one, before the first round."""
+        self._clock = float(past.get("clock", self.around.start_s))
+        self._battery = np.array(past.get("battery", self.fleet.battery_joules), dtype=np.float64)
+        self._slowness = np.array(past.get("slowness", np.ones(self.fleet.num_clients)), dtype=np.float64)
+        self._questions = 0
 
     def state(self) -> State:
         """Return clock, batteries and speeds, from which another grid goes on."""

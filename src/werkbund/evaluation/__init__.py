@@ -5,6 +5,7 @@ from werkbund.evaluation.calibration import Reliability, expected_calibration_er
 from werkbund.evaluation.clients import Spread, WorstClient, per_client, spread, values_of, worst_client
 from werkbund.evaluation.costs import Costs, cost_curve
 from werkbund.evaluation.counts import Confusion, Counts
+from werkbund.evaluation.effort import NEVER, Course, Effort, jain_index
 from werkbund.evaluation.intervals import Interval, mean_interval, paired_difference
 from werkbund.evaluation.metrics import DIRECTIONS, Metrics, metrics
 from werkbund.evaluation.ranking import Curve, average_precision, precision_recall_curve, roc_auc, roc_curve
@@ -12,11 +13,14 @@ from werkbund.evaluation.thresholds import Threshold, choose_threshold
 
 __all__ = [
     "DIRECTIONS",
+    "NEVER",
     "NUM_BINS",
     "Confusion",
     "Costs",
     "Counts",
+    "Course",
     "Curve",
+    "Effort",
     "Interval",
     "Metrics",
     "Reliability",
@@ -27,6 +31,7 @@ __all__ = [
     "choose_threshold",
     "cost_curve",
     "expected_calibration_error",
+    "jain_index",
     "lower_probabilities",
     "mean_interval",
     "metrics",

@@ -13,6 +13,7 @@ from werkbund.core.clients import ClientSplits, ClientTable
 from werkbund.core.errors import DataError
 from werkbund.core.rng import generator
 from werkbund.data import Preparation, Schema, Table, split_rows
+from werkbund.federation.noise import with_noise
 from werkbund.federation.sections import ClientsSection, Config
 from werkbund.partition import Partition, partition_table
 
@@ -115,6 +116,7 @@ def divide(table: Table, config: Config) -> Division:
     kind, count = _partition_of(table, config.clients)
     partition = partition_table(kind, table, count, generator(seed, "partition"), config.clients.options)
     part = _split(table, partition, config.clients, seed)
+    table = with_noise(table, partition, part == SPLITS.index("test"), config.clients, seed)
     modes, mode_names = table.schema.mode_flags(table.frame)
     splits = {}
     for number, split in enumerate(SPLITS):

@@ -91,6 +91,12 @@ class ClientsSection(Section):
     options: dict[str, Any] = Field(default_factory=dict)
     test: Annotated[float, Field(gt=0, lt=1)] = 0.25
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    server: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the validation rows that the server holds too, for methods that judge clients by rows of its own."""
+    noisy: Annotated[int, Field(ge=0)] = 0
+    """Clients, drawn by the seed, that note some labels of their training and validation rows wrongly."""
+    noise: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of labels that these turn over."""
 
 
 class ModelSection(Section):
@@ -163,10 +169,28 @@ class EvaluationSection(Section):
     keep_best: bool = True
     """Keep the weights of the round that was best on validation rows; else those of the last round."""
     clients: Count = 1000
+    server_rows: str | None = None
+    """A table with the clients' columns that the server holds itself, for methods that judge clients by such rows."""
     local_models: Count = 50
     """At most so many clients also train a model of their own for the comparison, drawn by the seed."""
     missed_failure: Annotated[float, Field(gt=0)] = 5.0
     needless_inspection: Annotated[float, Field(gt=0)] = 1.0
+
+
+class StopSection(Section):
+    """End the training before `federation.rounds` are done; whatever comes first ends it."""
+
+    target: float | None = None
+    """Value of the validation metric, `evaluation.metric`, that is good enough."""
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    """Budget of wall-clock time of the rounds."""
+    simulated_seconds: Annotated[float, Field(gt=0)] | None = None
+    joules: Annotated[float, Field(gt=0)] | None = None
+    """Budgets of a simulated world."""
+    bytes: Annotated[float, Field(gt=0)] | None = None
+    """Budget of the payload of all messages, both ways."""
+    reward: Annotated[float, Field(gt=0)] | None = None
+    """Budget of what clients are paid, by a method that pays."""
 
 
 class WorldSection(Section):
@@ -177,6 +201,10 @@ class WorldSection(Section):
     """A table with a row a client, in place of a preset."""
     deadline_s: Annotated[float, Field(gt=0)] | None = None
     """Simulated seconds after which nobody is waited for."""
+    start_h: Annotated[float, Field(ge=0)] = 8.0
+    """Hour of the simulated clock at which the first round begins; 0 is midnight of the first day."""
+    pause_s: Annotated[float, Field(ge=0)] = 0.0
+    """Simulated seconds between two rounds: clocks go on and batteries charge, and no round takes longer for it."""
 
 
 class Config(Section):
@@ -190,6 +218,7 @@ class Config(Section):
     training: TrainingSection = TrainingSection()
     strategy: StrategySection = StrategySection()
     evaluation: EvaluationSection = EvaluationSection()
+    stop: StopSection = StopSection()
     world: WorldSection = WorldSection()
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from werkbund.core.clients import ClientSplits
 from werkbund.data import Preparation
 from werkbund.engine import Grid, InProcessGrid, LocalWork, Strategy, Worker
 from werkbund.federation.config import changed
+from werkbund.federation.judging import check_score, score_on, servers_share, servers_table
 from werkbund.federation.population import Population
 from werkbund.federation.preparing import StatisticsWork, learn_preparation
 from werkbund.federation.sections import Config
@@ -70,6 +71,9 @@ def in_process(config: Config, population: Population, preparation: Preparation,
     splits, modes = population.prepared(preparation), population.mode_names
     grid = _grid(splits, trainer, strategy)
     rules = rules_of(config, trainer.layout.fingerprint, {"rows": splits.train.sizes}, len(modes))
+    held = servers_table(config, population.schema, preparation) or servers_share(splits.validation, config)
+    rules = replace(rules, score=score_on(trainer, held))
+    check_score(strategy, rules)
     return Simulation(config, preparation, spec, network, modes, grid, strategy, rules, trainer, splits)
 
 
@@ -96,6 +100,13 @@ def without_federation(simulation: Simulation, splits: ClientSplits) -> Simulati
     rules = rules_of(config, simulation.rules.fingerprint, {"rows": splits.train.sizes}, len(simulation.mode_names))
     grid = _grid(splits, simulation.trainer, strategy)
     return replace(simulation, config=config, splits=splits, grid=grid, strategy=strategy, rules=rules)
+
+
+def with_strategy(simulation: Simulation, config: Config) -> Simulation:
+    """Return the same clients, network and preparation with the strategy of another configuration, and nothing held."""
+    strategy = strategy_of(config)
+    grid = _grid(simulation.splits, simulation.trainer, strategy)
+    return replace(simulation, config=config, grid=grid, strategy=strategy)
 
 
 def _grid(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy) -> Grid:

@@ -7,7 +7,7 @@ from typing import Any
 
 from werkbund.aggregation import AGGREGATORS
 from werkbund.core.errors import ConfigError
-from werkbund.selection import SELECTORS, build_selector, parameters_of
+from werkbund.selection import SELECTORS, build_selector, parameters_of, selector_of
 from werkbund.selection.contract import SIGNALS
 
 
@@ -42,11 +42,13 @@ def strategy_card(name: str) -> dict[str, Any]:
     ConfigError
         If there is none of this name.
     """
-    if name not in SELECTORS:
+    if name not in SELECTORS and ":" not in name:
         near = difflib.get_close_matches(name, SELECTORS, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(SELECTORS)}"
         raise ConfigError(f"a card is there for each selection method, got {name!r}{hint}")
-    declared, card = build_selector(name).declaration, SELECTORS[name].card
+    declared, card = build_selector(name).declaration, getattr(selector_of(name), "card", None)
+    if card is None:
+        raise ConfigError(f"{name} has no card to show; give the class a `card: ClassVar[Card]`")
     parameters = ", ".join(f"{key} = {value!r}" for key, value in parameters_of(name).items())
     return {
         "name": name,

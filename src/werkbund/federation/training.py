@@ -15,6 +15,7 @@ from werkbund.core.weights import FloatArray
 from werkbund.engine import Checkpoint, RunState, evaluate, evaluators, rounds
 from werkbund.evaluation import DIRECTIONS, Costs, Counts, Metrics, Threshold, choose_threshold, metrics
 from werkbund.federation.setup import Setup
+from werkbund.federation.stopping import Standing, Tally, reason_to_stop, stop_rules
 from werkbund.federation.watch import Nobody, RoundNews, Watcher
 from werkbund.federation.wiring import costs_of
 
@@ -77,6 +78,8 @@ class Trained:
         The same with one row a client, for these `clients`: all, or a seeded sample of very many.
     threshold
         Chosen by cost on the validation rows.
+    spent
+        What the rounds took.
     """
 
     weights: FloatArray
@@ -88,6 +91,7 @@ class Trained:
     each: Mapping[str, Arrays]
     clients: IntArray
     threshold: Threshold
+    spent: Tally = field(default_factory=Tally)
 
 
 @dataclass(frozen=True)
@@ -115,19 +119,21 @@ def train(setup: Setup, start: Checkpoint | None = None, outlets: Outlets | None
     checkpoint = start or Checkpoint(setup.begin())
     if start is None and outlets.save:
         outlets.save(checkpoint)
-    state, best = checkpoint.state, _best_of(checkpoint)
-    spent, last = float(checkpoint.progress.get("seconds", 0.0)), section.rounds
-    if _stale(state, best, section.patience):
-        last = state.round  # a run that was killed after its last round has no more to do
-    for after, record in rounds(setup.grid, setup.strategy, setup.rules, state, last):
-        best = _judge(setup, record, state.weights, best, outlets)
+    state, best, standing = checkpoint.state, _best_of(checkpoint), _standing_of(checkpoint)
+    before, rules = float(checkpoint.progress.get("seconds", 0.0)), stop_rules(setup.config)
+    stopped = reason_to_stop(rules, standing)  # a run that was killed after its last round has no more to do
+    doing = rounds(setup.grid, setup.strategy, setup.rules, state, section.rounds)
+    while stopped is None:
+        after, record = next(doing)
+        best, score = _judge(setup, record, state.weights, best, outlets)
         state = after
-        if outlets.save and (state.round % section.checkpoint_every == 0 or state.round == section.rounds):
-            outlets.save(_checkpoint(state, best, spent + time.perf_counter() - began))
-        if _stale(state, best, section.patience):
-            break
+        standing = Standing(state.round, score, best.round, standing.spent.and_round(record))
+        stopped = reason_to_stop(rules, standing)
+        if outlets.save and (state.round % section.checkpoint_every == 0 or stopped is not None):
+            outlets.save(_checkpoint(state, best, standing, before + time.perf_counter() - began))
     trained = _close(setup, state, best, outlets)
-    return replace(trained, seconds=spent + time.perf_counter() - began)
+    spent = before + time.perf_counter() - began
+    return replace(trained, stopped=stopped, seconds=spent, spent=standing.spent)
 
 
 def score_counts(
@@ -139,32 +145,23 @@ def score_counts(
     return {split: metrics(one, threshold, costs, mode_names) for split, one in pooled.items()}, threshold
 
 
-def _judge(setup: Setup, record: RoundRecord, scored: FloatArray, best: Best, outlets: Outlets) -> Best:
-    """Score a record's counts, tell who wants to know, and return the best round so far."""
+def _judge(setup: Setup, record: RoundRecord, scored: FloatArray, best: Best, outlets: Outlets) -> tuple[Best, float]:
+    """Score a record's counts, tell who wants to know, and return the best round so far and the metric's value."""
     scores, _ = score_counts(record.counts, costs_of(setup.config), setup.mode_names)
-    metric = setup.config.evaluation.metric
+    metric, value = setup.config.evaluation.metric, math.nan
     if "validation" in scores:
         judges = len(record.evaluated.get("validation", ()))
-        value = getattr(scores["validation"], metric) * DIRECTIONS[metric]
-        best = best.or_better(record.scored, value, scored, judges)
+        value = float(getattr(scores["validation"], metric))
+        best = best.or_better(record.scored, value * DIRECTIONS[metric], scored, judges)
     if outlets.note:
         outlets.note(record, scores)
     outlets.watcher.round(RoundNews(record, setup.config.federation.rounds, scores, best.round))
-    return best
-
-
-def _stale(state: RunState, best: Best, patience: int) -> bool:
-    """Say whether the last `patience` weights that were scored were no better than the best before them."""
-    return patience > 0 and state.round - 1 - best.round >= patience
+    return best, value
 
 
 def _close(setup: Setup, state: RunState, best: Best, outlets: Outlets) -> Trained:
     """Score the last weights, choose which to keep, and let every client score these."""
-    section = setup.config.federation
-    stopped = f"all {section.rounds} rounds done"
-    if _stale(state, best, section.patience):
-        stopped = f"no better validation {setup.config.evaluation.metric} for {section.patience} rounds"
-    best = _judge(setup, evaluate(setup.grid, setup.rules, state), state.weights, best, outlets)
+    best, _ = _judge(setup, evaluate(setup.grid, setup.rules, state), state.weights, best, outlets)
     weights, kept = state.weights, state.round
     if setup.config.evaluation.keep_best and best.weights is not None:
         weights, kept = best.weights, best.round
@@ -175,13 +172,22 @@ def _close(setup: Setup, state: RunState, best: Best, outlets: Outlets) -> Train
     whole = sample if len(clients) == len(everyone) else evaluate(setup.grid, setup.rules, keeping)
     _, threshold = score_counts(whole.counts, costs_of(setup.config), setup.mode_names)
     scored = sample.evaluated.get("test", clients)
-    return Trained(weights, kept, state.round, stopped, 0.0, whole.counts, sample.counts, scored, threshold)
+    return Trained(weights, kept, state.round, "", 0.0, whole.counts, sample.counts, scored, threshold)
 
 
-def _checkpoint(state: RunState, best: Best, seconds: float) -> Checkpoint:
+def _checkpoint(state: RunState, best: Best, standing: Standing, seconds: float) -> Checkpoint:
     score = best.score if math.isfinite(best.score) else None
     known = {"best_round": best.round, "best_score": score, "best_judges": best.judges, "seconds": seconds}
-    return Checkpoint(state, best.weights, known)
+    last = standing.score if math.isfinite(standing.score) else None
+    return Checkpoint(state, best.weights, {**known, "score": last, "spent": standing.spent.to_json()})
+
+
+def _standing_of(checkpoint: Checkpoint) -> Standing:
+    progress = checkpoint.progress
+    score = progress.get("score")
+    known = math.nan if score is None else float(score)
+    spent = Tally.from_json(progress.get("spent", {}))
+    return Standing(checkpoint.state.round, known, int(progress.get("best_round", -1)), spent)
 
 
 def _best_of(checkpoint: Checkpoint) -> Best:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator
 from werkbund.data import source_for
-from werkbund.engine.fleet import DAY_H, Fleet
+from werkbund.engine.fleet import DAY_H, HOUR_S, Fleet
 from werkbund.engine.world import Circumstances, WorldGrid
 from werkbund.federation.sections import WorldSection
 from werkbund.federation.simulation import Simulation
@@ -71,7 +71,10 @@ def factory_fleet(number: int, rng: np.random.Generator) -> dict[str, FloatArray
 
 
 def mobile_machines(number: int, rng: np.random.Generator) -> dict[str, FloatArray]:
-    """Return computers on vehicles: a battery, a radio link of mixed quality, one shift, much giving up."""
+    """Return computers on vehicles: a battery, a radio link of mixed quality, one shift, much giving up.
+
+    Of the battery it is what may be spent on learning, a few dozen rounds of it; it takes a day or more to fill up.
+    """
     fleet = uniform(number, rng)
     fleet |= {
         "examples_per_s": 600.0 * rng.lognormal(0.0, 0.9, number),
@@ -79,9 +82,9 @@ def mobile_machines(number: int, rng: np.random.Generator) -> dict[str, FloatArr
         "down_bytes_per_s": 2e5 * rng.lognormal(0.0, 1.0, number),
         "joules_per_example": 0.02 * rng.lognormal(0.0, 0.6, number),
         "joules_per_byte": np.full(number, 5e-6),
-        "battery_joules": rng.uniform(2e3, 1e4, number),
-        "charge_watts": rng.uniform(0.0, 1.0, number),
-        "shift_start_h": rng.choice([6.0, 14.0], number),
+        "battery_joules": rng.uniform(20.0, 120.0, number),
+        "charge_watts": rng.uniform(0.0, 1e-3, number),
+        "shift_start_h": rng.choice([6.0, 8.0, 12.0], number),
         "shift_hours": np.full(number, 10.0),
         "dropout": rng.beta(1.0, 9.0, number),
         "drift": np.full(number, 0.05),
@@ -118,7 +121,8 @@ def in_world(simulation: Simulation, section: WorldSection) -> Simulation:
     examples = num_steps(table.sizes, plan).astype(np.float64) * plan.batch_size
     size = 4.0 * simulation.trainer.layout.num_parameters
     deadline = np.inf if section.deadline_s is None else float(section.deadline_s)
-    around = Circumstances(examples, table.sizes.astype(np.float64), size, deadline, seed)
+    rows, start, pause = table.sizes.astype(np.float64), HOUR_S * section.start_h, float(section.pause_s)
+    around = Circumstances(examples, rows, size, deadline, seed, start, pause)
     fleet = fleet_of(section, table.names, seed)
     return replace(simulation, grid=WorldGrid(simulation.grid, fleet, around))
 

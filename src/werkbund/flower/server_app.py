@@ -131,8 +131,9 @@ def _run(grid: Grid, order: Order, folder: Folder, progress: ProgressFile) -> No
         _present(reach.directory, names, order.wait_s, progress)
         resume_deployed(folder.path, reach, progress)
         return
-    names = _present(Directory(grid), order.clients, order.wait_s, progress)
-    reach = FlowerGrid(grid, names, order.config.federation.round_timeout_s)
+    directory = Directory(grid)
+    names = _present(directory, order.clients, order.wait_s, progress)
+    reach = FlowerGrid(grid, names, order.config.federation.round_timeout_s, directory)
 
     def seen(told: Preflight) -> None:
         progress.checks([vars(check) for check in told.checks])

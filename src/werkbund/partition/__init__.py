@@ -15,6 +15,7 @@ from werkbund.partition.assignment import Partition, client_names
 from werkbund.partition.blocks import tool_blocks
 from werkbund.partition.column import by_column
 from werkbund.partition.dirichlet import dirichlet
+from werkbund.partition.hot import hot_mode
 from werkbund.partition.iid import iid
 from werkbund.partition.quantity import quantity
 from werkbund.partition.regime import regime
@@ -41,6 +42,7 @@ PARTITIONERS: dict[str, Partitioner] = {
     "dirichlet": dirichlet,
     "quantity": quantity,
     "regime": regime,
+    "hot-mode": hot_mode,
 }
 
 

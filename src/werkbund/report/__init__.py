@@ -1,7 +1,19 @@
-"""The report on a run: reads the run's folder only, and says honestly whether federating paid."""
+"""The report on a run or a bench: reads its folder only, and says honestly whether federating, or choosing, paid."""
 
+from werkbund.report.bench import BenchFolder, bench_sentence, read_bench, write_bench_report
 from werkbund.report.folder import Result, RunFolder, read_run
 from werkbund.report.html import write_report
 from werkbund.report.verdict import Verdict, judge
 
-__all__ = ["Result", "RunFolder", "Verdict", "judge", "read_run", "write_report"]
+__all__ = [
+    "BenchFolder",
+    "Result",
+    "RunFolder",
+    "Verdict",
+    "bench_sentence",
+    "judge",
+    "read_bench",
+    "read_run",
+    "write_bench_report",
+    "write_report",
+]

@@ -1,77 +1,51 @@
-"""The report as one file that needs nothing else: no network, no server, no second file.
-
-The plotting library is written into the page once. A content security policy in the page forbids it every request,
-so that opening the report tells nobody anything.
-"""
+"""The report on a run: its sections, its few large numbers, and the page that they make."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
-from dataclasses import dataclass
 from pathlib import Path
-
-import jinja2
-from plotly.offline import get_plotlyjs
 
 from werkbund.report.content import Section
 from werkbund.report.folder import RunFolder, read_run
+from werkbund.report.page import Page, Tile, render_page, write_page
 from werkbund.report.plants import plants
-from werkbund.report.plots.theme import DARK, LIGHT, Panel, night
 from werkbund.report.provenance import card, methods, repeat
 from werkbund.report.sections import compared, course, data, thresholds
 from werkbund.report.text import duration, figure, plural
 from werkbund.report.verdict import judge
 
 
-@dataclass(frozen=True)
-class Tile:
-    """Hold one large number with its name and what to compare it with."""
-
-    label: str
-    value: str
-    hint: str = ""
-
-
 def write_report(run_dir: Path) -> Path:
     """Write `report.html` into a run's folder and return its path.
 
-    The same folder gives the same bytes. A report that is there is replaced at once, never half.
+    The same folder gives the same bytes.
 
     Raises
     ------
     DataError
         If the folder is no run folder, or a file in it cannot be read.
     """
-    page = render(read_run(run_dir))
-    target, draft = run_dir / "report.html", run_dir / ".report.html.part"
-    draft.write_text(page, encoding="utf-8")
-    os.replace(draft, target)
-    return target
+    return write_page(page_of(read_run(run_dir)), run_dir)
 
 
 def render(run: RunFolder) -> str:
     """Return the whole page as text."""
-    templates = jinja2.Environment(
-        loader=jinja2.PackageLoader("werkbund.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return templates.get_template("report.html.j2").render(
-        run=run,
-        verdict=judge(run),
-        tiles=tiles(run),
-        caption=_caption(run),
-        facts=facts(run),
+    return render_page(page_of(run))
+
+
+def page_of(run: RunFolder) -> Page:
+    """Return what the page of a run shows."""
+    verdict = judge(run)
+    return Page(
+        name=run.name,
+        kind="federation report",
+        sentence=verdict.sentence,
+        outcome=verdict.outcome,
         sections=sections(run),
-        light=LIGHT,
-        dark=DARK,
-        night=_in_script(json.dumps(night())),
-        plotly_js=get_plotlyjs(),
-        spec=_spec,
+        remarks=verdict.remarks,
+        facts=facts(run),
+        caption=_caption(run),
+        tiles=tiles(run),
     )
 
 
@@ -125,12 +99,3 @@ def _caption(run: RunFolder) -> str:
     """Say which run the tiles belong to where the verdict speaks of several seeds."""
     several = len(run.seeds) > 1 and bool(run.comparison)
     return f"One of these runs in detail: seed {run.about.get('seed', 'unknown')}" if several else ""
-
-
-def _spec(panel: Panel) -> str:
-    return _in_script(panel.figure.to_json())
-
-
-def _in_script(text: str) -> str:
-    """Return JSON that cannot end the script element that holds it; the template takes it as it is."""
-    return text.replace("<", "\\u003c")

@@ -1,5 +1,6 @@
 """Who trains: selectors, each with what it needs to know and what it costs."""
 
+import difflib
 from dataclasses import fields
 from typing import Any
 
@@ -17,6 +18,7 @@ from werkbund.selection.fedcs import FedCS
 from werkbund.selection.hics import HierarchicalClustered
 from werkbund.selection.kfed import FederatedClusters
 from werkbund.selection.lag import LazyUpload
+from werkbund.selection.loading import load_selector
 from werkbund.selection.oort import Oort
 from werkbund.selection.optimal import AggregatedOptimalSampling, OptimalSampling
 from werkbund.selection.power import CheapPowerOfChoice, PowerOfChoice, RecentPowerOfChoice
@@ -87,7 +89,7 @@ def build_selector(name: str, fraction: float = 1.0, count: int | None = None, *
     Parameters
     ----------
     name
-        One of `SELECTORS`.
+        One of `SELECTORS`, or where one of your own stands: `folder/file.py:Class` or `package.module:Class`.
     fraction, count
         Size of the cohort; see `CohortSize`.
     options
@@ -98,25 +100,40 @@ def build_selector(name: str, fraction: float = 1.0, count: int | None = None, *
     ConfigError
         If there is none of this name, or an option does not fit.
     """
-    if name not in SELECTORS:
-        raise ConfigError(f"strategy.selection.name must be one of {', '.join(SELECTORS)}, got {name!r}")
-    known = parameters_of(name)
+    selector, known = selector_of(name), parameters_of(name)
     unknown = [option for option in options if option not in known]
     if unknown:
         takes = ", ".join(known) or "none"
         raise ConfigError(f"strategy.selection of {name!r} takes no option {', '.join(unknown)}; it takes {takes}")
     size = CohortSize(fraction, count)
-    made: Selector = SELECTORS[name](**({"size": size} if _is_sized(name) else {}), **options)
+    is_sized = any(one.name == "size" for one in fields(selector))
+    made: Selector = selector(**({"size": size} if is_sized else {}), **options)
     return made
+
+
+def selector_of(name: str) -> type[Any]:
+    """Return the class of a method's name, or that of one of your own, as for `build_selector`.
+
+    Raises
+    ------
+    ConfigError
+        If there is none.
+    """
+    if ":" in name:
+        return load_selector(name)
+    if name not in SELECTORS:
+        near = difflib.get_close_matches(name, SELECTORS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(
+            f"strategy.selection.name must be one of {', '.join(SELECTORS)}, or file.py:Class of your own, "
+            f"got {name!r}{hint}"
+        )
+    return SELECTORS[name]
 
 
 def parameters_of(name: str) -> dict[str, Any]:
     """Return a method's own parameters with their defaults."""
-    return {one.name: one.default for one in fields(SELECTORS[name]) if one.name != "size"}
-
-
-def _is_sized(name: str) -> bool:
-    return any(one.name == "size" for one in fields(SELECTORS[name]))
+    return {one.name: one.default for one in fields(selector_of(name)) if one.name != "size"}
 
 
 __all__ = [
@@ -134,4 +151,5 @@ __all__ = [
     "build_selector",
     "parameters_of",
     "register",
+    "selector_of",
 ]

@@ -14,7 +14,6 @@ from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, IntArray, Reports, State, View
 from werkbund.selection.draws import largest
 from werkbund.selection.ledger import grown, kept
-from werkbund.selection.noted import Noted, noted
 from werkbund.selection.oort import durations
 from werkbund.selection.proportional import rows_of
 
@@ -204,11 +203,11 @@ class Auction:
             for price, score, money in zip(prices[won], scores[won], paid, strict=True)
         )
         chance = np.full(len(won), 1.0 if len(won) == len(scores) else self.acceptance)
-        return Noted(view.available[won], chance, np.ones(len(won)), reasons, notes={"payment": paid})
+        return Choice(view.available[won], chance, np.ones(len(won)), reasons, payments=paid)
 
     def observe(self, state: State, reports: Reports) -> State:
         """Pay those that delivered, and note how long they took."""
-        money, clients = noted(reports, "payment", 0.0), reports.clients
+        money, clients = _earned(reports), reports.clients
         paid, seconds = grown(kept(state, "paid"), clients, 0.0), grown(kept(state, "seconds"), clients, np.nan)
         paid[clients] += money
         told = np.isfinite(reports.signal("seconds"))
@@ -227,3 +226,12 @@ class Auction:
         size = rows / most if most > 0 else np.ones(len(rows))
         speed = np.divide(least, seconds, out=np.ones(len(rows)), where=np.isfinite(seconds) & (seconds > 0))
         return np.column_stack([size, speed])
+
+
+def _earned(reports: Reports) -> FloatArray:
+    """Return what those that answered were promised, (answered,)."""
+    earned, choice = np.zeros(len(reports.clients)), reports.choice
+    if choice is not None and choice.payments is not None:
+        _, at, place = np.intersect1d(choice.cohort, reports.clients, return_indices=True)
+        earned[place] = choice.payments[at]
+    return earned

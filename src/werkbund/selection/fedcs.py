@@ -97,14 +97,16 @@ class FedCS:
     size
         How many candidates; the cohort has at most so many.
     deadline_s
-        What a round may last, T_round.
+        What a round may last, T_round; None: `share` of what it would take to serve all candidates.
+    share
+        Used where there is no deadline, in (0, 1].
     overhead_s
         What the server itself takes of it.
 
     Notes
     -----
-    Assumption: a deadline of three minutes is said to be the paper's, which was not read in full. It has to be set to
-    the work at hand: compare it with what clients expect.
+    Assumption: a deadline of three minutes is said to be the paper's, which was not read in full. It has to fit the
+    work at hand, so without one half of the time that all candidates would take is the deadline, round by round.
 
     The size of the cohort is not fixed. If nobody fits, the candidate that would be first comes alone, because a round
     needs somebody. A candidate that expects nothing known counts as the mean of the others; where nobody does,
@@ -119,7 +121,8 @@ class FedCS:
     """
 
     size: CohortSize = CohortSize()
-    deadline_s: float = 180.0
+    deadline_s: float | None = None
+    share: float = 0.5
     overhead_s: float = 0.0
 
     name: ClassVar[str] = "fedcs"
@@ -135,14 +138,16 @@ class FedCS:
         avoid_when="A slow machine sees what no other sees: it may never take part. Or times are not known.",
         notes=(
             "Uploads one after the other are the paper's model; where they run side by side a round ends sooner.",
-            "The default deadline of 180 s is an assumption; set it to what rounds take with you.",
+            "Without a deadline it takes half of the time that all candidates would need, which is our assumption.",
             "Clients that tell too short times gain turns.",
         ),
     )
 
     def __post_init__(self) -> None:
-        if not self.deadline_s > 0:
+        if self.deadline_s is not None and not self.deadline_s > 0:
             raise ConfigError(f"strategy.selection.deadline_s must be > 0, got {self.deadline_s}")
+        if not 0 < self.share <= 1:
+            raise ConfigError(f"strategy.selection.share must be in (0, 1], got {self.share}")
         if not 0 <= self.overhead_s < np.inf:
             raise ConfigError(f"strategy.selection.overhead_s must be >= 0 and finite, got {self.overhead_s}")
 
@@ -171,7 +176,7 @@ class FedCS:
         compute, up, down = (
             _filled(view.fact(f"seconds_{part}", np.nan)[places]) for part in ("compute", "up", "down")
         )
-        order, ends = schedule(compute, up, down, self.deadline_s, self.overhead_s)
+        order, ends = schedule(compute, up, down, self._deadline(compute, up, down), self.overhead_s)
         told = [f"fits the deadline, uploads as number {i + 1} by {end:.4g} s" for i, end in enumerate(ends.tolist())]
         if number and not len(order):
             order, told = np.array([np.argmin(down + compute + up)]), ["nobody fits the deadline; the fastest comes"]
@@ -184,6 +189,13 @@ class FedCS:
         """Learn nothing."""
         del reports
         return state
+
+    def _deadline(self, compute: FloatArray, up: FloatArray, down: FloatArray) -> float:
+        if self.deadline_s is not None:
+            return self.deadline_s
+        _, ends = schedule(compute, up, down, np.inf)
+        everybody = float(down.max(initial=0.0)) + (float(ends[-1]) if len(ends) else 0.0)
+        return self.overhead_s + (np.nextafter(self.share * everybody, np.inf) if everybody > 0 else np.inf)
 
 
 def _filled(seconds: FloatArray) -> FloatArray:

@@ -49,10 +49,11 @@ class ShapleyAveraging:
 
     Notes
     -----
-    The Shapley values are those of GTG, in place of the plain Monte Carlo of the source. Within a coalition updates
-    count by rows. N is the number of clients available now. A failed client keeps its φ. The state holds φ without the
-    part that comes from 1/N (`relevance`), and how often each was valued (`valued`): φ = relevance + α^valued / N. The
-    given probabilities are those of the draw to first order (`successive_inclusion`).
+    The truncations are a tenth of those of GTG's code: it scores by accuracy, this server by the skill of the losses,
+    which moves less in a round. The Shapley values are those of GTG, in place of the plain Monte Carlo of the source.
+    Within a coalition updates count by rows. N is the number of clients available now. A failed client keeps its φ. The
+    state holds φ without the part that comes from 1/N (`relevance`), and how often each was valued (`valued`): φ =
+    relevance + α^valued / N. The given probabilities are those of the draw to first order (`successive_inclusion`).
 
     References
     ----------
@@ -63,8 +64,8 @@ class ShapleyAveraging:
     size: CohortSize = CohortSize()
     memory: float = 0.75
     weight: float = 0.25
-    round_truncation: float = 0.01
-    truncation: float = 0.001
+    round_truncation: float = 0.001
+    truncation: float = 0.0001
     seed: int = 0
 
     name: ClassVar[str] = "s-fedavg"
@@ -79,7 +80,7 @@ class ShapleyAveraging:
         avoid_when="Updates must stay hidden, or the server's rows lack a rare fault: who alone sees it looks useless.",
         notes=(
             "A score that moves by hundredths leaves softmax(φ) nearly uniform: it acts slowly, by design.",
-            "Below a change of 0.01 of the score in a round everybody's value counts as 0 (round_truncation).",
+            "Below a change of 0.001 of the score in a round everybody's value counts as 0 (round_truncation).",
         ),
     )
 
@@ -140,10 +141,11 @@ class GreedyShapley:
 
     Notes
     -----
-    In the round robin at the start, and for newcomers, clients come in the order of their numbers; what is left of a
-    cohort goes to the best. Within a coalition updates count by rows. A client that was asked and failed has had its
-    turn, and counts as one of value 0 until it is valued: a dead one would be asked for ever else. Ties fall at random.
-    The choice is certain, so the given probabilities are 1.
+    The truncations are a tenth of those of GTG's code: it scores by accuracy, this server by the skill of the losses,
+    which moves less in a round. In the round robin at the start, and for newcomers, clients come in the order of their
+    numbers; what is left of a cohort goes to the best. Within a coalition updates count by rows. A client that was
+    asked and failed has had its turn, and counts as one of value 0 until it is valued: a dead one would be asked for
+    ever else. Ties fall at random. The choice is certain, so the given probabilities are 1.
 
     References
     ----------
@@ -153,8 +155,8 @@ class GreedyShapley:
 
     size: CohortSize = CohortSize()
     memory: float = 0.0
-    round_truncation: float = 0.01
-    truncation: float = 0.001
+    round_truncation: float = 0.001
+    truncation: float = 0.0001
     seed: int = 0
 
     name: ClassVar[str] = "greedyfed"
@@ -169,7 +171,7 @@ class GreedyShapley:
         avoid_when="All plants shall be served: who is not among the best is asked no more. Or updates stay hidden.",
         notes=(
             "With the plain mean a client that fell back early stays there; a memory below 1 forgets.",
-            "Below a change of 0.01 of the score in a round everybody's value counts as 0 (round_truncation).",
+            "Below a change of 0.001 of the score in a round everybody's value counts as 0 (round_truncation).",
         ),
     )
 

@@ -1,0 +1,138 @@
+"""The command that sets methods of selection against each other."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from werkbund.cli.edge import output, print_json, progress, readable_errors
+from werkbund.cli.train import ConfigArgument, DataOption, JsonOption, SetOption, configured
+from werkbund.federation.bench import Outcome, bench, plan_of
+from werkbund.report import BenchFolder, bench_sentence, read_bench
+
+_LOCAL_WORK = "training.epochs=5"
+"""With sixty clients each has few rows; one pass over them would be too little work between two rounds."""
+
+
+def bench_command(
+    config: ConfigArgument = None,
+    data: DataOption = None,
+    selectors: Annotated[
+        str, typer.Option(help="Names with commas between, or all; file.py:Class is one of your own.")
+    ] = "all",
+    partitions: Annotated[str, typer.Option(help="Names with commas between, or all.")] = "all",
+    seeds: Annotated[int, typer.Option(min=2, help="How many seeds.")] = 5,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first of them.")] = 0,
+    cohort: Annotated[int | None, typer.Option(min=1, help="Clients a round; 10 if nothing says otherwise.")] = None,
+    target: Annotated[
+        float | None, typer.Option(help="Average precision to reach, in place of 90% of what uniform ends with.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core if not given.")] = None,
+    settings: SetOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder; the same bench begun there is gone on with.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run every selector over several partitions and seeds, each against uniform at equal cost."""
+    with readable_errors():
+        defaults = [_LOCAL_WORK] if config is None else []
+        loaded = configured(config, data, [*defaults, *(settings or [])])
+        plan = plan_of(
+            loaded, _names(selectors), _names(partitions), range(first_seed, first_seed + seeds), cohort, target
+        )
+        with Meter(progress()) as meter:
+            done = bench(plan, out=out, workers=workers, listener=meter, command=["werkbund", *sys.argv[1:]])
+        if as_json:
+            print_json({"run_dir": str(done.folder), "report": str(done.report), **done.result})
+            return
+        found = read_bench(done.folder)
+        console = output()
+        console.print(summary_table(found))
+        console.print(f"\n{bench_sentence(found)}", soft_wrap=True, highlight=False)
+        console.print(f"\nReport: {done.report}", soft_wrap=True, highlight=False)
+
+
+def summary_table(found: BenchFolder) -> Table:
+    """Return one line a method: against uniform at equal cost, and what the target takes."""
+    table = Table(box=None, header_style="bold", padding=(0, 2))
+    table.add_column("method")
+    for head in ("AP", "at equal cost", "95% interval", "reached", "time", "energy", "bytes", "Jain", "never"):
+        table.add_column(head, justify="right")
+    styles = {"better": "green", "worse": "red"}
+    ranked = found.ranked
+    for line in (*(one for one in found.of(found.overall) if one not in ranked), *ranked):
+        cost = line.equal_cost
+        table.add_row(
+            line.selector,
+            _number(line.figures["average_precision"].mean, ".3f"),
+            _number(cost.mean, "+.3f"),
+            f"{_number(cost.low, '+.3f')} to {_number(cost.high, '+.3f')}",
+            f"{line.reached}/{line.runs}",
+            *(_number(line.savings[name].mean, ".2f") for name in ("seconds", "joules", "bytes")),
+            _number(line.figures["jain"].mean, ".2f"),
+            _number(line.figures["never"].mean, ".1f"),
+            style=styles.get(line.verdict, ""),
+        )
+    return table
+
+
+class Meter:
+    """Show how far a bench is: a bar in a terminal, a line now and then elsewhere.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console, transient=True)
+        self._runs = self._done = 0
+
+    def __enter__(self) -> Meter:
+        if self._console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._bar.stop()
+
+    def stage(self, what: str, runs: int, done: int) -> None:
+        """Begin a bar."""
+        self._runs, self._done = runs, done
+        if self._console.is_terminal:
+            self._task = self._bar.add_task(what, total=runs, completed=done)
+        else:
+            self._console.print(f"{what}: {runs} runs, {done} done before", highlight=False)
+
+    def ended(self, outcome: Outcome) -> None:
+        """Move on."""
+        self._done += 1
+        if outcome.error:
+            trial = outcome.trial
+            self._console.print(f"{trial.selector}, {trial.setting}, seed {trial.seed}: {outcome.error}", style="red")
+        if self._console.is_terminal:
+            self._bar.advance(self._task)
+        elif self._done % max(self._runs // 20, 1) == 0:
+            self._console.print(f"{self._done} of {self._runs} runs", highlight=False)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _number(value: float, form: str) -> str:
+    return format(value, form) if value == value else "-"

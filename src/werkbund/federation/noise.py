@@ -1,0 +1,63 @@
+"""Plants that note failures wrongly: some labels of some clients, turned over before anybody learns from them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.errors import ConfigError
+from werkbund.core.rng import generator
+from werkbund.data import Table
+from werkbund.federation.sections import ClientsSection
+from werkbund.partition import Partition
+
+IntArray = npt.NDArray[np.int64]
+
+
+def noisy_clients(num_clients: int, section: ClientsSection, seed: int) -> IntArray:
+    """Return which clients note labels wrongly, drawn by the run's seed: ascending.
+
+    Raises
+    ------
+    ConfigError
+        If there are not so many.
+    """
+    if section.noisy > num_clients:
+        raise ConfigError(f"clients.noisy must be at most the number of clients, {num_clients}, got {section.noisy}")
+    drawn = generator(seed, "noisy clients").choice(num_clients, section.noisy, replace=False)
+    return np.sort(drawn)
+
+
+def with_noise(
+    table: Table, partition: Partition, kept: npt.NDArray[np.bool_], section: ClientsSection, seed: int
+) -> Table:
+    """Return the table with a share of the noisy clients' labels turned over.
+
+    Parameters
+    ----------
+    table
+        With the true labels.
+    partition
+        Whose rows they are.
+    kept
+        (rows,), rows whose labels stay true: those that a model is judged by in the end.
+    section
+        Says how many clients, and which share of their labels.
+    seed
+        Of the run.
+    """
+    if not section.noisy:
+        return table
+    labels = table.schema.labels(table.frame) > 0
+    if labels.all() or not labels.any():
+        return table
+    clients = noisy_clients(partition.num_clients, section, seed)
+    at_noisy = np.isin(partition.assignment, clients)
+    drawn = generator(seed, "label noise").random(len(labels)) < section.noise
+    turned = at_noisy & drawn & ~kept
+    opposite = np.where(labels, np.flatnonzero(~labels)[0], np.flatnonzero(labels)[0])  # a row of the other label
+    source = np.where(turned, opposite, np.arange(len(labels)))
+    column = table.frame[table.schema.label].gather(source)
+    return replace(table, frame=table.frame.with_columns(column))

@@ -1,0 +1,90 @@
+"""A page as one file that needs nothing else: no network, no server, no second file.
+
+The plotting library is written into the page once. A content security policy in the page forbids it every request,
+so that opening the report tells nobody anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+from plotly.offline import get_plotlyjs
+
+from werkbund.report.content import Section
+from werkbund.report.plots.theme import DARK, LIGHT, Panel, night
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Hold one large number with its name and what to compare it with."""
+
+    label: str
+    value: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Hold all that a page shows.
+
+    Parameters
+    ----------
+    name, kind
+        Of what it is about, and what sort of report it is.
+    sentence, outcome, remarks
+        What it says first, how that is coloured, and what a careful reader should know beside it.
+    facts, caption, tiles
+        A few short phrases, and a few large numbers with a line above them.
+    sections
+        In reading order.
+    """
+
+    name: str
+    kind: str
+    sentence: str
+    outcome: str
+    sections: tuple[Section, ...]
+    remarks: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
+    caption: str = ""
+    tiles: tuple[Tile, ...] = ()
+
+
+def write_page(page: Page, folder: Path) -> Path:
+    """Write `report.html` into a folder and return its path; one that is there is replaced at once, never half."""
+    target, draft = folder / "report.html", folder / ".report.html.part"
+    draft.write_text(render_page(page), encoding="utf-8")
+    os.replace(draft, target)
+    return target
+
+
+def render_page(page: Page) -> str:
+    """Return the whole page as text."""
+    templates = jinja2.Environment(
+        loader=jinja2.PackageLoader("werkbund.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return templates.get_template("report.html.j2").render(
+        page=page,
+        light=LIGHT,
+        dark=DARK,
+        night=_in_script(json.dumps(night())),
+        plotly_js=get_plotlyjs(),
+        spec=_spec,
+    )
+
+
+def _spec(panel: Panel) -> str:
+    return _in_script(panel.figure.to_json())
+
+
+def _in_script(text: str) -> str:
+    """Return JSON that cannot end the script element that holds it; the template takes it as it is."""
+    return text.replace("<", "\\u003c")
