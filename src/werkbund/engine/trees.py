@@ -93,7 +93,7 @@ def one_round_of_trees(
             break
     after = state.next(growth.trees)
     links.before, links.last = state.mark, growth.trees
-    record = _record(state, after, growth.trees, cohort, spent, counted, time.perf_counter() - started)
+    record = record_of(state, after, growth.trees, cohort, spent, counted, time.perf_counter() - started)
     gain = float(growth.trees.gain.sum())
     return after, TreeRecord(record, spent.messages, attempts, growth.trees.num_leaves, gain)
 
@@ -118,7 +118,9 @@ def evaluate_trees(
     talk = Talk(grid, rules, state, links or Links(), none, Heard(), asked, len(asked))
     each = {} if clients is None else {"each": np.ones((), np.bool_)}
     heard = talk.ask("tree-evaluate", each, {})
-    return _record(state, state, Trees.none(), np.empty(0, np.int64), talk.spent, heard, time.perf_counter() - started)
+    return record_of(
+        state, state, Trees.none(), np.empty(0, np.int64), talk.spent, heard, time.perf_counter() - started
+    )
 
 
 def _grow(talk: Talk, ground: Ground, evaluate: bool) -> tuple[Growth | None, Heard | None]:
@@ -143,7 +145,7 @@ def _question(talk: Talk, ground: Ground, growth: Growth) -> dict[str, Any]:
     return {**shared, "row_keys": talk.group.row_keys}
 
 
-def _record(
+def record_of(
     before: TreeState,
     after: TreeState,
     trees: Trees,
@@ -152,6 +154,7 @@ def _record(
     counted: Heard | None,
     seconds: float,
 ) -> RoundRecord:
+    """Return the record of a round, with the counts of the trees before."""
     counts, evaluated = gathered_counts(counted.replies if counted else [])
     every = after.ensemble.trees
     return RoundRecord(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +11,23 @@ import numpy.typing as npt
 from werkbund.core.errors import ClientError
 from werkbund.core.rng import UInt64Array
 from werkbund.learner.trees import Standing
-from werkbund.trees import WORDS, Blocks, Terms, Trees, accumulate, add_value, divide, draw_rows
+from werkbund.trees import (
+    WORDS,
+    Blocks,
+    Terms,
+    Trees,
+    accumulate,
+    add_value,
+    divide,
+    draw_rows,
+    num_threads,
+    pieces,
+    spread,
+)
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int32]
 _NO_SUBSET = np.empty(0, np.uint8)
 
 
@@ -84,20 +98,19 @@ class Grove:
         """
         known = len(self.first)
         _check(trees, self.index.shape[0], self.terms)
-        sizes, room = self.terms.edges.sizes, np.empty(self.index.shape[1] + 1, np.int32)
-        for node in np.flatnonzero(trees.left >= known).tolist():
-            feature, subset, tree = int(trees.feature[node]), int(trees.subset[node]), self.tree[node]
-            if int(trees.left[node]) != len(self.first):
-                raise ClientError("children must stand in the order of their parents; the server runs other code")
-            piece = self.index[tree, self.first[node] : self.last[node]]
-            levels = _NO_SUBSET if subset < 0 else trees.subsets[subset]
-            missing, toward = int(sizes[feature]) - 1, bool(trees.missing_left[node])
-            middle = self.first[node] + divide(
-                self.codes, piece, feature, int(trees.bin[node]), missing, toward, levels, room
-            )
-            self.first += [self.first[node], middle]
-            self.last += [middle, self.last[node]]
-            self.tree += [tree, tree]
+        new = np.flatnonzero(trees.left >= known)
+        while len(new):  # all of a level at once; several levels only after a new start
+            some = new[new < len(self.first)]
+            if not len(some):
+                raise ClientError("trees must hang together; the server runs other code")
+            middles = self._divided(trees, some)
+            for node in some.tolist():
+                if int(trees.left[node]) != len(self.first):
+                    raise ClientError("children must stand in the order of their parents; the server runs other code")
+                self.first += [self.first[node], middles[node]]
+                self.last += [middles[node], self.last[node]]
+                self.tree += [self.tree[node]] * 2
+            new = new[len(some) :]
         self.seen = trees
 
     def histograms(self, blocks: Blocks, outputs: npt.NDArray[np.int32], least: int = 0) -> IntArray:
@@ -112,23 +125,62 @@ class Grove:
         least
             Cells with fewer rows of one client are left out; 0 for none.
         """
-        words = np.zeros(blocks.num_cells * WORDS, np.int64)
-        for i, node in enumerate(blocks.nodes.tolist()):
-            tree, features, starts = self.tree[node], blocks.features[i], blocks.starts[i]
-            piece = self.index[tree, self.first[node] : self.last[node]]
-            pairs, draws = self.pairs[outputs[tree]], self.draws[tree]
-            if least <= 1:
-                accumulate(self.codes, pairs, draws, piece, features, starts, words)
-                continue
-            begin, end = blocks.edges[i], blocks.edges[i + 1]
-            room = np.empty((end - begin) * WORDS, np.int64)
-            for own in np.split(piece, np.searchsorted(piece, self.ends[1:-1])):
-                room[:] = 0
-                accumulate(self.codes, pairs, draws, own, features, starts - begin, room)
-                cells = room.reshape(-1, WORDS)
-                cells[cells[:, 2] < least] = 0
-                words[begin * WORDS : end * WORDS] += room
-        return np.ascontiguousarray(words.reshape(-1, WORDS)[:, :3])
+        words = np.zeros((blocks.num_cells, WORDS), np.int64)
+        ends, m, lock = blocks.edges.tolist(), blocks.features.shape[1], Lock()
+        sizes = [len(self._piece(node)) for node in blocks.nodes.tolist()]
+
+        def count(item: tuple[int, slice]) -> None:
+            i, rows = item
+            target, piece = words[ends[i] : ends[i + 1]], self._piece(int(blocks.nodes[i]))[rows]
+            if least > 1:
+                target += self._withheld(blocks, i, piece, outputs, least)
+            elif len(piece) == sizes[i]:
+                self._count(blocks, i, piece, outputs, target)
+            else:
+                room = np.zeros_like(target)
+                self._count(blocks, i, piece, outputs, room)
+                with lock:
+                    np.add(target, room, out=target)
+
+        steps = float(sum(sizes)) * m
+        parts = 1 if least > 1 else num_threads(steps)
+        cut = [(i, piece) for i, n in enumerate(sizes) for piece in pieces(n, parts if n * m > steps / 4 else 1)]
+        spread(count, cut, steps)
+        return np.ascontiguousarray(words[:, :3])
+
+    def _count(self, blocks: Blocks, i: int, rows: Index, outputs: npt.NDArray[np.int32], words: IntArray) -> None:
+        tree, starts = self.tree[blocks.nodes[i]], blocks.starts[i] - blocks.starts[i, 0]
+        pairs, draws = self.pairs[outputs[tree]], self.draws[tree]
+        accumulate(self.codes, pairs, draws, rows, blocks.features[i], starts, words.reshape(-1))
+
+    def _withheld(self, blocks: Blocks, i: int, rows: Index, outputs: npt.NDArray[np.int32], least: int) -> IntArray:
+        """Return the sum of each client's histogram, without its cells of few rows."""
+        cells = int(blocks.edges[i + 1] - blocks.edges[i])
+        total = np.zeros((cells, WORDS), np.int64)
+        for own in np.split(rows, np.searchsorted(rows, self.ends[1:-1])):
+            room = np.zeros((cells, WORDS), np.int64)
+            self._count(blocks, i, own, outputs, room)
+            room[room[:, 2] < least] = 0
+            total += room
+        return total
+
+    def _piece(self, node: int) -> Index:
+        return self.index[self.tree[node], self.first[node] : self.last[node]]
+
+    def _divided(self, trees: Trees, nodes: IntArray) -> dict[int, int]:
+        """Sort the rows of these nodes; return where each one's right child begins."""
+        sizes, middles = self.terms.edges.sizes, dict[int, int]()
+
+        def sort(node: int) -> None:
+            piece, feature, subset = self._piece(node), int(trees.feature[node]), int(trees.subset[node])
+            levels = _NO_SUBSET if subset < 0 else trees.subsets[subset]
+            missing, toward = int(sizes[feature]) - 1, bool(trees.missing_left[node])
+            room = np.empty(len(piece) + 1, np.int32)
+            left = divide(self.codes, piece, feature, int(trees.bin[node]), missing, toward, levels, room)
+            middles[node] = self.first[node] + left
+
+        spread(sort, nodes.tolist(), 4.0 * sum(len(self._piece(node)) for node in nodes.tolist()))
+        return middles
 
     def settle(self, sums: FloatArray, trees: Trees) -> None:
         """Add the leaves of the finished trees to the rows' scores."""
@@ -137,9 +189,7 @@ class Grove:
         leaves = np.flatnonzero(trees.left < 0)
         by_tree = np.argsort(np.array(self.tree)[leaves], kind="stable")  # in the order in which prediction adds them
         for node in leaves[by_tree].tolist():
-            tree = self.tree[node]
-            piece = self.index[tree, self.first[node] : self.last[node]]
-            add_value(sums, outputs[tree], piece, float(trees.value[node]))
+            add_value(sums, outputs[self.tree[node]], self._piece(node), float(trees.value[node]))
 
 
 def _check(trees: Trees, num_trees: int, terms: Terms) -> None:

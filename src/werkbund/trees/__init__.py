@@ -13,6 +13,7 @@ from werkbund.trees.predict import leaf_sums, logits, scores
 from werkbund.trees.rules import GrowthRules
 from werkbund.trees.sampling import draw_rows, row_hashes
 from werkbund.trees.terms import Group, Terms, TreePlan, base_score, ground_of
+from werkbund.trees.threads import num_threads, pieces, spread
 
 __all__ = [
     "KINDS",
@@ -46,6 +47,9 @@ __all__ = [
     "keys_of",
     "leaf_sums",
     "logits",
+    "num_threads",
+    "pieces",
     "row_hashes",
     "scores",
+    "spread",
 ]

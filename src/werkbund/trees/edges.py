@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.trees.jit import kernel, part
+from werkbund.trees.threads import num_threads, pieces, spread
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -59,7 +60,7 @@ class BinEdges:
             raise ConfigError("levels must be at least 0, and a categorical feature has no edges")
         for feature in range(len(self.levels)):
             own = self.of(feature)
-            if np.isnan(own).any() or (np.diff(own) <= 0).any():
+            if np.isnan(own).any() or (own[1:] <= own[:-1]).any():
                 raise ConfigError(f"edges of feature {feature} must be numbers that rise strictly, got {own[:5]}...")
 
     @classmethod
@@ -127,7 +128,13 @@ class BinEdges:
         if features.ndim != 2 or features.shape[1] != self.num_features:
             raise DataError(f"rows must have {self.num_features} features, got the shape {features.shape}")
         codes = np.empty(features.shape, np.uint8)
-        _encode(np.ascontiguousarray(features, np.float64), self.edges, self.offsets, self.levels, codes)
+        x = np.ascontiguousarray(features, np.float64)
+
+        def encode(rows: slice) -> None:
+            _encode(x[rows], self.edges, self.offsets, self.levels, codes[rows])
+
+        steps = 10.0 * x.size
+        spread(encode, pieces(len(x), num_threads(steps)), steps)
         return codes
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:

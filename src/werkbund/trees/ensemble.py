@@ -140,11 +140,11 @@ class Trees:
         """Return these trees alone, in this order, nodes that belong to others left out."""
         wanted = np.asarray(numbers, np.int64)
         owner = self.tree_of_nodes()
-        keep = np.flatnonzero(np.isin(owner, wanted))
+        keep = np.concatenate([np.empty(0, np.int64), *(np.flatnonzero(owner == tree) for tree in wanted.tolist())])
         place = np.full(self.num_nodes + 1, -1, np.int64)
         place[keep] = np.arange(len(keep))
         used = self.subset[keep]
-        splits = np.unique(used[used >= 0])
+        splits = used[used >= 0]
         where = np.full(len(self.subsets) + 1, -1, np.int64)
         where[splits] = np.arange(len(splits))
         own = {name: getattr(self, name)[keep] for name in _TYPES if name not in ("roots", "outputs", "subsets")}

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from werkbund.core.errors import ClientError, ConfigError
 from werkbund.trees.fixed import FixedPoint
 from werkbund.trees.jit import kernel, part
+from werkbund.trees.threads import num_threads, pieces, spread
 
 FloatArray = npt.NDArray[np.float64]
 PairArray = npt.NDArray[np.int32]
@@ -105,7 +106,15 @@ class Objective:
         pairs = np.empty((self.num_outputs, len(targets), 2), np.int32)
         weights = np.array(self.class_weights or (1.0,))
         scales = np.array([fixed.gradient_scale, fixed.hessian_scale])
-        bad = _gradients(KINDS.index(self.kind), sums, base, factor, targets, weights, scales, pairs)
+        kind, wrong = KINDS.index(self.kind), list[int]()
+
+        def work(rows: slice) -> None:
+            place = rows.start, rows.stop
+            wrong.append(_gradients(kind, sums, base, factor, targets, weights, scales, pairs, *place))
+
+        steps = 20.0 * pairs.size
+        spread(work, pieces(len(targets), num_threads(steps)), steps)
+        bad = sum(wrong)
         if bad and self.kind == "squared":
             raise ClientError(
                 f"gradients must stay within {TARGET_REACH:g} times the target's agreed range, {self.target_range:g}, "
@@ -183,13 +192,13 @@ def _softmax(
 @kernel
 def _gradients(
     kind: int, sums: FloatArray, base: FloatArray, factor: float, targets: FloatArray, weights: FloatArray,
-    scales: FloatArray, pairs: PairArray,
+    scales: FloatArray, pairs: PairArray, begin: int, end: int,
 ) -> int:  # fmt: skip
     """Write the pairs of all rows; return how many rows could not be given any."""
     bad, outputs, classes = 0, len(base), len(weights)
     room = np.empty(outputs)
     limit = 2.0**30
-    for i in range(len(targets)):
+    for i in range(begin, end):
         y = targets[i]
         if kind != 2 and not (y >= 0 and y < classes and y == np.floor(y)):
             bad += 1

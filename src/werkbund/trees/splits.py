@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from werkbund.core.rng import UInt64Array
 from werkbund.trees.jit import kernel, part
+from werkbund.trees.threads import num_threads, pieces, spread
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -99,7 +100,15 @@ def best_splits(
     nodes = len(totals)
     found = np.zeros((nodes, 6), np.int64)
     gains, subsets = np.zeros(nodes), np.zeros((nodes, 32), np.uint8)
-    _search(words, features, starts, sizes, levels, totals, bounds, signs, draws, limits, found, gains, subsets)
+
+    def search(part: slice) -> None:
+        _search(
+            words, features[part], starts[part], sizes, levels, totals[part], bounds[part], signs, draws[part], limits,
+            found[part], gains[part], subsets[part],
+        )  # fmt: skip
+
+    steps = 10.0 * len(words)
+    spread(search, pieces(nodes, min(num_threads(steps), max(nodes, 1))), steps)
     return Splits(gains, found[:, 0], found[:, 1], found[:, 2] != 0, found[:, 3:], subsets)
 
 
