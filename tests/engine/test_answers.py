@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,24 @@ def test_an_answer_in_order_has_no_flaw() -> None:
 )
 def test_an_answer_out_of_order_is_described(change: dict[str, Any], said: str) -> None:
     assert said in (flaw(_reply(**change), FORM) or "")
+
+
+@pytest.mark.parametrize("kind", ["train", "hold", "loss"])
+@pytest.mark.parametrize(
+    "told", [np.array(["a", "b"]), np.ones((2, 1)), np.array([True, False]), np.array([1j, 2j]), np.array([None, 1])]
+)
+def test_a_number_in_clear_must_be_one(kind: str, told: Any) -> None:
+    reply = replace(_reply(kind), clear={"loss_std": told, "other": told})
+    assert flaw(reply, FORM) == "its loss_std must be one plain number"
+    assert flaw(replace(reply, clear={"loss_std": np.array([1, 2])}), FORM) is None
+
+
+def test_a_number_in_clear_that_nobody_can_reckon_with_was_not_told() -> None:
+    reply = replace(_reply(), clear={"norm": np.array([1e300, -2.0]), "other": np.array([np.inf, 1.0])})
+    told = kept(reply, np.array([True, True])).clear
+    assert np.isnan(told["norm"][0])
+    assert told["norm"][1] == -2.0
+    assert told["other"].tolist() == [np.inf, 1.0]
 
 
 def test_an_evaluation_needs_no_layout_and_no_update() -> None:

@@ -164,9 +164,9 @@ def cost_of(answer: Said, called: Iterable[Called]) -> Cost:
     return Cost(down, up, task.num_bytes, answer.parcel.num_bytes)
 
 
-def announced(leaving: Iterable[Mapping[str, str]]) -> set[Announced]:
-    """Return the fields that `werkbund client check --json` lists under `leaving`."""
-    return {(field["kind"], field["half"], field["field"]) for field in leaving}
+def announced(leaving: Iterable[Mapping[str, Any]]) -> set[Announced]:
+    """Return the fields that `werkbund client check --json` lists, of those that the run agreed on asks for."""
+    return {(field["kind"], field["half"], field["field"]) for field in leaving if field["asked"]}
 
 
 def _calls(connection: Recording) -> Iterator[Called]:

@@ -19,6 +19,7 @@ from werkbund.core.rng import keys
 from werkbund.core.types import Tasks
 from werkbund.data.ai4i import AI4I_SCHEMA
 from werkbund.federation.briefing import Briefing, for_clients
+from werkbund.federation.plant.leaving import KINDS
 from werkbund.federation.preparing import Learnt, learn_preparation
 from werkbund.federation.setup import Setup, server_parts
 from werkbund.flower.answering import Desk
@@ -30,6 +31,8 @@ SECRET = "-".join(("SECRET", "4711"))
 
 class Server:
     """Ask one plant as a server would that has learnt the common scaling."""
+
+    keyed = ("train", "hold", "upload", "loss", "centroids")
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
@@ -49,10 +52,14 @@ class Server:
             "squares": {"mean": np.zeros(len(self.learnt.survey.features))},
             "evaluate": {"weights": self.weights},
             "train": {"weights": self.weights, "rate": np.ones(())},
+            "hold": {"weights": self.weights, "rate": np.ones(()), "needs": np.array(["loss_std", "norm"])},
+            "upload": {"weights": self.weights},
+            "loss": {"weights": self.weights, "most": np.array(3)},
+            "centroids": {"k": np.array(3)},
             "deliver": {"weights": self.weights, "threshold": np.array(0.5), "card": np.array(["{}"])},
         }
         key = keys(1, "training", round, np.zeros(1, np.int64))
-        own: dict[str, Any] = {"factor": np.ones(1), "key": key} if kind == "train" else {}
+        own: dict[str, Any] = {"factor": np.ones(1), "key": key} if kind in self.keyed else {}
         tasks = Tasks(kind, round, np.array([0]), needs.get(kind, {}), own)
         told = self.briefing.to_json() if briefed else None
         return replace(Ask("run", name, tasks, self.briefing.fingerprint, told), **how)
@@ -139,11 +146,11 @@ def test_a_configuration_of_another_version_is_refused_by_its_key(section: str, 
     assert section in answer.reason
 
 
-@pytest.mark.parametrize("kind", ["dance", "hold", "any", ""])
+@pytest.mark.parametrize("kind", ["dance", "keep", "any", ""])
 def test_a_kind_of_task_that_is_not_declared_is_refused_with_those_that_are(kind: str, server: Server) -> None:
     answer = _answer(server.desk(), server.ask(kind))
     assert (answer.replies, answer.code) == (None, "failed")
-    for known in ("hello", "survey", "squares", "train", "evaluate", "deliver"):
+    for known in KINDS:
         assert known in answer.reason
     assert server.deployment.store("plant-1").counters() == {}
 
@@ -161,6 +168,23 @@ def test_the_same_task_gets_the_same_bytes_and_is_done_once(server: Server) -> N
     assert again == first
     assert sum(server.deployment.store("plant-1").counters().values()) == 1
     assert [event["task"] for event in _events(server) if event["kind"] == "answer"] == ["train"]
+
+
+def test_an_update_that_is_held_is_uploaded_once_and_trained_anew_only_where_it_was_lost(server: Server) -> None:
+    desk, counted = server.desk(), server.deployment.store("plant-1").counters
+    first = desk.answer(encode_ask(server.ask("hold")))
+    assert desk.answer(encode_ask(server.ask("hold"))) == first
+    assert sum(counted().values()) == 1
+    anew = server.desk()
+    answer = _answer(anew, server.ask("upload"))
+    assert (answer.replies, answer.code) == (None, "failed")
+    assert "holds no update of round 1" in answer.reason
+    assert anew.answer(encode_ask(server.ask("hold"))) == first
+    assert sum(counted().values()) == 2
+    uploaded = anew.answer(encode_ask(server.ask("upload")))
+    assert decode_answer(uploaded).replies is not None
+    assert server.desk().answer(encode_ask(server.ask("upload"))) == uploaded, "also after a restart"
+    assert sum(counted().values()) == 2
 
 
 def test_a_recorded_answer_comes_even_when_the_day_is_full(server: Server) -> None:
@@ -238,7 +262,7 @@ def test_no_answer_quotes_a_value_of_a_row(column: str, server: Server) -> None:
     values[60] = SECRET
     frame.with_columns(pl.Series(column, values)).write_csv(path)
     desk = server.desk()
-    for kind in ("hello", "survey", "squares", "train", "evaluate", "deliver"):
+    for kind in KINDS:
         for whole in (False, True):
             told = replace(server.briefing, schema=AI4I_SCHEMA) if whole else server.briefing
             ask = server.ask(kind, briefing=told.fingerprint, brief=told.to_json())
@@ -284,7 +308,7 @@ def test_whatever_is_asked_is_answered_or_no_task(lasting: Server, changes: dict
             decode_answer(desk.answer(replace(parcel, head=head, vector=vector or parcel.vector)))
 
 
-@pytest.mark.parametrize("kind", ["survey", "squares", "train", "evaluate", "deliver"])
+@pytest.mark.parametrize("kind", sorted({*KINDS} - {"hello"}))
 def test_a_task_without_what_it_needs_is_a_failure_and_not_the_end(kind: str, lasting: Server) -> None:
     desk = lasting.desk()
     ask = lasting.ask(kind)

@@ -17,10 +17,11 @@ from tests.deployed import Deployment, DirectGrid, small_config
 from tests.flower.marked import FloatArray, in_array, leaks, texts_in
 from werkbund.core.errors import QuorumError
 from werkbund.core.types import Replies
-from werkbund.federation.plant.leaving import declared, leaving
+from werkbund.federation.plant.leaving import asked_for, declared, leaving
 from werkbund.federation.plant.settings import SIGNALS
 from werkbund.flower.codec import decode_answer
 from werkbund.flower.parcel import Parcel
+from werkbund.selection import build_selector
 
 WATCHED = "plant-a"
 DATA: dict[str, Any] = {
@@ -41,6 +42,7 @@ class Case:
     missing: float
     rare: int
     policy: dict[str, Any]
+    selector: str = "all"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,10 @@ CASES = st.builds(
             "minimum_failures": st.integers(0, 12),
         }
     ),
+    selector=st.sampled_from(["all", "pow-d", "cpow-d", "ocs", "k-fed", "lag", "tifl", "ucb-cs"]),
 )
+OPTIONS: dict[str, dict[str, Any]] = {"pow-d": {"candidates": 3}, "cpow-d": {"candidates": 3, "most": 2}}
+"""Those of selectors that else would ask nobody where all train."""
 
 
 def table(case: Case) -> tuple[pl.DataFrame, Secret]:
@@ -106,7 +111,11 @@ def answers(folder: Path, case: Case) -> tuple[list[Parcel], Secret]:
         for place, name in enumerate(("plant-b", "plant-c"))
     }
     kits = {name: folder / name for name in (WATCHED, *others)}
-    config = small_config(federation={"rounds": 1, "quorum": 0.1}, data=DATA, clients={"count": None})
+    size = 2 if case.selector in OPTIONS else None
+    selection = {"name": case.selector, "count": size, "options": OPTIONS.get(case.selector, {})}
+    strategy = {"selection": {key: value for key, value in selection.items() if value is not None}}
+    rounds = {"rounds": 1, "quorum": 0.1}
+    config = small_config(federation=rounds, data=DATA, clients={"count": None}, strategy=strategy)
     deployment = Deployment(folder, config, kits)
     for name, rows in {WATCHED: frame, **others}.items():
         kits[name].mkdir(parents=True)
@@ -133,7 +142,9 @@ def check(case: Case, folder: Path) -> None:
 
 
 def _check_fields(replies: Replies, case: Case) -> None:
-    allowed = {(one.half, one.name) for one in leaving(case.policy["signals"]) if one.kind == replies.kind}
+    asked = build_selector(case.selector, **OPTIONS.get(case.selector, {})).declaration
+    told = [one for one in leaving(case.policy["signals"]) if asked_for(one, asked)]
+    allowed = {(one.half, one.name) for one in told if one.kind == replies.kind}
     found = {declared("sums", name) for name in (*replies.sums, *replies.pooled)}
     found |= {declared("clear", name) for name in replies.clear}
     assert found <= allowed
@@ -158,6 +169,9 @@ def _check_figures(replies: Replies, case: Case, secret: Secret) -> None:
         count = sums["count"][0]
         assert np.all((count == 0) | (count >= minimum))
         assert not sums["sum"][0][count == 0].any()
+    if replies.kind == "centroids" and replies.clear:
+        told = int(np.isfinite(replies.clear["centroids"]).all(axis=2).sum())
+        assert told * minimum <= case.rows
     if replies.kind == "squares":
         assert sums["squares"].shape == (1, 2)
 

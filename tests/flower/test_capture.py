@@ -30,10 +30,11 @@ from werkbund.federation.plant.settings import SIGNALS
 ROUNDS = 2
 OPEN, CLOSED, FEW = "plant-1", "plant-2", "plant-3"
 POLICIES: dict[str, dict[str, Any]] = {
-    OPEN: {},
+    OPEN: {"signals": list(SIGNALS)},
     CLOSED: {"signals": ["vocabulary"]},
-    FEW: {"minimum_rows": 250},
+    FEW: {"signals": list(SIGNALS), "minimum_rows": 250},
 }
+BY_CLUSTERS = {"selection": {"name": "k-fed", "options": {"candidates": 3}}}
 ROWS = {OPEN: 1000, CLOSED: 400, FEW: 800}
 FEW_VALUES = 40
 
@@ -66,10 +67,15 @@ class Captured:
 
 
 def capture(
-    folder: Path, policies: Mapping[str, Mapping[str, Any]], rows: Mapping[str, int], seed: int
+    folder: Path,
+    policies: Mapping[str, Mapping[str, Any]],
+    rows: Mapping[str, int],
+    seed: int,
+    strategy: dict[str, Any] | None = None,
 ) -> dict[str, Captured]:
     """Run a federation, each plant behind a proxy of its own; return what was recorded, by plant."""
-    config = small(federation={"rounds": ROUNDS, "seed": seed}, model={"kind": "mlp", "hidden": [32, 32]})
+    network = {"kind": "mlp", "hidden": [32, 32]}
+    config = small(federation={"rounds": ROUNDS, "seed": seed}, model=network, strategy=strategy or {})
     marked = {name: marked_table(rows[name], seed * 100 + place) for place, name in enumerate(policies)}
     with live(folder, config, len(policies), insecure=True, start=False) as held, contextlib.ExitStack() as stack:
         host, port = held.trial.settings.local_address.split(":")
@@ -117,7 +123,7 @@ def _check(kit: Path) -> Mapping[str, Any]:
 
 @pytest.fixture(scope="module")
 def captured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Captured]:
-    return capture(tmp_path_factory.mktemp("capture"), POLICIES, ROWS, 1)
+    return capture(tmp_path_factory.mktemp("capture"), POLICIES, ROWS, 1, BY_CLUSTERS)
 
 
 def _secrets(one: Captured) -> Iterator[FloatArray]:
@@ -168,7 +174,7 @@ def test_signals_that_are_refused_are_not_sent(captured: dict[str, Captured]) ->
     refused = {field["signal"] for field in captured[OPEN].check["leaving"]} - {"", "vocabulary"}
     assert refused == set(SIGNALS) - {"vocabulary"}
     signals = {(one["kind"], one["half"], one["field"]): one["signal"] for one in captured[OPEN].check["leaving"]}
-    assert {signals[field] for field in everything - few} == refused
+    assert {signals[field] for field in everything - few} == refused - {"norm"}, "nobody asks for norms in this run"
     facts = _facts(captured[CLOSED])
     assert facts["rows"] is None
     assert facts["policy"]["refused"] == [signal for signal in SIGNALS if signal != "vocabulary"]
@@ -179,6 +185,8 @@ def test_figures_over_too_few_rows_are_not_sent(captured: dict[str, Captured]) -
     sent = {field for answer in one.said for field in answer.fields}
     withheld = announced(one.check["leaving"]) - sent
     assert {name for _, _, name in withheld} == {*(f"*.{name}" for name in _COUNTS), "figures"}
+    (openly,) = captured[OPEN].of("centroids")
+    assert np.isfinite(openly.arrays["clear", "centroids"]).all()
     (survey,), (squares,) = one.of("survey"), one.of("squares")
     count, missing = survey.arrays["sums", "count"][0], survey.arrays["sums", "missing"][0]
     rows = int(survey.arrays["sums", "labels"].sum())
@@ -189,6 +197,11 @@ def test_figures_over_too_few_rows_are_not_sent(captured: dict[str, Captured]) -
     assert not squares.arrays["sums", "squares"][0][few].any()
     assert np.all(count[~few] >= 250)
     assert json.loads(str(survey.arrays["clear", "vocabulary"][0])) == {"Type": ["L"]}
+    for answer in one.of("centroids"):
+        (centroids,) = answer.arrays["clear", "centroids"]
+        told = np.isfinite(centroids).all(axis=1)
+        assert 250 * told.sum() <= rows
+        assert not centroids[told][:, : len(few)][:, few].any()
 
 
 _COUNTS = ("histogram", "modes", "brier", "log_loss", "calibration")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRec
 
 from tests.deployed import Deployment, deploy, kind_of, weights_in
 from tests.flower.standin import Network, as_server_app
-from tests.spoilt import TRAIN, Spoil, head, spoilt
+from tests.spoilt import TRAIN, Spoil, arrays, head, spoilt
 from werkbund.core.errors import ClientError
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.federation.briefing import Briefing, for_clients
@@ -371,6 +372,36 @@ def test_a_run_over_flowers_messages_is_the_direct_one_and_no_bad_answer_moves_i
     absent.replies = {FIRST + 1: away}
     other.run(FlowerGrid(absent, tuple(other.kits), 60.0))
     np.testing.assert_array_equal(weights_in(one.folder / "run"), weights_in(other.folder / "run"))
+
+
+def test_how_long_an_answer_took_is_measured_where_it_is_asked_for_whatever_the_client_says(plants: Deployment) -> None:
+    liar = spoilt(plants.desk("plant-2").answer, lambda ask: arrays("clear", seconds=np.array([1e-9])))
+    network = _network(plants, **{"plant-2": liar})
+    grid = _grid(plants, network)
+    for needs, measured in ((["loss", "seconds"], True), (["loss"], False)):
+        grid.send(Tasks("hello", len(needs), np.array([0, 1]), {"needs": np.array(needs)}))
+        time.sleep(0.05)
+        for arrival in grid.receive(5.0):
+            assert isinstance(arrival, Replies)
+            assert ("seconds" in arrival.clear) is measured
+            assert not measured or 0.05 <= arrival.clear["seconds"][0] < 5.0
+
+
+def test_when_enough_have_come_nobody_waits_for_the_others(plants: Deployment) -> None:
+    network = _network(plants)
+    network.silent = {FIRST}
+    grid = _grid(plants, network)
+    grid.send(Tasks("hello", 1, np.array([0, 1, 2]), keep=2))
+    arrivals = list(grid.receive(60.0))
+    (given_up,) = [one for one in arrivals if isinstance(one, Failure)]
+    assert len(arrivals) == 3
+    assert (given_up.client, given_up.reason) == (0, "came after enough others (over-commitment)")
+    assert given_up.seconds > 0
+    _hello(grid, 2)
+    assert _received(grid) == {**ALL, 0: "is still busy with its hello task of round 1"}
+    network.silent = set()
+    _hello(grid, 3)
+    assert _received(grid) == ALL
 
 
 def test_an_answer_may_be_as_large_as_the_weights_ask_for(plants: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:

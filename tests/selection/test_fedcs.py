@@ -6,7 +6,7 @@ import pytest
 from werkbund.core import ConfigError
 from werkbund.core.rng import generator
 from werkbund.core.types import Choice
-from werkbund.selection import CohortSize, View
+from werkbund.selection import CohortSize, Reports, View
 from werkbund.selection.fedcs import FedCS, schedule
 
 
@@ -106,3 +106,15 @@ def test_unknown_times_are_the_mean_of_the_known_and_no_times_always_fit() -> No
 def test_a_wrong_parameter_is_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=name):
         FedCS(**{name: value})  # type: ignore[arg-type]
+
+
+def test_where_no_times_are_declared_the_measured_ones_count() -> None:
+    selector, everyone = FedCS(share=0.5), np.arange(4)
+    seconds = {"seconds": np.array([1.0, 50.0, 2.0])}
+    state = selector.observe({}, Reports(1, np.arange(3), seconds, ()))
+    state = selector.observe(state, Reports(2, np.arange(3), {}, ()))
+    chosen = _choose(selector, View(3, everyone, {}, state))
+    assert chosen.cohort.tolist() == [0, 2, 3], "the last one is not known, and counts as the mean"
+    facts = _facts([9.0, 1.0, 9.0, 9.0], [1.0, 1.0, 9.0, 9.0])
+    declared = [_choose(selector, View(3, everyone, facts, one)).cohort.tolist() for one in (state, {})]
+    assert declared[0] == declared[1] != [0, 2, 3]

@@ -151,7 +151,7 @@ def _show(found: dict[str, object]) -> None:
 def _by_choice(selection: Mapping[str, object] | None) -> str:
     """Return in words what the choice of clients tells the server."""
     if selection is None:
-        return "\nHow a run chooses its clients is not known here: there is no federation.toml in the kit."
+        return "\nHow a run chooses its clients is not known here; all of this may be asked for."
     return f"\nClients are chosen by {selection['name']}, from which the server learns: {selection['reveals']}."
 
 

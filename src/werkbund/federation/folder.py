@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from werkbund.core.errors import CheckpointError, ConfigError
-from werkbund.core.types import RoundRecord
+from werkbund.core.types import Failure, RoundRecord
 from werkbund.engine import Checkpoint, load_checkpoint, save_checkpoint, write_atomically
 from werkbund.evaluation import Metrics
 from werkbund.federation.config import load_config, to_toml
@@ -140,7 +140,7 @@ def _round_line(record: RoundRecord, scores: Mapping[str, Metrics]) -> dict[str,
         "round": record.round,
         "scored": record.scored,
         "cohort": record.cohort,
-        "failures": [{"client": failure.client, "reason": failure.reason} for failure in record.failures],
+        "failures": [_failure_line(failure) for failure in record.failures],
         "loss": record.loss,
         "update_norm": record.update_norm,
         "weights_norm": record.weights_norm,
@@ -155,3 +155,8 @@ def _round_line(record: RoundRecord, scores: Mapping[str, Metrics]) -> dict[str,
         **({"probed": record.probed} if record.probed else {}),
         **({"told": record.told} if record.told else {}),
     }
+
+
+def _failure_line(failure: Failure) -> dict[str, Any]:
+    spent = {"seconds": failure.seconds, "joules": failure.joules} if failure.seconds else {}
+    return {"client": failure.client, "reason": failure.reason, **spent}

@@ -14,6 +14,7 @@ from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, IntArray, Reports, State, View
+from werkbund.selection.ledger import grown, kept, looked_up
 
 FloatArray = npt.NDArray[np.float64]
 _Times = tuple[float, float, float]
@@ -111,8 +112,8 @@ class FedCS:
     The size of the cohort is not fixed. If nobody fits, the candidate that would be first comes alone, because a round
     needs somebody. A candidate that expects nothing known counts as the mean of the others; where nobody does,
     everything fits. Ties go by number. The given probability is that of being a candidate, which is an upper bound:
-    the choice among candidates is certain. Clients declare their times before the run, or a simulated world tells them
-    each round, so nothing is asked.
+    the choice among candidates is certain. A simulated world tells the times each round; of a client that declares
+    none, as in a real federation, what its last turn took from end to end stands for them, as time of training.
 
     References
     ----------
@@ -156,10 +157,11 @@ class FedCS:
         """What it needs, assumes and gives."""
         return Declaration(
             "Nishio and Yonetani, ICC 2019, algorithm 3",
-            assumes=frozenset({"addressable", "reliable", "trustworthy"}),
+            needs=frozenset({"seconds"}),
+            assumes=frozenset({"addressable", "stateful", "reliable", "trustworthy"}),
             unbiased=False,
             cost="nothing; the paper asks each candidate for its times",
-            reveals="expected time of training, of sending and of receiving",
+            reveals="expected time of training, of sending and of receiving, or else how long it took",
         )
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
@@ -173,9 +175,7 @@ class FedCS:
         available = len(view.available)
         number = self.size.of(available)
         places = np.sort(rng.choice(available, number, replace=False))
-        compute, up, down = (
-            _filled(view.fact(f"seconds_{part}", np.nan)[places]) for part in ("compute", "up", "down")
-        )
+        compute, up, down = (_filled(times[places]) for times in _times(view))
         order, ends = schedule(compute, up, down, self._deadline(compute, up, down), self.overhead_s)
         told = [f"fits the deadline, uploads as number {i + 1} by {end:.4g} s" for i, end in enumerate(ends.tolist())]
         if number and not len(order):
@@ -186,9 +186,13 @@ class FedCS:
         return Choice(cohort, chance, np.ones(len(cohort)), tuple(told[i] for i in sorted_))
 
     def observe(self, state: State, reports: Reports) -> State:
-        """Learn nothing."""
-        del reports
-        return state
+        """Note how long it took those that came."""
+        seconds, told = reports.signal("seconds"), np.isfinite(reports.signal("seconds"))
+        if not told.any():
+            return state
+        known = grown(kept(state, "seconds"), reports.clients, np.nan)
+        known[reports.clients[told]] = seconds[told]
+        return {**state, "seconds": known}
 
     def _deadline(self, compute: FloatArray, up: FloatArray, down: FloatArray) -> float:
         if self.deadline_s is not None:
@@ -196,6 +200,16 @@ class FedCS:
         _, ends = schedule(compute, up, down, np.inf)
         everybody = float(down.max(initial=0.0)) + (float(ends[-1]) if len(ends) else 0.0)
         return self.overhead_s + (np.nextafter(self.share * everybody, np.inf) if everybody > 0 else np.inf)
+
+
+def _times(view: View) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return seconds of training, of sending and of receiving, (available,) each; NaN where nothing is known."""
+    declared = np.array([view.fact(f"seconds_{part}", np.nan) for part in ("compute", "up", "down")])
+    measured = looked_up(kept(view.state, "seconds"), view.available, np.nan)
+    silent = np.isnan(declared).all(axis=0) & np.isfinite(measured)
+    stand_ins = np.array([measured, np.zeros(len(measured)), np.zeros(len(measured))])
+    compute, up, down = np.where(silent, stand_ins, declared)
+    return compute, up, down
 
 
 def _filled(seconds: FloatArray) -> FloatArray:

@@ -32,7 +32,7 @@ from werkbund.federation.wiring import strategy_of
 from werkbund.learner import layout_of
 from werkbund.learner.counts import count_shapes
 from werkbund.learner.signals import FROM_LOSSES
-from werkbund.selection import Declaration
+from werkbund.selection import SELECTORS, Declaration
 
 _WHEN = {
     "any": "with each answer",
@@ -66,7 +66,7 @@ class PlantCheck:
     fields
         What may leave, with its size here.
     chosen_by
-        The method by which clients are chosen, and what it needs, by the federation's file; None if there is none here.
+        The method by which clients are chosen, and what it needs, by the federation's file; None if it is not known.
     preview
         What it would say at first, exactly: the sums and texts for the common scaling.
     withheld
@@ -155,8 +155,14 @@ def check_plant(kit: Path) -> PlantCheck:
         return PlantCheck(settings.client.name, None, (str(error),))
     fields = tuple((one, sizes.get(one.name.removeprefix("*."), "a text")) for one in leaving(policy.signals))
     kept, preview = _kept(parts, policy), _preview(parts, policy)
-    chosen_by = None if agreed is None else (agreed.strategy.selection.name, strategy_of(agreed).selector.declaration)
-    return PlantCheck(settings.client.name, table, errors, fields, chosen_by, preview, kept, findings)
+    return PlantCheck(settings.client.name, table, errors, fields, _chosen_by(agreed), preview, kept, findings)
+
+
+def _chosen_by(agreed: Config | None) -> tuple[str, Declaration] | None:
+    """Return how clients are chosen; None where that is not known, or code of the server's own that is not run here."""
+    if agreed is None or agreed.strategy.selection.name not in SELECTORS:
+        return None
+    return agreed.strategy.selection.name, strategy_of(agreed).selector.declaration
 
 
 def models(kit: Path) -> list[dict[str, Any]]:

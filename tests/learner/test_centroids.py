@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from werkbund.core.errors import ConfigError
+from werkbund.learner.centroids import local_centroids
+
+GROUPS = np.concatenate([np.full((30, 2), 5.0), np.full((12, 2), -5.0), np.full((3, 2), [50.0, 0.0])])
+
+
+def _rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(("least", "told"), [(1, [3, 12, 30]), (4, [12, 30]), (13, [30]), (31, [])])
+def test_a_cluster_of_few_rows_has_no_centroid(least: int, told: list[int]) -> None:
+    rows = GROUPS + _rng().normal(0.0, 0.1, GROUPS.shape)
+    centroids, sizes = local_centroids(rows, 3, _rng(), least)
+    finite = np.isfinite(centroids).all(axis=1)
+    assert sorted(sizes[finite].tolist()) == told
+    assert np.isnan(centroids[~finite]).all()
+
+
+def test_a_value_that_few_rows_of_a_cluster_have_is_in_no_centroid() -> None:
+    rows = _rng().normal(3.0, 1.0, (40, 3))
+    rows[5:, 1] = 0.0  # missing in all rows but five
+    rows[:, 2] = np.arange(40) < 20
+    whole, _ = local_centroids(rows, 1, _rng())
+    told, _ = local_centroids(rows, 1, _rng(), least=20)
+    np.testing.assert_allclose(whole[0], rows.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(told[0], [rows[:, 0].mean(), 0.0, 0.5], rtol=1e-6)
+
+
+def test_the_least_number_of_clusters_is_one() -> None:
+    with pytest.raises(ConfigError, match="k must be >= 1"):
+        local_centroids(GROUPS, 0, _rng())
