@@ -216,3 +216,26 @@ def test_a_client_struck_off_or_added_cannot_go_on_with_the_run(deployed: Any) -
     grid = DirectGrid({name: deployment.desk(name).answer for name in list(deployment.kits)[:2]})
     with pytest.raises(CheckpointError, match="clients were plant-1, plant-2, plant-3"):
         deployment.resume(grid)
+
+
+def test_a_signal_that_the_selector_needs_and_a_plant_refuses_is_told_once(deployed: Any) -> None:
+    refusing = {"signals": ["rows", "loss", "counts", "vocabulary", "delivery"]}
+    deployment = deployed({"plant-3": refusing}, strategy={"selection": {"name": "ocs", "count": 2}})
+    shown: list[Any] = []
+    done = deployment.run(seen=shown.append)
+    assert [check.what for check in shown[0].checks if check.level != "ok"] == ["does not tell norm, by its policy"]
+    about = json.loads((done.folder / "run.json").read_text())
+    assert [plant["refused"] for plant in about["plants"]] == [[], [], ["norm"]]
+    for line in _rounds(done.folder):
+        assert line["failures"] == []
+        held = line["told"]["hold"]
+        assert held["clients"] == [0, 1, 2]
+        assert [norm is None for norm in held["norm"]] == [False, False, True]
+
+
+def test_who_does_not_tell_its_rows_is_drawn_as_if_it_had_as_many_as_others(deployed: Any) -> None:
+    silent = {"plant-3": {"signals": ["counts", "vocabulary"]}}
+    section = {"selection": {"name": "md", "count": 2}}
+    deployment = deployed(silent, federation={"rounds": 6}, strategy=section)
+    chosen = [line["cohort"] for line in _rounds(deployment.run().folder)]
+    assert 0 < sum(2 in cohort for cohort in chosen) < 6
