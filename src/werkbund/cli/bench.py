@@ -56,16 +56,23 @@ def bench_command(
         found = read_bench(done.folder)
         console = output()
         console.print(summary_table(found))
+        console.print(
+            "Average precision (AP) against uniform with as many clients asked and trained, 95% intervals over seeds;\n"
+            "time, energy and bytes to the target as multiples of uniform's with the same cohort.",
+            style="dim",
+            soft_wrap=True,
+            highlight=False,
+        )
         console.print(f"\n{bench_sentence(found)}", soft_wrap=True, highlight=False)
         console.print(f"\nReport: {done.report}", soft_wrap=True, highlight=False)
 
 
 def summary_table(found: BenchFolder) -> Table:
     """Return one line a method: against uniform at equal cost, and what the target takes."""
-    table = Table(box=None, header_style="bold", padding=(0, 2))
-    table.add_column("method")
-    for head in ("AP", "at equal cost", "95% interval", "reached", "time", "energy", "bytes", "Jain", "never"):
-        table.add_column(head, justify="right")
+    table = Table(box=None, header_style="bold", padding=(0, 1))
+    table.add_column("method", no_wrap=True)
+    for head in ("AP", "at equal cost", "reached", "time", "energy", "bytes", "Jain", "never"):
+        table.add_column(head, justify="right", no_wrap=True)
     styles = {"better": "green", "worse": "red"}
     ranked = found.ranked
     for line in (*(one for one in found.of(found.overall) if one not in ranked), *ranked):
@@ -73,8 +80,7 @@ def summary_table(found: BenchFolder) -> Table:
         table.add_row(
             line.selector,
             _number(line.figures["average_precision"].mean, ".3f"),
-            _number(cost.mean, "+.3f"),
-            f"{_number(cost.low, '+.3f')} to {_number(cost.high, '+.3f')}",
+            f"{_number(cost.mean, '+.3f')} ±{_number(cost.high - cost.mean, '.3f')}",
             f"{line.reached}/{line.runs}",
             *(_number(line.savings[name].mean, ".2f") for name in ("seconds", "joules", "bytes")),
             _number(line.figures["jain"].mean, ".2f"),

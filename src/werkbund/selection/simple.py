@@ -37,14 +37,18 @@ class Uniform:
         interpretation="probability",
         use_when="You want a baseline that is hard to beat, cannot be gamed, and asks nothing of anybody.",
         avoid_when="Clients differ much in speed and a round waits for the slowest of them.",
-        notes=("Weighted by rows and divided by the rows of those drawn, it is slightly biased for unequal sizes.",),
+        notes=(
+            "Updates count by rows and are divided by the rows of those drawn: biased a little where sizes differ, "
+            "see uniform-unbiased.",
+        ),
     )
     size: CohortSize = CohortSize()
 
     @property
     def declaration(self) -> Declaration:
         """What it needs, assumes and gives."""
-        return Declaration("McMahan et al., AISTATS 2017, algorithm 1", assumes=frozenset({"addressable"}))
+        source = "McMahan et al., AISTATS 2017, algorithm 1"
+        return Declaration(source, assumes=frozenset({"addressable"}), unbiased=False)
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
         """Ask nothing."""

@@ -18,7 +18,8 @@ def bench_sentence(bench: BenchFolder) -> str:
     )
     if not ranked:
         return "Only uniform selection was run, so there is nothing to compare it with."
-    first = f"{plural(len(better), 'method')} of {len(ranked)} {_does(better)} uniform selection at equal cost"
+    number = f"{len(better)}" if better else "None"
+    first = f"{number} of {plural(len(ranked), 'method')} {_does(better)} uniform selection at equal cost"
     return f"{first}, {len(level)} make no clear difference, {len(worse)} do worse."
 
 
@@ -46,7 +47,7 @@ def bench_remarks(bench: BenchFolder) -> tuple[str, ...]:
 
 
 def _does(lines: Sequence[BenchLine]) -> str:
-    return "beats" if len(lines) == 1 else "beat"
+    return "beat" if len(lines) > 1 else "beats"
 
 
 def _named(lines: Sequence[BenchLine]) -> str:
