@@ -193,8 +193,8 @@ def test_refused_signals_are_absent_and_the_run_works_without(refused: str, who:
             seen[ask.name] |= {(replies.kind, *declared(half, name)) for name in getattr(replies, half)}
     for name, left in seen.items():
         fields = leaving(allowed if name in unwilling else SIGNALS)
-        told = {(one.kind, one.half, one.name) for one in fields if one.kind != "any" and asked_for(one, ALL)}
-        assert left == told
+        announced = {(one.kind, one.half, one.name) for one in fields if one.kind != "any" and asked_for(one, ALL)}
+        assert left == announced
     if refused in ("delivery", "all"):
         told = [parcel for ask, parcel in grid.answered if ask.tasks.kind == "deliver" and ask.name in unwilling]
         assert told
