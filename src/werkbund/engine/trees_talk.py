@@ -49,7 +49,7 @@ class Talk:
         number = self.spent.messages
         brief = self._put(kind, number, self.alive[known], {**common, **self._last()}, shapes)
         behind = np.union1d(self.alive[~known], np.array(brief.behind, np.int64)).astype(np.int64)
-        heard = brief.joined(self._put(kind, number + 1, behind, {**common, **self._whole()}, shapes))
+        heard = brief.joined(self._put(kind, number + brief.messages, behind, {**common, **self._whole()}, shapes))
         lost = [Failure(client, self.state.round + 1, "did not take over the trees") for client in heard.behind]
         failures = [*heard.failures, *lost]
         self.links.held |= dict.fromkeys(heard.clients, self.state.mark)

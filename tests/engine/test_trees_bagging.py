@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.engine.treefed import RULES, TreeFederation, divided, rows
+from werkbund.core import ClientError, QuorumError, Tasks
+from werkbund.engine.trees_bagging import bagging_rounds
+from werkbund.engine.trees_state import TreeState
+from werkbund.learner.trees import TreeTable
+from werkbund.learner.trees_local import train_trees
+from werkbund.trees import TreePlan, scores
+
+N = 400
+X, SCORE = rows(N)
+Y = (SCORE > 1.5).astype(float)
+PLAN = TreePlan.boosting(5, max_depth=3, row_share=0.8)
+
+
+def _bagged(table: TreeTable, plan: TreePlan = PLAN, kind: Any = "logistic", **how: Any) -> Any:
+    federation = TreeFederation.of(table, **how)
+    state = TreeState.begin(federation.agree(plan, kind).terms)
+    return list(bagging_rounds(federation.grid, plan, RULES, state, plan.rounds)), state.terms
+
+
+def test_of_one_client_the_trees_are_its_own() -> None:
+    found, terms = _bagged(TreeTable.build(X, Y))
+    *_, alone = train_trees(TreeTable.build(X, Y), terms, PLAN, RULES.seed)
+    assert found[-1][0].ensemble.digest == alone.digest
+
+
+@pytest.mark.parametrize("kind", ["logistic", "share"])
+def test_both_ways_of_asking_unite_the_same_trees(kind: str) -> None:
+    plan = PLAN if kind == "logistic" else TreePlan.random_forest(6, 2, max_depth=4)
+    table = divided(X, Y, np.minimum(np.arange(N) % 5, 2), 3)
+    together, _ = _bagged(table, plan, kind)
+    alone, _ = _bagged(table, plan, kind, alone=True)
+    assert together[-1][0].ensemble.digest == alone[-1][0].ensemble.digest
+    assert len(together[-1][0].ensemble.trees) == 3 * plan.rounds * plan.together
+    assert [record.messages for _, record in together] == [1] * plan.rounds
+
+
+def test_a_client_of_copies_counts_by_its_rows_and_changes_nothing() -> None:
+    """Clients with the same rows grow the same trees, whose shares add up to one tree."""
+    plan = TreePlan.boosting(4, max_depth=3)
+    table = TreeTable.build(np.tile(X, (3, 1)), np.tile(Y, 3), [0, N, 2 * N, 3 * N])
+    found, terms = _bagged(table, plan)
+    *_, alone = train_trees(TreeTable.build(X, Y), terms, plan, RULES.seed)
+    np.testing.assert_allclose(scores(found[-1][0].ensemble, X), scores(alone, X), atol=1e-12)
+
+
+def test_a_client_without_rows_adds_nothing() -> None:
+    table = TreeTable.build(X, Y, [0, N, N])
+    found, _ = _bagged(table)
+    assert len(found[-1][0].ensemble.trees) == 5
+    assert found[-1][1].round.failures == ()
+
+
+def test_counts_come_with_the_trees_and_failures_are_recorded() -> None:
+    federation = TreeFederation.of(divided(X, Y, np.arange(N) % 3, 3), alone=True)
+    state = TreeState.begin(federation.agree(PLAN, "logistic").terms)
+
+    def drop(tasks: Tasks) -> None:
+        if tasks.clients[0] == 0 and tasks.round == 2:
+            raise ClientError("went home")
+
+    federation.before = drop
+    records = [record for _, record in bagging_rounds(federation.grid, PLAN, RULES, state, 3)]
+    assert [len(record.round.failures) for record in records] == [0, 1, 0]
+    assert [int(record.round.counts["validation"]["histogram"].sum()) for record in records] == [400, 266, 400]
+
+
+def test_trees_that_cannot_be_read_are_refused_by_name() -> None:
+    federation = TreeFederation.of(divided(X, Y, np.arange(N) % 3, 3), alone=True)
+    state = TreeState.begin(federation.agree(PLAN, "logistic").terms)
+    handlers = federation.work.handlers()
+
+    def spoilt(tasks: Tasks) -> Any:
+        replies = handlers["tree-bag"](tasks)
+        if tasks.clients[0] != 1:
+            replies.clear["bag.value"] = replies.clear["bag.value"] * np.nan  # type: ignore[index]
+        return replies
+
+    federation.work.handlers = lambda: {**handlers, "tree-bag": spoilt}  # type: ignore[method-assign]
+    with pytest.raises(QuorumError, match="plant 2: its trees cannot be read"):
+        next(bagging_rounds(federation.grid, PLAN, RULES, state, 1))
