@@ -25,7 +25,7 @@ def bench_command(
     config: ConfigArgument = None,
     data: DataOption = None,
     selectors: Annotated[
-        str, typer.Option(help="Names with commas between, or all; file.py:Class is one of your own.")
+        str, typer.Option(help="Names with commas between, or all; -NAME leaves one out, file.py:Class is your own.")
     ] = "all",
     partitions: Annotated[str, typer.Option(help="Names with commas between, or all.")] = "all",
     seeds: Annotated[int, typer.Option(min=2, help="How many seeds.")] = 5,

@@ -198,6 +198,14 @@ def test_a_plan_fills_in_what_is_not_said() -> None:
     assert plan_of(check_config({}), ["pow-d"], ["natural"], range(2)).selectors == ("uniform", "pow-d")
 
 
+def test_a_minus_leaves_a_method_out() -> None:
+    plan = plan_of(check_config({}), ["all", "-fedcor"], ["natural"], range(2))
+    everybody = plan_of(check_config({}), ["all"], ["natural"], range(2))
+    assert set(everybody.selectors) - set(plan.selectors) == {"fedcor"}
+    with pytest.raises(ConfigError, match="did you mean fedcor"):
+        plan_of(check_config({}), ["all", "-fedcorr"], ["natural"], range(2))
+
+
 def test_the_report_says_the_same(done: tuple[Benched, _Heard]) -> None:
     found = read_bench(done[0].folder)
     sentence = bench_sentence(found)

@@ -156,7 +156,7 @@ def plan_of(
         a round every quarter of an hour. Of each run the last weights are judged, and the server holds half of the
         validation rows where a method needs such rows and the configuration grants none.
     selectors
-        Names, or `all`; `uniform` is added where it is not among them.
+        Names, or `all`; with a minus before it a name is left out. `uniform` is added where it is not among them.
     settings
         Names, or `all`.
     seeds
@@ -166,7 +166,7 @@ def plan_of(
     target
         Average precision to reach; None for a share of uniform's.
     """
-    chosen = tuple(dict.fromkeys(one for name in selectors for one in (SELECTORS if name == "all" else (name,))))
+    chosen = _chosen(selectors)
     wanted = tuple(SETTINGS) if "all" in settings else tuple(dict.fromkeys(settings))
     if config.clients.count is None and config.data.client is None:
         config = changed(config, clients={"count": CLIENTS})
@@ -178,6 +178,15 @@ def plan_of(
     number = cohort or config.strategy.selection.count or min(COHORT, config.clients.count or COHORT)
     named = chosen if UNIFORM in chosen else (UNIFORM, *chosen)
     return Plan(config, named, wanted, tuple(seeds), number, target)
+
+
+def _chosen(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the methods that are named, each once, without those that are named with a minus before."""
+    left_out = {name[1:] for name in names if name.startswith("-")}
+    _known("--selectors", tuple(left_out), tuple(SELECTORS))
+    named = [name for name in names if not name.startswith("-")]
+    every = dict.fromkeys(one for name in named for one in (SELECTORS if name == "all" else (name,)))
+    return tuple(name for name in every if name not in left_out)
 
 
 def _known(option: str, names: Sequence[str], known: Sequence[str]) -> None:
