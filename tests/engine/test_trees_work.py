@@ -74,13 +74,16 @@ def test_damaged_trees_are_refused(spoken: Any) -> None:
         _fresh(federation)(replace(seen[0], shared={**seen[0].shared, "grown.left": np.array([7], np.int32)}))
 
 
-def test_intervals_of_other_features_are_refused(spoken: Any) -> None:
+@pytest.mark.parametrize(
+    ("cuts", "parts", "low"),
+    [([0, 0, 1], [1, 1, 2], 3), ([1, 0, 0, 0, 0], [2] * 5, 9), ([1, 0, 0, 0, 0], [2**30] * 5, 3)],
+)
+def test_intervals_that_cannot_be_are_refused(cuts: list[int], parts: list[int], low: int, spoken: Any) -> None:
     federation, _ = spoken
-    none = np.empty(0, np.uint64)
-    with pytest.raises(ClientError, match="4 features and the target"):
-        federation.work.cells(
-            Tasks("tree-cells", 0, np.arange(2), {"lows": none, "highs": none, "offsets": np.zeros(3)})
-        )
+    ends = {"lows": np.array([low], np.uint64), "highs": np.array([5], np.uint64)}
+    asked = {**ends, "cuts": np.array(cuts), "parts": np.array(parts)}
+    with pytest.raises(ClientError, match="intervals must"):
+        federation.work.cells(Tasks("tree-cells", 0, np.arange(2), asked))
 
 
 def test_targets_that_are_no_classes_are_named() -> None:

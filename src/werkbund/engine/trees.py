@@ -37,6 +37,7 @@ def tree_rounds(
     last: int,
     cohort: Cohort | None = None,
     evaluate: bool = True,
+    links: Links | None = None,
 ) -> Iterator[tuple[TreeState, TreeRecord]]:
     """Grow rounds of trees up to number `last`, from wherever `state` stands.
 
@@ -56,6 +57,8 @@ def tree_rounds(
         Whom a round asks; everybody if left out.
     evaluate
         Let clients count the trees so far in the first message of each round.
+    links
+        What this process knows of its clients; give the same to `evaluate_trees`, and nobody is sent all trees again.
 
     Yields
     ------
@@ -68,7 +71,7 @@ def tree_rounds(
     QuorumError
         If too few of those asked answer all of a round's questions.
     """
-    links = Links()
+    links = links or Links()
     while state.round < last:
         asked = cohort(state.round + 1) if cohort else np.arange(len(grid.clients()))
         state, record = one_round_of_trees(grid, plan, rules, state, links, asked, evaluate)

@@ -146,6 +146,9 @@ def _odd(reply: Replies, owed: npt.NDArray[np.bool_], shapes: Shapes) -> str | N
         wrong = [name for name, array in part.items() if not _addable(array, name in shapes)]
         if wrong:
             return f"its {', '.join(wrong)} must be whole numbers that can be added"
+        words = part.get("histograms")
+        if words is not None and (words[..., 1:] < 0).any():
+            return "its histograms must have hessians and rows of at least 0"
     return None
 
 

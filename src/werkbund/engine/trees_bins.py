@@ -187,12 +187,16 @@ def _refined(asking: _Asking, binning: Binning, target: bool) -> tuple[dict[int,
         cells[features] = new()
     rows = -1
     while rows < 0 or any(not own.settled for own in cells.values()):
-        none = np.empty(0, np.uint64)
-        wanted = [cells[i].asked if i in cells else np.zeros(0, np.bool_) for i in range(features + 1)]
-        lows = [cells[i].lows[wanted[i]] if i in cells else none for i in range(features + 1)]
-        highs = [cells[i].highs[wanted[i]] if i in cells else none for i in range(features + 1)]
-        offsets = np.cumsum([0, *map(len, lows)], dtype=np.int64)
-        shared = {"lows": np.concatenate(lows), "highs": np.concatenate(highs), "offsets": offsets}
+        wanted = [cells[i] if i in cells and not cells[i].settled else None for i in range(features + 1)]
+        lows = [own.cut_lows if own else np.empty(0, np.uint64) for own in wanted]
+        highs = [own.cut_highs if own else np.empty(0, np.uint64) for own in wanted]
+        shared = {
+            "lows": np.concatenate(lows),
+            "highs": np.concatenate(highs),
+            "cuts": np.array([len(own) for own in lows]),
+            "parts": np.array([own.parts if own else 1 for own in wanted]),
+        }
+        offsets = np.cumsum([0, *(int(own.asked.sum()) if own else 0 for own in wanted)], dtype=np.int64)
         sums = asking("tree-cells", shared, {"cells": (int(offsets[-1]),), "rows": ()})
         rows = int(sums["rows"])
         for i, own in cells.items():

@@ -22,11 +22,12 @@ from werkbund.learner.trees_counts import count_classes, count_outputs, sum_targ
 from werkbund.learner.trees_grove import Grove
 from werkbund.learner.trees_local import grow_alone
 from werkbund.trees import Blocks, Ensemble, Ground, Group, GrowthRules, Terms, Trees, keys_of
-from werkbund.trees.cells import count_keys
+from werkbund.trees.cells import count_keys, parts_of
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 TEXT_BYTES = 16
+_MOST_INTERVALS = 2**20
 
 
 @dataclass
@@ -74,18 +75,10 @@ class TreeWork:
         ClientError
             If the intervals are not those of the features here.
         """
-        lows, highs, offsets = tasks.shared["lows"], tasks.shared["highs"], tasks.shared["offsets"]
-        columns = self.train.features.shape[1] + 1
-        if len(offsets) != columns + 1 or not len(lows) == len(highs) == offsets[-1]:
-            raise ClientError(
-                f"intervals must be those of {columns - 1} features and the target, got {len(offsets) - 1}"
-            )
-        total = np.zeros(len(lows), np.int64)
+        intervals = _intervals(tasks, self.train.features.shape[1] + 1)
+        total = np.zeros(sum(len(lows) for lows, _ in intervals), np.int64)
         for ordered in self._keys(tasks.clients):
-            counts = [
-                count_keys(keys, lows[a:b], highs[a:b])
-                for keys, a, b in zip(ordered, offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
-            ]
+            counts = [count_keys(keys, *own) for keys, own in zip(ordered, intervals, strict=True)]
             total += self._shown(np.concatenate(counts))
         rows = np.array(int(self.train.sizes[tasks.clients].sum()))
         return _answer(tasks, {"cells": total, "rows": rows})
@@ -103,6 +96,7 @@ class TreeWork:
         behind = self._catch_up(tasks)
         if behind.any():
             return Replies(tasks.kind, tasks.round, tasks.clients, {}, {"behind": behind})
+        self._ordered = None  # edges are agreed by now
         counts = self._counts(tasks) if "evaluate" in tasks.shared else {}
         trees = Trees.from_arrays(tasks.shared, "grown.")
         grove = self._grove_of(tasks, trees)
@@ -216,6 +210,18 @@ class TreeWork:
 
     def _shown(self, counts: IntArray) -> IntArray:
         return np.where(counts < self.min_rows, 0, counts)
+
+
+def _intervals(tasks: Tasks, columns: int) -> list[tuple[UInt64Array, UInt64Array]]:
+    """Return the intervals that are asked of each column."""
+    lows, highs = (np.asarray(tasks.shared[name], np.uint64) for name in ("lows", "highs"))
+    cuts, parts = tasks.shared["cuts"], tasks.shared["parts"]
+    if len(cuts) != columns or len(parts) != columns or not len(lows) == len(highs) == cuts.sum():
+        raise ClientError(f"intervals must be those of {columns - 1} features and the target, got {len(cuts)}")
+    if (parts < 1).any() or (highs < lows).any() or (cuts < 0).any() or int((cuts * parts).max()) > _MOST_INTERVALS:
+        raise ClientError(f"intervals must rise and be at most {_MOST_INTERVALS} of a feature")
+    ends = np.cumsum([0, *cuts.tolist()])
+    return [parts_of(lows[a:b], highs[a:b], int(n)) for a, b, n in zip(ends[:-1], ends[1:], parts, strict=True)]
 
 
 def _answer(tasks: Tasks, sums: Arrays) -> Replies:

@@ -26,7 +26,7 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 _SIGN = np.uint64(1) << np.uint64(63)
-_MOST_ASKED = 4096  # intervals of a feature in one question, unless more than half as many must be refined
+_MOST_ASKED = 8192  # intervals of a feature in one question, unless more than half as many must be refined
 _FIRST = 4096
 
 
@@ -69,6 +69,8 @@ class Cells:
         (cells,), first and last key of each.
     counts
         (cells,), rows of all clients; -1 where nobody was asked yet.
+    cut_lows, cut_highs, parts
+        (cuts,) and a number: the intervals that were cut, each into so many parts: those that are asked now.
     num_bins
         Bins to be had at most.
     rank_error
@@ -80,6 +82,9 @@ class Cells:
     lows: UInt64Array
     highs: UInt64Array
     counts: IntArray
+    cut_lows: UInt64Array
+    cut_highs: UInt64Array
+    parts: int
     num_bins: int = MOST_BINS
     rank_error: float = 1 / 2048
     least: int = 1
@@ -100,8 +105,9 @@ class Cells:
         if least < 1:
             raise ConfigError(f"least must be at least 1 row, got {least}")
         ends = keys_of(np.array([-np.inf, np.inf]))
-        lows, highs = _parts(ends[:1], ends[1:], _FIRST)
-        return cls(lows, highs, np.full(len(lows), -1, np.int64), num_bins, rank_error, least)
+        lows, highs = parts_of(ends[:1], ends[1:], _FIRST)
+        unknown = np.full(len(lows), -1, np.int64)
+        return cls(lows, highs, unknown, ends[:1], ends[1:], _FIRST, num_bins, rank_error, least)
 
     @property
     def asked(self) -> BoolArray:
@@ -131,14 +137,13 @@ class Cells:
         some = known > 0
         lows, highs, known = self.lows[some], self.highs[some], known[some]
         cut = self._cut(lows, highs, known)
-        if not cut.any():
-            return replace(self, lows=lows, highs=highs, counts=known)
-        parts = int(max(2, _MOST_ASKED // int(cut.sum())))
-        new_lows, new_highs = _parts(lows[cut], highs[cut], parts)
+        parts = int(max(2, _MOST_ASKED // max(int(cut.sum()), 1)))
+        now = replace(self, cut_lows=lows[cut], cut_highs=highs[cut], parts=parts)
+        new_lows, new_highs = parts_of(now.cut_lows, now.cut_highs, parts)
         every = np.concatenate([lows[~cut], new_lows]), np.concatenate([highs[~cut], new_highs])
         order = np.argsort(every[0], kind="stable")
         counts = np.concatenate([known[~cut], np.full(len(new_lows), -1, np.int64)])
-        return replace(self, lows=every[0][order], highs=every[1][order], counts=counts[order])
+        return replace(now, lows=every[0][order], highs=every[1][order], counts=counts[order])
 
     def edges(self) -> FloatArray:
         """Return the edges, half way between neighbouring intervals.
@@ -161,8 +166,15 @@ class Cells:
         return np.asarray(several & (counts > most))
 
 
-def _parts(lows: UInt64Array, highs: UInt64Array, parts: int) -> tuple[UInt64Array, UInt64Array]:
-    """Cut each interval into so many parts of one length, or into its single keys where these are fewer."""
+def parts_of(lows: UInt64Array, highs: UInt64Array, parts: int) -> tuple[UInt64Array, UInt64Array]:
+    """Cut each interval into so many parts of one length, or into its single keys where these are fewer.
+
+    Examples
+    --------
+    >>> low, high = parts_of(np.array([0, 20], np.uint64), np.array([9, 21], np.uint64), 3)
+    >>> low.tolist(), high.tolist()
+    ([0, 4, 8, 20, 21], [3, 7, 9, 20, 21])
+    """
     step = (highs - lows) // np.uint64(parts) + np.uint64(1)
     number = ((highs - lows) // step).astype(np.int64) + 1
     which = np.repeat(np.arange(len(lows)), number)

@@ -239,6 +239,10 @@ class Ensemble:
         head = np.concatenate([self.base, [float(self.mean)]]).astype("<f8").tobytes()
         return hashlib.blake2b(head + self.trees.digest.encode(), digest_size=16).hexdigest()
 
+    def first(self, num_trees: int) -> Ensemble:
+        """Return the ensemble of the first trees alone."""
+        return replace(self, trees=self.trees.first(num_trees))
+
     def with_trees(self, more: Trees) -> Ensemble:
         """Return the ensemble with more trees."""
         return replace(self, trees=self.trees.joined(more))
