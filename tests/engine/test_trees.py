@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.engine.treefed import RULES, TreeFederation, divided, rows, run
 from werkbund.core import ClientError, QuorumError, Tasks
@@ -63,6 +65,18 @@ def test_the_trees_are_those_of_the_pooled_rows(method: str) -> None:
         state, _ = run(table, plan, kind, classes)
         assert state.terms.digest() == terms.digest(), name
         assert state.ensemble.digest == pooled.digest, name
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=120, max_size=120), st.integers(0, 2**31))
+def test_no_division_and_no_seed_makes_a_difference(owner: list[int], seed: int) -> None:
+    plan = TreePlan.boosting(2, max_depth=3, min_child_rows=2, row_share=0.8, node_features=0.8)
+    digests = set()
+    for clients in (owner, [0] * 120):
+        federation = TreeFederation.of(divided(X[:120], THREE[:120], np.array(clients), 6))
+        state = TreeState.begin(federation.agree(plan, "softmax", 3).terms)
+        digests.add(federation.grow(plan, state, rules=Rules(seed, 1.0, 60.0, ""))[-1][0].mark)
+    assert len(digests) == 1
 
 
 @pytest.mark.parametrize("method", ["logistic", "softmax", "forest"])

@@ -187,7 +187,8 @@ class TreeWork:
     def _counts(self, tasks: Tasks, each: bool = False) -> Arrays:
         counts: dict[str, npt.NDArray[Any]] = {}
         for split, standing in self._scored.items():
-            terms, part = standing.agreed, standing.table.take(tasks.clients)
+            terms, table = standing.agreed, standing.table
+            part = table if len(tasks) == table.num_clients else table.take(tasks.clients)
             factor = terms.num_outputs / max(int(tasks.shared["num_trees"]), 1) if terms.forest else 1.0
             scores = terms.base + factor * standing.sums[standing.table.rows(tasks.clients)]
             offsets = part.offsets if each else part.offsets[[0, -1]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +20,10 @@ MOST_DRAWS = 12
 
 _GOLDEN, _SHIFT1, _SHIFT2, _SHIFT3 = np.uint64(0x9E3779B97F4A7C15), np.uint64(30), np.uint64(27), np.uint64(31)
 _MIX1, _MIX2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_INVERSE_E = sum((Fraction((-1) ** j, math.factorial(j)) for j in range(30)), Fraction(0))  # no library's last digit
 _POISSON = np.array(
     [
-        math.floor(math.fsum(math.exp(-1.0) / math.factorial(j) for j in range(k + 1)) * 2.0**53)
+        math.floor(2**53 * _INVERSE_E * sum((Fraction(1, math.factorial(j)) for j in range(k + 1)), Fraction(0)))
         for k in range(MOST_DRAWS)
     ],
     np.int64,
