@@ -11,7 +11,7 @@ import pytest
 from werkbund.core.errors import ConfigError
 from werkbund.engine import load_checkpoint, save_checkpoint
 from werkbund.federation import check_config, resume, run
-from werkbund.federation.job import Folder
+from werkbund.federation.folder import Folder
 from werkbund.federation.sections import WorldSection
 from werkbund.federation.worlds import PRESETS, fleet_of
 

@@ -32,7 +32,7 @@ def start_command(kit: KitArgument = HERE) -> None:
 
         console = progress()
         for warning in certificate_warnings(kit, datetime.now(UTC)):
-            console.print(f"Warning: {warning}", style="yellow")
+            console.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
         console.print("Starting the server; Ctrl-C stops it.")
         run_until_stopped(ServerHost(kit, lambda line: console.print(Text(line), soft_wrap=True)))
 
@@ -52,7 +52,8 @@ def status_command(kit: KitArgument = HERE, as_json: JsonOption = False) -> None
         for name in ("client", "state", "last seen", "version", "rows", "round"):
             table.add_column(name)
         for client in now.clients:
-            table.add_row(client.name, client.state, client.last_seen, client.version, client.rows, client.round)
+            numbers = ("-" if number is None else str(number) for number in (client.rows, client.round))
+            table.add_row(client.name, client.state, client.last_seen, client.version, *numbers)
         console.print(
             table if now.clients else "No client is known yet; their keys go to the kit, to clients/NAME.pub."
         )
@@ -63,7 +64,7 @@ def status_command(kit: KitArgument = HERE, as_json: JsonOption = False) -> None
         for name in ("run", "state", "round", "folder"):
             runs.add_column(name, overflow="fold")
         for run in now.runs:
-            runs.add_row(run.name, run.state, run.round, run.folder)
+            runs.add_row(run.name, run.state, str(run.round), run.folder)
         console.print(runs)
 
 
@@ -108,13 +109,16 @@ def resume_command(
 @app.command("stop")
 def stop_command(
     kit: KitArgument = HERE,
-    run: Annotated[int | None, typer.Option("--run", help="Stop this run alone, and not the server.")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="Stop this run alone, by its name, and not the server.")
+    ] = None,
 ) -> None:
     """Stop the server, or one run."""
     with readable_errors():
         from werkbund.flower.control import Control
         from werkbund.flower.serversettings import load_server_settings
         from werkbund.flower.serving import stop_server
+        from werkbund.flower.status import run_number
 
         console = output()
         if run is None:
@@ -125,8 +129,9 @@ def stop_command(
             console.print(told, soft_wrap=True, highlight=False)
             return
         settings = load_server_settings(kit)
+        number = run_number(settings, run)
         with Control(settings.local_address, settings.root_certificates, settings.server.insecure) as control:
-            control.stop_run(run)
+            control.stop_run(number)
         console.print(f"Run {run} has stopped; `werkbund server resume` goes on with it.")
 
 
@@ -169,7 +174,9 @@ def _watch(submitted: object, detach: bool, as_json: bool) -> None:
             submitted.follow(live, lambda checks: show_checks(console, checks))
         except KeyboardInterrupt:
             live.stage("no longer watched")
-            line = f"The run goes on without being watched; `werkbund server stop --run {submitted.run_id}` stops it."
+            line = (
+                f"The run goes on without being watched; `werkbund server stop --run {submitted.folder.name}` stops it."
+            )
             console.print(line, soft_wrap=True)
             raise typer.Exit(130) from None
     if as_json:

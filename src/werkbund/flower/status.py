@@ -8,8 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from werkbund.core.errors import ConfigError
 from werkbund.flower.control import Control, Node
+from werkbund.flower.pids import read_record
 from werkbund.flower.serversettings import ServerSettings, load_server_settings
+from werkbund.flower.submitting import running_record
 
 _NOTHING = "-"
 
@@ -25,26 +28,26 @@ class ClientState:
     last_seen
         How long ago it was online.
     version, rows
-        As it said before the last run.
+        As it said before the last run; None where it did not.
     round
-        The last round that it trained in, of the last run.
+        The last round that it trained in, of the last run; None if in none.
     """
 
     name: str
     state: str
     last_seen: str
     version: str
-    rows: str
-    round: str
+    rows: int | None
+    round: int | None
 
 
 @dataclass(frozen=True)
 class RunState:
-    """Describe one run, in words."""
+    """Describe one run: its folder's name, how it stands in words, rounds done, and its folder."""
 
     name: str
     state: str
-    round: str
+    round: int
     folder: str
 
 
@@ -93,8 +96,8 @@ def _client(node: Node, told: dict[str, Any], trained: dict[str, int]) -> Client
         node.status,
         _last_seen(node),
         str(facts.get("versions", {}).get("werkbund", _NOTHING)),
-        _NOTHING if rows is None else str(rows),
-        str(trained.get(node.name, _NOTHING)),
+        None if rows is None else int(rows),
+        trained.get(node.name),
     )
 
 
@@ -138,7 +141,7 @@ def _rounds(run: Path) -> list[dict[str, Any]]:
 
 def _run(folder: Path) -> RunState:
     rounds = _rounds(folder)
-    done = str(max((line["round"] for line in rounds if line["cohort"]), default=0))
+    done = max((int(line["round"]) for line in rounds if line["cohort"]), default=0)
     return RunState(folder.name, _state(folder), done, str(folder))
 
 
@@ -148,4 +151,23 @@ def _state(folder: Path) -> str:
     path = folder / "progress.jsonl"
     lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
     last = json.loads(lines[-1]) if lines else {}
-    return f"failed: {last['end']}" if last.get("end") else "running, or stopped"
+    if last.get("end"):
+        return f"failed: {last['end']}"
+    return "running" if read_record(running_record(folder)) is not None else "stopped"
+
+
+def run_number(settings: ServerSettings, run: str) -> int:
+    """Return Flower's number of a run that goes on, named by its folder or by that number.
+
+    Raises
+    ------
+    ConfigError
+        If no run of this name goes on.
+    """
+    if run.isdigit():
+        return int(run)
+    going = {folder.name: record for folder in _runs(settings) if (record := read_record(running_record(folder)))}
+    if run not in going:
+        names = ", ".join(going) or "none"
+        raise ConfigError(f"--run must name a run that goes on ({names}), got {run!r}; see `werkbund server status`")
+    return int(going[run]["run"])

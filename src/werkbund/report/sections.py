@@ -11,9 +11,10 @@ from collections import Counter, defaultdict
 
 from werkbund.report import plots
 from werkbund.report.content import LONGEST_TABLE, UNFINISHED, Section, Table
+from werkbund.report.effort import effort
 from werkbund.report.folder import RunFolder
 from werkbund.report.plots.theme import CONTENDERS, contender
-from werkbund.report.text import MISSING, bytes_text, duration, figure, plural, whole
+from werkbund.report.text import figure, plural, whole
 from werkbund.report.values import Scores
 
 _COLUMNS = (
@@ -90,30 +91,13 @@ def course(run: RunFolder) -> Section:
     """Return how training went: curves, who took part, and what it took."""
     chosen = plots.selection(run)
     panels = (*plots.learning(run), *((chosen,) if chosen else ()))
-    tables = (*_effort(run), *_failures(run))
+    tables = (*effort(run), *_failures(run))
     stopped = f" Why it ended: {run.result.stopped.rstrip('.')}." if run.result and run.result.stopped else ""
     lead = f"{plural(len(run.trained), 'round')} of training.{stopped}" if run.trained else ""
     absent = "The rounds of each seed lie in its own folder." if run.comparison else "No round is finished yet."
     return Section(
         "rounds", "Training", "How the federation learnt", lead, panels, tables if run.rounds else (), absent=absent
     )
-
-
-def _effort(run: RunFolder) -> tuple[Table, ...]:
-    if not run.rounds:
-        return ()
-    up, down = (sum(getattr(line, key) for line in run.rounds) for key in ("bytes_up", "bytes_down"))
-    rounds = sum(line.seconds for line in run.rounds)
-    whole_run = run.result.seconds if run.result else math.nan
-    asked = sum(len(line.cohort) for line in run.rounds)
-    rows = (
-        ("Left the plants, as weights and counts", bytes_text(up)),
-        ("Sent to the plants", bytes_text(down)),
-        ("Left a plant in one round, on average", bytes_text(up / asked) if asked else MISSING),
-        ("Time of all rounds", duration(rounds)),
-        ("Time of the whole run, baselines included", duration(whole_run)),
-    )
-    return (Table(("What it took", ""), tuple(row for row in rows if row[1] != MISSING)),)
 
 
 def _failures(run: RunFolder) -> tuple[Table, ...]:

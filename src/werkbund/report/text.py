@@ -66,6 +66,20 @@ def bytes_text(count: float) -> str:
     return f"{count / 1000**power:.1f} {'kMGT'[power - 1]}B"
 
 
+def energy_text(joules: float) -> str:
+    """Return an energy in decimal units.
+
+    Examples
+    --------
+    >>> energy_text(12.5), energy_text(3_456_000)
+    ('12.5 J', '3.5 MJ')
+    """
+    if not math.isfinite(joules):
+        return MISSING
+    power = min(max(int(math.log10(joules) // 3), 0), 3) if joules > 0 else 0
+    return f"{joules / 1000**power:.1f} {('', 'k', 'M', 'G')[power]}J"
+
+
 def duration(seconds: float) -> str:
     """Return a time span in the unit that suits it.
 

@@ -86,6 +86,8 @@ class RoundLine:
     bytes_up: float
     seconds: float
     scores: Mapping[str, Scores]
+    simulated_seconds: float = 0.0
+    joules: float = 0.0
 
     @classmethod
     def parse(cls, written: Json) -> RoundLine:
@@ -103,6 +105,8 @@ class RoundLine:
             bytes_up=number(written.get("bytes_up"), "bytes_up"),
             seconds=number(written.get("seconds"), "seconds"),
             scores={split: Scores.parse(scores) for split, scores in metrics.items() if scores},
+            simulated_seconds=number(written.get("simulated_seconds", 0.0), "simulated_seconds"),
+            joules=number(written.get("joules", 0.0), "joules"),
         )
 
 
