@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from werkbund import TrainedModel, __version__
 from werkbund.cli import app
 from werkbund.data import generate
+from werkbund.model import load_model
 
 SETTINGS = ["federation.rounds=3", "data.source=generator", "data.rows=1200", "clients.count=3", "model.hidden=[8]"]
 SMALL = [word for setting in SETTINGS for word in ("--set", setting)]
@@ -50,6 +51,25 @@ def test_json_is_the_only_thing_on_stdout(tmp_path: Path) -> None:
     assert summary["clients"] == 3
     assert summary["data"]["source"] == "generator"
     assert "round 3 of 3" in finished.stderr
+
+
+@pytest.mark.parametrize("kind", ["network", "trees"])
+def test_predict_explains_each_row(kind: str, done: Path, tmp_path: Path) -> None:
+    folder = done
+    if kind == "trees":
+        settings = [*SMALL[:-2], "--set", "model.kind=trees", "--no-compare", "--out", "grown"]
+        assert werkbund("run", *settings, folder=tmp_path).returncode == 0
+        folder = tmp_path / "grown"
+    generate(20, 3, 5).write_csv(tmp_path / "machines.csv")
+    finished = werkbund("predict", folder, "machines.csv", "--explain", "--out", "scored.csv", folder=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    reasons = pl.read_csv(tmp_path / "scored.csv")["reasons"].to_list()
+    names = load_model(folder / "model").preparation.raw_names
+    for reason in reasons:
+        parts = [part.rpartition(" ") for part in reason.split("; ")]
+        sizes = [abs(float(size)) for _, _, size in parts]
+        assert sizes == sorted(sizes, reverse=True)
+        assert {name for name, _, _ in parts} <= set(names)
 
 
 def test_predict_scores_a_table_in_raw_units(done: Path, tmp_path: Path) -> None:
@@ -115,7 +135,7 @@ def test_compare_gives_intervals_over_seeds(tmp_path: Path) -> None:
     [
         (["run", "none.toml"], "none.toml does not exist"),
         (["run", "--data", "none.csv"], "none.csv"),
-        (["run", "--set", "strategy.selection.name=oracle", *SMALL], "lag, got 'oracle'"),
+        (["run", "--set", "strategy.selection.name=oracle", *SMALL], "file.py:Class of your own, got 'oracle'"),
         (["run", "--set", "training.epochs=-2"], "training.epochs"),
         (["run", "--set", "model.kind=nowhere.net:Net", *SMALL], "does not import"),
         (["resume", "."], "must be a run's folder"),

@@ -164,6 +164,8 @@ class FlowerGrid:
         if not messages:
             return
         ids = list(self._grid.push_messages([message for _, message in messages]))
+        if not any(ids):
+            self.directory.online()  # a run that was stopped a moment ago takes no message; asked anew, Flower says so
         for (sent, _), number in zip(messages, ids or [None] * len(messages), strict=True):
             if not number:  # Flower leaves the place of a message that it does not take empty
                 self._failed.append(Failure(sent.client, sent.ask.tasks.round, "its message could not be delivered"))
