@@ -76,7 +76,7 @@ def _start_again(held: Live) -> None:
 
 
 def _checkpoint(running: Run) -> int:
-    return Folder(running.folder).load_checkpoint().state.round
+    return int(Folder(running.folder).load_checkpoint().state.round)
 
 
 @pytest.mark.faults

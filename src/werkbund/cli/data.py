@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import polars as pl
 import typer
 
@@ -19,7 +20,9 @@ from werkbund.data.checks import check
 from werkbund.data.fetch import fetch_ai4i
 from werkbund.federation.draft import draft_config
 from werkbund.federation.tables import read_table
-from werkbund.model import TrainedModel
+from werkbund.model import Explanation, load_model
+
+_REASONS = 3
 
 DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help="CSV or Parquet file.")]
 
@@ -28,16 +31,19 @@ def predict_command(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")],
     data: DataArgument,
     out: Annotated[Path | None, typer.Option("--out", help="CSV or Parquet file; without it, CSV on stdout.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Add what moved each row's score most.")] = False,
 ) -> None:
     """Score a table in raw units: probability of failure, and the decision at the cost threshold."""
     with readable_errors():
-        model = TrainedModel.load(run_dir / "model")
+        model = load_model(run_dir / "model")
         frame, _ = source_for(data).read()
         probability = model.score(frame)
         scored = frame.with_columns(
             pl.Series("failure_probability", probability),
             pl.Series("inspect", probability >= model.threshold_probability),
         )
+        if explain:
+            scored = scored.with_columns(pl.Series("reasons", _reasons(model.explain(frame))))
         _write(scored, out)
         progress().print(
             f"{int(scored['inspect'].sum())} of {scored.height} rows reach the threshold "
@@ -45,6 +51,15 @@ def predict_command(
             soft_wrap=True,
             highlight=False,
         )
+
+
+def _reasons(told: Explanation) -> list[str]:
+    """Return the parts that move each row's score most, in words: `torque +1.20; speed -0.40`."""
+    order = np.argsort(-np.abs(told.parts), axis=1, kind="stable")[:, :_REASONS]
+    return [
+        "; ".join(f"{told.names[place]} {parts[place]:+.3g}" for place in places if parts[place])
+        for parts, places in zip(told.parts, order.tolist(), strict=True)
+    ]
 
 
 def check_command(

@@ -11,7 +11,7 @@ from rich.text import Text
 WHO = {
     "federated": "Federated",
     "local_mean": "Plant alone (mean)",
-    "pooled": "Pooled, same network",
+    "pooled": "Pooled, same model",
     "pooled_gbdt": "Pooled, boosted trees",
     "pooled_forest": "Pooled, forest",
 }

@@ -133,6 +133,28 @@ class Preparation:
         levels = (f"{name}={level}" for name, known in self.categories for level in known)
         return (*self.numbers, *levels, *(f"{name} missing" for name in self.missing))
 
+    @cached_property
+    def raw_names(self) -> tuple[str, ...]:
+        """Names of the columns of `raw`: numbers, then categories."""
+        return (*self.numbers, *(name for name, _ in self.categories))
+
+    @cached_property
+    def levels(self) -> tuple[int, ...]:
+        """Number of levels of each column of `raw`: 0 for a number, at least 1 for a category."""
+        return (*(0 for _ in self.numbers), *(max(len(known), 1) for _, known in self.categories))
+
+    @cached_property
+    def feature_groups(self) -> dict[str, list[int]]:
+        """Which of the network's inputs belong to each number and category."""
+        groups = {name: [place] for place, name in enumerate(self.numbers)}
+        end = len(self.numbers)
+        for name, known in self.categories:
+            groups[name] = list(range(end, end + len(known)))
+            end += len(known)
+        for place, name in enumerate(self.missing):
+            groups[name].append(end + place)
+        return groups
+
     @property
     def num_features(self) -> int:
         """Number of the network's inputs."""
@@ -179,6 +201,24 @@ class Preparation:
             features[:, end : end + len(levels)] = _one_hot(cleaned[name], levels)
             end += len(levels)
         features[:, end:] = ~present[:, [self.numbers.index(name) for name in self.missing]]
+
+    def raw(self, frame: pl.DataFrame) -> FloatArray:
+        """Return what trees read of a table in raw units, neither scaled nor filled.
+
+        Returns
+        -------
+        values
+            (rows, raw_names), float64: a number as it is, a category as the place of its level; NaN where a value is
+            missing, is not finite, or is a level that nobody had.
+        """
+        cleaned = clean(frame, self.numeric, [name for name, _ in self.categories])
+        values = np.empty((frame.height, len(self.raw_names)))
+        numbers = number_matrix(cleaned, self.numeric, self.derived)
+        values[:, : len(self.numbers)] = np.where(np.isfinite(numbers), numbers, np.nan)
+        for place, (name, known) in enumerate(self.categories, len(self.numbers)):
+            codes = cleaned[name].cast(pl.Enum(known), strict=False).to_physical()
+            values[:, place] = codes.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        return values
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; floats keep every bit through JSON."""

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import numpy as np
 
 from werkbund.core.errors import CheckpointError
 from werkbund.core.weights import FloatArray
-from werkbund.engine.state import RunState
 
 _VERSION = 1
+_KINDS = {"weights": "werkbund.engine.state:RunState", "trees": "werkbund.engine.trees_state:TreeState"}
+"""What a state is made of -> where it is; a run of networks need not load what trees need."""
 
 
 @dataclass(frozen=True)
@@ -30,33 +32,29 @@ class Checkpoint:
     Parameters
     ----------
     state
-        After the last round.
+        After the last round: a `Stage` of whatever kind.
     best
-        (parameters,), weights of the best round so far; None before anything was scored.
+        What is kept of the best round so far, such as a network's weights (parameters,); None before anything was
+        scored, and where the state holds it anyway.
     progress
         JSON values: which round was best, its score, rounds without improvement, seconds spent.
     """
 
-    state: RunState
+    state: Any
     best: FloatArray | None = None
     progress: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint so that a reader finds the old one or the new one, never a part."""
-    state = checkpoint.state
-    arrays: dict[str, Any] = {"weights": state.weights}
-    arrays |= {f"carry.{name}": array for name, array in state.carry.items()}
-    selector_values, selector_arrays = _parted("selector.", state.selector_state)
-    world_values, world_arrays = _parted("world.", state.world)
-    arrays |= selector_arrays | world_arrays
+    values, arrays = checkpoint.state.parts()
     if checkpoint.best is not None:
         arrays["best"] = checkpoint.best
     meta = {
         "version": _VERSION,
-        "round": state.round,
-        "selector_state": selector_values,
-        "world": world_values,
+        "kind": checkpoint.state.kind,
+        "round": checkpoint.state.round,
+        **values,
         "progress": dict(checkpoint.progress),
         "arrays": sorted(arrays),  # the zip's checksums cover contents, not names
     }
@@ -95,10 +93,10 @@ def _checkpoint_of(arrays: dict[str, Any], path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} has version {meta['version']}, this Werkbund reads {_VERSION}")
     if sorted(arrays) != meta["arrays"]:
         raise ValueError(f"its arrays are {sorted(arrays)}, not {meta['arrays']}")
-    selector_state = {**meta["selector_state"], **_under("selector.", arrays)}
-    world = {**meta.get("world", {}), **_under("world.", arrays)}
-    state = RunState(meta["round"], arrays["weights"], _under("carry.", arrays), selector_state, world)
-    return Checkpoint(state, arrays.get("best"), meta["progress"])
+    best = arrays.pop("best", None)
+    module, _, name = _KINDS[meta.get("kind", "weights")].partition(":")
+    state = getattr(import_module(module), name).of_parts(meta["round"], meta, arrays)
+    return Checkpoint(state, best, meta["progress"])
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -115,13 +113,3 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-def _parted(prefix: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a state's JSON values, and its arrays under their names in the file."""
-    arrays = {f"{prefix}{name}": value for name, value in state.items() if isinstance(value, np.ndarray)}
-    return {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}, arrays
-
-
-def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
 
 from werkbund.aggregation.contract import Aggregator, Carry
 from werkbund.core.errors import ConfigError
@@ -71,6 +74,30 @@ class Rules:
         return Form(num_parameters, self.fingerprint, self.counts)
 
 
+class Stage(Protocol):
+    """Be what goes from round to round, of whatever kind of model; a checkpoint writes down its `parts`."""
+
+    kind: ClassVar[str]
+
+    @property
+    def round(self) -> int:
+        """Number of rounds done."""
+
+    @property
+    def learnt(self) -> Any:
+        """What a model is made of."""
+
+    @property
+    def keepsake(self) -> FloatArray | None:
+        """What has to be kept to come back to what is learnt so far; None if later states hold it anyway."""
+
+    def at(self, round: int, keepsake: FloatArray | None) -> Self:
+        """Return this state with what was learnt after an earlier round, by what was kept of it."""
+
+    def parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return JSON values and named arrays."""
+
+
 @dataclass(frozen=True)
 class RunState:
     """Hold all that the next round depends on; a checkpoint is this value and nothing else.
@@ -94,6 +121,7 @@ class RunState:
     carry: Carry
     selector_state: State = field(default_factory=dict)
     world: State = field(default_factory=dict)
+    kind: ClassVar[str] = "weights"
 
     @staticmethod
     def begin(weights: FloatArray, strategy: Strategy) -> RunState:
@@ -104,3 +132,42 @@ class RunState:
         """Return the state after one more round."""
         after = replace(self, round=self.round + 1, weights=weights, carry=carry, selector_state=selector_state)
         return after if world is None else replace(after, world=world)
+
+    @property
+    def learnt(self) -> FloatArray:
+        """What a model is made of."""
+        return self.weights
+
+    @property
+    def keepsake(self) -> FloatArray:
+        """The weights, which later states no longer hold."""
+        return self.weights
+
+    def at(self, round: int, keepsake: FloatArray | None) -> RunState:
+        """Return this state with the weights of an earlier round."""
+        return self if keepsake is None else replace(self, weights=keepsake)
+
+    def parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return JSON values and named arrays."""
+        arrays: dict[str, Any] = {"weights": self.weights}
+        arrays |= {f"carry.{name}": array for name, array in self.carry.items()}
+        selector_values, selector_arrays = _parted("selector.", self.selector_state)
+        world_values, world_arrays = _parted("world.", self.world)
+        return {"selector_state": selector_values, "world": world_values}, arrays | selector_arrays | world_arrays
+
+    @classmethod
+    def of_parts(cls, round: int, values: Mapping[str, Any], arrays: Mapping[str, Any]) -> RunState:
+        """Return what `parts` described."""
+        selector_state = {**values["selector_state"], **_under("selector.", arrays)}
+        world = {**values.get("world", {}), **_under("world.", arrays)}
+        return cls(round, arrays["weights"], _under("carry.", arrays), selector_state, world)
+
+
+def _parted(prefix: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a state's JSON values, and its arrays under their names in the file."""
+    arrays = {f"{prefix}{name}": value for name, value in state.items() if isinstance(value, np.ndarray)}
+    return {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}, arrays
+
+
+def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from werkbund.core.errors import CheckpointError
 from werkbund.core.types import RoundRecord
+from werkbund.core.weights import FloatArray
 from werkbund.trees import Ensemble, Terms, Trees
 
 
@@ -35,6 +36,7 @@ class TreeState:
     terms: Terms
     ensemble: Ensemble
     mark: str
+    kind: ClassVar[str] = "trees"
 
     @classmethod
     def begin(cls, terms: Terms) -> TreeState:
@@ -45,6 +47,34 @@ class TreeState:
         """Return the state with one more round's trees."""
         mark = hashlib.blake2b((self.mark + trees.digest).encode(), digest_size=16).hexdigest()
         return replace(self, round=self.round + 1, ensemble=self.ensemble.with_trees(trees), mark=mark)
+
+    @property
+    def learnt(self) -> Ensemble:
+        """What a model is made of."""
+        return self.ensemble
+
+    @property
+    def keepsake(self) -> None:
+        """Nothing: the trees of earlier rounds stand before those of later ones."""
+        return None
+
+    def at(self, round: int, keepsake: FloatArray | None = None) -> TreeState:
+        """Return this state with the trees of the first rounds alone, under a mark of their own."""
+        if round >= self.round:
+            return self
+        ensemble = self.ensemble.first(len(self.ensemble.trees) // self.round * round)
+        mark = hashlib.blake2b(f"{self.mark} first {round}".encode(), digest_size=16).hexdigest()
+        return replace(self, ensemble=ensemble, mark=mark)
+
+    def parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return JSON values, of which there are none, and named arrays."""
+        return {}, dict(self.to_arrays())
+
+    @classmethod
+    def of_parts(cls, round: int, values: Mapping[str, Any], arrays: Mapping[str, Any]) -> TreeState:
+        """Return what `parts` described."""
+        del round, values
+        return cls.from_arrays(arrays)
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return named arrays."""

@@ -13,17 +13,17 @@ from typing import Any
 
 from werkbund._version import __version__
 from werkbund.data.checks import Finding
+from werkbund.federation.families import family_of
 from werkbund.federation.population import Division
 from werkbund.federation.sections import Config
-from werkbund.federation.setup import Setup
-from werkbund.learner import layout_of
+from werkbund.federation.trainable import Trainable
 from werkbund.partition import skew
 
 _LIBRARIES = ("numpy", "polars", "scikit-learn", "onnx", "onnxruntime")
 
 
 def about_run(
-    name: str, setup: Setup, division: Division, findings: Sequence[Finding], command: Sequence[str]
+    name: str, setup: Trainable, division: Division, findings: Sequence[Finding], command: Sequence[str]
 ) -> dict[str, Any]:
     """Return the content of run.json."""
     table, config = division.table, setup.config
@@ -56,11 +56,10 @@ def about_code(config: Config, command: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def about_model(setup: Setup) -> dict[str, Any]:
+def about_model(setup: Trainable) -> dict[str, Any]:
     """Return what is trained."""
-    layout = layout_of(setup.network)
     return {
-        "layout": {"fingerprint": layout.fingerprint, "parameters": layout.num_parameters},
+        "layout": {"fingerprint": setup.rules.fingerprint, "parameters": setup.num_parameters},
         "preparation": setup.preparation.fingerprint,
         "features": setup.preparation.feature_names,
     }
@@ -68,22 +67,8 @@ def about_model(setup: Setup) -> dict[str, Any]:
 
 def citations(config: Config) -> list[dict[str, str]]:
     """Return the methods that this configuration uses, each with its source."""
-    aggregation, training, selection = config.strategy.aggregation, config.training, config.strategy.selection
-    used = [("Federated averaging", "McMahan et al., Communication-Efficient Learning of Deep Networks, AISTATS 2017")]
-    if aggregation.momentum:
-        used.append(("Server momentum (FedAvgM)", "Hsu, Qi, Brown, Measuring the Effects of Non-Identical Data, 2019"))
-    if training.proximal:
-        used.append(
-            ("Proximal term (FedProx)", "Li et al., Federated Optimization in Heterogeneous Networks, MLSys 2020")
-        )
-    if training.optimizer == "adam":
-        used.append(("Adam", "Kingma and Ba, Adam: A Method for Stochastic Optimization, ICLR 2015"))
-    if training.optimizer == "adamw":
-        used.append(("AdamW", "Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019"))
-    if config.model.kind == "residual-mlp":
-        used.append(
-            ("Residual MLP", "Gorishniy et al., Revisiting Deep Learning Models for Tabular Data, NeurIPS 2021")
-        )
+    selection = config.strategy.selection
+    used = family_of(config).sources(config)
     used.append(("Client selection", f"{selection.name}, fraction {selection.fraction:g}"))
     used.append(("Data set AI4I 2020", "Matzka, Explainable AI for Predictive Maintenance Applications, AI4I 2020"))
     if config.data.label is not None and (config.data.path is not None or config.data.clients):

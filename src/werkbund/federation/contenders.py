@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from werkbund.core.clients import ClientSplits, ClientTable
+from werkbund.core.clients import ClientTable
 from werkbund.core.rng import derived_seed
 from werkbund.core.types import Arrays
 from werkbund.evaluation import Costs, Counts, Metrics, Threshold, choose_threshold, metrics, per_client
-from werkbund.federation.simulation import Simulation, without_federation
+from werkbund.federation.trainable import Simulated
 from werkbund.federation.training import train
 from werkbund.learner import count_scores
 from werkbund.learner.counts import logits_of as logits_of_probabilities
@@ -61,27 +61,25 @@ class Contender:
         return per_client(self.each, self.threshold, costs, mode_names)
 
 
-def trained_alone(setup: Simulation, splits: ClientSplits, name: str, clients: IntArray) -> Contender:
+def trained_alone(setup: Simulated, client: int | None, name: str, clients: IntArray) -> Contender:
     """Train on one party's rows as a federation of one, and score everybody's test rows.
 
     Parameters
     ----------
     setup
         The federation's.
-    splits
-        One client's rows: a plant's by itself, or all plants' pooled.
+    client
+        Whose rows: a plant's by itself, or without a number all plants' in one place.
     name
         Of the contender.
     clients
         Whose test rows are also scored for each of them.
     """
-    trained = train(without_federation(setup, splits))
-    test = setup.splits.test
-    logits = setup.trainer.score(trained.weights, test.features)
-    return Contender.of(name, logits, test, clients, trained.threshold)
+    trained = train(setup.alone(client))
+    return Contender.of(name, setup.logits(trained.learnt), setup.splits.test, clients, trained.threshold)
 
 
-def trees(setup: Simulation, costs: Costs, clients: IntArray) -> tuple[Contender, ...]:
+def trees(setup: Simulated, costs: Costs, clients: IntArray) -> tuple[Contender, ...]:
     """Train scikit-learn's boosted trees and forest, with their defaults, on all training rows in one place.
 
     They read the same features as the network and take their threshold from the same validation rows.
@@ -96,7 +94,7 @@ def trees(setup: Simulation, costs: Costs, clients: IntArray) -> tuple[Contender
     return tuple(_tree_contender(name, model, setup, costs, clients) for name, model in models.items())
 
 
-def _tree_contender(name: str, model: Any, setup: Simulation, costs: Costs, clients: IntArray) -> Contender:
+def _tree_contender(name: str, model: Any, setup: Simulated, costs: Costs, clients: IntArray) -> Contender:
     splits = setup.splits
     model.fit(splits.train.features, splits.train.labels)
     validation, test = (

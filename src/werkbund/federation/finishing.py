@@ -10,10 +10,11 @@ from typing import Any
 
 from werkbund.engine import write_atomically
 from werkbund.federation.about import peak_memory_mb
+from werkbund.federation.families import family_of
 from werkbund.federation.folder import Folder, plain
 from werkbund.federation.sections import Config
 from werkbund.federation.training import Trained
-from werkbund.model import CardFacts, TrainedModel, card_markdown, model_card
+from werkbund.model import CardFacts, Model, card_markdown, load_model, model_card
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,12 @@ class Run:
         return self.folder / "report.html"
 
     @property
-    def model(self) -> TrainedModel:
+    def model(self) -> Model:
         """The model, ready to score tables in raw units."""
-        return TrainedModel.load(self.folder / "model")
+        return load_model(self.folder / "model")
 
 
-def write_model(folder: Folder, model: TrainedModel, result: Mapping[str, Any], config: Config) -> dict[str, Any]:
+def write_model(folder: Folder, model: Model, result: Mapping[str, Any], config: Config) -> dict[str, Any]:
     """Write the model and its card into a run's folder; return the card."""
     about = folder.read_json("run.json")
     evaluation = config.evaluation
@@ -55,8 +56,7 @@ def write_model(folder: Folder, model: TrainedModel, result: Mapping[str, Any], 
             "rounds": result["rounds"],
             "kept_round": result["best_round"],
             "seed": config.federation.seed,
-            "selection": config.strategy.selection.name,
-            "aggregation": config.strategy.aggregation.name,
+            **family_of(config).facts(config),
         },
         metrics=result["metrics"],
         costs={"missed_failure": evaluation.missed_failure, "needless_inspection": evaluation.needless_inspection},
@@ -80,7 +80,7 @@ def summary_of(folder: Folder, result: Mapping[str, Any], trained: Trained, bega
         "rounds": trained.num_rounds,
         "kept_round": trained.kept_round,
         "stopped": trained.stopped,
-        "parameters": about["layout"]["parameters"],
+        "parameters": folder.read_json("model_card.json")["model"]["parameters"],
         "seed": about["seed"],
         "seconds": time.perf_counter() - began,
         "peak_memory_mb": peak_memory_mb(),

@@ -13,16 +13,16 @@ from werkbund.data.checks import Finding, check
 from werkbund.engine import Checkpoint
 from werkbund.federation.about import about_run
 from werkbund.federation.config import changed
+from werkbund.federation.families import family_of
 from werkbund.federation.finishing import Run, summary_of, write_model
 from werkbund.federation.folder import Folder
 from werkbund.federation.population import Division, divide
 from werkbund.federation.results import compare_with, result_of
 from werkbund.federation.sections import Config
-from werkbund.federation.simulation import Simulation, set_up
 from werkbund.federation.tables import read_table
+from werkbund.federation.trainable import Simulated
 from werkbund.federation.training import Outlets, train
 from werkbund.federation.watch import Nobody, Watcher
-from werkbund.federation.worlds import in_world
 from werkbund.report import write_report
 
 
@@ -30,7 +30,7 @@ from werkbund.report import write_report
 class _Prepared:
     division: Division
     findings: tuple[Finding, ...]
-    setup: Simulation
+    setup: Simulated
 
 
 def run(
@@ -100,8 +100,7 @@ def _prepare(config: Config, watcher: Watcher) -> _Prepared:
         raise DataError("the table cannot be learnt from.\n" + "\n".join(errors))
     division = divide(table, config)
     watcher.stage(f"learning the common scaling from {len(division.population.names)} clients' counts")
-    simulation = in_world(set_up(config, division.population), config.world)
-    return _Prepared(division, findings, simulation)
+    return _Prepared(division, findings, family_of(config).set_up(config, division.population))
 
 
 def _check_same(about: Mapping[str, Any], prepared: _Prepared) -> None:
@@ -123,11 +122,11 @@ def _train_and_finish(
     folder: Folder, prepared: _Prepared, start: Checkpoint | None, compare: bool, watcher: Watcher, began: float
 ) -> Run:
     setup, population = prepared.setup, prepared.division.population
-    watcher.stage(f"training {setup.config.federation.rounds} rounds")
+    watcher.stage(f"training {setup.num_rounds} rounds")
     trained = train(setup, start, Outlets(watcher, folder.save_checkpoint, folder.append_round))
     comparison = compare_with(setup, trained, compare, watcher)
     watcher.stage("writing model and report")
-    model = setup.model(trained.weights, trained.threshold.probability, population.schema.label)
+    model = setup.model(trained.learnt, trained.threshold.probability, population.schema.label)
     result = result_of(comparison, trained, population.names, time.perf_counter() - began)
     folder.write_json("result.json", result)
     write_model(folder, model, result, setup.config)

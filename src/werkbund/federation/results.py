@@ -12,8 +12,7 @@ import numpy.typing as npt
 from werkbund.core.rng import generator
 from werkbund.evaluation import Costs, Counts, Metrics, cost_curve, lower_probabilities
 from werkbund.federation.contenders import Contender, mean_metrics, trained_alone, trees
-from werkbund.federation.setup import Setup
-from werkbund.federation.simulation import Simulation
+from werkbund.federation.trainable import Simulated, Trainable
 from werkbund.federation.training import Trained
 from werkbund.federation.watch import Watcher
 from werkbund.federation.wiring import costs_of
@@ -37,7 +36,7 @@ class Comparison:
     local
         Plants' own models by client number: of all, or of a sample; empty if none were trained.
     pooled
-        Models of all rows in one place: the same network, boosted trees, forest; empty if none were trained.
+        Models of all rows in one place: the same kind, boosted trees, forest; empty if none were trained.
     costs, mode_names
         How decisions are priced, and the failure modes counted.
     """
@@ -75,7 +74,7 @@ class Comparison:
         return curves
 
 
-def federated_only(setup: Setup, trained: Trained) -> Comparison:
+def federated_only(setup: Trainable, trained: Trained) -> Comparison:
     """Return the federation's model without others to compare it with.
 
     Where no client says how the model does on its rows, its figures are undefined.
@@ -87,7 +86,7 @@ def federated_only(setup: Setup, trained: Trained) -> Comparison:
     return Comparison(Contender("federated", test, each, trained.threshold), clients, {}, (), costs, mode_names)
 
 
-def compare_with(setup: Simulation, trained: Trained, full: bool, watcher: Watcher) -> Comparison:
+def compare_with(setup: Simulated, trained: Trained, full: bool, watcher: Watcher) -> Comparison:
     """Train the baselines, if wanted, and gather all contenders."""
     alone = federated_only(setup, trained)
     if not full:
@@ -97,14 +96,14 @@ def compare_with(setup: Simulation, trained: Trained, full: bool, watcher: Watch
     chosen = _with_models_of_their_own(setup)
     for place, client in enumerate(chosen):
         watcher.stage(f"{names[client]} alone, {place + 1} of {len(chosen)}")
-        local[client] = trained_alone(setup, setup.splits.only(client), names[client], clients)
-    watcher.stage("all rows in one place: the same network")
-    pooled = trained_alone(setup, setup.splits.pooled(), "pooled", clients)
+        local[client] = trained_alone(setup, client, names[client], clients)
+    watcher.stage("all rows in one place: the same model")
+    pooled = trained_alone(setup, None, "pooled", clients)
     watcher.stage("all rows in one place: boosted trees and forest")
     return Comparison(alone.federated, clients, local, (pooled, *trees(setup, costs, clients)), costs, mode_names)
 
 
-def _with_models_of_their_own(setup: Simulation) -> list[int]:
+def _with_models_of_their_own(setup: Simulated) -> list[int]:
     """Return the clients that are trained alone too: all, or a seeded sample of at most `evaluation.local_models`."""
     num_clients, most = setup.splits.train.num_clients, setup.config.evaluation.local_models
     if num_clients <= most:

@@ -114,6 +114,30 @@ class ModelSection(Section):
     initial_rounds: Count = 5
 
 
+class TreesSection(Section):
+    """Say how trees grow, where `model.kind` is one of trees; what is left out follows from the kind."""
+
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    max_depth: Annotated[int, Field(ge=1, le=30)] | None = None
+    max_leaves: Annotated[int, Field(ge=0)] = 0
+    """0 is any number."""
+    min_child_rows: Count | None = None
+    l2: Annotated[float, Field(ge=0)] | None = None
+    num_bins: Annotated[int, Field(ge=2, le=255)] = 255
+    rank_error: Annotated[float, Field(gt=0, lt=1)] = 0.0005
+    """Share of the rows by which a bin's edge may be off its rank, where a feature has more values than bins."""
+    row_share: Share = 1.0
+    tree_features: Share = 1.0
+    node_features: Share | None = None
+    count: Count = 150
+    """Trees of a forest; boosted trees are as many as `federation.rounds`."""
+    together: Count = 10
+    """Trees of a forest that one round grows, in the same messages."""
+    positive_weight: Literal["none", "balanced"] | Annotated[float, Field(gt=0)] = "none"
+    monotone: dict[str, Literal[-1, 1]] = Field(default_factory=dict)
+    """Features with which the risk may only rise (1) or fall (-1)."""
+
+
 class TrainingSection(Section):
     """Set what each client does in a round."""
 
@@ -215,6 +239,7 @@ class Config(Section):
     features: FeaturesSection = FeaturesSection()
     clients: ClientsSection = ClientsSection()
     model: ModelSection = ModelSection()
+    trees: TreesSection = TreesSection()
     training: TrainingSection = TrainingSection()
     strategy: StrategySection = StrategySection()
     evaluation: EvaluationSection = EvaluationSection()

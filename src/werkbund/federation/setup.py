@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,10 @@ from torch import nn
 
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import derived_seed
+from werkbund.core.types import RoundRecord
 from werkbund.core.weights import FloatArray
 from werkbund.data import Preparation
-from werkbund.engine import Grid, Rules, RunState, Strategy, weights_from_client
+from werkbund.engine import Grid, Rules, RunState, Strategy, evaluate, rounds, weights_from_client
 from werkbund.federation.preparing import Learnt
 from werkbund.federation.sections import Config
 from werkbund.federation.wiring import model_spec, rules_of, strategy_of, training_plan
@@ -69,9 +71,27 @@ class Setup:
         """Return the state before the first round."""
         return RunState.begin(self.initial_weights(), self.strategy)
 
-    def model(self, weights: FloatArray, threshold: float, label: str) -> TrainedModel:
+    @property
+    def num_rounds(self) -> int:
+        """Rounds that are planned."""
+        return self.config.federation.rounds
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers that are learnt."""
+        return layout_of(self.network).num_parameters
+
+    def rounds(self, state: RunState) -> Iterator[tuple[RunState, RoundRecord]]:
+        """Do the rounds that are left from a state on."""
+        return rounds(self.grid, self.strategy, self.rules, state, self.num_rounds)
+
+    def evaluate(self, state: RunState, clients: IntArray | None = None) -> RoundRecord:
+        """Let clients count the weights: if given, these; else everybody, or a sample of very many."""
+        return evaluate(self.grid, self.rules, state, clients)
+
+    def model(self, learnt: FloatArray, threshold: float, label: str) -> TrainedModel:
         """Return these weights as a model that scores raw tables."""
-        return TrainedModel.of(self.network, self.spec, weights, self.preparation, threshold, label)
+        return TrainedModel.of(self.network, self.spec, learnt, self.preparation, threshold, label)
 
     def _first_client(self, name: str) -> int:
         """Return the client of this name; without a name, the one with the most rows."""

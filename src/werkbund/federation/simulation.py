@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from werkbund.core.clients import ClientSplits
+from werkbund.core.weights import FloatArray
 from werkbund.data import Preparation
 from werkbund.engine import Grid, InProcessGrid, LocalWork, Strategy, Worker
 from werkbund.federation.config import changed
 from werkbund.federation.judging import check_score, score_on, servers_share, servers_table
 from werkbund.federation.population import Population
-from werkbund.federation.preparing import StatisticsWork, learn_preparation
+from werkbund.federation.preparing import Learnt, StatisticsWork, learn_preparation
 from werkbund.federation.sections import Config
 from werkbund.federation.setup import Setup, network_of, trainer_of
 from werkbund.federation.wiring import rules_of, strategy_of
@@ -37,6 +38,14 @@ class Simulation(Setup):
     trainer: CohortTrainer
     splits: ClientSplits
 
+    def alone(self, client: int | None) -> Simulation:
+        """Return one client as a federation by itself; without a number, all rows in one place."""
+        return without_federation(self, self.splits.pooled() if client is None else self.splits.only(client))
+
+    def logits(self, learnt: FloatArray) -> FloatArray:
+        """Return the logits of everybody's test rows: (rows,)."""
+        return self.trainer.score(learnt, self.splits.test.features)
+
 
 def set_up(config: Config, population: Population) -> Simulation:
     """Learn the preparation, build the network, and wire grid and worker.
@@ -46,11 +55,15 @@ def set_up(config: Config, population: Population) -> Simulation:
     ConfigError, ModelError
         If the configuration does not fit.
     """
-    statistics = Worker(StatisticsWork(population.splits["train"], population.schema).handlers())
-    learnt = learn_preparation(
-        InProcessGrid(population.names, statistics), population.schema, config.federation.round_timeout_s
-    )
+    learnt = learnt_in_process(config, population)
     return in_process(config, population, learnt.preparation, learnt.survey.labels)
+
+
+def learnt_in_process(config: Config, population: Population) -> Learnt:
+    """Let clients that are all here count their rows, and fit the common preparation."""
+    statistics = Worker(StatisticsWork(population.splits["train"], population.schema).handlers())
+    grid = InProcessGrid(population.names, statistics)
+    return learn_preparation(grid, population.schema, config.federation.round_timeout_s)
 
 
 def in_process(config: Config, population: Population, preparation: Preparation, labels: IntArray) -> Simulation:

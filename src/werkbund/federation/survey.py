@@ -138,5 +138,7 @@ def method_table() -> str:
     for name, selector in SELECTORS.items():
         declared = build_selector(name).declaration
         unbiased, secure = ("yes" if flag else "no" for flag in (declared.unbiased, declared.secure_aggregation))
-        lines.append(f"| `{name}` | {selector.card.title} | {declared.source} | {selector.card.shared} | {unbiased} | {secure} |")
+        lines.append(
+            f"| `{name}` | {selector.card.title} | {declared.source} | {selector.card.shared} | {unbiased} | {secure} |"
+        )
     return "\n".join(lines)

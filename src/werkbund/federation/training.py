@@ -6,16 +6,17 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from werkbund.core.types import Arrays, RoundRecord
 from werkbund.core.weights import FloatArray
-from werkbund.engine import Checkpoint, RunState, evaluate, evaluators, rounds
+from werkbund.engine import Checkpoint, Stage, evaluators
 from werkbund.evaluation import DIRECTIONS, Costs, Counts, Metrics, Threshold, choose_threshold, metrics
-from werkbund.federation.setup import Setup
 from werkbund.federation.stopping import Standing, Tally, reason_to_stop, stop_rules
+from werkbund.federation.trainable import Trainable
 from werkbund.federation.watch import Nobody, RoundNews, Watcher
 from werkbund.federation.wiring import costs_of
 
@@ -31,21 +32,21 @@ class Best:
     Parameters
     ----------
     round
-        Its number; 0 are the initial weights, -1 is none yet.
+        Its number; 0 is what training began with, -1 is none yet.
     score
         Its metric, turned so that more is better.
-    weights
-        Its weights.
+    keepsake
+        What has to be kept to come back to it, such as a network's weights; None if later states hold it anyway.
     judges
         How many clients' validation rows it was judged by.
     """
 
     round: int = -1
     score: float = -math.inf
-    weights: FloatArray | None = None
+    keepsake: FloatArray | None = None
     judges: int = 0
 
-    def or_better(self, round: int, score: float, weights: FloatArray, judges: int = 0) -> Best:
+    def or_better(self, round: int, score: float, keepsake: FloatArray | None, judges: int = 0) -> Best:
         """Return this or the new one; a score that is undefined never wins over one that is.
 
         Scores by different clients are scores on different rows: more judges outweigh a better score, and fewer never
@@ -53,7 +54,7 @@ class Best:
         """
         if math.isnan(score) or judges < self.judges:
             return self
-        return Best(round, score, weights, judges) if score > self.score or judges > self.judges else self
+        return Best(round, score, keepsake, judges) if score > self.score or judges > self.judges else self
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class Trained:
 
     Parameters
     ----------
-    weights
-        (parameters,), those that are kept.
+    learnt
+        What is kept: a network's weights (parameters,), or trees.
     kept_round
         The round that gave them.
     num_rounds
@@ -73,7 +74,7 @@ class Trained:
     seconds
         Wall-clock time of the rounds.
     counts
-        Evaluation counts of the kept weights over all clients, by split.
+        Evaluation counts of what is kept over all clients, by split.
     each
         The same with one row a client, for these `clients`: all, or a seeded sample of very many.
     threshold
@@ -82,7 +83,7 @@ class Trained:
         What the rounds took.
     """
 
-    weights: FloatArray
+    learnt: Any
     kept_round: int
     num_rounds: int
     stopped: str
@@ -103,8 +104,8 @@ class Outlets:
     note: Note | None = None
 
 
-def train(setup: Setup, start: Checkpoint | None = None, outlets: Outlets | None = None) -> Trained:
-    """Do all rounds, and score the weights that are kept.
+def train(setup: Trainable, start: Checkpoint | None = None, outlets: Outlets | None = None) -> Trained:
+    """Do all rounds, and score what is kept.
 
     Parameters
     ----------
@@ -120,12 +121,12 @@ def train(setup: Setup, start: Checkpoint | None = None, outlets: Outlets | None
     if start is None and outlets.save:
         outlets.save(checkpoint)
     state, best, standing = checkpoint.state, _best_of(checkpoint), _standing_of(checkpoint)
-    before, rules = float(checkpoint.progress.get("seconds", 0.0)), stop_rules(setup.config)
+    before, rules = float(checkpoint.progress.get("seconds", 0.0)), stop_rules(setup.config, setup.num_rounds)
     stopped = reason_to_stop(rules, standing)  # a run that was killed after its last round has no more to do
-    doing = rounds(setup.grid, setup.strategy, setup.rules, state, section.rounds)
+    doing = setup.rounds(state)
     while stopped is None:
         after, record = next(doing)
-        best, score = _judge(setup, record, state.weights, best, outlets)
+        best, score = _judge(setup, record, state.keepsake, best, outlets)
         state = after
         standing = Standing(state.round, score, best.round, standing.spent.and_round(record))
         stopped = reason_to_stop(rules, standing)
@@ -145,7 +146,9 @@ def score_counts(
     return {split: metrics(one, threshold, costs, mode_names) for split, one in pooled.items()}, threshold
 
 
-def _judge(setup: Setup, record: RoundRecord, scored: FloatArray, best: Best, outlets: Outlets) -> tuple[Best, float]:
+def _judge(
+    setup: Trainable, record: RoundRecord, scored: FloatArray | None, best: Best, outlets: Outlets
+) -> tuple[Best, float]:
     """Score a record's counts, tell who wants to know, and return the best round so far and the metric's value."""
     scores, _ = score_counts(record.counts, costs_of(setup.config), setup.mode_names)
     metric, value = setup.config.evaluation.metric, math.nan
@@ -155,31 +158,30 @@ def _judge(setup: Setup, record: RoundRecord, scored: FloatArray, best: Best, ou
         best = best.or_better(record.scored, value * DIRECTIONS[metric], scored, judges)
     if outlets.note:
         outlets.note(record, scores)
-    outlets.watcher.round(RoundNews(record, setup.config.federation.rounds, scores, best.round))
+    outlets.watcher.round(RoundNews(record, setup.num_rounds, scores, best.round))
     return best, value
 
 
-def _close(setup: Setup, state: RunState, best: Best, outlets: Outlets) -> Trained:
-    """Score the last weights, choose which to keep, and let every client score these."""
-    best, _ = _judge(setup, evaluate(setup.grid, setup.rules, state), state.weights, best, outlets)
-    weights, kept = state.weights, state.round
-    if setup.config.evaluation.keep_best and best.weights is not None:
-        weights, kept = best.weights, best.round
-    keeping = replace(state, weights=weights)
+def _close(setup: Trainable, state: Stage, best: Best, outlets: Outlets) -> Trained:
+    """Score the last state, choose which to keep, and let every client score it."""
+    best, _ = _judge(setup, setup.evaluate(state), state.keepsake, best, outlets)
+    keeping, kept = state, state.round
+    if setup.config.evaluation.keep_best and best.round >= 0:
+        keeping, kept = state.at(best.round, best.keepsake), best.round
     everyone = np.arange(len(setup.grid.clients()))
     clients = evaluators(everyone, setup.rules, state.round + 1)
-    sample = evaluate(setup.grid, setup.rules, keeping, clients)
-    whole = sample if len(clients) == len(everyone) else evaluate(setup.grid, setup.rules, keeping)
+    sample = setup.evaluate(keeping, clients)
+    whole = sample if len(clients) == len(everyone) else setup.evaluate(keeping)
     _, threshold = score_counts(whole.counts, costs_of(setup.config), setup.mode_names)
     scored = sample.evaluated.get("test", clients)
-    return Trained(weights, kept, state.round, "", 0.0, whole.counts, sample.counts, scored, threshold)
+    return Trained(keeping.learnt, kept, state.round, "", 0.0, whole.counts, sample.counts, scored, threshold)
 
 
-def _checkpoint(state: RunState, best: Best, standing: Standing, seconds: float) -> Checkpoint:
+def _checkpoint(state: Stage, best: Best, standing: Standing, seconds: float) -> Checkpoint:
     score = best.score if math.isfinite(best.score) else None
     known = {"best_round": best.round, "best_score": score, "best_judges": best.judges, "seconds": seconds}
     last = standing.score if math.isfinite(standing.score) else None
-    return Checkpoint(state, best.weights, {**known, "score": last, "spent": standing.spent.to_json()})
+    return Checkpoint(state, best.keepsake, {**known, "score": last, "spent": standing.spent.to_json()})
 
 
 def _standing_of(checkpoint: Checkpoint) -> Standing:

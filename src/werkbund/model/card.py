@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from werkbund.model.trained import TrainedModel
+from werkbund.model.contract import Model
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class CardFacts:
     limits: tuple[str, ...] = ()
 
 
-def model_card(model: TrainedModel, facts: CardFacts) -> dict[str, Any]:
+def model_card(model: Model, facts: CardFacts) -> dict[str, Any]:
     """Return the card as plain values that JSON can hold; NaN and infinity become None."""
     card = {
         "name": facts.name,
@@ -70,18 +70,15 @@ def model_card(model: TrainedModel, facts: CardFacts) -> dict[str, Any]:
     return plain
 
 
-def _model(model: TrainedModel) -> dict[str, Any]:
+def _model(model: Model) -> dict[str, Any]:
     return {
-        "kind": model.network.kind,
-        "options": dict(model.network.options),
-        "parameters": model.layout.num_parameters,
-        "features": list(model.preparation.feature_names),
+        **model.about(),
         "derived": {feature.name: feature.expression for feature in model.preparation.derived},
         "fingerprint": model.fingerprint,
     }
 
 
-def _inputs(model: TrainedModel) -> list[dict[str, Any]]:
+def _inputs(model: Model) -> list[dict[str, Any]]:
     preparation = model.preparation
     units = preparation.units or ("",) * len(preparation.numeric)
     rows = zip(preparation.numeric, units, preparation.mean, preparation.scale, strict=False)
@@ -93,7 +90,7 @@ def _inputs(model: TrainedModel) -> list[dict[str, Any]]:
     return [*numbers, *levels]
 
 
-def _standing_limits(model: TrainedModel) -> list[str]:
+def _standing_limits(model: Model) -> list[str]:
     limits = [
         "Feed raw values in the units listed; the model scales them itself.",
         "It has learnt from the machines of the clients named; on machines or climates far from the means listed, "

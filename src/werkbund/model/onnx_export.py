@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from onnx import TensorProto, helper
 from torch import nn
@@ -41,13 +41,30 @@ def export_onnx(preparation: Preparation, network: nn.Module, threshold: float, 
     ModelError
         If the network cannot be exported, or a column has a name that the graph needs itself.
     """
+
+    def probability_of(graph: Graph) -> str:
+        features = add_preparation(graph, preparation)
+        logits = add_network(graph, network, features, preparation.num_features)
+        return graph.add("Sigmoid", graph.add("Cast", logits, to=TensorProto.DOUBLE))
+
+    return export_graph(preparation, probability_of, threshold, facts)
+
+
+def export_graph(
+    preparation: Preparation, probability_of: Callable[[Graph], str], threshold: float, facts: Mapping[str, str]
+) -> bytes:
+    """Return any model as an ONNX file's bytes; parameters, result and errors as for `export_onnx`.
+
+    Parameters
+    ----------
+    probability_of
+        Adds the nodes from the raw columns to the probability, double (rows,), and returns its name.
+    """
     taken = [name for name in preparation.columns if name in OUTPUTS or name.startswith(PREFIX)]
     if taken:
         raise ModelError(f"columns must not be called {', '.join(OUTPUTS)} or {PREFIX}..., got {taken}; rename them")
     graph = Graph()
-    features = add_preparation(graph, preparation)
-    logits = add_network(graph, network, features, preparation.num_features)
-    probability = graph.add("Sigmoid", graph.add("Cast", logits, to=TensorProto.DOUBLE))
+    probability = probability_of(graph)
     graph.name(probability, "probability")
     graph.name(graph.add("GreaterOrEqual", probability, graph.constant(threshold)), "decision")
     outputs = [

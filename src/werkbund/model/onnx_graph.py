@@ -14,6 +14,11 @@ from onnx import helper, numpy_helper
 OPSET = 20
 """The oldest operator set with Gelu and with IsNaN in double that exporters and runtimes share."""
 
+ML = "ai.onnx.ml"
+"""Domain of the operators for trees."""
+
+_OPSETS = {"": OPSET, ML: 5}  # 5 has trees whose numbers and sums are double
+
 PREFIX = "werkbund/"
 """Begins every name inside the graph, so that no column of a table is called the same."""
 
@@ -54,7 +59,8 @@ class Graph:
             Travel as the model's metadata.
         """
         graph = helper.make_graph(self.nodes, "werkbund", list(inputs), list(outputs), self.constants)
-        imports = [helper.make_opsetid("", OPSET)]
+        used = {node.domain for node in self.nodes}
+        imports = [helper.make_opsetid(domain, version) for domain, version in _OPSETS.items() if domain in used]
         model = helper.make_model(graph, opset_imports=imports, producer_name="werkbund", ir_version=9)
         helper.set_model_props(model, facts)
         onnx.checker.check_model(model, full_check=True)

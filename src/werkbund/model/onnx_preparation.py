@@ -42,16 +42,24 @@ def add_preparation(graph: Graph, preparation: Preparation) -> str:
 
 def _add_scaled(graph: Graph, preparation: Preparation) -> str:
     """Return (rows, numbers), double: scaled, not finite where a value is missing."""
-    largest, missing = graph.constant(np.finfo(np.float64).max), graph.constant(np.nan)
+    centred = graph.add("Sub", add_numbers(graph, preparation), graph.constant([preparation.mean]))
+    return graph.add("Div", centred, graph.constant([preparation.scale]))
+
+
+def add_numbers(graph: Graph, preparation: Preparation) -> str:
+    """Return (rows, numbers), double, raw and derived, in raw units; not finite where a value is missing."""
+    missing = graph.constant(np.nan)
     columns = {name: name for name, _ in preparation.categories}
     for name in preparation.numeric:
-        finite = graph.add("LessOrEqual", graph.add("Abs", name), largest)
-        columns[name] = graph.add("Where", finite, name, missing)
+        columns[name] = graph.add("Where", is_finite(graph, name), name, missing)
     raw = [columns[name] for name in preparation.numeric]
     derived = [add_feature(graph, feature.tree, columns) for feature in preparation.derived]
-    values = graph.add("Concat", *raw, *derived, axis=1)
-    centred = graph.add("Sub", values, graph.constant([preparation.mean]))
-    return graph.add("Div", centred, graph.constant([preparation.scale]))
+    return graph.add("Concat", *raw, *derived, axis=1)
+
+
+def is_finite(graph: Graph, numbers: str) -> str:
+    """Return where numbers are finite; NaN is not."""
+    return graph.add("LessOrEqual", graph.add("Abs", numbers), graph.constant(np.finfo(np.float64).max))
 
 
 def _add_indicators(graph: Graph, preparation: Preparation, present: str) -> list[str]:

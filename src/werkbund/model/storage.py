@@ -38,11 +38,13 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any
     ModelError
         If a file is missing, truncated, of another format, or holds objects instead of values.
     """
-    description = _read_description(folder / DESCRIPTION)
+    description = read_description(folder)
     return description, {name: _read_array(folder, file) for name, file in description["arrays"].items()}
 
 
-def _read_description(path: Path) -> dict[str, Any]:
+def read_description(folder: Path) -> dict[str, Any]:
+    """Return the description alone; errors as for `read_folder`."""
+    path = folder / DESCRIPTION
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

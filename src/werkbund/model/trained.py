@@ -23,6 +23,7 @@ from werkbund.core.errors import ModelError
 from werkbund.core.weights import FloatArray, Layout
 from werkbund.data.preparation import Preparation
 from werkbund.learner import ModelSpec, build_network, layout_of, load_weights, logits_of
+from werkbund.model.contract import Explanation
 from werkbund.model.onnx_export import export_onnx
 from werkbund.model.probability import sigmoid
 from werkbund.model.storage import read_folder, write_folder
@@ -128,6 +129,32 @@ class TrainedModel:
     def decide(self, frame: pl.DataFrame) -> npt.NDArray[np.bool_]:
         """Return whether each row's probability reaches the threshold: (rows,)."""
         return np.asarray(self.score(frame) >= self.threshold_probability)
+
+    def explain(self, frame: pl.DataFrame) -> Explanation:
+        """Return by how much each row's logit falls if one input is no longer known and its mean stands in.
+
+        One input is hidden at a time (occlusion: Zeiler and Fergus, ECCV 2014, of parts of an image): what inputs do
+        together is counted with each of them, so the parts need not add up to the score.
+        """
+        rows, groups = self.preparation.transform(frame), self.preparation.feature_groups
+        network, whole = self.build(), self.logits(frame).astype(np.float64)
+        parts = np.empty((len(rows), len(groups)))
+        for place, columns in enumerate(groups.values()):
+            hidden = rows.copy()
+            hidden[:, columns] = 0.0
+            parts[:, place] = whole - logits_of(network, self.weights, hidden)
+        nothing = np.zeros((1, self.preparation.num_features), np.float32)
+        expected = float(logits_of(network, self.weights, nothing)[0])
+        return Explanation(tuple(groups), parts, expected, "logit", additive=False)
+
+    def about(self) -> dict[str, Any]:
+        """Return what the card says of the network."""
+        return {
+            "kind": self.network.kind,
+            "options": dict(self.network.options),
+            "parameters": self.layout.num_parameters,
+            "features": list(self.preparation.feature_names),
+        }
 
     def to_onnx(self) -> bytes:
         """Return the model as one ONNX graph that takes raw units; see `export_onnx` for inputs and outputs.

@@ -148,12 +148,12 @@ def _train_and_finish(
     trained = train(setup, start, Outlets(watcher, midway.save, midway.note))
     names = setup.grid.clients()
     result = result_of(federated_only(setup, trained), trained, names, time.perf_counter() - began)
-    model = setup.model(trained.weights, trained.threshold.probability, schema.label)
+    model = setup.model(trained.learnt, trained.threshold.probability, schema.label)
     card = write_model(folder, model, result, setup.config)
     watcher.stage(f"delivering the model to {len(names)} clients")
     timeout_s = setup.config.federation.round_timeout_s
     threshold = trained.threshold.probability
-    delivered = deliver(setup.grid, trained.weights, threshold, card, trained.kept_round, timeout_s)
+    delivered = deliver(setup.grid, trained.learnt, threshold, card, trained.kept_round, timeout_s)
     folder.write_json("result.json", _with_verdicts(result, delivered))
     watcher.stage("writing the report")
     write_report(folder.path)

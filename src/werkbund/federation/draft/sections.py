@@ -20,10 +20,12 @@ def text_of(draft: Draft) -> str:
         _features(draft),
         _clients(draft),
         section("model", sections.ModelSection, []),
+        section("trees", sections.TreesSection, []),
         _training(draft),
         section("strategy.selection", sections.SelectionSection, []),
         _aggregation(draft),
         _evaluation(draft),
+        section("stop", sections.StopSection, []),
         section("world", sections.WorldSection, []),
     ]
     return "\n\n".join("\n".join(lines) for lines in parts) + "\n"

@@ -20,7 +20,7 @@ from werkbund.federation.plant.settings import PlantSettings
 from werkbund.federation.plant.store import PlantFolder
 from werkbund.federation.wiring import costs_of
 from werkbund.learner import count_scores
-from werkbund.model import TrainedModel, card_markdown
+from werkbund.model import Model, card_markdown, load_model
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ class Delivery:
         }
         return Replies("deliver", tasks.round, tasks.clients, {}, clear)
 
-    def _model(self, tasks: Tasks) -> TrainedModel:
+    def _model(self, tasks: Tasks) -> Model:
         schema = self.parts.population.schema
         threshold = float(tasks.shared["threshold"])
         return self.parts.simulation.model(tasks.shared["weights"], threshold, schema.label)
 
-    def _judged(self, offered: TrainedModel) -> tuple[dict[str, Any], tuple[bool, str]]:
+    def _judged(self, offered: Model) -> tuple[dict[str, Any], tuple[bool, str]]:
         gate = Gate(self.settings.acceptance.metric, self.settings.acceptance.tolerance)
         here, alone = self._metrics(offered), self._alone()
         figures = {"offered": here.to_json(), "alone": alone.to_json()}
@@ -71,13 +71,13 @@ class Delivery:
         if current is None:
             return figures, gate.verdict(here, alone, "what this plant learns alone")
         try:
-            present = self._metrics(TrainedModel.load(current / "model"))
+            present = self._metrics(load_model(current / "model"))
         except FederationError as error:  # it was damaged, or is of a federation with other columns
             self.folder.event("error", task="deliver", error=str(error))
             return figures, gate.verdict(here, alone, "what this plant learns alone; the model in use does not work")
         return figures | {"present": present.to_json()}, gate.verdict(here, present, "the model in use")
 
-    def _metrics(self, model: TrainedModel) -> Metrics:
+    def _metrics(self, model: Model) -> Metrics:
         """Return a model's figures on the held-out rows here; it may have another preparation than this run's."""
         test = self.parts.population.splits["test"]
         frame = test.frame[test.rows]
@@ -94,7 +94,7 @@ class Delivery:
         threshold = Threshold.nearest(probability)
         return metrics(Counts.from_arrays(counts), threshold, costs_of(simulation.config), simulation.mode_names)
 
-    def _keep(self, model: TrainedModel, card: dict[str, Any], accepted: bool) -> None:
+    def _keep(self, model: Model, card: dict[str, Any], accepted: bool) -> None:
         folder = self.folder.new_model_folder()
         model.save(folder / "model")
         write_atomically(folder / "model.onnx", model.to_onnx())

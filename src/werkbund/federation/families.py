@@ -1,0 +1,67 @@
+"""Families of models: how the parts of a run are made for each value of `model.kind`, and what is cited for it.
+
+This is the one place where a kind is looked up; whatever comes after sees a `Trainable` and a `Model`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from werkbund.federation.population import Population
+from werkbund.federation.sections import Config
+from werkbund.federation.simulation import set_up
+from werkbund.federation.sources import boosting_sources, forest_sources, network_sources
+from werkbund.federation.trainable import Simulated
+from werkbund.federation.worlds import in_world
+
+
+@dataclass(frozen=True)
+class Family:
+    """Say how models of some kind are made.
+
+    Parameters
+    ----------
+    set_up
+        Makes the parts of a run whose clients are all here.
+    sources
+        The methods that a configuration uses, each with its source.
+    facts
+        What the model's card says of the training, beside clients and rounds.
+    """
+
+    set_up: Callable[[Config, Population], Simulated]
+    sources: Callable[[Config], list[tuple[str, str]]]
+    facts: Callable[[Config], Mapping[str, Any]]
+
+
+def family_of(config: Config) -> Family:
+    """Return the family of a configuration's `model.kind`; whatever is no kind of trees is a network."""
+    return _FAMILIES.get(config.model.kind, _NETWORKS)
+
+
+def _network(config: Config, population: Population) -> Simulated:
+    return in_world(set_up(config, population), config.world)
+
+
+def _trees(config: Config, population: Population) -> Simulated:
+    from werkbund.federation.trees import set_up_trees  # loads a compiler, which networks do without
+
+    return set_up_trees(config, population)
+
+
+def _strategy(config: Config) -> Mapping[str, Any]:
+    return {"selection": config.strategy.selection.name, "aggregation": config.strategy.aggregation.name}
+
+
+def _sums(config: Config) -> Mapping[str, Any]:
+    return {"selection": config.strategy.selection.name, "aggregation": "exact sums of histograms"}
+
+
+_NETWORKS = Family(_network, network_sources, _strategy)
+_FAMILIES = {
+    "trees": Family(_trees, boosting_sources, _sums),
+    "forest": Family(_trees, forest_sources, _sums),
+    "extra-trees": Family(_trees, forest_sources, _sums),
+}

@@ -1,0 +1,83 @@
+"""From the sections of a configuration to a plan of trees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from werkbund.core.errors import ConfigError
+from werkbund.data import Preparation
+from werkbund.engine.trees_bins import Binning
+from werkbund.federation.sections import Config
+from werkbund.federation.wiring import strategy_of
+from werkbund.trees import Kind, TreePlan
+
+_BOOSTING: dict[str, Any] = {"learning_rate": 0.1, "max_depth": 5, "l2": 1.0, "min_child_rows": 5}
+_FOREST: dict[str, Any] = {"max_depth": 12, "l2": 0.0, "min_child_rows": 1, "node_features": 0.5}
+_DEFAULTS = {"trees": _BOOSTING, "forest": _FOREST, "extra-trees": {**_FOREST, "max_depth": 14, "node_features": 1.0}}
+"""What follows from the kind; chosen on validation rows of AI4I 2020."""
+
+_OPTIONS = ("learning_rate", "max_depth", "min_child_rows", "l2", "node_features", "max_leaves", "row_share")
+
+
+def plan_of(config: Config, preparation: Preparation) -> TreePlan:
+    """Return how the trees grow.
+
+    Raises
+    ------
+    ConfigError
+        If a key does not fit the kind of model, or a feature that is named is not there.
+    """
+    kind, section = config.model.kind, config.trees
+    _check(config)
+    given = {name: getattr(section, name) for name in (*_OPTIONS, "tree_features")}
+    rules = _DEFAULTS[kind] | {name: value for name, value in given.items() if value is not None}
+    rules["monotone"] = _signs(section.monotone, preparation)
+    if kind == "trees":
+        return TreePlan.boosting(config.federation.rounds, **rules)
+    build = TreePlan.random_forest if kind == "forest" else TreePlan.extra_trees
+    return build(section.count, min(section.together, section.count), **rules)
+
+
+def binning_of(config: Config, preparation: Preparation) -> Binning:
+    """Return how bins are found."""
+    return Binning(preparation.levels, num_bins=config.trees.num_bins, rank_error=float(config.trees.rank_error))
+
+
+def objective_of(plan: TreePlan) -> Kind:
+    """Return what is minimised where a row fails or does not."""
+    return "share" if plan.forest else "logistic"
+
+
+def class_weights_of(config: Config) -> tuple[float, ...] | str:
+    """Return what a row of each class counts."""
+    chosen = config.trees.positive_weight
+    if chosen == "balanced":
+        return "balanced"
+    return () if chosen == "none" else (1.0, float(chosen))
+
+
+def _check(config: Config) -> None:
+    kind, model, selection = config.model.kind, config.model, config.strategy.selection
+    unfit = [name for name in ("hidden", "activation", "dropout", "width", "depth") if getattr(model, name) is not None]
+    for name in [*unfit, *model.options]:
+        raise ConfigError(f"model.{name} is no option of model.kind = {kind!r}; how trees grow stands under [trees]")
+    if model.initial != "random":
+        raise ConfigError(f"model.initial is for networks, got {model.initial!r} with model.kind = {kind!r}; drop it")
+    if kind != "trees" and config.trees.learning_rate is not None:
+        raise ConfigError(f"trees.learning_rate is for model.kind = 'trees', got it with {kind!r}: forests have none")
+    strategy = strategy_of(config)  # refuses what is no method
+    if selection.name != "all" or "score" in strategy.selector.declaration.needs:
+        raise ConfigError(
+            f"strategy.selection.name must be all where model.kind = {kind!r}, got {selection.name!r}: every tree asks "
+            "all clients"
+        )
+    if config.world.preset != "none" or config.world.path is not None:
+        raise ConfigError(f"world simulates networks' clients, got it with model.kind = {kind!r}; drop [world]")
+
+
+def _signs(named: dict[str, Any], preparation: Preparation) -> tuple[int, ...]:
+    for name in named:
+        if name not in preparation.numbers:
+            known = ", ".join(preparation.numbers)
+            raise ConfigError(f"trees.monotone must name number features, got {name!r}; there are {known}")
+    return tuple(int(named.get(name, 0)) for name in preparation.raw_names) if named else ()

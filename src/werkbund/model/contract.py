@@ -1,0 +1,82 @@
+"""What prediction, export, delivery, card and report see of a model: nobody of them asks of which kind it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from werkbund.data.preparation import Preparation
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Say what moved each row's score.
+
+    Parameters
+    ----------
+    names
+        Of the inputs: raw numbers, derived features, categories.
+    parts
+        (rows, names), what each input moved the score by, up or down.
+    expected
+        The score where nothing is known of a row.
+    scale
+        What is moved: `logit` or `probability`.
+    additive
+        Whether a row's parts and `expected` add up to its score.
+    """
+
+    names: tuple[str, ...]
+    parts: FloatArray
+    expected: float
+    scale: str
+    additive: bool
+
+
+class Model(Protocol):
+    """Score machines from a table in raw units."""
+
+    @property
+    def preparation(self) -> Preparation:
+        """From raw units to what is learnt from."""
+
+    @property
+    def threshold_probability(self) -> float:
+        """A row is decided positive if its probability is at least this."""
+
+    @property
+    def label(self) -> str:
+        """Name of what the probability is about."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that differ as soon as anything that decides a score does."""
+
+    def logits(self, frame: pl.DataFrame) -> npt.NDArray[np.floating[Any]]:
+        """Return one logit for each row of a table in raw units: (rows,)."""
+
+    def score(self, frame: pl.DataFrame) -> FloatArray:
+        """Return the probability of each row: (rows,)."""
+
+    def decide(self, frame: pl.DataFrame) -> npt.NDArray[np.bool_]:
+        """Return whether each row's probability reaches the threshold: (rows,)."""
+
+    def explain(self, frame: pl.DataFrame) -> Explanation:
+        """Return what moved each row's score."""
+
+    def about(self) -> Mapping[str, Any]:
+        """Return what the card says of it: kind, options, number of parameters, features."""
+
+    def to_onnx(self) -> bytes:
+        """Return the model as one ONNX graph that takes raw units."""
+
+    def save(self, folder: Path) -> None:
+        """Write the model as files that hold values and no code; `load_model` reads them."""

@@ -1,0 +1,158 @@
+"""A trained ensemble of trees as one thing: preparation, trees, and the threshold at which somebody looks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from werkbund.core.errors import ModelError
+from werkbund.data.preparation import Preparation
+from werkbund.model.contract import Explanation
+from werkbund.model.onnx_export import export_graph
+from werkbund.model.onnx_trees import add_trees
+from werkbund.model.probability import sigmoid
+from werkbund.model.storage import read_folder, write_folder
+from werkbund.trees import Ensemble, contributions, importance, logits, scores
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TreeModel:
+    """Score machines from a table in raw units.
+
+    Parameters
+    ----------
+    preparation
+        Names the columns and derives features; trees read them without scaling.
+    ensemble
+        Trees whose one score is a logit or, of a forest, a probability.
+    kind
+        What the configuration calls such trees.
+    threshold_probability
+        A row is decided positive if its probability is at least this, in [0, 1].
+    label
+        Name of what the probability is about.
+    options
+        How the trees were grown, for people.
+    """
+
+    preparation: Preparation
+    ensemble: Ensemble
+    kind: str
+    threshold_probability: float
+    label: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        width, asked = len(self.preparation.raw_names), int(self.ensemble.trees.feature.max(initial=-1))
+        if self.ensemble.num_outputs != 1:
+            raise ModelError(f"trees must have one score, got {self.ensemble.num_outputs}")
+        if asked >= width:
+            raise ModelError(f"trees must ask for features below {width}, as the preparation has, got {asked}")
+        if not np.isfinite(self.ensemble.trees.value).all() or not np.isfinite(self.ensemble.base).all():
+            raise ModelError("values of trees must be finite, got NaN or infinity")
+        if not 0 <= self.threshold_probability <= 1:
+            raise ModelError(f"threshold_probability must be in [0, 1], got {self.threshold_probability}")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that differ as soon as anything that decides a score does."""
+        text = json.dumps(self._describe(), sort_keys=True) + self.ensemble.digest
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def logits(self, frame: pl.DataFrame) -> FloatArray:
+        """Return one logit for each row of a table in raw units, infinite where a forest is sure: (rows,)."""
+        return logits(self.ensemble, self.preparation.raw(frame))
+
+    def score(self, frame: pl.DataFrame) -> FloatArray:
+        """Return the probability of each row of a table in raw units: (rows,)."""
+        score = scores(self.ensemble, self.preparation.raw(frame))[:, 0]
+        return np.clip(score, 0.0, 1.0) if self.ensemble.mean else sigmoid(score)
+
+    def decide(self, frame: pl.DataFrame) -> npt.NDArray[np.bool_]:
+        """Return whether each row's probability reaches the threshold: (rows,)."""
+        return np.asarray(self.score(frame) >= self.threshold_probability)
+
+    def explain(self, frame: pl.DataFrame) -> Explanation:
+        """Return the exact Shapley values of each row's score; they add up to it."""
+        parts = contributions(self.ensemble, self.preparation.raw(frame))[:, 0]
+        nothing = contributions(self.ensemble, np.full((1, len(self.preparation.raw_names)), np.nan))[0, 0, -1]
+        scale = "probability" if self.ensemble.mean else "logit"
+        return Explanation(self.preparation.raw_names, parts[:, :-1], float(nothing), scale, additive=True)
+
+    def about(self) -> dict[str, Any]:
+        """Return what the card says of the trees; `importance` is each feature's share of what all splits gained."""
+        names, trees = self.preparation.raw_names, self.ensemble.trees
+        gain = importance(trees, len(names))["gain"]
+        share = gain / (gain.sum() or 1.0)
+        ranked = sorted(zip(names, share.tolist(), strict=True), key=lambda one: -one[1])
+        return {
+            "kind": self.kind,
+            "options": dict(self.options),
+            "trees": len(trees),
+            "parameters": trees.num_leaves,
+            "features": list(names),
+            "importance": {name: round(value, 4) for name, value in ranked},
+        }
+
+    def to_onnx(self) -> bytes:
+        """Return the model as one ONNX graph that takes raw units; see `export_onnx` for inputs and outputs."""
+        preparation = self.preparation
+        facts = {
+            "label": self.label,
+            "fingerprint": self.fingerprint,
+            "threshold_probability": repr(self.threshold_probability),
+            "units": json.dumps(dict(zip(preparation.numeric, preparation.units, strict=False))),
+        }
+        return export_graph(
+            preparation, lambda graph: add_trees(graph, preparation, self.ensemble), self.threshold_probability, facts
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the model as `.npy` and `.json` files, which hold values and no code."""
+        write_folder(folder, self._describe() | {"fingerprint": self.fingerprint}, self.ensemble.to_arrays())
+
+    @classmethod
+    def load(cls, folder: Path) -> TreeModel:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ModelError
+            If a file is missing, truncated or changed.
+        """
+        described, arrays = read_folder(folder)
+        try:
+            model = cls(
+                Preparation.from_json(described["preparation"]),
+                Ensemble.from_arrays(arrays),
+                described["kind"],
+                float(described["threshold_probability"]),
+                described["label"],
+                described["options"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"model folder {folder} is incomplete ({error!r}); save the model again") from error
+        if model.fingerprint != described.get("fingerprint"):
+            raise ModelError(f"model folder {folder} was changed after it was saved; save the model again")
+        return model
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "family": "trees",
+            "kind": self.kind,
+            "options": dict(self.options),
+            "label": self.label,
+            "threshold_probability": self.threshold_probability,
+            "preparation": self.preparation.to_json(),
+        }

@@ -1,0 +1,100 @@
+"""A model of trees is a model like any other: it scores raw tables, is saved, exported, and says why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from werkbund.core.errors import ModelError
+from werkbund.data.preparation import Preparation
+from werkbund.learner.trees import TreeTable
+from werkbund.learner.trees_local import train_trees
+from werkbund.model import Model, TrainedModel, load_model, score_onnx
+from werkbund.model.trees import TreeModel
+from werkbund.trees import BinEdges, Kind, Objective, Terms, TreePlan, base_score
+
+PLANS: dict[str, tuple[TreePlan, Kind]] = {
+    "trees": (TreePlan.boosting(12, max_depth=4, min_child_rows=2), "logistic"),
+    "forest": (TreePlan.random_forest(12, 4), "share"),
+    "extra-trees": (TreePlan.extra_trees(12, 4), "share"),
+}
+
+
+def grow(kind: str, table: pl.DataFrame, preparation: Preparation) -> TreeModel:
+    plan, objective_kind = PLANS[kind]
+    values, labels = preparation.raw(table), table["failed"].to_numpy().astype(float)
+    columns = zip(values.T, preparation.levels, strict=True)
+    edges = [np.empty(0) if known else np.unique(x[~np.isnan(x)])[:-1][:200] for x, known in columns]
+    objective = Objective(objective_kind)
+    base = base_score(objective, np.bincount(labels.astype(int)))
+    terms = Terms.agreed(BinEdges.build(edges, preparation.levels), objective, plan, len(labels), base)
+    *_, ensemble = train_trees(TreeTable.build(values, labels), terms, plan, 0)
+    return TreeModel(preparation, ensemble, kind, 0.37, "failed")
+
+
+@pytest.fixture(scope="module", params=PLANS)
+def model(request: pytest.FixtureRequest, table: pl.DataFrame, preparation: Preparation) -> TreeModel:
+    return grow(request.param, table, preparation)
+
+
+def test_exported_trees_decide_as_ours_do(model: TreeModel, table: pl.DataFrame, strange_table: pl.DataFrame) -> None:
+    assert (model.ensemble.trees.subset >= 0).any(), "no split by levels is tested"
+    for frame in (table, strange_table):
+        probability, decision = score_onnx(model.to_onnx(), frame)
+        np.testing.assert_allclose(probability, model.score(frame), rtol=0, atol=1e-12)
+        np.testing.assert_array_equal(decision, model.decide(frame))
+
+
+def test_no_tree_and_trees_of_one_leaf_are_exported(model: TreeModel, table: pl.DataFrame) -> None:
+    few = TreeModel(model.preparation, model.ensemble.first(0), model.kind, 0.5, "failed")
+    probability, _ = score_onnx(few.to_onnx(), table)
+    np.testing.assert_allclose(probability, few.score(table), atol=1e-12)
+
+
+def test_logits_and_scores_say_the_same(model: TreeModel, table: pl.DataFrame) -> None:
+    with np.errstate(over="ignore"):
+        np.testing.assert_allclose(1 / (1 + np.exp(-model.logits(table))), model.score(table), atol=1e-12)
+
+
+def test_what_is_saved_is_what_is_loaded(model: TreeModel, table: pl.DataFrame, tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    assert loaded.fingerprint == model.fingerprint
+    np.testing.assert_array_equal(loaded.score(table), model.score(table))
+
+
+def test_a_folder_that_was_changed_is_refused(model: TreeModel, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    np.save(tmp_path / "value.npy", np.load(tmp_path / "value.npy") * 2)
+    with pytest.raises(ModelError, match="was changed after it was saved"):
+        load_model(tmp_path)
+
+
+def test_a_folder_of_an_unknown_family_is_refused(model: TreeModel, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    described = json.loads((tmp_path / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps(described | {"family": "oracle"}))
+    with pytest.raises(ModelError, match="must hold one of network, trees, got 'oracle'"):
+        load_model(tmp_path)
+
+
+def test_reasons_add_up_to_the_score(model: TreeModel, table: pl.DataFrame) -> None:
+    told = model.explain(table)
+    score = told.parts.sum(axis=1) + told.expected
+    expected = model.score(table) if told.scale == "probability" else model.logits(table)
+    assert told.additive
+    np.testing.assert_allclose(score, expected, atol=1e-9)
+
+
+def test_a_network_says_what_hiding_an_input_does(make_model: Callable[..., TrainedModel], table: pl.DataFrame) -> None:
+    network: Model = make_model("logistic")
+    told = network.explain(table)
+    assert not told.additive
+    assert told.names == network.preparation.raw_names
+    # a logistic network adds its inputs up, so there hiding one at a time does too
+    np.testing.assert_allclose(told.parts.sum(axis=1) + told.expected, network.logits(table), atol=1e-4)
