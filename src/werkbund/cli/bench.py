@@ -58,7 +58,7 @@ def bench_command(
         console.print(summary_table(found))
         console.print(
             "Average precision (AP) against uniform with as many clients asked and trained, 95% intervals over seeds;\n"
-            "time, energy and bytes to the target as multiples of uniform's with the same cohort.",
+            "time and energy to the target as multiples of uniform's with the same cohort.",
             style="dim",
             soft_wrap=True,
             highlight=False,
@@ -71,7 +71,7 @@ def summary_table(found: BenchFolder) -> Table:
     """Return one line a method: against uniform at equal cost, and what the target takes."""
     table = Table(box=None, header_style="bold", padding=(0, 1))
     table.add_column("method", no_wrap=True)
-    for head in ("AP", "at equal cost", "reached", "time", "energy", "bytes", "Jain", "never"):
+    for head in ("AP", "at equal cost", "reached", "time", "energy", "never"):
         table.add_column(head, justify="right", no_wrap=True)
     styles = {"better": "green", "worse": "red"}
     ranked = found.ranked
@@ -82,8 +82,7 @@ def summary_table(found: BenchFolder) -> Table:
             _number(line.figures["average_precision"].mean, ".3f"),
             f"{_number(cost.mean, '+.3f')} ±{_number(cost.high - cost.mean, '.3f')}",
             f"{line.reached}/{line.runs}",
-            *(_number(line.savings[name].mean, ".2f") for name in ("seconds", "joules", "bytes")),
-            _number(line.figures["jain"].mean, ".2f"),
+            *(_number(line.savings[name].mean, ".2f") for name in ("seconds", "joules")),
             _number(line.figures["never"].mean, ".1f"),
             style=styles.get(line.verdict, ""),
         )

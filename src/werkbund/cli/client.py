@@ -41,7 +41,7 @@ def start_command(kit: KitArgument = HERE) -> None:
 
         console, settings = progress(), load_settings(kit)
         for warning in certificate_warnings(kit, datetime.now(UTC)):
-            console.print(f"Warning: {warning}", style="yellow")
+            console.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
         what = f"Connecting {settings.client.name} to {settings.server.address}; Ctrl-C stops it."
         console.print(what, soft_wrap=True, highlight=False)
         run_until_stopped(ClientHost(kit, lambda line: console.print(Text(line), soft_wrap=True)))
