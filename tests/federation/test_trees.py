@@ -14,6 +14,8 @@ import pytest
 from werkbund.core.errors import CheckpointError, ConfigError
 from werkbund.data import generate
 from werkbund.federation import Config, RoundNews, Run, resume, run
+from werkbund.federation.bench.job import bench
+from werkbund.federation.bench.plan import Plan
 from werkbund.federation.config import load_config
 from werkbund.federation.folder import Folder
 from werkbund.federation.population import divide
@@ -154,6 +156,19 @@ def test_a_run_whose_trees_would_grow_otherwise_is_not_resumed(small: Small, tmp
     Folder(done.folder).write_config(grown(small, trees={"max_depth": 3}))
     with pytest.raises(CheckpointError, match=r"layout\.fingerprint was .* is"):
         resume(done.folder)
+
+
+def test_a_run_of_trees_can_be_continued_for_longer(small: Small, tmp_path: Path) -> None:
+    short = run(grown(small, federation={"rounds": 4}), out=tmp_path / "run", compare=False)
+    Folder(short.folder).write_config(grown(small, federation={"rounds": 7}))
+    long = run(grown(small, federation={"rounds": 7}), out=tmp_path / "long", compare=False)
+    assert digest(resume(short.folder).folder) == digest(long.folder)
+
+
+def test_a_bench_of_selectors_takes_networks(small: Small, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be a network, such as mlp, for a bench of selectors, got 'trees'"):
+        bench(Plan(grown(small), ("uniform",), ("natural",), (0,), 2), out=tmp_path / "bench")
+    assert not (tmp_path / "bench").exists()
 
 
 def test_the_risk_only_rises_with_a_monotone_feature(small: Small) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from werkbund.core.errors import ConfigError
 from werkbund.federation.population import Population
 from werkbund.federation.sections import Config
 from werkbund.federation.simulation import set_up
@@ -39,6 +40,22 @@ class Family:
 def family_of(config: Config) -> Family:
     """Return the family of a configuration's `model.kind`; whatever is no kind of trees is a network."""
     return _FAMILIES.get(config.model.kind, _NETWORKS)
+
+
+def check_is_network(config: Config, what: str) -> None:
+    """Refuse what only networks can do.
+
+    Raises
+    ------
+    ConfigError
+        If the model is none.
+    """
+    kind = config.model.kind
+    if kind in _FAMILIES:
+        raise ConfigError(
+            f"model.kind must be a network, such as mlp, for {what}, got {kind!r}: trees grow in one process, by "
+            "`werkbund run`"
+        )
 
 
 def _network(config: Config, population: Population) -> Simulated:

@@ -65,8 +65,8 @@ def _check(config: Config) -> None:
         raise ConfigError(f"model.initial is for networks, got {model.initial!r} with model.kind = {kind!r}; drop it")
     if kind != "trees" and config.trees.learning_rate is not None:
         raise ConfigError(f"trees.learning_rate is for model.kind = 'trees', got it with {kind!r}: forests have none")
-    strategy = strategy_of(config)  # refuses what is no method
-    if selection.name != "all" or "score" in strategy.selector.declaration.needs:
+    strategy_of(config)  # refuses what is no method
+    if selection.name != "all":
         raise ConfigError(
             f"strategy.selection.name must be all where model.kind = {kind!r}, got {selection.name!r}: every tree asks "
             "all clients"

@@ -167,5 +167,6 @@ def _agreed(config: Config, preparation: Preparation, plan: TreePlan, grid: Grid
 
 
 def _rules(config: Config, plan: TreePlan, terms: Terms, sizes: IntArray, num_modes: int) -> Rules:
-    fingerprint = hashlib.sha256(f"{terms.digest()} {plan}".encode()).hexdigest()[:16]
+    growth = replace(plan, rounds=1)  # a run may be continued for longer
+    fingerprint = hashlib.sha256(f"{terms.digest()} {growth}".encode()).hexdigest()[:16]
     return rules_of(config, fingerprint, {"rows": sizes}, num_modes)

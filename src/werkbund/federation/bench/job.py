@@ -15,6 +15,7 @@ from werkbund.federation.bench.plan import SETTINGS, WINDOW, Plan
 from werkbund.federation.bench.trial import Outcome
 from werkbund.federation.bench.verdicts import Outcomes, lines, matched_trials, mean_course, target_of
 from werkbund.federation.bench.workers import outcomes, usable_cores
+from werkbund.federation.families import check_is_network
 from werkbund.federation.folder import Folder, plain
 from werkbund.report import write_bench_report
 
@@ -81,6 +82,7 @@ def bench(
         If the folder holds something else.
     """
     began = time.perf_counter()
+    check_is_network(plan.base, "a bench of selectors")
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers must be >= 1, got {workers}")
     folder = _folder(plan, out)

@@ -18,6 +18,7 @@ from werkbund.federation.deployment.delivering import Delivered, deliver
 from werkbund.federation.deployment.midway import Midway
 from werkbund.federation.deployment.preflight import Preflight, preflight
 from werkbund.federation.deployment.reach import BriefedGrid
+from werkbund.federation.families import check_is_network
 from werkbund.federation.finishing import Run, summary_of, write_model
 from werkbund.federation.folder import Folder
 from werkbund.federation.judging import with_servers_table
@@ -66,6 +67,7 @@ def run_deployed(
         One of its kinds, with what to do.
     """
     began, watcher = time.perf_counter(), watcher or Nobody()
+    check_is_network(config, "clients that are elsewhere")
     folder = folder or Folder.create(config.federation.name, None)
     folder.write_config(config)
     run = uuid.uuid4().hex
