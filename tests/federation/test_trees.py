@@ -102,6 +102,12 @@ def test_the_best_number_of_trees_on_validation_rows_is_kept(small: Small) -> No
     assert len(kept.learnt.trees) == kept.kept_round < kept.num_rounds
 
 
+def test_a_forest_keeps_all_its_trees(small: Small) -> None:
+    kept = train(parts(grown(small, "forest")))
+    assert kept.kept_round == kept.num_rounds == 3
+    assert len(kept.learnt.trees) == 12
+
+
 def test_a_folder_has_all_that_a_run_leaves(finished: Run) -> None:
     expected = {"config.toml", "run.json", "rounds.jsonl", "result.json", "checkpoint.npz", "report.html"}
     expected |= {"model", "model.onnx", "model_card.json", "model_card.md"}
@@ -167,7 +173,7 @@ def test_a_run_of_trees_can_be_continued_for_longer(small: Small, tmp_path: Path
 
 def test_a_bench_of_selectors_takes_networks(small: Small, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="must be a network, such as mlp, for a bench of selectors, got 'trees'"):
-        bench(Plan(grown(small), ("uniform",), ("natural",), (0,), 2), out=tmp_path / "bench")
+        bench(Plan(grown(small), ("uniform",), ("natural",), (0, 1), 2), out=tmp_path / "bench")
     assert not (tmp_path / "bench").exists()
 
 

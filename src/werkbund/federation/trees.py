@@ -134,6 +134,8 @@ def set_up_trees(config: Config, population: Population) -> TreeSimulation:
     """
     preparation = learnt_in_process(config, population).preparation
     plan = plan_of(config, preparation)
+    if plan.forest:  # a mean of more trees is no worse: to stop where validation rows like it best follows their chance
+        config = changed(config, evaluation={"keep_best": False})
     rows = TreeRows(*(tree_table(population.splits[split], population.schema, preparation) for split in SPLITS))
     grid = rows.grid(population.names)
     terms = _agreed(config, preparation, plan, grid)

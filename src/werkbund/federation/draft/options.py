@@ -65,7 +65,7 @@ WHY: dict[str, str] = {
     "strategy.aggregation.step": "size of the server's step",
     "strategy.aggregation.momentum": "of the server; 0 is plain averaging",
     "evaluation.metric": "average_precision, roc_auc, brier or log_loss, on validation rows",
-    "evaluation.keep_best": "keep the round that was best on validation rows, else the last",
+    "evaluation.keep_best": "keep the round that was best on validation rows, else the last; a forest keeps all trees",
     "evaluation.local_models": "at most so many clients also train alone, for the comparison",
     "evaluation.clients": "more clients than this, and a sample of so many evaluates each round",
     "stop.target": "value of the validation metric that is good enough to stop",
