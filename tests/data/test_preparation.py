@@ -131,6 +131,33 @@ def test_values_too_large_to_be_summed_are_refused_by_name() -> None:
         fitted(frame)
 
 
+def test_raw_values_are_neither_scaled_nor_filled() -> None:
+    frame = table(4).with_columns(
+        pl.Series("speed", [1000.0, None, math.inf, 2.0]), pl.Series("kind", ["L", "?", None, "M"])
+    )
+    preparation = fitted(table())
+    torque = frame["torque"].to_numpy()
+    expected = {
+        "speed": [1000.0, math.nan, math.nan, 2.0],
+        "torque": torque.tolist(),
+        "power": [1000.0 * torque[0] / 9.55, math.nan, math.nan, 2.0 * torque[3] / 9.55],
+        "kind": [1.0, math.nan, math.nan, 2.0],  # H, L, M
+    }
+    assert preparation.raw_names == tuple(expected)
+    assert preparation.levels == (0, 0, 0, 3)
+    np.testing.assert_array_equal(preparation.raw(frame), np.column_stack(list(expected.values())))
+
+
+def test_every_feature_belongs_to_one_raw_column() -> None:
+    gaps = table().with_columns(pl.Series("torque", [None, *range(1, 300)], dtype=pl.Float64))
+    preparation = fitted(gaps)
+    groups = preparation.feature_groups
+    assert tuple(groups) == preparation.raw_names
+    assert sorted(place for places in groups.values() for place in places) == [*range(preparation.num_features)]
+    assert [preparation.feature_names[place] for place in groups["torque"]] == ["torque", "torque missing"]
+    assert [preparation.feature_names[place] for place in groups["kind"]] == ["kind=H", "kind=L", "kind=M"]
+
+
 def test_json_keeps_every_bit() -> None:
     prepared = fitted(table())
     back = Preparation.from_json(json.loads(json.dumps(prepared.to_json())))

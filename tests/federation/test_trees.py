@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -169,6 +171,12 @@ def test_a_run_of_trees_can_be_continued_for_longer(small: Small, tmp_path: Path
     Folder(short.folder).write_config(grown(small, federation={"rounds": 7}))
     long = run(grown(small, federation={"rounds": 7}), out=tmp_path / "long", compare=False)
     assert digest(resume(short.folder).folder) == digest(long.folder)
+
+
+def test_a_run_of_networks_does_not_load_what_trees_need() -> None:
+    code = "import sys, werkbund.federation, werkbund.cli; print([name for name in sys.modules if '.trees' in name])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
 
 
 def test_a_bench_of_selectors_takes_networks(small: Small, tmp_path: Path) -> None:

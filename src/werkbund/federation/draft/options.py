@@ -35,7 +35,7 @@ WHY: dict[str, str] = {
     "model.initial": "random; client or client:NAME, which trains alone first; a run's folder or a .npy file",
     "model.initial_rounds": "passes of that client over its rows",
     "trees.learning_rate": "of boosted trees, 0.1 if left out; lower it with more rounds",
-    "trees.max_depth": "splits between root and leaf, messages a tree; 5, of forests 12 and 14",
+    "trees.max_depth": "splits between root and leaf, messages a tree; 5, of a forest 12",
     "trees.max_leaves": "leaves of a tree at most; 0: any number",
     "trees.min_child_rows": "least training rows of a leaf, over all clients together",
     "trees.l2": "pulls the values of leaves to zero",
