@@ -1,8 +1,8 @@
 """A selector of one's own in one file: half of the cohort by rows per joule, half by chance.
 
-Run it with `werkbund run --set strategy.selection.name=examples/own_selector.py:Thrifty --set strategy.selection.count=4
---set world.preset=mobile-machines`, or set it against uniform with `werkbund bench --selectors
-examples/own_selector.py:Thrifty --set world.preset=mobile-machines`.
+Run it with `werkbund run --set strategy.selection.name=examples/own_selector.py:Thrifty --set
+strategy.selection.count=4 --set world.preset=mobile-machines`, or set it against uniform with `werkbund bench
+--selectors examples/own_selector.py:Thrifty --set world.preset=mobile-machines`.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from werkbund.core.types import Choice, Replies, Tasks
-from werkbund.selection import CohortSize, Declaration, Reports, State, View
+from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 
 
 @dataclass(frozen=True)
