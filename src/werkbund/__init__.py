@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         run,
         to_toml,
     )
-    from werkbund.model import TrainedModel
+    from werkbund.model import TrainedModel, load_model
     from werkbund.report import write_report
 
 __all__ = [
@@ -41,13 +41,14 @@ __all__ = [
     "check_config",
     "compare",
     "load_config",
+    "load_model",
     "resume",
     "run",
     "to_toml",
     "write_report",
 ]
 
-_HOMES = {"FederationError": "core", "TrainedModel": "model", "write_report": "report"}
+_HOMES = {"FederationError": "core", "TrainedModel": "model", "load_model": "model", "write_report": "report"}
 
 
 def __getattr__(name: str) -> Any:
