@@ -70,7 +70,7 @@ def bench_command(
 def summary_table(found: BenchFolder) -> Table:
     """Return one line a method: against uniform at equal cost, and what the target takes."""
     table = Table(box=None, header_style="bold", padding=(0, 1))
-    table.add_column("method", no_wrap=True)
+    table.add_column("method", overflow="fold", min_width=20, max_width=24)
     for head in ("AP", "at equal cost", "reached", "time", "energy", "never"):
         table.add_column(head, justify="right", no_wrap=True)
     styles = {"better": "green", "worse": "red"}

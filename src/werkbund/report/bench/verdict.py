@@ -20,7 +20,9 @@ def bench_sentence(bench: BenchFolder) -> str:
         return "Only uniform selection was run, so there is nothing to compare it with."
     number = f"{len(better)}" if better else "None"
     first = f"{number} of {plural(len(ranked), 'method')} {_does(better)} uniform selection at equal cost"
-    return f"{first}, {len(level)} make no clear difference, {len(worse)} do worse."
+    rest = f"{len(level)} {_verb(level, 'make')} no clear difference, {len(worse)} {_verb(worse, 'do')} worse"
+    unknown = len(ranked) - len(better) - len(level) - len(worse)
+    return f"{first}, {rest}{f', {unknown} cannot be judged' if unknown else ''}."
 
 
 def bench_outcome(bench: BenchFolder) -> str:
@@ -44,6 +46,10 @@ def bench_remarks(bench: BenchFolder) -> tuple[str, ...]:
         *(f"{line.selector} did not finish every run: {line.errors[0]}" for line in ranked if line.errors),
     ]
     return tuple(remark for remark in remarks if remark)
+
+
+def _verb(lines: Sequence[BenchLine], plain: str) -> str:
+    return plain if len(lines) != 1 else {"make": "makes", "do": "does"}[plain]
 
 
 def _does(lines: Sequence[BenchLine]) -> str:
