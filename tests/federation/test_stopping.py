@@ -98,3 +98,6 @@ def test_what_was_spent_before_a_stop_counts_after_it(tmp_path: Path) -> None:
     limit = sum(joules[:5]) - 1e-9
     done = run(_config(world=world, stop={"joules": limit}), out=tmp_path / "limited", compare=False)
     assert done.summary["rounds"] == 5 < whole.summary["rounds"]
+    spent = json.loads((tmp_path / "limited" / "result.json").read_text())["spent"]
+    assert spent["joules"] == pytest.approx(sum(joules[:5]))
+    assert spent["bytes"] > 0

@@ -121,6 +121,7 @@ def result_of(comparison: Comparison, trained: Trained, names: Sequence[str], se
         "stopped": trained.stopped,
         "seconds": seconds,
         "training_seconds": trained.seconds,
+        "spent": trained.spent.to_json(),
         "threshold": trained.threshold.probability,
         "metrics": {who: one.to_json() for who, one in comparison.metrics().items()},
         "per_client": comparison.by_client(names),
