@@ -25,6 +25,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("quantity", {"law": "dirichlet", "alpha": 0.1}),
     ("regime", {"column": rules.AIR}),
     ("regime", {"column": "power"}),
+    ("hot-mode", {}),
+    ("hot-mode", {"mode": "PWF", "base": "iid"}),
 ]
 
 every_case = pytest.mark.parametrize(("kind", "options"), CASES)
@@ -40,7 +42,7 @@ def _made(kind: str, options: dict[str, Any], table: Table | None = None, seed: 
 
 def test_every_registered_partitioner_is_covered() -> None:
     assert {kind for kind, _ in CASES} == set(PARTITIONERS)
-    assert len(PARTITIONERS) == 6
+    assert len(PARTITIONERS) == 7
 
 
 def test_every_option_is_covered() -> None:
