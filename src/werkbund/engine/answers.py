@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from werkbund.core.types import Replies
+from werkbund.core.types import Replies, Tasks
 from werkbund.engine.telling import NUMBERS
 
 BoolArray = npt.NDArray[np.bool_]
@@ -22,6 +22,12 @@ Missing = dict[int, str]
 
 TRAINED = ("train", "upload")
 """Kinds whose answers hold an update."""
+
+MEASURING = "evaluate"
+"""Kind of the tasks that ask for counts alone."""
+
+NO_ANSWER = "no answer in time (federation.round_timeout_s)"
+"""Why a client failed that said nothing."""
 
 _OPTIONAL = ("loss", "rows")
 _MOST_COUNTED = 2.0**48  # more rows than any client has; sums of such numbers over all clients stay exact
@@ -163,3 +169,9 @@ def payload(replies: Replies) -> int:
     """Return the size in bytes of an answer's arrays."""
     parts = (replies.sums, replies.clear, replies.pooled)
     return sum(array.nbytes for part in parts for array in part.values())
+
+
+def size_of(tasks: Tasks) -> int:
+    """Return the size in bytes of the arrays that go to all clients of these tasks."""
+    shared = sum(array.nbytes for array in tasks.shared.values())
+    return len(tasks) * shared + sum(array.nbytes for array in tasks.own.values())

@@ -11,7 +11,7 @@ from werkbund.core.errors import FederationError
 from werkbund.core.rng import generator, keys
 from werkbund.core.types import Arrays, Choice, Failure, Replies, Tasks
 from werkbund.core.weights import FloatArray
-from werkbund.engine.answers import claim, flaw, kept
+from werkbund.engine.answers import NO_ANSWER, claim, flaw, kept
 from werkbund.engine.grid import Grid
 from werkbund.engine.spending import Spent, spent_on
 from werkbund.engine.state import Rules, RunState
@@ -122,6 +122,5 @@ def answers_to(
             replies.append(kept(arrival, owed))
         else:
             failures += [Failure(client, tasks.round, reason) for client in arrival.clients[owed].tolist()]
-    late = "no answer in time (federation.round_timeout_s)"
-    failures += [Failure(client, tasks.round, late) for client in sorted(missing)]
+    failures += [Failure(client, tasks.round, NO_ANSWER) for client in sorted(missing)]
     return replies, failures

@@ -12,6 +12,7 @@ from werkbund.aggregation.contract import Aggregator, Sums
 from werkbund.core.types import Failure, Replies
 from werkbund.core.weights import FloatArray
 from werkbund.engine.answers import (
+    NO_ANSWER,
     TRAINED,
     BoolArray,
     Form,
@@ -151,7 +152,7 @@ def collect(
         gathered.replies.append(kept(arrival, usable, without="update"))
         del arrival  # before the next one is made, which may be as large as all the weights
     for client in sorted(missing):
-        gathered.failures.append(Failure(client, round, "no answer in time (federation.round_timeout_s)"))
+        gathered.failures.append(Failure(client, round, NO_ANSWER))
     gathered.sums = fold.close()
     gathered.failures.sort(key=lambda failure: failure.client)
     return gathered

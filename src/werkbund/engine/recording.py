@@ -10,16 +10,13 @@ import numpy as np
 
 from werkbund.core.types import Arrays, Choice, Failure, Replies, RoundRecord, Tasks
 from werkbund.core.weights import FloatArray, norm
-from werkbund.engine.answers import payload
+from werkbund.engine.answers import MEASURING, payload, size_of
 from werkbund.engine.choosing import LOSS, Chosen
 from werkbund.engine.collect import Collected
 from werkbund.engine.counts import gathered_counts
 from werkbund.engine.spending import Spent, spent_on
 from werkbund.engine.state import RunState
 from werkbund.engine.telling import NUMBERS, told
-
-MEASURING = "evaluate"
-"""Kind of the tasks that ask for counts alone."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +81,6 @@ def record_of(course: Course, state: RunState, weights: FloatArray, seconds: flo
         bytes_measuring=measuring(course.sent, got.replies),
         reward=_reward(choice, got.trained),
     )
-
-
-def size_of(tasks: Tasks) -> int:
-    """Return the size in bytes of the arrays that go to all clients of these tasks."""
-    shared = sum(array.nbytes for array in tasks.shared.values())
-    return len(tasks) * shared + sum(array.nbytes for array in tasks.own.values())
 
 
 def measuring(sent: Iterable[Tasks], replies: Iterable[Replies]) -> int:

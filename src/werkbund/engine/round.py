@@ -12,16 +12,16 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from werkbund.core.errors import QuorumError
 from werkbund.core.rng import generator, keys
 from werkbund.core.types import Arrays, Choice, RoundRecord, Tasks
 from werkbund.core.weights import FloatArray, norm
-from werkbund.engine.answers import payload
+from werkbund.engine.answers import payload, size_of
 from werkbund.engine.choosing import Chosen, answers_to, choose, signals_wanted
 from werkbund.engine.collect import Collected, collect
 from werkbund.engine.counts import gathered_counts
 from werkbund.engine.grid import Grid
-from werkbund.engine.recording import Course, measuring, record_of, size_of
+from werkbund.engine.quorum import check_quorum
+from werkbund.engine.recording import Course, measuring, record_of
 from werkbund.engine.situation import Situated, situation, world_of
 from werkbund.engine.state import Rules, RunState, Strategy
 from werkbund.engine.telling import NUMBERS, told
@@ -141,12 +141,9 @@ def _evaluate_tasks(clients: IntArray, weights: FloatArray, round: int, each: bo
 
 def _check_quorum(got: Collected, choice: Choice, names: tuple[str, ...], rules: Rules, round: int) -> None:
     wanted = len(choice.cohort) if choice.keep is None else min(choice.keep, len(choice.cohort))
-    needed = max(1, int(np.ceil(rules.quorum * wanted - 1e-9)))
-    if len(got.trained) >= needed:
-        return
     cohort = set(choice.cohort.tolist())
     reasons = {names[f.client]: f.reason for f in got.failures if f.client in cohort}
-    raise QuorumError(round, needed, len(got.trained), reasons)
+    check_quorum(wanted, len(got.trained), rules.quorum, round, reasons)
 
 
 def _reports(

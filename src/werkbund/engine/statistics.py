@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from werkbund.core.errors import QuorumError
 from werkbund.core.types import Arrays, Failure, Replies, Tasks
 from werkbund.engine.answers import BoolArray, Form, Missing, claim, finite_rows, flaw, kept
 from werkbund.engine.grid import Grid
+from werkbund.engine.quorum import check_quorum
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,7 @@ def gather(
     grid.send(Tasks(kind, 0, asked, shared))
     replies, reasons = _answers(grid, dict.fromkeys(asked.tolist(), kind), timeout_s, check)
     missing = {name: absent.get(name) or reasons[i] for i, name in enumerate(names) if name in absent or i in reasons}
-    needed = max(1, int(np.ceil(quorum * len(names) - 1e-9)))
-    if len(names) - len(missing) < needed:
-        raise QuorumError(0, needed, len(names) - len(missing), missing)
+    check_quorum(len(names), len(names) - len(missing), quorum, 0, missing)
     clients = np.concatenate([reply.clients for reply in replies])
     order = np.argsort(clients, kind="stable")
     rows = {name: np.concatenate([reply.sums[name] for reply in replies])[order] for name in replies[0].sums}

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from werkbund.core.errors import QuorumError
 from werkbund.core.types import Failure, Replies, Tasks
-from werkbund.engine.answers import Form, Missing, claim, flaw, kept, payload
+from werkbund.engine.answers import NO_ANSWER, Form, Missing, claim, flaw, kept, payload, size_of
 from werkbund.engine.grid import Grid
 
 IntArray = npt.NDArray[np.int64]
@@ -79,7 +78,7 @@ def ask_all(grid: Grid, tasks: Tasks, shapes: Shapes, timeout_s: float) -> Heard
     timeout_s
         Seconds to wait.
     """
-    heard = Heard(bytes_down=_payload(tasks), messages=1)
+    heard = Heard(bytes_down=size_of(tasks), messages=1)
     if not len(tasks):
         return Heard()
     missing: Missing = dict.fromkeys(tasks.clients.tolist(), tasks.kind)
@@ -93,22 +92,8 @@ def ask_all(grid: Grid, tasks: Tasks, shapes: Shapes, timeout_s: float) -> Heard
             continue
         heard.bytes_up += payload(arrival)
         _take(heard, arrival, missing, shapes)
-    reason = "no answer in time (federation.round_timeout_s)"
-    heard.failures += [Failure(client, tasks.round, reason) for client in sorted(missing)]
+    heard.failures += [Failure(client, tasks.round, NO_ANSWER) for client in sorted(missing)]
     return heard
-
-
-def check_quorum(asked: int, answered: int, quorum: float, round: int, reasons: Mapping[str, str]) -> None:
-    """Raise if too few of those asked answered.
-
-    Raises
-    ------
-    QuorumError
-        Then; it names each that did not.
-    """
-    needed = max(1, int(np.ceil(quorum * asked - 1e-9)))
-    if answered < needed:
-        raise QuorumError(round, needed, answered, reasons)
 
 
 def _take(heard: Heard, reply: Replies, missing: Missing, shapes: Shapes) -> None:
@@ -160,11 +145,6 @@ def _addable(array: npt.NDArray[Any], whole: bool) -> bool:
     if array.dtype.kind not in "iu" or not array.size:
         return array.dtype.kind in "iu"
     return bool(float(array.max()) < _MOST and float(array.min()) > -_MOST)
-
-
-def _payload(tasks: Tasks) -> int:
-    shared = sum(array.nbytes for array in tasks.shared.values())
-    return len(tasks) * shared + sum(array.nbytes for array in tasks.own.values())
 
 
 def reasons_of(grid: Grid, failures: list[Failure]) -> dict[str, str]:

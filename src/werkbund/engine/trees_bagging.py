@@ -17,9 +17,10 @@ import numpy.typing as npt
 from werkbund.core.errors import FederationError
 from werkbund.core.types import Failure, Replies
 from werkbund.engine.grid import Grid
+from werkbund.engine.quorum import check_quorum
 from werkbund.engine.state import Rules
 from werkbund.engine.trees import Cohort, record_of
-from werkbund.engine.trees_asking import Heard, check_quorum, reasons_of
+from werkbund.engine.trees_asking import Heard, reasons_of
 from werkbund.engine.trees_state import TreeRecord, TreeState
 from werkbund.engine.trees_talk import Links, Talk
 from werkbund.trees import Group, TreePlan, Trees, ground_of

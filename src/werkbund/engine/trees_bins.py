@@ -12,7 +12,8 @@ import numpy.typing as npt
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.core.types import Failure, Tasks
 from werkbund.engine.grid import Grid
-from werkbund.engine.trees_asking import Heard, ask_all, check_quorum, reasons_of
+from werkbund.engine.quorum import check_quorum
+from werkbund.engine.trees_asking import Heard, ask_all, reasons_of
 from werkbund.learner.trees_counts import TARGET_STEPS
 from werkbund.trees import BinEdges, Cells, Kind, Objective, Terms, TreePlan, base_score
 from werkbund.trees.cells import numbers_of

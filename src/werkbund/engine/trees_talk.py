@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from werkbund.core.types import Failure, Tasks
 from werkbund.engine.grid import Grid
+from werkbund.engine.quorum import check_quorum
 from werkbund.engine.state import Rules
-from werkbund.engine.trees_asking import Heard, Shapes, ask_all, check_quorum, reasons_of
+from werkbund.engine.trees_asking import Heard, Shapes, ask_all, reasons_of
 from werkbund.engine.trees_state import TreeState, mark_bytes
 from werkbund.trees import Group, Trees
 

@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 from werkbund.core.rng import generator
 from werkbund.core.types import Arrays, Failure, Replies, Tasks
+from werkbund.engine.answers import MEASURING
 from werkbund.engine.fleet import FORWARD, Fleet, FloatArray, Work, joules_of, seconds_of
 from werkbund.engine.grid import Grid
 from werkbund.selection.contract import State
 
 IntArray = npt.NDArray[np.int64]
-_MEASURING = "evaluate"
 _UPLOADS = ("train", "upload")
 
 
@@ -116,7 +116,7 @@ class WorldGrid:
         longest = 0.0
         while self._waiting:
             tasks = self._waiting.popleft()
-            if tasks.kind == _MEASURING:
+            if tasks.kind == MEASURING:
                 self.inner.send(tasks)
                 yield from self.inner.receive(timeout_s)
                 continue

@@ -79,8 +79,10 @@ def check_score(strategy: Strategy, rules: Rules) -> None:
 def servers_share(validation: ClientTable, config: Config) -> Rows:
     """Return the rows that the server holds too, a share of all clients' validation rows drawn by the run's seed."""
     number = round(config.clients.server * len(validation.labels))
-    drawn = generator(config.federation.seed, "server's rows").permutation(len(validation.labels))[:number]
-    return validation.features[np.sort(drawn)], validation.labels[np.sort(drawn)]
+    if not number:
+        return validation.features[:0], validation.labels[:0]
+    drawn = np.sort(generator(config.federation.seed, "server's rows").permutation(len(validation.labels))[:number])
+    return validation.features[drawn], validation.labels[drawn]
 
 
 def score_on(trainer: CohortTrainer, rows: Rows) -> Score | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,12 +58,19 @@ class RawTable:
     def prepared(self, names: tuple[str, ...], schema: Schema, modes: tuple[str, ...], how: Preparation) -> ClientTable:
         """Return what networks read."""
         features = np.empty((len(self.rows), how.num_features), np.float32)
+        labels = self.read_into(features, schema, how.transform)
+        return ClientTable(names, self.offsets, features, labels, self.modes[self.rows], modes)
+
+    def read_into(
+        self, features: npt.NDArray[Any], schema: Schema, read: Callable[[pl.DataFrame], npt.NDArray[Any]]
+    ) -> npt.NDArray[np.float32]:
+        """Fill (rows, features) with what `read` makes of the rows, a bounded number at a time; return the labels."""
         labels = np.empty(len(self.rows), np.float32)
         for first in range(0, len(self.rows), _ROWS_A_PIECE):
             piece = slice(first, first + _ROWS_A_PIECE)
             frame = self.frame[self.rows[piece]]
-            features[piece], labels[piece] = how.transform(frame), schema.labels(frame)
-        return ClientTable(names, self.offsets, features, labels, self.modes[self.rows], modes)
+            features[piece], labels[piece] = read(frame), schema.labels(frame)
+        return labels
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,13 +127,10 @@ def network_of(config: Config, num_features: int) -> tuple[ModelSpec, nn.Module]
 
 
 def trainer_of(config: Config, network: nn.Module, num_features: int, labels: IntArray) -> CohortTrainer:
-    """Return what trains clients and scores rows; `labels` (2,) are the rows of all clients by class.
-
-    It works on a copy of the network, whose first weights stay as they are for whoever begins later.
-    """
+    """Return what trains clients and scores rows; `labels` (2,) are the rows of all clients by class."""
     training = config.training
     plan = training_plan(training, labels)
-    return CohortTrainer(deepcopy(network), plan, num_features, training.batched, training.compiled)
+    return CohortTrainer(network, plan, num_features, training.batched, training.compiled)
 
 
 def _stored_weights(path: Path, num_parameters: int) -> FloatArray:

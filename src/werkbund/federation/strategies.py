@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from werkbund.aggregation import AGGREGATORS
 from werkbund.core.errors import ConfigError
+from werkbund.core.text import did_you_mean
 from werkbund.selection import SELECTORS, build_selector, parameters_of, selector_of
 from werkbund.selection.contract import SIGNALS
 
@@ -43,8 +43,7 @@ def strategy_card(name: str) -> dict[str, Any]:
         If there is none of this name.
     """
     if name not in SELECTORS and ":" not in name:
-        near = difflib.get_close_matches(name, SELECTORS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(SELECTORS)}"
+        hint = did_you_mean(name, SELECTORS) or f"; there are {', '.join(SELECTORS)}"
         raise ConfigError(f"a card is there for each selection method, got {name!r}{hint}")
     declared, card = build_selector(name).declaration, getattr(selector_of(name), "card", None)
     if card is None:

@@ -29,7 +29,6 @@ from werkbund.model.trees import TreeModel
 from werkbund.trees import Ensemble, Terms, TreePlan, logits
 
 IntArray = npt.NDArray[np.int64]
-_ROWS_A_PIECE = 500_000
 
 
 @dataclass(frozen=True)
@@ -147,11 +146,8 @@ def set_up_trees(config: Config, population: Population) -> TreeSimulation:
 
 def tree_table(raw: RawTable, schema: Schema, how: Preparation) -> TreeTable:
     """Return what trees read of raw rows."""
-    features, targets = np.empty((len(raw.rows), len(how.raw_names))), np.empty(len(raw.rows))
-    for first in range(0, len(raw.rows), _ROWS_A_PIECE):
-        piece = slice(first, first + _ROWS_A_PIECE)
-        frame = raw.frame[raw.rows[piece]]
-        features[piece], targets[piece] = how.raw(frame), schema.labels(frame)
+    features = np.empty((len(raw.rows), len(how.raw_names)))
+    targets = raw.read_into(features, schema, how.raw).astype(np.float64)
     return TreeTable(raw.offsets, features, targets, raw.modes[raw.rows])
 
 

@@ -14,6 +14,7 @@ from flwr.serverapp import Grid as FlowerApi
 from werkbund.core.errors import ClientError
 from werkbund.core.text import one_line
 from werkbund.core.types import Failure, Replies, Tasks
+from werkbund.engine.answers import NO_ANSWER
 from werkbund.federation.briefing import Briefing
 from werkbund.flower.codec import MOST_SMALL_BYTES, Answer, Ask, decode_answer, encode_ask
 from werkbund.flower.directory import Directory
@@ -180,7 +181,7 @@ class FlowerGrid:
         round, seconds = sent.ask.tasks.round, sent.seconds
         if is_lost(message):  # its time was over a moment before the round's
             self._owing.add("", sent.client, _what(sent.ask))
-            yield Failure(sent.client, round, "no answer in time (federation.round_timeout_s)", seconds)
+            yield Failure(sent.client, round, NO_ANSWER, seconds)
             return
         try:
             answer = self._answer(message, sent)

@@ -8,6 +8,7 @@ last step. For chains of linear layers the same loop exists compiled, in `werkbu
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -81,6 +82,7 @@ class CohortTrainer:
         batched: bool = True,
         compiled: bool = True,
     ) -> None:
+        network = deepcopy(network)  # training in place must not change the weights that another begins with
         self.plan = plan
         self.layout = layout_of(network)
         self._network = network.train()

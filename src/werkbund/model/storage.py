@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from werkbund.core.errors import ModelError
+from werkbund.model.contract import Model
+
+M = TypeVar("M", bound=Model)
 
 FORMAT = 1
 DESCRIPTION = "model.json"
@@ -40,6 +43,24 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any
     """
     description = read_description(folder)
     return description, {name: _read_array(folder, file) for name, file in description["arrays"].items()}
+
+
+def read_model(folder: Path, build: Callable[[dict[str, Any], dict[str, npt.NDArray[Any]]], M]) -> M:
+    """Return the model that `build` makes of description and arrays, if it is the one that was written.
+
+    Raises
+    ------
+    ModelError
+        If a file or a part is missing, truncated or changed.
+    """
+    described, arrays = read_folder(folder)
+    try:
+        model = build(described, arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"model folder {folder} is incomplete ({error!r}); save the model again") from error
+    if model.fingerprint != described.get("fingerprint"):
+        raise ModelError(f"model folder {folder} was changed after it was saved; save the model again")
+    return model
 
 
 def read_description(folder: Path) -> dict[str, Any]:

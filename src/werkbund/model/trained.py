@@ -26,7 +26,7 @@ from werkbund.learner import ModelSpec, build_network, layout_of, load_weights, 
 from werkbund.model.contract import Explanation
 from werkbund.model.onnx_export import export_onnx
 from werkbund.model.probability import sigmoid
-from werkbund.model.storage import read_folder, write_folder
+from werkbund.model.storage import read_model, write_folder
 
 
 @dataclass(frozen=True)
@@ -164,13 +164,7 @@ class TrainedModel:
         ModelError
             If the network cannot be exported.
         """
-        facts = {
-            "label": self.label,
-            "fingerprint": self.fingerprint,
-            "threshold_probability": repr(self.threshold_probability),
-            "units": json.dumps(dict(zip(self.preparation.numeric, self.preparation.units, strict=False))),
-        }
-        return export_onnx(self.preparation, self.build(), self.threshold_probability, facts)
+        return export_onnx(self, self.build())
 
     def save(self, folder: Path) -> None:
         """Write the model as `.npy` and `.json` files, which hold values and no code.
@@ -192,23 +186,21 @@ class TrainedModel:
         ModelError
             If a file is missing, truncated or changed, or the network can no longer be built.
         """
-        described, arrays = read_folder(folder)
-        try:
-            layout = described["layout"]
-            model = cls(
+        return read_model(
+            folder,
+            lambda described, arrays: cls(
                 Preparation.from_json(described["preparation"]),
                 ModelSpec(described["network"]["kind"], described["network"]["options"]),
                 arrays["weights"],
-                Layout(tuple(layout["names"]), tuple(tuple(shape) for shape in layout["shapes"])),
+                Layout(
+                    tuple(described["layout"]["names"]),
+                    tuple(tuple(shape) for shape in described["layout"]["shapes"]),
+                ),
                 float(described["threshold_probability"]),
                 described["label"],
                 {name: arrays[f"constant {i}"] for i, name in enumerate(described["constants"])},
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"model folder {folder} is incomplete ({error!r}); save the model again") from error
-        if model.fingerprint != described.get("fingerprint"):
-            raise ModelError(f"model folder {folder} was changed after it was saved; save the model again")
-        return model
+            ),
+        )
 
     def _describe(self) -> dict[str, Any]:
         return {

@@ -20,7 +20,7 @@ from werkbund.model.contract import Explanation
 from werkbund.model.onnx_export import export_graph
 from werkbund.model.onnx_trees import add_trees
 from werkbund.model.probability import sigmoid
-from werkbund.model.storage import read_folder, write_folder
+from werkbund.model.storage import read_model, write_folder
 from werkbund.trees import Ensemble, contributions, importance, logits, scores
 
 FloatArray = npt.NDArray[np.float64]
@@ -107,16 +107,7 @@ class TreeModel:
 
     def to_onnx(self) -> bytes:
         """Return the model as one ONNX graph that takes raw units; see `export_onnx` for inputs and outputs."""
-        preparation = self.preparation
-        facts = {
-            "label": self.label,
-            "fingerprint": self.fingerprint,
-            "threshold_probability": repr(self.threshold_probability),
-            "units": json.dumps(dict(zip(preparation.numeric, preparation.units, strict=False))),
-        }
-        return export_graph(
-            preparation, lambda graph: add_trees(graph, preparation, self.ensemble), self.threshold_probability, facts
-        )
+        return export_graph(self, lambda graph: add_trees(graph, self.preparation, self.ensemble))
 
     def save(self, folder: Path) -> None:
         """Write the model as `.npy` and `.json` files, which hold values and no code."""
@@ -131,21 +122,17 @@ class TreeModel:
         ModelError
             If a file is missing, truncated or changed.
         """
-        described, arrays = read_folder(folder)
-        try:
-            model = cls(
+        return read_model(
+            folder,
+            lambda described, arrays: cls(
                 Preparation.from_json(described["preparation"]),
                 Ensemble.from_arrays(arrays),
                 described["kind"],
                 float(described["threshold_probability"]),
                 described["label"],
                 described["options"],
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"model folder {folder} is incomplete ({error!r}); save the model again") from error
-        if model.fingerprint != described.get("fingerprint"):
-            raise ModelError(f"model folder {folder} was changed after it was saved; save the model again")
-        return model
+            ),
+        )
 
     def _describe(self) -> dict[str, Any]:
         return {

@@ -1,10 +1,10 @@
 """Who trains: selectors, each with what it needs to know and what it costs."""
 
-import difflib
 from dataclasses import fields
 from typing import Any
 
 from werkbund.core.errors import ConfigError
+from werkbund.core.text import did_you_mean
 from werkbund.selection.active import Active
 from werkbund.selection.auction import Auction
 from werkbund.selection.card import Card
@@ -122,11 +122,9 @@ def selector_of(name: str) -> type[Any]:
     if ":" in name:
         return load_selector(name)
     if name not in SELECTORS:
-        near = difflib.get_close_matches(name, SELECTORS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigError(
             f"strategy.selection.name must be one of {', '.join(SELECTORS)}, or file.py:Class of your own, "
-            f"got {name!r}{hint}"
+            f"got {name!r}{did_you_mean(name, SELECTORS)}"
         )
     return SELECTORS[name]
 

@@ -153,9 +153,10 @@ def _folder(plan: Plan, out: Path | None) -> Folder:
 
 def _kept(path: Path, outcome: Outcome) -> Outcome:
     """Write an outcome down, and return what one would read: a bench that is gone on with has the same figures."""
+    line = _line(outcome)
     with path.open("a", encoding="utf-8") as file:
-        file.write(_line(outcome))
-    return Outcome.from_json(json.loads(_line(outcome)))
+        file.write(line)
+    return Outcome.from_json(json.loads(line))
 
 
 def _line(outcome: Outcome) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from werkbund.core.errors import ConfigError
+from werkbund.core.text import did_you_mean
 from werkbund.federation.config import changed
 from werkbund.federation.sections import Config
 from werkbund.selection import SELECTORS
@@ -192,6 +192,5 @@ def _chosen(names: Sequence[str]) -> tuple[str, ...]:
 def _known(option: str, names: Sequence[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(name, known)
             raise ConfigError(f"{option} must be among all, {', '.join(known)}, got {name!r}{hint}")

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from werkbund._version import __version__
-from werkbund.core.errors import ClientError, QuorumError
+from werkbund.core.errors import ClientError
 from werkbund.core.text import one_line
 from werkbund.core.types import Failure, Tasks
 from werkbund.data import Schema
 from werkbund.data.schema_json import differences, schema_fingerprint
 from werkbund.engine import Grid
 from werkbund.engine.answers import claim
+from werkbund.engine.quorum import check_quorum
 from werkbund.federation.plant.facts import Facts
 
 CLOCK_TOLERANCE_S = 60.0
@@ -193,9 +194,7 @@ def _check_quorum(checks: Sequence[Check], names: Sequence[str], quorum: float) 
     for check in checks:
         if check.level == "error":
             wrong[check.client] = "; ".join(filter(None, (wrong.get(check.client), check.what)))
-    needed = max(1, int(np.ceil(quorum * len(names) - 1e-9)))
-    if len(names) - len(wrong) < needed:
-        raise QuorumError(0, needed, len(names) - len(wrong), wrong)
+    check_quorum(len(names), len(names) - len(wrong), quorum, 0, wrong)
 
 
 def _modes(schema: Schema, facts: Sequence[Facts]) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from werkbund.report.bench.values import UNIFORM, BenchFolder, Span
+from werkbund.evaluation import Interval
+from werkbund.report.bench.values import UNIFORM, BenchFolder
 from werkbund.report.plots.theme import LIGHT, Panel, blank
 from werkbund.report.text import signed
 
@@ -14,7 +15,7 @@ _BEST = 3
 
 def equal_cost(bench: BenchFolder) -> Panel:
     """Return each method's difference to uniform at equal cost, with its interval."""
-    lines = [line for line in bench.ranked if line.equal_cost.known]
+    lines = [line for line in bench.ranked if math.isfinite(line.equal_cost.mean)]
     figure = blank(70 + 22 * len(lines), showlegend=False)
     for line in lines:
         colour = LIGHT[_COLOURS[line.verdict]]
@@ -100,7 +101,7 @@ def _course(bench: BenchFolder, setting: str, colours: dict[str, str]) -> Panel:
     return Panel(f"bench-course-{setting}", setting, figure, str(bench.about["titles"][setting]).capitalize() + ".")
 
 
-def _whisker(span: Span, colour: str) -> dict[str, object] | None:
+def _whisker(span: Interval, colour: str) -> dict[str, object] | None:
     if not (math.isfinite(span.low) and math.isfinite(span.high)):
         return None
     return {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from werkbund.evaluation import Interval
 from werkbund.report.bench.plots import by_setting, courses, equal_cost
-from werkbund.report.bench.values import BenchFolder, BenchLine, Span
+from werkbund.report.bench.values import BenchFolder, BenchLine
 from werkbund.report.content import Section, Table
 from werkbund.report.text import MISSING, figure, plural, signed
 
@@ -112,7 +113,9 @@ def details(bench: BenchFolder) -> Section:
 
 def _setting_table(bench: BenchFolder, setting: str) -> Table:
     head = (setting, "Average precision", "at equal cost", "95% interval", "Reached", *EFFORTS.values())
-    lines = sorted(bench.of(setting), key=lambda line: -line.equal_cost.mean if line.equal_cost.known else math.inf)
+    lines = sorted(
+        bench.of(setting), key=lambda line: -line.equal_cost.mean if math.isfinite(line.equal_cost.mean) else math.inf
+    )
     rows = tuple(
         (
             line.selector,
@@ -133,16 +136,16 @@ def _all_lines(bench: BenchFolder) -> tuple[BenchLine, ...]:
     return (*uniform, *bench.ranked)
 
 
-def _of(line: BenchLine, name: str) -> Span:
-    return line.figures.get(name, Span())
+def _of(line: BenchLine, name: str) -> Interval:
+    return line.figures.get(name, Interval(math.nan, math.nan, math.nan, 0))
 
 
-def _between(span: Span, digits: int) -> str:
+def _between(span: Interval, digits: int) -> str:
     return f"{signed(span.low, digits)} to {signed(span.high, digits)}" if math.isfinite(span.low) else MISSING
 
 
-def _multiple(span: Span) -> str:
-    if not span.known:
+def _multiple(span: Interval) -> str:
+    if not math.isfinite(span.mean):
         return MISSING
     known = math.isfinite(span.low) and math.isfinite(span.high)
     return f"{span.mean:.2f}" + (f" ({span.low:.2f} to {span.high:.2f})" if known else "")

@@ -4,34 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from werkbund.core import DataError
+from werkbund.evaluation import Interval
 from werkbund.report.values import Json, number
 
 ALL, UNIFORM = "all", "uniform"
-
-
-@dataclass(frozen=True)
-class Span:
-    """Hold a mean with its interval; NaN where it is unknown."""
-
-    mean: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-
-    @property
-    def known(self) -> bool:
-        """Whether there is a mean."""
-        return math.isfinite(self.mean)
-
-    @classmethod
-    def parse(cls, written: Json) -> Span:
-        """Read one."""
-        return cls(*(number(written.get(key), key) for key in ("mean", "low", "high")))
 
 
 @dataclass(frozen=True)
@@ -51,10 +33,10 @@ class BenchLine:
     verdict: str
     reached: int
     runs: int
-    equal_cost: Span
-    equal_cohort: Span
-    figures: Mapping[str, Span]
-    savings: Mapping[str, Span]
+    equal_cost: Interval
+    equal_cohort: Interval
+    figures: Mapping[str, Interval]
+    savings: Mapping[str, Interval]
     errors: tuple[str, ...]
 
     @classmethod
@@ -66,10 +48,10 @@ class BenchLine:
             str(written["verdict"]),
             int(written["reached"]),
             int(written["runs"]),
-            Span.parse(written["equal_cost"]),
-            Span.parse(written["equal_cohort"]),
-            {name: Span.parse(one) for name, one in written["figures"].items()},
-            {name: Span.parse(one) for name, one in written["savings"].items()},
+            _interval(written["equal_cost"]),
+            _interval(written["equal_cohort"]),
+            {name: _interval(one) for name, one in written["figures"].items()},
+            {name: _interval(one) for name, one in written["savings"].items()},
             tuple(str(one) for one in written.get("errors") or ()),
         )
 
@@ -115,7 +97,14 @@ class BenchFolder:
     def ranked(self) -> tuple[BenchLine, ...]:
         """The summing lines of all methods but uniform, the best at equal cost first."""
         others = [line for line in self.of(self.overall) if line.selector != UNIFORM]
-        return tuple(sorted(others, key=lambda line: -line.equal_cost.mean if line.equal_cost.known else math.inf))
+        return tuple(
+            sorted(others, key=lambda line: -line.equal_cost.mean if math.isfinite(line.equal_cost.mean) else math.inf)
+        )
+
+
+def best_first(lines: Iterable[BenchLine]) -> tuple[BenchLine, ...]:
+    """Return lines by average precision at equal cost, those that cannot be judged last."""
+    return tuple(sorted(lines, key=lambda line: (math.isnan(line.equal_cost.mean), -line.equal_cost.mean)))
 
 
 def read_bench(path: Path) -> BenchFolder:
@@ -139,3 +128,8 @@ def read_bench(path: Path) -> BenchFolder:
         return BenchFolder(path, about, lines, courses)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{file} was not written by this version, or was edited: {error!r}; run it again") from error
+
+
+def _interval(written: Json) -> Interval:
+    mean, low, high = (number(written.get(key), key) for key in ("mean", "low", "high"))
+    return Interval(mean, low, high, int(written.get("n") or 0))
