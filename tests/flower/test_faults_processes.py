@@ -244,10 +244,19 @@ def test_a_client_that_pauses_is_left_out_until_it_goes_on(restless: tuple[Live,
 
 def test_a_run_that_is_stopped_says_so_and_can_go_on(restless: tuple[Live, Run]) -> None:
     _, running = restless
+    running.wait_for_round(1)
     running.submitted.stop()
     assert (
         running.wait_for_end() == f"the run was stopped; `werkbund server resume {running.folder}` goes on where it was"
     )
+
+
+def test_a_run_that_is_stopped_before_its_process_began_says_so(restless: tuple[Live, Run], tmp_path: Path) -> None:
+    held, _ = restless
+    running = held.submit(out=tmp_path / "never")
+    running.submitted.stop()
+    with pytest.raises(ClientError, match=r"stopped.*it did not reach its first checkpoint; start it anew"):
+        running.submitted.follow(Nobody(), lambda checks: None)
 
 
 def _client(held: Live, command: str) -> str:
@@ -267,7 +276,7 @@ def test_a_client_may_join_in_the_middle_and_another_leave_for_good(tmp_path: Pa
         joined = wait_until_it_trains(held, running, "plant-3")
         held.end("plant-1")
         left, _ = wait_for_failure(running, 0)
-        assert running.wait_for_end(240) == ""
+        assert running.wait_for_end(600) == ""
         others = {reason for number, reason in failures(running, 2) if number < joined}
         assert others == {"is offline"}
         assert [number for number, _ in failures(running, 2)] == list(range(1, joined))

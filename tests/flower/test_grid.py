@@ -192,6 +192,23 @@ def test_who_let_a_task_expire_is_asked_again_once_it_answers_to_its_name(plants
     assert _received(grid) == {0: "plant-1"}
 
 
+def test_a_client_that_only_counts_as_online_is_not_ready_before_it_gives_a_sign_of_life(plants: Deployment) -> None:
+    network = _network(plants)
+    network.silent, network.offline = {FIRST}, {FIRST + 1}
+    grid = _grid(plants, network)
+    assert grid.ready() == {"plant-1", "plant-3"}, "nobody is in doubt"
+    grid.doubt()
+    assert grid.ready() == set()
+    assert grid.ready() == {"plant-3"}
+    _hello(grid)
+    owing = "is still busy with what it was asked before the run went on"
+    assert _received(grid) == {0: owing, 1: "is offline", 2: "plant-3"}
+    network.silent = network.offline = set()
+    assert grid.ready() == {"plant-1", "plant-2", "plant-3"}
+    _hello(grid, 1)
+    assert _received(grid) == ALL
+
+
 def test_who_was_offline_owes_nothing(plants: Deployment) -> None:
     network = _network(plants)
     network.silent = {FIRST}

@@ -89,14 +89,28 @@ class FlowerGrid:
         """Return the clients' names."""
         return self._names
 
+    def doubt(self) -> None:
+        """Hold that no client is there before it gives a sign of life; see `ready`.
+
+        Flower counts a client as online for a while after the last it heard of it: when a run goes on after an outage,
+        that may be long gone.
+        """
+        for client in range(len(self._names)):
+            self._owing.add("", client, "what it was asked before the run went on")
+
+    def ready(self) -> frozenset[str]:
+        """Return the clients that are online and owe no answer; those that owe one are asked for a sign of life."""
+        online = self._look()
+        owing = self._owing.tasks()
+        return frozenset(name for client, name in enumerate(self._names) if name in online and client not in owing)
+
     def brief(self, tell: Callable[[int], Briefing]) -> None:
         """Set what each client must know from now on."""
         self._tell = tell
 
     def send(self, tasks: Tasks) -> None:
         """Ask each of the tasks' clients that is online and free."""
-        online = self.directory.online()
-        self._owing.look({client: online[name] for client, name in enumerate(self._names) if name in online})
+        online = self._look()
         busy = self._owing.tasks() | {sent.client: _what(sent.ask) for sent in self._waiting.values()}
         messages: list[tuple[_Sent, Message]] = []
         for place, client in enumerate(tasks.clients.tolist()):
@@ -110,6 +124,12 @@ class FlowerGrid:
             else:
                 messages.append(self._message(_one(tasks, place), online[name]))
         self._push(messages)
+
+    def _look(self) -> dict[str, int]:
+        """Return the nodes that are online, by name, once those that owe an answer have been looked after."""
+        online = self.directory.online()
+        self._owing.look({client: online[name] for client, name in enumerate(self._names) if name in online})
+        return online
 
     def receive(self, timeout_s: float) -> Iterator[Replies | Failure]:
         """Yield answers and failures as they arrive, until none is owed or the time is over."""

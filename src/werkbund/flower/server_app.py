@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from logging import INFO
 from pathlib import Path
@@ -128,11 +128,12 @@ def _run(grid: Grid, order: Order, folder: Folder, progress: ProgressFile) -> No
     if order.resume:
         config, names = folder.read_config(), tuple(folder.read_json("run.json")["clients"])
         reach = FlowerGrid(grid, names, config.federation.round_timeout_s)
-        _present(reach.directory, names, order.wait_s, progress)
+        reach.doubt()
+        _present(reach.ready, names, order.wait_s, progress)
         resume_deployed(folder.path, reach, progress)
         return
     directory = Directory(grid)
-    names = _present(directory, order.clients, order.wait_s, progress)
+    names = _present(directory.online, order.clients, order.wait_s, progress)
     reach = FlowerGrid(grid, names, order.config.federation.round_timeout_s, directory)
 
     def seen(told: Preflight) -> None:
@@ -141,14 +142,16 @@ def _run(grid: Grid, order: Order, folder: Folder, progress: ProgressFile) -> No
     run_deployed(order.config, reach, folder=folder, watcher=progress, seen=seen, command=("flwr", "run"))
 
 
-def _present(directory: Directory, names: tuple[str, ...], wait_s: float, watcher: Watcher) -> tuple[str, ...]:
+def _present(
+    look: Callable[[], Collection[str]], names: tuple[str, ...], wait_s: float, watcher: Watcher
+) -> tuple[str, ...]:
     """Wait until the clients are there, or the time is over; return the names of those that the run is made of.
 
     Where no names are given it is made of those that have come, once no other has come for a moment.
     """
     deadline, before = time.monotonic() + wait_s, ""
     while True:
-        online = directory.online()
+        online = look()
         missing = [name for name in names if name not in online]
         if names and (not missing or time.monotonic() >= deadline):
             return names
