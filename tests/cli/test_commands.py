@@ -53,6 +53,13 @@ def test_json_is_the_only_thing_on_stdout(tmp_path: Path) -> None:
     assert "round 3 of 3" in finished.stderr
 
 
+def test_run_says_where_trees_are_not_those_of_pooled_rows(tmp_path: Path) -> None:
+    settings = [*SMALL[:-2], "--set", "model.kind=trees", "--set", "trees.combine=bagging", "--no-compare"]
+    finished = werkbund("run", *settings, folder=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert "they are not the trees of the pooled rows" in finished.stdout
+
+
 @pytest.mark.parametrize("kind", ["network", "trees"])
 def test_predict_explains_each_row(kind: str, done: Path, tmp_path: Path) -> None:
     folder = done

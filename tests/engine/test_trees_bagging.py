@@ -72,6 +72,23 @@ def test_counts_come_with_the_trees_and_failures_are_recorded() -> None:
     assert [int(record.round.counts["validation"]["histogram"].sum()) for record in records] == [400, 266, 400]
 
 
+def test_an_earlier_round_is_had_where_rounds_have_unequally_many_trees() -> None:
+    federation = TreeFederation.of(divided(X, Y, np.arange(N) % 3, 3), alone=True)
+    begun = TreeState.begin(federation.agree(PLAN, "logistic").terms)
+
+    def drop(tasks: Tasks) -> None:
+        if tasks.clients[0] == 0 and tasks.round == 2:
+            raise ClientError("went home")
+
+    federation.before = drop
+    states = [begun, *(state for state, _ in bagging_rounds(federation.grid, PLAN, RULES, begun, 4))]
+    assert states[4].ends == (3, 5, 8, 11)
+    for round, state in enumerate(states):
+        assert states[4].at(round).learnt.digest == state.learnt.digest
+    read = TreeState.from_arrays(states[4].to_arrays())
+    assert read.at(2).learnt.digest == states[2].learnt.digest
+
+
 def test_trees_that_cannot_be_read_are_refused_by_name() -> None:
     federation = TreeFederation.of(divided(X, Y, np.arange(N) % 3, 3), alone=True)
     state = TreeState.begin(federation.agree(PLAN, "logistic").terms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from werkbund.core.errors import CheckpointError, ConfigError
 from werkbund.data import generate
+from werkbund.engine.trees_bagging import bagging_rounds
 from werkbund.federation import Config, RoundNews, Run, resume, run
 from werkbund.federation.bench.job import bench
 from werkbund.federation.bench.plan import Plan
@@ -29,6 +31,7 @@ from werkbund.model import load_model, score_onnx
 from werkbund.model.trees import TreeModel
 
 Small = Callable[..., Config]
+BAGGED = {"combine": "bagging"}
 KINDS = ("trees", "forest", "extra-trees")
 TREES = {"count": 12, "together": 4, "max_depth": 4}
 
@@ -135,6 +138,7 @@ def test_the_card_says_what_the_trees_look_at(finished: Run) -> None:
     assert card["model"]["parameters"] == finished.summary["parameters"] > 0
     assert sum(card["model"]["importance"].values()) == pytest.approx(1.0, abs=0.01)
     assert card["training"]["aggregation"] == "exact sums of histograms"
+    assert finished.summary["limits"] == []
 
 
 def test_round_lines_score_the_trees_before_the_round(finished: Run) -> None:
@@ -146,9 +150,12 @@ def test_round_lines_score_the_trees_before_the_round(finished: Run) -> None:
 
 @pytest.mark.parametrize("kind", ["trees", "forest"])
 @pytest.mark.parametrize("stop", [1, 3, 5])
-@pytest.mark.parametrize("every", [1, 2])
-def test_a_resumed_run_ends_with_the_same_bits(small: Small, tmp_path: Path, kind: str, stop: int, every: int) -> None:
-    config = grown(small, kind, federation={"checkpoint_every": every}, trees={"count": 16, "row_share": 0.9})
+@pytest.mark.parametrize(("every", "combine"), [(1, "exact"), (2, "exact"), (2, "bagging")])
+def test_a_resumed_run_ends_with_the_same_bits(
+    small: Small, tmp_path: Path, kind: str, stop: int, every: int, combine: str
+) -> None:
+    trees = {"count": 16, "row_share": 0.9, "combine": combine}
+    config = grown(small, kind, federation={"checkpoint_every": every}, trees=trees)
     whole = run(config, out=tmp_path / "whole", compare=False)
     with pytest.raises(KeyboardInterrupt):
         run(config, out=tmp_path / "cut", compare=False, watcher=StopAt(stop))
@@ -159,9 +166,12 @@ def test_a_resumed_run_ends_with_the_same_bits(small: Small, tmp_path: Path, kin
     assert scores[0] == scores[1]
 
 
-def test_a_run_whose_trees_would_grow_otherwise_is_not_resumed(small: Small, tmp_path: Path) -> None:
+@pytest.mark.parametrize("trees", [{"max_depth": 3}, BAGGED])
+def test_a_run_whose_trees_would_grow_otherwise_is_not_resumed(
+    small: Small, tmp_path: Path, trees: dict[str, Any]
+) -> None:
     done = run(grown(small), out=tmp_path / "run", compare=False)
-    Folder(done.folder).write_config(grown(small, trees={"max_depth": 3}))
+    Folder(done.folder).write_config(grown(small, trees=trees))
     with pytest.raises(CheckpointError, match=r"layout\.fingerprint was .* is"):
         resume(done.folder)
 
@@ -171,6 +181,37 @@ def test_a_run_of_trees_can_be_continued_for_longer(small: Small, tmp_path: Path
     Folder(short.folder).write_config(grown(small, federation={"rounds": 7}))
     long = run(grown(small, federation={"rounds": 7}), out=tmp_path / "long", compare=False)
     assert digest(resume(short.folder).folder) == digest(long.folder)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_can_unite_trees_that_each_client_grows_alone(small: Small, tmp_path: Path, kind: str) -> None:
+    config = grown(small, kind, trees=BAGGED, evaluation={"keep_best": False})
+    done, setup = run(config, out=tmp_path / "run", compare=False), parts(config)
+    *_, (state, record) = bagging_rounds(setup.grid, setup.plan, setup.rules, setup.begin(), setup.num_rounds)
+    assert digest(done.folder) == state.learnt.digest
+    assert len(state.learnt.trees) == len(setup.grid.clients()) * (12 if setup.plan.forest else 4)
+    assert record.messages == 1
+    frame = generate(300, 3, 11)
+    probability, _ = score_onnx((done.folder / "model.onnx").read_bytes(), frame)
+    np.testing.assert_allclose(probability, done.model.score(frame), atol=1e-12)
+
+
+def test_a_run_of_united_trees_says_what_they_are(small: Small, tmp_path: Path) -> None:
+    done = run(grown(small, trees=BAGGED), out=tmp_path / "run", compare=False)
+    (limit,) = done.summary["limits"]
+    assert "not the trees of the pooled rows" in limit
+    card = json.loads((done.folder / "model_card.json").read_text())
+    assert card["training"]["aggregation"] == "each client's own trees, united by share of rows"
+    assert limit in card["limits"]
+    assert limit in html.unescape(done.report.read_text())
+    cited = [one["what"] for one in json.loads((done.folder / "run.json").read_text())["citations"]]
+    assert "Clients' own trees, united" in cited
+
+
+def test_united_trees_of_one_client_are_the_exact_ones(small: Small) -> None:
+    united, exact = parts(grown(small, trees=BAGGED)), parts(grown(small))
+    assert train(united.alone(None)).learnt.digest == train(exact.alone(None)).learnt.digest
+    assert train(united).learnt.digest != train(exact).learnt.digest
 
 
 def test_a_run_of_networks_does_not_load_what_trees_need() -> None:

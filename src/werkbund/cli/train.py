@@ -102,6 +102,8 @@ def _show(done: Run, as_json: bool) -> None:
     console.print(f"\n{data['note']} {size}, {pace}.\n", soft_wrap=True, highlight=False)
     console.print(comparison_table(summary["metrics"]))
     console.print(f"\n{judge(read_run(done.folder)).sentence}", soft_wrap=True, highlight=False)
+    for limit in summary["limits"]:
+        console.print(f"\n{limit}", soft_wrap=True, highlight=False)
     console.print(f"\nReport: {done.report}\nModel:  {done.folder / 'model.onnx'}", soft_wrap=True, highlight=False)
 
 

@@ -30,12 +30,15 @@ class TreeState:
         The trees so far.
     mark
         Names these trees; it follows from the terms and the trees of each round.
+    ends
+        How many trees there were after each round; where each client grows its own, not all rounds have as many.
     """
 
     round: int
     terms: Terms
     ensemble: Ensemble
     mark: str
+    ends: tuple[int, ...] = ()
     kind: ClassVar[str] = "trees"
 
     @classmethod
@@ -46,7 +49,9 @@ class TreeState:
     def next(self, trees: Trees) -> TreeState:
         """Return the state with one more round's trees."""
         mark = hashlib.blake2b((self.mark + trees.digest).encode(), digest_size=16).hexdigest()
-        return replace(self, round=self.round + 1, ensemble=self.ensemble.with_trees(trees), mark=mark)
+        ensemble = self.ensemble.with_trees(trees)
+        ends = (*self.ends, len(ensemble.trees))
+        return replace(self, round=self.round + 1, ensemble=ensemble, mark=mark, ends=ends)
 
     @property
     def learnt(self) -> Ensemble:
@@ -62,7 +67,7 @@ class TreeState:
         """Return this state with the trees of the first rounds alone, under a mark of their own."""
         if round >= self.round:
             return self
-        ensemble = self.ensemble.first(len(self.ensemble.trees) // self.round * round)
+        ensemble = self.ensemble.first(self.ends[round - 1] if round else 0)
         mark = hashlib.blake2b(f"{self.mark} first {round}".encode(), digest_size=16).hexdigest()
         return replace(self, ensemble=ensemble, mark=mark)
 
@@ -78,7 +83,7 @@ class TreeState:
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return named arrays."""
-        head = {"round": np.array(self.round), "mark": mark_bytes(self.mark)}
+        head = {"round": np.array(self.round), "mark": mark_bytes(self.mark), "ends": np.array(self.ends, np.int64)}
         return {**head, **self.terms.to_arrays(), **self.ensemble.to_arrays("ensemble.")}
 
     @classmethod
@@ -90,10 +95,15 @@ class TreeState:
         CheckpointError
             If an array is missing.
         """
-        if "round" not in arrays or "mark" not in arrays:
-            raise CheckpointError("a state of trees needs the arrays round and mark; it is of another kind of run")
-        mark = np.asarray(arrays["mark"], np.uint8).tobytes().hex()
-        return cls(int(arrays["round"]), Terms.from_arrays(arrays), Ensemble.from_arrays(arrays, "ensemble."), mark)
+        lacking = [name for name in ("round", "mark", "ends") if name not in arrays]
+        if lacking:
+            raise CheckpointError(
+                f"a state of trees needs the arrays round, mark and ends, got no {', '.join(lacking)}; it is of "
+                "another kind of run or another version"
+            )
+        mark, ends = np.asarray(arrays["mark"], np.uint8).tobytes().hex(), tuple(arrays["ends"].tolist())
+        ensemble = Ensemble.from_arrays(arrays, "ensemble.")
+        return cls(int(arrays["round"]), Terms.from_arrays(arrays), ensemble, mark, ends)
 
 
 @dataclass(frozen=True)

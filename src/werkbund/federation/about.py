@@ -42,7 +42,7 @@ def about_run(
 
 
 def about_code(config: Config, command: Sequence[str]) -> dict[str, Any]:
-    """Return what decides a run beside its data: versions, seed, call, machine, methods."""
+    """Return what decides a run beside its data: versions, seed, call, machine, methods and their limits."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "werkbund": __version__,
@@ -53,6 +53,7 @@ def about_code(config: Config, command: Sequence[str]) -> dict[str, Any]:
         "command": list(command),
         "machine": {"system": platform.platform(), "cores": os.cpu_count()},
         "citations": citations(config),
+        "limits": family_of(config).limits(config),
     }
 
 

@@ -30,11 +30,14 @@ class Family:
         The methods that a configuration uses, each with its source.
     facts
         What the model's card says of the training, beside clients and rounds.
+    limits
+        What a reader must know of how it was trained: sentences for card, report and output.
     """
 
     set_up: Callable[[Config, Population], Simulated]
     sources: Callable[[Config], list[tuple[str, str]]]
     facts: Callable[[Config], Mapping[str, Any]]
+    limits: Callable[[Config], list[str]]
 
 
 def family_of(config: Config) -> Family:
@@ -72,13 +75,23 @@ def _strategy(config: Config) -> Mapping[str, Any]:
     return {"selection": config.strategy.selection.name, "aggregation": config.strategy.aggregation.name}
 
 
-def _sums(config: Config) -> Mapping[str, Any]:
-    return {"selection": config.strategy.selection.name, "aggregation": "exact sums of histograms"}
+def _combined(config: Config) -> Mapping[str, Any]:
+    ways = {"exact": "exact sums of histograms", "bagging": "each client's own trees, united by share of rows"}
+    return {"selection": config.strategy.selection.name, "aggregation": ways[config.trees.combine]}
 
 
-_NETWORKS = Family(_network, network_sources, _strategy)
+def _inexact(config: Config) -> list[str]:
+    if config.trees.combine == "bagging":
+        return [
+            "Each client grew its trees on its own rows (trees.combine = bagging): they are not the trees of the "
+            "pooled rows, and are the worse the more clients differ."
+        ]
+    return []
+
+
+_NETWORKS = Family(_network, network_sources, _strategy, lambda config: [])
 _FAMILIES = {
-    "trees": Family(_trees, boosting_sources, _sums),
-    "forest": Family(_trees, forest_sources, _sums),
-    "extra-trees": Family(_trees, forest_sources, _sums),
+    "trees": Family(_trees, boosting_sources, _combined, _inexact),
+    "forest": Family(_trees, forest_sources, _combined, _inexact),
+    "extra-trees": Family(_trees, forest_sources, _combined, _inexact),
 }

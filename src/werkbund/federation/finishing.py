@@ -26,7 +26,8 @@ class Run:
     folder
         Where everything lies.
     summary
-        What `--json` prints: run_dir, data, clients, rounds, parameters, seconds, metrics by contender, and more.
+        What `--json` prints: run_dir, data, clients, rounds, parameters, seconds, metrics by contender, limits of the
+        method in sentences, and more.
     """
 
     folder: Path
@@ -60,6 +61,7 @@ def write_model(folder: Folder, model: Model, result: Mapping[str, Any], config:
         },
         metrics=result["metrics"],
         costs={"missed_failure": evaluation.missed_failure, "needless_inspection": evaluation.needless_inspection},
+        limits=tuple(about.get("limits", ())),
     )
     model.save(folder.path / "model")
     write_atomically(folder.path / "model.onnx", model.to_onnx())
@@ -86,6 +88,7 @@ def summary_of(folder: Folder, result: Mapping[str, Any], trained: Trained, bega
         "peak_memory_mb": peak_memory_mb(),
         "threshold": trained.threshold.probability,
         "metrics": result["metrics"],
+        "limits": about.get("limits", []),
     }
     cleaned: dict[str, Any] = plain(summary)
     return cleaned

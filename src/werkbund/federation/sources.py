@@ -28,10 +28,10 @@ def network_sources(config: Config) -> list[tuple[str, str]]:
 
 def boosting_sources(config: Config) -> list[tuple[str, str]]:
     """Return the methods that grow boosted trees, each with its source."""
-    del config
     return [
         ("Gradient boosting", "Friedman, Greedy Function Approximation: A Gradient Boosting Machine, 2001"),
         ("Newton steps on histograms", "Chen and Guestrin, XGBoost: A Scalable Tree Boosting System, KDD 2016"),
+        *_united(config),
         _CONTRIBUTIONS,
     ]
 
@@ -42,7 +42,15 @@ def forest_sources(config: Config) -> list[tuple[str, str]]:
         "forest": ("Random forest", "Breiman, Random Forests, Machine Learning 2001"),
         "extra-trees": ("Extra trees", "Geurts, Ernst, Wehenkel, Extremely Randomized Trees, Machine Learning 2006"),
     }
-    return [forests[config.model.kind], _CONTRIBUTIONS]
+    return [forests[config.model.kind], *_united(config), _CONTRIBUTIONS]
 
 
+def _united(config: Config) -> list[tuple[str, str]]:
+    return [_BAGGING] if config.trees.combine == "bagging" else []
+
+
+_BAGGING = (
+    "Clients' own trees, united",
+    "FedXgbBagging of Flower, weighted by rows; Beutel et al., A Friendly Federated Learning Research Framework, 2020",
+)
 _CONTRIBUTIONS = ("Contributions of features", "Lundberg, Erion, Lee, Consistent Individualized Attribution, 2018")

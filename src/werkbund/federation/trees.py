@@ -15,6 +15,7 @@ from werkbund.core.types import RoundRecord
 from werkbund.data import Preparation, Schema
 from werkbund.engine import Grid, InProcessGrid, Rules, Worker
 from werkbund.engine.trees import evaluate_trees, tree_rounds
+from werkbund.engine.trees_bagging import bagging_rounds
 from werkbund.engine.trees_bins import agree_terms
 from werkbund.engine.trees_state import TreeState
 from werkbund.engine.trees_work import TreeWork
@@ -92,8 +93,9 @@ class TreeSimulation:
         return TreeState.begin(self.terms)
 
     def rounds(self, state: TreeState) -> Iterator[tuple[TreeState, RoundRecord]]:
-        """Grow the trees that are left from a state on."""
-        for after, record in tree_rounds(self.grid, self.plan, self.rules, state, self.num_rounds):
+        """Grow the trees that are left from a state on, of all rows or, where so configured, each client's own."""
+        grow = bagging_rounds if self.config.trees.combine == "bagging" else tree_rounds
+        for after, record in grow(self.grid, self.plan, self.rules, state, self.num_rounds):
             yield after, record.round
 
     def evaluate(self, state: TreeState, clients: IntArray | None = None) -> RoundRecord:
@@ -166,5 +168,6 @@ def _agreed(config: Config, preparation: Preparation, plan: TreePlan, grid: Grid
 
 def _rules(config: Config, plan: TreePlan, terms: Terms, sizes: IntArray, num_modes: int) -> Rules:
     growth = replace(plan, rounds=1)  # a run may be continued for longer
-    fingerprint = hashlib.sha256(f"{terms.digest()} {growth}".encode()).hexdigest()[:16]
+    combined = "" if config.trees.combine == "exact" else f" {config.trees.combine}"
+    fingerprint = hashlib.sha256(f"{terms.digest()} {growth}{combined}".encode()).hexdigest()[:16]
     return rules_of(config, fingerprint, {"rows": sizes}, num_modes)
