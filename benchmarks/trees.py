@@ -1,6 +1,7 @@
 """Federated trees side by side with pooled ones: how good they are, how fast, and what travels.
 
 python -m benchmarks.trees protocol --repeats 2
+python -m benchmarks.trees protocol --repeats 2 --held-out tools
 python -m benchmarks.trees tables
 python -m benchmarks.trees speed --rows 1000000
 python -m benchmarks.trees messages
@@ -86,13 +87,16 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _protocol(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Table]]:
-    results, tables = {}, []
+    results: dict[str, Any] = {}
+    tables: list[Table] = []
+    wanted = arguments.only or trees_protocol.all_methods()
+    titles = [title for title in wanted if title not in arguments.leave]
     for name, features in (("with physics features", True), ("without", False)):
         if name.split()[0] not in arguments.features:
             continue
-        found = trees_protocol.protocol(arguments.repeats, features, arguments.leave, tell=_tell)
+        found = trees_protocol.protocol(arguments.repeats, features, titles, arguments.held_out, tell=_tell)
         results[name] = found
-        tables.append(protocol_table(found, name))
+        tables.append(protocol_table(found, f"{name}, {arguments.held_out} held out"))
     return results, tables
 
 
@@ -135,6 +139,10 @@ def main() -> None:
     made["protocol"].add_argument("--repeats", type=int, default=2)
     made["protocol"].add_argument("--features", nargs="*", default=["with", "without"], choices=["with", "without"])
     made["protocol"].add_argument("--leave", nargs="*", default=[], help="methods to leave out, by title")
+    made["protocol"].add_argument("--only", nargs="*", default=[], help="methods to keep, by title; all if left out")
+    made["protocol"].add_argument(
+        "--held-out", default="rows", choices=["rows", "tools"], help="what a fold consists of"
+    )
     made["tables"].add_argument("--seed", type=int, default=0, help="of folds, and of tables that are made")
     made["tables"].add_argument("--only", nargs="*", default=[], help="tables, by name; all if left out")
     made["speed"].add_argument("--rows", type=int, default=100_000)

@@ -1,26 +1,27 @@
 """AI4I 2020 by the literature's protocol: repeated stratified 5-fold on the pooled rows, which ten plants share.
 
-Whole tools stay together at a plant, and the plants' rows of the other folds are what is trained on. Each model is
-fitted twice a fold: on a part of the training rows, so that the rest gives the threshold, and on all of them, to be
-judged on the fold. No figure of a fold decides about anything that judges it.
+Beside it, folds of whole tools, of which no row was trained on. Whole tools stay together at a plant, and the plants'
+rows of the other folds are what is trained on. Each model is fitted twice a fold: on a part of the training rows, so
+that the rest, by rows or by whole tools as the folds are, gives the threshold, and on all of them, to be judged on the
+fold. No figure of a fold decides about anything that judges it. A plant alone has its own part of the rest for its
+threshold, and is judged on everybody's rows; its figures are means over the plants.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve
-from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
 from benchmarks.trees_rivals import FloatArray, Predict, rivals
 from werkbund.data import Table
-from werkbund.engine.trees_bagging import bagging_rounds
 from werkbund.evaluation import mean_interval
 from werkbund.federation import Config
 from werkbund.federation.config import changed, load_config
@@ -28,11 +29,15 @@ from werkbund.federation.families import family_of
 from werkbund.federation.population import SPLITS, Division, Population, RawTable, divide
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import train
-from werkbund.federation.trees import TreeRows, TreeSimulation, set_up_trees
+from werkbund.federation.trees import TreeRows, set_up_trees
+from werkbund.learner.trees import TreeTable
 from werkbund.trees import Ensemble, logits
 
 IntArray = npt.NDArray[np.int64]
 FOLDS, VALIDATION, PLANTS = 5, 0.15, 10
+HeldOut = Literal["rows", "tools"]
+"""What a fold consists of: rows by chance, or all rows of some tools."""
+
 LEAK = 0.93
 """No honest mean F1 on these rows is higher: their labels follow rules only in part."""
 
@@ -55,7 +60,7 @@ class Fitting:
 
 
 Method = Callable[[Fitting], FloatArray]
-"""Learn from the training rows, and give a probability to each test row."""
+"""Learn from the training rows; give a probability to each test row: (1, rows), or (plants, rows) of each by itself."""
 
 
 @dataclass
@@ -76,7 +81,8 @@ class Result:
 def protocol(
     repeats: int,
     features: bool,
-    without: Sequence[str] = (),
+    titles: Sequence[str],
+    held_out: HeldOut = "rows",
     source: str = "ai4i2020",
     rows: int = 10_000,
     tell: Callable[[str], None] = lambda line: None,
@@ -89,8 +95,10 @@ def protocol(
         Repetitions of the five folds; their seeds are 0, 1, ...
     features
         Also let models read temperature difference, power, and wear times torque.
-    without
-        Titles of those to leave out.
+    titles
+        Of the methods to compare.
+    held_out
+        What a fold consists of.
     source, rows
         Of the table; `generator` draws so many.
     tell
@@ -99,26 +107,41 @@ def protocol(
     settings = [*_COMMON, f"data.source={source}", f"data.rows={rows}", f"features.preset={str(features).lower()}"]
     config = load_config(None, settings)
     division = divide(read_table(config), config)
-    chosen = {title: method for title, method in all_methods().items() if title not in without}
+    chosen = {title: all_methods()[title] for title in titles}
     results = {title: Result() for title in chosen}
-    for seed, train_rows, test_rows in folds(division.table, repeats):
+    for seed, train_rows, test_rows in folds(division.table, repeats, held_out):
         for title, method in chosen.items():
             tell(f"seed {seed}, fold {len(results[title].f1) % FOLDS + 1} of {FOLDS}: {title}")
-            _judge(results[title], method, division, train_rows, test_rows, settings, seed)
+            _judge(results[title], method, division, (train_rows, test_rows, held_out), settings, seed)
     return {
         "rows": len(division.table.frame),
         "origin": division.table.origin.note,
         "folds": FOLDS * repeats,
+        "held_out": held_out,
         "methods": {title: result.to_json() for title, result in results.items()},
     }
 
 
-def folds(table: Table, repeats: int) -> Iterator[tuple[int, IntArray, IntArray]]:
-    """Yield a seed, the rows to train on and the rows to judge on."""
+def folds(table: Table, repeats: int, held_out: HeldOut = "rows") -> Iterator[tuple[int, IntArray, IntArray]]:
+    """Yield a seed, the rows to train on and the rows to judge on, with as even shares of failures as can be."""
     labels = table.schema.labels(table.frame)
+    tools = table.schema.machines(table.frame) if held_out == "tools" else None
+    folding = StratifiedKFold if tools is None else StratifiedGroupKFold
     for seed in range(repeats):
-        for train_rows, test_rows in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(labels, labels):
-            yield seed, train_rows, test_rows
+        parts = folding(FOLDS, shuffle=True, random_state=seed).split(labels, labels, tools)
+        yield from ((seed, train_rows, test_rows) for train_rows, test_rows in parts)
+
+
+def apart(table: Table, rows: IntArray, seed: int, held_out: HeldOut = "rows") -> tuple[IntArray, IntArray]:
+    """Return most of some rows, and the rest, about `VALIDATION` of them, to choose a threshold by."""
+    labels = table.schema.labels(table.frame)[rows]
+    if held_out == "rows":
+        part, rest = train_test_split(rows, test_size=VALIDATION, stratify=labels, random_state=seed)
+        return np.asarray(part), np.asarray(rest)
+    tools = table.schema.machines(table.frame)[rows]
+    folding = StratifiedGroupKFold(round(1 / VALIDATION), shuffle=True, random_state=seed)
+    part, rest = next(folding.split(labels, labels, tools))
+    return rows[part], rows[rest]
 
 
 def all_methods() -> dict[str, Method]:
@@ -128,12 +151,19 @@ def all_methods() -> dict[str, Method]:
         "federated forest": lambda fitting: _federated(fitting, "forest"),
         "federated bagging": _bagged,
         "FedAvg, MLP": _network,
+        "each plant alone, boosting": lambda fitting: _alone(fitting, "trees"),
+        "each plant alone, forest": lambda fitting: _alone(fitting, "forest"),
     }
     return own | {f"pooled {title}": _pooled(fit) for title, fit in rivals().items()}
 
 
 def best_threshold(labels: FloatArray, scores: FloatArray) -> float:
-    """Return the threshold with the highest F1 on these rows, the middle of the gap below the lowest score it takes."""
+    """Return the threshold with the highest F1 on these rows, the middle of the gap below the lowest score it takes.
+
+    Without a failure among them there is nothing to choose by, and it is 0.5.
+    """
+    if not labels.any():
+        return 0.5
     precision, recall, thresholds = precision_recall_curve(labels, scores)
     f1 = 2 * precision[:-1] * recall[:-1] / np.maximum(precision[:-1] + recall[:-1], 1e-12)
     at = float(thresholds[int(np.argmax(f1))])
@@ -154,22 +184,34 @@ def _judge(
     result: Result,
     method: Method,
     division: Division,
-    train_rows: IntArray,
-    test_rows: IntArray,
+    fold: tuple[IntArray, IntArray, HeldOut],
     settings: Sequence[str],
     seed: int,
 ) -> None:
-    labels = division.table.schema.labels(division.table.frame)
-    part, rest = train_test_split(train_rows, test_size=VALIDATION, stratify=labels[train_rows], random_state=seed)
+    train_rows, test_rows, held_out = fold
+    part, rest = apart(division.table, train_rows, seed, held_out)
     inner = fitting_of(division, part, rest, settings, seed)
     outer = fitting_of(division, train_rows, test_rows, settings, seed)
     began = time.perf_counter()
-    threshold = best_threshold(inner.rows.test.targets, method(inner))
+    thresholds = thresholds_of(inner.rows.test, method(inner))
     scores, truth = method(outer), outer.rows.test.targets
     result.seconds += time.perf_counter() - began
-    result.f1.append(float(f1_score(truth, scores >= 0.5)))
-    result.f1_chosen.append(float(f1_score(truth, scores >= threshold)))
-    result.average_precision.append(float(average_precision_score(truth, scores)))
+    result.f1.append(_mean(f1_score(truth, own >= 0.5, zero_division=0.0) for own in scores))
+    chosen = zip(scores, thresholds, strict=True)
+    result.f1_chosen.append(_mean(f1_score(truth, own >= at, zero_division=0.0) for own, at in chosen))
+    result.average_precision.append(_mean(average_precision_score(truth, own) for own in scores))
+
+
+def thresholds_of(table: TreeTable, scores: FloatArray) -> list[float]:
+    """Return the best threshold of each model on the rows it may see: all rows of one model, else each plant's own."""
+    if len(scores) == 1:
+        return [best_threshold(table.targets, scores[0])]
+    plants = [slice(*ends) for ends in zip(table.offsets[:-1], table.offsets[1:], strict=True)]
+    return [best_threshold(table.targets[own], given[own]) for own, given in zip(plants, scores, strict=True)]
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean([*values]))
 
 
 def _population(division: Division, rows_of: dict[str, IntArray]) -> Population:
@@ -186,29 +228,34 @@ def _population(division: Division, rows_of: dict[str, IntArray]) -> Population:
 
 def _federated(fitting: Fitting, kind: str) -> FloatArray:
     setup = set_up_trees(fitting.config(kind), fitting.population)
-    return _scores(setup, train(setup).learnt)
+    return _scores(fitting, [train(setup).learnt])
 
 
 def _bagged(fitting: Fitting) -> FloatArray:
     config = changed(fitting.config("trees"), federation={"rounds": _BAGGING["rounds"]})
-    setup = set_up_trees(changed(config, trees={"learning_rate": _BAGGING["learning_rate"]}), fitting.population)
-    *_, (state, _) = bagging_rounds(setup.grid, setup.plan, setup.rules, setup.begin(), setup.num_rounds, None, False)
-    return _scores(setup, state.ensemble)
+    trees = {"learning_rate": _BAGGING["learning_rate"], "combine": "bagging"}
+    return _scores(fitting, [train(set_up_trees(changed(config, trees=trees), fitting.population)).learnt])
 
 
-def _scores(setup: TreeSimulation, learnt: Ensemble) -> FloatArray:
-    return np.asarray(expit(logits(learnt, setup.rows.test.features)), np.float64)
+def _alone(fitting: Fitting, kind: str) -> FloatArray:
+    setup = set_up_trees(fitting.config(kind), fitting.population)
+    plants = range(len(setup.grid.clients()))
+    return _scores(fitting, [train(setup.alone(plant)).learnt for plant in plants])
+
+
+def _scores(fitting: Fitting, learnt: Sequence[Ensemble]) -> FloatArray:
+    return np.stack([expit(logits(one, fitting.rows.test.features)) for one in learnt])
 
 
 def _network(fitting: Fitting) -> FloatArray:
     config = fitting.config("mlp")
     setup = family_of(config).set_up(config, fitting.population)
-    return np.asarray(expit(np.asarray(setup.logits(train(setup).learnt), np.float64)))
+    return np.asarray(expit(np.asarray(setup.logits(train(setup).learnt), np.float64)))[None]
 
 
 def _pooled(fit: Callable[[FloatArray, FloatArray, int], Predict]) -> Method:
     def method(fitting: Fitting) -> FloatArray:
         rows = fitting.rows
-        return fit(rows.train.features, rows.train.targets, fitting.seed)(rows.test.features)
+        return fit(rows.train.features, rows.train.targets, fitting.seed)(rows.test.features)[None]
 
     return method

@@ -9,7 +9,17 @@ from rich.table import Table
 
 from benchmarks.trees import protocol_table, span, speed_table
 from benchmarks.trees_grown import divided, grow
-from benchmarks.trees_protocol import FOLDS, all_methods, best_threshold, fitting_of, folds
+from benchmarks.trees_protocol import (
+    FOLDS,
+    VALIDATION,
+    HeldOut,
+    all_methods,
+    apart,
+    best_threshold,
+    fitting_of,
+    folds,
+    thresholds_of,
+)
 from benchmarks.trees_rivals import library, rivals
 from benchmarks.trees_speed import drawn_rows, measure, messages
 from benchmarks.trees_tables import Task, compare, tasks
@@ -36,14 +46,38 @@ def shown(table: Table) -> list[str]:
     return console.export_text().splitlines()
 
 
-def test_a_repetition_judges_every_row_once_and_by_no_model_that_saw_it(division: Division) -> None:
-    found = list(folds(division.table, 2))
+@pytest.mark.parametrize("held_out", ["rows", "tools"])
+def test_a_repetition_judges_every_row_once_and_by_no_model_that_saw_it(held_out: HeldOut, division: Division) -> None:
+    found = list(folds(division.table, 2, held_out))
     assert [seed for seed, _, _ in found] == [0] * FOLDS + [1] * FOLDS
     everybody = np.arange(len(division.table.frame))
     for _, train, test in found:
         np.testing.assert_array_equal(np.sort(np.concatenate([train, test])), everybody)
     for repetition in (found[:FOLDS], found[FOLDS:]):
         np.testing.assert_array_equal(np.sort(np.concatenate([test for _, _, test in repetition])), everybody)
+
+
+def test_tools_are_held_out_as_a_whole(division: Division) -> None:
+    tools = division.table.schema.machines(division.table.frame)
+    for seed, train, test in folds(division.table, 2, "tools"):
+        part, rest = apart(division.table, train, seed, "tools")
+        owners = [set(tools[rows].tolist()) for rows in (part, rest, test)]
+        assert sum(map(len, owners)) == len(set().union(*owners)) == len(np.unique(tools))
+
+
+@pytest.mark.parametrize("held_out", ["rows", "tools"])
+def test_a_threshold_is_chosen_on_a_part_of_the_training_rows(held_out: HeldOut, division: Division) -> None:
+    _, train, _ = next(folds(division.table, 1, held_out))
+    part, rest = apart(division.table, train, 0, held_out)
+    np.testing.assert_array_equal(np.sort(np.concatenate([part, rest])), train)
+    assert len(rest) == pytest.approx(VALIDATION * len(train), rel=0.35)
+
+
+def test_a_plant_alone_chooses_its_threshold_on_its_own_rows() -> None:
+    table = TreeTable.build(np.zeros((5, 1)), [0, 1, 0, 1, 0], [0, 2, 4, 5])
+    scores = np.array([[0.1, 0.3, 0.9, 0.1, 0.9], [0.9, 0.1, 0.4, 0.8, 0.9], [0.5] * 5])
+    assert thresholds_of(table, scores) == pytest.approx([0.2, 0.6, 0.5])
+    assert thresholds_of(table, scores[:1]) == pytest.approx([best_threshold(table.targets, scores[0])])
 
 
 def test_the_plants_of_a_fold_train_on_its_training_rows_alone(division: Division) -> None:
@@ -59,13 +93,14 @@ def test_the_plants_of_a_fold_train_on_its_training_rows_alone(division: Divisio
     np.testing.assert_array_equal(fitting.rows.test.targets, labels[own["test"]])
 
 
-@pytest.mark.parametrize("title", ["federated boosting", "federated forest", "federated bagging", "FedAvg, MLP"])
+@pytest.mark.parametrize("title", [title for title in all_methods() if not title.startswith("pooled")])
 def test_each_way_ranks_failures_before_other_rows(title: str, division: Division) -> None:
     _, train, test = next(folds(division.table, 1))
     fitting = fitting_of(division, train, test, SETTINGS, 0)
     scores, labels = all_methods()[title](fitting), fitting.rows.test.targets
+    assert scores.shape == (3 if title.startswith("each plant alone") else 1, len(labels))
     assert ((scores >= 0) & (scores <= 1)).all()
-    assert scores[labels == 1].mean() > scores[labels == 0].mean()
+    assert scores[:, labels == 1].mean() > scores[:, labels == 0].mean()
 
 
 def test_every_rival_that_is_installed_is_there() -> None:
@@ -88,7 +123,7 @@ def test_the_threshold_with_the_highest_f1_lies_between_scores(
 def test_what_no_honest_model_reaches_is_marked(f1: float, marked: bool) -> None:
     one = {"mean": f1, "low": f1 - 0.01, "high": f1 + 0.01, "n": 5}
     method = {"f1": one, "f1_chosen": one, "average_precision": one, "seconds": 10.0}
-    result = {"rows": 9, "origin": "here", "folds": 5, "methods": {"ours": method}}
+    result = {"rows": 9, "origin": "here", "folds": 5, "held_out": "rows", "methods": {"ours": method}}
     line = shown(protocol_table(result, "with"))[2].split()
     assert ("LEAK" in line) is marked
     assert line[-1] == "2.0"
