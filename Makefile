@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults check bench bench-deployment format clean
+.PHONY: help run test test-faults check bench bench-deployment bench-trees format clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,13 @@ bench: $(VENV)/.bench ## Compare speed with Flower, plain loops and the floor, s
 
 bench-deployment: $(STAMP) ## Compare a round over the network with Flower's own, side by side
 	$(BIN)/python -m benchmarks.deployment
+
+bench-trees: $(VENV)/.bench ## Compare federated trees with pooled ones: figures, speed, messages, about an hour
+	$(BIN)/python -m benchmarks.trees messages
+	$(BIN)/python -m benchmarks.trees tables
+	$(BIN)/python -m benchmarks.trees speed
+	$(BIN)/python -m benchmarks.trees protocol --features with --repeats 1
+	$(BIN)/python -m benchmarks.trees protocol --features with --repeats 1 --held-out tools
 
 format: $(STAMP) ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix-only -q .
