@@ -14,15 +14,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from werkbund.core.clients import ClientSplits
 from werkbund.core.errors import CheckpointError, ConfigError
-from werkbund.data import generate
+from werkbund.data import Preparation, generate
 from werkbund.engine.trees_bagging import bagging_rounds
 from werkbund.federation import Config, RoundNews, Run, resume, run
 from werkbund.federation.bench.job import bench
 from werkbund.federation.bench.plan import Plan
 from werkbund.federation.config import load_config
 from werkbund.federation.folder import Folder
-from werkbund.federation.population import divide
+from werkbund.federation.population import Population, divide
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import train
 from werkbund.federation.trees import TreeSimulation, set_up_trees
@@ -206,6 +207,62 @@ def test_a_run_of_united_trees_says_what_they_are(small: Small, tmp_path: Path) 
     assert limit in html.unescape(done.report.read_text())
     cited = [one["what"] for one in json.loads((done.folder / "run.json").read_text())["citations"]]
     assert "Clients' own trees, united" in cited
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("least", [0, 1])
+def test_without_a_least_number_of_rows_the_trees_are_the_exact_ones(small: Small, kind: str, least: int) -> None:
+    setup = parts(grown(small, kind, trees={"min_cell_rows": least}))
+    usual = parts(grown(small, kind))
+    assert setup.rules.fingerprint == usual.rules.fingerprint
+    assert train(setup).learnt.digest == train(usual).learnt.digest
+
+
+def test_a_run_that_withholds_small_cells_says_so(small: Small, tmp_path: Path) -> None:
+    done = run(grown(small, trees={"min_cell_rows": 4}), out=tmp_path / "run")
+    (limit,) = done.summary["limits"]
+    assert "fewer than 4 rows" in limit
+    assert "not exactly the trees of the pooled rows" in limit
+    card = json.loads((done.folder / "model_card.json").read_text())
+    assert card["training"]["aggregation"] == "sums of histograms without a client's cells of fewer than 4 rows"
+    assert limit in card["limits"]
+    exact = parts(grown(small))
+    assert digest(done.folder) != train(exact).learnt.digest
+    assert done.summary["metrics"]["federated"] != done.summary["metrics"]["pooled"]
+
+
+def test_who_is_alone_withholds_nothing_from_itself(small: Small) -> None:
+    setup, exact = parts(grown(small, trees={"min_cell_rows": 4})), parts(grown(small))
+    for client in (None, 1):
+        assert train(setup.alone(client)).learnt.digest == train(exact.alone(client)).learnt.digest
+
+
+def test_a_run_that_withholds_more_is_not_resumed(small: Small, tmp_path: Path) -> None:
+    done = run(grown(small), out=tmp_path / "run", compare=False)
+    Folder(done.folder).write_config(grown(small, trees={"min_cell_rows": 4}))
+    with pytest.raises(CheckpointError, match=r"layout\.fingerprint was .* is"):
+        resume(done.folder)
+
+
+def test_rows_are_prepared_for_networks_only_when_a_baseline_needs_them(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    usual = Population.prepared
+
+    def counted(population: Population, preparation: Preparation) -> ClientSplits:
+        asked.append(1)
+        return usual(population, preparation)
+
+    monkeypatch.setattr(Population, "prepared", counted)
+    setup = parts(grown(small))
+    train(setup)
+    train(setup.alone(None))
+    assert not asked
+    assert setup.splits.train.names == setup.grid.clients()
+    assert setup.alone(None).splits.test.num_clients == 1
+    assert setup.alone(2).splits.test.names == setup.alone(2).grid.clients() == setup.grid.clients()[2:]
+    assert len(asked) == 1
 
 
 def test_united_trees_of_one_client_are_the_exact_ones(small: Small) -> None:

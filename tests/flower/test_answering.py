@@ -18,8 +18,11 @@ from werkbund.core.errors import ClientError
 from werkbund.core.rng import keys
 from werkbund.core.types import Tasks
 from werkbund.data.ai4i import AI4I_SCHEMA
+from werkbund.federation.asking import TREE_KINDS
 from werkbund.federation.briefing import Briefing, for_clients
+from werkbund.federation.config import changed
 from werkbund.federation.plant.leaving import KINDS
+from werkbund.federation.plant.settings import SIGNALS
 from werkbund.federation.preparing import Learnt, learn_preparation
 from werkbund.federation.setup import Setup, server_parts
 from werkbund.flower.answering import Desk
@@ -308,7 +311,26 @@ def test_whatever_is_asked_is_answered_or_no_task(lasting: Server, changes: dict
             decode_answer(desk.answer(replace(parcel, head=head, vector=vector or parcel.vector)))
 
 
-@pytest.mark.parametrize("kind", sorted({*KINDS} - {"hello"}))
+@pytest.fixture(scope="module")
+def growing(tmp_path_factory: Any) -> Server:
+    """Give the plant of a run of trees that allows them."""
+    everything = {"plant-1": {"signals": list(SIGNALS)}}
+    server = Server(deploy(tmp_path_factory.mktemp("growing") / "it", everything, data={"rows": 450}))
+    trees = changed(server.briefing.config, model={"kind": "trees", "hidden": None})
+    server.briefing = replace(server.briefing, config=trees)
+    return server
+
+
+@pytest.mark.parametrize("kind", TREE_KINDS)
+def test_a_question_of_trees_without_what_it_needs_is_a_failure_and_not_the_end(kind: str, growing: Server) -> None:
+    desk, ask = growing.desk(), growing.ask(kind)
+    for shared in ({}, {"mark": np.zeros(16, np.uint8)}, {"lows": np.zeros(1), "classes": np.array("x")}):
+        answer = _answer(desk, replace(ask, tasks=Tasks(kind, 9, np.array([0]), shared)))
+        assert (answer.replies, answer.code) == (None, "failed") or set(answer.replies.clear) == {"behind"}  # type: ignore[union-attr]
+    assert "is of another run than one of trees" in _answer(desk, growing.ask("train")).reason
+
+
+@pytest.mark.parametrize("kind", sorted({*KINDS} - {"hello", *TREE_KINDS}))
 def test_a_task_without_what_it_needs_is_a_failure_and_not_the_end(kind: str, lasting: Server) -> None:
     desk = lasting.desk()
     ask = lasting.ask(kind)

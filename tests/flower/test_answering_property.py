@@ -17,6 +17,7 @@ from tests.deployed import Deployment, DirectGrid, small_config
 from tests.flower.marked import FloatArray, in_array, leaks, texts_in
 from werkbund.core.errors import QuorumError
 from werkbund.core.types import Replies
+from werkbund.federation.asking import network_asks
 from werkbund.federation.plant.leaving import asked_for, declared, leaving
 from werkbund.federation.plant.settings import SIGNALS
 from werkbund.flower.codec import decode_answer
@@ -143,7 +144,7 @@ def check(case: Case, folder: Path) -> None:
 
 def _check_fields(replies: Replies, case: Case) -> None:
     asked = build_selector(case.selector, **OPTIONS.get(case.selector, {})).declaration
-    told = [one for one in leaving(case.policy["signals"]) if asked_for(one, asked)]
+    told = [one for one in leaving(case.policy["signals"]) if asked_for(one, network_asks(asked))]
     allowed = {(one.half, one.name) for one in told if one.kind == replies.kind}
     found = {declared("sums", name) for name in (*replies.sums, *replies.pooled)}
     found |= {declared("clear", name) for name in replies.clear}

@@ -7,7 +7,7 @@ again gets the same answer, and a client that was started anew says that it is b
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,8 @@ class TreeWork:
     train, validation, test
         The rows of the clients that live here; a task's client number is a place in these tables.
     min_rows
-        What is over fewer rows of one client does not leave it: such cells are answered as empty. 0 or 1 for none.
-        Trees are then no longer those of the pooled rows.
+        What is over fewer rows of one client does not leave it: such cells are answered as empty, and trees that a
+        client grows alone have no such leaf. 0 or 1 for none. Trees are then no longer those of the pooled rows.
     """
 
     train: TreeTable
@@ -50,7 +50,7 @@ class TreeWork:
     _standing: Standing = field(init=False)
     _scored: dict[str, Standing] = field(init=False)
     _grove: tuple[tuple[Any, ...], Grove] | None = field(default=None, init=False)
-    _ordered: tuple[bytes, list[list[UInt64Array]]] | None = field(default=None, init=False)
+    _ordered: tuple[tuple[bytes, bool], list[list[UInt64Array]]] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._standing = Standing(self.train)
@@ -77,9 +77,11 @@ class TreeWork:
         """
         intervals = _intervals(tasks, self.train.features.shape[1] + 1)
         total = np.zeros(sum(len(lows) for lows, _ in intervals), np.int64)
-        for ordered in self._keys(tasks.clients):
+        least = self._least(tasks)
+        for ordered in self._keys(tasks.clients, least > 1):
             counts = [count_keys(keys, *own) for keys, own in zip(ordered, intervals, strict=True)]
-            total += self._shown(np.concatenate(counts))
+            told = np.concatenate(counts)
+            total += np.where(told < least, 0, told)
         rows = np.array(int(self.train.sizes[tasks.clients].sum()))
         return _answer(tasks, {"cells": total, "rows": rows})
 
@@ -101,7 +103,7 @@ class TreeWork:
         trees = Trees.from_arrays(tasks.shared, "grown.")
         grove = self._grove_of(tasks, trees)
         grove.follow(trees)
-        words = grove.histograms(self._blocks(tasks, trees), trees.outputs, self.min_rows)
+        words = grove.histograms(self._blocks(tasks, trees), trees.outputs, self._least(tasks))
         return _answer(tasks, {"histograms": words, **counts})
 
     def evaluate(self, tasks: Tasks) -> Replies:
@@ -114,19 +116,29 @@ class TreeWork:
         return _answer(tasks, self._counts(tasks))
 
     def bag(self, tasks: Tasks) -> Replies:
-        """Answer with one more group of trees, grown on each client's own rows alone, and the number of these rows."""
+        """Answer with one more group of trees, grown on each client's own rows alone, and the number of these rows.
+
+        A client with fewer rows than are told of answers as one without rows.
+        """
         behind = self._catch_up(tasks)
         if behind.any():
             return Replies(tasks.kind, tasks.round, tasks.clients, {}, {"behind": behind})
         counts = self._counts(tasks) if "evaluate" in tasks.shared else {}
         terms, rules = self._standing.agreed, GrowthRules.from_array(tasks.shared["rules"])
+        rules = replace(rules, min_child_rows=max(rules.min_child_rows, self._least(tasks)))
         ground = Ground(terms.edges, terms.fixed, rules)
         group = Group(tasks.shared["outputs"], tasks.shared["keys"], tasks.shared["row_keys"])
-        grown = [grow_alone(self._standing, np.array([client]), ground, group) for client in tasks.clients.tolist()]
+        sizes = self.train.sizes[tasks.clients]
+        sizes = np.where(sizes < self._least(tasks), 0, sizes)
+        nothing = Trees.stumps(group.outputs)
+        grown = [
+            grow_alone(self._standing, np.array([client]), ground, group) if size else nothing
+            for client, size in zip(tasks.clients.tolist(), sizes.tolist(), strict=True)
+        ]
         arrays = [trees.to_arrays() for trees in grown]
         clear = {f"bag.{name}": _padded([own[name] for own in arrays]) for name in arrays[0]}
         clear |= {f"bag.{name}.length": np.array([len(own[name]) for own in arrays]) for name in arrays[0]}
-        clear["rows"] = self.train.sizes[tasks.clients]
+        clear["rows"] = sizes
         answer = _answer(tasks, counts)
         return Replies(tasks.kind, tasks.round, tasks.clients, answer.sums, clear, pooled=answer.pooled)
 
@@ -196,11 +208,16 @@ class TreeWork:
             counts |= {f"{split}.{name}": array if each else array[0] for name, array in found.items()}
         return counts
 
-    def _keys(self, clients: IntArray) -> list[list[UInt64Array]]:
-        """Return the ordered keys of each column: of all these clients together, or of each if counts are withheld."""
-        if self._ordered is None or self._ordered[0] != clients.tobytes():
-            parts = [clients] if self.min_rows <= 1 else [clients[i : i + 1] for i in range(len(clients))]
-            self._ordered = (clients.tobytes(), [self._columns(part) for part in parts])
+    def _least(self, tasks: Tasks) -> int:
+        """Return the fewest rows of one client that are told of: the higher of its own limit and the task's."""
+        return max(self.min_rows, int(tasks.shared.get("least", 0)))
+
+    def _keys(self, clients: IntArray, each: bool) -> list[list[UInt64Array]]:
+        """Return the ordered keys of each column: of all these clients together, or of each of them."""
+        place = (clients.tobytes(), each)
+        if self._ordered is None or self._ordered[0] != place:
+            parts = [clients[i : i + 1] for i in range(len(clients))] if each else [clients]
+            self._ordered = (place, [self._columns(part) for part in parts])
         return self._ordered[1]
 
     def _columns(self, clients: IntArray) -> list[UInt64Array]:
@@ -208,9 +225,6 @@ class TreeWork:
         features, targets = self.train.features[rows], self.train.targets[rows]
         columns = [features[:, f] for f in range(features.shape[1])]
         return [np.sort(keys_of(column[~np.isnan(column)])) for column in (*columns, targets)]
-
-    def _shown(self, counts: IntArray) -> IntArray:
-        return np.where(counts < self.min_rows, 0, counts)
 
 
 def _intervals(tasks: Tasks, columns: int) -> list[tuple[UInt64Array, UInt64Array]]:

@@ -9,13 +9,45 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from werkbund.core.errors import ConfigError
+from werkbund.data import Preparation, Schema
+from werkbund.engine import Grid, Stage
+from werkbund.federation.asking import Asks, network_asks, tree_asks
+from werkbund.federation.judging import with_servers_table
 from werkbund.federation.population import Population
+from werkbund.federation.preparing import Learnt
 from werkbund.federation.sections import Config
-from werkbund.federation.simulation import set_up
+from werkbund.federation.setup import server_parts
+from werkbund.federation.simulation import in_process, set_up
 from werkbund.federation.sources import boosting_sources, forest_sources, network_sources
-from werkbund.federation.trainable import Simulated
+from werkbund.federation.trainable import Simulated, Trainable
+from werkbund.federation.wiring import strategy_of
 from werkbund.federation.worlds import in_world
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Hold what the server of clients that are elsewhere has learnt from them before the first round.
+
+    Parameters
+    ----------
+    learnt
+        The common preparation, and the counts that gave it.
+    schema, mode_names
+        What the clients' columns mean, and the failure modes that they count.
+    start
+        The state of the run that is gone on with; None for a new one.
+    """
+
+    learnt: Learnt
+    schema: Schema
+    mode_names: tuple[str, ...]
+    start: Stage | None = None
 
 
 @dataclass(frozen=True)
@@ -26,6 +58,12 @@ class Family:
     ----------
     set_up
         Makes the parts of a run whose clients are all here.
+    in_process
+        Makes them with a preparation that is known, and the training rows of the whole federation by class, (2,).
+    serve
+        Makes the server's parts of a run whose clients are elsewhere.
+    asks
+        What a run asks of its clients.
     sources
         The methods that a configuration uses, each with its source.
     facts
@@ -35,6 +73,9 @@ class Family:
     """
 
     set_up: Callable[[Config, Population], Simulated]
+    in_process: Callable[[Config, Population, Preparation, IntArray], Simulated]
+    serve: Callable[[Config, Known, Grid], Trainable]
+    asks: Callable[[Config], Asks]
     sources: Callable[[Config], list[tuple[str, str]]]
     facts: Callable[[Config], Mapping[str, Any]]
     limits: Callable[[Config], list[str]]
@@ -56,8 +97,7 @@ def check_is_network(config: Config, what: str) -> None:
     kind = config.model.kind
     if kind in _FAMILIES:
         raise ConfigError(
-            f"model.kind must be a network, such as mlp, for {what}, got {kind!r}: trees grow in one process, by "
-            "`werkbund run`"
+            f"model.kind must be a network, such as mlp, for {what}, got {kind!r}; trees ask all clients in each round"
         )
 
 
@@ -71,27 +111,63 @@ def _trees(config: Config, population: Population) -> Simulated:
     return set_up_trees(config, population)
 
 
+def _network_server(config: Config, known: Known, grid: Grid) -> Trainable:
+    labels = known.learnt.survey.labels
+    return with_servers_table(server_parts(config, known.learnt, known.mode_names, grid), known.schema, labels)
+
+
+def _network_asks(config: Config) -> Asks:
+    return network_asks(strategy_of(config).selector.declaration)
+
+
+def _trees_in_process(config: Config, population: Population, preparation: Preparation, labels: IntArray) -> Simulated:
+    from werkbund.federation.trees import trees_in_process
+
+    del labels  # trees count them by themselves
+    return trees_in_process(config, population, preparation)
+
+
+def _tree_server(config: Config, known: Known, grid: Grid) -> Trainable:
+    from werkbund.federation.tree_setup import tree_server
+
+    return tree_server(config, known.learnt, known.mode_names, grid, known.start)
+
+
+def _tree_asks(config: Config) -> Asks:
+    return tree_asks(config.trees.combine)
+
+
 def _strategy(config: Config) -> Mapping[str, Any]:
     return {"selection": config.strategy.selection.name, "aggregation": config.strategy.aggregation.name}
 
 
 def _combined(config: Config) -> Mapping[str, Any]:
+    section = config.trees
     ways = {"exact": "exact sums of histograms", "bagging": "each client's own trees, united by share of rows"}
-    return {"selection": config.strategy.selection.name, "aggregation": ways[config.trees.combine]}
+    least = section.min_cell_rows
+    withheld = {"exact": f"sums of histograms without a client's cells of fewer than {least} rows"}
+    aggregation = (ways | withheld if least > 1 else ways)[section.combine]
+    return {"selection": config.strategy.selection.name, "aggregation": aggregation}
 
 
 def _inexact(config: Config) -> list[str]:
-    if config.trees.combine == "bagging":
-        return [
+    section, found = config.trees, []
+    if section.combine == "bagging":
+        found.append(
             "Each client grew its trees on its own rows (trees.combine = bagging): they are not the trees of the "
             "pooled rows, and are the worse the more clients differ."
-        ]
-    return []
+        )
+    if section.min_cell_rows > 1:
+        found.append(
+            f"What was over fewer than {section.min_cell_rows} rows of a client did not leave it "
+            "(trees.min_cell_rows): these are not exactly the trees of the pooled rows."
+        )
+    return found
 
 
-_NETWORKS = Family(_network, network_sources, _strategy, lambda config: [])
-_FAMILIES = {
-    "trees": Family(_trees, boosting_sources, _combined, _inexact),
-    "forest": Family(_trees, forest_sources, _combined, _inexact),
-    "extra-trees": Family(_trees, forest_sources, _combined, _inexact),
-}
+_NETWORKS = Family(_network, in_process, _network_server, _network_asks, network_sources, _strategy, lambda config: [])
+_BOOSTED, _FOREST = (
+    Family(_trees, _trees_in_process, _tree_server, _tree_asks, sources, _combined, _inexact)
+    for sources in (boosting_sources, forest_sources)
+)
+_FAMILIES = {"trees": _BOOSTED, "forest": _FOREST, "extra-trees": _FOREST}

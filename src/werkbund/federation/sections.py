@@ -135,6 +135,8 @@ class TreesSection(Section):
     """Trees of a forest that one round grows, in the same messages."""
     combine: Literal["exact", "bagging"] = "exact"
     """Exact: trees of the summed histograms. Bagging: each client grows trees of its own, and these are united."""
+    min_cell_rows: Annotated[int, Field(ge=0)] = 0
+    """What is over fewer rows of one client does not leave it; above 1 the trees are not those of the pooled rows."""
     positive_weight: Literal["none", "balanced"] | Annotated[float, Field(gt=0)] = "none"
     monotone: dict[str, Literal[-1, 1]] = Field(default_factory=dict)
     """Features with which the risk may only rise (1) or fall (-1)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import derived_seed
-from werkbund.core.types import RoundRecord
+from werkbund.core.types import Arrays, RoundRecord
 from werkbund.core.weights import FloatArray
 from werkbund.data import Preparation
 from werkbund.engine import Grid, Rules, RunState, Strategy, evaluate, rounds, weights_from_client
@@ -80,6 +80,11 @@ class Setup:
         """Numbers that are learnt."""
         return layout_of(self.network).num_parameters
 
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """Nobody: these parts follow from what is learnt before."""
+        return {}
+
     def rounds(self, state: RunState) -> Iterator[tuple[RunState, RoundRecord]]:
         """Do the rounds that are left from a state on."""
         return rounds(self.grid, self.strategy, self.rules, state, self.num_rounds)
@@ -91,6 +96,14 @@ class Setup:
     def model(self, learnt: FloatArray, threshold: float, label: str) -> TrainedModel:
         """Return these weights as a model that scores raw tables."""
         return TrainedModel.of(self.network, self.spec, learnt, self.preparation, threshold, label)
+
+    def pack(self, learnt: FloatArray) -> Arrays:
+        """Return the weights as they travel."""
+        return {"weights": learnt}
+
+    def unpack(self, arrays: Arrays) -> FloatArray:
+        """Return the weights in a message."""
+        return arrays["weights"]
 
     def _first_client(self, name: str) -> int:
         """Return the client of this name; without a name, the one with the most rows."""

@@ -46,6 +46,10 @@ class Simulation(Setup):
         """Return the logits of everybody's test rows: (rows,)."""
         return self.trainer.score(learnt, self.splits.test.features)
 
+    def work(self) -> LocalWork:
+        """Return what clients do, with their rows."""
+        return _work(self.splits, self.trainer, self.strategy)
+
 
 def set_up(config: Config, population: Population) -> Simulation:
     """Learn the preparation, build the network, and wire grid and worker.
@@ -123,5 +127,8 @@ def with_strategy(simulation: Simulation, config: Config) -> Simulation:
 
 
 def _grid(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy) -> Grid:
-    work = LocalWork(splits, trainer, strategy.aggregator.weighting)
-    return InProcessGrid(splits.train.names, Worker(work.handlers()))
+    return InProcessGrid(splits.train.names, Worker(_work(splits, trainer, strategy).handlers()))
+
+
+def _work(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy) -> LocalWork:
+    return LocalWork(splits, trainer, strategy.aggregator.weighting)

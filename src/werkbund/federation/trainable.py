@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from werkbund.core.clients import ClientSplits
-from werkbund.core.types import RoundRecord
+from werkbund.core.types import Arrays, RoundRecord
 from werkbund.data import Preparation
-from werkbund.engine import Grid, Rules, Stage
+from werkbund.engine import Grid, Handler, Rules, Stage
 from werkbund.federation.sections import Config
 from werkbund.model import Model
 
@@ -49,6 +49,10 @@ class Trainable(Protocol):
     def num_parameters(self) -> int | None:
         """Numbers that are learnt; None where that shows only afterwards."""
 
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """Why each client that had no part in what was agreed for these parts is missing, by name."""
+
     def begin(self) -> Stage:
         """Return the state before the first round."""
 
@@ -60,6 +64,19 @@ class Trainable(Protocol):
 
     def model(self, learnt: Any, threshold: float, label: str) -> Model:
         """Return what is learnt as a model that scores raw tables."""
+
+    def pack(self, learnt: Any) -> Arrays:
+        """Return what is learnt as named arrays, for a message."""
+
+    def unpack(self, arrays: Arrays) -> Any:
+        """Return what is learnt that lies in a message."""
+
+
+class Work(Protocol):
+    """Be what clients do in a run, with the rows that are here."""
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """Return the functions for the kinds of tasks that clients know."""
 
 
 class Simulated(Trainable, Protocol):
@@ -74,3 +91,6 @@ class Simulated(Trainable, Protocol):
 
     def logits(self, learnt: Any) -> npt.NDArray[np.floating[Any]]:
         """Return the logits of everybody's test rows: (rows,)."""
+
+    def work(self) -> Work:
+        """Return what clients do, with their rows as they are here."""

@@ -38,12 +38,12 @@ def _accepted(accepted: Any = True, reason: Any = "better") -> str:
 
 
 def _deliver(*arrivals: Replies | Failure) -> Any:
-    return deliver(Told(arrivals), np.ones(3, np.float32), 0.25, {"name": "it"}, 7, 1.0)
+    return deliver(Told(arrivals), {"weights": np.ones(3, np.float32)}, 0.25, {"name": "it"}, 7, 1.0)
 
 
 def test_everybody_gets_weights_threshold_and_card() -> None:
     grid = Told(())
-    deliver(grid, np.ones(3, np.float32), 0.25, {"name": "it"}, 7, 1.0)
+    deliver(grid, {"weights": np.ones(3, np.float32)}, 0.25, {"name": "it"}, 7, 1.0)
     (sent,) = grid.sent
     assert (sent.kind, sent.round, sent.clients.tolist()) == ("deliver", 7, [0, 1])
     assert sent.shared["weights"].tolist() == [1, 1, 1]

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from tests.deployed import DirectGrid, weights_in
-from werkbund.core.errors import CheckpointError, ConfigError, QuorumError
+from werkbund.core.errors import CheckpointError, QuorumError
 from werkbund.core.types import Tasks
 from werkbund.federation import run
+from werkbund.federation.asking import network_asks
 from werkbund.federation.plant.leaving import asked_for, declared, leaving
 from werkbund.flower.codec import decode_answer
 from werkbund.selection import Everyone
 
-ALL = Everyone().declaration
+ALL = network_asks(Everyone().declaration)
 LAST = {"evaluation": {"keep_best": False}}
 
 
@@ -39,12 +40,6 @@ def _moody(deployment: Any, away: Any) -> Moody:
 def _rounds(folder: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
     return [line for line in lines if line["cohort"]]
-
-
-def test_trees_are_refused_before_anybody_is_asked(deployed: Any) -> None:
-    deployment = deployed(model={"kind": "trees", "hidden": None})
-    with pytest.raises(ConfigError, match="must be a network, such as mlp, for clients that are elsewhere"):
-        deployment.run()
 
 
 def test_a_deployed_run_is_the_run_in_one_process_to_the_last_bit(deployed: Any) -> None:

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from tests.deployed import deploy
 from werkbund.cli import app
+from werkbund.federation.asking import network_asks
 from werkbund.federation.config import to_toml
 from werkbund.federation.plant.checking import check_plant
 from werkbund.federation.plant.leaving import FIELDS, KINDS, asked_for, signals_asked
@@ -94,9 +95,9 @@ def test_what_a_selector_needs_of_a_client_is_declared_to_plants_or_measured(nam
         "score",
         "update",
     }  # by the server, in a world, or of what is sent anyway
-    told = {one.name for one in FIELDS if one.half == "clear" and asked_for(one, declared)}
+    told = {one.name for one in FIELDS if one.half == "clear" and asked_for(one, network_asks(declared))}
     assert declared.needs - measured <= told
-    assert signals_asked(declared) >= ALWAYS
+    assert signals_asked(network_asks(declared)) >= ALWAYS
 
 
 def test_a_method_of_the_servers_own_is_not_loaded_at_a_plant(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_a_policy_is_that_of_the_plants_file(tmp_path: Path) -> None:
     policy = Policy.of(load_settings(tmp_path))
     assert policy == Policy(frozenset({"counts"}), 5, 2, 7, "22:00-06:00", False, frozenset({"ab" * 32}))
     told = policy.for_server()
-    assert told["refused"] == ["rows", "loss", "vocabulary", "delivery", "norm", "centroids"]
+    assert told["refused"] == ["rows", "loss", "vocabulary", "delivery", "norm", "centroids", "trees"]
     assert (told["hours"], told["rounds_a_day"], told["minimum_rows"]) == ("22:00-06:00", 7, 5)
 
 

@@ -7,14 +7,17 @@ from typing import Any
 
 from werkbund.federation.about import about_code, about_model
 from werkbund.federation.deployment.preflight import Preflight
+from werkbund.federation.families import family_of
 from werkbund.federation.plant.leaving import signals_asked
 from werkbund.federation.preparing import Learnt
-from werkbund.federation.setup import Setup
+from werkbund.federation.trainable import Trainable
 
 
-def about_deployed(name: str, setup: Setup, learnt: Learnt, told: Preflight, command: Sequence[str]) -> dict[str, Any]:
+def about_deployed(
+    name: str, setup: Trainable, learnt: Learnt, told: Preflight, command: Sequence[str]
+) -> dict[str, Any]:
     """Return the content of run.json."""
-    names = setup.grid.clients()
+    names, asked = setup.grid.clients(), signals_asked(family_of(setup.config).asks(setup.config))
     without, with_failure = learnt.survey.labels.tolist()
     data = {
         "source": "clients",
@@ -34,10 +37,10 @@ def about_deployed(name: str, setup: Setup, learnt: Learnt, told: Preflight, com
         **about_code(setup.config, command),
         "data": data,
         "clients": names,
-        "plants": [_plant(name, told, signals_asked(setup.strategy.selector.declaration)) for name in names],
+        "plants": [_plant(name, told, asked) for name in names],
         **about_model(setup),
         "findings": findings,
-        "absent": dict(learnt.missing),
+        "absent": {**setup.absent, **learnt.missing},
     }
 
 

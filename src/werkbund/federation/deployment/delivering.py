@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from werkbund.core.text import one_line
-from werkbund.core.types import Failure, Replies, Tasks
-from werkbund.core.weights import FloatArray
+from werkbund.core.types import Arrays, Failure, Replies, Tasks
 from werkbund.engine import Grid
 from werkbund.engine.answers import claim
 from werkbund.evaluation import Metrics
@@ -40,7 +39,7 @@ class Delivered:
 
 
 def deliver(
-    grid: Grid, weights: FloatArray, threshold: float, card: Mapping[str, Any], round: int, timeout_s: float
+    grid: Grid, packed: Arrays, threshold: float, card: Mapping[str, Any], round: int, timeout_s: float
 ) -> dict[str, Delivered]:
     """Send the model to all clients.
 
@@ -48,10 +47,10 @@ def deliver(
     ----------
     grid
         Reaches the clients.
-    weights, threshold, card
-        What is delivered.
+    packed, threshold, card
+        What is delivered: what was learnt, as named arrays; where to look; about it.
     round
-        The round that gave the weights.
+        The round that gave it.
     timeout_s
         Seconds to wait for their verdicts.
 
@@ -62,7 +61,7 @@ def deliver(
     """
     names = grid.clients()
     texts = np.array([json.dumps(dict(card))])
-    shared = {"weights": weights, "threshold": np.array(threshold), "card": texts}
+    shared = {**packed, "threshold": np.array(threshold), "card": texts}
     missing = dict.fromkeys(range(len(names)), "deliver")
     grid.send(Tasks("deliver", round, np.arange(len(names)), shared))
     found = dict.fromkeys(names, Delivered(None, "no answer in time"))

@@ -18,18 +18,16 @@ from werkbund.federation.deployment.delivering import Delivered, deliver
 from werkbund.federation.deployment.midway import Midway
 from werkbund.federation.deployment.preflight import Preflight, preflight
 from werkbund.federation.deployment.reach import BriefedGrid
-from werkbund.federation.families import check_is_network
+from werkbund.federation.families import Known, family_of
 from werkbund.federation.finishing import Run, summary_of, write_model
 from werkbund.federation.folder import Folder
-from werkbund.federation.judging import with_servers_table
 from werkbund.federation.plant.leaving import signals_asked
 from werkbund.federation.preparing import Learnt, learn_preparation
 from werkbund.federation.results import federated_only, result_of
 from werkbund.federation.sections import Config
-from werkbund.federation.setup import Setup, server_parts
+from werkbund.federation.trainable import Trainable
 from werkbund.federation.training import Outlets, Trained, train
 from werkbund.federation.watch import Nobody, Watcher
-from werkbund.federation.wiring import strategy_of
 from werkbund.report import write_report
 
 Seen = Callable[[Preflight], None]
@@ -67,7 +65,6 @@ def run_deployed(
         One of its kinds, with what to do.
     """
     began, watcher = time.perf_counter(), watcher or Nobody()
-    check_is_network(config, "clients that are elsewhere")
     folder = folder or Folder.create(config.federation.name, None)
     folder.write_config(config)
     run = uuid.uuid4().hex
@@ -77,7 +74,7 @@ def run_deployed(
     learnt = _learn(config, grid, run, told, watcher)
     known = {"run": run, "schema": schema_to_json(told.schema), "modes": list(told.mode_names)}
     folder.write_json("learnt.json", {**known, **learnt.to_json()})
-    setup = _set_up(config, grid, run, told.schema, told.mode_names, learnt)
+    setup = _set_up(config, grid, run, Known(learnt, told.schema, told.mode_names))
     about = about_deployed(folder.path.name, setup, learnt, told, command)
     folder.write_json("run.json", {**about, "id": run})
     return _train_and_finish(folder, setup, told.schema, None, watcher, began)
@@ -101,10 +98,11 @@ def resume_deployed(path: Path, grid: BriefedGrid, watcher: Watcher | None = Non
             "a client may be away but not struck off or added, because its number decides its draws. Start a new run"
         )
     schema = schema_from_json(known["schema"])
-    setup = _set_up(folder.read_config(), grid, known["run"], schema, tuple(known["modes"]), Learnt.from_json(known))
+    told = Known(Learnt.from_json(known), schema, tuple(known["modes"]), checkpoint.state)
+    setup = _set_up(folder.read_config(), grid, known["run"], told)
     if about["layout"]["fingerprint"] != setup.rules.fingerprint:
         raise CheckpointError(
-            f"the network's layout was {about['layout']['fingerprint']} when the run began, with Werkbund "
+            f"the model's layout was {about['layout']['fingerprint']} when the run began, with Werkbund "
             f"{about['werkbund']}, and is {setup.rules.fingerprint} now; resume with that version, or start a new run"
         )
     folder.forget_rounds_after(checkpoint.state.round)
@@ -115,7 +113,7 @@ def _ask_about_themselves(config: Config, grid: BriefedGrid, run: str, folder: F
     watcher.stage(f"asking {len(grid.clients())} clients about themselves")
     public = for_clients(config)
     grid.brief(lambda number: Briefing(run, public, number))
-    asked = signals_asked(strategy_of(config).selector.declaration)
+    asked = signals_asked(family_of(config).asks(config))
     told = preflight(grid, config.federation.round_timeout_s, config.federation.quorum, asked)
     folder.write_json("preflight.json", told.to_json())
     return told
@@ -129,23 +127,22 @@ def _learn(config: Config, grid: BriefedGrid, run: str, told: Preflight, watcher
     return learn_preparation(grid, told.schema, section.round_timeout_s, section.quorum)
 
 
-def _set_up(
-    config: Config, grid: BriefedGrid, run: str, schema: Schema, mode_names: tuple[str, ...], learnt: Learnt
-) -> Setup:
-    public = for_clients(config)
+def _set_up(config: Config, grid: BriefedGrid, run: str, known: Known) -> Trainable:
+    public, learnt = for_clients(config), known.learnt
     without, with_failure = learnt.survey.labels.tolist()
 
     def tell(number: int) -> Briefing:
-        return Briefing(run, public, number, mode_names, schema, learnt.preparation, (without, with_failure))
+        labels = (without, with_failure)
+        return Briefing(run, public, number, known.mode_names, known.schema, learnt.preparation, labels)
 
     grid.brief(tell)
-    return with_servers_table(server_parts(config, learnt, mode_names, grid), schema, learnt.survey.labels)
+    return family_of(config).serve(config, known, grid)
 
 
 def _train_and_finish(
-    folder: Folder, setup: Setup, schema: Schema, start: Checkpoint | None, watcher: Watcher, began: float
+    folder: Folder, setup: Trainable, schema: Schema, start: Checkpoint | None, watcher: Watcher, began: float
 ) -> Run:
-    watcher.stage(f"training {setup.config.federation.rounds} rounds")
+    watcher.stage(f"training {setup.num_rounds} rounds")
     midway = Midway(folder, setup, schema.label)
     trained = train(setup, start, Outlets(watcher, midway.save, midway.note))
     names = setup.grid.clients()
@@ -155,7 +152,7 @@ def _train_and_finish(
     watcher.stage(f"delivering the model to {len(names)} clients")
     timeout_s = setup.config.federation.round_timeout_s
     threshold = trained.threshold.probability
-    delivered = deliver(setup.grid, trained.learnt, threshold, card, trained.kept_round, timeout_s)
+    delivered = deliver(setup.grid, setup.pack(trained.learnt), threshold, card, trained.kept_round, timeout_s)
     folder.write_json("result.json", _with_verdicts(result, delivered))
     watcher.stage("writing the report")
     write_report(folder.path)

@@ -30,6 +30,7 @@ _REMEDIES = {
     "version": "install the same version of Werkbund there",
     "schema": "mend the columns or units in its client.toml",
     "clock": "let its clock follow a time server",
+    "trees": 'to take part, it adds "trees" to policy.signals in its client.toml',
 }
 
 
@@ -176,6 +177,11 @@ def _checked(name: str, facts: Facts, schema: Schema, asked: Collection[str]) ->
     refused = [one for one in facts.policy.get("refused") or [] if one in asked]
     if refused:
         what = one_line(f"does not tell {', '.join(map(str, refused))}, by its policy")
+        without = "trees" in refused  # there is nothing else that it could tell
+        found.append(Check(name, "error" if without else "warning", what, _REMEDIES["trees"] if without else ""))
+    least = facts.policy.get("minimum_cell_rows") or 0
+    if "trees" in asked and not isinstance(least, bool) and isinstance(least, int) and least > 1:
+        what = f"withholds cells and leaves of fewer than {least} rows: trees are not those of the pooled rows"
         found.append(Check(name, "warning", what))
     return found
 

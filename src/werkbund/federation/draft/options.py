@@ -47,6 +47,7 @@ WHY: dict[str, str] = {
     "trees.count": "trees of a forest; boosted trees are as many as federation.rounds",
     "trees.together": "trees of a forest that grow in the same messages",
     "trees.combine": "exact: trees of all rows; bagging: each client's own trees, united, a message a round and worse",
+    "trees.min_cell_rows": "cells over fewer rows of a client do not leave it; above 1 the trees are no longer exact",
     "trees.positive_weight": "weight of failures: none, balanced, or a number",
     "trees.monotone": "feature = 1 or -1: the risk may only rise or fall with it",
     "training.optimizer": "sgd, adam or adamw",

@@ -15,8 +15,10 @@ from werkbund.core.types import Tasks
 from werkbund.data import Schema, Table
 from werkbund.data.checks import check
 from werkbund.engine import InProcessGrid, Worker
+from werkbund.federation.asking import Asks
 from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.config import load_config
+from werkbund.federation.families import family_of
 from werkbund.federation.plant.agreed import FILE_NAME
 from werkbund.federation.plant.leaving import SIGNALS, Field, asked_for, cut_down, leaving
 from werkbund.federation.plant.parts import Parts
@@ -46,8 +48,13 @@ _WHEN = {
     "hold": "when a run lets it train and hold its update, before it chooses clients",
     "upload": "when it is chosen and uploads what it held",
     "centroids": "when a run asks for clusters, mostly once",
+    "tree-cells": "a few times before the first tree, to agree on cells",
+    "tree-survey": "once, before the first tree",
+    "tree-level": "each level of each round's trees",
+    "tree-evaluate": "at the end, and when a run asks for it",
+    "tree-bag": "each round",
 }
-_UNASKED = "only if a run asks for it; one of the federation's file, which chooses clients by {}, does not"
+_UNASKED = "only if a run asks for it; one of the federation's file, which {}, does not"
 _HOW = {"sums": "only to be added to other plants'", "clear": "in clear"}
 
 
@@ -65,6 +72,10 @@ class PlantCheck:
         What must be mended before it can take part.
     fields
         What may leave, with its size here.
+    asks
+        What a run by the federation's file asks for; None if that is not known.
+    does
+        What such a run does, in words.
     chosen_by
         The method by which clients are chosen, and what it needs, by the federation's file; None if it is not known.
     preview
@@ -79,6 +90,8 @@ class PlantCheck:
     table: Table | None
     errors: tuple[str, ...]
     fields: tuple[tuple[Field, str], ...] = ()
+    asks: Asks | None = None
+    does: str = ""
     chosen_by: tuple[str, Declaration] | None = None
     preview: Mapping[str, Any] = field(default_factory=dict)
     withheld: tuple[str, ...] = ()
@@ -104,10 +117,10 @@ class PlantCheck:
         }
 
     def _is_asked(self, one: Field) -> bool:
-        return self.chosen_by is None or asked_for(one, self.chosen_by[1])
+        return self.asks is None or asked_for(one, self.asks)
 
     def _when(self, one: Field) -> str:
-        return _WHEN[one.kind] if self._is_asked(one) or self.chosen_by is None else _UNASKED.format(self.chosen_by[0])
+        return _WHEN[one.kind] if self._is_asked(one) else _UNASKED.format(self.does)
 
     def _selection(self) -> dict[str, Any] | None:
         """Return how clients are chosen and what the server learns by it, where that is known."""
@@ -154,8 +167,11 @@ def check_plant(kit: Path) -> PlantCheck:
     except FederationError as error:
         return PlantCheck(settings.client.name, None, (str(error),))
     fields = tuple((one, sizes.get(one.name.removeprefix("*."), "a text")) for one in leaving(policy.signals))
-    kept, preview = _kept(parts, policy), _preview(parts, policy)
-    return PlantCheck(settings.client.name, table, errors, fields, _chosen_by(agreed), preview, kept, findings)
+    kept, preview, chosen_by = _kept(parts, policy), _preview(parts, policy), _chosen_by(agreed)
+    asks = family_of(agreed).asks(agreed) if agreed is not None and chosen_by is not None else None
+    does = "grows trees" if asks is not None and "train" not in asks else f"chooses clients by {(chosen_by or [''])[0]}"
+    name = settings.client.name
+    return PlantCheck(name, table, errors, fields, asks, does, chosen_by, preview, kept, findings)
 
 
 def _chosen_by(agreed: Config | None) -> tuple[str, Declaration] | None:
@@ -185,15 +201,23 @@ def _sizes(parts: Parts) -> dict[str, str]:
     statistics = Worker(StatisticsWork(parts.population.splits["train"], parts.population.schema).handlers())
     grid = InProcessGrid((parts.name,), statistics)
     preparation = learn_preparation(grid, parts.population.schema, 600.0).preparation
-    _, network = network_of(parts.briefing.config, preparation.num_features)
     features = len(preparation.numbers)
     sizes = {
         name: " x ".join(map(str, shape)) or "1" for name, shape in count_shapes(len(parts.briefing.mode_names)).items()
     }
     sizes |= dict.fromkeys(("count", "missing", "sum", "squares"), str(features))
     sizes |= {"labels": "2"} | dict.fromkeys(("weight", "rows", "norm", *FROM_LOSSES, "train_loss"), "1")
+    sizes |= {"cells": "intervals asked", "histograms": "cells asked x 3", "classes": "2", "behind": "1"}
+    sizes |= {"bag.*": "a few numbers a node"}
     sizes |= {"centroids": f"clusters x {preparation.num_features}"}
-    return sizes | {"update": f"{layout_of(network).num_parameters} numbers"}
+    return sizes | {"update": _size_of_update(parts.briefing.config, preparation.num_features)}
+
+
+def _size_of_update(config: Config, num_features: int) -> str:
+    if "train" not in family_of(config).asks(config):
+        return "as large as the network"
+    _, network = network_of(config, num_features)
+    return f"{layout_of(network).num_parameters} numbers"
 
 
 def _preview(parts: Parts, policy: Policy) -> dict[str, Any]:
@@ -222,6 +246,9 @@ def _kept(parts: Parts, policy: Policy) -> tuple[str, ...]:
             lines.append(f"levels of {name} with fewer than {policy.minimum_rows} rows: {', '.join(rare)}")
     if policy.minimum_failures:
         lines.append(f"counts over fewer than {policy.minimum_failures} failures (policy.minimum_failures)")
+    if policy.minimum_cell_rows > 1 and "trees" in policy.signals:
+        least = f"fewer than {policy.minimum_cell_rows} rows (policy.minimum_cell_rows)"
+        lines.append(f"cells and leaves of trees of {least}; trees are then not those of the pooled rows")
     return tuple(lines)
 
 

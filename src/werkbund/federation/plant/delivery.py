@@ -34,7 +34,7 @@ class Delivery:
     folder
         Where models are kept.
     parts
-        The plant's rows and the run's network.
+        The plant's rows and the run's kind of model.
     """
 
     settings: PlantSettings
@@ -44,8 +44,7 @@ class Delivery:
     def deliver(self, tasks: Tasks) -> Replies:
         """Judge a model against what the plant has, and keep it if it is not worse.
 
-        A plant that has no model yet has the one that it can train alone, with the same network, scaling and number
-        of passes over its rows.
+        A plant that has no model yet has the one that it can train alone, of the same kind and with as much training.
         """
         offered = self._model(tasks)
         figures, verdict = self._judged(offered)
@@ -59,9 +58,8 @@ class Delivery:
         return Replies("deliver", tasks.round, tasks.clients, {}, clear)
 
     def _model(self, tasks: Tasks) -> Model:
-        schema = self.parts.population.schema
-        threshold = float(tasks.shared["threshold"])
-        return self.parts.simulation.model(tasks.shared["weights"], threshold, schema.label)
+        here, threshold = self.parts.simulation, float(tasks.shared["threshold"])
+        return here.model(here.unpack(tasks.shared), threshold, self.parts.population.schema.label)
 
     def _judged(self, offered: Model) -> tuple[dict[str, Any], tuple[bool, str]]:
         gate = Gate(self.settings.acceptance.metric, self.settings.acceptance.tolerance)

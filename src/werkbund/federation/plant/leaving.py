@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from werkbund.core.types import Arrays, Replies
-from werkbund.selection.contract import QUESTIONS, Declaration
+from werkbund.federation.asking import Asks
 
 SIGNALS = {
     "rows": "how many rows the plant has",
@@ -19,6 +19,8 @@ SIGNALS = {
     "delivery": "how a delivered model does here, and how the plant's own does",
     "norm": "how long its update is, where clients are chosen by that",
     "centroids": "mean training rows of a few clusters, where clients are chosen by them",
+    "trees": "for trees: rows and sums of gradients in each cell of a feature's values, or trees grown here; a cell or "
+    "a leaf may be of a single row",
 }
 """Signals that a plant may refuse, each with what it says."""
 
@@ -34,7 +36,7 @@ class Field:
     half
         `sums` are meant only to be added to other clients', `clear` is read as it is.
     name
-        In the answer; `*` stands for validation and test.
+        In the answer; `*` stands for validation and test, or for whatever follows.
     what
         For people.
     signal
@@ -61,6 +63,7 @@ _LOSSES = {
     "loss_rms": "root of the mean square of that loss",
     "train_loss": "mean loss while it trained",
 }
+_BEHIND = "whether it must be sent all trees anew, because it was started again"
 _FACTS = "name, versions, columns and units found, failure modes, clock, and number of rows where allowed"
 
 _HEAD = "name and number of the client, kind and round of the task, versions, layout of the weights; or why not"
@@ -87,13 +90,20 @@ FIELDS = (
     ),
     *(
         Field(kind, "sums", f"*.{name}", what, "counts")
-        for kind in ("train", "upload", "evaluate")
+        for kind in ("train", "upload", "evaluate", "tree-level", "tree-evaluate", "tree-bag")
         for name, what in _COUNTS.items()
     ),
     *(Field(kind, "clear", name, what, "loss") for kind in ("train", "hold") for name, what in _LOSSES.items()),
     *(Field(kind, "clear", "norm", "length of the update", "norm") for kind in ("train", "hold")),
     Field("loss", "clear", "loss", f"{_LOSSES['loss']}: all, or a few drawn at random", "loss"),
     Field("centroids", "clear", "centroids", "mean prepared training rows of a few clusters", "centroids"),
+    Field("tree-cells", "sums", "cells", "training rows in each interval of each feature's values", "trees"),
+    Field("tree-cells", "sums", "rows", "number of training rows", "trees"),
+    Field("tree-survey", "sums", "classes", "number of training rows without and with a failure", "trees"),
+    Field("tree-level", "sums", "histograms", "rows and sums of gradients in each cell of each node asked", "trees"),
+    *(Field(kind, "clear", "behind", _BEHIND) for kind in ("tree-level", "tree-evaluate", "tree-bag")),
+    Field("tree-bag", "clear", "bag.*", "trees grown on the training rows here alone: splits and leaves", "trees"),
+    Field("tree-bag", "clear", "rows", "number of training rows, by which its trees count", "trees"),
     Field("deliver", "clear", "accepted", "whether the plant takes the model, and why if it tells"),
     Field("deliver", "clear", "figures", "how the model, and the plant's own, do on held-out rows here", "delivery"),
 )
@@ -108,18 +118,17 @@ def leaving(signals: Collection[str]) -> tuple[Field, ...]:
     return tuple(field for field in FIELDS if not field.signal or field.signal in signals)
 
 
-def asked_for(field: Field, selector: Declaration) -> bool:
-    """Say whether a run that chooses clients by this selector asks for a field."""
-    kinds = selector.asks | ({"upload"} if "hold" in selector.asks else set())
-    if field.kind in {*QUESTIONS, "upload"} and field.kind not in kinds:
+def asked_for(field: Field, asks: Asks) -> bool:
+    """Say whether a run that asks for this asks for a field."""
+    if field.kind not in asks:
         return False
     by_choice = field.half == "clear" and field.kind in ("train", "hold")
-    return field.name in selector.needs if by_choice else True
+    return field.name in asks[field.kind] if by_choice else True
 
 
-def signals_asked(selector: Declaration) -> frozenset[str]:
-    """Return the signals that a run with this selector asks for."""
-    return frozenset(field.signal for field in FIELDS if field.signal and asked_for(field, selector))
+def signals_asked(asks: Asks) -> frozenset[str]:
+    """Return the signals that a run asks for that asks for this."""
+    return frozenset(field.signal for field in FIELDS if field.signal and asked_for(field, asks))
 
 
 def cut_down(replies: Replies, signals: Collection[str]) -> Replies:
@@ -138,8 +147,10 @@ def cut_down(replies: Replies, signals: Collection[str]) -> Replies:
 
 def declared(half: str, name: str) -> tuple[str, str]:
     """Return the name under which an array of an answer is declared, with its half."""
-    split, dot, rest = name.partition(".")
-    return half, f"*.{rest}" if dot and split in ("validation", "test") else name
+    part, dot, rest = name.partition(".")
+    if dot and part in ("validation", "test"):
+        return half, f"*.{rest}"
+    return half, "bag.*" if dot and part == "bag" else name
 
 
 def _allowed(half: str, arrays: Arrays, allowed: set[tuple[str, str]]) -> Arrays:

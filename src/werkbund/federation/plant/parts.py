@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,10 +14,11 @@ from werkbund.data import Table
 from werkbund.data.statistics import survey_each
 from werkbund.engine import Handler, LocalWork
 from werkbund.federation.briefing import Briefing
+from werkbund.federation.families import family_of
 from werkbund.federation.population import Population, alone
 from werkbund.federation.preparing import StatisticsWork
 from werkbund.federation.sections import Config
-from werkbund.federation.simulation import Simulation, in_process, without_federation
+from werkbund.federation.trainable import Simulated, Work
 from werkbund.federation.training import Trained, train
 
 ReadTable = Callable[[Config], Table]
@@ -49,17 +50,24 @@ class Parts:
         return alone(self.table, told.config, self.name, told.number, told.mode_names)
 
     @cached_property
-    def simulation(self) -> Simulation:
+    def simulation(self) -> Simulated:
         """The plant as a federation of one, with the common preparation."""
         told = self.briefing
         if told.preparation is None:
             raise ClientError("the server asks for training before the common scaling is learnt; it runs other code")
-        return in_process(told.config, self.population, told.preparation, np.array(told.labels))
+        make = family_of(told.config).in_process
+        return make(told.config, self.population, told.preparation, np.array(told.labels))
 
     @cached_property
     def num_training_rows(self) -> int:
         """Rows that the plant trains on."""
         return len(self.population.splits["train"].rows)
+
+    @cached_property
+    def num_training_failures(self) -> int:
+        """Failures among them."""
+        train = self.population.splits["train"]
+        return int(self.population.schema.labels(train.frame[train.rows]).sum())
 
     @cached_property
     def num_held_out(self) -> tuple[int, int]:
@@ -77,8 +85,8 @@ class Parts:
 
     @cached_property
     def trained_alone(self) -> Trained:
-        """What the plant learns by itself, with the same network, scaling and number of passes over its rows."""
-        return train(without_federation(self.simulation, self.simulation.splits))
+        """What the plant learns by itself, with the same kind of model and as much training on its rows."""
+        return train(self.simulation.alone(0))
 
     @cached_property
     def statistics(self) -> dict[str, Handler]:
@@ -86,18 +94,17 @@ class Parts:
         return StatisticsWork(self.population.splits["train"], self.population.schema).handlers()
 
     @cached_property
-    def work(self) -> LocalWork:
-        """Training and evaluation, and the update that is held back until it is asked for."""
-        simulation = self.simulation
-        weighting = simulation.strategy.aggregator.weighting
-        return LocalWork(simulation.splits, simulation.trainer, weighting)
+    def work(self) -> Work:
+        """Training and evaluation; of a network also the update that is held back until it is asked for."""
+        return self.simulation.work()
 
     def holds(self, round: int) -> bool:
         """Say whether an update of this round is held here."""
-        held = self.work.held.get(0) if "work" in vars(self) else None
+        work = vars(self).get("work")
+        held = work.held.get(0) if isinstance(work, LocalWork) else None
         return held is not None and held.round == round
 
     @cached_property
-    def training(self) -> dict[str, Handler]:
+    def training(self) -> Mapping[str, Handler]:
         """The functions for the kinds of `work`."""
         return self.work.handlers()

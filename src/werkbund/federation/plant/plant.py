@@ -14,6 +14,7 @@ from werkbund.core.types import Replies, Tasks
 from werkbund.data import Table
 from werkbund.data.schema_json import differences
 from werkbund.engine import Handler
+from werkbund.federation.asking import TREE_KINDS
 from werkbund.federation.briefing import Briefing
 from werkbund.federation.plant.agreed import RefusedError, check_agreed
 from werkbund.federation.plant.delivery import Delivery
@@ -49,6 +50,7 @@ class Plant:
         self._policy = Policy.of(settings)
         self._written = self._last_change()
         self._parts: Parts | None = None
+        self._counted: tuple[str, int] | None = None
 
     @property
     def name(self) -> str:
@@ -73,15 +75,17 @@ class Plant:
             If it cannot be done.
         """
         self._read_policy_again()
-        refusal = self._policy.refusal(tasks.kind, self._clock(), self.folder.counters())
+        under_way = tasks.kind in TREE_KINDS and self._counted == (briefing.run, tasks.round)
+        refusal = self._policy.refusal(tasks.kind, self._clock(), self.folder.counters(), under_way)
         if refusal is not None:
             raise RefusedError(refusal)
         self._check_schema(briefing)
         handler = self._handler(briefing, tasks.kind)
         here = replace(over_enough(tasks, self._policy), clients=np.zeros(1, np.int64))
         replies = replace(handler(here), clients=tasks.clients)
-        if tasks.kind in TRAINS:
+        if tasks.kind in TRAINS and not under_way:
             self.folder.count_round(self._clock())
+            self._counted = (briefing.run, tasks.round)
         return cut_down(withheld(replies, self._policy, self._prepared(briefing)), self._policy.signals)
 
     def recall(self, task_id: str, tasks: Tasks) -> bytes | None:
@@ -138,12 +142,19 @@ class Plant:
                 f"policy.minimum_rows is {self._policy.minimum_rows}, and there are {parts.num_training_rows} training "
                 "rows here; nothing about so few rows leaves this plant"
             )
+        if kind in TREE_KINDS:
+            refusal = self._policy.refusal_of_trees(parts.num_training_failures)
+            if refusal is not None:
+                raise RefusedError(refusal)
         if kind in parts.statistics:
             return parts.statistics[kind]
         if kind == "deliver":
             return Delivery(self.settings, self.folder, parts).deliver
-        if kind not in parts.training or kind not in KINDS:  # of what is not declared nothing would leave
+        if kind not in KINDS:  # of what is not declared nothing would leave
             raise ClientError(f"task kind must be one of {', '.join(KINDS)}, got {kind!r}; update the plant's version")
+        if kind not in parts.training:
+            model = briefing.config.model.kind
+            raise ClientError(f"a {kind} task is of another run than one of {model}; the server runs other code")
         return parts.training[kind]
 
     def _check_schema(self, briefing: Briefing) -> None:

@@ -20,7 +20,7 @@ from werkbund.federation.plant.settings import SIGNALS, USUAL, PlantSettings, mi
 Levels = Mapping[str, Mapping[str, int]]
 """Category column -> level -> rows that have it."""
 
-TRAINS = ("train", "hold")
+TRAINS = ("train", "hold", "tree-level", "tree-bag")
 """Kinds of tasks that are a round's work; to upload what was held is none."""
 
 
@@ -32,7 +32,7 @@ class Policy:
     ----------
     signals
         Those that may leave.
-    minimum_rows, minimum_failures, rounds_a_day, hours, pause
+    minimum_rows, minimum_failures, rounds_a_day, hours, pause, minimum_cell_rows
         As in the plant's file.
     bundles
         SHA-256 of the app bundles that the plant approves beside its own version's.
@@ -45,6 +45,7 @@ class Policy:
     hours: str = ""
     pause: bool = False
     bundles: frozenset[str] = frozenset()
+    minimum_cell_rows: int = 0
 
     @classmethod
     def of(cls, settings: PlantSettings) -> Policy:
@@ -58,9 +59,10 @@ class Policy:
             section.hours,
             section.pause,
             frozenset(section.bundles),
+            section.minimum_cell_rows,
         )
 
-    def refusal(self, kind: str, now: datetime, counters: Mapping[str, int]) -> str | None:
+    def refusal(self, kind: str, now: datetime, counters: Mapping[str, int], under_way: bool = False) -> str | None:
         """Return why the plant does not do a task now; None if it does.
 
         Parameters
@@ -71,14 +73,33 @@ class Policy:
             The plant's local time.
         counters
             Rounds that it trained in, by local date in ISO 8601; see `PlantFolder.counters`.
+        under_way
+            Whether the task is of a round that is counted there already.
         """
         if self.pause:
             return "policy.pause is set: this plant takes no part until it is lifted"
         if not self._open(now):
             return f"policy.hours are {self.hours} in local time, and it is {now:%H:%M} here"
         trained = counters.get(now.date().isoformat(), 0)
-        if kind in TRAINS and self.rounds_a_day and trained >= self.rounds_a_day:
+        if kind in TRAINS and not under_way and self.rounds_a_day and trained >= self.rounds_a_day:
             return f"policy.rounds_a_day is {self.rounds_a_day}, and {trained} were trained here today"
+        return None
+
+    def refusal_of_trees(self, failures: int) -> str | None:
+        """Return why the plant does nothing for trees; None if it does.
+
+        Parameters
+        ----------
+        failures
+            Among its training rows.
+        """
+        if "trees" not in self.signals:
+            return 'policy.signals does not hold "trees": no cells of single features and no trees leave this plant'
+        if failures < self.minimum_failures:
+            return (
+                f"policy.minimum_failures is {self.minimum_failures}, and there are {failures} failures among the "
+                "training rows here; cells of trees would tell of each"
+            )
         return None
 
     def for_server(self) -> dict[str, Any]:
@@ -87,6 +108,7 @@ class Policy:
             "refused": [signal for signal in SIGNALS if signal not in self.signals],
             "minimum_rows": self.minimum_rows,
             "minimum_failures": self.minimum_failures,
+            "minimum_cell_rows": self.minimum_cell_rows,
             "rounds_a_day": self.rounds_a_day,
             "hours": self.hours,
         }

@@ -16,12 +16,13 @@ from werkbund.federation.sections import Section
 
 FILE_NAME = "client.toml"
 
-Signal = Literal["rows", "loss", "counts", "vocabulary", "delivery", "norm", "centroids"]
-SIGNALS: tuple[Signal, ...] = ("rows", "loss", "counts", "vocabulary", "delivery", "norm", "centroids")
+Signal = Literal["rows", "loss", "counts", "vocabulary", "delivery", "norm", "centroids", "trees"]
+SIGNALS: tuple[Signal, ...] = ("rows", "loss", "counts", "vocabulary", "delivery", "norm", "centroids", "trees")
 """What may leave a plant beside its update, each of which it can refuse."""
 
-USUAL: tuple[Signal, ...] = tuple(signal for signal in SIGNALS if signal != "centroids")
-"""Those that a plant allows unless it says otherwise: centroids tell what its machines are run at."""
+USUAL: tuple[Signal, ...] = tuple(signal for signal in SIGNALS if signal not in ("centroids", "trees"))
+"""Those that a plant allows unless it says otherwise: centroids tell what its machines are run at, and cells of trees
+may be of single rows."""
 
 Minutes = tuple[int, int]
 _HOURS = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")
@@ -100,6 +101,9 @@ class PolicySection(Section):
     """A statistic over fewer rows is withheld."""
     minimum_failures: Annotated[int, Field(ge=0)] = 0
     """Counts by class or failure mode over fewer failures are withheld; 0: never."""
+    minimum_cell_rows: Annotated[int, Field(ge=0)] = 0
+    """Where `trees` may leave: a cell of a feature's values, or a leaf, with fewer rows is withheld. Above 1, trees are
+    no longer those of the pooled rows; 0: all leave."""
     rounds_a_day: Annotated[int, Field(ge=0)] = 0
     """Rounds that it trains in; 0: as many as there are."""
     hours: str = ""

@@ -11,6 +11,7 @@ import polars as pl
 from werkbund.core.types import Arrays, Replies, Tasks
 from werkbund.data.features import clean
 from werkbund.data.statistics import category_names, number_names
+from werkbund.federation.asking import TREE_KINDS
 from werkbund.federation.plant.parts import Parts
 from werkbund.federation.plant.policy import Levels, Policy, withhold_counts, withhold_squares, withhold_survey
 
@@ -18,13 +19,16 @@ from werkbund.federation.plant.policy import Levels, Policy, withhold_counts, wi
 def over_enough(tasks: Tasks, policy: Policy) -> Tasks:
     """Return a task that asks for no figure over fewer rows than the policy's minimum.
 
-    A loss over a few rows is one over as many at least, and clusters of fewer rows have no centroid.
+    A loss over a few rows is one over as many at least, and clusters of fewer rows have no centroid. Cells of trees
+    have a minimum of their own.
     """
     if tasks.kind == "loss" and "most" in tasks.shared:
         most = np.maximum(tasks.shared["most"], policy.minimum_rows)
         return replace(tasks, shared={**tasks.shared, "most": most})
     if tasks.kind == "centroids":
         return replace(tasks, shared={**tasks.shared, "least": np.array(policy.minimum_rows)})
+    if tasks.kind in TREE_KINDS:
+        return replace(tasks, shared={**tasks.shared, "least": np.array(policy.minimum_cell_rows)})
     return tasks
 
 
