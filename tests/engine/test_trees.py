@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -266,6 +267,38 @@ def test_counts_over_few_rows_stay_at_the_client_if_it_says_so() -> None:
     together, _ = run(table, plan, kind, classes, min_rows=4)
     alone, _ = run(table, plan, kind, classes, min_rows=4, alone=True)
     assert together.ensemble.digest == alone.ensemble.digest != open_state.ensemble.digest
+
+
+@pytest.mark.parametrize("name", ["logistic", "forest"])
+@pytest.mark.parametrize("least", [0, 1, 4])
+def test_cells_of_few_rows_and_no_others_are_withheld(name: str, least: int) -> None:
+    plan, kind, y, classes = METHODS[name]
+    table = divided(X, y, np.arange(N) % 3, 3)
+    federation = TreeFederation.of(table)
+    state = TreeState.begin(federation.agree(plan, kind, classes).terms)
+    federation.seen.clear()
+    federation.grow(plan, state, 1)
+    questions = [tasks for tasks in federation.seen if tasks.kind == "tree-level"]
+    assert len(questions) > 2
+    each = [np.array([client]) for client in range(3)]
+    whole = [TreeFederation.of(table).work for _ in each]
+    shut, together = (
+        [TreeFederation.of(table, min_rows=least).work for _ in each],
+        TreeFederation.of(table, min_rows=least),
+    )
+    withheld = 0
+    for tasks in questions:
+        total: Any = 0
+        for clients, everything, rest in zip(each, whole, shut, strict=True):
+            own = replace(tasks, clients=clients)
+            open_words = everything.level(own).sums["histograms"][0]
+            small = open_words[:, 2] < least
+            right = np.where(small[:, None], 0, open_words)
+            np.testing.assert_array_equal(rest.level(own).sums["histograms"][0], right)
+            withheld += int((open_words[small, 2] > 0).sum())
+            total += right
+        np.testing.assert_array_equal(together.work.level(tasks).pooled["histograms"], total)
+    assert (withheld > 100) == (least > 1)
 
 
 def test_no_answer_tells_of_few_rows_where_that_is_asked() -> None:

@@ -89,6 +89,18 @@ def test_an_earlier_round_is_had_where_rounds_have_unequally_many_trees() -> Non
     assert read.at(2).learnt.digest == states[2].learnt.digest
 
 
+def test_no_tree_tells_of_few_rows_where_that_is_asked() -> None:
+    plan = TreePlan.boosting(3, max_depth=6, min_child_rows=1)
+    owner = np.where(np.arange(N) < 10, 0, 1 + np.arange(N) % 2)
+    table = divided(X, Y, owner, 3)
+    open_trees = _bagged(table, plan)[0][-1][0].ensemble.trees
+    shut, _ = _bagged(table, plan, min_rows=12)
+    trees = shut[-1][0].ensemble.trees
+    assert open_trees.rows.min() < 12 <= trees.rows.min()
+    assert len(trees) == 2 * plan.rounds, "ten rows grow no tree"
+    assert all(record.round.failures == () for _, record in shut)
+
+
 def test_trees_that_cannot_be_read_are_refused_by_name() -> None:
     federation = TreeFederation.of(divided(X, Y, np.arange(N) % 3, 3), alone=True)
     state = TreeState.begin(federation.agree(PLAN, "logistic").terms)
