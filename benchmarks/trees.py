@@ -94,7 +94,7 @@ def _protocol(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Table
     for name, features in (("with physics features", True), ("without", False)):
         if name.split()[0] not in arguments.features:
             continue
-        found = trees_protocol.protocol(arguments.repeats, features, titles, arguments.held_out, tell=_tell)
+        found = trees_protocol.protocol(arguments.repeats, features, titles, arguments.held_out, arguments.set, _tell)
         results[name] = found
         tables.append(protocol_table(found, f"{name}, {arguments.held_out} held out"))
     return results, tables
@@ -143,6 +143,7 @@ def main() -> None:
     made["protocol"].add_argument(
         "--held-out", default="rows", choices=["rows", "tools"], help="what a fold consists of"
     )
+    made["protocol"].add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of our own models")
     made["tables"].add_argument("--seed", type=int, default=0, help="of folds, and of tables that are made")
     made["tables"].add_argument("--only", nargs="*", default=[], help="tables, by name; all if left out")
     made["speed"].add_argument("--rows", type=int, default=100_000)

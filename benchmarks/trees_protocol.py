@@ -83,8 +83,7 @@ def protocol(
     features: bool,
     titles: Sequence[str],
     held_out: HeldOut = "rows",
-    source: str = "ai4i2020",
-    rows: int = 10_000,
+    more: Sequence[str] = (),
     tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Return each method's figures.
@@ -99,12 +98,12 @@ def protocol(
         Of the methods to compare.
     held_out
         What a fold consists of.
-    source, rows
-        Of the table; `generator` draws so many.
+    more
+        Settings of the product beside its defaults, such as `trees.min_cell_rows=5`.
     tell
         Hears how far it is.
     """
-    settings = [*_COMMON, f"data.source={source}", f"data.rows={rows}", f"features.preset={str(features).lower()}"]
+    settings = [*_COMMON, "data.source=ai4i2020", f"features.preset={str(features).lower()}", *more]
     config = load_config(None, settings)
     division = divide(read_table(config), config)
     chosen = {title: all_methods()[title] for title in titles}

@@ -18,6 +18,7 @@ from benchmarks.trees_protocol import (
     best_threshold,
     fitting_of,
     folds,
+    protocol,
     thresholds_of,
 )
 from benchmarks.trees_rivals import library, rivals
@@ -101,6 +102,15 @@ def test_each_way_ranks_failures_before_other_rows(title: str, division: Divisio
     assert scores.shape == (3 if title.startswith("each plant alone") else 1, len(labels))
     assert ((scores >= 0) & (scores <= 1)).all()
     assert scores[:, labels == 1].mean() > scores[:, labels == 0].mean()
+
+
+def test_a_protocol_has_figures_of_every_fold_for_the_methods_that_are_wanted() -> None:
+    titles = ["pooled scikit-learn HistGradientBoosting", "federated boosting"]
+    found = protocol(1, True, titles, "tools", SETTINGS)
+    assert (found["rows"], found["folds"], found["held_out"]) == (900, FOLDS, "tools")
+    assert [*found["methods"]] == titles
+    for one in found["methods"].values():
+        assert all(one[name]["n"] == FOLDS for name in ("f1", "f1_chosen", "average_precision"))
 
 
 def test_every_rival_that_is_installed_is_there() -> None:
