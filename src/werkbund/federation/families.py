@@ -86,6 +86,11 @@ def family_of(config: Config) -> Family:
     return _FAMILIES.get(config.model.kind, _NETWORKS)
 
 
+def grows_trees(config: Config) -> bool:
+    """Say whether a configuration's model is one of trees."""
+    return config.model.kind in _FAMILIES
+
+
 def check_is_network(config: Config, what: str) -> None:
     """Refuse what only networks can do.
 
@@ -94,10 +99,10 @@ def check_is_network(config: Config, what: str) -> None:
     ConfigError
         If the model is none.
     """
-    kind = config.model.kind
-    if kind in _FAMILIES:
+    if grows_trees(config):
         raise ConfigError(
-            f"model.kind must be a network, such as mlp, for {what}, got {kind!r}; trees ask all clients in each round"
+            f"model.kind must be a network, such as mlp, for {what}, got {config.model.kind!r}; trees ask all "
+            "clients in each round"
         )
 
 

@@ -18,8 +18,8 @@ from werkbund.engine.answers import NO_ANSWER
 from werkbund.federation.briefing import Briefing
 from werkbund.flower.codec import MOST_SMALL_BYTES, Answer, Ask, decode_answer, encode_ask
 from werkbund.flower.directory import Directory
-from werkbund.flower.owing import Owing, is_lost
-from werkbund.flower.pulling import Pulling
+from werkbund.flower.owing import Owing
+from werkbund.flower.pulling import Pulling, is_lost
 from werkbund.flower.records import from_records, to_records
 
 _PAUSE_S = 0.1

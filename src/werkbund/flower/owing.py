@@ -8,16 +8,10 @@ from flwr.app import Message
 from flwr.serverapp import Grid as FlowerApi
 
 from werkbund.flower.codec import encode_whoami
-from werkbund.flower.pulling import Pulling
+from werkbund.flower.pulling import Pulling, is_lost
 from werkbund.flower.records import to_records
 
-_LOST = (3, 4)  # the message or its answer has expired
 _KNOCK_S = 60.0
-
-
-def is_lost(message: Message) -> bool:
-    """Say whether a message of Flower's tells that no answer will come, because the time for it is over."""
-    return bool(message.has_error() and message.error.code in _LOST)
 
 
 class Owing:

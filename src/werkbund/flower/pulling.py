@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from flwr.app import Message
 from flwr.serverapp import Grid as FlowerApi
@@ -16,12 +17,30 @@ _MOST_CALLS = 16
 """At most so many calls are under way at once: while the SuperLink is away, none comes back."""
 
 
+_LOST = (3, 4)  # the message or its answer has expired, or is known no more
+
+
+def is_lost(message: Message) -> bool:
+    """Say whether a message of Flower's tells that no answer will come, because the time for it is over."""
+    return bool(message.has_error() and message.error.code in _LOST)
+
+
+@dataclass(frozen=True)
+class _Call:
+    thread: threading.Thread
+    numbers: frozenset[str]
+
+
 class Pulling:
     """Fetch answers from Flower, each call in a thread of its own.
 
     A client announces its answer before it sends the content. If its network fails in between, Flower's own call waits
     for the content for minutes, and with it every other client's answer and the end of the round. Flower hands out an
     announced answer once, so calls that overlap bring each answer once.
+
+    Flower forgets a question as soon as the content of its answer is fetched. A later call that asks for it then hears
+    that there is none, maybe before the earlier one has come back with it; so that is believed only when no call that
+    might bring the answer is under way.
 
     Parameters
     ----------
@@ -34,7 +53,9 @@ class Pulling:
     def __init__(self, grid: FlowerApi, patience_s: float = PATIENCE_S) -> None:
         self._grid, self._patience_s = grid, patience_s
         self._done: queue.SimpleQueue[list[Message] | BaseException] = queue.SimpleQueue()
-        self._calls: list[threading.Thread] = []
+        self._calls: list[_Call] = []
+        self._answered: set[str] = set()
+        self._doubtful: list[Message] = []
 
     def pull(self, numbers: Sequence[str], within_s: float = PATIENCE_S) -> list[Message]:
         """Return what has arrived, also what an earlier call was still waiting for.
@@ -46,12 +67,20 @@ class Pulling:
         within_s
             Seconds to wait at most.
         """
-        self._calls = [call for call in self._calls if call.is_alive()]
+        self._calls = self._under_way()
         if numbers and len(self._calls) < _MOST_CALLS:
-            self._calls.append(threading.Thread(target=self._call, args=(list(numbers),), daemon=True))
-            self._calls[-1].start()
+            thread = threading.Thread(target=self._call, args=(list(numbers),), daemon=True)
+            self._calls.append(_Call(thread, frozenset(numbers)))
+            thread.start()
         if self._calls:
-            self._calls[-1].join(max(min(within_s, self._patience_s), 0.0))
+            self._calls[-1].thread.join(max(min(within_s, self._patience_s), 0.0))
+        under_way = self._under_way()  # looked at before the answers: who has ended has put his there
+        return self._sifted(self._taken(), {number for call in under_way for number in call.numbers})
+
+    def _under_way(self) -> list[_Call]:
+        return [call for call in self._calls if call.thread.is_alive()]
+
+    def _taken(self) -> list[Message]:
         arrived: list[Message] = []
         while not self._done.empty():
             found = self._done.get()
@@ -60,8 +89,22 @@ class Pulling:
             arrived += found
         return arrived
 
+    def _sifted(self, arrived: list[Message], awaited: set[str]) -> list[Message]:
+        """Return what arrived, without what is known better or may be soon; `awaited` are numbers under way."""
+        answers = [message for message in arrived if not is_lost(message)]
+        self._answered |= {_number(message) for message in answers}
+        lost = [*self._doubtful, *(message for message in arrived if is_lost(message))]
+        lost = [message for message in lost if _number(message) not in self._answered]
+        self._doubtful = [message for message in lost if _number(message) in awaited]
+        self._answered &= awaited
+        return [*answers, *(message for message in lost if _number(message) not in awaited)]
+
     def _call(self, numbers: list[str]) -> None:
         try:
             self._done.put(list(self._grid.pull_messages(numbers)))
         except BaseException as error:  # Flower's own that say that the run was stopped are no usual ones
             self._done.put(error)
+
+
+def _number(message: Message) -> str:
+    return str(message.metadata.reply_to_message_id)

@@ -18,7 +18,7 @@ from werkbund.engine import InProcessGrid, Worker
 from werkbund.federation.asking import Asks
 from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.config import load_config
-from werkbund.federation.families import family_of
+from werkbund.federation.families import family_of, grows_trees
 from werkbund.federation.plant.agreed import FILE_NAME
 from werkbund.federation.plant.leaving import SIGNALS, Field, asked_for, cut_down, leaving
 from werkbund.federation.plant.parts import Parts
@@ -169,7 +169,9 @@ def check_plant(kit: Path) -> PlantCheck:
     fields = tuple((one, sizes.get(one.name.removeprefix("*."), "a text")) for one in leaving(policy.signals))
     kept, preview, chosen_by = _kept(parts, policy), _preview(parts, policy), _chosen_by(agreed)
     asks = family_of(agreed).asks(agreed) if agreed is not None and chosen_by is not None else None
-    does = "grows trees" if asks is not None and "train" not in asks else f"chooses clients by {(chosen_by or [''])[0]}"
+    does = (
+        "grows trees" if agreed is not None and grows_trees(agreed) else f"chooses clients by {(chosen_by or [''])[0]}"
+    )
     name = settings.client.name
     return PlantCheck(name, table, errors, fields, asks, does, chosen_by, preview, kept, findings)
 
@@ -214,7 +216,7 @@ def _sizes(parts: Parts) -> dict[str, str]:
 
 
 def _size_of_update(config: Config, num_features: int) -> str:
-    if "train" not in family_of(config).asks(config):
+    if grows_trees(config):
         return "as large as the network"
     _, network = network_of(config, num_features)
     return f"{layout_of(network).num_parameters} numbers"

@@ -18,6 +18,7 @@ from cryptography import x509
 from werkbund._version import __version__
 from werkbund.core.errors import ConfigError
 from werkbund.federation import Config
+from werkbund.federation.families import grows_trees
 from werkbund.flower.provision.certificates import certificate_bytes
 from werkbund.flower.provision.configuration import plant_config, server_config
 from werkbund.flower.provision.hosts import check_hosts, check_port, with_port
@@ -110,6 +111,7 @@ def client_files(
         "has_key": private is not None,
         "fingerprint": fingerprint(public),
         "columns": _columns(config),
+        "trees": grows_trees(config),
         **_common(name, authority),
     }
     files = {
