@@ -231,6 +231,12 @@ def test_a_run_that_withholds_small_cells_says_so(small: Small, tmp_path: Path) 
     assert done.summary["metrics"]["federated"] != done.summary["metrics"]["pooled"]
 
 
+def test_withheld_counts_leave_bins_to_every_feature(small: Small) -> None:
+    setup = parts(grown(small, trees={"min_cell_rows": 5}))
+    numbers = setup.terms.edges.levels == 0
+    assert (setup.terms.edges.sizes[numbers] > 16).all()
+
+
 def test_who_is_alone_withholds_nothing_from_itself(small: Small) -> None:
     setup, exact = parts(grown(small, trees={"min_cell_rows": 4})), parts(grown(small))
     for client in (None, 1):

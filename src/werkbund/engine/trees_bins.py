@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,9 @@ class Binning:
         Share of the rows by which an edge may be off its rank, where a feature has more values than bins.
     least
         Intervals that hold fewer rows of all clients together are not looked into any further.
+    most_parts
+        Into how many parts a question cuts an interval at most, 0 for any number: with few, small counts that clients
+        withhold are lost late, and there are more questions.
     """
 
     levels: Sequence[int]
@@ -45,6 +48,7 @@ class Binning:
     num_bins: int = 255
     rank_error: float = 1 / 2048
     least: int = 1
+    most_parts: int = 0
 
 
 @dataclass(frozen=True)
@@ -182,10 +186,9 @@ def _agree(
 def _refined(asking: _Asking, binning: Binning, target: bool) -> tuple[dict[int, Cells], int]:
     """Return the settled intervals of each feature for which somebody must be asked, those of the target last."""
     features = len(binning.levels)
-    new: Callable[[], Cells] = lambda: Cells.whole(binning.num_bins, binning.rank_error, binning.least)  # noqa: E731
-    cells = {i: new() for i, levels in enumerate(binning.levels) if not levels and i not in binning.declared}
+    cells = {i: _whole(binning) for i, levels in enumerate(binning.levels) if not levels and i not in binning.declared}
     if target:
-        cells[features] = new()
+        cells[features] = _whole(binning)
     rows = -1
     while rows < 0 or any(not own.settled for own in cells.values()):
         wanted = [cells[i] if i in cells and not cells[i].settled else None for i in range(features + 1)]
@@ -204,6 +207,10 @@ def _refined(asking: _Asking, binning: Binning, target: bool) -> tuple[dict[int,
             if not own.settled:
                 cells[i] = own.told(sums["cells"][offsets[i] : offsets[i + 1]])
     return cells, rows
+
+
+def _whole(binning: Binning) -> Cells:
+    return Cells.whole(binning.num_bins, binning.rank_error, binning.least, binning.most_parts)
 
 
 def _edges(binning: Binning, cells: Mapping[int, Cells], feature: int) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from werkbund.core.errors import ConfigError
@@ -15,6 +16,9 @@ _BOOSTING: dict[str, Any] = {"learning_rate": 0.1, "max_depth": 5, "l2": 1.0, "m
 _FOREST: dict[str, Any] = {"max_depth": 12, "l2": 0.0, "min_child_rows": 1, "node_features": 0.5}
 _DEFAULTS = {"trees": _BOOSTING, "forest": _FOREST, "extra-trees": {**_FOREST, "node_features": 1.0}}
 """What follows from the kind. On validation rows of AI4I 2020 the values near these differ by less than seeds do."""
+
+_SHARES = 2
+"""An interval is cut if it has so many times the rows that each client must have in it: else most halves are lost."""
 
 _OPTIONS = ("learning_rate", "max_depth", "min_child_rows", "l2", "node_features", "max_leaves", "row_share")
 
@@ -38,9 +42,13 @@ def plan_of(config: Config, preparation: Preparation) -> TreePlan:
     return build(section.count, min(section.together, section.count), **rules)
 
 
-def binning_of(config: Config, preparation: Preparation) -> Binning:
-    """Return how bins are found."""
-    return Binning(preparation.levels, num_bins=config.trees.num_bins, rank_error=float(config.trees.rank_error))
+def binning_of(config: Config, preparation: Preparation, num_clients: int) -> Binning:
+    """Return how bins are found: by halves where clients withhold small counts, and not into such."""
+    section = config.trees
+    binning = Binning(preparation.levels, num_bins=section.num_bins, rank_error=float(section.rank_error))
+    if section.min_cell_rows <= 1:
+        return binning
+    return replace(binning, least=_SHARES * section.min_cell_rows * num_clients, most_parts=2)
 
 
 def objective_of(plan: TreePlan) -> Kind:

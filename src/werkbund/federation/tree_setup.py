@@ -132,7 +132,7 @@ def agree(config: Config, preparation: Preparation, plan: TreePlan, grid: Grid) 
         grid,
         plan,
         objective_of(plan),
-        binning_of(config, preparation),
+        binning_of(config, preparation, len(grid.clients())),
         float(section.round_timeout_s),
         class_weights=class_weights_of(config),
         quorum=float(section.quorum),

@@ -77,6 +77,8 @@ class Cells:
         Share of the rows by which an edge may be off its rank.
     least
         Intervals with fewer rows are refined no further.
+    most_parts
+        An interval is cut into at most so many: few where clients withhold small counts, which are lost; 0 for any.
     """
 
     lows: UInt64Array
@@ -88,9 +90,12 @@ class Cells:
     num_bins: int = MOST_BINS
     rank_error: float = 1 / 2048
     least: int = 1
+    most_parts: int = 0
 
     @classmethod
-    def whole(cls, num_bins: int = MOST_BINS, rank_error: float = 1 / 2048, least: int = 1) -> Cells:
+    def whole(
+        cls, num_bins: int = MOST_BINS, rank_error: float = 1 / 2048, least: int = 1, most_parts: int = 0
+    ) -> Cells:
         """Return all numbers there are, in the first few thousand intervals.
 
         Raises
@@ -104,10 +109,12 @@ class Cells:
             raise ConfigError(f"rank_error must be in (0, 0.5], got {rank_error}")
         if least < 1:
             raise ConfigError(f"least must be at least 1 row, got {least}")
+        if most_parts < 0 or most_parts == 1:
+            raise ConfigError(f"most_parts must be 0 for any number, or at least 2, got {most_parts}")
         ends = keys_of(np.array([-np.inf, np.inf]))
         lows, highs = parts_of(ends[:1], ends[1:], _FIRST)
         unknown = np.full(len(lows), -1, np.int64)
-        return cls(lows, highs, unknown, ends[:1], ends[1:], _FIRST, num_bins, rank_error, least)
+        return cls(lows, highs, unknown, ends[:1], ends[1:], _FIRST, num_bins, rank_error, least, most_parts)
 
     @property
     def asked(self) -> BoolArray:
@@ -138,6 +145,7 @@ class Cells:
         lows, highs, known = self.lows[some], self.highs[some], known[some]
         cut = self._cut(lows, highs, known)
         parts = int(max(2, _MOST_ASKED // max(int(cut.sum()), 1)))
+        parts = min(parts, self.most_parts or parts)
         now = replace(self, cut_lows=lows[cut], cut_highs=highs[cut], parts=parts)
         new_lows, new_highs = parts_of(now.cut_lows, now.cut_highs, parts)
         every = np.concatenate([lows[~cut], new_lows]), np.concatenate([highs[~cut], new_highs])
