@@ -17,7 +17,8 @@ from werkbund.federation.folder import Folder, plain
 from werkbund.federation.watch import RoundNews, Watcher
 
 FILE_NAME = "progress.jsonl"
-_PAUSE_S = 0.2
+_PAUSE_S, _QUIET = 0.2, 10
+"""Pause between two looks at the file, and after how many without news the other process is asked after."""
 
 
 class ProgressFile:
@@ -80,7 +81,8 @@ def follow(
     seen
         Who is shown what clients said about themselves.
     ended
-        Says why the other process ended without saying so itself; None while it goes on. Asked when nothing is new.
+        Says why the other process ended without saying so itself; None while it goes on. Asked when nothing has been new
+        for a while.
     first_line
         Lines before this one are of an earlier attempt.
 
@@ -109,19 +111,21 @@ def num_lines(path: Path) -> int:
 
 def _lines(path: Path, first: int, ended: Callable[[], str | None]) -> Iterator[dict[str, Any]]:
     """Yield lines as they are written; after the end of the other process, a last error if it left none."""
-    number, reason = first, None
+    number, quiet, reason = first, 0, None
     while True:
         lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
         for line in lines[number:]:
             with contextlib.suppress(json.JSONDecodeError):  # a line that was cut short
                 yield json.loads(line)
-        if len(lines) <= number:
-            if reason is not None:
-                yield {"end": reason}
-                return
-            reason = ended()
-            time.sleep(_PAUSE_S)
-        number = max(number, len(lines))
+        if len(lines) > number:
+            number, quiet = len(lines), 0
+            continue
+        if reason is not None:
+            yield {"end": reason}
+            return
+        quiet += 1
+        reason = ended() if quiet % _QUIET == 0 else None
+        time.sleep(_PAUSE_S)
 
 
 def _news(line: dict[str, Any]) -> RoundNews:
