@@ -81,8 +81,8 @@ def follow(
     seen
         Who is shown what clients said about themselves.
     ended
-        Says why the other process ended without saying so itself; None while it goes on. Asked when nothing has been new
-        for a while.
+        Says why the other process ended without saying so itself; None while it goes on. Asked when there has been
+        nothing new for a while.
     first_line
         Lines before this one are of an earlier attempt.
 
