@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tests.deployed import Deployment, DirectGrid, small_config
 from tests.flower.marked import FloatArray, in_array, leaks, texts_in
 from werkbund.core.errors import QuorumError
-from werkbund.core.types import Replies
-from werkbund.federation.asking import network_asks
+from werkbund.core.types import Arrays, Replies
+from werkbund.federation.asking import Asks, network_asks, tree_asks
 from werkbund.federation.plant.leaving import asked_for, declared, leaving
 from werkbund.federation.plant.settings import SIGNALS
 from werkbund.flower.codec import decode_answer
@@ -44,6 +44,13 @@ class Case:
     rare: int
     policy: dict[str, Any]
     selector: str = "all"
+    trees: str = ""
+
+    @property
+    def asks(self) -> Asks:
+        """What the run asks for."""
+        chosen = build_selector(self.selector, **OPTIONS.get(self.selector, {})).declaration
+        return tree_asks(self.trees) if self.trees else network_asks(chosen)
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,22 @@ CASES = st.builds(
         }
     ),
     selector=st.sampled_from(["all", "pow-d", "cpow-d", "ocs", "k-fed", "lag", "tifl", "ucb-cs"]),
+)
+GROWING = st.builds(
+    Case,
+    seed=st.integers(0, 2**16),
+    rows=st.integers(60, 400),
+    missing=st.sampled_from([0.0, 0.5, 0.97]),
+    rare=st.integers(1, 6),
+    policy=st.fixed_dictionaries(
+        {
+            "signals": st.sets(st.sampled_from(SIGNALS)).map(lambda some: sorted({*some, "trees"})),
+            "minimum_rows": st.integers(12, 60),
+            "minimum_failures": st.integers(0, 3),
+            "minimum_cell_rows": st.integers(0, 9),
+        }
+    ),
+    trees=st.sampled_from(["exact", "bagging"]),
 )
 OPTIONS: dict[str, dict[str, Any]] = {"pow-d": {"candidates": 3}, "cpow-d": {"candidates": 3, "most": 2}}
 """Those of selectors that else would ask nobody where all train."""
@@ -114,14 +137,16 @@ def answers(folder: Path, case: Case) -> tuple[list[Parcel], Secret]:
     kits = {name: folder / name for name in (WATCHED, *others)}
     size = 2 if case.selector in OPTIONS else None
     selection = {"name": case.selector, "count": size, "options": OPTIONS.get(case.selector, {})}
-    strategy = {"selection": {key: value for key, value in selection.items() if value is not None}}
+    sections: dict[str, Any] = {"strategy": {"selection": {k: v for k, v in selection.items() if v is not None}}}
+    if case.trees:
+        sections = {"model": {"kind": "trees", "hidden": None}, "trees": {"combine": case.trees, "max_depth": 3}}
     rounds = {"rounds": 1, "quorum": 0.1}
-    config = small_config(federation=rounds, data=DATA, clients={"count": None}, strategy=strategy)
+    config = small_config(federation=rounds, data=DATA, clients={"count": None}, **sections)
     deployment = Deployment(folder, config, kits)
     for name, rows in {WATCHED: frame, **others}.items():
         kits[name].mkdir(parents=True)
         rows.write_csv(kits[name] / "rows.csv")
-        deployment.write(name, policy=case.policy if name == WATCHED else {})
+        deployment.write(name, policy=case.policy if name == WATCHED else {"signals": list(SIGNALS)})
     grid = deployment.grid()
     assert isinstance(grid, DirectGrid)
     deployment.run(grid)
@@ -143,8 +168,7 @@ def check(case: Case, folder: Path) -> None:
 
 
 def _check_fields(replies: Replies, case: Case) -> None:
-    asked = build_selector(case.selector, **OPTIONS.get(case.selector, {})).declaration
-    told = [one for one in leaving(case.policy["signals"]) if asked_for(one, network_asks(asked))]
+    told = [one for one in leaving(case.policy["signals"]) if asked_for(one, case.asks)]
     allowed = {(one.half, one.name) for one in told if one.kind == replies.kind}
     found = {declared("sums", name) for name in (*replies.sums, *replies.pooled)}
     found |= {declared("clear", name) for name in replies.clear}
@@ -173,8 +197,21 @@ def _check_figures(replies: Replies, case: Case, secret: Secret) -> None:
     if replies.kind == "centroids" and replies.clear:
         told = int(np.isfinite(replies.clear["centroids"]).all(axis=2).sum())
         assert told * minimum <= case.rows
+    _check_trees(sums, replies.clear, case)
     if replies.kind == "squares":
         assert sums["squares"].shape == (1, 2)
+
+
+def _check_trees(sums: Arrays, clear: Arrays, case: Case) -> None:
+    """Check that no cell and no leaf is of too few rows."""
+    least = case.policy.get("minimum_cell_rows", 0)
+    for name, rows in (("cells", slice(None)), ("histograms", (..., 2))):
+        if name in sums:
+            counts = sums[name][rows]
+            assert np.all((counts == 0) | (counts >= least)), name
+    if "bag.rows" in clear:
+        leaf = (clear["bag.left"][0] < 0) & (clear["bag.rows"][0] < case.rows)
+        assert np.all(clear["bag.rows"][0][leaf] >= least) or len(leaf) == 1
 
 
 EXAMPLES = settings(
@@ -204,6 +241,14 @@ def _figures(folder: Path, minimum_failures: int) -> dict[str, Any]:
 @EXAMPLES
 @given(case=CASES)
 def test_answers_hold_what_is_allowed_and_no_row(tmp_path_factory: pytest.TempPathFactory, case: Case) -> None:
+    check(case, tmp_path_factory.mktemp("case"))
+
+
+@settings(EXAMPLES, max_examples=8)
+@given(case=GROWING)
+def test_answers_about_trees_hold_what_is_allowed_and_no_row(
+    tmp_path_factory: pytest.TempPathFactory, case: Case
+) -> None:
     check(case, tmp_path_factory.mktemp("case"))
 
 
