@@ -15,8 +15,8 @@ import pytest
 from werkbund import __version__
 from werkbund.core.errors import ConfigError
 from werkbund.federation import check_config, load_config
-from werkbund.federation.plant.settings import AcceptanceSection, PolicySection, load_settings
-from werkbund.flower.provision import expiry, fingerprint, read_public_key
+from werkbund.federation.plant.settings import USUAL, AcceptanceSection, PolicySection, load_settings
+from werkbund.flower.provision import expiry, fingerprint, provision, read_public_key
 from werkbund.flower.provision.configuration import plant_config, server_config
 from werkbund.flower.provision.kits import Site, read_site
 
@@ -101,6 +101,16 @@ def test_client_toml_has_every_section_and_the_right_address(written: Path) -> N
     assert values["columns"] == {}
     assert values["policy"]["signals"] == ["rows", "loss", "counts", "vocabulary", "delivery", "norm"]
     assert values["acceptance"] == {"metric": "average_precision", "tolerance": 0.0}
+
+
+@pytest.mark.parametrize("kind", ["trees", "forest"])
+def test_the_kit_of_a_federation_of_trees_allows_them_and_says_what_they_tell(kind: str, tmp_path: Path) -> None:
+    config = check_config({"model": {"kind": kind}})
+    provision(config, tmp_path / "kits", ["plant-a"], ["127.0.0.1"], 8000)
+    kit = tmp_path / "kits" / "plant-a"
+    assert load_settings(kit).policy == PolicySection(signals=[*USUAL, "trees"])
+    assert "which for few rows tell a great deal about them" in _readme(kit)
+    assert "changes to the model's weights" not in _readme(kit)
 
 
 def test_a_plant_reads_its_client_toml(written: Path) -> None:
