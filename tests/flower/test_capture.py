@@ -71,11 +71,11 @@ def capture(
     policies: Mapping[str, Mapping[str, Any]],
     rows: Mapping[str, int],
     seed: int,
-    strategy: dict[str, Any] | None = None,
+    **sections: dict[str, Any],
 ) -> dict[str, Captured]:
     """Run a federation, each plant behind a proxy of its own; return what was recorded, by plant."""
-    network = {"kind": "mlp", "hidden": [32, 32]}
-    config = small(federation={"rounds": ROUNDS, "seed": seed}, model=network, strategy=strategy or {})
+    sections = {"model": {"kind": "mlp", "hidden": [32, 32]}, **sections}
+    config = small(federation={"rounds": ROUNDS, "seed": seed}, **sections)
     marked = {name: marked_table(rows[name], seed * 100 + place) for place, name in enumerate(policies)}
     with live(folder, config, len(policies), insecure=True, start=False) as held, contextlib.ExitStack() as stack:
         host, port = held.trial.settings.local_address.split(":")
@@ -123,7 +123,7 @@ def _check(kit: Path) -> Mapping[str, Any]:
 
 @pytest.fixture(scope="module")
 def captured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Captured]:
-    return capture(tmp_path_factory.mktemp("capture"), POLICIES, ROWS, 1, BY_CLUSTERS)
+    return capture(tmp_path_factory.mktemp("capture"), POLICIES, ROWS, 1, strategy=BY_CLUSTERS)
 
 
 def _secrets(one: Captured) -> Iterator[FloatArray]:
@@ -174,7 +174,7 @@ def test_signals_that_are_refused_are_not_sent(captured: dict[str, Captured]) ->
     refused = {field["signal"] for field in captured[OPEN].check["leaving"]} - {"", "vocabulary"}
     assert refused == set(SIGNALS) - {"vocabulary"}
     signals = {(one["kind"], one["half"], one["field"]): one["signal"] for one in captured[OPEN].check["leaving"]}
-    assert {signals[field] for field in everything - few} == refused - {"norm"}, "nobody asks for norms in this run"
+    assert {signals[field] for field in everything - few} == refused - {"norm", "trees"}, "nobody asks for these here"
     facts = _facts(captured[CLOSED])
     assert facts["rows"] is None
     assert facts["policy"]["refused"] == [signal for signal in SIGNALS if signal != "vocabulary"]
@@ -254,3 +254,14 @@ def test_plants_of_any_policy_send_what_they_announced(tmp_path: Path, seed: int
         assert sent <= told
         missing = {name for _, _, name in told - sent}
         assert missing <= {*(f"*.{count}" for count in _COUNTS), "figures"}, name
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("combine", ["exact", "bagging"])
+def test_plants_whose_trees_are_grown_send_what_they_announced_and_no_row(tmp_path: Path, combine: str) -> None:
+    policies: dict[str, dict[str, Any]] = {OPEN: {"signals": list(SIGNALS)}, CLOSED: {"signals": ["trees"]}}
+    trees: dict[str, Any] = {"model": {"kind": "trees", "hidden": None}, "trees": {"max_depth": 3, "combine": combine}}
+    for name, one in capture(tmp_path, policies, ROWS, 5, **trees).items():
+        _check_for_rows(one)
+        sent, told = {field for answer in one.said for field in answer.fields}, announced(one.check["leaving"])
+        assert {field for field in sent ^ told if field[2] != "behind"} == set(), name

@@ -10,6 +10,8 @@ import pytest
 
 from tests.flower.trials import live, small
 from werkbund.federation import load_config, run
+from werkbund.model import load_model
+from werkbund.model.trees import TreeModel
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,28 @@ def test_the_run_folder_has_the_same_files(deployed: tuple[Path, Path]) -> None:
     names = {path.name for path in folder.iterdir()}
     alike = {"config.toml", "run.json", "rounds.jsonl", "checkpoint.npz", "result.json", "model", "model.onnx"}
     assert names >= alike | {"report.html", "model_card.json", "model_card.md", "preflight.json"}
+
+
+def test_trees_are_those_of_one_process_and_lie_at_the_plants(tmp_path: Path) -> None:
+    config = small(federation={"rounds": 2}, model={"kind": "trees", "hidden": None}, trees={"max_depth": 2})
+    with live(tmp_path, config, 2) as held:
+        running = held.submit(out=tmp_path / "run")
+        assert running.wait_for_end() == ""
+        kits = dict(held.trial.clients)
+    alone = run(load_config(held.trial.config), out=tmp_path / "alone", compare=False)
+    assert _trees(running.folder) == _trees(alone.folder)
+    ours, theirs = (json.loads((path / "result.json").read_text()) for path in (running.folder, alone.folder))
+    assert ours["metrics"]["federated"] == theirs["metrics"]["federated"]
+    assert [line["metrics"] for line in _rounds(running.folder)] == [line["metrics"] for line in _rounds(alone.folder)]
+    onnx = (running.folder / "model.onnx").read_bytes()
+    for kit in kits.values():
+        assert (kit / "state" / "models" / "1" / "model.onnx").read_bytes() == onnx
+
+
+def _trees(folder: Path) -> str:
+    model = load_model(folder / "model")
+    assert isinstance(model, TreeModel)
+    return model.ensemble.digest
 
 
 def _rounds(folder: Path) -> list[dict[str, object]]:
