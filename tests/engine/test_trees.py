@@ -256,6 +256,7 @@ def test_a_part_of_the_clients_can_be_asked_in_each_round() -> None:
         found = federation.grow(plan, state, cohort=lambda round: np.array(cohort[round]))
         assert [record.round.cohort for _, record in found] == [tuple(cohort[i]) for i in range(1, 5)]
         assert not any(record.round.failures for _, record in found)
+        assert all(record.round.evaluated["validation"].tolist() == [0, 1, 2, 3] for _, record in found)
         digests.add(found[-1][0].ensemble.digest)
     assert len(digests) == 1
 

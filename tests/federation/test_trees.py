@@ -299,11 +299,39 @@ def test_the_risk_only_rises_with_a_monotone_feature(small: Small) -> None:
     assert np.ptp(scores, axis=0).max() > 0
 
 
+@pytest.mark.parametrize("combine", ["exact", "bagging"])
+def test_some_clients_drawn_for_each_round_grow_its_trees_and_all_count_them(
+    small: Small, tmp_path: Path, combine: str
+) -> None:
+    uniform = {"selection": {"name": "uniform", "count": 2}}
+    config = grown(small, federation={"rounds": 4}, strategy=uniform, trees={"combine": combine})
+    done = run(config, out=tmp_path / "some", compare=True)
+    lines = [json.loads(line) for line in (done.folder / "rounds.jsonl").read_text().splitlines()]
+    cohorts = [tuple(line["cohort"]) for line in lines[:4]]
+    assert [len(cohort) for cohort in cohorts] == [2] * 4
+    assert len(set(cohorts)) > 1
+    judged = {line["metrics"]["validation"]["rows"] for line in lines}
+    assert len(judged) == 1, "all clients count in each round, asked or not"
+    with pytest.raises(KeyboardInterrupt):
+        run(config, out=tmp_path / "cut", compare=False, watcher=StopAt(3))
+    assert digest(resume(tmp_path / "cut").folder) == digest(done.folder)
+
+
+def test_to_draw_all_clients_is_to_ask_all(small: Small, tmp_path: Path) -> None:
+    digests = {
+        digest(
+            run(grown(small, federation={"rounds": 2}, strategy={"selection": chosen}), out=out, compare=False).folder
+        )
+        for chosen, out in (({"name": "all"}, tmp_path / "all"), ({"name": "uniform"}, tmp_path / "uniform"))
+    }
+    assert len(digests) == 1
+
+
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
         ({"model": {"kind": "trees", "hidden": [8]}}, r"model\.hidden is no option of model\.kind = 'trees'"),
-        ({"strategy": {"selection": {"name": "uniform", "fraction": 0.5}}}, r"selection\.name must be all"),
+        ({"strategy": {"selection": {"name": "md", "fraction": 0.5}}}, r"selection\.name must be all or uniform"),
         ({"world": {"preset": "uniform"}}, r"drop \[world\]"),
         ({"model": {"kind": "forest", "hidden": None}, "trees": {"learning_rate": 0.1}}, "forests have none"),
         ({"trees": {"monotone": {"nothing": 1}}}, "must name number features, got 'nothing'"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def tree_rounds(
     cohort
         Whom a round asks; everybody if left out.
     evaluate
-        Let clients count the trees so far in the first message of each round.
+        Let clients count the trees so far: those that a round asks in its first message, the others in one of its own.
     links
         What this process knows of its clients; give the same to `evaluate_trees`, and nobody is sent all trees again.
 
@@ -84,21 +85,22 @@ def one_round_of_trees(
     """Grow the next round's trees; parameters as for `tree_rounds`, one by one."""
     started, attempts, alive = time.perf_counter(), 0, cohort
     group = Group.of(rules.seed, state.round + 1, state.terms.num_outputs, plan.together)
-    ground, spent = ground_of(state.terms, plan), Heard()
-    counted: Heard | None = None
+    talk, ground = Talk(grid, rules, state, links, group, Heard(), cohort, len(cohort)), ground_of(state.terms, plan)
+    others, counted = talk.counts_of_others() if evaluate else None, None
     while True:
         attempts += 1
-        talk = Talk(grid, rules, state, links, group, spent, alive, len(cohort))
+        talk = replace(talk, alive=alive)
         growth, first = _grow(talk, ground, evaluate and counted is None)
         counted = counted or first
-        spent, alive = talk.spent, talk.alive
+        alive = talk.alive
         if growth is not None:
             break
     after = state.next(growth.trees)
     links.before, links.last = state.mark, growth.trees
-    record = record_of(state, after, growth.trees, cohort, spent, counted, time.perf_counter() - started)
+    counted = others.joined(counted) if others is not None and counted is not None else counted
+    record = record_of(state, after, growth.trees, cohort, talk.spent, counted, time.perf_counter() - started)
     gain = float(growth.trees.gain.sum())
-    return after, TreeRecord(record, spent.messages, attempts, growth.trees.num_leaves, gain)
+    return after, TreeRecord(record, talk.spent.messages, attempts, growth.trees.num_leaves, gain)
 
 
 def evaluate_trees(

@@ -54,6 +54,7 @@ def bagging_rounds(
         shared |= {"outputs": group.outputs, "keys": group.keys, "row_keys": group.row_keys}
         if evaluate:
             shared["evaluate"] = np.ones((), np.bool_)
+        others = talk.counts_of_others() if evaluate else Heard()
         heard = talk.ask("tree-bag", shared, {})
         trees, failures = _united(heard, state, len(group.outputs))
         if failures:
@@ -62,7 +63,7 @@ def bagging_rounds(
             check_quorum(len(asked), len(talk.alive) - len(failures), rules.quorum, state.round + 1, reasons)
         after = state.next(trees)
         links.before, links.last = state.mark, trees
-        counted = heard if evaluate else None
+        counted = others.joined(heard) if evaluate else None
         record = record_of(state, after, trees, asked, talk.spent, counted, time.perf_counter() - started)
         state = after
         yield state, TreeRecord(record, talk.spent.messages, 1, trees.num_leaves, float(trees.gain.sum()))

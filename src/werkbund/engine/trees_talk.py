@@ -43,7 +43,19 @@ class Talk:
     num_asked: int
 
     def ask(self, kind: str, shared: Mapping[str, Any], shapes: Shapes) -> Heard:
-        """Return the answers to one question; who has none is no longer there."""
+        """Return the answers to one question; who has none is no longer there.
+
+        Raises
+        ------
+        QuorumError
+            If too few are left.
+        """
+        heard = self._ask(kind, shared, shapes)
+        reasons = reasons_of(self.grid, self.spent.failures)
+        check_quorum(self.num_asked, len(self.alive), self.rules.quorum, self.state.round + 1, reasons)
+        return heard
+
+    def _ask(self, kind: str, shared: Mapping[str, Any], shapes: Shapes) -> Heard:
         common = {"mark": mark_bytes(self.state.mark), "num_trees": np.array(len(self.state.ensemble.trees)), **shared}
         near = {self.state.mark} | ({self.links.before} if self.links.before else set())
         known = np.array([self.links.held.get(client, "") in near for client in self.alive.tolist()], np.bool_)
@@ -62,9 +74,19 @@ class Talk:
         total.bytes_down += heard.bytes_down
         total.bytes_up += heard.bytes_up
         self.spent = total
-        reasons = reasons_of(self.grid, total.failures)
-        check_quorum(self.num_asked, len(self.alive), self.rules.quorum, self.state.round + 1, reasons)
         return replace(heard, failures=failures)
+
+    def counts_of_others(self) -> Heard:
+        """Let those whom the round does not ask count the trees so far; nothing depends on whether they answer."""
+        others = np.setdiff1d(np.arange(len(self.grid.clients())), self.alive)
+        if not len(others):
+            return Heard()
+        talk = replace(self, spent=Heard(), alive=others, num_asked=0)
+        heard = talk._ask("tree-evaluate", {}, {})
+        for name in ("bytes_down", "bytes_up"):
+            setattr(self.spent, name, getattr(self.spent, name) + getattr(heard, name))
+        self.spent.failures += heard.failures
+        return heard
 
     def _put(self, kind: str, number: int, clients: IntArray, shared: Mapping[str, Any], shapes: Shapes) -> Heard:
         tasks = Tasks(kind, self.state.round + 1, clients, shared, attempt=number)

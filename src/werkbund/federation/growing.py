@@ -5,12 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from werkbund.core.errors import ConfigError
+from werkbund.core.rng import generator
 from werkbund.data import Preparation
+from werkbund.engine import Rules
+from werkbund.engine.trees import Cohort
 from werkbund.engine.trees_bins import Binning
 from werkbund.federation.sections import Config
 from werkbund.federation.wiring import strategy_of
+from werkbund.selection.contract import View
 from werkbund.trees import Kind, TreePlan
+
+IntArray = npt.NDArray[np.int64]
 
 _BOOSTING: dict[str, Any] = {"learning_rate": 0.1, "max_depth": 5, "l2": 1.0, "min_child_rows": 5}
 _FOREST: dict[str, Any] = {"max_depth": 12, "l2": 0.0, "min_child_rows": 1, "node_features": 0.5}
@@ -20,6 +29,7 @@ _DEFAULTS = {"trees": _BOOSTING, "forest": _FOREST, "extra-trees": {**_FOREST, "
 _SHARES = 2
 """An interval is cut if it has so many times the rows that each client must have in it: else most halves are lost."""
 
+_SELECTIONS = ("all", "uniform")
 _OPTIONS = ("learning_rate", "max_depth", "min_child_rows", "l2", "node_features", "max_leaves", "row_share")
 
 
@@ -64,6 +74,19 @@ def class_weights_of(config: Config) -> tuple[float, ...] | str:
     return () if chosen == "none" else (1.0, float(chosen))
 
 
+def cohort_of(config: Config, rules: Rules, num_clients: int) -> Cohort | None:
+    """Return who is asked in each round; None for everybody."""
+    if config.strategy.selection.name == "all":
+        return None
+    selector, everyone = strategy_of(config).selector, np.arange(num_clients)
+
+    def choose(round: int) -> IntArray:
+        view = View(round, everyone, rules.facts)
+        return selector.choose(view, (), generator(rules.seed, "selection", round)).cohort
+
+    return choose
+
+
 def _check(config: Config) -> None:
     kind, model, selection = config.model.kind, config.model, config.strategy.selection
     unfit = [name for name in ("hidden", "activation", "dropout", "width", "depth") if getattr(model, name) is not None]
@@ -74,10 +97,11 @@ def _check(config: Config) -> None:
     if kind != "trees" and config.trees.learning_rate is not None:
         raise ConfigError(f"trees.learning_rate is for model.kind = 'trees', got it with {kind!r}: forests have none")
     strategy_of(config)  # refuses what is no method
-    if selection.name != "all":
+    if selection.name not in _SELECTIONS:
         raise ConfigError(
-            f"strategy.selection.name must be all where model.kind = {kind!r}, got {selection.name!r}: every tree asks "
-            "all clients"
+            f"strategy.selection.name must be {' or '.join(_SELECTIONS)} where model.kind = {kind!r}, got "
+            f"{selection.name!r}: trees have no weights before a round to choose clients by, and add whole numbers, "
+            "which a client's part cannot be multiplied in"
         )
     if config.world.preset != "none" or config.world.path is not None:
         raise ConfigError(f"world simulates networks' clients, got it with model.kind = {kind!r}; drop [world]")

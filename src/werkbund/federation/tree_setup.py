@@ -17,7 +17,7 @@ from werkbund.engine.trees_bagging import bagging_rounds
 from werkbund.engine.trees_bins import Agreed, agree_terms
 from werkbund.engine.trees_state import TreeState
 from werkbund.federation.config import changed
-from werkbund.federation.growing import binning_of, class_weights_of, objective_of, plan_of
+from werkbund.federation.growing import binning_of, class_weights_of, cohort_of, objective_of, plan_of
 from werkbund.federation.preparing import Learnt
 from werkbund.federation.sections import Config
 from werkbund.federation.wiring import rules_of
@@ -67,7 +67,8 @@ class TreeSetup:
     def rounds(self, state: TreeState) -> Iterator[tuple[TreeState, RoundRecord]]:
         """Grow the trees that are left from a state on: together, or where it is so configured each client's own."""
         grow = bagging_rounds if self.config.trees.combine == "bagging" else tree_rounds
-        for after, record in grow(self.grid, self.plan, self.rules, state, self.num_rounds):
+        cohort = cohort_of(self.config, self.rules, len(self.grid.clients()))
+        for after, record in grow(self.grid, self.plan, self.rules, state, self.num_rounds, cohort):
             yield after, record.round
 
     def evaluate(self, state: TreeState, clients: IntArray | None = None) -> RoundRecord:

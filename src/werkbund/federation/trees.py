@@ -74,8 +74,10 @@ class TreeSimulation(TreeSetup):
         It agrees with itself on bins: those of all rows are again the federation's, a plant's are its own.
         """
         rows, names = self.rows.map(client), ("pooled",) if client is None else (self.grid.clients()[client],)
-        # Whoever is alone withholds nothing from itself.
-        config = changed(self.config, federation={"quorum": 1.0}, trees={"min_cell_rows": 0})
+        # Whoever is alone withholds nothing from itself, and always asks itself.
+        config = changed(
+            self.config, federation={"quorum": 1.0}, trees={"min_cell_rows": 0}, strategy={"selection": {"name": "all"}}
+        )
         grid = rows.grid(names, config)
         terms = self.terms
         if len(rows.train.targets):
