@@ -27,6 +27,9 @@ _LEGEND = (
     "clear: read as it is. Which signals may leave is set under [policy] in client.toml."
 )
 
+_COUNTED_WITH = {"train": "evaluate", "upload": "evaluate", "tree-level": "tree-evaluate", "tree-bag": "tree-evaluate"}
+"""Kinds of tasks whose counts are also those of another."""
+
 app = typer.Typer(help="Take part in a real federation as a plant.", no_args_is_help=True, add_completion=False)
 app.command("keygen")(keygen_command)
 
@@ -156,12 +159,16 @@ def _by_choice(selection: Mapping[str, object] | None) -> str:
 
 
 def _by_moment(fields: Sequence[Mapping[str, object]]) -> dict[str, list[Mapping[str, object]]]:
-    """Return the fields by the moment at which they leave; what leaves in any round stands once."""
-    moments: dict[str, list[Mapping[str, object]]] = {}
-    in_any_round = {str(field["field"]) for field in fields if field["kind"] == "evaluate"}
-    for field in fields:
-        if field["kind"] in ("train", "upload") and field["field"] in in_any_round:
+    """Return the fields by the moment at which they leave, those that a run does not ask for last.
+
+    What leaves in any round stands once, and so does what could leave at several moments that do not come.
+    """
+    moments: dict[str, dict[tuple[object, ...], Mapping[str, object]]] = {}
+    asked = {(field["kind"], field["field"]) for field in fields if field["asked"]}
+    for field in sorted(fields, key=lambda field: not field["asked"]):
+        if field["asked"] and (_COUNTED_WITH.get(str(field["kind"])), field["field"]) in asked:
             continue
-        when = "each round, also when it does not train" if field["kind"] == "evaluate" else str(field["when"])
-        moments.setdefault(when, []).append(field)
-    return moments
+        in_any_round = field["kind"] == "evaluate" and field["asked"]
+        when = "each round, also when it does not train" if in_any_round else str(field["when"])
+        moments.setdefault(when, {}).setdefault((field["field"], field["what"], field["half"]), field)
+    return {when: list(told.values()) for when, told in moments.items()}

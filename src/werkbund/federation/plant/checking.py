@@ -51,7 +51,7 @@ _WHEN = {
     "tree-cells": "a few times before the first tree, to agree on cells",
     "tree-survey": "once, before the first tree",
     "tree-level": "each level of each round's trees",
-    "tree-evaluate": "at the end, and when a run asks for it",
+    "tree-evaluate": "once each round, and at the end",
     "tree-bag": "each round",
 }
 _UNASKED = "only if a run asks for it; one of the federation's file, which {}, does not"
