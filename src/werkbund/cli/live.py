@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -15,6 +16,7 @@ from rich.text import Text
 from werkbund.federation import RoundNews
 
 _ROWS = 8
+_NAMED, _FEW = 3, 20
 
 
 class LiveRounds:
@@ -54,15 +56,20 @@ class LiveRounds:
         """Take in a round."""
         if self._first is None:
             self._first = (news.record.round, time.perf_counter())
+        before = self._recent[-1].failed if self._recent else {}
         self._recent.append(news)
         number, last = news.record.round, news.last
-        if not self._console.is_terminal and number <= last and number % max(last // 10, 1) == 0:
+        if self._console.is_terminal:
+            return
+        for line in _changes(before, news):
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        if number <= last and number % max(last // 10, 1) == 0:
             self._console.print(f"round {number} of {last}: {_score(news)}", highlight=False)
 
     def _picture(self) -> Group:
         parts: list[Table | Text | ProgressBar] = []
         if self._recent:
-            parts += [self._table(), self._bar()]
+            parts += [self._table(), *_failures(self._recent[-1].failed), self._bar()]
         parts.append(Text(f"{self._stage} ...", style="dim"))
         return Group(*parts)
 
@@ -87,6 +94,21 @@ class LiveRounds:
             return ""
         pace = (time.perf_counter() - self._first[1]) / (done - self._first[0])
         return f", about {_duration(pace * (last - done))} left"
+
+
+def _failures(failed: Mapping[str, str]) -> list[Text]:
+    """Return a line for each of the first clients that failed, and how many more there are."""
+    lines = [Text(f"  {name}: {reason}", style="yellow") for name, reason in list(failed.items())[:_NAMED]]
+    return lines + ([Text(f"  and {len(failed) - _NAMED} more", style="yellow")] if len(failed) > _NAMED else [])
+
+
+def _changes(before: Mapping[str, str], news: RoundNews) -> list[str]:
+    """Return who failed that had not failed in the round before, and who is back; of few clients alone."""
+    if not 0 < len(news.record.cohort) <= _FEW:
+        return []
+    number, failed = news.record.round, news.failed
+    lines = [f"round {number}: {name}: {reason}" for name, reason in failed.items() if name not in before]
+    return lines + [f"round {number}: {name} is back" for name in before if name not in failed]
 
 
 def _cells(news: RoundNews) -> tuple[str, ...]:

@@ -158,7 +158,9 @@ def _judge(
         best = best.or_better(record.scored, value * DIRECTIONS[metric], scored, judges)
     if outlets.note:
         outlets.note(record, scores)
-    outlets.watcher.round(RoundNews(record, setup.num_rounds, scores, best.round))
+    names = setup.grid.clients() if record.failures else ()
+    failed = {names[failure.client]: failure.reason for failure in record.failures}
+    outlets.watcher.round(RoundNews(record, setup.num_rounds, scores, best.round, failed))
     return best, value
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from werkbund.core.types import RoundRecord
@@ -23,12 +24,15 @@ class RoundNews:
         Metrics of the weights that the record scored, by split.
     best_round
         The round with the best validation metric so far.
+    failed
+        Why each client that was asked gave no usable answer, by name.
     """
 
     record: RoundRecord
     last: int
     scores: dict[str, Metrics]
     best_round: int
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 class Watcher(Protocol):

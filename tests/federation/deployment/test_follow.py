@@ -63,6 +63,7 @@ def test_who_follows_hears_what_the_run_was_told(deployed: Any) -> None:
     assert len(ear.rounds) == len(first.rounds) == 4
     for heard, told in zip(ear.rounds, first.rounds, strict=True):
         assert (heard.last, heard.best_round) == (told.last, told.best_round)
+        assert heard.failed == told.failed == {"plant-3": "is offline"}
         assert {name: getattr(heard.record, name) for name in TOLD} == {
             name: getattr(told.record, name) for name in TOLD
         }

@@ -44,7 +44,9 @@ class ProgressFile:
         failures = [vars(failure) for failure in record.failures]
         line = {name: getattr(record, name) for name in told} | {"failures": failures}
         scores = {split: metrics.to_json() for split, metrics in news.scores.items()}
-        self._write({"round": line, "scores": scores, "last": news.last, "best_round": news.best_round})
+        self._write(
+            {"round": line, "scores": scores, "last": news.last, "best_round": news.best_round, "failed": news.failed}
+        )
 
     def checks(self, checks: list[dict[str, Any]]) -> None:
         """Write what clients said about themselves."""
@@ -134,7 +136,7 @@ def _news(line: dict[str, Any]) -> RoundNews:
     cohort = tuple(told.pop("cohort"))
     record = RoundRecord(**told, cohort=cohort, failures=failures, counts={}, evaluated={})
     scores = {split: _metrics(values) for split, values in line["scores"].items()}
-    return RoundNews(record, line["last"], scores, line["best_round"])
+    return RoundNews(record, line["last"], scores, line["best_round"], line.get("failed", {}))
 
 
 def _metrics(values: dict[str, Any]) -> Metrics:
