@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 from tests.flower.federations import make_kits
-from werkbund.core.errors import CheckpointError
+from werkbund.core.errors import CheckpointError, ConfigError
+from werkbund.federation import Nobody
+from werkbund.flower.pids import write_record
 from werkbund.flower.serversettings import ServerSettings, load_server_settings
-from werkbund.flower.submitting import how_to_go_on, submit_resume
+from werkbund.flower.submitting import attach, how_to_go_on, submit_resume
 
 
 @pytest.fixture
@@ -21,6 +24,26 @@ def settings(tmp_path: Path) -> ServerSettings:
 def test_only_a_runs_folder_is_gone_on_with(settings: ServerSettings, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=re.escape(f"{tmp_path} must be a run's folder")):
         submit_resume(settings, tmp_path)
+
+
+def test_a_run_that_goes_on_is_watched_from_its_present_attempt(settings: ServerSettings, tmp_path: Path) -> None:
+    lines = [{"stage": "one"}, {"end": "the run was stopped"}, {"stage": "two"}, {"stage": "three"}]
+    (tmp_path / "progress.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with pytest.raises(ConfigError, match="must be the folder of a run that goes on; it did not reach its first"):
+        attach(settings, tmp_path)
+    write_record(tmp_path / "running.json", {"run": 7})
+    attached = attach(settings, tmp_path)
+    assert (attached.run_id, attached.folder, attached.first_line) == (7, tmp_path.resolve(), 2)
+    heard: list[str] = []
+
+    class Ear(Nobody):
+        def stage(self, what: str) -> None:
+            heard.append(what)
+
+    with (tmp_path / "progress.jsonl").open("a") as file:
+        file.write('{"end": ""}\n')
+    attached.follow(Ear(), lambda checks: None)
+    assert heard == ["two", "three"]
 
 
 def test_how_to_go_on_is_said_only_where_one_can(tmp_path: Path) -> None:

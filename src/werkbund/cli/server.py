@@ -1,4 +1,4 @@
-"""Commands of the operator: server start, status, run, resume, stop, backup."""
+"""Commands of the operator: server start, status, run, resume, watch, stop, backup."""
 
 from __future__ import annotations
 
@@ -106,6 +106,20 @@ def resume_command(
         _watch(submit_resume(load_server_settings(kit), run_dir), detach, as_json)
 
 
+@app.command("watch")
+def watch_command(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run that goes on.")],
+    kit: KitOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Watch a run again that was started or left before."""
+    with readable_errors():
+        from werkbund.flower.serversettings import load_server_settings
+        from werkbund.flower.submitting import attach
+
+        _watch(attach(load_server_settings(kit), run_dir), False, as_json)
+
+
 @app.command("stop")
 def stop_command(
     kit: KitArgument = HERE,
@@ -175,7 +189,8 @@ def _watch(submitted: object, detach: bool, as_json: bool) -> None:
         except KeyboardInterrupt:
             live.stage("no longer watched")
             line = (
-                f"The run goes on without being watched; `werkbund server stop --run {submitted.folder.name}` stops it."
+                f"The run goes on without being watched; `werkbund server watch {submitted.folder}` watches it again, "
+                f"`werkbund server stop --run {submitted.folder.name}` stops it."
             )
             console.print(line, soft_wrap=True)
             raise typer.Exit(130) from None

@@ -12,7 +12,7 @@ from typing import Any
 
 from werkbund.core.errors import ClientError, ConfigError
 from werkbund.federation import Watcher, load_config
-from werkbund.federation.deployment.progress import follow, num_lines
+from werkbund.federation.deployment.progress import follow, num_lines, num_lines_before
 from werkbund.federation.folder import Folder
 from werkbund.flower.bundle import bundle
 from werkbund.flower.control import Control
@@ -146,6 +146,23 @@ def submit_resume(settings: ServerSettings, run: Path) -> Submitted:
         _stop_left_over(control, record)
         run_id = control.start_run(bundle(), {"resume": str(folder.path), "wait-s": WAIT_S})
     return Submitted(settings, run_id, folder.path, before)
+
+
+def attach(settings: ServerSettings, run: Path) -> Submitted:
+    """Return a run that goes on, to be followed from what its present attempt said first.
+
+    Raises
+    ------
+    ConfigError
+        If it does not go on.
+    """
+    folder = run.resolve()
+    record = read_record(running_record(folder))
+    if record is None or "run" not in record:
+        done = (folder / "result.json").is_file()
+        rest = "it has ended well, and its report is report.html there" if done else how_to_go_on(folder)
+        raise ConfigError(f"{folder} must be the folder of a run that goes on; {rest}")
+    return Submitted(settings, int(record["run"]), folder, num_lines_before(folder))
 
 
 def clients_of(settings: ServerSettings, ordered: tuple[str, ...] = ()) -> tuple[str, ...]:

@@ -111,6 +111,13 @@ def num_lines(path: Path) -> int:
     return len(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else 0
 
 
+def num_lines_before(path: Path) -> int:
+    """Return how many lines a run's folder has of attempts before the present one, as far as these told their end."""
+    file = path / FILE_NAME
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return max((number for number, line in enumerate(lines, 1) if line.startswith('{"end": ')), default=0)
+
+
 def _lines(path: Path, first: int, ended: Callable[[], str | None]) -> Iterator[dict[str, Any]]:
     """Yield lines as they are written; after the end of the other process, a last error if it left none."""
     number, quiet, reason = first, 0, None
