@@ -24,7 +24,7 @@ from werkbund.federation.setup import server_parts
 from werkbund.federation.simulation import in_process, set_up
 from werkbund.federation.sources import boosting_sources, forest_sources, network_sources
 from werkbund.federation.trainable import Simulated, Trainable
-from werkbund.federation.wiring import strategy_of
+from werkbund.federation.wiring import model_spec, strategy_of
 from werkbund.federation.worlds import in_world
 
 IntArray = npt.NDArray[np.int64]
@@ -62,6 +62,8 @@ class Family:
         Makes them with a preparation that is known, and the training rows of the whole federation by class, (2,).
     serve
         Makes the server's parts of a run whose clients are elsewhere.
+    check
+        Refuses a configuration that does not fit, as far as that shows before anybody is asked.
     asks
         What a run asks of its clients.
     sources
@@ -75,6 +77,7 @@ class Family:
     set_up: Callable[[Config, Population], Simulated]
     in_process: Callable[[Config, Population, Preparation, IntArray], Simulated]
     serve: Callable[[Config, Known, Grid], Trainable]
+    check: Callable[[Config], None]
     asks: Callable[[Config], Asks]
     sources: Callable[[Config], list[tuple[str, str]]]
     facts: Callable[[Config], Mapping[str, Any]]
@@ -132,6 +135,17 @@ def _trees_in_process(config: Config, population: Population, preparation: Prepa
     return trees_in_process(config, population, preparation)
 
 
+def _check_network(config: Config) -> None:
+    model_spec(config.model)
+    strategy_of(config)
+
+
+def _check_trees(config: Config) -> None:
+    from werkbund.federation.growing import check_trees
+
+    check_trees(config)
+
+
 def _tree_server(config: Config, known: Known, grid: Grid) -> Trainable:
     from werkbund.federation.tree_setup import tree_server
 
@@ -170,9 +184,11 @@ def _inexact(config: Config) -> list[str]:
     return found
 
 
-_NETWORKS = Family(_network, in_process, _network_server, _network_asks, network_sources, _strategy, lambda config: [])
+_NETWORKS = Family(
+    _network, in_process, _network_server, _check_network, _network_asks, network_sources, _strategy, lambda config: []
+)
 _BOOSTED, _FOREST = (
-    Family(_trees, _trees_in_process, _tree_server, _tree_asks, sources, _combined, _inexact)
+    Family(_trees, _trees_in_process, _tree_server, _check_trees, _tree_asks, sources, _combined, _inexact)
     for sources in (boosting_sources, forest_sources)
 )
 _FAMILIES = {"trees": _BOOSTED, "forest": _FOREST, "extra-trees": _FOREST}

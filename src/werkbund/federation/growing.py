@@ -42,7 +42,7 @@ def plan_of(config: Config, preparation: Preparation) -> TreePlan:
         If a key does not fit the kind of model, or a feature that is named is not there.
     """
     kind, section = config.model.kind, config.trees
-    _check(config)
+    check_trees(config)
     given = {name: getattr(section, name) for name in (*_OPTIONS, "tree_features")}
     rules = _DEFAULTS[kind] | {name: value for name, value in given.items() if value is not None}
     rules["monotone"] = _signs(section.monotone, preparation)
@@ -87,7 +87,14 @@ def cohort_of(config: Config, rules: Rules, num_clients: int) -> Cohort | None:
     return choose
 
 
-def _check(config: Config) -> None:
+def check_trees(config: Config) -> None:
+    """Refuse what does not fit trees, as far as that shows without knowing the features.
+
+    Raises
+    ------
+    ConfigError
+        Then.
+    """
     kind, model, selection = config.model.kind, config.model, config.strategy.selection
     unfit = [name for name in ("hidden", "activation", "dropout", "width", "depth") if getattr(model, name) is not None]
     for name in [*unfit, *model.options]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.deployed import Deployment, DirectGrid
-from werkbund.core.errors import QuorumError
+from werkbund.core.errors import ConfigError, QuorumError
 from werkbund.core.types import Tasks
 from werkbund.federation import run
 from werkbund.federation.asking import TREE_KINDS, tree_asks
@@ -125,6 +125,14 @@ def test_a_plant_that_does_not_allow_trees_is_told_before_anything_is_asked_of_i
     assert all('policy.signals does not hold "trees"' in reason for reason in refused)
     answers = [decode_answer(parcel) for ask, parcel in grid.answered if ask.name == "plant-2"]
     assert not [one for one in answers if one.replies is not None and one.replies.kind in TREE_KINDS]
+
+
+def test_what_does_not_fit_trees_is_refused_before_anybody_is_asked(deployed: Any) -> None:
+    deployment = deployed(model={"kind": "trees", "hidden": None}, strategy={"selection": {"name": "oort"}})
+    grid = deployment.grid()
+    with pytest.raises(ConfigError, match=r"strategy\.selection\.name must be all or uniform"):
+        deployment.run(grid)
+    assert grid.asked == []
 
 
 def test_if_nobody_allows_trees_the_run_ends_with_what_to_do(deployed: Any) -> None:

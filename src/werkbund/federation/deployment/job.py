@@ -65,6 +65,7 @@ def run_deployed(
         One of its kinds, with what to do.
     """
     began, watcher = time.perf_counter(), watcher or Nobody()
+    family_of(config).check(config)
     folder = folder or Folder.create(config.federation.name, None)
     folder.write_config(config)
     run = uuid.uuid4().hex
