@@ -16,6 +16,7 @@ from werkbund.core.errors import ConfigError
 from werkbund.data import Preparation, Schema
 from werkbund.engine import Grid, Stage
 from werkbund.federation.asking import Asks, network_asks, tree_asks
+from werkbund.federation.config import changed
 from werkbund.federation.judging import with_servers_table
 from werkbund.federation.population import Population
 from werkbund.federation.preparing import Learnt
@@ -40,6 +41,8 @@ class Known:
         The common preparation, and the counts that gave it.
     schema, mode_names
         What the clients' columns mean, and the failure modes that they count.
+    least_cell_rows
+        The most rows below which some client lets no cell of trees leave, by its own policy; 0 for none.
     start
         The state of the run that is gone on with; None for a new one.
     """
@@ -47,6 +50,7 @@ class Known:
     learnt: Learnt
     schema: Schema
     mode_names: tuple[str, ...]
+    least_cell_rows: int = 0
     start: Stage | None = None
 
 
@@ -149,6 +153,8 @@ def _check_trees(config: Config) -> None:
 def _tree_server(config: Config, known: Known, grid: Grid) -> Trainable:
     from werkbund.federation.tree_setup import tree_server
 
+    least = max(config.trees.min_cell_rows, known.least_cell_rows)
+    config = changed(config, trees={"min_cell_rows": least})  # bins, report and card go by whoever withholds most
     return tree_server(config, known.learnt, known.mode_names, grid, known.start)
 
 
@@ -179,7 +185,7 @@ def _inexact(config: Config) -> list[str]:
     if section.min_cell_rows > 1:
         found.append(
             f"What was over fewer than {section.min_cell_rows} rows of a client did not leave it "
-            "(trees.min_cell_rows): these are not exactly the trees of the pooled rows."
+            "(trees.min_cell_rows, or its own policy): these are not exactly the trees of the pooled rows."
         )
     return found
 

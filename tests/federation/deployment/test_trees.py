@@ -183,6 +183,10 @@ def test_cells_and_leaves_of_fewer_rows_than_a_plant_allows_stay_there(least: in
     assert min(told["plant-2"].min(), told["plant-3"].min()) < least
     here = run(deployment.config, out=deployment.folder / "local", compare=False)
     assert _ensemble(done.folder) != _ensemble(here.folder)
+    (limit,) = done.summary["limits"]
+    assert f"fewer than {least} rows of a client" in limit
+    assert here.summary["limits"] == []
+    assert _ensemble(deployment.resume().folder) == _ensemble(done.folder), "it is known to whoever goes on with it"
 
 
 def _cells(grid: DirectGrid, name: str) -> Any:

@@ -73,9 +73,10 @@ def run_deployed(
     if seen is not None:
         seen(told)
     learnt = _learn(config, grid, run, told, watcher)
-    known = {"run": run, "schema": schema_to_json(told.schema), "modes": list(told.mode_names)}
+    known: dict[str, Any] = {"run": run, "schema": schema_to_json(told.schema), "modes": list(told.mode_names)}
+    known["least_cell_rows"] = told.least_cell_rows
     folder.write_json("learnt.json", {**known, **learnt.to_json()})
-    setup = _set_up(config, grid, run, Known(learnt, told.schema, told.mode_names))
+    setup = _set_up(config, grid, run, Known(learnt, told.schema, told.mode_names, told.least_cell_rows))
     about = about_deployed(folder.path.name, setup, learnt, told, command)
     folder.write_json("run.json", {**about, "id": run})
     return _train_and_finish(folder, setup, told.schema, None, watcher, began)
@@ -99,7 +100,8 @@ def resume_deployed(path: Path, grid: BriefedGrid, watcher: Watcher | None = Non
             "a client may be away but not struck off or added, because its number decides its draws. Start a new run"
         )
     schema = schema_from_json(known["schema"])
-    told = Known(Learnt.from_json(known), schema, tuple(known["modes"]), checkpoint.state)
+    least = int(known.get("least_cell_rows", 0))
+    told = Known(Learnt.from_json(known), schema, tuple(known["modes"]), least, checkpoint.state)
     setup = _set_up(folder.read_config(), grid, known["run"], told)
     if about["layout"]["fingerprint"] != setup.rules.fingerprint:
         raise CheckpointError(

@@ -25,6 +25,8 @@ from werkbund.federation.plant.facts import Facts
 CLOCK_TOLERANCE_S = 60.0
 """Above this a client's clock is reported; beyond 300 s Flower no longer lets it in."""
 
+_MOST_CELL_ROWS = 10**6
+
 _REMEDIES = {
     "silent": "see on its side with `werkbund client check`, and whether its service runs",
     "version": "install the same version of Werkbund there",
@@ -76,6 +78,11 @@ class Preflight:
     checks: tuple[Check, ...]
     schema: Schema
     mode_names: tuple[str, ...]
+
+    @property
+    def least_cell_rows(self) -> int:
+        """The most rows below which some client lets no cell of trees leave; 0 where all let each leave."""
+        return max((_least_cell_rows(facts) for facts in self.facts.values()), default=0)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -179,11 +186,17 @@ def _checked(name: str, facts: Facts, schema: Schema, asked: Collection[str]) ->
         what = one_line(f"does not tell {', '.join(map(str, refused))}, by its policy")
         without = "trees" in refused  # there is nothing else that it could tell
         found.append(Check(name, "error" if without else "warning", what, _REMEDIES["trees"] if without else ""))
-    least = facts.policy.get("minimum_cell_rows") or 0
-    if "trees" in asked and not isinstance(least, bool) and isinstance(least, int) and least > 1:
+    least = _least_cell_rows(facts)
+    if "trees" in asked and least > 1:
         what = f"withholds cells and leaves of fewer than {least} rows: trees are not those of the pooled rows"
         found.append(Check(name, "warning", what))
     return found
+
+
+def _least_cell_rows(facts: Facts) -> int:
+    """Return below how many rows a client lets no cell of trees leave; it may run other code, or mean ill."""
+    least = facts.policy.get("minimum_cell_rows", 0)
+    return least if isinstance(least, int) and not isinstance(least, bool) and 0 < least < _MOST_CELL_ROWS else 0
 
 
 def _release(version: str) -> tuple[str, ...]:
