@@ -16,6 +16,7 @@ def answer(parcel: Parcel) -> Parcel:
     if parcel.head == b"die":
         os._exit(3)
     if parcel.head == b"hang":
+        print("hangs", file=sys.stderr, flush=True)
         time.sleep(600)
     if parcel.head == b"pid":
         return replace(parcel, body=str(os.getpid()).encode())

@@ -91,8 +91,8 @@ def test_a_message_is_answered_that_was_in_work_while_the_superlink_was_away(kit
         driver.await_client()
         number = driver.send("hang", ttl=240)
         assert isinstance(client.host, ClientHost)
-        log = client.host.supernode.log.path
-        wait_for(lambda: "Received successfully" in log.read_text())
+        log = client.host.worker.log.path
+        wait_for(lambda: log.exists() and "hangs" in log.read_text())
         before = _superlink(server)
         os.kill(before, signal.SIGKILL)
         os.kill(client.host.worker.pid or 0, signal.SIGKILL)
