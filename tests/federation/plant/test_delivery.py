@@ -78,6 +78,13 @@ def test_the_first_model_is_judged_against_what_the_plant_learns_alone(federatio
     assert built.deployment.store("plant-1").current() is not None
 
 
+def test_a_plant_that_has_no_time_to_learn_alone_says_so_and_answers(tmp_path: Path) -> None:
+    deployment = deploy(tmp_path / "it", federation={"rounds": 8, "round_timeout_s": 0.001})
+    told = Federation(deployment).offer(Federation(deployment).zeros)
+    assert "of what this plant learns alone, in 1 of 8 rounds for want of time" in told["reason"]
+    assert set(told["figures"]) == {"offered", "alone"}
+
+
 def test_the_next_model_is_judged_against_the_one_in_use(federation: Any) -> None:
     built: Federation = federation({"metric": "log_loss", "tolerance": 0.05})
     zero = built.zeros

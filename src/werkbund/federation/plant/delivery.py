@@ -67,12 +67,12 @@ class Delivery:
         figures = {"offered": here.to_json(), "alone": alone.to_json()}
         current = self.folder.current()
         if current is None:
-            return figures, gate.verdict(here, alone, "what this plant learns alone")
+            return figures, gate.verdict(here, alone, self._what_alone())
         try:
             present = self._metrics(load_model(current / "model"))
         except FederationError as error:  # it was damaged, or is of a federation with other columns
             self.folder.event("error", task="deliver", error=str(error))
-            return figures, gate.verdict(here, alone, "what this plant learns alone; the model in use does not work")
+            return figures, gate.verdict(here, alone, f"{self._what_alone()}; the model in use does not work")
         return figures | {"present": present.to_json()}, gate.verdict(here, present, "the model in use")
 
     def _metrics(self, model: Model) -> Metrics:
@@ -86,6 +86,13 @@ class Delivery:
     def _alone(self) -> Metrics:
         trained = self.parts.trained_alone
         return self._figures(trained.counts["test"], trained.threshold.probability)
+
+    def _what_alone(self) -> str:
+        trained, planned = self.parts.trained_alone, self.parts.simulation.num_rounds
+        short = "stop.seconds" in trained.stopped
+        return "what this plant learns alone" + (
+            f", in {trained.num_rounds} of {planned} rounds for want of time" if short else ""
+        )
 
     def _figures(self, counts: Arrays, probability: float) -> Metrics:
         simulation = self.parts.simulation

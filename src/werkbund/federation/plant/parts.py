@@ -14,6 +14,7 @@ from werkbund.data import Table
 from werkbund.data.statistics import survey_each
 from werkbund.engine import Handler, LocalWork
 from werkbund.federation.briefing import Briefing
+from werkbund.federation.config import changed
 from werkbund.federation.families import family_of
 from werkbund.federation.population import Population, alone
 from werkbund.federation.preparing import StatisticsWork
@@ -23,6 +24,16 @@ from werkbund.federation.training import Trained, train
 
 ReadTable = Callable[[Config], Table]
 """Reads the plant's rows under the federation's column names and units."""
+
+
+_SHARE = 1 / 3
+"""Of the time for an answer to a delivered model, what the plant may train by itself for, to compare."""
+
+
+def _in_time(config: Config) -> Config:
+    """Return a configuration by which a plant that trains alone ends in time to answer."""
+    limits = [_SHARE * config.federation.round_timeout_s, config.stop.seconds]
+    return changed(config, stop={"seconds": min(limit for limit in limits if limit is not None)})
 
 
 @dataclass(frozen=True)
@@ -55,8 +66,8 @@ class Parts:
         told = self.briefing
         if told.preparation is None:
             raise ClientError("the server asks for training before the common scaling is learnt; it runs other code")
-        make = family_of(told.config).in_process
-        return make(told.config, self.population, told.preparation, np.array(told.labels))
+        config, make = _in_time(told.config), family_of(told.config).in_process
+        return make(config, self.population, told.preparation, np.array(told.labels))
 
     @cached_property
     def num_training_rows(self) -> int:
@@ -85,7 +96,7 @@ class Parts:
 
     @cached_property
     def trained_alone(self) -> Trained:
-        """What the plant learns by itself, with the same kind of model and as much training on its rows."""
+        """What the plant learns by itself, with the same kind of model and as much training as there is time for."""
         return train(self.simulation.alone(0))
 
     @cached_property
