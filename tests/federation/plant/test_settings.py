@@ -60,8 +60,9 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     assert settings.server.private_key == str(tmp_path / "client.key")
     assert settings.data.path == str(tmp_path / "machines.csv")
     assert (settings.server.poll_s, settings.server.insecure, settings.data.query) == (0.5, False, None)
-    assert settings.policy.signals == [signal for signal in SIGNALS if signal != "centroids"]
+    assert settings.policy.signals == [signal for signal in SIGNALS if signal not in ("centroids", "trees")]
     assert (settings.policy.minimum_rows, settings.policy.minimum_failures, settings.policy.rounds_a_day) == (20, 0, 0)
+    assert settings.policy.minimum_cell_rows == 0
     assert (settings.policy.hours, settings.policy.pause, settings.policy.bundles) == ("", False, [])
     assert (settings.acceptance.metric, settings.acceptance.tolerance) == ("average_precision", 0.0)
     assert settings.columns == {}
