@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +57,32 @@ def test_one_that_hangs_is_replaced(worker: ResidentWorker) -> None:
     with pytest.raises(ClientError, match=r"did not answer within 0\.3 s; it was ended and is started anew"):
         worker.ask(Parcel(b"hang"), 0.3)
     assert _pid(worker) != first
+
+
+def test_one_that_dies_is_replaced_once_though_two_see_to_it(
+    worker: ResidentWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FIRST_PAUSE_S", "LONGEST_PAUSE_S"):
+        monkeypatch.setattr(f"werkbund.flower.resident.{name}", 0.0)
+    _pid(worker)
+    started: list[int] = []
+    start, over = worker._start, threading.Event()
+
+    def counted() -> Any:
+        process = start()
+        started.append(process.pid)
+        return process
+
+    monkeypatch.setattr(worker, "_start", counted)
+    worker._pause_s = 0.0
+    keeper = threading.Thread(target=lambda: [worker.keep() for _ in iter(over.is_set, True)])
+    keeper.start()
+    for deaths in range(1, 6):
+        with pytest.raises(ClientError, match="exit code 3"):
+            worker.ask(Parcel(b"die"), 30)
+        assert len(started) == deaths
+    over.set()
+    keeper.join()
 
 
 def test_one_that_dies_between_tasks_is_replaced(worker: ResidentWorker) -> None:

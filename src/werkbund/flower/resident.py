@@ -85,7 +85,7 @@ class ResidentWorker:
             finally:
                 timer.cancel()
                 if process.poll() is not None:
-                    self._start_anew()
+                    self._replace(process)
 
     def stop(self) -> None:
         """End it for good; a question in progress fails."""
@@ -104,9 +104,10 @@ class ResidentWorker:
                 return self._start()
             return self._process
 
-    def _start_anew(self) -> None:
+    def _replace(self, ended: subprocess.Popen[bytes]) -> None:
+        """Start a new process, unless `keep` has put one in the place of this already."""
         with self._changing:
-            if not self._stopped:
+            if not self._stopped and self._process is ended:
                 self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
