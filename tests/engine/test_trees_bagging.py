@@ -58,21 +58,8 @@ def test_a_client_without_rows_adds_nothing() -> None:
     assert found[-1][1].round.failures == ()
 
 
-def test_counts_come_with_the_trees_and_failures_are_recorded() -> None:
-    federation = TreeFederation.of(divided(X, Y, np.arange(N) % 3, 3), alone=True)
-    state = TreeState.begin(federation.agree(PLAN, "logistic").terms)
-
-    def drop(tasks: Tasks) -> None:
-        if tasks.clients[0] == 0 and tasks.round == 2:
-            raise ClientError("went home")
-
-    federation.before = drop
-    records = [record for _, record in bagging_rounds(federation.grid, PLAN, RULES, state, 3)]
-    assert [len(record.round.failures) for record in records] == [0, 1, 0]
-    assert [int(record.round.counts["validation"]["histogram"].sum()) for record in records] == [400, 266, 400]
-
-
-def test_an_earlier_round_is_had_where_rounds_have_unequally_many_trees() -> None:
+def _one_of_three_leaves() -> tuple[TreeFederation, TreeState]:
+    """Return a federation whose first client is away in round 2, and the state before its first round."""
     federation = TreeFederation.of(divided(X, Y, np.arange(N) % 3, 3), alone=True)
     begun = TreeState.begin(federation.agree(PLAN, "logistic").terms)
 
@@ -81,6 +68,18 @@ def test_an_earlier_round_is_had_where_rounds_have_unequally_many_trees() -> Non
             raise ClientError("went home")
 
     federation.before = drop
+    return federation, begun
+
+
+def test_counts_come_with_the_trees_and_failures_are_recorded() -> None:
+    federation, state = _one_of_three_leaves()
+    records = [record for _, record in bagging_rounds(federation.grid, PLAN, RULES, state, 3)]
+    assert [len(record.round.failures) for record in records] == [0, 1, 0]
+    assert [int(record.round.counts["validation"]["histogram"].sum()) for record in records] == [400, 266, 400]
+
+
+def test_an_earlier_round_is_had_where_rounds_have_unequally_many_trees() -> None:
+    federation, begun = _one_of_three_leaves()
     states = [begun, *(state for state, _ in bagging_rounds(federation.grid, PLAN, RULES, begun, 4))]
     assert states[4].ends == (3, 5, 8, 11)
     for round, state in enumerate(states):

@@ -61,12 +61,15 @@ class Secret:
     texts: tuple[str, ...]
 
 
+ROWS: dict[str, Any] = {
+    "seed": st.integers(0, 2**16),
+    "rows": st.integers(60, 400),
+    "missing": st.sampled_from([0.0, 0.5, 0.97]),
+    "rare": st.integers(1, 6),
+}
 CASES = st.builds(
     Case,
-    seed=st.integers(0, 2**16),
-    rows=st.integers(60, 400),
-    missing=st.sampled_from([0.0, 0.5, 0.97]),
-    rare=st.integers(1, 6),
+    **ROWS,
     policy=st.fixed_dictionaries(
         {
             "signals": st.sets(st.sampled_from(SIGNALS)).map(sorted),
@@ -78,10 +81,7 @@ CASES = st.builds(
 )
 GROWING = st.builds(
     Case,
-    seed=st.integers(0, 2**16),
-    rows=st.integers(60, 400),
-    missing=st.sampled_from([0.0, 0.5, 0.97]),
-    rare=st.integers(1, 6),
+    **ROWS,
     policy=st.fixed_dictionaries(
         {
             "signals": st.sets(st.sampled_from(SIGNALS)).map(lambda some: sorted({*some, "trees"})),

@@ -86,7 +86,7 @@ def one_round_of_trees(
     started, attempts, alive = time.perf_counter(), 0, cohort
     group = Group.of(rules.seed, state.round + 1, state.terms.num_outputs, plan.together)
     talk, ground = Talk(grid, rules, state, links, group, Heard(), cohort, len(cohort)), ground_of(state.terms, plan)
-    others, counted = talk.counts_of_others() if evaluate else None, None
+    others, counted = talk.counts_of_others() if evaluate else Heard(), None
     while True:
         attempts += 1
         talk = replace(talk, alive=alive)
@@ -97,7 +97,7 @@ def one_round_of_trees(
             break
     after = state.next(growth.trees)
     links.before, links.last = state.mark, growth.trees
-    counted = others.joined(counted) if others is not None and counted is not None else counted
+    counted = others.joined(counted) if counted is not None else None
     record = record_of(state, after, growth.trees, cohort, talk.spent, counted, time.perf_counter() - started)
     gain = float(growth.trees.gain.sum())
     return after, TreeRecord(record, talk.spent.messages, attempts, growth.trees.num_leaves, gain)

@@ -81,10 +81,9 @@ class Talk:
         others = np.setdiff1d(np.arange(len(self.grid.clients())), self.alive)
         if not len(others):
             return Heard()
-        talk = replace(self, spent=Heard(), alive=others, num_asked=0)
-        heard = talk._ask("tree-evaluate", {}, {})
-        for name in ("bytes_down", "bytes_up"):
-            setattr(self.spent, name, getattr(self.spent, name) + getattr(heard, name))
+        heard = replace(self, spent=Heard(), alive=others)._ask("tree-evaluate", {}, {})
+        self.spent.bytes_down += heard.bytes_down
+        self.spent.bytes_up += heard.bytes_up
         self.spent.failures += heard.failures
         return heard
 

@@ -124,12 +124,12 @@ class TreeWork:
         if behind.any():
             return Replies(tasks.kind, tasks.round, tasks.clients, {}, {"behind": behind})
         counts = self._counts(tasks) if "evaluate" in tasks.shared else {}
-        terms, rules = self._standing.agreed, GrowthRules.from_array(tasks.shared["rules"])
-        rules = replace(rules, min_child_rows=max(rules.min_child_rows, self._least(tasks)))
+        terms, rules, least = self._standing.agreed, GrowthRules.from_array(tasks.shared["rules"]), self._least(tasks)
+        rules = replace(rules, min_child_rows=max(rules.min_child_rows, least))
         ground = Ground(terms.edges, terms.fixed, rules)
         group = Group(tasks.shared["outputs"], tasks.shared["keys"], tasks.shared["row_keys"])
         sizes = self.train.sizes[tasks.clients]
-        sizes = np.where(sizes < self._least(tasks), 0, sizes)
+        sizes = np.where(sizes < least, 0, sizes)
         nothing = Trees.stumps(group.outputs)
         grown = [
             grow_alone(self._standing, np.array([client]), ground, group) if size else nothing

@@ -108,8 +108,8 @@ def check_is_network(config: Config, what: str) -> None:
     """
     if grows_trees(config):
         raise ConfigError(
-            f"model.kind must be a network, such as mlp, for {what}, got {config.model.kind!r}; trees ask all "
-            "clients in each round"
+            f"model.kind must be a network, such as mlp, for {what}, got {config.model.kind!r}; trees know no "
+            "choice of clients but by chance"
         )
 
 

@@ -13,9 +13,10 @@ import pytest
 from tests.deployed import Deployment, DirectGrid
 from werkbund.core.errors import ConfigError, QuorumError
 from werkbund.core.types import Tasks
-from werkbund.federation import run
+from werkbund.federation import Run, run
 from werkbund.federation.asking import TREE_KINDS, tree_asks
 from werkbund.federation.config import changed
+from werkbund.federation.deployment.preflight import Check
 from werkbund.federation.plant.leaving import asked_for, declared, leaving
 from werkbund.federation.plant.settings import SIGNALS
 from werkbund.flower.codec import decode_answer
@@ -110,13 +111,19 @@ def test_a_plant_that_leaves_in_the_middle_of_a_tree_is_not_in_it_and_comes_back
     assert done.summary["rounds"] == 3
 
 
+def _run_with_one_remark(deployment: Deployment, grid: DirectGrid) -> tuple[Run, Check]:
+    """Return a run, and the one thing that did not fit before it."""
+    shown: list[Any] = []
+    done = deployment.run(grid, seen=shown.append)
+    (check,) = [one for one in shown[0].checks if one.level != "ok"]
+    return done, check
+
+
 def test_a_plant_that_does_not_allow_trees_is_told_before_anything_is_asked_of_it(deployed: Any) -> None:
     usual = [signal for signal in SIGNALS if signal != "trees"]
     deployment = _trees(deployed, plant_2={"signals": usual})
-    shown: list[Any] = []
     grid = deployment.grid()
-    done = deployment.run(grid, seen=shown.append)
-    (check,) = [one for one in shown[0].checks if one.level != "ok"]
+    done, check = _run_with_one_remark(deployment, grid)
     assert (check.client, check.level) == ("plant-2", "error")
     assert check.what == "does not tell trees, by its policy"
     assert 'adds "trees" to policy.signals' in check.remedy
@@ -172,10 +179,8 @@ def test_what_leaves_is_what_is_announced(way: str, deployed: Any) -> None:
 @pytest.mark.parametrize("least", [4, 40])
 def test_cells_and_leaves_of_fewer_rows_than_a_plant_allows_stay_there(least: int, deployed: Any) -> None:
     deployment = _trees(deployed, plant_1={"minimum_cell_rows": least})
-    shown: list[Any] = []
     grid = deployment.grid()
-    done = deployment.run(grid, seen=shown.append)
-    (check,) = [one for one in shown[0].checks if one.level != "ok"]
+    done, check = _run_with_one_remark(deployment, grid)
     assert (check.client, check.level) == ("plant-1", "warning")
     assert f"withholds cells and leaves of fewer than {least} rows" in check.what
     told = {name: _cells(grid, name) for name in NAMES}

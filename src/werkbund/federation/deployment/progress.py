@@ -107,15 +107,17 @@ def follow(
 
 def num_lines(path: Path) -> int:
     """Return how many lines a run's folder has of earlier attempts."""
-    file = path / FILE_NAME
-    return len(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else 0
+    return len(_written(path))
 
 
 def num_lines_before(path: Path) -> int:
     """Return how many lines a run's folder has of attempts before the present one, as far as these told their end."""
+    return max((number for number, line in enumerate(_written(path), 1) if line.startswith('{"end": ')), default=0)
+
+
+def _written(path: Path) -> list[str]:
     file = path / FILE_NAME
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    return max((number for number, line in enumerate(lines, 1) if line.startswith('{"end": ')), default=0)
+    return file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
 
 
 def _lines(path: Path, first: int, ended: Callable[[], str | None]) -> Iterator[dict[str, Any]]:

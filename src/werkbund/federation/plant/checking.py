@@ -74,8 +74,6 @@ class PlantCheck:
         What may leave, with its size here.
     asks
         What a run by the federation's file asks for; None if that is not known.
-    does
-        What such a run does, in words.
     chosen_by
         The method by which clients are chosen, and what it needs, by the federation's file; None if it is not known.
     preview
@@ -91,7 +89,6 @@ class PlantCheck:
     errors: tuple[str, ...]
     fields: tuple[tuple[Field, str], ...] = ()
     asks: Asks | None = None
-    does: str = ""
     chosen_by: tuple[str, Declaration] | None = None
     preview: Mapping[str, Any] = field(default_factory=dict)
     withheld: tuple[str, ...] = ()
@@ -120,7 +117,13 @@ class PlantCheck:
         return self.asks is None or asked_for(one, self.asks)
 
     def _when(self, one: Field) -> str:
-        return _WHEN[one.kind] if self._is_asked(one) else _UNASKED.format(self.does)
+        return _WHEN[one.kind] if self._is_asked(one) else _UNASKED.format(self._does())
+
+    def _does(self) -> str:
+        """Return in words what a run does that does not ask for all."""
+        if self.chosen_by is None or self.asks is None or "train" not in self.asks:
+            return "grows trees"
+        return f"chooses clients by {self.chosen_by[0]}"
 
     def _selection(self) -> dict[str, Any] | None:
         """Return how clients are chosen and what the server learns by it, where that is known."""
@@ -169,11 +172,7 @@ def check_plant(kit: Path) -> PlantCheck:
     fields = tuple((one, sizes.get(one.name.removeprefix("*."), "a text")) for one in leaving(policy.signals))
     kept, preview, chosen_by = _kept(parts, policy), _preview(parts, policy), _chosen_by(agreed)
     asks = family_of(agreed).asks(agreed) if agreed is not None and chosen_by is not None else None
-    does = (
-        "grows trees" if agreed is not None and grows_trees(agreed) else f"chooses clients by {(chosen_by or [''])[0]}"
-    )
-    name = settings.client.name
-    return PlantCheck(name, table, errors, fields, asks, does, chosen_by, preview, kept, findings)
+    return PlantCheck(settings.client.name, table, errors, fields, asks, chosen_by, preview, kept, findings)
 
 
 def _chosen_by(agreed: Config | None) -> tuple[str, Declaration] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tomlkit
 from pydantic import Field, field_validator, model_validator
@@ -17,7 +17,7 @@ from werkbund.federation.sections import Section
 FILE_NAME = "client.toml"
 
 Signal = Literal["rows", "loss", "counts", "vocabulary", "delivery", "norm", "centroids", "trees"]
-SIGNALS: tuple[Signal, ...] = ("rows", "loss", "counts", "vocabulary", "delivery", "norm", "centroids", "trees")
+SIGNALS: tuple[Signal, ...] = get_args(Signal)
 """What may leave a plant beside its update, each of which it can refuse."""
 
 USUAL: tuple[Signal, ...] = tuple(signal for signal in SIGNALS if signal not in ("centroids", "trees"))

@@ -6,7 +6,7 @@ import math
 
 from werkbund.evaluation import Interval
 from werkbund.report.bench.plots import by_setting, courses, equal_cost
-from werkbund.report.bench.values import BenchFolder, BenchLine
+from werkbund.report.bench.values import BenchFolder, BenchLine, best_first
 from werkbund.report.content import Section, Table
 from werkbund.report.text import MISSING, figure, plural, signed
 
@@ -113,9 +113,7 @@ def details(bench: BenchFolder) -> Section:
 
 def _setting_table(bench: BenchFolder, setting: str) -> Table:
     head = (setting, "Average precision", "at equal cost", "95% interval", "Reached", *EFFORTS.values())
-    lines = sorted(
-        bench.of(setting), key=lambda line: -line.equal_cost.mean if math.isfinite(line.equal_cost.mean) else math.inf
-    )
+    lines = best_first(bench.of(setting))
     rows = tuple(
         (
             line.selector,

@@ -97,14 +97,14 @@ class BenchFolder:
     def ranked(self) -> tuple[BenchLine, ...]:
         """The summing lines of all methods but uniform, the best at equal cost first."""
         others = [line for line in self.of(self.overall) if line.selector != UNIFORM]
-        return tuple(
-            sorted(others, key=lambda line: -line.equal_cost.mean if math.isfinite(line.equal_cost.mean) else math.inf)
-        )
+        return best_first(others)
 
 
 def best_first(lines: Iterable[BenchLine]) -> tuple[BenchLine, ...]:
     """Return lines by average precision at equal cost, those that cannot be judged last."""
-    return tuple(sorted(lines, key=lambda line: (math.isnan(line.equal_cost.mean), -line.equal_cost.mean)))
+    means = ((line, line.equal_cost.mean) for line in lines)
+    ranked = sorted(means, key=lambda one: -one[1] if math.isfinite(one[1]) else math.inf)
+    return tuple(line for line, _ in ranked)
 
 
 def read_bench(path: Path) -> BenchFolder:
