@@ -39,7 +39,7 @@ from rich.table import Table
 from benchmarks.deployment_flower import Stack, flower_rounds, stock_stack
 from benchmarks.deployment_processes import environment
 from benchmarks.deployment_werkbund import kits_for, message_rounds, werkbund_rounds
-from werkbund.flower.trial import Trial
+from werkbund.flower.trial.trial import Trial
 
 Rounds = tuple[float, ...]
 

@@ -15,11 +15,11 @@ from typing import Any
 
 from benchmarks.deployment_flower import Stack
 from benchmarks.deployment_processes import ROUND_TIMEOUT_S
-from werkbund.federation import Config, changed
-from werkbund.flower.bundle import bundle
-from werkbund.flower.control import Control
-from werkbund.flower.submitting import submit
-from werkbund.flower.trial import Trial, lay_out, running
+from werkbund.config import Config, changed
+from werkbund.flower.machine.bundle import bundle
+from werkbund.flower.server.control import Control
+from werkbund.flower.server.submitting import submit
+from werkbund.flower.trial.trial import Trial, lay_out, running
 
 _LOOK_S = 0.01
 

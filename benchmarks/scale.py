@@ -22,9 +22,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from werkbund.federation import check_config
+from werkbund.config import check_config
+from werkbund.federation.families.simulation import set_up
 from werkbund.federation.population import divide
-from werkbund.federation.simulation import set_up
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import Outlets, train
 from werkbund.federation.watch import RoundNews

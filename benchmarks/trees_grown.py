@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from werkbund.engine import InProcessGrid, Rules, Worker
-from werkbund.engine.trees import tree_rounds
-from werkbund.engine.trees_bins import Binning, agree_terms
-from werkbund.engine.trees_state import TreeRecord, TreeState
-from werkbund.engine.trees_work import TreeWork
-from werkbund.learner.trees import TreeTable
-from werkbund.trees import Ensemble, Kind, TreePlan
+from werkbund.trees.arithmetic import Ensemble, Kind, TreePlan
+from werkbund.trees.protocol.bins import Binning, agree_terms
+from werkbund.trees.protocol.rounds import tree_rounds
+from werkbund.trees.protocol.state import TreeRecord, TreeState
+from werkbund.trees.protocol.work import TreeWork
+from werkbund.trees.rows.table import TreeTable
 
 FloatArray = npt.NDArray[np.float64]
 RULES = Rules(seed=1, quorum=1.0, timeout_s=3600.0, fingerprint="")

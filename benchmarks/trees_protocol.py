@@ -21,17 +21,17 @@ from sklearn.metrics import average_precision_score, f1_score, precision_recall_
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
 from benchmarks.trees_rivals import FloatArray, Predict, rivals
+from werkbund.config import Config
+from werkbund.config.reading import changed, load_config
 from werkbund.data import Table
 from werkbund.evaluation import mean_interval
-from werkbund.federation import Config
-from werkbund.federation.config import changed, load_config
-from werkbund.federation.families import family_of
+from werkbund.federation.families.family import family_of
+from werkbund.federation.families.trees import TreeRows, set_up_trees
 from werkbund.federation.population import SPLITS, Division, Population, RawTable, divide
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import train
-from werkbund.federation.trees import TreeRows, set_up_trees
-from werkbund.learner.trees import TreeTable
-from werkbund.trees import Ensemble, logits
+from werkbund.trees.arithmetic import Ensemble, logits
+from werkbund.trees.rows.table import TreeTable
 
 IntArray = npt.NDArray[np.int64]
 FOLDS, VALIDATION, PLANTS = 5, 0.15, 10

@@ -13,14 +13,14 @@ import numpy.typing as npt
 
 from benchmarks.trees_grown import divided, grow
 from benchmarks.trees_rivals import library
-from werkbund.engine.trees import tree_rounds
-from werkbund.engine.trees_bagging import bagging_rounds
-from werkbund.federation.config import load_config
+from werkbund.config.reading import load_config
+from werkbund.federation.families.trees import TreeSimulation, set_up_trees
 from werkbund.federation.population import divide
 from werkbund.federation.tables import read_table
-from werkbund.federation.trees import TreeSimulation, set_up_trees
-from werkbund.learner.trees import TreeTable
-from werkbund.trees import TreePlan
+from werkbund.trees.arithmetic import TreePlan
+from werkbund.trees.protocol.bagging import bagging_rounds
+from werkbund.trees.protocol.rounds import tree_rounds
+from werkbund.trees.rows.table import TreeTable
 
 FloatArray = npt.NDArray[np.float64]
 FEATURES, CLIENTS = 20, 10

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.trees_grown import divided, grow
 from werkbund.evaluation import mean_interval, paired_difference
-from werkbund.trees import Kind, TreePlan, scores
+from werkbund.trees.arithmetic import Kind, TreePlan, scores
 
 FloatArray = npt.NDArray[np.float64]
 FOLDS, PLANTS, TREES = 5, 10, 50

@@ -14,17 +14,18 @@ import numpy as np
 import numpy.typing as npt
 import tomlkit
 
+from werkbund.config import Config, changed, check_config
 from werkbund.core.errors import ClientError
 from werkbund.core.types import Failure, Replies, Tasks
-from werkbund.federation import Config, Run, changed, check_config
+from werkbund.federation import Run
 from werkbund.federation.briefing import Briefing
-from werkbund.federation.deployment import resume_deployed, run_deployed
 from werkbund.federation.folder import Folder
-from werkbund.federation.plant import Plant, PlantFolder, load_settings
-from werkbund.flower.answering import Desk
-from werkbund.flower.codec import Ask, decode_answer, decode_ask, encode_ask
-from werkbund.flower.parcel import Parcel
-from werkbund.flower.parts import write_parts
+from werkbund.federation.plant_files import write_parts
+from werkbund.flower.plant.answering import Desk
+from werkbund.flower.wire.codec import Ask, decode_answer, decode_ask, encode_ask
+from werkbund.flower.wire.parcel import Parcel
+from werkbund.plant import Plant, PlantFolder, load_settings
+from werkbund.server import resume_deployed, run_deployed
 
 Answerer = Callable[[Parcel], Parcel]
 """A plant's end of a message."""

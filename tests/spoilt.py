@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.deployed import Answerer
-from werkbund.flower.codec import MOST_SMALL_BYTES, Ask, decode_answer, decode_ask, encode_answer
-from werkbund.flower.parcel import Parcel
+from werkbund.flower.wire.codec import MOST_SMALL_BYTES, Ask, decode_answer, decode_ask, encode_answer
+from werkbund.flower.wire.parcel import Parcel
 
 Spoil = Callable[[Ask, Parcel], Parcel]
 """Makes another answer out of a good one."""

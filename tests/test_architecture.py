@@ -18,19 +18,33 @@ ALLOWED: dict[str, set[str]] = {
     "core": set(),
     "data": {"core"},
     "partition": {"core", "data"},
-    "trees": {"core"},
-    "learner": {"core", "trees"},
-    "model": {"core", "data", "trees", "learner"},
+    "trees.arithmetic": {"core"},
+    "learner": {"core"},
+    "trees.rows": {"core", "learner", "trees.arithmetic"},
+    "model": {"core", "data", "learner", "trees.arithmetic"},
     "selection": {"core"},
     "aggregation": {"core"},
-    "privacy": {"core", "aggregation"},
-    "engine": {"core", "learner", "trees", "selection", "aggregation", "privacy"},
-    "evaluation": {"core", "model"},
+    "privacy": {"core"},
+    "engine": {"core", "learner", "selection", "aggregation", "privacy"},
+    "trees.protocol": {"core", "engine", "trees.arithmetic", "trees.rows"},
+    "trees": set(),
+    "evaluation": {"core"},
     "report": {"core", "evaluation"},
+    "config": {"core"},
 }
-"""Package -> what it may import of ours, beside itself."""
-ALLOWED["federation"] = set(ALLOWED)
-ALLOWED["flower"] = {*ALLOWED["federation"], "federation"}
+"""Room -> what it may import of ours, beside itself. A room is a folder, or a folder in a folder that has a row."""
+ALLOWED["draft"] = {"core", "data", "model", "config", "federation"}
+ALLOWED["federation"] = set(ALLOWED) - {"draft", "trees"}
+ALLOWED["bench"] = {*ALLOWED["federation"], "federation"}
+ALLOWED["plant"] = {*ALLOWED["federation"], "federation"} - {"report", "partition"}
+ALLOWED["server"] = {*ALLOWED["plant"], "plant", "report"}
+ALLOWED["flower"] = set()
+ALLOWED["flower.machine"] = {"core"}
+ALLOWED["flower.wire"] = {"core"}
+ALLOWED["flower.plant"] = {"core", "config", "federation", "plant", "flower.machine", "flower.wire"}
+ALLOWED["flower.server"] = {"core", "config", "engine", "federation", "server", "flower.machine", "flower.wire"}
+ALLOWED["flower.provision"] = {"core", "config", "federation"}
+ALLOWED["flower.trial"] = {"core", "config", "federation", "flower.provision", "flower.server"}
 ALLOWED["cli"] = set(ALLOWED)
 
 GENERATORS = {"Generator", "BitGenerator", "PCG64", "SeedSequence", "default_rng"}
@@ -39,10 +53,11 @@ GENERATORS = {"Generator", "BitGenerator", "PCG64", "SeedSequence", "default_rng
 TORCH_DRAWS = {"rand", "randn", "randint", "randperm", "bernoulli", "normal", "multinomial"}
 
 
-def _package(path: Path) -> str:
-    """Return the folder below `werkbund` in which a file lies; empty for the files beside them."""
-    parts = path.relative_to(SOURCE).parts
-    return parts[0] if len(parts) > 1 else ""
+def _room(path: Path) -> str:
+    """Return the room in which a file lies; empty for the files beside all rooms."""
+    folders = path.relative_to(SOURCE).parts[:-1]
+    nested = ".".join(folders[:2])
+    return nested if nested in ALLOWED else folders[0] if folders else ""
 
 
 def _module(path: Path) -> str:
@@ -52,7 +67,7 @@ def _module(path: Path) -> str:
 
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 MODULES = {_module(path): path for path in FILES}
-PACKAGES = sorted({_package(path) for path in FILES} - {""})
+ROOMS = sorted({_room(path) for path in FILES} - {""})
 
 
 def _imports(path: Path) -> Iterator[str]:
@@ -76,11 +91,10 @@ def _absolute(path: Path, node: ast.ImportFrom) -> str:
 
 
 def _ours(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield (module, package) of each import of ours."""
+    """Yield (module, room) of each import of ours."""
     for name in _imports(path):
         if name.split(".")[0] == "werkbund":
-            parts = name.split(".")
-            yield name, parts[1] if len(parts) > 1 and (SOURCE / parts[1]).is_dir() else ""
+            yield name, _room(MODULES[name]) if name in MODULES else ""
 
 
 def _where(path: Path, node: ast.AST | None = None) -> str:
@@ -95,29 +109,29 @@ def _calls(path: Path) -> Iterator[tuple[ast.Call, str]]:
             yield node, ast.unparse(node.func)
 
 
-def test_every_package_has_a_row() -> None:
-    assert set(PACKAGES) <= set(ALLOWED)
+def test_every_room_has_a_row() -> None:
+    assert set(ROOMS) <= set(ALLOWED)
     assert len(FILES) > 50
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_imports_go_one_way(package: str) -> None:
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_go_one_way(room: str) -> None:
     broken = [
-        f"{_where(path)}: {package} -> {target} ({name}); {package} may import {sorted(ALLOWED[package])}"
+        f"{_where(path)}: {room} -> {target} ({name}); {room} may import {sorted(ALLOWED[room])}"
         for path in FILES
-        if _package(path) == package
+        if _room(path) == room
         for name, target in _ours(path)
-        if target not in {package, ""} | ALLOWED[package] or (target == "" and name != "werkbund._version")
+        if target not in {room, ""} | ALLOWED[room] or (target == "" and name != "werkbund._version")
     ]
     assert not broken, "\n".join(broken)
 
 
 def test_the_table_has_no_cycle() -> None:
-    left = {package: set(may) for package, may in ALLOWED.items()}
+    left = {room: set(may) for room, may in ALLOWED.items()}
     while left:
-        free = {package for package, may in left.items() if not may & left.keys()}
-        assert free, f"these packages may import one another: {sorted(left)}"
-        left = {package: may for package, may in left.items() if package not in free}
+        free = {room for room, may in left.items() if not may & left.keys()}
+        assert free, f"these rooms may import one another: {sorted(left)}"
+        left = {room: may for room, may in left.items() if room not in free}
 
 
 def test_no_modules_import_one_another_in_a_circle() -> None:
@@ -139,7 +153,7 @@ def test_flower_stays_in_its_folder() -> None:
     broken = [
         f"{_where(path)} imports {name}"
         for path in FILES
-        if _package(path) != "flower"
+        if _room(path).partition(".")[0] != "flower"
         for name in _imports(path)
         if name.split(".")[0] in ("flwr", "flwr_datasets")
     ]
@@ -183,16 +197,16 @@ def test_only_the_edge_prints() -> None:
     broken = [
         f"{_where(path, call)} calls {name}"
         for path in FILES
-        if _package(path) != "cli"
+        if _room(path) != "cli"
         for call, name in _calls(path)
         if name in ("print", "sys.stdout.write", "sys.stderr.write", "pprint")
     ]
     assert not broken, "\n".join(broken)
 
 
-def test_no_module_is_longer_than_300_lines() -> None:
+def test_no_module_is_longer_than_400_lines() -> None:
     lengths = {_where(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
-    assert not {name: length for name, length in lengths.items() if length > 300}
+    assert not {name: length for name, length in lengths.items() if length > 400}
 
 
 def test_no_function_body_is_longer_than_50_lines() -> None:
@@ -225,9 +239,9 @@ def _public_names(path: Path) -> set[str]:
     return {name for name in names if not name.startswith("_")}
 
 
-@pytest.mark.parametrize("package", ["", *PACKAGES])
-def test_all_is_exactly_the_public_names(package: str) -> None:
-    path = SOURCE / package / "__init__.py"
+@pytest.mark.parametrize("room", ["", *ROOMS])
+def test_all_is_exactly_the_public_names(room: str) -> None:
+    path = SOURCE.joinpath(*room.split("."), "__init__.py")
     stated = importlib.import_module(_module(path)).__all__
     assert len(set(stated)) == len(stated), "a name stands twice"
     public, given = _public_names(path), {name for name in stated if not name.startswith("__")}
@@ -237,6 +251,6 @@ def test_all_is_exactly_the_public_names(package: str) -> None:
     assert public - used <= given, f"__all__ lacks {sorted(public - used - given)}"
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_a_package_says_what_it_is(package: str) -> None:
-    assert ast.get_docstring(TREES[SOURCE / package / "__init__.py"])
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_says_what_it_is(room: str) -> None:
+    assert ast.get_docstring(TREES[SOURCE.joinpath(*room.split("."), "__init__.py")])

@@ -14,19 +14,9 @@ from typing import TYPE_CHECKING, Any
 from werkbund._version import __version__
 
 if TYPE_CHECKING:
+    from werkbund.config import Config, changed, check_config, load_config, to_toml
     from werkbund.core import FederationError
-    from werkbund.federation import (
-        Config,
-        Run,
-        SeedComparison,
-        changed,
-        check_config,
-        compare,
-        load_config,
-        resume,
-        run,
-        to_toml,
-    )
+    from werkbund.federation import Run, SeedComparison, compare, resume, run
     from werkbund.model import TrainedModel, load_model
     from werkbund.report import write_report
 
@@ -48,7 +38,13 @@ __all__ = [
     "write_report",
 ]
 
-_HOMES = {"FederationError": "core", "TrainedModel": "model", "load_model": "model", "write_report": "report"}
+_HOMES = {
+    "FederationError": "core",
+    "TrainedModel": "model",
+    "load_model": "model",
+    "write_report": "report",
+    **dict.fromkeys(("Config", "changed", "check_config", "load_config", "to_toml"), "config"),
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -24,11 +24,11 @@ from benchmarks.trees_protocol import (
 from benchmarks.trees_rivals import library, rivals
 from benchmarks.trees_speed import drawn_rows, measure, messages
 from benchmarks.trees_tables import Task, compare, tasks
-from werkbund.federation.config import load_config
+from werkbund.config.reading import load_config
 from werkbund.federation.population import Division, divide
 from werkbund.federation.tables import read_table
-from werkbund.learner.trees import TreeTable
-from werkbund.trees import TreePlan
+from werkbund.trees.arithmetic import TreePlan
+from werkbund.trees.rows.table import TreeTable
 
 SETTINGS = ["data.source=generator", "data.rows=900", "clients.count=3", "evaluation.keep_best=false"]
 SETTINGS += ["federation.rounds=4", "trees.count=10"]

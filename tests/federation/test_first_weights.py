@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from werkbund.federation import check_config
+from werkbund.config import check_config
+from werkbund.federation.families.simulation import set_up, with_strategy, without_federation
 from werkbund.federation.population import divide
-from werkbund.federation.simulation import set_up, with_strategy, without_federation
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import train
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from werkbund.config import Config, check_config
 from werkbund.core.errors import CheckpointError, ConfigError, DataError
 from werkbund.data import generate
-from werkbund.federation import Config, RoundNews, Run, check_config, resume, run
+from werkbund.federation import RoundNews, Run, resume, run
 from werkbund.federation.folder import Folder
 from werkbund.model import TrainedModel, score_onnx
 

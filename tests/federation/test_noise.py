@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from werkbund.config import check_config
 from werkbund.core.errors import ConfigError
-from werkbund.federation import check_config
 from werkbund.federation.noise import noisy_clients
 from werkbund.federation.population import SPLITS, Division, divide
 from werkbund.federation.tables import read_table

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from werkbund.federation import check_config, resume, run
+from werkbund.config import check_config
+from werkbund.federation import resume, run
 from werkbund.federation.stopping import (
     AllRounds,
     Budget,

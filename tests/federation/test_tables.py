@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from werkbund.config import check_config
 from werkbund.core.errors import ConfigError, DataError, FederationError
-from werkbund.federation import check_config
 from werkbund.federation.population import divide
 from werkbund.federation.tables import read_table
 

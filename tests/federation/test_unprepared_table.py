@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from werkbund.config import load_config
 from werkbund.data import CsvSource
-from werkbund.federation import Run, load_config, run
-from werkbund.federation.draft import draft_config
+from werkbund.draft import draft_config
+from werkbund.federation import Run, run
 from werkbund.model.onnx_session import score_onnx
 
 SITES = {"Essen": 6000, "Győr": 2400, "Lyon, Sud": 600, "Turku": 40, "Brno": 3}

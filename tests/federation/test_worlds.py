@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from werkbund.config import check_config
+from werkbund.config.sections import WorldSection
 from werkbund.core.errors import ConfigError
 from werkbund.engine import load_checkpoint, save_checkpoint
-from werkbund.federation import check_config, resume, run
+from werkbund.federation import resume, run
 from werkbund.federation.folder import Folder
-from werkbund.federation.sections import WorldSection
 from werkbund.federation.worlds import PRESETS, fleet_of
 
 NAMES = ("a", "b", "c")

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from werkbund.cli.hosting import run_until_stopped
-from werkbund.flower.hosting import ClientHost
+from werkbund.flower.plant.host import ClientHost
 
 if __name__ == "__main__":
     worker = [sys.executable, str(Path(__file__).with_name("bad_worker.py")), *sys.argv[1:]]

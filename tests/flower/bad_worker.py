@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 from tests.spoilt import TRAIN, Spoil, parts, spoilt
-from werkbund.federation.plant import Plant, PlantFolder, load_settings
-from werkbund.flower.answering import Desk
-from werkbund.flower.codec import Ask
-from werkbund.flower.parcel import Parcel
-from werkbund.flower.worker import serve
+from werkbund.flower.plant.answering import Desk
+from werkbund.flower.plant.worker import serve
+from werkbund.flower.wire.codec import Ask
+from werkbund.flower.wire.parcel import Parcel
+from werkbund.plant import Plant, PlantFolder, load_settings
 
 HUGE = "a hundred megabytes too much"
 WAYS: dict[str, tuple[Spoil, str]] = {**TRAIN, HUGE: (parts(vector=lambda raw: raw + bytes(100 * 2**20)), "more than")}

@@ -27,10 +27,10 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 
 from tests.flower.http_capture import requests_in, responses_in
 from tests.flower.proxy import Recording
-from werkbund.federation.plant.leaving import declared
-from werkbund.flower.codec import Answer, decode_answer
-from werkbund.flower.parcel import Parcel
-from werkbund.flower.records import from_records
+from werkbund.flower.wire.codec import Answer, decode_answer
+from werkbund.flower.wire.parcel import Parcel
+from werkbund.flower.wire.records import from_records
+from werkbund.plant.leaving import declared
 
 _FLEET = "/v1/fleet/"
 PULL, PULL_PART, CONFIRM = f"{_FLEET}pull-messages", f"{_FLEET}pull-object", f"{_FLEET}confirm-message-received"

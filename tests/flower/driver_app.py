@@ -13,9 +13,9 @@ from typing import Any
 from flwr.app import Context, Message
 from flwr.serverapp import Grid, ServerApp
 
-from werkbund.flower.parcel import Parcel
-from werkbund.flower.patience import look_again_soon
-from werkbund.flower.records import from_records, to_records
+from werkbund.flower.machine.patience import look_again_soon
+from werkbund.flower.wire.parcel import Parcel
+from werkbund.flower.wire.records import from_records, to_records
 
 app = ServerApp()
 

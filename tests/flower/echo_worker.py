@@ -7,8 +7,8 @@ import sys
 import time
 from dataclasses import replace
 
-from werkbund.flower.parcel import Parcel, read_parcel, write_parcel
-from werkbund.flower.processes import follow_parent
+from werkbund.flower.machine.processes import follow_parent
+from werkbund.flower.wire.parcel import Parcel, read_parcel, write_parcel
 
 
 def answer(parcel: Parcel) -> Parcel:

@@ -13,11 +13,13 @@ import numpy.typing as npt
 import polars as pl
 
 from tests.flower.trials import Live, Run, wait_for
-from werkbund.federation import load_config, run
-from werkbund.flower.pids import identity
+from werkbund.config import load_config
+from werkbund.federation import run
+from werkbund.flower.machine.pids import identity
 
-WORKER, SUPERNODE = "werkbund.flower.worker", "werkbund.flower.supernode"
-SUPERLINK, EXECUTOR, SERVERAPP = "werkbund.flower.superlink", "werkbund.flower.superexec", "flwr-serverapp"
+WORKER, SUPERNODE = "werkbund.flower.plant.worker", "werkbund.flower.plant.supernode"
+SUPERLINK, EXECUTOR = "werkbund.flower.server.superlink", "werkbund.flower.server.superexec"
+SERVERAPP = "flwr-serverapp"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 

@@ -17,11 +17,11 @@ from typing import Any
 import tomlkit
 from flwr.cli.build import build_fab_from_files
 
-from werkbund.federation import Config
-from werkbund.flower.control import Node
-from werkbund.flower.hosting import ClientHost
+from werkbund.config import Config
+from werkbund.flower.plant.host import ClientHost
 from werkbund.flower.provision import provision
-from werkbund.flower.serving import ServerHost, connect
+from werkbund.flower.server.control import Node
+from werkbund.flower.server.host import ServerHost, connect
 
 ECHO = [sys.executable, str(Path(__file__).with_name("echo_worker.py"))]
 PATIENCE_S = 120.0

@@ -20,12 +20,12 @@ import werkbund
 from tests.deployed import DirectGrid, weights_in
 from tests.flower.faults import events
 from tests.flower.trials import Live, Run, small
+from werkbund.config import Config, load_config
 from werkbund.core.types import Tasks
-from werkbund.federation import Config, load_config
-from werkbund.federation.deployment import run_deployed
 from werkbund.federation.folder import Folder
-from werkbund.federation.plant import Plant, PlantFolder, load_settings
-from werkbund.flower.answering import Desk
+from werkbund.flower.plant.answering import Desk
+from werkbund.plant import Plant, PlantFolder, load_settings
+from werkbund.server import run_deployed
 
 ROOT = Path(__file__).parents[2]
 Away = Callable[[Tasks], set[str]]

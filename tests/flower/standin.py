@@ -19,7 +19,7 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 from flwr.supercore.task_identity import TaskIdentity
 
 from tests.deployed import Answerer
-from werkbund.flower.records import from_records, to_records
+from werkbund.flower.wire.records import from_records, to_records
 
 
 def as_server_app(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from tests.flower.proxy import RecordingProxy
 from tests.flower.trials import Live, live, small, wait_for
 from werkbund.cli import app
 from werkbund.data.rules import TORQUE
-from werkbund.federation.plant.settings import SIGNALS
+from werkbund.plant.settings import SIGNALS
 
 ROUNDS = 2
 OPEN, CLOSED, FEW = "plant-1", "plant-2", "plant-3"

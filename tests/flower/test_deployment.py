@@ -19,11 +19,11 @@ import pytest
 
 from tests.flower.federations import Driver, Running, change, join, make_kits, running, serve, wait_for
 from werkbund.core.errors import ConfigError
-from werkbund.federation.plant.settings import load_settings
-from werkbund.flower.bundle import bundle_hash
-from werkbund.flower.hosting import ClientHost, approval, stop_client
+from werkbund.flower.machine.bundle import bundle_hash
+from werkbund.flower.plant.host import ClientHost, approval, stop_client
 from werkbund.flower.provision import keygen
-from werkbund.flower.serving import ServerHost, connect, server_record
+from werkbund.flower.server.host import ServerHost, connect, server_record
+from werkbund.plant.settings import load_settings
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from tests.flower.federations import Driver, driver_bundle
 from tests.flower.misfits import Outcome, command, edit, other_version, outcome, start_from, start_spoiling, tolerant
 from tests.flower.trials import Live, live, wait_for
 from werkbund.data.rules import AIR, LABEL, TORQUE
-from werkbund.flower.bundle import bundle_hash
+from werkbund.flower.machine.bundle import bundle_hash
 
 pytestmark = pytest.mark.faults
 

@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 
 from tests.flower.federations import ECHO, Driver, Running, join, make_kits, serve, wait_for
-from werkbund.flower.hosting import ClientHost, stop_client
-from werkbund.flower.pids import identity
-from werkbund.flower.serving import ServerHost, connect, server_record, stop_server
+from werkbund.flower.machine.pids import identity
+from werkbund.flower.plant.host import ClientHost, stop_client
+from werkbund.flower.server.host import ServerHost, connect, server_record, stop_server
 
 pytestmark = pytest.mark.faults
 
 HOST = """
 import signal, sys, threading
 from pathlib import Path
-from werkbund.flower.hosting import ClientHost
-from werkbund.flower.serving import ServerHost
+from werkbund.flower.plant.host import ClientHost
+from werkbund.flower.server.host import ServerHost
 stop = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
 kit, worker = Path(sys.argv[1]), sys.argv[2:]

@@ -21,15 +21,15 @@ from werkbund.engine import Grid, RunState, Strategy, rounds
 from werkbund.engine.fleet import Fleet
 from werkbund.engine.world import Circumstances, WorldGrid
 from werkbund.federation.briefing import Briefing, for_clients
+from werkbund.federation.families.network_setup import server_parts
+from werkbund.federation.families.simulation import Simulation, in_process, with_strategy
 from werkbund.federation.folder import Folder
-from werkbund.federation.plant.settings import SIGNALS
 from werkbund.federation.population import divide
 from werkbund.federation.preparing import Learnt, learn_preparation
-from werkbund.federation.setup import server_parts
-from werkbund.federation.simulation import Simulation, in_process, with_strategy
 from werkbund.federation.tables import read_table
 from werkbund.federation.worlds import PRESETS
-from werkbund.flower.grid import FlowerGrid
+from werkbund.flower.server.grid import FlowerGrid
+from werkbund.plant.settings import SIGNALS
 from werkbund.selection import SELECTORS, build_selector
 
 FIRST, PLANTS, ROUNDS = 11, 5, 6

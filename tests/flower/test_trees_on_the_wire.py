@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.engine.treefed import RULES, TreeFederation, divided, rows, run
+from tests.trees.protocol.treefed import RULES, TreeFederation, divided, rows, run
 from werkbund.core import Replies, Tasks
 from werkbund.engine import InProcessGrid, Worker
-from werkbund.engine.trees import evaluate_trees, tree_rounds
-from werkbund.engine.trees_bagging import bagging_rounds
-from werkbund.engine.trees_bins import Binning, agree_terms
-from werkbund.engine.trees_state import TreeState
-from werkbund.flower.codec import Answer, Ask, decode_answer, decode_ask, encode_answer, encode_ask
-from werkbund.trees import TreePlan
+from werkbund.flower.wire.codec import Answer, Ask, decode_answer, decode_ask, encode_answer, encode_ask
+from werkbund.trees.arithmetic import TreePlan
+from werkbund.trees.protocol.bagging import bagging_rounds
+from werkbund.trees.protocol.bins import Binning, agree_terms
+from werkbund.trees.protocol.rounds import evaluate_trees, tree_rounds
+from werkbund.trees.protocol.state import TreeState
 
 N = 400
 X, SCORE = rows(N)

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import tomlkit
 
-from werkbund.federation import Config, check_config
-from werkbund.flower.submitting import Submitted, submit, submit_resume
-from werkbund.flower.trial import Trial, lay_out
+from werkbund.config import Config, check_config
+from werkbund.flower.server.submitting import Submitted, submit, submit_resume
+from werkbund.flower.trial.trial import Trial, lay_out
 
 PATIENCE_S = 180.0
 SMALL: dict[str, dict[str, Any]] = {
@@ -83,7 +83,7 @@ class Live:
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
     def descendants(self, name: str, part: str) -> list[int]:
-        """Return the process ids below a host whose command line has this part, such as `werkbund.flower.worker`."""
+        """Return the process ids below a host whose command line has this part, such as `flower.plant.worker`."""
         return [pid for pid in _below(self.children[name].pid) if part in _command(pid)]
 
     def set(self, name: str, section: str, **values: Any) -> None:

@@ -12,11 +12,11 @@ import pytest
 
 from werkbund.core.errors import ModelError
 from werkbund.data.preparation import Preparation
-from werkbund.learner.trees import TreeTable
-from werkbund.learner.trees_local import train_trees
 from werkbund.model import Model, TrainedModel, load_model, score_onnx
 from werkbund.model.trees import TreeModel
-from werkbund.trees import BinEdges, Kind, Objective, Terms, TreePlan, base_score
+from werkbund.trees.arithmetic import BinEdges, Kind, Objective, Terms, TreePlan, base_score
+from werkbund.trees.rows.local import train_trees
+from werkbund.trees.rows.table import TreeTable
 
 PLANS: dict[str, tuple[TreePlan, Kind]] = {
     "trees": (TreePlan.boosting(12, max_depth=4, min_child_rows=2), "logistic"),

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from werkbund.config import check_config
 from werkbund.core.errors import ConfigError
-from werkbund.federation import check_config, run
+from werkbund.federation import run
 from werkbund.selection import build_selector, parameters_of, selector_of
 from werkbund.selection.contract import CohortSize, View
 
@@ -43,8 +44,8 @@ def test_the_example_runs_in_a_federation(tmp_path: Path) -> None:
 
 
 def test_a_module_that_is_installed_is_named_with_dots() -> None:
-    assert selector_of("werkbund.selection.simple:Uniform") is selector_of("uniform")
-    assert build_selector("werkbund.selection.simple:Uniform", count=2) == build_selector("uniform", count=2)
+    assert selector_of("werkbund.selection.methods.simple:Uniform") is selector_of("uniform")
+    assert build_selector("werkbund.selection.methods.simple:Uniform", count=2) == build_selector("uniform", count=2)
     assert parameters_of(PLACE) == {}
     assert selector_of(PLACE) is selector_of(PLACE)
     assert build_selector(PLACE, 0.5) == selector_of(PLACE)(CohortSize(0.5))

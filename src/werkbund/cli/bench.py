@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from werkbund.bench import Outcome, bench, plan_of
 from werkbund.cli.edge import output, print_json, progress, readable_errors
 from werkbund.cli.train import ConfigArgument, DataOption, JsonOption, SetOption, configured
-from werkbund.federation.bench import Outcome, bench, plan_of
 from werkbund.report import BenchFolder, bench_sentence, read_bench
 
 _LOCAL_WORK = "training.epochs=5"

@@ -38,9 +38,9 @@ app.command("keygen")(keygen_command)
 def start_command(kit: KitArgument = HERE) -> None:
     """Join the federation and stay: outbound connections only; it comes back by itself."""
     with readable_errors():
-        from werkbund.federation.plant import load_settings
-        from werkbund.flower.hosting import ClientHost
+        from werkbund.flower.plant.host import ClientHost
         from werkbund.flower.provision import certificate_warnings
+        from werkbund.plant import load_settings
 
         console, settings = progress(), load_settings(kit)
         for warning in certificate_warnings(kit, datetime.now(UTC)):
@@ -54,7 +54,7 @@ def start_command(kit: KitArgument = HERE) -> None:
 def check_command(kit: KitArgument = HERE, as_json: JsonOption = False) -> None:
     """Show what was found here and exactly what will leave the plant. Nothing is sent."""
     with readable_errors():
-        from werkbund.federation.plant.checking import check_plant
+        from werkbund.plant.checking import check_plant
 
         found = check_plant(kit)
         if as_json:
@@ -69,7 +69,7 @@ def check_command(kit: KitArgument = HERE, as_json: JsonOption = False) -> None:
 def models_command(kit: KitArgument = HERE, as_json: JsonOption = False) -> None:
     """Show the models that were delivered, and which is in use."""
     with readable_errors():
-        from werkbund.federation.plant.checking import models
+        from werkbund.plant.checking import models
 
         found = models(kit)
         if as_json:
@@ -96,7 +96,7 @@ def unpause_command(kit: KitArgument = HERE) -> None:
 def rollback_command(kit: KitArgument = HERE) -> None:
     """Take the model before the current one back into use."""
     with readable_errors():
-        from werkbund.federation.plant import PlantFolder, load_settings
+        from werkbund.plant import PlantFolder, load_settings
 
         folder = PlantFolder(load_settings(kit).state).rollback()
         output().print(f"In use again: {folder / 'model.onnx'}", soft_wrap=True, highlight=False)
@@ -115,7 +115,7 @@ def _models_table(found: Sequence[Mapping[str, object]]) -> Table:
 
 def _set_pause(kit: Path, pause: bool) -> None:
     with readable_errors():
-        from werkbund.federation.plant.settings import set_pause
+        from werkbund.plant.settings import set_pause
 
         set_pause(kit, pause)
         output().print("This plant takes no part now." if pause else "This plant takes part again.")

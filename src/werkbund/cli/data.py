@@ -18,7 +18,7 @@ from werkbund.data import Column, Schema, Table, source_for
 from werkbund.data.ai4i import user_cache
 from werkbund.data.checks import check
 from werkbund.data.fetch import fetch_ai4i
-from werkbund.federation.draft import draft_config
+from werkbund.draft import draft_config
 from werkbund.federation.tables import read_table
 from werkbund.model import Explanation, load_model
 

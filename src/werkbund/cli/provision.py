@@ -12,8 +12,8 @@ from rich.text import Text
 
 from werkbund.cli.edge import output, print_json, progress, readable_errors
 from werkbund.cli.train import JsonOption
+from werkbund.config import load_config
 from werkbund.core.errors import ConfigError
-from werkbund.federation import load_config
 from werkbund.flower.provision import (
     Party,
     Provisioned,

@@ -28,7 +28,7 @@ def start_command(kit: KitArgument = HERE) -> None:
     """Start the server and keep it running: SuperLink, executor, and the list of plants that may join."""
     with readable_errors():
         from werkbund.flower.provision import certificate_warnings
-        from werkbund.flower.serving import ServerHost
+        from werkbund.flower.server.host import ServerHost
 
         console = progress()
         for warning in certificate_warnings(kit, datetime.now(UTC)):
@@ -41,7 +41,7 @@ def start_command(kit: KitArgument = HERE) -> None:
 def status_command(kit: KitArgument = HERE, as_json: JsonOption = False) -> None:
     """Show the clients by name, and the runs."""
     with readable_errors():
-        from werkbund.flower.status import status
+        from werkbund.flower.server.status import status
 
         now = status(kit)
         if as_json:
@@ -83,8 +83,8 @@ def run_command(
 ) -> None:
     """Run a federation with the plants that have joined."""
     with readable_errors():
-        from werkbund.flower.serversettings import load_server_settings
-        from werkbund.flower.submitting import submit
+        from werkbund.flower.server.settings import load_server_settings
+        from werkbund.flower.server.submitting import submit
 
         overrides = [*(settings or []), *([] if seed is None else [f"federation.seed={seed}"])]
         submitted = submit(load_server_settings(kit), config, overrides, out, wait)
@@ -100,8 +100,8 @@ def resume_command(
 ) -> None:
     """Go on with a run that was stopped, to the same result."""
     with readable_errors():
-        from werkbund.flower.serversettings import load_server_settings
-        from werkbund.flower.submitting import submit_resume
+        from werkbund.flower.server.settings import load_server_settings
+        from werkbund.flower.server.submitting import submit_resume
 
         _watch(submit_resume(load_server_settings(kit), run_dir), detach, as_json)
 
@@ -114,8 +114,8 @@ def watch_command(
 ) -> None:
     """Watch a run again that was started or left before."""
     with readable_errors():
-        from werkbund.flower.serversettings import load_server_settings
-        from werkbund.flower.submitting import attach
+        from werkbund.flower.server.settings import load_server_settings
+        from werkbund.flower.server.submitting import attach
 
         _watch(attach(load_server_settings(kit), run_dir), False, as_json)
 
@@ -129,10 +129,10 @@ def stop_command(
 ) -> None:
     """Stop the server, or one run."""
     with readable_errors():
-        from werkbund.flower.control import Control
-        from werkbund.flower.serversettings import load_server_settings
-        from werkbund.flower.serving import stop_server
-        from werkbund.flower.status import run_number
+        from werkbund.flower.server.control import Control
+        from werkbund.flower.server.host import stop_server
+        from werkbund.flower.server.settings import load_server_settings
+        from werkbund.flower.server.status import run_number
 
         console = output()
         if run is None:
@@ -158,7 +158,7 @@ def backup_command(
 ) -> None:
     """Copy the server's kit with keys, database and runs, while it runs; the copy can take its place."""
     with readable_errors():
-        from werkbund.flower.backup import back_up
+        from werkbund.flower.server.backup import back_up
 
         place = kit.resolve()
         target = place.with_name(f"{place.name}-backup") if out is None else out
@@ -171,8 +171,8 @@ def backup_command(
 
 
 def _watch(submitted: object, detach: bool, as_json: bool) -> None:
-    from werkbund.flower.submitting import Submitted
-    from werkbund.flower.up import summary_of_folder
+    from werkbund.flower.server.submitting import Submitted
+    from werkbund.flower.trial.up import summary_of_folder
 
     assert isinstance(submitted, Submitted)  # noqa: S101 - for the type alone: Flower is imported late
     if detach:

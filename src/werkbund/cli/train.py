@@ -11,7 +11,8 @@ import typer
 from werkbund.cli.edge import output, print_json, progress, readable_errors
 from werkbund.cli.live import LiveRounds
 from werkbund.cli.tables import comparison_table, differences_table, seeds_table
-from werkbund.federation import Config, Run, changed, compare, load_config, resume, run
+from werkbund.config import Config, changed, load_config
+from werkbund.federation import Run, compare, resume, run
 from werkbund.report import judge, read_run, write_report
 
 ConfigArgument = Annotated[

@@ -21,7 +21,7 @@ from werkbund.core.errors import CheckpointError
 from werkbund.core.weights import FloatArray
 
 _VERSION = 1
-_KINDS = {"weights": "werkbund.engine.state:RunState", "trees": "werkbund.engine.trees_state:TreeState"}
+_KINDS = {"weights": "werkbund.engine.state:RunState", "trees": "werkbund.trees.protocol.state:TreeState"}
 """What a state is made of -> where it is; a run of networks need not load what trees need."""
 
 

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from werkbund._version import __version__
+from werkbund.config.sections import Config
 from werkbund.data.checks import Finding
-from werkbund.federation.families import family_of
+from werkbund.federation.families.family import family_of
+from werkbund.federation.families.trainable import Trainable
 from werkbund.federation.population import Division
-from werkbund.federation.sections import Config
-from werkbund.federation.trainable import Trainable
 from werkbund.partition import skew
 
 _LIBRARIES = ("numpy", "polars", "scikit-learn", "onnx", "onnxruntime")

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from werkbund.config.reading import changed, check_config
+from werkbund.config.sections import Config
 from werkbund.core.errors import ClientError, FederationError
 from werkbund.data import Preparation, Schema
 from werkbund.data.schema_json import schema_from_json, schema_to_json
-from werkbund.federation.config import changed, check_config
-from werkbund.federation.sections import Config
 
 
 @dataclass(frozen=True)

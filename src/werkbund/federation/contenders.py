@@ -13,7 +13,7 @@ from werkbund.core.clients import ClientTable
 from werkbund.core.rng import derived_seed
 from werkbund.core.types import Arrays
 from werkbund.evaluation import Costs, Counts, Metrics, Threshold, choose_threshold, metrics, per_client
-from werkbund.federation.trainable import Simulated
+from werkbund.federation.families.trainable import Simulated
 from werkbund.federation.training import train
 from werkbund.learner import count_scores
 from werkbund.learner.counts import logits_of as logits_of_probabilities

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from werkbund.config.sections import Config
 from werkbund.engine import write_atomically
 from werkbund.federation.about import peak_memory_mb
-from werkbund.federation.families import family_of
+from werkbund.federation.families.family import family_of
 from werkbund.federation.folder import Folder, plain
-from werkbund.federation.sections import Config
 from werkbund.federation.training import Trained
 from werkbund.model import CardFacts, Model, card_markdown, load_model, model_card
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from werkbund.config.reading import load_config, to_toml
+from werkbund.config.sections import Config
 from werkbund.core.errors import CheckpointError, ConfigError
 from werkbund.core.types import Failure, RoundRecord
 from werkbund.engine import Checkpoint, load_checkpoint, save_checkpoint, write_atomically
 from werkbund.evaluation import Metrics
-from werkbund.federation.config import load_config, to_toml
-from werkbund.federation.sections import Config
 
 
 @dataclass(frozen=True)

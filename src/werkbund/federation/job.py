@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from werkbund.config.reading import changed
+from werkbund.config.sections import Config
 from werkbund.core.errors import CheckpointError, DataError
 from werkbund.data.checks import Finding, check
 from werkbund.engine import Checkpoint
 from werkbund.federation.about import about_run
-from werkbund.federation.config import changed
-from werkbund.federation.families import family_of
+from werkbund.federation.families.family import family_of
+from werkbund.federation.families.trainable import Simulated
 from werkbund.federation.finishing import Run, summary_of, write_model
 from werkbund.federation.folder import Folder
 from werkbund.federation.population import Division, divide
 from werkbund.federation.results import compare_with, result_of
-from werkbund.federation.sections import Config
 from werkbund.federation.tables import read_table
-from werkbund.federation.trainable import Simulated
 from werkbund.federation.training import Outlets, train
 from werkbund.federation.watch import Nobody, Watcher
 from werkbund.report import write_report

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from werkbund.config.sections import ClientsSection
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator
 from werkbund.data import Table
-from werkbund.federation.sections import ClientsSection
 from werkbund.partition import Partition
 
 IntArray = npt.NDArray[np.int64]

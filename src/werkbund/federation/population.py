@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from werkbund.config.sections import ClientsSection, Config
 from werkbund.core.clients import ClientSplits, ClientTable
 from werkbund.core.errors import DataError
 from werkbund.core.rng import generator
 from werkbund.data import Preparation, Schema, Table, split_rows
 from werkbund.federation.noise import with_noise
-from werkbund.federation.sections import ClientsSection, Config
 from werkbund.partition import Partition, partition_table
 
 IntArray = npt.NDArray[np.int64]

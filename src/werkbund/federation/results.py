@@ -12,7 +12,7 @@ import numpy.typing as npt
 from werkbund.core.rng import generator
 from werkbund.evaluation import Costs, Counts, Metrics, cost_curve, lower_probabilities
 from werkbund.federation.contenders import Contender, mean_metrics, trained_alone, trees
-from werkbund.federation.trainable import Simulated, Trainable
+from werkbund.federation.families.trainable import Simulated, Trainable
 from werkbund.federation.training import Trained
 from werkbund.federation.watch import Watcher
 from werkbund.federation.wiring import costs_of

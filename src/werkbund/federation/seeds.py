@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from werkbund.config.reading import changed
+from werkbund.config.sections import Config
 from werkbund.core.errors import ConfigError
 from werkbund.evaluation import mean_interval, paired_difference
-from werkbund.federation.config import changed
 from werkbund.federation.finishing import Run
 from werkbund.federation.folder import Folder
 from werkbund.federation.job import run
-from werkbund.federation.sections import Config
 from werkbund.federation.watch import Nobody, Watcher
 from werkbund.report import write_report
 

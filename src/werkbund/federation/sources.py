@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from werkbund.federation.sections import Config
+from werkbund.config.sections import Config
 
 
 def network_sources(config: Config) -> list[tuple[str, str]]:

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
+from werkbund.config.sections import Config
 from werkbund.core.types import RoundRecord
 from werkbund.evaluation import DIRECTIONS
-from werkbund.federation.sections import Config
 
 
 @dataclass(frozen=True)

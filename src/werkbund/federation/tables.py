@@ -8,13 +8,13 @@ from pathlib import Path
 
 import polars as pl
 
+from werkbund.config.reading import changed
+from werkbund.config.sections import Config, DataSection, FeaturesSection
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.data import ClientFiles, Column, Derived, Origin, Schema, Source, Table, source_for
 from werkbund.data.ai4i import generated_table, load_ai4i, published, recognise
 from werkbund.data.targets import binary_labels
-from werkbund.federation.config import changed
 from werkbund.federation.population import DEFAULT_COUNT
-from werkbund.federation.sections import Config, DataSection, FeaturesSection
 
 CLIENT_COLUMN = "client"
 """The column that says which client's file a row came from, where there is one file a client."""

@@ -15,8 +15,8 @@ from werkbund.core.types import Arrays, RoundRecord
 from werkbund.core.weights import FloatArray
 from werkbund.engine import Checkpoint, Stage, evaluators
 from werkbund.evaluation import DIRECTIONS, Costs, Counts, Metrics, Threshold, choose_threshold, metrics
+from werkbund.federation.families.trainable import Trainable
 from werkbund.federation.stopping import Standing, Tally, reason_to_stop, stop_rules
-from werkbund.federation.trainable import Trainable
 from werkbund.federation.watch import Nobody, RoundNews, Watcher
 from werkbund.federation.wiring import costs_of
 

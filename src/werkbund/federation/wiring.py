@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from werkbund.aggregation import build_aggregator
+from werkbund.config.sections import Config, ModelSection, TrainingSection
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Arrays
 from werkbund.engine import Rules, Schedule, Strategy
 from werkbund.evaluation import Costs
-from werkbund.federation.sections import Config, ModelSection, TrainingSection
 from werkbund.learner import ModelSpec, TrainingPlan
 from werkbund.learner.counts import count_shapes
 from werkbund.selection import build_selector

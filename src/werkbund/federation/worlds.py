@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from werkbund.config.sections import WorldSection
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator
 from werkbund.data import source_for
 from werkbund.engine.fleet import DAY_H, HOUR_S, Fleet
 from werkbund.engine.world import Circumstances, WorldGrid
-from werkbund.federation.sections import WorldSection
-from werkbund.federation.simulation import Simulation
+from werkbund.federation.families.simulation import Simulation
 from werkbund.learner.batches import num_steps
 
 FloatArray = npt.NDArray[np.float64]

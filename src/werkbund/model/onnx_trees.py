@@ -13,7 +13,7 @@ from onnx import TensorProto, numpy_helper
 from werkbund.data.preparation import Preparation
 from werkbund.model.onnx_graph import ML, Graph
 from werkbund.model.onnx_preparation import add_numbers, is_finite
-from werkbund.trees import Ensemble, Trees
+from werkbund.trees.arithmetic import Ensemble, Trees
 
 IntArray = npt.NDArray[np.int64]
 _AT_MOST, _SUM, _UNCHANGED = 0, 1, 0  # the operator's numbers for these

@@ -21,7 +21,7 @@ from werkbund.model.onnx_export import export_graph
 from werkbund.model.onnx_trees import add_trees
 from werkbund.model.probability import sigmoid
 from werkbund.model.storage import read_model, write_folder
-from werkbund.trees import Ensemble, contributions, importance, logits, scores
+from werkbund.trees.arithmetic import Ensemble, contributions, importance, logits, scores
 
 FloatArray = npt.NDArray[np.float64]
 

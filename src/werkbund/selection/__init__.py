@@ -5,29 +5,29 @@ from typing import Any
 
 from werkbund.core.errors import ConfigError
 from werkbund.core.text import did_you_mean
-from werkbund.selection.active import Active
-from werkbund.selection.auction import Auction
 from werkbund.selection.card import Card
-from werkbund.selection.clustered import ClusteredBySimilarity, ClusteredBySize
 from werkbund.selection.contract import CohortSize, Declaration, Reports, Selector, State, View
-from werkbund.selection.correlated import CorrelatedSelection
-from werkbund.selection.diverse import DiverseSelection
-from werkbund.selection.e3cs import ExponentialWeights
-from werkbund.selection.energy import Battery, OortEnergy
-from werkbund.selection.fedcs import FedCS
-from werkbund.selection.hics import HierarchicalClustered
-from werkbund.selection.kfed import FederatedClusters
-from werkbund.selection.lag import LazyUpload
 from werkbund.selection.loading import load_selector
-from werkbund.selection.oort import Oort
-from werkbund.selection.optimal import AggregatedOptimalSampling, OptimalSampling
-from werkbund.selection.power import CheapPowerOfChoice, PowerOfChoice, RecentPowerOfChoice
-from werkbund.selection.proportional import Proportional, UniformUnbiased
-from werkbund.selection.rbcs import FairAndFast
-from werkbund.selection.shapley import GreedyShapley, ShapleyAveraging
-from werkbund.selection.simple import Everyone, RoundRobin, Uniform
-from werkbund.selection.tifl import TiFL
-from werkbund.selection.ucb import UpperConfidence
+from werkbund.selection.methods.active import Active
+from werkbund.selection.methods.auction import Auction
+from werkbund.selection.methods.clustered import ClusteredBySimilarity, ClusteredBySize
+from werkbund.selection.methods.correlated import CorrelatedSelection
+from werkbund.selection.methods.diverse import DiverseSelection
+from werkbund.selection.methods.e3cs import ExponentialWeights
+from werkbund.selection.methods.energy import Battery, OortEnergy
+from werkbund.selection.methods.fedcs import FedCS
+from werkbund.selection.methods.hics import HierarchicalClustered
+from werkbund.selection.methods.kfed import FederatedClusters
+from werkbund.selection.methods.lag import LazyUpload
+from werkbund.selection.methods.oort import Oort
+from werkbund.selection.methods.optimal import AggregatedOptimalSampling, OptimalSampling
+from werkbund.selection.methods.power import CheapPowerOfChoice, PowerOfChoice, RecentPowerOfChoice
+from werkbund.selection.methods.proportional import Proportional, UniformUnbiased
+from werkbund.selection.methods.rbcs import FairAndFast
+from werkbund.selection.methods.shapley import GreedyShapley, ShapleyAveraging
+from werkbund.selection.methods.simple import Everyone, RoundRobin, Uniform
+from werkbund.selection.methods.tifl import TiFL
+from werkbund.selection.methods.ucb import UpperConfidence
 
 _SHIPPED: tuple[type[Any], ...] = (
     Uniform,

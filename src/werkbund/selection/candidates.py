@@ -9,7 +9,7 @@ from werkbund.core.errors import ConfigError
 from werkbund.core.types import Arrays, Choice, Replies, Tasks
 from werkbund.selection.contract import CohortSize, IntArray, View
 from werkbund.selection.draws import largest, successive_inclusion, successively
-from werkbund.selection.proportional import rows_of
+from werkbund.selection.methods.proportional import rows_of
 
 FloatArray = npt.NDArray[np.float64]
 

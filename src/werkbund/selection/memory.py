@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from werkbund.core.types import Choice, Replies
 from werkbund.selection.contract import IntArray, Reports, State, View
-from werkbund.selection.proportional import rows_of
+from werkbund.selection.methods.proportional import rows_of
 
 Floats = npt.NDArray[np.float64]
 

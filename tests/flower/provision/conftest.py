@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from werkbund.federation import check_config
+from werkbund.config import check_config
 from werkbund.flower.provision import keygen, provision
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from cryptography.x509 import SubjectAlternativeName
 
+from werkbund.config import Config, check_config
 from werkbund.core.errors import ConfigError
-from werkbund.federation import Config, check_config
 from werkbund.flower.provision import (
     Members,
     add_client,

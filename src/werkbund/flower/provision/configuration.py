@@ -6,7 +6,7 @@ from typing import Any
 
 import tomlkit
 
-from werkbund.federation import Config
+from werkbund.config import Config
 
 _HEAD = "# The configuration of the federation. Keys that are not here have their defaults.\n\n"
 

@@ -16,9 +16,9 @@ import tomlkit
 from cryptography import x509
 
 from werkbund._version import __version__
+from werkbund.config import Config
 from werkbund.core.errors import ConfigError
-from werkbund.federation import Config
-from werkbund.federation.families import grows_trees
+from werkbund.federation.families.family import grows_trees
 from werkbund.flower.provision.certificates import certificate_bytes
 from werkbund.flower.provision.configuration import plant_config, server_config
 from werkbund.flower.provision.hosts import check_hosts, check_port, with_port

@@ -14,8 +14,8 @@ from itertools import count
 from pathlib import Path
 from typing import Literal
 
+from werkbund.config import Config, load_config
 from werkbund.core.errors import ConfigError
-from werkbund.federation import Config, load_config
 from werkbund.federation.tables import with_columns
 from werkbund.flower.provision.certificates import (
     SERVER_DAYS,

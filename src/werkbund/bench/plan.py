@@ -1,0 +1,196 @@
+"""What a bench runs: which selectors, over which divisions of the data, how often, and what each run is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from werkbund.config.reading import changed
+from werkbund.config.sections import Config
+from werkbund.core.errors import ConfigError
+from werkbund.core.text import did_you_mean
+from werkbund.selection import SELECTORS
+
+UNIFORM = "uniform"
+"""The method that every other is measured against."""
+
+CLIENTS, COHORT = 60, 10
+"""How many clients, and how many of them train in a round, where the configuration does not say."""
+
+SERVER = 0.5
+"""Share of the validation rows that the server holds, where the configuration grants none."""
+
+WINDOW = 5
+"""Scores in a row whose mean must reach the target."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Name one way in which clients differ.
+
+    Parameters
+    ----------
+    title
+        For people.
+    clients
+        What it changes in the section `clients` of a configuration.
+    """
+
+    title: str
+    clients: Mapping[str, Any] = field(default_factory=dict)
+
+
+SETTINGS: Mapping[str, Setting] = {
+    "natural": Setting("as the data are divided: whole tools in time order, or the client column"),
+    "dirichlet-mode": Setting(
+        "failure modes spread unevenly (Dirichlet, 0.3)",
+        {"partition": "dirichlet", "options": {"alpha": 0.3, "over": "mode"}},
+    ),
+    "quantity": Setting("numbers of rows by a power law", {"partition": "quantity", "options": {"exponent": 1.0}}),
+    "hot-plant": Setting("one plant alone sees the most frequent failure mode", {"partition": "hot-mode"}),
+    "label-noise": Setting("two plants note every fifth label wrongly", {"noisy": 2, "noise": 0.2}),
+}
+"""The divisions of the data, by name."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Hold a whole bench.
+
+    Parameters
+    ----------
+    base
+        The configuration that all runs share; the number of clients and the world are set.
+    selectors
+        Names, `uniform` among them.
+    settings
+        Names of `SETTINGS`.
+    seeds
+        One run of each selector in each setting for each.
+    cohort
+        Clients a round.
+    target
+        Average precision to reach; None: `share` of what uniform ends with in the same setting and seed.
+    share
+        Used where there is no target.
+    """
+
+    base: Config
+    selectors: tuple[str, ...]
+    settings: tuple[str, ...]
+    seeds: tuple[int, ...]
+    cohort: int
+    target: float | None = None
+    share: float = 0.9
+
+    def __post_init__(self) -> None:
+        _known("--selectors", [name for name in self.selectors if ":" not in name], tuple(SELECTORS))
+        _known("--partitions", self.settings, tuple(SETTINGS))
+        if len(self.seeds) < 2:
+            raise ConfigError(f"--seeds must be at least 2 for an interval, got {len(self.seeds)}")
+        if not 1 <= self.cohort <= self.num_clients:
+            raise ConfigError(f"--cohort must be in 1..{self.num_clients}, the number of clients, got {self.cohort}")
+        if not 0 < self.share < 1:
+            raise ConfigError(f"the share of uniform's score to reach must be in (0, 1), got {self.share}")
+        if self.target is not None and not 0 < self.target < 1:
+            raise ConfigError(f"--target must be an average precision in (0, 1), got {self.target}")
+
+    @property
+    def num_clients(self) -> int:
+        """Number of clients."""
+        return self.base.clients.count or CLIENTS
+
+    def trials(self) -> Iterator[Trial]:
+        """Yield one run for each setting, seed and selector; runs on the same data are neighbours."""
+        for setting in self.settings:
+            for seed in self.seeds:
+                for selector in self.selectors:
+                    yield Trial(setting, seed, selector, self.cohort)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a folder must share with this plan to be gone on with."""
+        return {
+            "config": self.base.model_dump(mode="json"),
+            "selectors": list(self.selectors),
+            "settings": list(self.settings),
+            "seeds": list(self.seeds),
+            "cohort": self.cohort,
+            "target": self.target,
+            "share": self.share,
+        }
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Name one run of a bench.
+
+    Parameters
+    ----------
+    setting, seed, selector
+        On which data, with which seed, and who chooses.
+    count
+        Clients a round.
+    """
+
+    setting: str
+    seed: int
+    selector: str
+    count: int
+
+
+def plan_of(
+    config: Config,
+    selectors: Sequence[str],
+    settings: Sequence[str],
+    seeds: Sequence[int],
+    cohort: int | None = None,
+    target: float | None = None,
+) -> Plan:
+    """Return the plan that a configuration and a command's options describe.
+
+    Parameters
+    ----------
+    config
+        Where it names no number of clients there are 60, and where it names no world they live in `factory-fleet`, with
+        a round every quarter of an hour. Of each run the last weights are judged, and the server holds half of the
+        validation rows where a method needs such rows and the configuration grants none.
+    selectors
+        Names, or `all`; with a minus before it a name is left out. `uniform` is added where it is not among them.
+    settings
+        Names, or `all`.
+    seeds
+        At least two.
+    cohort
+        Clients a round; None: `strategy.selection.count`, or 10.
+    target
+        Average precision to reach; None for a share of uniform's.
+    """
+    chosen = _chosen(selectors)
+    wanted = tuple(SETTINGS) if "all" in settings else tuple(dict.fromkeys(settings))
+    if config.clients.count is None and config.data.client is None:
+        config = changed(config, clients={"count": CLIENTS})
+    if not config.clients.server and config.evaluation.server_rows is None:
+        config = changed(config, clients={"server": SERVER})
+    if config.world.preset == "none" and config.world.path is None:
+        config = changed(config, world={"preset": "factory-fleet", "pause_s": 900.0})
+    config = changed(config, evaluation={"keep_best": False})  # else a lucky round on few validation rows would decide
+    number = cohort or config.strategy.selection.count or min(COHORT, config.clients.count or COHORT)
+    named = chosen if UNIFORM in chosen else (UNIFORM, *chosen)
+    return Plan(config, named, wanted, tuple(seeds), number, target)
+
+
+def _chosen(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the methods that are named, each once, without those that are named with a minus before."""
+    left_out = {name[1:] for name in names if name.startswith("-")}
+    _known("--selectors", tuple(left_out), tuple(SELECTORS))
+    named = [name for name in names if not name.startswith("-")]
+    every = dict.fromkeys(one for name in named for one in (SELECTORS if name == "all" else (name,)))
+    return tuple(name for name in every if name not in left_out)
+
+
+def _known(option: str, names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise ConfigError(f"{option} must be among all, {', '.join(known)}, got {name!r}{hint}")

@@ -1,0 +1,178 @@
+"""One run of a bench: train with one selector on one division of the data, and note what it reached and took."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.bench.plan import SETTINGS, WINDOW, Trial
+from werkbund.config.reading import changed
+from werkbund.config.sections import Config
+from werkbund.core.errors import FederationError
+from werkbund.core.types import RoundRecord
+from werkbund.evaluation import Course, Metrics, jain_index, per_client, values_of
+from werkbund.federation.families.simulation import Simulation, set_up, with_strategy
+from werkbund.federation.population import divide
+from werkbund.federation.results import federated_only
+from werkbund.federation.stopping import Tally
+from werkbund.federation.tables import read_table
+from werkbund.federation.training import Outlets, Trained, train
+from werkbund.federation.wiring import costs_of
+from werkbund.federation.worlds import in_world
+
+_SCORE = "average_precision"
+_WORST = 0.1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Hold what one run reached and took.
+
+    Parameters
+    ----------
+    trial
+        Which run.
+    figures
+        `average_precision` on the test rows of all clients, mean of the last rounds; `worst_average_precision` and
+        `worst_log_loss`, means over the worst tenth of the clients (at least one) whose rows define it; `jain`: how
+        evenly clients took part; `never`: how many never did; `contacts`: clients that were asked or trained, a round;
+        `cohort`; `rounds`; `failures`; `simulated_seconds`; `joules`; `bytes`, without those of mere evaluation;
+        `seconds` of this machine.
+    course
+        How the score went, and what it cost.
+    error
+        Why it ended before its time; empty if it did not.
+    """
+
+    trial: Trial
+    figures: Mapping[str, float] = field(default_factory=dict)
+    course: Course | None = None
+    error: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        course = {} if self.course is None else {name: _short(values) for name, values in vars(self.course).items()}
+        return {"trial": vars(self.trial), "figures": dict(self.figures), "course": course, "error": self.error}
+
+    @classmethod
+    def from_json(cls, written: Mapping[str, Any]) -> Outcome:
+        """Return what `to_json` gave."""
+        course = {name: np.array(values, dtype=np.float64) for name, values in written["course"].items()}
+        figures = {name: math.nan if value is None else float(value) for name, value in written["figures"].items()}
+        return cls(Trial(**written["trial"]), figures, Course(**course) if course else None, written["error"])
+
+
+class Bench:
+    """Do the runs of a bench, and keep the data of the last one: neighbours share them.
+
+    Parameters
+    ----------
+    base
+        The configuration that all runs share.
+    """
+
+    def __init__(self, base: Config) -> None:
+        self._base = base
+        self._table = read_table(base)
+        self._ground: tuple[tuple[str, int], Simulation] | None = None
+
+    def run(self, trial: Trial) -> Outcome:
+        """Do one run; one that fails is an outcome too."""
+        began = time.perf_counter()
+        noted = Noted()
+        try:
+            simulation = self._with_selector(trial)
+            trained = train(simulation, None, Outlets(note=noted))
+        except FederationError as error:
+            return Outcome(trial, {}, noted.course() if noted.records else None, str(error))
+        figures = {**noted.figures(len(simulation.grid.clients())), **_scores(simulation, trained)}
+        figures[_SCORE] = noted.course().final(WINDOW)
+        return Outcome(trial, {**figures, "seconds": time.perf_counter() - began}, noted.course())
+
+    def _with_selector(self, trial: Trial) -> Simulation:
+        key = (trial.setting, trial.seed)
+        if self._ground is None or self._ground[0] != key:
+            config = changed(self._base, federation={"seed": trial.seed}, clients=dict(SETTINGS[trial.setting].clients))
+            self._ground = key, set_up(config, divide(self._table, config).population)
+        chosen = {"name": trial.selector, "count": trial.count, "options": {}}
+        if self._base.strategy.selection.name == trial.selector:
+            chosen["options"] = self._base.strategy.selection.options
+        simulation = self._ground[1]
+        config = changed(simulation.config, strategy={"selection": chosen})
+        return in_world(with_strategy(simulation, config), config.world)
+
+
+class Noted:
+    """Keep of each round what a bench judges by."""
+
+    def __init__(self) -> None:
+        self.records: list[RoundRecord] = []
+        self._points: list[tuple[int, float, Tally]] = []
+        self._spent = Tally()
+
+    def __call__(self, record: RoundRecord, scores: Mapping[str, Metrics]) -> None:
+        """Take in a round; its scores are of the weights before it."""
+        score = getattr(scores["test"], _SCORE) if "test" in scores else math.nan
+        self._points.append((record.scored, score, self._spent))
+        learning = replace(record, bytes_down=record.bytes_down - record.bytes_measuring)
+        self._spent = self._spent.and_round(learning)
+        if record.cohort:
+            self.records.append(record)
+
+    def course(self) -> Course:
+        """Return how the score went."""
+        spent = [spent for _, _, spent in self._points]
+        columns = (
+            [round for round, _, _ in self._points],
+            [score for _, score, _ in self._points],
+            [one.simulated_seconds for one in spent],
+            [one.joules for one in spent],
+            [one.bytes for one in spent],
+        )
+        return Course(*(np.array(column, dtype=np.float64) for column in columns))
+
+    def figures(self, num_clients: int) -> dict[str, float]:
+        """Return who took part and what was spent."""
+        turns = Counter(client for record in self.records for client in record.cohort)
+        asked = [len({*record.cohort, *record.probed}) for record in self.records]
+        spent = self._spent
+        return {
+            "jain": jain_index([turns[client] for client in range(num_clients)]),
+            "never": float(num_clients - len(turns)),
+            "contacts": float(np.mean(asked)) if asked else 0.0,
+            "cohort": float(np.mean([len(record.cohort) for record in self.records])) if asked else 0.0,
+            "rounds": float(len(self.records)),
+            "failures": float(sum(len(record.failures) for record in self.records)),
+            "simulated_seconds": spent.simulated_seconds,
+            "joules": spent.joules,
+            "bytes": spent.bytes,
+        }
+
+
+def _scores(simulation: Simulation, trained: Trained) -> dict[str, float]:
+    costs, modes = costs_of(simulation.config), simulation.mode_names
+    everybody = federated_only(simulation, trained).metrics()["federated"]
+    each = per_client(trained.each["test"], trained.threshold, costs, modes) if "test" in trained.each else ()
+    return {
+        _SCORE: everybody.average_precision,
+        "log_loss": everybody.log_loss,
+        f"worst_{_SCORE}": _worst(values_of(each, _SCORE)),
+        "worst_log_loss": -_worst(-values_of(each, "log_loss")),
+    }
+
+
+def _worst(values: npt.NDArray[np.float64]) -> float:
+    """Return the mean of the lowest tenth, of one at least; NaN if there is none."""
+    known = np.sort(values[~np.isnan(values)])
+    return float(known[: max(math.ceil(_WORST * len(known)), 1)].mean()) if len(known) else math.nan
+
+
+def _short(values: npt.NDArray[np.float64]) -> list[float | None]:
+    return [None if math.isnan(value) else float(f"{value:.6g}") for value in values.tolist()]

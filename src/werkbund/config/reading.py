@@ -1,0 +1,225 @@
+"""Read, check, change and write configurations. This is the one place that parses them.
+
+A fault names the key, the rule, the value, and the nearest key that exists.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
+
+import tomlkit
+from pydantic import BaseModel, ValidationError
+
+from werkbund.config.sections import Config
+from werkbund.core.errors import ConfigError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration.
+
+    Parameters
+    ----------
+    path
+        A TOML file; None is the built-in federation. Relative data paths in it are taken from its folder.
+    overrides
+        `section.key=value` each, the value in TOML (a bare word is a text).
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, or a key, type or value breaks a rule.
+    """
+    values = read_toml(path) if path is not None else {}
+    for override in overrides:
+        _set(values, override)
+    return check_config(values, path.parent if path is not None else None)
+
+
+def check_config(values: Mapping[str, Any], folder: Path | None = None) -> Config:
+    """Check plain values against the sections' rules.
+
+    Raises
+    ------
+    ConfigError
+        With one line for each fault.
+    """
+    config = checked(Config, values)
+    return _with_absolute_paths(config, folder) if folder is not None else config
+
+
+def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
+    """Check plain values against the rules of a model made of sections.
+
+    Raises
+    ------
+    ConfigError
+        With one line for each fault: key, rule, value, and for an unknown key the nearest one.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(model, fault) for fault in _distinct(model, error))) from error
+
+
+def changed(config: Config, **sections: Mapping[str, Any]) -> Config:
+    """Return a configuration with some keys changed.
+
+    Examples
+    --------
+    >>> changed(Config(), federation={"rounds": 3}).federation.rounds
+    3
+    """
+    values = config.model_dump(exclude_unset=True)
+    for section, keys in sections.items():
+        values[section] = {**values.get(section, {}), **keys}
+    return check_config(values)
+
+
+def to_toml(config: Config) -> str:
+    """Return the resolved configuration as TOML: every key that has a value."""
+    return tomlkit.dumps(_without_none(config.model_dump()))
+
+
+def valid_keys() -> tuple[str, ...]:
+    """Return every key, with its sections before it."""
+    return tuple(_keys(Config, ""))
+
+
+def read_toml(path: Path, writer: str = "werkbund init") -> dict[str, Any]:
+    """Read a file's plain values.
+
+    Parameters
+    ----------
+    path
+        A TOML file in UTF-8.
+    writer
+        The command that writes such a file, named where there is none.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"configuration {path} does not exist; write one with `{writer}`") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration {path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"configuration {path} is not TOML: {error}") from error
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError(f"--set must be section.key=value, got {override!r}")
+    section = values
+    for part in parts[:-1]:
+        section = section.setdefault(part, {})
+        if not isinstance(section, dict):
+            raise ConfigError(f"--set {override!r}: {part} is a value, not a section")
+    section[parts[-1]] = _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _distinct(model: type[BaseModel], error: ValidationError) -> list[Any]:
+    """Return one fault a key: a key that admits several types reports one for each of them."""
+    faults: dict[str, Any] = {}
+    for fault in error.errors():
+        faults.setdefault(_known_key(model, fault["loc"]), fault)
+    return list(faults.values())
+
+
+def _known_key(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
+    """Return the dotted key of a fault, without the names of types that pydantic puts behind it."""
+    kind: Any = model
+    parts: list[str] = []
+    for part in location:
+        parts.append(str(part))
+        kind = _below(kind, part)
+        if kind is None:
+            break
+    return ".".join(parts)
+
+
+def _below(kind: Any, part: int | str) -> Any:
+    """Return what lies under a key of a section or of a mapping, if that is again one of the two; else None."""
+    if _is_section(kind):
+        field = kind.model_fields.get(part)
+        inner = None if field is None else field.annotation
+    else:
+        inner = get_args(kind)[1] if get_origin(kind) is dict else None
+    return inner if _is_section(inner) or get_origin(inner) is dict else None
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _explain(model: type[BaseModel], fault: Mapping[str, Any]) -> str:
+    key = _known_key(model, fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"{'.'.join(map(str, fault['loc']))} is not a key of the configuration{_nearest(model, fault['loc'])}"
+    if fault["type"] == "missing":
+        return f"{key} must be set, but is missing"
+    if not key:
+        return str(fault["msg"]).removeprefix("Value error, ")
+    return f"{key}: {_lower(fault['msg'])}, got {fault['input']!r}"
+
+
+def _nearest(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
+    """Return a hint: the key or section beside this one that is most like it, else the most like anywhere."""
+    *above, _ = location
+    section: Any = model
+    for part in above:
+        section = _below(section, part)
+    names = section.model_fields if _is_section(section) else ()
+    beside = [".".join(map(str, (*above, name))) for name in names]
+    key = ".".join(map(str, location))
+    near = difflib.get_close_matches(key, beside, n=1) or difflib.get_close_matches(key, _keys(model, ""), n=1)
+    return f"; did you mean {near[0]}?" if near else f"; beside it there is {', '.join(beside or model.model_fields)}"
+
+
+def _lower(message: str) -> str:
+    return message.removeprefix("Value error, ").removeprefix("Input ")
+
+
+def _keys(model: type[BaseModel], prefix: str) -> list[str]:
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        inner: Any = field.annotation
+        keys += _keys(inner, f"{prefix}{name}.") if _is_section(inner) else [f"{prefix}{name}"]
+    return keys
+
+
+def _with_absolute_paths(config: Config, folder: Path) -> Config:
+    data = config.data
+    changes: dict[str, Any] = {}
+    if data.path is not None:
+        changes["path"] = str((folder / data.path).resolve())
+    if data.clients:
+        changes["clients"] = {name: str((folder / path).resolve()) for name, path in data.clients.items()}
+    sections = {"data": changes} if changes else {}
+    if config.world.path is not None:
+        sections["world"] = {"path": str((folder / config.world.path).resolve())}
+    return changed(config, **sections) if sections else config
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    return value

@@ -1,0 +1,138 @@
+"""The data section of a drafted configuration: roles of the columns, features, and what must never be one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from werkbund.config.sections import DataSection
+from werkbund.data import Column
+from werkbund.draft.columns import Excluded, Feature
+from werkbund.draft.dialect import Dialect
+from werkbund.draft.label import Label
+from werkbund.draft.roles import Roles
+from werkbund.draft.sizes import Sizes
+from werkbund.draft.text import Setting, comment, key, remark, section, value
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Hold where the rows lie.
+
+    Parameters
+    ----------
+    path, files
+        One file, or one a client by its name.
+    config_folder
+        Where the draft will lie.
+    dialect
+        How the one file is written.
+    """
+
+    path: Path | None
+    files: Mapping[str, Path]
+    config_folder: Path
+    dialect: Dialect
+
+    def shown(self, path: Path) -> str:
+        """Return a path from the draft's folder if it lies in it or beside it, else the whole path."""
+        base, whole = self.config_folder.resolve(), path.resolve()
+        if whole.is_relative_to(base):
+            return whole.relative_to(base).as_posix()
+        beside = base.parent != Path(base.anchor) and whole.is_relative_to(base.parent)
+        return f"../{whole.relative_to(base.parent).as_posix()}" if beside else whole.as_posix()
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Hold everything that was found out about a table; `known` if its header and label are those of a known one."""
+
+    origins: Origins
+    label: Label
+    roles: Roles
+    features: tuple[Feature, ...]
+    excluded: tuple[Excluded, ...]
+    sizes: Sizes
+    known: bool = False
+
+
+def data_section(draft: Draft) -> list[str]:
+    """Return the lines of the data section and the tables below it."""
+    settings, origins = _roles(draft), draft.origins
+    if origins.path is not None:
+        settings.insert(0, Setting("path", origins.shown(origins.path), "From this file's folder, or a whole path."))
+    if origins.dialect != Dialect():
+        mark = "comma" if origins.dialect.decimal_comma else "point"
+        settings += [
+            Setting("separator", origins.dialect.separator, "As the header and the lines of the file have it."),
+            Setting("decimal_comma", origins.dialect.decimal_comma, f"Decimals in the file are written with a {mark}."),
+        ]
+    lines = [*section("data", DataSection, settings), *_never(draft)]
+    if origins.files:
+        lines += ["", "[data.clients]", *comment("One file a client.")]
+        lines += [f"{key(name)} = {value(origins.shown(path))}" for name, path in origins.files.items()]
+    return [*lines, "", *_columns(draft)]
+
+
+def _roles(draft: Draft) -> list[Setting]:
+    label, roles = draft.label, draft.roles
+    settings = [Setting("label", label.name, "The column to foretell.")]
+    if label.positive is not None:
+        settings.append(Setting("positive", label.positive, label.remark))
+    else:
+        settings[0] = Setting("label", label.name, f"The column to foretell. {label.remark}")
+    if roles.machine is not None:
+        why = "Named like a machine, and its values repeat. Whole machines are held out to judge the model."
+        settings.append(Setting("machine", roles.machine, why))
+    if roles.machine_reset is not None:
+        why = "It grows and falls back to nearly nothing, as wear does: a new machine or tool begins where it falls."
+        settings.append(Setting("machine_reset", roles.machine_reset, why))
+    if roles.time is not None:
+        settings.append(Setting("time", roles.time, roles.time_remark))
+    if roles.client is not None and not draft.origins.files:
+        settings.append(Setting("client", roles.client, "Each of its values is a client, as asked for."))
+    return settings
+
+
+def _never(draft: Draft) -> list[str]:
+    """Return what is known about rows and sites without a key of its own, and the columns that stay out."""
+    roles, lines = draft.roles, []
+    if roles.time is None:
+        lines += comment(roles.time_remark)
+    for name in roles.sites:
+        lines += comment(
+            f'Is {name!r} the site? Then take it out of never, set client to it and clients.partition to "by-column" '
+            f"without a count; or write the draft again with --client {name}."
+        )
+    lines += comment("Columns that must never become features; each with its reason.")
+    if not draft.excluded:
+        return [*lines, "never = []"]
+    listed_columns = [f"  {value(one.name)},{remark(one.reason)}" for one in draft.excluded]
+    return [*lines, "never = [", *listed_columns, "]"]
+
+
+def _columns(draft: Draft) -> list[str]:
+    lines = ["[data.columns]"]
+    lines += comment(
+        "The features: only what stands here. Units are read off the header. low and high bound what is plausible: the "
+        "1st to the 99th percentile, widened by their distance at both ends. Values outside are reported, not dropped; "
+        "put in the limits that you know. A missing value counts as average and is marked by a feature of its own."
+    )
+    lines += [_column(feature.column, feature.remark) for feature in draft.features]
+    spare = [one for one in draft.excluded if one.column is not None]
+    if spare:
+        lines += comment("Left out; to bring one back take it out of never above, and the # away here.")
+    for one in spare:
+        if one.column is not None:
+            lines.append("#" + _column(one.column, one.reason))
+    return lines
+
+
+def _column(column: Column, why: str) -> str:
+    described: dict[str, Any] = {"kind": column.kind}
+    described |= {"unit": column.unit} if column.unit else {}
+    bounds = {"low": column.low, "high": column.high}
+    described |= {name: bound for name, bound in bounds.items() if bound is not None}
+    return f"{key(column.name)} = {value(described)}{remark(why)}"

@@ -1,0 +1,109 @@
+"""Commented TOML: keys that are set, each below its reason, and keys that could be, each a comment with its default."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tomlkit
+from pydantic import BaseModel
+
+from werkbund.config.keys import EXAMPLES, INAPPLICABLE, WHY
+
+WIDTH = 110
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Hold a key, its value, and why it has it."""
+
+    key: str
+    value: Any
+    why: str
+
+
+def section(
+    name: str, model: type[BaseModel], settings: Sequence[Setting], defaults: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Return the lines of a section: what is set, then every other key as a comment with its default.
+
+    Parameters
+    ----------
+    name
+        Dotted name of the section.
+    model
+        Its keys and defaults.
+    settings
+        What is set.
+    defaults
+        Values to show for other keys where they differ from the section's.
+    """
+    lines = [f"[{name}]"]
+    for setting in settings:
+        lines += [*comment(setting.why), f"{setting.key} = {value(setting.value)}"]
+    written = {setting.key for setting in settings}
+    shown = {key: field.get_default(call_default_factory=True) for key, field in model.model_fields.items()}
+    shown |= {key: example for key in shown if (example := EXAMPLES.get(f"{name}.{key}")) is not None}
+    shown |= defaults or {}
+    for key, default in shown.items():
+        if key not in written and f"{name}.{key}" not in INAPPLICABLE and not isinstance(default, BaseModel):
+            lines.append(f"#{key} = {value(default)}{remark(WHY.get(f'{name}.{key}', ''))}")
+    return lines
+
+
+def value(plain: Any) -> str:
+    """Return a value as TOML on one line.
+
+    Examples
+    --------
+    >>> value({"unit": "K", "low": 270.0, "modes": ["TWF"]})
+    '{ unit = "K", low = 270.0, modes = ["TWF"] }'
+    """
+    if isinstance(plain, Mapping):
+        inner = ", ".join(f"{_bare(key)} = {value(item)}" for key, item in plain.items())
+        return f"{{ {inner} }}" if inner else "{}"
+    return str(tomlkit.item(plain).as_string())
+
+
+def key(name: str) -> str:
+    """Return a column's or client's name as a key, in quotes always.
+
+    Examples
+    --------
+    >>> key('Torque [Nm]')
+    '"Torque [Nm]"'
+    """
+    return value(name)
+
+
+def comment(text: str) -> list[str]:
+    """Return a text as comment lines."""
+    return textwrap.wrap(plain_text(text), WIDTH, initial_indent="# ", subsequent_indent="# ")
+
+
+def remark(text: str) -> str:
+    """Return a text as a comment behind a value; nothing if there is no text."""
+    return f"  # {plain_text(text)}" if text else ""
+
+
+def plain_text(text: str) -> str:
+    """Return a text on one line, without characters that a comment must not hold."""
+    return " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", text).split())
+
+
+def _bare(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else value(name)
+
+
+def name_of(stem: str) -> str:
+    """Return a run's name made from a file's: letters, digits, points, hyphens and underscores.
+
+    Examples
+    --------
+    >>> name_of("Werk 3 (März)"), name_of("???")
+    ('Werk-3-M-rz', 'federation')
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("._-") or "federation"

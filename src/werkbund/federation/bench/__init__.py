@@ -1,7 +1,0 @@
-"""Methods of selection side by side, on the same data, at equal cost."""
-
-from werkbund.federation.bench.job import Benched, Listener, bench
-from werkbund.federation.bench.plan import SETTINGS, Plan, Trial, plan_of
-from werkbund.federation.bench.trial import Outcome
-
-__all__ = ["SETTINGS", "Benched", "Listener", "Outcome", "Plan", "Trial", "bench", "plan_of"]

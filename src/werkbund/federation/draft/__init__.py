@@ -1,5 +1,0 @@
-"""A first configuration for a table that nobody prepared, with the reason for each key beside it."""
-
-from werkbund.federation.draft.configuration import draft_config
-
-__all__ = ["draft_config"]

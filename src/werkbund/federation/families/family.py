@@ -1,0 +1,200 @@
+"""Families of models: how the parts of a run are made for each value of `model.kind`, and what is cited for it.
+
+This is the one place where a kind is looked up; whatever comes after sees a `Trainable` and a `Model`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.config.reading import changed
+from werkbund.config.sections import Config
+from werkbund.core.errors import ConfigError
+from werkbund.data import Preparation, Schema
+from werkbund.engine import Grid, Stage
+from werkbund.federation.asking import Asks, network_asks, tree_asks
+from werkbund.federation.families.judging import with_servers_table
+from werkbund.federation.families.network_setup import server_parts
+from werkbund.federation.families.simulation import in_process, set_up
+from werkbund.federation.families.trainable import Simulated, Trainable
+from werkbund.federation.population import Population
+from werkbund.federation.preparing import Learnt
+from werkbund.federation.sources import boosting_sources, forest_sources, network_sources
+from werkbund.federation.wiring import model_spec, strategy_of
+from werkbund.federation.worlds import in_world
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Hold what the server of clients that are elsewhere has learnt from them before the first round.
+
+    Parameters
+    ----------
+    learnt
+        The common preparation, and the counts that gave it.
+    schema, mode_names
+        What the clients' columns mean, and the failure modes that they count.
+    least_cell_rows
+        The most rows below which some client lets no cell of trees leave, by its own policy; 0 for none.
+    start
+        The state of the run that is gone on with; None for a new one.
+    """
+
+    learnt: Learnt
+    schema: Schema
+    mode_names: tuple[str, ...]
+    least_cell_rows: int = 0
+    start: Stage | None = None
+
+
+@dataclass(frozen=True)
+class Family:
+    """Say how models of some kind are made.
+
+    Parameters
+    ----------
+    set_up
+        Makes the parts of a run whose clients are all here.
+    in_process
+        Makes them with a preparation that is known, and the training rows of the whole federation by class, (2,).
+    serve
+        Makes the server's parts of a run whose clients are elsewhere.
+    check
+        Refuses a configuration that does not fit, as far as that shows before anybody is asked.
+    asks
+        What a run asks of its clients.
+    sources
+        The methods that a configuration uses, each with its source.
+    facts
+        What the model's card says of the training, beside clients and rounds.
+    limits
+        What a reader must know of how it was trained: sentences for card, report and output.
+    """
+
+    set_up: Callable[[Config, Population], Simulated]
+    in_process: Callable[[Config, Population, Preparation, IntArray], Simulated]
+    serve: Callable[[Config, Known, Grid], Trainable]
+    check: Callable[[Config], None]
+    asks: Callable[[Config], Asks]
+    sources: Callable[[Config], list[tuple[str, str]]]
+    facts: Callable[[Config], Mapping[str, Any]]
+    limits: Callable[[Config], list[str]]
+
+
+def family_of(config: Config) -> Family:
+    """Return the family of a configuration's `model.kind`; whatever is no kind of trees is a network."""
+    return _FAMILIES.get(config.model.kind, _NETWORKS)
+
+
+def grows_trees(config: Config) -> bool:
+    """Say whether a configuration's model is one of trees."""
+    return config.model.kind in _FAMILIES
+
+
+def check_is_network(config: Config, what: str) -> None:
+    """Refuse what only networks can do.
+
+    Raises
+    ------
+    ConfigError
+        If the model is none.
+    """
+    if grows_trees(config):
+        raise ConfigError(
+            f"model.kind must be a network, such as mlp, for {what}, got {config.model.kind!r}; trees know no "
+            "choice of clients but by chance"
+        )
+
+
+def _network(config: Config, population: Population) -> Simulated:
+    return in_world(set_up(config, population), config.world)
+
+
+def _trees(config: Config, population: Population) -> Simulated:
+    from werkbund.federation.families.trees import set_up_trees  # loads a compiler, which networks do without
+
+    return set_up_trees(config, population)
+
+
+def _network_server(config: Config, known: Known, grid: Grid) -> Trainable:
+    labels = known.learnt.survey.labels
+    return with_servers_table(server_parts(config, known.learnt, known.mode_names, grid), known.schema, labels)
+
+
+def _network_asks(config: Config) -> Asks:
+    return network_asks(strategy_of(config).selector.declaration)
+
+
+def _trees_in_process(config: Config, population: Population, preparation: Preparation, labels: IntArray) -> Simulated:
+    from werkbund.federation.families.trees import trees_in_process
+
+    del labels  # trees count them by themselves
+    return trees_in_process(config, population, preparation)
+
+
+def _check_network(config: Config) -> None:
+    model_spec(config.model)
+    strategy_of(config)
+
+
+def _check_trees(config: Config) -> None:
+    from werkbund.federation.families.growing import check_trees
+
+    check_trees(config)
+
+
+def _tree_server(config: Config, known: Known, grid: Grid) -> Trainable:
+    from werkbund.federation.families.tree_setup import tree_server
+
+    least = max(config.trees.min_cell_rows, known.least_cell_rows)
+    config = changed(config, trees={"min_cell_rows": least})  # bins, report and card go by whoever withholds most
+    return tree_server(config, known.learnt, known.mode_names, grid, known.start)
+
+
+def _tree_asks(config: Config) -> Asks:
+    return tree_asks(config.trees.combine)
+
+
+def _strategy(config: Config) -> Mapping[str, Any]:
+    return {"selection": config.strategy.selection.name, "aggregation": config.strategy.aggregation.name}
+
+
+def _combined(config: Config) -> Mapping[str, Any]:
+    section = config.trees
+    ways = {"exact": "exact sums of histograms", "bagging": "each client's own trees, united by share of rows"}
+    least = section.min_cell_rows
+    withheld = {"exact": f"sums of histograms without a client's cells of fewer than {least} rows"}
+    aggregation = (ways | withheld if least > 1 else ways)[section.combine]
+    return {"selection": config.strategy.selection.name, "aggregation": aggregation}
+
+
+def _inexact(config: Config) -> list[str]:
+    section, found = config.trees, []
+    if section.combine == "bagging":
+        found.append(
+            "Each client grew its trees on its own rows (trees.combine = bagging): they are not the trees of the "
+            "pooled rows, and are the worse the more clients differ."
+        )
+    if section.min_cell_rows > 1:
+        found.append(
+            f"What was over fewer than {section.min_cell_rows} rows of a client did not leave it "
+            "(trees.min_cell_rows, or its own policy): these are not exactly the trees of the pooled rows."
+        )
+    return found
+
+
+_NETWORKS = Family(
+    _network, in_process, _network_server, _check_network, _network_asks, network_sources, _strategy, lambda config: []
+)
+_BOOSTED, _FOREST = (
+    Family(_trees, _trees_in_process, _tree_server, _check_trees, _tree_asks, sources, _combined, _inexact)
+    for sources in (boosting_sources, forest_sources)
+)
+_FAMILIES = {"trees": _BOOSTED, "forest": _FOREST, "extra-trees": _FOREST}

@@ -1,0 +1,122 @@
+"""From the sections of a configuration to a plan of trees."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.config.sections import Config
+from werkbund.core.errors import ConfigError
+from werkbund.core.rng import generator
+from werkbund.data import Preparation
+from werkbund.engine import Rules
+from werkbund.federation.wiring import strategy_of
+from werkbund.selection.contract import View
+from werkbund.trees.arithmetic import Kind, TreePlan
+from werkbund.trees.protocol.bins import Binning
+from werkbund.trees.protocol.rounds import Cohort
+
+IntArray = npt.NDArray[np.int64]
+
+_BOOSTING: dict[str, Any] = {"learning_rate": 0.1, "max_depth": 5, "l2": 1.0, "min_child_rows": 5}
+_FOREST: dict[str, Any] = {"max_depth": 12, "l2": 0.0, "min_child_rows": 1, "node_features": 0.5}
+_DEFAULTS = {"trees": _BOOSTING, "forest": _FOREST, "extra-trees": {**_FOREST, "node_features": 1.0}}
+"""What follows from the kind. On validation rows of AI4I 2020 the values near these differ by less than seeds do."""
+
+_SHARES = 2
+"""An interval is cut if it has so many times the rows that each client must have in it: else most halves are lost."""
+
+_SELECTIONS = ("all", "uniform")
+_OPTIONS = ("learning_rate", "max_depth", "min_child_rows", "l2", "node_features", "max_leaves", "row_share")
+
+
+def plan_of(config: Config, preparation: Preparation) -> TreePlan:
+    """Return how the trees grow.
+
+    Raises
+    ------
+    ConfigError
+        If a key does not fit the kind of model, or a feature that is named is not there.
+    """
+    kind, section = config.model.kind, config.trees
+    check_trees(config)
+    given = {name: getattr(section, name) for name in (*_OPTIONS, "tree_features")}
+    rules = _DEFAULTS[kind] | {name: value for name, value in given.items() if value is not None}
+    rules["monotone"] = _signs(section.monotone, preparation)
+    if kind == "trees":
+        return TreePlan.boosting(config.federation.rounds, **rules)
+    build = TreePlan.random_forest if kind == "forest" else TreePlan.extra_trees
+    return build(section.count, min(section.together, section.count), **rules)
+
+
+def binning_of(config: Config, preparation: Preparation, num_clients: int) -> Binning:
+    """Return how bins are found: by halves where clients withhold small counts, and not into such."""
+    section = config.trees
+    binning = Binning(preparation.levels, num_bins=section.num_bins, rank_error=float(section.rank_error))
+    if section.min_cell_rows <= 1:
+        return binning
+    return replace(binning, least=_SHARES * section.min_cell_rows * num_clients, most_parts=2)
+
+
+def objective_of(plan: TreePlan) -> Kind:
+    """Return what is minimised where a row fails or does not."""
+    return "share" if plan.forest else "logistic"
+
+
+def class_weights_of(config: Config) -> tuple[float, ...] | str:
+    """Return what a row of each class counts."""
+    chosen = config.trees.positive_weight
+    if chosen == "balanced":
+        return "balanced"
+    return () if chosen == "none" else (1.0, float(chosen))
+
+
+def cohort_of(config: Config, rules: Rules, num_clients: int) -> Cohort | None:
+    """Return who is asked in each round; None for everybody."""
+    if config.strategy.selection.name == "all":
+        return None
+    selector, everyone = strategy_of(config).selector, np.arange(num_clients)
+
+    def choose(round: int) -> IntArray:
+        view = View(round, everyone, rules.facts)
+        return selector.choose(view, (), generator(rules.seed, "selection", round)).cohort
+
+    return choose
+
+
+def check_trees(config: Config) -> None:
+    """Refuse what does not fit trees, as far as that shows without knowing the features.
+
+    Raises
+    ------
+    ConfigError
+        Then.
+    """
+    kind, model, selection = config.model.kind, config.model, config.strategy.selection
+    unfit = [name for name in ("hidden", "activation", "dropout", "width", "depth") if getattr(model, name) is not None]
+    for name in [*unfit, *model.options]:
+        raise ConfigError(f"model.{name} is no option of model.kind = {kind!r}; how trees grow stands under [trees]")
+    if model.initial != "random":
+        raise ConfigError(f"model.initial is for networks, got {model.initial!r} with model.kind = {kind!r}; drop it")
+    if kind != "trees" and config.trees.learning_rate is not None:
+        raise ConfigError(f"trees.learning_rate is for model.kind = 'trees', got it with {kind!r}: forests have none")
+    strategy_of(config)  # refuses what is no method
+    if selection.name not in _SELECTIONS:
+        raise ConfigError(
+            f"strategy.selection.name must be {' or '.join(_SELECTIONS)} where model.kind = {kind!r}, got "
+            f"{selection.name!r}: trees have no weights before a round to choose clients by, and add whole numbers, "
+            "which a client's part cannot be multiplied in"
+        )
+    if config.world.preset != "none" or config.world.path is not None:
+        raise ConfigError(f"world simulates networks' clients, got it with model.kind = {kind!r}; drop [world]")
+
+
+def _signs(named: dict[str, Any], preparation: Preparation) -> tuple[int, ...]:
+    for name in named:
+        if name not in preparation.numbers:
+            known = ", ".join(preparation.numbers)
+            raise ConfigError(f"trees.monotone must name number features, got {name!r}; there are {known}")
+    return tuple(int(named.get(name, 0)) for name in preparation.raw_names) if named else ()

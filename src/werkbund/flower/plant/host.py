@@ -1,0 +1,216 @@
+"""What `werkbund client start` runs: a SuperNode, the agent that answers for it, and the plant's worker.
+
+All connections go out. The three are kept running for ever; whatever ends is started anew.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from werkbund.core.errors import ConfigError
+from werkbund.flower.machine.bundle import bundle_hash
+from werkbund.flower.machine.lease import Lease, read_private_key
+from werkbund.flower.machine.pids import claim, stop_recorded
+from werkbund.flower.machine.processes import LONGEST_PAUSE_S, Ended, Supervised, environment
+from werkbund.flower.machine.reaching import find_trouble
+from werkbund.flower.plant.agent import Agent
+from werkbund.flower.plant.news import is_held, news_of, news_of_end
+from werkbund.flower.plant.resident import ResidentWorker
+from werkbund.plant.settings import PlantSettings, load_settings
+
+TICK_S = 0.2
+KNOCKING_S = 5.0
+"""Longest pause between two tries while the server holds the previous connection."""
+
+_HERE = "127.0.0.1"
+_FAREWELL_S, _LAST_WORDS_S = 0.5, 5.0
+
+
+class ClientHost:
+    """Run a plant's side of the federation.
+
+    Parameters
+    ----------
+    kit
+        The plant's folder.
+    on_message
+        Takes lines for people; a line that repeats the one before is left out.
+    approve
+        Given the SHA-256 of an app bundle, returns why it is refused, or None; by default the installed version's
+        bundle and those of `policy.bundles` are approved.
+    worker
+        Program and arguments of the worker.
+
+    Raises
+    ------
+    ConfigError
+        If `client.toml` breaks a rule.
+    """
+
+    def __init__(
+        self,
+        kit: Path,
+        on_message: Callable[[str], None],
+        approve: Callable[[str], str | None] | None = None,
+        worker: Sequence[str] | None = None,
+    ) -> None:
+        settings = load_settings(kit)
+        self._settings, self._server = settings, settings.server
+        self._say = _Once(on_message)
+        self._lease, self._is_known = Lease(settings.state / "node.json"), False
+        self._secret, self._port = secrets.token_hex(32).encode(), free_port()
+        self._stuck = threading.Event()
+        logs, variables = settings.state / "logs", environment(settings.kit)
+        command = worker or [sys.executable, "-m", "werkbund.flower.plant.worker", str(settings.kit)]
+        self.worker = ResidentWorker(command, logs / "worker.log", variables)
+        self._worker_starts = 0
+        self.supernode = Supervised(self._command, logs / "supernode.log", variables, self._is_reachable, self._on_end)
+        self.agent = Agent(
+            f"{_HERE}:{self._port}",
+            self._secret,
+            self.worker.ask,
+            approve or approval(settings),
+            self._say,
+            self._stuck.set,
+        )
+
+    def run(self, stop: threading.Event) -> None:
+        """Run until `stop` is set.
+
+        Raises
+        ------
+        ConfigError
+            If a file is missing or open to others, or another process runs this kit.
+        """
+        self._prepare()
+        agent = threading.Thread(target=self.agent.run, args=(stop,), name="agent")
+        agent.start()
+        try:
+            while not stop.is_set():
+                self._tick()
+                stop.wait(TICK_S)
+        finally:
+            stop.set()
+            was_busy = self.agent.is_busy
+            self.worker.stop()
+            agent.join(_LAST_WORDS_S)  # unless it waits for the SuperNode
+            time.sleep(_FAREWELL_S if was_busy else 0.0)  # for the SuperNode to send why there is no answer
+            self.supernode.stop()
+            agent.join()
+            _record(self._settings.state).unlink(missing_ok=True)
+
+    def _prepare(self) -> None:
+        if not self._server.insecure:
+            read_private_key(Path(self._server.private_key))
+            if not Path(self._server.root_certificates).is_file():
+                raise ConfigError(f"{self._server.root_certificates} must be there; copy ca.crt from the kit again")
+        self._settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        claim(_record(self._settings.state), f"the client of {self._settings.kit}")
+        write_secret(self._settings.state / "secret", self._secret)
+
+    def _tick(self) -> None:
+        for line in self.supernode.tick():
+            news = news_of(line, self._server.address)
+            if news is not None:
+                self._say(news.text)
+            if news is not None and news.node_id is not None:
+                self._is_known = True
+                self._lease.remember(news.node_id)
+                self.supernode.steady()
+        if self._stuck.is_set():
+            self._stuck.clear()
+            self._say("the SuperNode is started again, because it waits for an answer that cannot be given")
+            self.supernode.stop()
+        if self.worker.keep():
+            self._worker_starts += 1
+            if self._worker_starts > 1:
+                self._say(f"the worker ended; it is started again, and {self.worker.log.path} says why")
+
+    def _is_reachable(self) -> bool:
+        roots = None if self._server.insecure else Path(self._server.root_certificates)
+        trouble = find_trouble(self._server.address, roots)
+        if trouble is not None:
+            self._say(trouble.text)
+            return False
+        if roots is not None:
+            given = self._lease.give_back(self._server.address, roots.read_bytes(), Path(self._server.private_key))
+            self._is_known = self._lease.node_id is not None and given is not False
+        return True
+
+    def _on_end(self, ended: Ended) -> None:
+        self._say(news_of_end(ended, self._is_known))
+        self.supernode.longest_pause_s = KNOCKING_S if self._is_known and is_held(ended) else LONGEST_PAUSE_S
+
+    def _command(self) -> list[str]:
+        self._port = free_port(self._port)
+        self.agent.address = f"{_HERE}:{self._port}"
+        command = [sys.executable, "-m", "werkbund.flower.plant.supernode", "--poll-s", str(self._server.poll_s)]
+        command += ["--superlink", self._server.address, "--isolation", "process"]
+        command += ["--host", _HERE, "--port", str(self._port)]
+        command += ["--superexec-auth-secret-file", str(self._settings.state / "secret")]
+        if self._server.insecure:
+            return [*command, "--insecure"]
+        roots, key = self._server.root_certificates, self._server.private_key
+        return [*command, "--root-certificates", roots, "--auth-supernode-private-key", key]
+
+
+def stop_client(kit: Path) -> bool:
+    """Stop the client that runs from a kit; return whether there was one."""
+    return stop_recorded(_record(load_settings(kit).state))
+
+
+def approval(settings: PlantSettings) -> Callable[[str], str | None]:
+    """Return what approves the bundle of the installed version and those that the plant's policy names."""
+    approved = {bundle_hash(), *settings.policy.bundles}
+
+    def approve(bundle: str) -> str | None:
+        if bundle in approved:
+            return None
+        return (
+            f"{settings.client.name} does not approve the app bundle {bundle}: it is not that of the installed version "
+            "of Werkbund; install the server's version, or add the hash to policy.bundles in client.toml"
+        )
+
+    return approve
+
+
+def free_port(preferred: int = 0) -> int:
+    """Return a port of this machine that nobody listens at: the preferred one if it is free."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HERE, preferred))
+        except OSError:
+            probe.bind((_HERE, 0))
+        return int(probe.getsockname()[1])
+
+
+def write_secret(path: Path, secret: bytes) -> None:
+    """Write a file that its owner alone can read, from its first byte on."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(secret)
+
+
+def _record(state: Path) -> Path:
+    return state / "client.json"
+
+
+class _Once:
+    """Hand on a line unless it is the same as the one before."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._hand_on, self._last = say, ""
+
+    def __call__(self, line: str) -> None:
+        """Hand a line on."""
+        if line != self._last:
+            self._last = line
+            self._hand_on(line)

@@ -1,0 +1,227 @@
+"""A run is handed to the server's executor, and followed from wherever its folder can be read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from werkbund.config import load_config
+from werkbund.core.errors import ClientError, ConfigError
+from werkbund.federation import Watcher
+from werkbund.federation.folder import Folder
+from werkbund.flower.machine.bundle import bundle
+from werkbund.flower.machine.pids import check_is_over, read_record
+from werkbund.flower.server.control import Control
+from werkbund.flower.server.settings import ServerSettings
+from werkbund.server.progress import follow, num_lines, num_lines_before
+
+Seen = Callable[[list[dict[str, Any]]], None]
+WAIT_S = 60
+_END_S, _PAUSE_S = 10.0, 0.2
+_LOG = "state/logs/executor.log in the server's kit may say why"
+_NO_HEARTBEAT = "No heartbeat received from the task"  # Flower's words when a run's process was silent for a minute
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """Hold a run that the server's executor has taken.
+
+    Parameters
+    ----------
+    settings
+        The server's.
+    run_id
+        Flower's number for it.
+    folder
+        The run's folder.
+    first_line
+        Lines of its progress that are of an earlier attempt.
+    """
+
+    settings: ServerSettings
+    run_id: int
+    folder: Path
+    first_line: int = 0
+
+    def follow(self, watcher: Watcher, seen: Seen) -> None:
+        """Tell how the run goes until it is over.
+
+        Raises
+        ------
+        ClientError
+            If it fails, with its own message.
+        """
+        error = follow(self.folder, watcher, seen, self._ended, self.first_line)
+        if error:
+            raise ClientError(error)
+
+    def stop(self) -> None:
+        """Stop the run; what it has done stays, and `resume` goes on with it."""
+        with _control(self.settings) as control:
+            control.stop_run(self.run_id)
+
+    def _ended(self) -> str | None:
+        """Return why the run's process is gone; None while it goes on, or nobody knows."""
+        try:
+            with _control(self.settings) as control:
+                found = next((run for run in control.runs() if run.id == self.run_id), None)
+        except ClientError:
+            return None  # the SuperLink is away, and comes back
+        if found is None:
+            return f"the server's database does not know this run; {how_to_go_on(self.folder)}"
+        if found.status != "finished":
+            return None
+        if found.details == _NO_HEARTBEAT:
+            return f"the run's process has ended without a word; {how_to_go_on(self.folder)} ({_LOG})"
+        return found.details or f"the run ended as {found.sub_status}; {how_to_go_on(self.folder)} ({_LOG})"
+
+
+def submit(
+    settings: ServerSettings,
+    config: Path | None,
+    overrides: Sequence[str] = (),
+    out: Path | None = None,
+    wait_s: int = WAIT_S,
+) -> Submitted:
+    """Start a run.
+
+    Parameters
+    ----------
+    settings
+        The server's.
+    config
+        The federation's file; None is the one in the kit.
+    overrides
+        `section.key=value` each.
+    out
+        The run's folder, new or empty; None is a fresh one under the kit's `runs/`.
+    wait_s
+        Seconds to wait for clients that are not there yet.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration breaks a rule, or there is no client.
+    ClientError
+        If the server does not run.
+    """
+    path = config or settings.kit / "federation.toml"
+    loaded = load_config(path if path.is_file() or config else None, overrides)
+    names = clients_of(settings, tuple(loaded.data.clients))
+    folder = fresh_folder(settings, loaded.federation.name, out)
+    told: dict[str, str | int | float | bool] = {
+        "config": str(path.resolve()) if path.is_file() or config else "",
+        "set": ";".join(overrides),
+        "clients": ",".join(names),
+        "out": str(folder),
+        "wait-s": wait_s,
+    }
+    with _control(settings) as control:
+        return Submitted(settings, control.start_run(bundle(), told), folder)
+
+
+def submit_resume(settings: ServerSettings, run: Path) -> Submitted:
+    """Go on with a run that was stopped.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder cannot be continued.
+    ConfigError
+        If the run goes on already.
+    ClientError
+        If the server does not run.
+    """
+    folder = Folder.existing(run.resolve())
+    folder.load_checkpoint()
+    record = running_record(folder.path)
+    _await_end(record)
+    check_is_over(record, f"the run {folder.path}")
+    before = num_lines(folder.path)
+    with _control(settings) as control:
+        _stop_left_over(control, record)
+        run_id = control.start_run(bundle(), {"resume": str(folder.path), "wait-s": WAIT_S})
+    return Submitted(settings, run_id, folder.path, before)
+
+
+def attach(settings: ServerSettings, run: Path) -> Submitted:
+    """Return a run that goes on, to be followed from what its present attempt said first.
+
+    Raises
+    ------
+    ConfigError
+        If it does not go on.
+    """
+    folder = run.resolve()
+    record = read_record(running_record(folder))
+    if record is None or "run" not in record:
+        done = (folder / "result.json").is_file()
+        rest = "it has ended well, and its report is report.html there" if done else how_to_go_on(folder)
+        raise ConfigError(f"{folder} must be the folder of a run that goes on; {rest}")
+    return Submitted(settings, int(record["run"]), folder, num_lines_before(folder))
+
+
+def clients_of(settings: ServerSettings, ordered: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the names of the clients whose keys the server has; in the given order, if that names just these."""
+    names = tuple(sorted(path.stem for path in (settings.kit / "clients").glob("*.pub")))
+    if ordered and (not names or set(ordered) == set(names)):
+        return ordered
+    if not names and not settings.server.insecure:
+        where = settings.kit / "clients"
+        raise ConfigError(f"{where} must hold the keys of clients; add one with `werkbund provision --add`")
+    return names
+
+
+def fresh_folder(settings: ServerSettings, name: str, out: Path | None) -> Path:
+    """Return where a new run goes."""
+    if out is not None:
+        return Folder.create(name, out.resolve()).path
+    runs, number = settings.kit / "runs", 1
+    while (path := runs / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    path.mkdir(parents=True)
+    return path
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove the folder of a run that never began."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        shutil.rmtree(folder)
+
+
+def running_record(folder: Path) -> Path:
+    """Return the file in a run's folder that says which process writes to it."""
+    return folder / "running.json"
+
+
+def _await_end(record: Path) -> None:
+    """Wait a little for the process of a run whose executor has just been ended: it is about to end itself."""
+    until = time.monotonic() + _END_S
+    while read_record(record) is not None and time.monotonic() < until:
+        time.sleep(_PAUSE_S)
+
+
+def _stop_left_over(control: Control, record: Path) -> None:
+    """Stop the run whose process was killed, so that clients let go of it now and not after a minute."""
+    try:
+        left = json.loads(record.read_text(encoding="utf-8")).get("run")
+    except (OSError, ValueError, AttributeError):
+        return
+    if any(run.id == left and run.status != "finished" for run in control.runs()):
+        control.stop_run(left)
+
+
+def how_to_go_on(folder: Path) -> str:
+    """Say what to do with a run that has ended before its time."""
+    if not (folder / "checkpoint.npz").is_file():
+        return "it did not reach its first checkpoint; start it anew"
+    return f"`werkbund server resume {folder}` goes on where it was"
+
+
+def _control(settings: ServerSettings) -> Control:
+    return Control(settings.local_address, settings.root_certificates, settings.server.insecure)

@@ -1,0 +1,87 @@
+"""Start Flower's SuperLink with a gate: `python -m werkbund.flower.server.superlink <arguments of flower-superlink>`.
+
+Flower's Control, Runtime and Fleet API share one port, and in its open edition no account is asked for. Without the
+gate a plant could start runs and register keys.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from flwr.superlink import extensions
+from flwr.superlink.cli import flower_superlink
+from starlette.middleware import Middleware
+
+from werkbund.flower.machine.processes import follow_parent
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+FLEET = "/v1/fleet/"
+"""What plants need; Flower asks there for a registered key."""
+
+HEALTH = "/health"
+_REFUSAL = b"Only this machine may use this interface.\n"
+
+
+class OnlyFleetFromOutside:
+    """Answer 403 to other machines, except where plants ask for work and answer it.
+
+    The address is the peer's own. Behind a proxy on the server's machine it is the proxy's, unless that hands on
+    `X-Forwarded-For`; such a proxy must pass on `/v1/fleet/` and `/health` alone.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request pass, or refuse it."""
+        if scope["type"] == "lifespan" or _is_allowed(scope):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(_REFUSAL)).encode())]
+            await send({"type": "http.response.start", "status": 403, "headers": headers})
+            await send({"type": "http.response.body", "body": _REFUSAL})
+
+
+def install_gate() -> None:
+    """Put the gate before everything else that Flower's SuperLink does with a request."""
+    before = extensions.get_middleware
+
+    def get_middleware() -> tuple[Middleware, ...]:
+        return (Middleware(OnlyFleetFromOutside), *before())
+
+    extensions.get_middleware = get_middleware
+
+
+def main() -> None:
+    """Run the SuperLink."""
+    follow_parent()
+    install_gate()
+    flower_superlink()
+
+
+def _is_allowed(scope: Scope) -> bool:
+    if _is_loopback((scope.get("client") or ("", 0))[0]):
+        return True
+    path = str(scope["path"])
+    return scope["type"] == "http" and (path == HEALTH or path.startswith(FLEET))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""Tasks and answers as parcels and back.
+
+One client a message. The weights, or the update, are the one vector: raw little-endian float32. Everything else is
+small and lies in the body; the head says what is what, in JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund._version import __version__
+from werkbund.core.errors import ClientError
+from werkbund.core.text import one_line
+from werkbund.core.types import Replies, Tasks
+from werkbund.flower.wire.arrays import Array, Entry, pack, unpack
+from werkbund.flower.wire.parcel import Parcel
+
+PROTOCOL = 1
+"""Number of this form of messages; another one is refused by name."""
+
+MOST_SMALL_BYTES = 64 * 2**20
+"""Bytes that the small arrays of a message may have at most."""
+
+_MOST_HEAD_BYTES = 2**23
+_HEAD = ("werkbund", "kind", "round", "attempt", "client", "arrays")
+_TASK_VECTOR, _REPLY_VECTOR = "weights", "update"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Hold one task as it travels.
+
+    Parameters
+    ----------
+    run
+        Which run it belongs to; the same after a resume.
+    name
+        The client that is meant.
+    tasks
+        One task.
+    briefing
+        Fingerprint of what the client must know about the run.
+    brief
+        That itself, as plain values, where the client may not have it yet.
+    version
+        Of the Werkbund that asks.
+    """
+
+    run: str
+    name: str
+    tasks: Tasks
+    briefing: str
+    brief: Mapping[str, Any] | None = None
+    version: str = __version__
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Hold one answer as it travels: replies, or why there are none.
+
+    Parameters
+    ----------
+    replies
+        Of one client; None if it refuses or failed.
+    code
+        Kind of refusal, such as `briefing` (what the run is about is not known here), `policy`, `failed`.
+    reason
+        In words.
+    name
+        Of the client that answers.
+    """
+
+    replies: Replies | None
+    code: str = ""
+    reason: str = ""
+    name: str = ""
+
+
+WHO = "whoami"
+"""The kind of task that asks a client for its name and nothing else."""
+
+
+def encode_whoami() -> Parcel:
+    """Return the question for a client's name."""
+    return encode_ask(Ask("", "", Tasks(WHO, 0, np.zeros(1, np.int64)), ""))
+
+
+def encode_ask(ask: Ask) -> Parcel:
+    """Return a task as a parcel."""
+    tasks = ask.tasks
+    arrays = [("shared", name, array) for name, array in tasks.shared.items() if name != _TASK_VECTOR]
+    arrays += [("own", name, array) for name, array in tasks.own.items()]
+    entries, body = pack((half, name, np.asarray(array)) for half, name, array in arrays)
+    head = _head(tasks.kind, tasks.round, tasks.attempt, int(tasks.clients[0]), entries)
+    head |= {"run": ask.run, "name": ask.name, "briefing": ask.briefing}
+    if ask.brief is not None:
+        head["brief"] = dict(ask.brief)
+    return Parcel(_json(head), body, _raw(tasks.shared.get(_TASK_VECTOR)))
+
+
+def decode_ask(parcel: Parcel) -> Ask:
+    """Read a task.
+
+    Raises
+    ------
+    ClientError
+        If the parcel is none, is of another protocol, or is damaged.
+    """
+    head = _read_head(parcel, (*_HEAD, "run", "name", "briefing"))
+    halves = _halves(head, parcel)
+    shared = halves["shared"]
+    if parcel.vector:
+        shared[_TASK_VECTOR] = _vector(parcel.vector)
+    clients = np.array([_whole(head, "client")])
+    tasks = Tasks(_text(head, "kind"), _whole(head, "round"), clients, shared, halves["own"], _whole(head, "attempt"))
+    run, name, briefing, version = (_text(head, key) for key in ("run", "name", "briefing", "werkbund"))
+    return Ask(run, name, tasks, briefing, head.get("brief"), version)
+
+
+def encode_answer(ask: Ask, answer: Answer) -> Parcel:
+    """Return the answer to a task as a parcel."""
+    tasks, replies = ask.tasks, answer.replies
+    if replies is None:
+        head = _head(tasks.kind, tasks.round, tasks.attempt, int(tasks.clients[0]), [])
+        return Parcel(_json(head | {"code": answer.code, "reason": answer.reason, "name": answer.name}))
+    halves = {"sums": replies.sums, "clear": replies.clear, "pooled": replies.pooled}
+    arrays = [(half, name, array) for half, named in halves.items() for name, array in named.items()]
+    entries, body = pack((half, name, np.asarray(a)) for half, name, a in arrays if name != _REPLY_VECTOR)
+    head = _head(tasks.kind, tasks.round, tasks.attempt, int(tasks.clients[0]), entries)
+    vector = replies.sums.get(_REPLY_VECTOR)
+    return Parcel(_json(head | {"fingerprint": replies.fingerprint, "name": answer.name}), body, _raw(vector))
+
+
+def encode_refusal(code: str, reason: str, name: str) -> Parcel:
+    """Return the answer to a parcel that could not be read as a task."""
+    return Parcel(_json(_head("unknown", 0, 0, 0, []) | {"code": code, "reason": reason, "name": name}))
+
+
+def decode_answer(parcel: Parcel, most_bytes: int = MOST_SMALL_BYTES) -> Answer:
+    """Read an answer.
+
+    Parameters
+    ----------
+    parcel
+        What came.
+    most_bytes
+        Bytes that its vector and its small arrays may have at most, each.
+
+    Raises
+    ------
+    ClientError
+        If the parcel is none, is of another protocol, too large, or damaged.
+    """
+    if max(len(parcel.vector), len(parcel.body), len(parcel.head)) > most_bytes:
+        raise ClientError(f"its answer has {parcel.num_bytes} bytes, more than the {most_bytes} that are allowed")
+    head = _read_head(parcel)
+    if "code" in head:
+        return Answer(None, _text(head, "code"), one_line(_text(head, "reason")), _text(head, "name"))
+    halves = _halves(head, parcel, most_bytes)
+    if parcel.vector:
+        halves["sums"][_REPLY_VECTOR] = _vector(parcel.vector)[None]
+    clients = np.array([_whole(head, "client")])
+    sums, clear, pooled = halves["sums"], halves["clear"], halves["pooled"]
+    round, kind = _whole(head, "round"), _text(head, "kind")
+    replies = Replies(kind, round, clients, sums, clear, _text(head, "fingerprint"), pooled)
+    return Answer(replies, name=_text(head, "name"))
+
+
+def task_id(ask: Ask) -> str:
+    """Return what names a task: the same for the same question, however often it is asked.
+
+    What the client must know about the run does not count: it may come along or not.
+    """
+    alone = encode_ask(Ask(ask.run, ask.name, ask.tasks, ask.briefing))
+    digest = hashlib.sha256(alone.head)
+    for part in (alone.body, alone.vector):
+        digest.update(part)
+    return digest.hexdigest()[:32]
+
+
+def _head(kind: str, round: int, attempt: int, client: int, entries: list[Entry]) -> dict[str, Any]:
+    arrays = [entry.to_json() for entry in entries]
+    base = {"protocol": PROTOCOL, "werkbund": __version__, "kind": kind, "round": round, "attempt": attempt}
+    return base | {"client": client, "arrays": arrays}
+
+
+def _json(head: Mapping[str, Any]) -> bytes:
+    return json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _read_head(parcel: Parcel, needed: tuple[str, ...] = _HEAD) -> dict[str, Any]:
+    if len(parcel.head) > _MOST_HEAD_BYTES:
+        raise ClientError(f"a message's head must have at most {_MOST_HEAD_BYTES} bytes, got {len(parcel.head)}")
+    try:
+        head = json.loads(parcel.head)
+        if not isinstance(head, dict):
+            raise ValueError("not an object")
+        _json(head)  # half of a pair of surrogates is no text, and could not be written down again
+    except (ValueError, RecursionError) as error:
+        raise ClientError(f"a message's head must be JSON: {error}; the sender runs other code") from error
+    if head.get("protocol") != PROTOCOL:
+        raise ClientError(
+            f"a message must be of protocol {PROTOCOL}, got one of Werkbund {_text(head, 'werkbund') or 'unknown'}; "
+            f"this is {__version__}. Install the same version at both ends"
+        )
+    missing = [key for key in needed if key not in head]
+    if missing:
+        raise ClientError(f"a message's head lacks {', '.join(missing)}; the sender runs other code")
+    return head
+
+
+def _halves(head: Mapping[str, Any], parcel: Parcel, most_bytes: int = MOST_SMALL_BYTES) -> dict[str, dict[str, Array]]:
+    halves: dict[str, dict[str, Array]] = {half: {} for half in ("shared", "own", "sums", "clear", "pooled")}
+    described = head["arrays"]
+    if not isinstance(described, list):
+        raise ClientError("a message's head must list its arrays")
+    entries = [Entry.from_json(values) for values in described]
+    for half, name, array in unpack(entries, parcel.body, most_bytes):
+        if half not in halves or name in halves[half]:
+            raise ClientError(f"array {name!r} must belong once to a part of a message, got {half!r}")
+        halves[half][name] = array
+    return halves
+
+
+def _whole(head: Mapping[str, Any], key: str) -> int:
+    value = head[key]
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+        raise ClientError(f"{key} of a message must be a whole number; the sender runs other code")
+    return value
+
+
+def _text(head: Mapping[str, Any], key: str) -> str:
+    value = head.get(key, "")
+    if not isinstance(value, str):
+        raise ClientError(f"{key} of a message must be a text; the sender runs other code")
+    return value
+
+
+def _raw(vector: Array | None) -> bytes:
+    return b"" if vector is None else np.ascontiguousarray(vector, dtype="<f4").tobytes()
+
+
+def _vector(raw: bytes) -> npt.NDArray[np.float32]:
+    if len(raw) % 4:
+        raise ClientError(f"a vector must have four bytes a parameter, got {len(raw)} bytes")
+    return np.frombuffer(raw, "<f4").astype(np.float32)

@@ -1,0 +1,259 @@
+"""What a plant sees before anything is sent: what was found, what does not fit, and exactly what will leave it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from werkbund.config.reading import load_config
+from werkbund.config.sections import Config
+from werkbund.core.errors import FederationError
+from werkbund.core.types import Tasks
+from werkbund.data import Schema, Table
+from werkbund.data.checks import check
+from werkbund.engine import InProcessGrid, Worker
+from werkbund.federation.asking import Asks
+from werkbund.federation.briefing import Briefing, for_clients
+from werkbund.federation.families.family import family_of, grows_trees
+from werkbund.federation.families.network_setup import network_of
+from werkbund.federation.preparing import StatisticsWork, learn_preparation
+from werkbund.federation.wiring import strategy_of
+from werkbund.learner import layout_of
+from werkbund.learner.counts import count_shapes
+from werkbund.learner.signals import FROM_LOSSES
+from werkbund.plant.agreed import FILE_NAME
+from werkbund.plant.leaving import SIGNALS, Field, asked_for, cut_down, leaving
+from werkbund.plant.parts import Parts
+from werkbund.plant.policy import Policy
+from werkbund.plant.settings import load_settings
+from werkbund.plant.source import read_plant_table
+from werkbund.plant.store import PlantFolder
+from werkbund.plant.withholding import levels_of, withheld
+from werkbund.selection import SELECTORS, Declaration
+
+_WHEN = {
+    "any": "with each answer",
+    "hello": "once, before the first round",
+    "survey": "once, for the common scaling",
+    "squares": "once, for the common scaling",
+    "train": "each round that it trains in",
+    "evaluate": "each round that it does not train in",
+    "deliver": "when a model comes",
+    "loss": "when a run asks for its loss before it chooses clients",
+    "hold": "when a run lets it train and hold its update, before it chooses clients",
+    "upload": "when it is chosen and uploads what it held",
+    "centroids": "when a run asks for clusters, mostly once",
+    "tree-cells": "a few times before the first tree, to agree on cells",
+    "tree-survey": "once, before the first tree",
+    "tree-level": "each level of each round's trees",
+    "tree-evaluate": "once each round, and at the end",
+    "tree-bag": "each round",
+}
+_UNASKED = "only if a run asks for it; one of the federation's file, which {}, does not"
+_HOW = {"sums": "only to be added to other plants'", "clear": "in clear"}
+
+
+@dataclass(frozen=True)
+class PlantCheck:
+    """Hold what a plant would show and send.
+
+    Parameters
+    ----------
+    name
+        Of the plant.
+    table
+        Its rows under the federation's names; None if they cannot be read.
+    errors
+        What must be mended before it can take part.
+    fields
+        What may leave, with its size here.
+    asks
+        What a run by the federation's file asks for; None if that is not known.
+    chosen_by
+        The method by which clients are chosen, and what it needs, by the federation's file; None if it is not known.
+    preview
+        What it would say at first, exactly: the sums and texts for the common scaling.
+    withheld
+        What its policy keeps back, in words.
+    findings
+        What looks odd about the rows.
+    """
+
+    name: str
+    table: Table | None
+    errors: tuple[str, ...]
+    fields: tuple[tuple[Field, str], ...] = ()
+    asks: Asks | None = None
+    chosen_by: tuple[str, Declaration] | None = None
+    preview: Mapping[str, Any] = field(default_factory=dict)
+    withheld: tuple[str, ...] = ()
+    findings: tuple[Mapping[str, Any], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        rows = [
+            {"kind": one.kind, "half": one.half, "field": one.name, "signal": one.signal, "size": size}
+            | {"when": self._when(one), "what": one.what, "how": _HOW[one.half], "asked": self._is_asked(one)}
+            for one, size in self.fields
+        ]
+        return {
+            "client": self.name,
+            "summary": self._summary(),
+            "errors": list(self.errors),
+            "columns": [] if self.table is None else _columns(self.table.schema),
+            "findings": list(self.findings),
+            "leaving": rows,
+            "selection": self._selection(),
+            "preview": dict(self.preview),
+            "withheld": list(self.withheld),
+        }
+
+    def _is_asked(self, one: Field) -> bool:
+        return self.asks is None or asked_for(one, self.asks)
+
+    def _when(self, one: Field) -> str:
+        return _WHEN[one.kind] if self._is_asked(one) else _UNASKED.format(self._does())
+
+    def _does(self) -> str:
+        """Return in words what a run does that does not ask for all."""
+        if self.chosen_by is None or self.asks is None or "train" not in self.asks:
+            return "grows trees"
+        return f"chooses clients by {self.chosen_by[0]}"
+
+    def _selection(self) -> dict[str, Any] | None:
+        """Return how clients are chosen and what the server learns by it, where that is known."""
+        if self.chosen_by is None:
+            return None
+        name, declared = self.chosen_by
+        return {
+            "name": name,
+            "needs": sorted(declared.needs),
+            "asks": sorted(declared.asks),
+            "reveals": declared.reveals,
+        }
+
+    def _summary(self) -> str:
+        if self.table is None:
+            return f"{self.name}: the rows cannot be used."
+        failures = int(self.table.schema.labels(self.table.frame).sum())
+        return f"{self.name}: {self.table.num_rows} rows, {failures} failures. {self.table.origin.note}"
+
+
+def check_plant(kit: Path) -> PlantCheck:
+    """Look at a plant's rows and rules without sending anything.
+
+    Raises
+    ------
+    ConfigError
+        If the kit's files cannot be read or break a rule.
+    """
+    settings = load_settings(kit)
+    policy, file = Policy.of(settings), settings.kit / FILE_NAME
+    agreed = load_config(file) if file.is_file() else None
+    config = for_clients(agreed or Config())
+    try:
+        table = read_plant_table(settings, config)
+        found = check(table)
+        errors = tuple(f"{one.column}: {one.message}" for one in found if one.level == "error")
+        findings = tuple(one.to_json() for one in found)
+        modes = table.schema.mode_flags(table.frame)[1]
+        parts = Parts(settings.client.name, Briefing("check", config, 0, modes, table.schema), table)
+        if parts.num_training_rows < policy.minimum_rows:
+            few = f"policy.minimum_rows is {policy.minimum_rows}, and there are {parts.num_training_rows} training rows"
+            errors = (*errors, few)
+        sizes = _sizes(parts)
+    except FederationError as error:
+        return PlantCheck(settings.client.name, None, (str(error),))
+    fields = tuple((one, sizes.get(one.name.removeprefix("*."), "a text")) for one in leaving(policy.signals))
+    kept, preview, chosen_by = _kept(parts, policy), _preview(parts, policy), _chosen_by(agreed)
+    asks = family_of(agreed).asks(agreed) if agreed is not None and chosen_by is not None else None
+    return PlantCheck(settings.client.name, table, errors, fields, asks, chosen_by, preview, kept, findings)
+
+
+def _chosen_by(agreed: Config | None) -> tuple[str, Declaration] | None:
+    """Return how clients are chosen; None where that is not known, or code of the server's own that is not run here."""
+    if agreed is None or agreed.strategy.selection.name not in SELECTORS:
+        return None
+    return agreed.strategy.selection.name, strategy_of(agreed).selector.declaration
+
+
+def models(kit: Path) -> list[dict[str, Any]]:
+    """Return the delivered models, newest first: version, whether in use, when it came, from which run, its verdict."""
+    folder = PlantFolder(load_settings(kit).state)
+    current = folder.current()
+    found = []
+    for path in sorted((folder.path / "models").glob("[0-9]*"), key=lambda one: -int(one.name)):
+        card_file = path / "model_card.json"
+        if card_file.is_file():
+            card = json.loads(card_file.read_text(encoding="utf-8"))
+            facts = {"received": card["received"], "run": card["name"], "reason": card["here"]["reason"]}
+            used = "yes" if path == current else ""
+            found.append({"version": path.name, "in_use": used, "folder": str(path), **facts})
+    return found
+
+
+def _sizes(parts: Parts) -> dict[str, str]:
+    """Return how large each field is here; the network's size is that with this plant's own categories."""
+    statistics = Worker(StatisticsWork(parts.population.splits["train"], parts.population.schema).handlers())
+    grid = InProcessGrid((parts.name,), statistics)
+    preparation = learn_preparation(grid, parts.population.schema, 600.0).preparation
+    features = len(preparation.numbers)
+    sizes = {
+        name: " x ".join(map(str, shape)) or "1" for name, shape in count_shapes(len(parts.briefing.mode_names)).items()
+    }
+    sizes |= dict.fromkeys(("count", "missing", "sum", "squares"), str(features))
+    sizes |= {"labels": "2"} | dict.fromkeys(("weight", "rows", "norm", *FROM_LOSSES, "train_loss"), "1")
+    sizes |= {"cells": "intervals asked", "histograms": "cells asked x 3", "classes": "2", "behind": "1"}
+    sizes |= {"bag.*": "a few numbers a node"}
+    sizes |= {"centroids": f"clusters x {preparation.num_features}"}
+    return sizes | {"update": _size_of_update(parts.briefing.config, preparation.num_features)}
+
+
+def _size_of_update(config: Config, num_features: int) -> str:
+    if grows_trees(config):
+        return "as large as the network"
+    _, network = network_of(config, num_features)
+    return f"{layout_of(network).num_parameters} numbers"
+
+
+def _preview(parts: Parts, policy: Policy) -> dict[str, Any]:
+    """Return the survey as it would leave."""
+    asked = Tasks("survey", 0, np.zeros(1, np.int64))
+    replies = cut_down(withheld(parts.statistics["survey"](asked), policy, parts), policy.signals)
+    told = {name: array[0].tolist() for half in (replies.sums, replies.clear) for name, array in half.items()}
+    if "vocabulary" in told:
+        told["vocabulary"] = json.loads(told["vocabulary"])
+    return told
+
+
+def _kept(parts: Parts, policy: Policy) -> tuple[str, ...]:
+    """Return in words what the policy keeps back."""
+    lines = [f"{SIGNALS[name]} (policy.signals)" for name in SIGNALS if name not in policy.signals]
+    names = [*(column.name for column in parts.population.schema.features if column.kind == "number")]
+    names += [one.name for one in parts.population.schema.derived]
+    few = [
+        name for name, number in zip(names, parts.num_values[0].tolist(), strict=True) if number < policy.minimum_rows
+    ]
+    if few:
+        lines.append(f"sums of {', '.join(few)}: fewer than {policy.minimum_rows} values (policy.minimum_rows)")
+    for name, levels in levels_of(parts).items():
+        rare = [level for level, rows in levels.items() if rows < policy.minimum_rows]
+        if rare:
+            lines.append(f"levels of {name} with fewer than {policy.minimum_rows} rows: {', '.join(rare)}")
+    if policy.minimum_failures:
+        lines.append(f"counts over fewer than {policy.minimum_failures} failures (policy.minimum_failures)")
+    if policy.minimum_cell_rows > 1 and "trees" in policy.signals:
+        least = f"fewer than {policy.minimum_cell_rows} rows (policy.minimum_cell_rows)"
+        lines.append(f"cells and leaves of trees of {least}; trees are then not those of the pooled rows")
+    return tuple(lines)
+
+
+def _columns(schema: Schema) -> list[dict[str, str]]:
+    rows = [{"name": column.name, "role": column.kind, "unit": column.unit, "range": ""} for column in schema.features]
+    rows += [{"name": one.name, "role": "derived", "unit": one.unit, "range": one.expression} for one in schema.derived]
+    return [*rows, {"name": schema.label, "role": "label", "unit": "", "range": ""}]

@@ -1,0 +1,121 @@
+"""A plant's rows made ready for a run, step by step as the run tells more about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.config.reading import changed
+from werkbund.config.sections import Config
+from werkbund.core.errors import ClientError
+from werkbund.data import Table
+from werkbund.data.statistics import survey_each
+from werkbund.engine import Handler, LocalWork
+from werkbund.federation.briefing import Briefing
+from werkbund.federation.families.family import family_of
+from werkbund.federation.families.trainable import Simulated, Work
+from werkbund.federation.population import Population, alone
+from werkbund.federation.preparing import StatisticsWork
+from werkbund.federation.training import Trained, train
+
+ReadTable = Callable[[Config], Table]
+"""Reads the plant's rows under the federation's column names and units."""
+
+
+_SHARE = 1 / 3
+"""Of the time for an answer to a delivered model, what the plant may train by itself for, to compare."""
+
+
+def _in_time(config: Config) -> Config:
+    """Return a configuration by which a plant that trains alone ends in time to answer."""
+    limits = [_SHARE * config.federation.round_timeout_s, config.stop.seconds]
+    return changed(config, stop={"seconds": min(limit for limit in limits if limit is not None)})
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Hold what one briefing makes of the plant's rows; each part is made when it is first needed.
+
+    Parameters
+    ----------
+    name
+        Of the plant.
+    briefing
+        What the run is about.
+    table
+        The plant's rows.
+    """
+
+    name: str
+    briefing: Briefing
+    table: Table
+
+    @cached_property
+    def population(self) -> Population:
+        """The plant by itself, its rows split as they would be among all plants."""
+        told = self.briefing
+        return alone(self.table, told.config, self.name, told.number, told.mode_names)
+
+    @cached_property
+    def simulation(self) -> Simulated:
+        """The plant as a federation of one, with the common preparation."""
+        told = self.briefing
+        if told.preparation is None:
+            raise ClientError("the server asks for training before the common scaling is learnt; it runs other code")
+        config, make = _in_time(told.config), family_of(told.config).in_process
+        return make(config, self.population, told.preparation, np.array(told.labels))
+
+    @cached_property
+    def num_training_rows(self) -> int:
+        """Rows that the plant trains on."""
+        return len(self.population.splits["train"].rows)
+
+    @cached_property
+    def num_training_failures(self) -> int:
+        """Failures among them."""
+        train = self.population.splits["train"]
+        return int(self.population.schema.labels(train.frame[train.rows]).sum())
+
+    @cached_property
+    def num_held_out(self) -> tuple[int, int]:
+        """Rows that judge a delivered model, and failures among them."""
+        test = self.simulation.splits.test
+        return len(test.labels), int(test.labels.sum())
+
+    @cached_property
+    def num_values(self) -> npt.NDArray[np.int64]:
+        """Values present of each numeric feature among the training rows: (1, features)."""
+        train, schema = self.population.splits["train"], self.population.schema
+        counted, _ = survey_each(train.frame[train.rows], schema, np.array([0, len(train.rows)]))
+        number: npt.NDArray[np.int64] = counted["count"]
+        return number
+
+    @cached_property
+    def trained_alone(self) -> Trained:
+        """What the plant learns by itself, with the same kind of model and as much training as there is time for."""
+        return train(self.simulation.alone(0))
+
+    @cached_property
+    def statistics(self) -> dict[str, Handler]:
+        """Counts over training rows."""
+        return StatisticsWork(self.population.splits["train"], self.population.schema).handlers()
+
+    @cached_property
+    def work(self) -> Work:
+        """Training and evaluation; of a network also the update that is held back until it is asked for."""
+        return self.simulation.work()
+
+    def holds(self, round: int) -> bool:
+        """Say whether an update of this round is held here."""
+        work = vars(self).get("work")
+        held = work.held.get(0) if isinstance(work, LocalWork) else None
+        return held is not None and held.round == round
+
+    @cached_property
+    def training(self) -> Mapping[str, Handler]:
+        """The functions for the kinds of `work`."""
+        return self.work.handlers()

@@ -1,0 +1,195 @@
+"""A plant at work: asked by the server, bound by its own policy, with rows that stay where they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+
+from werkbund.config.sections import Config
+from werkbund.core.errors import ClientError, ConfigError, FederationError
+from werkbund.core.types import Replies, Tasks
+from werkbund.data import Table
+from werkbund.data.schema_json import differences
+from werkbund.engine import Handler
+from werkbund.federation.asking import TREE_KINDS
+from werkbund.federation.briefing import Briefing
+from werkbund.plant.agreed import RefusedError, check_agreed
+from werkbund.plant.delivery import Delivery
+from werkbund.plant.facts import Facts
+from werkbund.plant.leaving import KINDS, cut_down
+from werkbund.plant.parts import Parts
+from werkbund.plant.policy import TRAINS, Policy
+from werkbund.plant.settings import FILE_NAME, PlantSettings, load_settings
+from werkbund.plant.source import read_plant_table
+from werkbund.plant.store import PlantFolder
+from werkbund.plant.withholding import over_enough, withheld
+
+Clock = Callable[[], datetime]
+
+
+class Plant:
+    """Answer a server's tasks.
+
+    Parameters
+    ----------
+    settings
+        The plant's own file.
+    folder
+        Where what must survive lies.
+    clock
+        Tells local time, with its zone.
+    """
+
+    def __init__(self, settings: PlantSettings, folder: PlantFolder, clock: Clock | None = None) -> None:
+        self.settings, self.folder = settings, folder
+        self._clock = clock or (lambda: datetime.now().astimezone())
+        self._policy = Policy.of(settings)
+        self._written = self._last_change()
+        self._parts: Parts | None = None
+        self._counted: tuple[str, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """The plant's name in the federation."""
+        return self.settings.client.name
+
+    def answer(self, briefing: Briefing, tasks: Tasks) -> Replies:
+        """Do one task.
+
+        Parameters
+        ----------
+        briefing
+            What the run is about.
+        tasks
+            One task, for this plant.
+
+        Raises
+        ------
+        RefusedError
+            If the policy forbids it.
+        FederationError
+            If it cannot be done.
+        """
+        self._read_policy_again()
+        under_way = tasks.kind in TREE_KINDS and self._counted == (briefing.run, tasks.round)
+        refusal = self._policy.refusal(tasks.kind, self._clock(), self.folder.counters(), under_way)
+        if refusal is not None:
+            raise RefusedError(refusal)
+        self._check_schema(briefing)
+        handler = self._handler(briefing, tasks.kind)
+        here = replace(over_enough(tasks, self._policy), clients=np.zeros(1, np.int64))
+        replies = replace(handler(here), clients=tasks.clients)
+        if tasks.kind in TRAINS and not under_way:
+            self.folder.count_round(self._clock())
+            self._counted = (briefing.run, tasks.round)
+        return cut_down(withheld(replies, self._policy, self._prepared(briefing)), self._policy.signals)
+
+    def recall(self, task_id: str, tasks: Tasks) -> bytes | None:
+        """Return the answer that was given to this task before.
+
+        None if there is none, if the plant takes no part now, if its policy lets other things leave since, or if the
+        update that it was to hold is held no more.
+        """
+        try:
+            self._read_policy_again()
+        except RefusedError:
+            return None
+        if self._policy.refusal("recall", self._clock(), {}) is not None:
+            return None
+        if tasks.kind == "hold" and (self._parts is None or not self._parts.holds(tasks.round)):
+            return None
+        return self.folder.recorded_reply(self._under_policy(task_id))
+
+    def remember(self, task_id: str, reply: bytes, round: int) -> None:
+        """Keep an answer, so that the task is not done again if it comes again."""
+        self.folder.remember_reply(self._under_policy(task_id), reply, round)
+
+    def _under_policy(self, task_id: str) -> str:
+        policy = self._policy
+        return f"{task_id} {sorted(policy.signals)} {policy.minimum_rows} {policy.minimum_failures}"
+
+    def _read_policy_again(self) -> None:
+        """Follow the plant's file: what it says about policy and acceptance holds from the next task on.
+
+        A file that cannot be read pauses the plant, since nobody knows what it was to say.
+        """
+        changed = self._last_change()
+        if changed == self._written:
+            return
+        try:
+            now = load_settings(self.settings.kit)
+        except ConfigError as error:  # its text may quote the file
+            self.folder.event("error", task="policy", error=str(error))
+            raise RefusedError(f"its {FILE_NAME} was changed and cannot be read; mend it there") from error
+        self.settings = self.settings.model_copy(update={"policy": now.policy, "acceptance": now.acceptance})
+        self._policy, self._written = Policy.of(self.settings), changed
+        self.folder.event("policy", **now.policy.model_dump())
+
+    def _last_change(self) -> int:
+        file = self.settings.kit / FILE_NAME
+        return file.stat().st_mtime_ns if file.is_file() else 0
+
+    def _handler(self, briefing: Briefing, kind: str) -> Handler:
+        parts = self._prepared(briefing)
+        if kind == "hello":
+            return self._hello
+        if parts.num_training_rows < self._policy.minimum_rows:
+            raise RefusedError(
+                f"policy.minimum_rows is {self._policy.minimum_rows}, and there are {parts.num_training_rows} training "
+                "rows here; nothing about so few rows leaves this plant"
+            )
+        if kind in TREE_KINDS:
+            refusal = self._policy.refusal_of_trees(parts.num_training_failures)
+            if refusal is not None:
+                raise RefusedError(refusal)
+        if kind in parts.statistics:
+            return parts.statistics[kind]
+        if kind == "deliver":
+            return Delivery(self.settings, self.folder, parts).deliver
+        if kind not in KINDS:  # of what is not declared nothing would leave
+            raise ClientError(f"task kind must be one of {', '.join(KINDS)}, got {kind!r}; update the plant's version")
+        if kind not in parts.training:
+            model = briefing.config.model.kind
+            raise ClientError(f"a {kind} task is of another run than one of {model}; the server runs other code")
+        return parts.training[kind]
+
+    def _check_schema(self, briefing: Briefing) -> None:
+        """Refuse to add up what means something else here."""
+        if briefing.schema is None:
+            return
+        odd = differences(self._prepared(briefing).table.schema, briefing.schema)
+        if odd:
+            raise ClientError(f"has another schema than the federation: {'; '.join(odd)}. Mend client.toml there")
+
+    def _prepared(self, briefing: Briefing) -> Parts:
+        """Return the parts for this briefing; the table is read once for a run."""
+        last = self._parts
+        if last is None or last.briefing.fingerprint != briefing.fingerprint:
+            check_agreed(self.settings.kit, briefing.config)
+            same_rows = last is not None and last.briefing.run == briefing.run
+            table = last.table if last is not None and same_rows else self._read(briefing.config)
+            self._parts = Parts(self.name, briefing, table)
+        assert self._parts is not None  # noqa: S101 - set above
+        return self._parts
+
+    def _read(self, config: Config) -> Table:
+        """Read the rows; what is wrong with them is told here and not to the server: it may quote them."""
+        try:
+            return read_plant_table(self.settings, config)
+        except FederationError as error:
+            self.folder.event("error", task="read", error=str(error))
+            raise ClientError(
+                "its rows do not fit the federation's columns; `werkbund client check` there says what to write"
+            ) from error
+
+    def _hello(self, tasks: Tasks) -> Replies:
+        assert self._parts is not None  # noqa: S101 - `answer` has prepared them
+        self._parts.statistics["survey"](tasks)  # a column that cannot be used is found now, and not in the first round
+        told = self._policy.for_server()
+        facts = Facts.of(self.name, self._parts.table, "rows" in self._policy.signals, told, self._clock())
+        clear = {"facts": np.array([json.dumps(facts.to_json())])}
+        return Replies("hello", tasks.round, tasks.clients, {}, clear)

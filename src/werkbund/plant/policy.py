@@ -1,0 +1,215 @@
+"""What a plant allows: when it takes part, and which figures are over too few rows to leave it.
+
+The server cannot override any of this. The functions that withhold take an answer's plain arrays and return what may
+leave; they know nothing about messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.types import Arrays
+from werkbund.plant.settings import SIGNALS, USUAL, PlantSettings, minutes_of
+
+Levels = Mapping[str, Mapping[str, int]]
+"""Category column -> level -> rows that have it."""
+
+TRAINS = ("train", "hold", "tree-level", "tree-bag")
+"""Kinds of tasks that are a round's work; to upload what was held is none."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Hold what a plant allows; each entry is explained in `settings.PolicySection`.
+
+    Parameters
+    ----------
+    signals
+        Those that may leave.
+    minimum_rows, minimum_failures, rounds_a_day, hours, pause, minimum_cell_rows
+        As in the plant's file.
+    bundles
+        SHA-256 of the app bundles that the plant approves beside its own version's.
+    """
+
+    signals: frozenset[str] = frozenset(USUAL)
+    minimum_rows: int = 20
+    minimum_failures: int = 0
+    rounds_a_day: int = 0
+    hours: str = ""
+    pause: bool = False
+    bundles: frozenset[str] = frozenset()
+    minimum_cell_rows: int = 0
+
+    @classmethod
+    def of(cls, settings: PlantSettings) -> Policy:
+        """Return the policy in a plant's file."""
+        section = settings.policy
+        return cls(
+            frozenset(section.signals),
+            section.minimum_rows,
+            section.minimum_failures,
+            section.rounds_a_day,
+            section.hours,
+            section.pause,
+            frozenset(section.bundles),
+            section.minimum_cell_rows,
+        )
+
+    def refusal(self, kind: str, now: datetime, counters: Mapping[str, int], under_way: bool = False) -> str | None:
+        """Return why the plant does not do a task now; None if it does.
+
+        Parameters
+        ----------
+        kind
+            Of the task.
+        now
+            The plant's local time.
+        counters
+            Rounds that it trained in, by local date in ISO 8601; see `PlantFolder.counters`.
+        under_way
+            Whether the task is of a round that is counted there already.
+        """
+        if self.pause:
+            return "policy.pause is set: this plant takes no part until it is lifted"
+        if not self._open(now):
+            return f"policy.hours are {self.hours} in local time, and it is {now:%H:%M} here"
+        trained = counters.get(now.date().isoformat(), 0)
+        if kind in TRAINS and not under_way and self.rounds_a_day and trained >= self.rounds_a_day:
+            return f"policy.rounds_a_day is {self.rounds_a_day}, and {trained} were trained here today"
+        return None
+
+    def refusal_of_trees(self, failures: int) -> str | None:
+        """Return why the plant does nothing for trees; None if it does.
+
+        Parameters
+        ----------
+        failures
+            Among its training rows.
+        """
+        if "trees" not in self.signals:
+            return 'policy.signals does not hold "trees": no cells of single features and no trees leave this plant'
+        if failures < self.minimum_failures:
+            return (
+                f"policy.minimum_failures is {self.minimum_failures}, and there are {failures} failures among the "
+                "training rows here; cells of trees would tell of each"
+            )
+        return None
+
+    def for_server(self) -> dict[str, Any]:
+        """Return what the server needs to know to plan with this plant, as plain values."""
+        return {
+            "refused": [signal for signal in SIGNALS if signal not in self.signals],
+            "minimum_rows": self.minimum_rows,
+            "minimum_failures": self.minimum_failures,
+            "minimum_cell_rows": self.minimum_cell_rows,
+            "rounds_a_day": self.rounds_a_day,
+            "hours": self.hours,
+        }
+
+    def _open(self, now: datetime) -> bool:
+        minutes = minutes_of(self.hours)
+        if minutes is None:
+            return True
+        (begin, end), time = minutes, 60 * now.hour + now.minute
+        return begin <= time < end if begin < end else time >= begin or time < end  # the second over midnight
+
+
+def withhold_survey(
+    arrays: Arrays, levels: Levels, minimum_rows: int, minimum_failures: int = 0
+) -> tuple[dict[str, npt.NDArray[Any]], dict[str, tuple[str, ...]]]:
+    """Withhold what a survey says about too few rows.
+
+    Parameters
+    ----------
+    arrays
+        `labels` (..., 2), `count`, `missing` and `sum` (..., features), as `data.statistics.survey_each` gives them.
+    levels
+        The levels of each category column, each with its rows.
+    minimum_rows
+        A column with fewer values says nothing but that all its rows are missing; a level with fewer rows is dropped;
+        a table with fewer rows says nothing at all.
+    minimum_failures
+        With fewer failures, or fewer rows without, neither of the two numbers is told; 0: always told.
+
+    Returns
+    -------
+    arrays, vocabulary
+        In the same layout; the levels that are left, sorted.
+    """
+    labels, count, missing = arrays["labels"], arrays["count"], arrays["missing"]
+    told = labels.sum(axis=-1, keepdims=True) >= minimum_rows  # (..., 1)
+    enough = (count >= minimum_rows) & told
+    split = told & (labels.min(axis=-1, keepdims=True) >= minimum_failures)
+    kept = {
+        "labels": np.where(split, labels, 0),
+        "count": np.where(enough, count, 0),
+        "missing": np.where(told, np.where(enough, missing, count + missing), 0),
+        "sum": np.where(enough, arrays["sum"], 0.0),
+    }
+    some = bool(told.all())
+    vocabulary = {
+        name: tuple(sorted(level for level, rows in found.items() if some and rows >= minimum_rows))
+        for name, found in levels.items()
+    }
+    return kept, vocabulary
+
+
+def withhold_squares(
+    squares: npt.NDArray[np.float64], count: npt.NDArray[np.int64], minimum_rows: int
+) -> npt.NDArray[np.float64]:
+    """Withhold the squared deviations of columns with too few values.
+
+    Parameters
+    ----------
+    squares
+        (..., features), as `data.statistics.squares_each` gives them.
+    count
+        (..., features), values present, before or after the survey was cut down.
+    minimum_rows
+        A column with fewer values sends 0.
+    """
+    return np.where(count >= minimum_rows, squares, 0.0)
+
+
+def withhold_counts(counts: Arrays, minimum_rows: int, minimum_failures: int) -> dict[str, npt.NDArray[Any]]:
+    """Withhold what evaluation counts say about too few rows.
+
+    Parameters
+    ----------
+    counts
+        Named `split.name`, as `engine.LocalWork` answers them, with a row a client or without that axis; other names
+        pass through.
+    minimum_rows
+        A split with fewer rows is left out altogether.
+    minimum_failures
+        So is one with fewer failures; a failure mode with fewer is counted as if it had none. 0: never.
+    """
+    kept: dict[str, npt.NDArray[Any]] = {}
+    for name, array in counts.items():
+        split, dot, part = name.partition(".")
+        if not dot:
+            kept[name] = array
+        elif _enough(counts.get(f"{split}.histogram"), minimum_rows, minimum_failures):
+            kept[name] = _with_enough_failures(array, minimum_failures) if part == "modes" else array
+    return kept
+
+
+def _enough(histogram: npt.NDArray[Any] | None, minimum_rows: int, minimum_failures: int) -> bool:
+    """Say whether a split has rows and failures enough, at each client; without a histogram (..., 2, bins) never."""
+    if histogram is None:
+        return False
+    by_class = histogram.sum(axis=-1)
+    return bool((by_class.sum(axis=-1) >= minimum_rows).all() and (by_class[..., 1] >= minimum_failures).all())
+
+
+def _with_enough_failures(modes: npt.NDArray[Any], minimum_failures: int) -> npt.NDArray[Any]:
+    """Return the counts (..., modes, bins) without those of rare modes."""
+    failures = modes.sum(axis=-1, keepdims=True)
+    return np.where(failures >= minimum_failures, modes, 0)

@@ -1,0 +1,218 @@
+"""What a plant decides about itself: the file `client.toml` in its kit. The server never sees or changes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import tomlkit
+from pydantic import Field, field_validator, model_validator
+
+from werkbund.config.reading import checked, read_toml
+from werkbund.config.sections import Section
+from werkbund.engine import write_atomically
+
+FILE_NAME = "client.toml"
+
+Signal = Literal["rows", "loss", "counts", "vocabulary", "delivery", "norm", "centroids", "trees"]
+SIGNALS: tuple[Signal, ...] = get_args(Signal)
+"""What may leave a plant beside its update, each of which it can refuse."""
+
+USUAL: tuple[Signal, ...] = tuple(signal for signal in SIGNALS if signal not in ("centroids", "trees"))
+"""Those that a plant allows unless it says otherwise: centroids tell what its machines are run at, and cells of trees
+may be of single rows."""
+
+Minutes = tuple[int, int]
+_HOURS = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})")
+
+
+class ClientSection(Section):
+    """Name the plant, as the operator knows it."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class ServerSection(Section):
+    """Say how the server is reached, and what proves who is who."""
+
+    address: str
+    """Host and port, such as `federation.example.com:8000` or `[2001:db8::5]:8000`."""
+    root_certificates: str = "ca.crt"
+    private_key: str = "client.key"
+    poll_s: Annotated[float, Field(gt=0)] = 0.5
+    """Seconds between two questions whether there is work."""
+    insecure: bool = False
+    """Connect without TLS; for trials on one machine."""
+
+    @field_validator("address")
+    @classmethod
+    def _has_host_and_port(cls, address: str) -> str:
+        found = _ADDRESS.fullmatch(address)
+        if found is None or not 0 < int(found[2]) < 2**16:
+            raise ValueError("must be host:port, such as federation.example.com:8000")
+        return address
+
+
+class PlantDataSection(Section):
+    """Say where the plant's rows lie: a file, or a query to a PostgreSQL database."""
+
+    path: str | None = None
+    """A file that ends in .csv, .txt, .tsv, .parquet or .pq."""
+    separator: str | None = None
+    decimal_comma: bool = False
+    query: str | None = None
+    """A SELECT; the connection is that of PGHOST, PGUSER, PGPASSWORD, PGDATABASE and so on."""
+    url_env: str | None = None
+    """Or that of the URL in the variable of this name."""
+
+    @model_validator(mode="after")
+    def _there_is_one_source(self) -> PlantDataSection:
+        if (self.path is None) == (self.query is None):
+            raise ValueError("must hold either path or query, the file or the database that the plant's rows are in")
+        if self.path is not None and self.url_env is not None:
+            raise ValueError("may hold url_env beside query alone: a file has no URL")
+        if self.query is not None and (self.separator is not None or self.decimal_comma):
+            raise ValueError("may hold separator and decimal_comma beside path alone: a query has neither")
+        return self
+
+
+class ColumnMapping(Section):
+    """Say which of the plant's columns is one of the federation's; a bare text is the column's name."""
+
+    column: str | None = None
+    """None: the same name."""
+    unit: str | None = None
+    """What the plant measures in; None: the federation's unit."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_text_is_a_name(cls, value: Any) -> Any:
+        return {"column": value} if isinstance(value, str) else value
+
+
+class PolicySection(Section):
+    """Say what the plant allows."""
+
+    signals: list[Signal] = Field(default_factory=lambda: list(USUAL))
+    minimum_rows: Annotated[int, Field(ge=1)] = 20
+    """A statistic over fewer rows is withheld."""
+    minimum_failures: Annotated[int, Field(ge=0)] = 0
+    """Counts by class or failure mode over fewer failures are withheld; 0: never."""
+    minimum_cell_rows: Annotated[int, Field(ge=0)] = 0
+    """Where `trees` may leave: a cell of a feature's values, or a leaf, with fewer rows is withheld. Above 1, trees are
+    no longer those of the pooled rows; 0: all leave."""
+    rounds_a_day: Annotated[int, Field(ge=0)] = 0
+    """Rounds that it trains in; 0: as many as there are."""
+    hours: str = ""
+    """When the plant takes part, such as `22:00-06:00` in its local time; empty: always."""
+    pause: bool = False
+    bundles: list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(default_factory=list)
+    """SHA-256 of further app bundles that the plant approves."""
+
+    @field_validator("hours")
+    @classmethod
+    def _are_two_times(cls, hours: str) -> str:
+        minutes_of(hours)
+        return hours
+
+
+class AcceptanceSection(Section):
+    """Say when a delivered model replaces the one that the plant has."""
+
+    metric: Literal["average_precision", "roc_auc", "brier", "log_loss"] = "average_precision"
+    tolerance: Annotated[float, Field(ge=0)] = 0.0
+    """By how much it may be worse on the plant's own rows."""
+
+
+class PlantFile(Section):
+    """Hold the content of a plant's file."""
+
+    client: ClientSection
+    server: ServerSection
+    data: PlantDataSection
+    columns: dict[str, ColumnMapping] = Field(default_factory=dict)
+    """The federation's column -> the plant's; one that is not mentioned has the same name."""
+    policy: PolicySection = PolicySection()
+    acceptance: AcceptanceSection = AcceptanceSection()
+
+
+class PlantSettings(PlantFile):
+    """Hold a plant's file and the folder that it lies in; its paths are absolute."""
+
+    kit: Path
+
+    @property
+    def state(self) -> Path:
+        """The folder of what must outlive the plant's processes."""
+        return self.kit / "state"
+
+
+def load_settings(kit: Path) -> PlantSettings:
+    """Read a plant's file.
+
+    Parameters
+    ----------
+    kit
+        The folder that holds `client.toml`, or the file itself. Paths in it are taken from its folder.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, or a key, type or value breaks a rule; one line for each.
+    """
+    path = kit / FILE_NAME if kit.is_dir() else kit
+    file = checked(PlantFile, read_toml(path, "werkbund provision"))
+    folder = path.resolve().parent
+    values = {name: getattr(file, name) for name in PlantFile.model_fields}
+    values["server"] = _absolute(file.server, folder, "root_certificates", "private_key")
+    values["data"] = _absolute(file.data, folder, "path")
+    return PlantSettings(kit=folder, **values)
+
+
+def set_pause(kit: Path, pause: bool) -> None:
+    """Write into a plant's file whether it takes part, and leave the rest of it as it is.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read.
+    """
+    load_settings(kit)
+    path = kit / FILE_NAME if kit.is_dir() else kit
+    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    document.setdefault("policy", tomlkit.table())["pause"] = pause
+    write_atomically(path, tomlkit.dumps(document).encode())
+
+
+def minutes_of(hours: str) -> Minutes | None:
+    """Return when hours begin and end, in minutes after midnight; None for the empty text, which means always.
+
+    Raises
+    ------
+    ValueError
+        If the text is not two different times of day.
+
+    Examples
+    --------
+    >>> minutes_of("22:00-06:30")
+    (1320, 390)
+    """
+    if not hours:
+        return None
+    found = _HOURS.fullmatch(hours)
+    if found is not None:
+        first_hour, first, last_hour, last = map(int, found.groups())
+        begin, end = 60 * first_hour + first, 60 * last_hour + last
+        if first < 60 and last < 60 and begin < 24 * 60 and end <= 24 * 60 and begin != end:
+            return begin, end
+    raise ValueError("must be two different times such as 22:00-06:00, or empty for always")
+
+
+def _absolute(section: Section, folder: Path, *keys: str) -> Section:
+    values: Mapping[str, Any] = section.model_dump(exclude_unset=True)
+    given = {key: getattr(section, key) for key in keys}
+    paths = {key: str((folder / path).resolve()) for key, path in given.items() if path is not None}
+    return type(section).model_validate({**values, **paths})

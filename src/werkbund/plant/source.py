@@ -1,0 +1,178 @@
+"""A plant's rows under the federation's column names and units, and nothing else of what the plant has."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from werkbund.config.reading import changed
+from werkbund.config.sections import Config, DataSection
+from werkbund.core.errors import ConfigError
+from werkbund.data import AI4I_SCHEMA, TWIN_SCHEMA, Schema, Source, Table, source_for
+from werkbund.data.conversion import convert
+from werkbund.data.postgres import PostgresSource
+from werkbund.federation.tables import table_of
+from werkbund.plant.settings import ColumnMapping, PlantDataSection, PlantSettings
+
+
+def read_plant_table(settings: PlantSettings, config: Config) -> Table:
+    """Read a plant's rows.
+
+    Parameters
+    ----------
+    settings
+        The plant's own file: where rows lie, and which column is which.
+    config
+        The federation's: which columns it needs, in which units. A column that says which plant a row is from is
+        ignored: all rows here are this plant's.
+
+    Returns
+    -------
+    table
+        Only with the columns that its schema uses.
+
+    Raises
+    ------
+    ConfigError
+        If the plant's columns do not fit; it says what to write into the plant's file.
+    DataError
+        If the rows cannot be read.
+    """
+    frame, origin = plant_source(settings.data).read()
+    needed = _needed(config.data, _found(settings.columns, frame.columns))
+    _refuse_unknown(settings.columns, needed)
+    frame = _taken(frame, settings.columns, needed)
+    bare = changed(config, data={"path": None, "clients": {}, "client": None, "never": []})
+    table = table_of(frame, origin, bare)
+    never = table.schema.never if config.data.label is None else tuple(config.data.never)
+    return replace(table, schema=replace(table.schema, client=None, never=never))
+
+
+def plant_source(data: PlantDataSection) -> Source:
+    """Return where a plant's rows come from.
+
+    Raises
+    ------
+    ConfigError
+        If the variable that should hold the database's URL is not set.
+    """
+    if data.query is None:
+        return source_for(Path(str(data.path)), data.separator, data.decimal_comma)
+    if data.url_env is None:
+        return PostgresSource(data.query)
+    url = os.environ.get(data.url_env)
+    if not url:
+        raise ConfigError(
+            f"data.url_env must name a variable that is set, got {data.url_env!r}; "
+            "set it to postgresql://user:password@host:5432/database where the client is started"
+        )
+    return PostgresSource(data.query, url)
+
+
+@dataclass(frozen=True)
+class _Needed:
+    """Hold what the federation asks for: columns, each with its unit, and columns that it knows but never uses."""
+
+    units: Mapping[str, str]
+    unused: tuple[str, ...] = ()
+
+
+def _needed(data: DataSection, found: set[str]) -> _Needed:
+    if data.label is None:
+        return _needed_by(min(AI4I_SCHEMA, TWIN_SCHEMA, key=lambda schema: len(set(schema.used) - found)))
+    if not data.columns:
+        raise ConfigError(
+            "data.columns of the federation's configuration must list the feature columns: else all that a plant has "
+            "would become features, at each plant others; ask the operator to list them"
+        )
+    roles = (data.label, data.machine, data.machine_reset, data.time, *data.modes, data.mode)
+    units = {name: "" for name in roles if name is not None}
+    units |= {name: section.unit for name, section in data.columns.items()}
+    return _Needed(units, (*data.never, *([] if data.client is None else [data.client])))
+
+
+def _needed_by(schema: Schema) -> _Needed:
+    units = dict.fromkeys(schema.used, "") | {feature.name: feature.unit for feature in schema.features}
+    return _Needed(units, (*schema.never, "plant"))
+
+
+def _found(columns: Mapping[str, ColumnMapping], names: Iterable[str]) -> set[str]:
+    """Return the federation's names under which the plant has a column."""
+    there = set(names)
+    mapped = {name for name in columns if _own_name(name, columns) in there}
+    return mapped | (there - set(columns))
+
+
+def _own_name(name: str, columns: Mapping[str, ColumnMapping]) -> str:
+    """Return the plant's name of one of the federation's columns."""
+    mapping = columns.get(name)
+    return name if mapping is None or mapping.column is None else mapping.column
+
+
+def _refuse_unknown(columns: Mapping[str, ColumnMapping], needed: _Needed) -> None:
+    known = {*needed.units, *needed.unused}
+    for name in columns:
+        if name not in known:
+            like = _most_like(name, needed.units)
+            hint = f"; did you mean {like!r}?" if like else f"; it uses {', '.join(map(repr, needed.units))}"
+            raise ConfigError(f"columns.{_quoted(name)} must be a column that the federation uses, got {name!r}{hint}")
+
+
+def _taken(frame: pl.DataFrame, columns: Mapping[str, ColumnMapping], needed: _Needed) -> pl.DataFrame:
+    """Return the columns that the federation needs, under its names and in its units, and no other."""
+    lacking = [name for name in needed.units if _own_name(name, columns) not in frame.columns]
+    if lacking:
+        raise ConfigError(_what_to_map(lacking, columns, frame.columns, set(needed.units)))
+    taken = []
+    for name, declared in needed.units.items():
+        column = frame.get_column(_own_name(name, columns)).alias(name)
+        unit = columns[name].unit if name in columns else None
+        taken.append(column if unit is None else _converted(column, unit, declared))
+    return pl.DataFrame(taken)
+
+
+def _converted(column: pl.Series, unit: str, declared: str) -> pl.Series:
+    if not declared and unit.strip():
+        raise ConfigError(
+            f"columns.{_quoted(column.name)} must have no unit, as the federation declares none for it, got {unit!r}; "
+            "drop the unit, or ask the operator to declare the federation's"
+        )
+    return convert(column, unit, declared)
+
+
+def _what_to_map(
+    lacking: list[str], columns: Mapping[str, ColumnMapping], own: list[str], needed: Iterable[str] = ()
+) -> str:
+    """Return the lines that a plant should write into its file, with the names that are most like."""
+    lines = []
+    spoken_for = {*needed, *(_own_name(name, columns) for name in columns)} - set(lacking)
+    free = [name for name in own if name not in spoken_for]
+    for name in lacking:
+        given = _own_name(name, columns)
+        like = _most_like(given, free) or _most_like(name, free) or "..."
+        line = f"  {_quoted(name)} = {_quoted(like)}"
+        lines.append(line if given == name else f"{line}  # now {_quoted(given)}, which the rows have not")
+    listed = "\n".join(lines)
+    return (
+        "client.toml must say which of the plant's columns are the federation's, where names differ; "
+        f"missing {', '.join(map(repr, lacking))}. Write under [columns]:\n{listed}\n"
+        f"The plant's columns are {', '.join(map(repr, own))}"
+    )
+
+
+def _most_like(name: str, known: Iterable[str]) -> str | None:
+    """Return the name most like this one but for case, blanks and signs; None if none is."""
+    bare = {re.sub(r"[\W_]", "", one.lower()): one for one in known}
+    close = difflib.get_close_matches(re.sub(r"[\W_]", "", name.lower()), list(bare), n=1, cutoff=0.5)
+    return bare[close[0]] if close else None
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,212 @@
+"""What a plant keeps between its processes: one folder, in which whatever was accepted survives a kill at any moment.
+
+    counters.json   rounds trained in, by day
+    replies/        answers of the last two rounds, so that a task that comes again is not done again
+    briefings/      what the last runs were about
+    models/         delivered models, one folder each; models/current.json says which are in use
+    events.jsonl    what was asked and answered, for the plant's own audit
+
+Every file appears whole under its name. Names that a server chose never become names of files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from werkbund.core.errors import CheckpointError, ModelError
+from werkbund.engine import write_atomically
+from werkbund.federation.folder import plain
+from werkbund.plant.shelf import Shelf
+
+_DAYS = 31
+_REPLIES, _ROUNDS, _BRIEFINGS, _MODELS = 8, 2, 4, 5
+
+
+@dataclass(frozen=True)
+class PlantFolder:
+    """Write and read a plant's state.
+
+    Parameters
+    ----------
+    path
+        The folder; it is made when something is first written.
+    """
+
+    path: Path
+
+    def counters(self) -> dict[str, int]:
+        """Return in how many rounds the plant trained, by local date in ISO 8601.
+
+        Raises
+        ------
+        CheckpointError
+            If the file was damaged: a limit that cannot be checked is not lifted.
+        """
+        rounds = self._read("counters.json").get("rounds", {})
+        return {str(day): int(number) for day, number in rounds.items()}
+
+    def count_round(self, day: date) -> None:
+        """Count one more round; only the last days are remembered."""
+        today = (day.date() if isinstance(day, datetime) else day).isoformat()
+        rounds = self.counters()
+        rounds[today] = rounds.get(today, 0) + 1
+        self._write("counters.json", {"rounds": dict(sorted(rounds.items())[-_DAYS:])})
+
+    def remember_reply(self, task_id: str, reply: bytes, round: int = 0) -> None:
+        """Keep an answer until two other rounds were answered, or eight other tasks.
+
+        Parameters
+        ----------
+        task_id
+            Of the task that was answered; the same task has the same id when it comes again.
+        reply
+            The answer as it was sent.
+        round
+            Of the task.
+        """
+        self._replies.put(task_id, reply, str(round))
+
+    def recorded_reply(self, task_id: str) -> bytes | None:
+        """Return the answer that was given to this task; None if it is not remembered."""
+        return self._replies.get(task_id)
+
+    def save_briefing(self, fingerprint: str, content: bytes) -> None:
+        """Keep what a run is about; the last few are."""
+        self._briefings.put(fingerprint, content, fingerprint)
+
+    def briefing(self, fingerprint: str) -> bytes | None:
+        """Return what was kept under this fingerprint; None if nothing is."""
+        return self._briefings.get(fingerprint)
+
+    def new_model_folder(self) -> Path:
+        """Make an empty folder for a model that was delivered.
+
+        It is used once `accept` was called; a model that was not accepted lies there until the next but one comes.
+        """
+        self._remove_refused(but=1)
+        folder = _made(self.path / "models") / str(max(self._numbers(), default=0) + 1)
+        folder.mkdir(mode=0o700)
+        return folder
+
+    def accept(self, folder: Path) -> None:
+        """Make a model the current one; the four accepted before it are kept, all others are removed.
+
+        Raises
+        ------
+        ModelError
+            If the folder is none of `new_model_folder`.
+        """
+        models = self.path / "models"
+        if folder.parent != models or not folder.name.isdigit() or not folder.is_dir():
+            raise ModelError(f"a model to accept must lie in a folder of {models}, got {folder}")
+        _to_disk(folder)
+        number = int(folder.name)
+        versions = [*(one for one in self._versions() if one != number), number]
+        self._write_versions(versions[-_MODELS:])
+        self._remove_refused()
+
+    def current(self) -> Path | None:
+        """Return the folder of the model in use; None if no model was accepted yet."""
+        versions = self._versions()
+        return self.path / "models" / str(versions[-1]) if versions else None
+
+    def rollback(self) -> Path:
+        """Put the previous model into use again, and return its folder; the one that was in use is given up.
+
+        Raises
+        ------
+        ModelError
+            If there is no previous model.
+        """
+        versions = self._versions()
+        if len(versions) < 2:
+            has = "the only model that was accepted" if versions else "no accepted model"
+            raise ModelError(f"a rollback needs a previous model, but {self.path / 'models'} holds {has}")
+        self._write_versions(versions[:-1])
+        return self.path / "models" / str(versions[-2])
+
+    def event(self, kind: str, **facts: Any) -> None:
+        """Add a line to the plant's record: its time with zone, its kind, and facts that JSON can hold."""
+        told = {"time": datetime.now().astimezone().isoformat(timespec="milliseconds"), "kind": kind, **facts}
+        line = json.dumps(plain(told), default=str).encode() + b"\n"
+        with (_made(self.path) / "events.jsonl").open("ab+") as file:
+            if file.tell() > 0:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":  # the last line was cut short
+                    line = b"\n" + line
+            file.write(line)
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the plant's record, without lines that were cut short."""
+        path = self.path / "events.jsonl"
+        found: list[dict[str, Any]] = []
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
+            try:
+                found.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return found
+
+    @property
+    def _replies(self) -> Shelf:
+        return Shelf(self.path / "replies", most=_REPLIES, groups=_ROUNDS)
+
+    @property
+    def _briefings(self) -> Shelf:
+        return Shelf(self.path / "briefings", most=_BRIEFINGS, groups=_BRIEFINGS)
+
+    def _versions(self) -> list[int]:
+        """Return the numbers of the accepted models that are there, the current one last."""
+        there = self._numbers()
+        return [number for number in self._read("models/current.json").get("versions", []) if number in there]
+
+    def _numbers(self) -> set[int]:
+        return {int(entry.name) for entry in (self.path / "models").glob("[0-9]*") if entry.name.isdigit()}
+
+    def _remove_refused(self, but: int = 0) -> None:
+        """Remove the models that are not among the accepted ones, but for the newest few."""
+        refused = sorted(self._numbers() - set(self._versions()))
+        for number in refused[: len(refused) - but]:
+            shutil.rmtree(self.path / "models" / str(number), ignore_errors=True)
+
+    def _write_versions(self, versions: list[int]) -> None:
+        self._write("models/current.json", {"versions": versions})
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            content = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{self.path / name} cannot be read: {error}; restore it or remove it") from error
+        if not isinstance(content, dict):
+            raise CheckpointError(f"{self.path / name} must hold a JSON object; restore it or remove it")
+        return content
+
+    def _write(self, name: str, content: Mapping[str, Any]) -> None:
+        path = self.path / name
+        _made(path.parent)
+        write_atomically(path, (json.dumps(content) + "\n").encode())
+
+
+def _made(folder: Path) -> Path:
+    """Return the folder, made for its owner alone if it was not there."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def _to_disk(folder: Path) -> None:
+    """Return when all that is below is on disk, so that what is pointed to is there even after a power cut."""
+    for path in (*folder.rglob("*"), folder) if os.name == "posix" else ():  # elsewhere folders cannot be opened
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,3 @@
+"""The methods that ship, one file each."""
+
+__all__: list[str] = []

@@ -1,0 +1,253 @@
+"""Power of choice: of d candidates, drawn in proportion to rows, the k with the highest losses train.
+
+`pow-d` asks the candidates for the loss of the current weights, `cpow-d` for that loss over a few rows, `rpow-d` asks
+nothing and goes by what each lost when it last trained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from werkbund.core.errors import ConfigError
+from werkbund.core.types import Choice, Replies, Tasks
+from werkbund.selection.candidates import check_candidates, chosen, num_candidates, question, told
+from werkbund.selection.card import Card
+from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
+from werkbund.selection.draws import successively
+from werkbund.selection.ledger import grown, kept, looked_up
+from werkbund.selection.methods.proportional import rows_of
+
+_SOURCE = "Cho, Wang, Joshi, AISTATS 2022, section 3.1"
+_TRAINED = "train_loss"
+_AVOID = "Some plants have wrong labels or a broken sensor: the highest loss is theirs, and they train in every round."
+_ASSUMES = frozenset({"addressable", "reliable", "trustworthy"})
+
+
+@dataclass(frozen=True)
+class PowerOfChoice:
+    """Ask d candidates for their loss of the current weights; the k highest train and count alike.
+
+    Parameters
+    ----------
+    size
+        How many train: k.
+    candidates
+        How many are asked: d, between k and the number of clients; None for 2k.
+
+    Notes
+    -----
+    With d = k all candidates train, whatever they lose, so nobody is asked. Where fewer than k candidates answer, the
+    cohort is filled up in proportion to rows: the source assumes that all answer. The given probabilities are those of
+    being a candidate, to first order; that of training depends on the others' losses. The default d = 2k is that of
+    the source's synthetic trials; its experiments with images use d = 6 of 100 clients.
+
+    References
+    ----------
+    Cho, Wang, Joshi, "Towards Understanding Biased Client Selection in Federated Learning", AISTATS 2022 (arXiv
+    2010.01243), section 3.1, strategy pow-d.
+    """
+
+    size: CohortSize = CohortSize()
+    candidates: int | None = None
+
+    name: ClassVar[str] = "pow-d"
+    card: ClassVar[Card] = Card(
+        title="Power of choice",
+        rule="d candidates without replacement with P ∝ rows; the k with the highest current loss train; plain mean.",
+        policy="training efficiency",
+        termination="target accuracy",
+        shared="rows, loss of candidates",
+        generation="loss-based",
+        interpretation="ranking",
+        use_when="Plants differ much, and a forward pass over the rows is cheap beside training.",
+        avoid_when=_AVOID,
+        notes=(
+            "A larger d is faster at first, and ends further from the optimum of the mean loss.",
+            "Compare it with uniform sampling of more clients: d downloads and d passes over the rows are paid for.",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        check_candidates(self.candidates)
+
+    @property
+    def declaration(self) -> Declaration:
+        """What it needs, assumes and gives."""
+        return Declaration(
+            f"{_SOURCE}, pow-d",
+            assumes=_ASSUMES,
+            unbiased=False,
+            cost="d downloads of the weights, d passes over all training rows, d numbers",
+            reveals="the current loss of d clients, and everybody's rows",
+            asks=frozenset({"loss"}),
+        )
+
+    def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
+        """Ask the candidates for their loss over all training rows."""
+        return question(self.size, self.candidates, view, answers, rng, {})
+
+    def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
+        """Return those with the highest losses."""
+        return chosen(self.size, self.candidates, view, told(answers, view.available), rng, "loss {:.4g} now")
+
+    def observe(self, state: State, reports: Reports) -> State:
+        """Learn nothing."""
+        del reports
+        return state
+
+
+@dataclass(frozen=True)
+class CheapPowerOfChoice:
+    """Ask d candidates for their loss over a few random rows; the k highest train and count alike.
+
+    Parameters
+    ----------
+    size
+        How many train: k.
+    candidates
+        How many are asked: d; None for 2k.
+    most
+        Over how many rows at most each estimates its loss: the batch size in the source; 32 is an assumption.
+
+    Notes
+    -----
+    As `PowerOfChoice`. With rare failures a few rows hold none of them, and the estimate is that of the healthy rows.
+
+    References
+    ----------
+    Cho, Wang, Joshi, AISTATS 2022 (arXiv 2010.01243), section 3.1, strategy cpow-d.
+    """
+
+    size: CohortSize = CohortSize()
+    candidates: int | None = None
+    most: int = 32
+
+    name: ClassVar[str] = "cpow-d"
+    card: ClassVar[Card] = Card(
+        title="Power of choice, computed cheaply",
+        rule="As pow-d, but each candidate estimates its loss over min(b, n_i) random rows.",
+        policy="training efficiency",
+        termination="target accuracy",
+        shared="rows, loss of candidates",
+        generation="loss-based",
+        interpretation="ranking",
+        use_when="As pow-d, where clients have many rows and little time to answer.",
+        avoid_when=f"Failures are so rare that b rows seldom hold one. {_AVOID}",
+        notes=("b = 32 rows is an assumption; the source takes the batch size of training.",),
+    )
+
+    def __post_init__(self) -> None:
+        check_candidates(self.candidates)
+        if self.most < 1:
+            raise ConfigError(f"strategy.selection.most must be >= 1, got {self.most}")
+
+    @property
+    def declaration(self) -> Declaration:
+        """What it needs, assumes and gives."""
+        return Declaration(
+            f"{_SOURCE}, cpow-d",
+            assumes=_ASSUMES,
+            unbiased=False,
+            cost="d downloads of the weights, d passes over a few rows, d numbers",
+            reveals="an estimate of the current loss of d clients, and everybody's rows",
+            asks=frozenset({"loss"}),
+        )
+
+    def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
+        """Ask the candidates for their loss over a few rows."""
+        return question(self.size, self.candidates, view, answers, rng, {"most": np.array(self.most)})
+
+    def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
+        """Return those with the highest estimates."""
+        losses = told(answers, view.available)
+        return chosen(self.size, self.candidates, view, losses, rng, "loss {:.4g} now over a few rows")
+
+    def observe(self, state: State, reports: Reports) -> State:
+        """Learn nothing."""
+        del reports
+        return state
+
+
+@dataclass(frozen=True)
+class RecentPowerOfChoice:
+    """Take those of d candidates that lost most when they last trained; who never trained comes first.
+
+    Parameters
+    ----------
+    size
+        How many train: k.
+    candidates
+        How many are considered: d; None for 2k.
+
+    Notes
+    -----
+    A client that was asked, failed, and never trained before would come first for ever; it counts as the mean of the
+    known losses from then on. The source assumes that all answer.
+
+    References
+    ----------
+    Cho, Wang, Joshi, AISTATS 2022 (arXiv 2010.01243), section 3.1, strategy rpow-d; the value for those that never
+    trained as in the authors' code.
+    """
+
+    size: CohortSize = CohortSize()
+    candidates: int | None = None
+
+    name: ClassVar[str] = "rpow-d"
+    card: ClassVar[Card] = Card(
+        title="Power of choice by recent losses",
+        rule="As pow-d, with the mean training loss of each candidate's last participation, +∞ before the first.",
+        policy="training efficiency",
+        termination="target accuracy",
+        shared="rows, training loss of participants",
+        generation="loss-based",
+        interpretation="ranking",
+        use_when="As pow-d, where a question before every round costs too much.",
+        avoid_when=_AVOID,
+        notes=("Losses grow old: a client that has not trained for long is ranked by an earlier model's loss.",),
+    )
+
+    def __post_init__(self) -> None:
+        check_candidates(self.candidates)
+
+    @property
+    def declaration(self) -> Declaration:
+        """What it needs, assumes and gives."""
+        return Declaration(
+            f"{_SOURCE}, rpow-d",
+            needs=frozenset({_TRAINED}),
+            assumes=_ASSUMES | {"stateful"},
+            unbiased=False,
+            cost="one number from each client that trains",
+            reveals="the training loss of each client that trains, and everybody's rows",
+        )
+
+    def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
+        """Ask nothing."""
+        del view, answers, rng
+        return None
+
+    def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
+        """Draw candidates, and return those with the highest recent losses."""
+        del answers
+        number = self.size.of(len(view.available))
+        d = num_candidates(self.candidates, number, len(view.available))
+        losses = np.full(len(view.available), np.nan)
+        places = successively(rows_of(view), d, rng)
+        losses[places] = looked_up(kept(view.state, _TRAINED), view.available[places], np.inf)
+        return chosen(self.size, self.candidates, view, losses, rng, "loss {:.4g} when it last trained")
+
+    def observe(self, state: State, reports: Reports) -> State:
+        """Note the training losses; who failed before it ever trained counts as the mean of the known ones."""
+        loss = reports.signal(_TRAINED)
+        told_so = np.isfinite(loss)
+        silent = [*reports.clients[~told_so].tolist(), *(failure.client for failure in reports.failures)]
+        missing = np.array(silent, dtype=np.int64)
+        known = grown(kept(state, _TRAINED), np.concatenate([reports.clients, missing]), np.nan)
+        known[reports.clients[told_so]] = loss[told_so]
+        usual = float(np.mean(known[np.isfinite(known)])) if np.isfinite(known).any() else 0.0
+        known[missing] = np.where(np.isnan(known[missing]), usual, known[missing])
+        return {**state, _TRAINED: known}

@@ -1,0 +1,250 @@
+"""Selection by contribution: each update's Shapley value on the server's rows, remembered for the rounds to come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.errors import ConfigError
+from werkbund.core.rng import generator
+from werkbund.core.types import Choice, Replies, Tasks
+from werkbund.selection.card import Card
+from werkbund.selection.contract import CohortSize, Declaration, IntArray, Reports, State, View
+from werkbund.selection.contributions import Patience, gtg_shapley
+from werkbund.selection.draws import largest, successive_inclusion, successively
+from werkbund.selection.ledger import grown, kept, looked_up
+from werkbund.selection.methods.proportional import rows_of
+from werkbund.selection.noted import Noted, noted
+
+FloatArray = npt.NDArray[np.float64]
+
+_NEEDS = frozenset({"update", "score"})
+_ASSUMES = frozenset({"available", "addressable", "stateful", "reliable", "trustworthy"})
+_COST = "up to 2^k, or 50 k^2, scores of the server's own rows a round for a cohort of k; no work of clients"
+_REVEALS = "each client's whole update, and how it scores on the server's rows"
+
+
+@dataclass(frozen=True)
+class ShapleyAveraging:
+    """Draw clients by softmax of their relevance, a running mean of Shapley values.
+
+    φ_i is 1/N at first; k are drawn one after the other without replacement with P = softmax(φ); of each that took part
+    φ_i ← α·φ_i + β·SV_i.
+
+    Parameters
+    ----------
+    size
+        How many.
+    memory
+        α
+    weight
+        β
+    round_truncation, truncation
+        See `Patience`; in units of the score.
+    seed
+        For the orders of players, with the round.
+
+    Notes
+    -----
+    The truncations are a tenth of those of GTG's code: it scores by accuracy, this server by the skill of the losses,
+    which moves less in a round. The Shapley values are those of GTG, in place of the plain Monte Carlo of the source.
+    Within a coalition updates count by rows. N is the number of clients available now. A failed client keeps its φ. The
+    state holds φ without the part that comes from 1/N (`relevance`), and how often each was valued (`valued`): φ =
+    relevance + α^valued / N. The given probabilities are those of the draw to first order (`successive_inclusion`).
+
+    References
+    ----------
+    Nagalapatti, Narayanam, "Game of Gradients: Mitigating Irrelevant Clients in Federated Learning", AAAI 2021,
+    algorithm 2; α, β as in the code of GreedyFed's authors.
+    """
+
+    size: CohortSize = CohortSize()
+    memory: float = 0.75
+    weight: float = 0.25
+    round_truncation: float = 0.001
+    truncation: float = 0.0001
+    seed: int = 0
+
+    name: ClassVar[str] = "s-fedavg"
+    card: ClassVar[Card] = Card(
+        title="S-FedAvg, selection by Shapley values",
+        rule="φ ← 0.75 φ + 0.25 · Shapley value of the update on the server's rows; draw with P = softmax(φ).",
+        policy="training efficiency",
+        shared="parameters",
+        generation="Shapley values, validation set on the server",
+        interpretation="probability",
+        use_when="Some plants are irrelevant or spoilt, and the server has rows of its own that stand for all.",
+        avoid_when="Updates must stay hidden, or the server's rows lack a rare fault: who alone sees it looks useless.",
+        notes=(
+            "A score that moves by hundredths leaves softmax(φ) nearly uniform: it acts slowly, by design.",
+            "Below a change of 0.001 of the score in a round everybody's value counts as 0 (round_truncation).",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("memory", "weight"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"strategy.selection.{name} must be in [0, 1], got {getattr(self, name)}")
+        _check_truncation(self.round_truncation, self.truncation)
+
+    @property
+    def declaration(self) -> Declaration:
+        """What it needs, assumes and gives."""
+        source = "Nagalapatti and Narayanam, AAAI 2021, algorithm 2"
+        return Declaration(source, _NEEDS, _ASSUMES, False, False, _COST, _REVEALS)
+
+    def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
+        """Ask nothing."""
+        del view, answers, rng
+        return None
+
+    def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
+        """Draw by softmax of relevance."""
+        del answers
+        everyone = len(view.available)
+        valued = looked_up(kept(view.state, "valued"), view.available, 0.0)
+        start = self.memory**valued / max(everyone, 1)
+        relevance = looked_up(kept(view.state, "relevance"), view.available, 0.0) + start
+        mass = np.exp(relevance - relevance.max(initial=-np.inf))
+        number = self.size.of(everyone)
+        drawn = np.sort(successively(mass, number, rng))
+        chance = successive_inclusion(mass, number) if number else np.empty(0)
+        reasons = tuple(f"relevance {value:.4g}" for value in relevance[drawn].tolist())
+        return _by_rows(view, drawn, chance[drawn], reasons)
+
+    def observe(self, state: State, reports: Reports) -> State:
+        """Value the updates, and mix the values into what is known."""
+        clients, values = valuations(reports, Patience(self.round_truncation, self.truncation), self.seed)
+        relevance, valued = (grown(kept(state, name), clients, 0.0) for name in ("relevance", "valued"))
+        relevance[clients] = self.memory * relevance[clients] + self.weight * values
+        valued[clients] += 1.0
+        return {**state, "relevance": relevance, "valued": valued}
+
+
+@dataclass(frozen=True)
+class GreedyShapley:
+    """Let everybody be valued once, then choose the k clients of the largest mean Shapley value.
+
+    Parameters
+    ----------
+    size
+        How many.
+    memory
+        0: plain mean of all values; else the weight of the past in an exponential mean.
+    round_truncation, truncation
+        See `Patience`; in units of the score.
+    seed
+        For the orders of players, with the round.
+
+    Notes
+    -----
+    The truncations are a tenth of those of GTG's code: it scores by accuracy, this server by the skill of the losses,
+    which moves less in a round. In the round robin at the start, and for newcomers, clients come in the order of their
+    numbers; what is left of a cohort goes to the best. Within a coalition updates count by rows. A client that was
+    asked and failed has had its turn, and counts as one of value 0 until it is valued: a dead one would be asked for
+    ever else. Ties fall at random. The choice is certain, so the given probabilities are 1.
+
+    References
+    ----------
+    Singhal, Pandey, Popovski, "Greedy Shapley Client Selection for Communication-Efficient Federated Learning", IEEE
+    Networking Letters 2024 (arXiv 2312.09108), algorithm 1.
+    """
+
+    size: CohortSize = CohortSize()
+    memory: float = 0.0
+    round_truncation: float = 0.001
+    truncation: float = 0.0001
+    seed: int = 0
+
+    name: ClassVar[str] = "greedyfed"
+    card: ClassVar[Card] = Card(
+        title="GreedyFed, greedy selection by Shapley values",
+        rule="Round robin until all are valued once; then the k largest mean Shapley values on the server's rows.",
+        policy="training efficiency",
+        shared="parameters",
+        generation="Shapley values, validation set on the server",
+        interpretation="ranking",
+        use_when="Rounds are dear, and few plants teach most of what the server's rows ask for.",
+        avoid_when="All plants shall be served: who is not among the best is asked no more. Or updates stay hidden.",
+        notes=(
+            "With the plain mean a client that fell back early stays there; a memory below 1 forgets.",
+            "Below a change of 0.001 of the score in a round everybody's value counts as 0 (round_truncation).",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.memory < 1:
+            raise ConfigError(f"strategy.selection.memory must be in [0, 1), got {self.memory}")
+        _check_truncation(self.round_truncation, self.truncation)
+
+    @property
+    def declaration(self) -> Declaration:
+        """What it needs, assumes and gives."""
+        return Declaration(
+            "Singhal, Pandey and Popovski, arXiv 2312.09108", _NEEDS, _ASSUMES, False, False, _COST, _REVEALS
+        )
+
+    def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
+        """Ask nothing."""
+        del view, answers, rng
+        return None
+
+    def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
+        """Take who had no turn yet, then the best."""
+        del answers
+        turns = looked_up(kept(view.state, "turns"), view.available, 0.0)
+        value = looked_up(kept(view.state, "value"), view.available, 0.0)
+        number = self.size.of(len(turns))
+        new = np.flatnonzero(turns == 0)[:number]
+        old = np.flatnonzero(turns > 0)
+        best = old[largest(value[old], number - len(new), rng)]
+        places = np.sort(np.concatenate([new, best]))
+        told = tuple(f"mean value {value[i]:.4g}" if turns[i] > 0 else "not valued yet" for i in places.tolist())
+        return _by_rows(view, places, np.ones(number), told)
+
+    def observe(self, state: State, reports: Reports) -> State:
+        """Value the updates, and take the means further."""
+        failed = np.array([failure.client for failure in reports.failures], np.int64)
+        asked = np.concatenate([reports.clients, failed])
+        clients, values = valuations(reports, Patience(self.round_truncation, self.truncation), self.seed)
+        turns, value, valued = (grown(kept(state, name), asked, 0.0) for name in ("turns", "value", "valued"))
+        turns[asked] += 1.0
+        valued[clients] += 1.0
+        fresh = 1.0 / valued[clients] if self.memory == 0 else np.where(valued[clients] > 1, 1.0 - self.memory, 1.0)
+        value[clients] += fresh * (values - value[clients])
+        return {**state, "turns": turns, "value": value, "valued": valued}
+
+
+def valuations(reports: Reports, patience: Patience, seed: int) -> tuple[IntArray, FloatArray]:
+    """Return whose update could be valued and its Shapley value, (valued,); nobody where updates or score are missing.
+
+    Parameters
+    ----------
+    reports
+        With `update` and `score`.
+    patience
+        When to stop.
+    seed
+        With the round it gives the orders of players.
+    """
+    updates = reports.signals.get("update")
+    if updates is None or updates.ndim != 2 or reports.score is None or reports.weights is None:
+        return np.empty(0, np.int64), np.empty(0)
+    usable = np.isfinite(updates).all(axis=1)
+    shares = np.maximum(noted(reports, "rows", 1.0)[usable], 0.0)
+    rng = generator(seed, "shapley", reports.round)
+    values = gtg_shapley(reports.score, reports.weights, updates[usable], shares, rng, patience)
+    return reports.clients[usable], np.nan_to_num(values)
+
+
+def _by_rows(view: View, places: IntArray, chance: FloatArray, reasons: tuple[str, ...]) -> Choice:
+    notes = {"rows": rows_of(view)[places]}
+    return Noted(view.available[places], chance, np.ones(len(places)), reasons, notes=notes)
+
+
+def _check_truncation(*values: float) -> None:
+    if not all(0 <= value < np.inf for value in values):
+        raise ConfigError(f"strategy.selection.round_truncation and truncation must be >= 0 and finite, got {values}")

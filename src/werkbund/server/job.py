@@ -1,0 +1,180 @@
+"""The main job over a network: the same rounds, the same run folder, and a model that comes to every plant."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from werkbund.config.sections import Config
+from werkbund.core.errors import CheckpointError
+from werkbund.data import Schema
+from werkbund.data.schema_json import schema_from_json, schema_to_json
+from werkbund.engine import Checkpoint
+from werkbund.federation.briefing import Briefing, for_clients
+from werkbund.federation.families.family import Known, family_of
+from werkbund.federation.families.trainable import Trainable
+from werkbund.federation.finishing import Run, summary_of, write_model
+from werkbund.federation.folder import Folder
+from werkbund.federation.preparing import Learnt, learn_preparation
+from werkbund.federation.results import federated_only, result_of
+from werkbund.federation.training import Outlets, Trained, train
+from werkbund.federation.watch import Nobody, Watcher
+from werkbund.plant.leaving import signals_asked
+from werkbund.report import write_report
+from werkbund.server.about import about_deployed
+from werkbund.server.delivering import Delivered, deliver
+from werkbund.server.midway import Midway
+from werkbund.server.preflight import Preflight, preflight
+from werkbund.server.reach import BriefedGrid
+
+Seen = Callable[[Preflight], None]
+
+
+def run_deployed(
+    config: Config,
+    grid: BriefedGrid,
+    *,
+    folder: Folder | None = None,
+    watcher: Watcher | None = None,
+    seen: Seen | None = None,
+    command: Sequence[str] = (),
+) -> Run:
+    """Run a federation whose clients are elsewhere.
+
+    Parameters
+    ----------
+    config
+        The federation's; where its data section says where rows lie, that is not looked at.
+    grid
+        Reaches the clients.
+    folder
+        The run's, new; None is a fresh one under `runs/`.
+    watcher
+        Who is told how it goes.
+    seen
+        Who is shown what clients said about themselves before the first round.
+    command
+        How it was called, for the report.
+
+    Raises
+    ------
+    FederationError
+        One of its kinds, with what to do.
+    """
+    began, watcher = time.perf_counter(), watcher or Nobody()
+    family_of(config).check(config)
+    folder = folder or Folder.create(config.federation.name, None)
+    folder.write_config(config)
+    run = uuid.uuid4().hex
+    told = _ask_about_themselves(config, grid, run, folder, watcher)
+    if seen is not None:
+        seen(told)
+    learnt = _learn(config, grid, run, told, watcher)
+    known: dict[str, Any] = {"run": run, "schema": schema_to_json(told.schema), "modes": list(told.mode_names)}
+    known["least_cell_rows"] = told.least_cell_rows
+    folder.write_json("learnt.json", {**known, **learnt.to_json()})
+    setup = _set_up(config, grid, run, Known(learnt, told.schema, told.mode_names, told.least_cell_rows))
+    about = about_deployed(folder.path.name, setup, learnt, told, command)
+    folder.write_json("run.json", {**about, "id": run})
+    return _train_and_finish(folder, setup, told.schema, None, watcher, began)
+
+
+def resume_deployed(path: Path, grid: BriefedGrid, watcher: Watcher | None = None) -> Run:
+    """Go on with a run that was stopped, to the same result as if it had not been.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder cannot be continued.
+    """
+    began, watcher = time.perf_counter(), watcher or Nobody()
+    folder = Folder.existing(path)
+    about, known = folder.read_json("run.json"), folder.read_json("learnt.json")
+    checkpoint = folder.load_checkpoint()
+    if about["clients"] != list(grid.clients()):
+        raise CheckpointError(
+            f"clients were {', '.join(about['clients'])} when the run began and are {', '.join(grid.clients())} now; "
+            "a client may be away but not struck off or added, because its number decides its draws. Start a new run"
+        )
+    schema = schema_from_json(known["schema"])
+    least = int(known.get("least_cell_rows", 0))
+    told = Known(Learnt.from_json(known), schema, tuple(known["modes"]), least, checkpoint.state)
+    setup = _set_up(folder.read_config(), grid, known["run"], told)
+    if about["layout"]["fingerprint"] != setup.rules.fingerprint:
+        raise CheckpointError(
+            f"the model's layout was {about['layout']['fingerprint']} when the run began, with Werkbund "
+            f"{about['werkbund']}, and is {setup.rules.fingerprint} now; resume with that version, or start a new run"
+        )
+    folder.forget_rounds_after(checkpoint.state.round)
+    return _train_and_finish(folder, setup, schema, checkpoint, watcher, began)
+
+
+def _ask_about_themselves(config: Config, grid: BriefedGrid, run: str, folder: Folder, watcher: Watcher) -> Preflight:
+    watcher.stage(f"asking {len(grid.clients())} clients about themselves")
+    public = for_clients(config)
+    grid.brief(lambda number: Briefing(run, public, number))
+    asked = signals_asked(family_of(config).asks(config))
+    told = preflight(grid, config.federation.round_timeout_s, config.federation.quorum, asked)
+    folder.write_json("preflight.json", told.to_json())
+    return told
+
+
+def _learn(config: Config, grid: BriefedGrid, run: str, told: Preflight, watcher: Watcher) -> Learnt:
+    watcher.stage(f"learning the common scaling from {len(grid.clients())} clients' counts")
+    public = for_clients(config)
+    grid.brief(lambda number: Briefing(run, public, number, told.mode_names, told.schema))
+    section = config.federation
+    return learn_preparation(grid, told.schema, section.round_timeout_s, section.quorum)
+
+
+def _set_up(config: Config, grid: BriefedGrid, run: str, known: Known) -> Trainable:
+    public, learnt = for_clients(config), known.learnt
+    without, with_failure = learnt.survey.labels.tolist()
+
+    def tell(number: int) -> Briefing:
+        labels = (without, with_failure)
+        return Briefing(run, public, number, known.mode_names, known.schema, learnt.preparation, labels)
+
+    grid.brief(tell)
+    return family_of(config).serve(config, known, grid)
+
+
+def _train_and_finish(
+    folder: Folder, setup: Trainable, schema: Schema, start: Checkpoint | None, watcher: Watcher, began: float
+) -> Run:
+    watcher.stage(f"training {setup.num_rounds} rounds")
+    midway = Midway(folder, setup, schema.label)
+    trained = train(setup, start, Outlets(watcher, midway.save, midway.note))
+    names = setup.grid.clients()
+    result = result_of(federated_only(setup, trained), trained, names, time.perf_counter() - began)
+    model = setup.model(trained.learnt, trained.threshold.probability, schema.label)
+    card = write_model(folder, model, result, setup.config)
+    watcher.stage(f"delivering the model to {len(names)} clients")
+    timeout_s = setup.config.federation.round_timeout_s
+    threshold = trained.threshold.probability
+    delivered = deliver(setup.grid, setup.pack(trained.learnt), threshold, card, trained.kept_round, timeout_s)
+    folder.write_json("result.json", _with_verdicts(result, delivered))
+    watcher.stage("writing the report")
+    write_report(folder.path)
+    return Run(folder.path, _summary(folder, result, trained, delivered, began))
+
+
+def _with_verdicts(result: Mapping[str, Any], delivered: Mapping[str, Delivered]) -> dict[str, Any]:
+    """Add to each client's line what it found when the model came, and what it learns alone on its own rows."""
+    lines = []
+    for line in result["per_client"]:
+        verdict = delivered.get(line["name"])
+        local = verdict.figures.get("alone") if verdict is not None else None
+        lines.append({**line, "local": local})
+    verdicts = {name: vars(verdict) for name, verdict in delivered.items()}
+    return {**result, "per_client": lines, "delivered": verdicts}
+
+
+def _summary(
+    folder: Folder, result: Mapping[str, Any], trained: Trained, delivered: Mapping[str, Delivered], began: float
+) -> dict[str, Any]:
+    verdicts = {name: {"accepted": one.accepted, "reason": one.reason} for name, one in delivered.items()}
+    return {**summary_of(folder, result, trained, began), "delivered": verdicts}

@@ -1,0 +1,222 @@
+"""Before the first round every client is asked about itself, and the operator sees what does not fit."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from werkbund._version import __version__
+from werkbund.core.errors import ClientError
+from werkbund.core.text import one_line
+from werkbund.core.types import Failure, Tasks
+from werkbund.data import Schema
+from werkbund.data.schema_json import differences, schema_fingerprint
+from werkbund.engine import Grid
+from werkbund.engine.answers import claim
+from werkbund.engine.quorum import check_quorum
+from werkbund.plant.facts import Facts
+
+CLOCK_TOLERANCE_S = 60.0
+"""Above this a client's clock is reported; beyond 300 s Flower no longer lets it in."""
+
+_MOST_CELL_ROWS = 10**6
+
+_REMEDIES = {
+    "silent": "see on its side with `werkbund client check`, and whether its service runs",
+    "version": "install the same version of Werkbund there",
+    "schema": "mend the columns or units in its client.toml",
+    "clock": "let its clock follow a time server",
+    "trees": 'to take part, it adds "trees" to policy.signals in its client.toml',
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """Say one thing about one client.
+
+    Parameters
+    ----------
+    client
+        Its name.
+    level
+        `ok`; `warning` where it takes part all the same; `error` where it cannot.
+    what
+        What was found.
+    remedy
+        What to do; empty where nothing is to be done.
+    """
+
+    client: str
+    level: str
+    what: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """Hold what all clients said about themselves.
+
+    Parameters
+    ----------
+    facts
+        By client name, of those that answered.
+    checks
+        At least one a client, in the grid's order.
+    schema
+        The one that most clients share.
+    mode_names
+        All failure modes that a fitting client has, sorted; or the schema's columns.
+    """
+
+    facts: Mapping[str, Facts]
+    checks: tuple[Check, ...]
+    schema: Schema
+    mode_names: tuple[str, ...]
+
+    @property
+    def least_cell_rows(self) -> int:
+        """The most rows below which some client lets no cell of trees leave; 0 where all let each leave."""
+        return max((_least_cell_rows(facts) for facts in self.facts.values()), default=0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "facts": {name: facts.to_json() for name, facts in self.facts.items()},
+            "checks": [vars(check) for check in self.checks],
+            "modes": list(self.mode_names),
+        }
+
+
+def preflight(grid: Grid, timeout_s: float, quorum: float, asked: Collection[str]) -> Preflight:
+    """Ask every client about itself.
+
+    Parameters
+    ----------
+    grid
+        Reaches the clients.
+    timeout_s
+        Seconds to wait for their answers.
+    quorum
+        Share of the clients that must be able to take part.
+    asked
+        Signals that the run asks for; that a client refuses another is not spoken of.
+
+    Raises
+    ------
+    QuorumError
+        If fewer than the quorum of all clients can take part; it names what is wrong with each.
+    """
+    names = grid.clients()
+    facts, silent = _asked(grid, timeout_s)
+    schema = _most_common([one.schema for one in facts.values()])
+    checks: list[Check] = []
+    for name in names:
+        if name in silent or schema is None:
+            checks.append(Check(name, "error", silent.get(name, "no answer"), _REMEDIES["silent"]))
+        else:
+            checks += _checked(name, facts[name], schema, asked) or [Check(name, "ok", _summary(facts[name]))]
+    _check_quorum(checks, names, quorum)
+    assert schema is not None  # noqa: S101 - somebody has answered
+    unfit = {check.client for check in checks if check.level == "error"}
+    return Preflight(facts, tuple(checks), schema, _modes(schema, [f for n, f in facts.items() if n not in unfit]))
+
+
+def _asked(grid: Grid, timeout_s: float) -> tuple[dict[str, Facts], dict[str, str]]:
+    """Return what clients say, and why others say nothing."""
+    names = grid.clients()
+    silent = dict.fromkeys(names, "no answer in time")
+    facts: dict[str, Facts] = {}
+    missing = dict.fromkeys(range(len(names)), "hello")
+    grid.send(Tasks("hello", 0, np.arange(len(names))))
+    for arrival in grid.receive(timeout_s):
+        if isinstance(arrival, Failure):
+            silent[names[arrival.client]] = arrival.reason
+            continue
+        owed, told = claim(arrival, missing), arrival.clear.get("facts")
+        texts = told[owed] if told is not None and told.shape == owed.shape else [""] * int(owed.sum())
+        for client, text in zip(arrival.clients[owed].tolist(), texts, strict=True):
+            try:
+                facts[names[client]] = Facts.from_json(_object(str(text)))
+                silent.pop(names[client], None)
+            except ClientError as error:
+                silent[names[client]] = str(error)
+    return {name: facts[name] for name in names if name in facts}, silent
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ClientError(f"its facts about itself are not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ClientError("its facts about itself are not an object")
+    return values
+
+
+def _most_common(schemas: Sequence[Schema]) -> Schema | None:
+    prints = [schema_fingerprint(schema) for schema in schemas]
+    if not prints:
+        return None
+    return schemas[prints.index(Counter(prints).most_common(1)[0][0])]
+
+
+def _checked(name: str, facts: Facts, schema: Schema, asked: Collection[str]) -> list[Check]:
+    """Return what does not fit about a client."""
+    found = []
+    version = facts.versions.get("werkbund", "unknown")
+    if _release(version) != _release(__version__):
+        what = f"runs Werkbund {version}, the server {__version__}"
+        found.append(Check(name, "error", what, _REMEDIES["version"]))
+    odd = differences(facts.schema, schema)
+    if odd:
+        what = one_line(f"has another schema than most: {'; '.join(odd)}")
+        found.append(Check(name, "error", what, _REMEDIES["schema"]))
+    behind = (datetime.now(UTC) - datetime.fromisoformat(facts.clock)).total_seconds()
+    if abs(behind) > CLOCK_TOLERANCE_S:
+        what = f"its clock is {abs(behind):.0f} s {'behind' if behind > 0 else 'ahead'}"
+        found.append(Check(name, "warning", what, _REMEDIES["clock"]))
+    refused = [one for one in facts.policy.get("refused") or [] if one in asked]
+    if refused:
+        what = one_line(f"does not tell {', '.join(map(str, refused))}, by its policy")
+        without = "trees" in refused  # there is nothing else that it could tell
+        found.append(Check(name, "error" if without else "warning", what, _REMEDIES["trees"] if without else ""))
+    least = _least_cell_rows(facts)
+    if "trees" in asked and least > 1:
+        what = f"withholds cells and leaves of fewer than {least} rows: trees are not those of the pooled rows"
+        found.append(Check(name, "warning", what))
+    return found
+
+
+def _least_cell_rows(facts: Facts) -> int:
+    """Return below how many rows a client lets no cell of trees leave; it may run other code, or mean ill."""
+    least = facts.policy.get("minimum_cell_rows", 0)
+    return least if isinstance(least, int) and not isinstance(least, bool) and 0 < least < _MOST_CELL_ROWS else 0
+
+
+def _release(version: str) -> tuple[str, ...]:
+    return tuple(version.split(".")[:2])
+
+
+def _summary(facts: Facts) -> str:
+    rows = "" if facts.rows is None else f"{facts.rows} rows, "
+    return f"{rows}Werkbund {facts.versions.get('werkbund')}, Python {facts.versions.get('python')}"
+
+
+def _check_quorum(checks: Sequence[Check], names: Sequence[str], quorum: float) -> None:
+    wrong: dict[str, str] = {}
+    for check in checks:
+        if check.level == "error":
+            wrong[check.client] = "; ".join(filter(None, (wrong.get(check.client), check.what)))
+    check_quorum(len(names), len(names) - len(wrong), quorum, 0, wrong)
+
+
+def _modes(schema: Schema, facts: Sequence[Facts]) -> tuple[str, ...]:
+    if schema.mode is None:
+        return schema.modes
+    return tuple(sorted({mode for one in facts for mode in one.modes}))

@@ -1,0 +1,55 @@
+"""Tree arithmetic alone: bins, fixed point, histograms, splits, growth, prediction, contributions."""
+
+from werkbund.trees.arithmetic.cells import Cells, keys_of
+from werkbund.trees.arithmetic.contributions import contributions
+from werkbund.trees.arithmetic.edges import MOST_BINS, BinEdges, even_edges
+from werkbund.trees.arithmetic.ensemble import Ensemble, Trees, importance
+from werkbund.trees.arithmetic.fixed import FixedPoint
+from werkbund.trees.arithmetic.ground import Blocks, Ground
+from werkbund.trees.arithmetic.growth import Growth, advance, begin
+from werkbund.trees.arithmetic.histograms import WORDS, accumulate, add_value, divide
+from werkbund.trees.arithmetic.objectives import KINDS, Kind, Objective
+from werkbund.trees.arithmetic.predict import leaf_sums, logits, scores
+from werkbund.trees.arithmetic.rules import GrowthRules
+from werkbund.trees.arithmetic.sampling import draw_rows, row_hashes
+from werkbund.trees.arithmetic.terms import Group, Terms, TreePlan, base_score, ground_of
+from werkbund.trees.arithmetic.threads import num_threads, pieces, spread
+
+__all__ = [
+    "KINDS",
+    "MOST_BINS",
+    "WORDS",
+    "BinEdges",
+    "Blocks",
+    "Cells",
+    "Ensemble",
+    "FixedPoint",
+    "Ground",
+    "Group",
+    "Growth",
+    "GrowthRules",
+    "Kind",
+    "Objective",
+    "Terms",
+    "TreePlan",
+    "Trees",
+    "accumulate",
+    "add_value",
+    "advance",
+    "base_score",
+    "begin",
+    "contributions",
+    "divide",
+    "draw_rows",
+    "even_edges",
+    "ground_of",
+    "importance",
+    "keys_of",
+    "leaf_sums",
+    "logits",
+    "num_threads",
+    "pieces",
+    "row_hashes",
+    "scores",
+    "spread",
+]

@@ -1,0 +1,205 @@
+"""Bin edges: the one thing that all clients agree on before the first tree.
+
+A number x falls into the first bin b whose edge is not below it, so that `x <= edges[b]` exactly if its bin is at
+most b: a split of bins is a split of numbers. A missing value has a cell of its own behind the bins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.errors import ConfigError, DataError
+from werkbund.trees.arithmetic.jit import kernel, part
+from werkbund.trees.arithmetic.threads import num_threads, pieces, spread
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.uint8]
+
+MOST_BINS = 255
+"""Bins of a feature, beside the cell of missing values: a code is one byte."""
+
+_BLOCK = 512  # rows coded at a time, so that the edges of one feature stay in the cache
+
+
+@dataclass(frozen=True)
+class BinEdges:
+    """Hold the edges of all features.
+
+    Parameters
+    ----------
+    edges
+        (all edges,), those of feature f at `offsets[f]:offsets[f + 1]`, strictly rising; none for a category.
+    offsets
+        (features + 1,)
+    levels
+        (features,), number of levels of a categorical feature, whose values are 0, 1, ..., levels - 1; 0 for a number.
+        Any other value of such a feature counts as missing.
+    """
+
+    edges: FloatArray
+    offsets: IntArray
+    levels: IntArray
+
+    def __post_init__(self) -> None:
+        counts = np.diff(self.offsets)
+        if len(self.offsets) != len(self.levels) + 1 or self.offsets[0] != 0 or self.offsets[-1] != len(self.edges):
+            raise ConfigError(f"offsets must rise from 0 to {len(self.edges)} in {len(self.levels) + 1} steps")
+        if (counts < 0).any() or (counts >= MOST_BINS).any() or (self.levels > MOST_BINS).any():
+            raise ConfigError(
+                f"a feature must have at most {MOST_BINS} bins or levels, "
+                f"got {int(max(counts.max() + 1, self.levels.max()))}; ask for fewer bins, or merge rare levels"
+            )
+        if (self.levels < 0).any() or (counts[self.levels > 0] > 0).any():
+            raise ConfigError("levels must be at least 0, and a categorical feature has no edges")
+        for feature in range(len(self.levels)):
+            own = self.of(feature)
+            if np.isnan(own).any() or (own[1:] <= own[:-1]).any():
+                raise ConfigError(f"edges of feature {feature} must be numbers that rise strictly, got {own[:5]}...")
+
+    @classmethod
+    def build(cls, edges: Sequence[npt.ArrayLike], levels: Sequence[int] | None = None) -> BinEdges:
+        """Return the edges of features given one by one; a categorical feature has an empty entry and its levels.
+
+        Examples
+        --------
+        >>> BinEdges.build([[0.5, 1.5], []], [0, 3]).sizes.tolist()
+        [4, 4]
+        """
+        parts = [np.asarray(own, np.float64).reshape(-1) for own in edges]
+        flat = np.concatenate([np.empty(0), *parts])
+        offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+        return cls(flat, offsets, np.zeros(len(parts), np.int64) if levels is None else np.array(levels, np.int64))
+
+    @property
+    def num_features(self) -> int:
+        """Number of features."""
+        return len(self.levels)
+
+    @cached_property
+    def sizes(self) -> IntArray:
+        """Cells of each feature, the last of them for missing values: (features,)."""
+        bins = np.where(self.levels > 0, self.levels, np.diff(self.offsets) + 1)
+        return np.asarray(bins + 1, np.int64)
+
+    @cached_property
+    def starts(self) -> IntArray:
+        """Where each feature's cells begin in a histogram of all: (features + 1,)."""
+        return np.concatenate(([0], np.cumsum(self.sizes)))
+
+    def of(self, feature: int) -> FloatArray:
+        """Return the edges of one feature."""
+        return self.edges[self.offsets[feature] : self.offsets[feature + 1]]
+
+    def threshold(self, feature: int, bin: int) -> float:  # noqa: A002 - the field's own word
+        """Return the number that a value of this bin or a lower one does not exceed; infinite for the last bin."""
+        own = self.of(feature)
+        return float(own[bin]) if bin < len(own) else float("inf")
+
+    def encode(self, features: FloatArray) -> Codes:
+        """Return the cell of each value.
+
+        Parameters
+        ----------
+        features
+            (rows, features), NaN where missing.
+
+        Returns
+        -------
+        codes
+            (rows, features), uint8.
+
+        Raises
+        ------
+        DataError
+            If there are more or fewer features than edges were agreed for.
+
+        Examples
+        --------
+        >>> BinEdges.build([[0.5, 1.5]]).encode(np.array([[0.5], [0.6], [9.0], [np.nan]])).ravel().tolist()
+        [0, 1, 2, 3]
+        """
+        if features.ndim != 2 or features.shape[1] != self.num_features:
+            raise DataError(f"rows must have {self.num_features} features, got the shape {features.shape}")
+        codes = np.empty(features.shape, np.uint8)
+        x = np.ascontiguousarray(features, np.float64)
+
+        def encode(rows: slice) -> None:
+            _encode(x[rows], self.edges, self.offsets, self.levels, codes[rows])
+
+        steps = 10.0 * x.size
+        spread(encode, pieces(len(x), num_threads(steps)), steps)
+        return codes
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return named arrays."""
+        return {"edges": self.edges, "offsets": self.offsets, "levels": self.levels}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> BinEdges:
+        """Return what `to_arrays` described."""
+        return cls(
+            np.asarray(arrays["edges"], np.float64),
+            np.asarray(arrays["offsets"], np.int64),
+            np.asarray(arrays["levels"], np.int64),
+        )
+
+
+def even_edges(lowest: float, highest: float, num_bins: int) -> FloatArray:
+    """Return edges that cut a declared range into bins of one width; nobody need be asked for them.
+
+    Examples
+    --------
+    >>> even_edges(0.0, 1.0, 4).tolist()
+    [0.25, 0.5, 0.75]
+    """
+    if not (np.isfinite(lowest) and np.isfinite(highest) and lowest < highest):
+        raise ConfigError(f"a range must be finite and rise, got {lowest} to {highest}")
+    if not 1 <= num_bins <= MOST_BINS:
+        raise ConfigError(f"num_bins must be in 1..{MOST_BINS}, got {num_bins}")
+    return np.unique(lowest + (highest - lowest) * np.arange(1, num_bins) / num_bins)
+
+
+@part
+def _bin_of(x: float, edges: FloatArray, first: int, last: int) -> int:
+    """Return how many of the edges are below x."""
+    n = last - first
+    if n == 0:
+        return 0
+    base = first
+    while n > 1:
+        half = n >> 1
+        base = base + half if edges[base + half - 1] < x else base
+        n -= half
+    return base - first + (1 if edges[base] < x else 0)
+
+
+@part
+def _level_of(x: float, levels: int) -> int:
+    """Return the level, or the cell of missing values for what is none."""
+    if x >= 0 and x < levels:
+        level = int(x)
+        return level if level == x else levels
+    return levels
+
+
+@kernel
+def _encode(x: FloatArray, edges: FloatArray, offsets: IntArray, levels: IntArray, codes: Codes) -> None:
+    rows, features = x.shape
+    for begin in range(0, rows, _BLOCK):
+        end = min(begin + _BLOCK, rows)
+        for f in range(features):
+            first, last = offsets[f], offsets[f + 1]
+            if levels[f] > 0:
+                for i in range(begin, end):
+                    codes[i, f] = _level_of(x[i, f], levels[f])
+            else:
+                for i in range(begin, end):
+                    value = x[i, f]
+                    codes[i, f] = last - first + 1 if value != value else _bin_of(value, edges, first, last)

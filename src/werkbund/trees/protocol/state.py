@@ -1,0 +1,135 @@
+"""What a run of trees is between two rounds, and what a round of it leaves behind."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.errors import CheckpointError
+from werkbund.core.types import RoundRecord
+from werkbund.core.weights import FloatArray
+from werkbund.trees.arithmetic import Ensemble, Terms, Trees
+
+
+@dataclass(frozen=True)
+class TreeState:
+    """Hold all that the next round depends on; a checkpoint is this value and nothing else.
+
+    Parameters
+    ----------
+    round
+        Number of rounds done.
+    terms
+        What was agreed.
+    ensemble
+        The trees so far.
+    mark
+        Names these trees; it follows from the terms and the trees of each round.
+    ends
+        How many trees there were after each round; where each client grows its own, not all rounds have as many.
+    """
+
+    round: int
+    terms: Terms
+    ensemble: Ensemble
+    mark: str
+    ends: tuple[int, ...] = ()
+    kind: ClassVar[str] = "trees"
+
+    @classmethod
+    def begin(cls, terms: Terms) -> TreeState:
+        """Return the state before the first round."""
+        return cls(0, terms, terms.nothing(), terms.digest())
+
+    def next(self, trees: Trees) -> TreeState:
+        """Return the state with one more round's trees."""
+        mark = hashlib.blake2b((self.mark + trees.digest).encode(), digest_size=16).hexdigest()
+        ensemble = self.ensemble.with_trees(trees)
+        ends = (*self.ends, len(ensemble.trees))
+        return replace(self, round=self.round + 1, ensemble=ensemble, mark=mark, ends=ends)
+
+    @property
+    def learnt(self) -> Ensemble:
+        """What a model is made of."""
+        return self.ensemble
+
+    @property
+    def keepsake(self) -> None:
+        """Nothing: the trees of earlier rounds stand before those of later ones."""
+        return None
+
+    def at(self, round: int, keepsake: FloatArray | None = None) -> TreeState:
+        """Return this state with the trees of the first rounds alone, under a mark of their own."""
+        if round >= self.round:
+            return self
+        ensemble = self.ensemble.first(self.ends[round - 1] if round else 0)
+        mark = hashlib.blake2b(f"{self.mark} first {round}".encode(), digest_size=16).hexdigest()
+        return replace(self, ensemble=ensemble, mark=mark)
+
+    def parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return JSON values, of which there are none, and named arrays."""
+        return {}, dict(self.to_arrays())
+
+    @classmethod
+    def of_parts(cls, round: int, values: Mapping[str, Any], arrays: Mapping[str, Any]) -> TreeState:
+        """Return what `parts` described."""
+        del round, values
+        return cls.from_arrays(arrays)
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return named arrays."""
+        head = {"round": np.array(self.round), "mark": mark_bytes(self.mark), "ends": np.array(self.ends, np.int64)}
+        return {**head, **self.terms.to_arrays(), **self.ensemble.to_arrays("ensemble.")}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> TreeState:
+        """Return what `to_arrays` described.
+
+        Raises
+        ------
+        CheckpointError
+            If an array is missing.
+        """
+        lacking = [name for name in ("round", "mark", "ends") if name not in arrays]
+        if lacking:
+            raise CheckpointError(
+                f"a state of trees needs the arrays round, mark and ends, got no {', '.join(lacking)}; it is of "
+                "another kind of run or another version"
+            )
+        mark, ends = np.asarray(arrays["mark"], np.uint8).tobytes().hex(), tuple(arrays["ends"].tolist())
+        ensemble = Ensemble.from_arrays(arrays, "ensemble.")
+        return cls(int(arrays["round"]), Terms.from_arrays(arrays), ensemble, mark, ends)
+
+
+@dataclass(frozen=True)
+class TreeRecord:
+    """Say what happened in one round.
+
+    Parameters
+    ----------
+    round
+        As of any other model: who was asked, who failed, counts of the trees before, payload, time. Its norms are those
+        of the values of the leaves: of this round's, and of all.
+    messages
+        Questions that a client was asked, one after the other.
+    attempts
+        How often the trees were begun.
+    leaves, gain
+        Of this round's trees.
+    """
+
+    round: RoundRecord
+    messages: int
+    attempts: int
+    leaves: int
+    gain: float
+
+
+def mark_bytes(mark: str) -> npt.NDArray[np.uint8]:
+    """Return a mark as it travels."""
+    return np.frombuffer(bytes.fromhex(mark), np.uint8)

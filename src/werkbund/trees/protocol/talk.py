@@ -1,0 +1,100 @@
+"""A round's questions about trees: brief to clients that follow, with the whole ensemble to those that are behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.types import Failure, Tasks
+from werkbund.engine.grid import Grid
+from werkbund.engine.quorum import check_quorum
+from werkbund.engine.state import Rules
+from werkbund.trees.arithmetic import Group, Trees
+from werkbund.trees.protocol.asking import Heard, Shapes, ask_all, reasons_of
+from werkbund.trees.protocol.state import TreeState, mark_bytes
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass
+class Links:
+    """Keep what one server process knows of its clients: which trees each was seen to hold, and the last round's."""
+
+    held: dict[int, str] = field(default_factory=dict)
+    before: str = ""
+    last: Trees = field(default_factory=Trees.none)
+
+
+@dataclass
+class Talk:
+    """Ask a round's questions of the clients that are still there, and send the whole to those that are behind."""
+
+    grid: Grid
+    rules: Rules
+    state: TreeState
+    links: Links
+    group: Group
+    spent: Heard
+    alive: IntArray
+    num_asked: int
+
+    def ask(self, kind: str, shared: Mapping[str, Any], shapes: Shapes) -> Heard:
+        """Return the answers to one question; who has none is no longer there.
+
+        Raises
+        ------
+        QuorumError
+            If too few are left.
+        """
+        heard = self._ask(kind, shared, shapes)
+        reasons = reasons_of(self.grid, self.spent.failures)
+        check_quorum(self.num_asked, len(self.alive), self.rules.quorum, self.state.round + 1, reasons)
+        return heard
+
+    def _ask(self, kind: str, shared: Mapping[str, Any], shapes: Shapes) -> Heard:
+        common = {"mark": mark_bytes(self.state.mark), "num_trees": np.array(len(self.state.ensemble.trees)), **shared}
+        near = {self.state.mark} | ({self.links.before} if self.links.before else set())
+        known = np.array([self.links.held.get(client, "") in near for client in self.alive.tolist()], np.bool_)
+        number = self.spent.messages
+        brief = self._put(kind, number, self.alive[known], {**common, **self._last()}, shapes)
+        behind = np.union1d(self.alive[~known], np.array(brief.behind, np.int64)).astype(np.int64)
+        heard = brief.joined(self._put(kind, number + brief.messages, behind, {**common, **self._whole()}, shapes))
+        lost = [Failure(client, self.state.round + 1, "did not take over the trees") for client in heard.behind]
+        failures = [*heard.failures, *lost]
+        self.links.held |= dict.fromkeys(heard.clients, self.state.mark)
+        for failure in failures:
+            self.links.held.pop(failure.client, None)
+        self.alive = np.array(sorted(heard.clients), np.int64)
+        total = replace(self.spent, failures=[*self.spent.failures, *failures])
+        total.messages += heard.messages
+        total.bytes_down += heard.bytes_down
+        total.bytes_up += heard.bytes_up
+        self.spent = total
+        return replace(heard, failures=failures)
+
+    def counts_of_others(self) -> Heard:
+        """Let those whom the round does not ask count the trees so far; nothing depends on whether they answer."""
+        others = np.setdiff1d(np.arange(len(self.grid.clients())), self.alive)
+        if not len(others):
+            return Heard()
+        heard = replace(self, spent=Heard(), alive=others)._ask("tree-evaluate", {}, {})
+        self.spent.bytes_down += heard.bytes_down
+        self.spent.bytes_up += heard.bytes_up
+        self.spent.failures += heard.failures
+        return heard
+
+    def _put(self, kind: str, number: int, clients: IntArray, shared: Mapping[str, Any], shapes: Shapes) -> Heard:
+        tasks = Tasks(kind, self.state.round + 1, clients, shared, attempt=number)
+        return ask_all(self.grid, tasks, shapes, self.rules.timeout_s)
+
+    def _last(self) -> dict[str, Any]:
+        if not self.links.before or all(self.links.held.get(i) == self.state.mark for i in self.alive.tolist()):
+            return {}
+        return {"last.mark": mark_bytes(self.links.before), **self.links.last.to_arrays("last.")}
+
+    def _whole(self) -> dict[str, Any]:
+        return {**self.state.terms.to_arrays(), **self.state.ensemble.to_arrays("ensemble.")}

@@ -1,0 +1,260 @@
+"""What clients do for trees, for one client at a plant and a whole cohort in process alike.
+
+A message says all that its answer depends on: which trees the scores must hold, the round's trees so far, and what is
+asked of them. Cells, scores and the place of rows in the trees are kept, but only to save work: a message that comes
+again gets the same answer, and a client that was started anew says that it is behind and is sent the whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.errors import ClientError
+from werkbund.core.rng import UInt64Array
+from werkbund.core.types import Arrays, Replies, Tasks
+from werkbund.engine.worker import Handler
+from werkbund.trees.arithmetic import Blocks, Ensemble, Ground, Group, GrowthRules, Terms, Trees, keys_of
+from werkbund.trees.arithmetic.cells import count_keys, parts_of
+from werkbund.trees.rows.counts import count_classes, count_outputs, sum_targets
+from werkbund.trees.rows.grove import Grove
+from werkbund.trees.rows.local import grow_alone
+from werkbund.trees.rows.table import Standing, TreeTable
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+TEXT_BYTES = 16
+_MOST_INTERVALS = 2**20
+
+
+@dataclass
+class TreeWork:
+    """Count rows for trees.
+
+    Parameters
+    ----------
+    train, validation, test
+        The rows of the clients that live here; a task's client number is a place in these tables.
+    min_rows
+        What is over fewer rows of one client does not leave it: such cells are answered as empty, and trees that a
+        client grows alone have no such leaf. 0 or 1 for none. Trees are then no longer those of the pooled rows.
+    """
+
+    train: TreeTable
+    validation: TreeTable | None = None
+    test: TreeTable | None = None
+    min_rows: int = 0
+    _standing: Standing = field(init=False)
+    _scored: dict[str, Standing] = field(init=False)
+    _grove: tuple[tuple[Any, ...], Grove] | None = field(default=None, init=False)
+    _ordered: tuple[tuple[bytes, bool], list[list[UInt64Array]]] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._standing = Standing(self.train)
+        tables = {"validation": self.validation, "test": self.test}
+        self._scored = {name: Standing(table, always=True) for name, table in tables.items() if table is not None}
+
+    def handlers(self) -> dict[str, Handler]:
+        """Return the functions for the kinds that trees need."""
+        return {
+            "tree-cells": self.cells,
+            "tree-survey": self.survey,
+            "tree-level": self.level,
+            "tree-evaluate": self.evaluate,
+            "tree-bag": self.bag,
+        }
+
+    def cells(self, tasks: Tasks) -> Replies:
+        """Answer with the rows in each interval of each feature, and behind the features of the target.
+
+        Raises
+        ------
+        ClientError
+            If the intervals are not those of the features here.
+        """
+        intervals = _intervals(tasks, self.train.features.shape[1] + 1)
+        total = np.zeros(sum(len(lows) for lows, _ in intervals), np.int64)
+        least = self._least(tasks)
+        for ordered in self._keys(tasks.clients, least > 1):
+            counts = [count_keys(keys, *own) for keys, own in zip(ordered, intervals, strict=True)]
+            told = np.concatenate(counts)
+            total += np.where(told < least, 0, told)
+        rows = np.array(int(self.train.sizes[tasks.clients].sum()))
+        return _answer(tasks, {"cells": total, "rows": rows})
+
+    def survey(self, tasks: Tasks) -> Replies:
+        """Answer with the rows of each class, or with the sum of the targets."""
+        targets = self.train.targets[self.train.rows(tasks.clients)]
+        if "classes" in tasks.shared:
+            return _answer(tasks, {"classes": count_classes(targets, int(tasks.shared["classes"]))})
+        lowest, width = float(tasks.shared["lowest"]), float(tasks.shared["width"])
+        return _answer(tasks, {"total": np.array(sum_targets(targets, lowest, width))})
+
+    def level(self, tasks: Tasks) -> Replies:
+        """Answer with the histograms of some nodes; at the roots also with the counts of the trees so far."""
+        behind = self._catch_up(tasks)
+        if behind.any():
+            return Replies(tasks.kind, tasks.round, tasks.clients, {}, {"behind": behind})
+        self._ordered = None  # edges are agreed by now
+        counts = self._counts(tasks) if "evaluate" in tasks.shared else {}
+        trees = Trees.from_arrays(tasks.shared, "grown.")
+        grove = self._grove_of(tasks, trees)
+        grove.follow(trees)
+        words = grove.histograms(self._blocks(tasks, trees), trees.outputs, self._least(tasks))
+        return _answer(tasks, {"histograms": words, **counts})
+
+    def evaluate(self, tasks: Tasks) -> Replies:
+        """Answer with the counts of the trees so far."""
+        behind = self._catch_up(tasks)
+        if behind.any():
+            return Replies(tasks.kind, tasks.round, tasks.clients, {}, {"behind": behind})
+        if "each" in tasks.shared:
+            return Replies(tasks.kind, tasks.round, tasks.clients, self._counts(tasks, each=True))
+        return _answer(tasks, self._counts(tasks))
+
+    def bag(self, tasks: Tasks) -> Replies:
+        """Answer with one more group of trees, grown on each client's own rows alone, and the number of these rows.
+
+        A client with fewer rows than are told of answers as one without rows.
+        """
+        behind = self._catch_up(tasks)
+        if behind.any():
+            return Replies(tasks.kind, tasks.round, tasks.clients, {}, {"behind": behind})
+        counts = self._counts(tasks) if "evaluate" in tasks.shared else {}
+        terms, rules, least = self._standing.agreed, GrowthRules.from_array(tasks.shared["rules"]), self._least(tasks)
+        rules = replace(rules, min_child_rows=max(rules.min_child_rows, least))
+        ground = Ground(terms.edges, terms.fixed, rules)
+        group = Group(tasks.shared["outputs"], tasks.shared["keys"], tasks.shared["row_keys"])
+        sizes = self.train.sizes[tasks.clients]
+        sizes = np.where(sizes < least, 0, sizes)
+        nothing = Trees.stumps(group.outputs)
+        grown = [
+            grow_alone(self._standing, np.array([client]), ground, group) if size else nothing
+            for client, size in zip(tasks.clients.tolist(), sizes.tolist(), strict=True)
+        ]
+        arrays = [trees.to_arrays() for trees in grown]
+        clear = {f"bag.{name}": _padded([own[name] for own in arrays]) for name in arrays[0]}
+        clear |= {f"bag.{name}.length": np.array([len(own[name]) for own in arrays]) for name in arrays[0]}
+        clear["rows"] = sizes
+        answer = _answer(tasks, counts)
+        return Replies(tasks.kind, tasks.round, tasks.clients, answer.sums, clear, pooled=answer.pooled)
+
+    def _catch_up(self, tasks: Tasks) -> npt.NDArray[np.bool_]:
+        """Bring scores to the trees that a message builds on; say which clients cannot: (clients,)."""
+        shared, clients = tasks.shared, tasks.clients
+        mark, standings = _mark(shared["mark"]), (self._standing, *self._scored.values())
+        if "terms.base" in shared:
+            terms, ensemble = Terms.from_arrays(shared), Ensemble.from_arrays(shared, "ensemble.")
+            for one in standings:
+                one.agree(terms)
+                late = clients[~one.holds(clients, mark)]
+                if len(late):
+                    one.learn(late, ensemble, mark)
+        elif "last.mark" in shared:
+            before = _mark(shared["last.mark"])
+            last = Trees.from_arrays(shared, "last.")
+            for one in standings:
+                self._add(one, clients[one.holds(clients, before)], last, before, mark)
+        held = [one.holds(clients, mark) for one in standings]
+        return np.asarray(~np.all(held, axis=0))
+
+    def _add(self, standing: Standing, clients: IntArray, trees: Trees, before: str, mark: str) -> None:
+        if not len(clients):
+            return
+        rows, kept = standing.table.rows(clients), self._grove
+        own = kept is not None and standing is self._standing and kept[0][:2] == (before, clients.tobytes())
+        if own and kept is not None and standing.scored and kept[1].leads_to(trees):
+            part = standing.sums[rows]
+            kept[1].settle(part, trees)
+            standing.sums[rows] = part
+            standing.marked(clients, mark)
+        else:
+            standing.add(clients, trees, mark)
+
+    def _grove_of(self, tasks: Tasks, trees: Trees) -> Grove:
+        row_keys = tasks.shared["row_keys"]
+        key = (_mark(tasks.shared["mark"]), tasks.clients.tobytes(), row_keys.tobytes(), tasks.round)
+        kept = self._grove
+        roots_alone = trees.num_nodes == len(trees)
+        if kept is None or roots_alone or kept[0] != key or not kept[1].leads_to(trees):
+            kept = self._grove = (key, Grove.plant(self._standing, tasks.clients, row_keys))
+        return kept[1]
+
+    def _blocks(self, tasks: Tasks, trees: Trees) -> Blocks:
+        nodes, edges = tasks.shared["asked"].astype(np.int64), self._standing.agreed.edges
+        if "features" in tasks.shared:
+            features = tasks.shared["features"].astype(np.int64)
+        else:
+            features = np.tile(np.arange(edges.num_features), (len(nodes), 1))
+        wrong = features.ndim != 2 or len(features) != len(nodes) or not len(nodes)
+        if wrong or (features < 0).any() or (features >= edges.num_features).any():
+            raise ClientError(f"features asked must be (nodes, m), each in 0..{edges.num_features - 1}")
+        if (nodes < 0).any() or (nodes >= trees.num_nodes).any():
+            raise ClientError(f"nodes asked must be among the {trees.num_nodes} of the trees so far")
+        return Blocks.lay(nodes, features, edges.sizes)
+
+    def _counts(self, tasks: Tasks, each: bool = False) -> Arrays:
+        counts: dict[str, npt.NDArray[Any]] = {}
+        for split, standing in self._scored.items():
+            terms, table = standing.agreed, standing.table
+            part = table if len(tasks) == table.num_clients else table.take(tasks.clients)
+            factor = terms.num_outputs / max(int(tasks.shared["num_trees"]), 1) if terms.forest else 1.0
+            scores = terms.base + factor * standing.sums[standing.table.rows(tasks.clients)]
+            offsets = part.offsets if each else part.offsets[[0, -1]]
+            found = count_outputs(terms.objective, terms.forest, scores, part, offsets)
+            counts |= {f"{split}.{name}": array if each else array[0] for name, array in found.items()}
+        return counts
+
+    def _least(self, tasks: Tasks) -> int:
+        """Return the fewest rows of one client that are told of: the higher of its own limit and the task's."""
+        return max(self.min_rows, int(tasks.shared.get("least", 0)))
+
+    def _keys(self, clients: IntArray, each: bool) -> list[list[UInt64Array]]:
+        """Return the ordered keys of each column: of all these clients together, or of each of them."""
+        place = (clients.tobytes(), each)
+        if self._ordered is None or self._ordered[0] != place:
+            parts = [clients[i : i + 1] for i in range(len(clients))] if each else [clients]
+            self._ordered = (place, [self._columns(part) for part in parts])
+        return self._ordered[1]
+
+    def _columns(self, clients: IntArray) -> list[UInt64Array]:
+        rows = self.train.rows(clients)
+        features, targets = self.train.features[rows], self.train.targets[rows]
+        columns = [features[:, f] for f in range(features.shape[1])]
+        return [np.sort(keys_of(column[~np.isnan(column)])) for column in (*columns, targets)]
+
+
+def _intervals(tasks: Tasks, columns: int) -> list[tuple[UInt64Array, UInt64Array]]:
+    """Return the intervals that are asked of each column."""
+    lows, highs = (np.asarray(tasks.shared[name], np.uint64) for name in ("lows", "highs"))
+    cuts, parts = tasks.shared["cuts"], tasks.shared["parts"]
+    if len(cuts) != columns or len(parts) != columns or not len(lows) == len(highs) == cuts.sum():
+        raise ClientError(f"intervals must be those of {columns - 1} features and the target, got {len(cuts)}")
+    if (parts < 1).any() or (highs < lows).any() or (cuts < 0).any() or int((cuts * parts).max()) > _MOST_INTERVALS:
+        raise ClientError(f"intervals must rise and be at most {_MOST_INTERVALS} of a feature")
+    ends = np.cumsum([0, *cuts.tolist()])
+    return [parts_of(lows[a:b], highs[a:b], int(n)) for a, b, n in zip(ends[:-1], ends[1:], parts, strict=True)]
+
+
+def _answer(tasks: Tasks, sums: Arrays) -> Replies:
+    """Return sums over all these clients: as one client's row, or added already."""
+    if len(tasks) == 1:
+        return Replies(tasks.kind, tasks.round, tasks.clients, {name: array[None] for name, array in sums.items()})
+    return Replies(tasks.kind, tasks.round, tasks.clients, pooled=sums)
+
+
+def _padded(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    longest = max(map(len, arrays))
+    rows = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), arrays[0].dtype)
+    for row, own in zip(rows, arrays, strict=True):
+        row[: len(own)] = own
+    return rows
+
+
+def _mark(array: npt.NDArray[Any]) -> str:
+    if array.dtype != np.uint8 or array.shape != (TEXT_BYTES,):
+        raise ClientError(f"a mark must be {TEXT_BYTES} bytes, got {array.dtype} {array.shape}")
+    return array.tobytes().hex()

@@ -1,0 +1,3 @@
+"""What a client of a federation of trees counts: its rows in bins, histograms of gradients, scores."""
+
+__all__: list[str] = []

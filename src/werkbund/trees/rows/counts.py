@@ -1,0 +1,113 @@
+"""What a client counts of targets, and of what trees foretell: integers, or sums that are exact in any order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.errors import ClientError
+from werkbund.learner.counts import count_scores, count_shapes
+from werkbund.trees.arithmetic import Objective
+from werkbund.trees.arithmetic.predict import logits_of_shares
+from werkbund.trees.rows.table import TreeTable
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+_PRECISION = 2.0**30  # steps a unit; sums of such multiples are exact in a double up to 2**23
+_LIMIT = float(-np.log(np.finfo(np.float64).eps))
+TARGET_STEPS = 2**24
+"""Steps that the range of a target is counted in for its mean."""
+
+
+def count_classes(targets: FloatArray, num_classes: int) -> IntArray:
+    """Return the rows of each class: (classes,).
+
+    Raises
+    ------
+    ClientError
+        If a target is no class.
+    """
+    numbers = targets.astype(np.int64)
+    wrong = (numbers != targets) | (numbers < 0) | (numbers >= num_classes)
+    if wrong.any():
+        raise ClientError(f"targets must be 0..{num_classes - 1}, got {int(wrong.sum())} rows with another one")
+    return np.bincount(numbers, minlength=num_classes).astype(np.int64)
+
+
+def sum_targets(targets: FloatArray, lowest: float, width: float) -> int:
+    """Return the sum of all targets' places in a range, in whole steps."""
+    return int(np.rint((targets - lowest) / width * TARGET_STEPS).astype(np.int64).sum())
+
+
+def count_outputs(
+    objective: Objective, forest: bool, scores: FloatArray, table: TreeTable, offsets: IntArray
+) -> dict[str, npt.NDArray[Any]]:
+    """Count the scores of many clients at once.
+
+    Parameters
+    ----------
+    objective, forest
+        What scores mean.
+    scores
+        (rows, outputs)
+    table
+        The rows.
+    offsets
+        (groups + 1,), whose rows are counted together.
+
+    Returns
+    -------
+    counts
+        One row a group. Two classes: those of `count_scores`. More: `confusion`, int64 (groups, classes, classes), rows
+        by class and by the class with the highest score, the lowest of equals; and `log_loss`, (groups,). A number:
+        `rows`, int64, and `squares` and `absolute`, sums of errors in units of the target's range, (groups,) each.
+    """
+    groups = len(offsets) - 1
+    group = np.repeat(np.arange(groups), np.diff(offsets))
+    if objective.num_classes == 2 and scores.shape[1] == 1:
+        one = logits_of_shares(scores[:, 0]) if forest else scores[:, 0]
+        return count_scores(one, table.targets, table.modes, offsets)
+    if objective.num_classes:
+        return _classes(objective.num_classes, forest, scores, table.targets.astype(np.int64), group, groups)
+    error = (scores[:, 0] - table.targets) / objective.target_range
+    return {
+        "rows": np.diff(offsets).astype(np.int64),
+        "squares": np.bincount(group, _rounded(error * error), groups),
+        "absolute": np.bincount(group, _rounded(np.abs(error)), groups),
+    }
+
+
+def output_shapes(objective: Objective, num_modes: int) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each of one group's counts."""
+    if objective.num_classes == 2:
+        return count_shapes(num_modes)
+    if objective.num_classes:
+        return {"confusion": (objective.num_classes,) * 2, "log_loss": ()}
+    return {"rows": (), "squares": (), "absolute": ()}
+
+
+def _classes(
+    num_classes: int, forest: bool, scores: FloatArray, targets: IntArray, group: IntArray, groups: int
+) -> dict[str, npt.NDArray[Any]]:
+    likeliest = scores.argmax(axis=1)
+    slot = (group * num_classes + targets) * num_classes + likeliest
+    confusion = np.bincount(slot, minlength=groups * num_classes**2).reshape(groups, num_classes, num_classes)
+    return {"confusion": confusion.astype(np.int64), "log_loss": _log_loss(forest, scores, targets, group, groups)}
+
+
+def _log_loss(forest: bool, scores: FloatArray, targets: IntArray, group: IntArray, groups: int) -> FloatArray:
+    own = np.take_along_axis(scores, targets[:, None], axis=1)[:, 0]
+    if forest:
+        total = np.maximum(scores.sum(axis=1), np.finfo(np.float64).tiny)
+        loss = -np.log(np.maximum(own, np.finfo(np.float64).tiny) / total)
+    else:
+        highest = scores.max(axis=1)
+        loss = np.log(np.exp(scores - highest[:, None]).sum(axis=1)) + highest - own
+    return np.bincount(group, _rounded(np.clip(loss, 0.0, _LIMIT)), groups).astype(np.float64, copy=False)
+
+
+def _rounded(values: FloatArray) -> FloatArray:
+    return np.asarray(np.rint(values * _PRECISION) / _PRECISION)

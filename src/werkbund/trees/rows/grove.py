@@ -1,0 +1,202 @@
+"""Where rows stand in trees that grow: the index of each tree, divided at every split, and what is counted of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from threading import Lock
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.errors import ClientError
+from werkbund.core.rng import UInt64Array
+from werkbund.trees.arithmetic import (
+    WORDS,
+    Blocks,
+    Terms,
+    Trees,
+    accumulate,
+    add_value,
+    divide,
+    draw_rows,
+    num_threads,
+    pieces,
+    spread,
+)
+from werkbund.trees.rows.table import Standing
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int32]
+_NO_SUBSET = np.empty(0, np.uint8)
+
+
+@dataclass
+class Grove:
+    """Keep the rows of some clients while a round's trees grow.
+
+    Parameters
+    ----------
+    terms
+        What was agreed.
+    codes, pairs, draws
+        (rows, features), (outputs, rows, 2), and for each tree (rows,) or (0,).
+    ends
+        (clients + 1,), where each client's rows end among these.
+    index
+        (trees, rows): the rows of a node are one piece of its tree's line, ascending.
+    first, last
+        Where the piece of each node lies; one entry a node that is known.
+    tree
+        The tree of each of these nodes.
+    seen
+        The trees as they were followed last.
+    """
+
+    terms: Terms
+    codes: npt.NDArray[np.uint8]
+    pairs: npt.NDArray[np.int32]
+    draws: list[npt.NDArray[np.uint8]]
+    ends: IntArray
+    index: npt.NDArray[np.int32]
+    first: list[int] = field(default_factory=list)
+    last: list[int] = field(default_factory=list)
+    tree: list[int] = field(default_factory=list)
+    seen: Trees = field(default_factory=Trees.none)
+
+    @classmethod
+    def plant(cls, standing: Standing, clients: IntArray, row_keys: UInt64Array) -> Grove:
+        """Return the rows at the roots of new trees, with gradients at the scores so far."""
+        terms, rows = standing.agreed, standing.table.rows(clients)
+        sums, targets = standing.sums[rows], standing.table.targets[rows]
+        pairs = terms.objective.gradients(sums, terms.base, 0.0 if terms.forest else 1.0, targets, terms.fixed)
+        drawn: dict[int, npt.NDArray[np.uint8]] = {}
+        hashes = standing.hashes[rows] if terms.bootstrap or terms.row_share < 1 else np.empty(0, np.uint64)
+        for key in dict.fromkeys(row_keys.tolist()):
+            drawn[key] = draw_rows(hashes, key, terms.row_share, terms.bootstrap)
+        ends = np.concatenate(([0], np.cumsum(standing.table.sizes[clients])))
+        n, trees = len(targets), len(row_keys)
+        index = np.tile(np.arange(n, dtype=np.int32), (trees, 1))
+        draws = [drawn[key] for key in row_keys.tolist()]
+        return cls(terms, standing.codes[rows], pairs, draws, ends, index, [0] * trees, [n] * trees, [*range(trees)])
+
+    def leads_to(self, trees: Trees) -> bool:
+        """Say whether these are the trees that were followed so far, perhaps grown further."""
+        inner = np.flatnonzero(self.seen.left >= 0)
+        if len(trees) != len(self.index) or trees.num_nodes < len(self.first):
+            return False
+        names = ("feature", "bin", "missing_left", "left", "subset")
+        return all(np.array_equal(getattr(trees, name)[inner], getattr(self.seen, name)[inner]) for name in names)
+
+    def follow(self, trees: Trees) -> None:
+        """Divide the rows of every node that has children by now.
+
+        Raises
+        ------
+        ClientError
+            If these are not the trees whose beginning is known.
+        """
+        known = len(self.first)
+        _check(trees, self.index.shape[0], self.terms)
+        new = np.flatnonzero(trees.left >= known)
+        while len(new):  # all of a level at once; several levels only after a new start
+            some = new[new < len(self.first)]
+            if not len(some):
+                raise ClientError("trees must hang together; the server runs other code")
+            middles = self._divided(trees, some)
+            for node in some.tolist():
+                if int(trees.left[node]) != len(self.first):
+                    raise ClientError("children must stand in the order of their parents; the server runs other code")
+                self.first += [self.first[node], middles[node]]
+                self.last += [middles[node], self.last[node]]
+                self.tree += [self.tree[node]] * 2
+            new = new[len(some) :]
+        self.seen = trees
+
+    def histograms(self, blocks: Blocks, outputs: npt.NDArray[np.int32], least: int = 0) -> IntArray:
+        """Return the histograms of some nodes, over all these clients: (cells, 3).
+
+        Parameters
+        ----------
+        blocks
+            Which nodes.
+        outputs
+            (trees,), whose gradients each tree follows.
+        least
+            Cells with fewer rows of one client are left out; 0 for none.
+        """
+        words = np.zeros((blocks.num_cells, WORDS), np.int64)
+        ends, m, lock = blocks.edges.tolist(), blocks.features.shape[1], Lock()
+        sizes = [len(self._piece(node)) for node in blocks.nodes.tolist()]
+
+        def count(item: tuple[int, slice]) -> None:
+            i, rows = item
+            target, piece = words[ends[i] : ends[i + 1]], self._piece(int(blocks.nodes[i]))[rows]
+            if least > 1:
+                target += self._withheld(blocks, i, piece, outputs, least)
+            elif len(piece) == sizes[i]:
+                self._count(blocks, i, piece, outputs, target)
+            else:
+                room = np.zeros_like(target)
+                self._count(blocks, i, piece, outputs, room)
+                with lock:
+                    np.add(target, room, out=target)
+
+        steps = float(sum(sizes)) * m
+        parts = 1 if least > 1 else num_threads(steps)
+        cut = [(i, piece) for i, n in enumerate(sizes) for piece in pieces(n, parts if n * m > steps / 4 else 1)]
+        spread(count, cut, steps)
+        return np.ascontiguousarray(words[:, :3])
+
+    def _count(self, blocks: Blocks, i: int, rows: Index, outputs: npt.NDArray[np.int32], words: IntArray) -> None:
+        tree, starts = self.tree[blocks.nodes[i]], blocks.starts[i] - blocks.starts[i, 0]
+        pairs, draws = self.pairs[outputs[tree]], self.draws[tree]
+        accumulate(self.codes, pairs, draws, rows, blocks.features[i], starts, words.reshape(-1))
+
+    def _withheld(self, blocks: Blocks, i: int, rows: Index, outputs: npt.NDArray[np.int32], least: int) -> IntArray:
+        """Return the sum of each client's histogram, without its cells of few rows."""
+        cells = int(blocks.edges[i + 1] - blocks.edges[i])
+        total = np.zeros((cells, WORDS), np.int64)
+        for own in np.split(rows, np.searchsorted(rows, self.ends[1:-1])):
+            room = np.zeros((cells, WORDS), np.int64)
+            self._count(blocks, i, own, outputs, room)
+            room[room[:, 2] < least] = 0
+            total += room
+        return total
+
+    def _piece(self, node: int) -> Index:
+        return self.index[self.tree[node], self.first[node] : self.last[node]]
+
+    def _divided(self, trees: Trees, nodes: IntArray) -> dict[int, int]:
+        """Sort the rows of these nodes; return where each one's right child begins."""
+        sizes, middles = self.terms.edges.sizes, dict[int, int]()
+
+        def sort(node: int) -> None:
+            piece, feature, subset = self._piece(node), int(trees.feature[node]), int(trees.subset[node])
+            levels = _NO_SUBSET if subset < 0 else trees.subsets[subset]
+            missing, toward = int(sizes[feature]) - 1, bool(trees.missing_left[node])
+            room = np.empty(len(piece) + 1, np.int32)
+            left = divide(self.codes, piece, feature, int(trees.bin[node]), missing, toward, levels, room)
+            middles[node] = self.first[node] + left
+
+        spread(sort, nodes.tolist(), 4.0 * sum(len(self._piece(node)) for node in nodes.tolist()))
+        return middles
+
+    def settle(self, sums: FloatArray, trees: Trees) -> None:
+        """Add the leaves of the finished trees to the rows' scores."""
+        self.follow(trees)
+        outputs = trees.outputs.tolist()
+        leaves = np.flatnonzero(trees.left < 0)
+        by_tree = np.argsort(np.array(self.tree)[leaves], kind="stable")  # in the order in which prediction adds them
+        for node in leaves[by_tree].tolist():
+            add_value(sums, outputs[self.tree[node]], self._piece(node), float(trees.value[node]))
+
+
+def _check(trees: Trees, num_trees: int, terms: Terms) -> None:
+    if len(trees) != num_trees or trees.roots.tolist() != [*range(num_trees)]:
+        raise ClientError(f"trees must be the {num_trees} of this round, roots first, got {len(trees)}")
+    if (trees.feature >= terms.edges.num_features).any() or (trees.outputs >= terms.num_outputs).any():
+        raise ClientError(
+            f"trees must ask {terms.edges.num_features} features and add to {terms.num_outputs} scores, "
+            f"got {int(trees.feature.max())} and {int(trees.outputs.max())}"
+        )

@@ -1,0 +1,178 @@
+"""What a client keeps while trees are grown: its rows' cells, their scores so far, and where they stand in the tree.
+
+Everything here can be made anew from the rows, the terms and the trees: a client that was started again asks for
+these and goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from werkbund.core.clients import ClientTable
+from werkbund.core.errors import DataError
+from werkbund.core.rng import UInt64Array
+from werkbund.trees.arithmetic import Ensemble, Terms, Trees, leaf_sums, row_hashes
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class TreeTable:
+    """Hold rows for trees, those of client `i` at `offsets[i]:offsets[i + 1]`.
+
+    Parameters
+    ----------
+    offsets
+        (clients + 1,), rising from 0 to the number of rows.
+    features
+        (rows, features), float64, raw prepared values; NaN where missing. A level of a category is its number.
+    targets
+        (rows,), float64: the class, 0, 1, ..., or the number to be foretold.
+    modes
+        (rows, modes), bool: which failure modes a row has. For evaluation alone.
+    """
+
+    offsets: IntArray
+    features: FloatArray
+    targets: FloatArray
+    modes: npt.NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        rows, ends = len(self.features), self.offsets
+        if len(ends) < 1 or ends[0] != 0 or ends[-1] != rows or (np.diff(ends) < 0).any():
+            raise DataError(f"offsets must rise from 0 to {rows}, got {ends[:5]}...")
+        if self.features.ndim != 2 or self.targets.shape != (rows,) or self.modes.shape[:1] != (rows,):
+            raise DataError(
+                f"features, targets and modes must have {rows} rows, "
+                f"got {self.features.shape}, {self.targets.shape}, {self.modes.shape}"
+            )
+        if np.isnan(self.targets).any():
+            raise DataError("targets must be numbers; leave out rows whose target is missing")
+
+    @classmethod
+    def build(cls, features: npt.ArrayLike, targets: npt.ArrayLike, offsets: npt.ArrayLike | None = None) -> TreeTable:
+        """Return a table without modes; of one client, unless offsets are given."""
+        x = np.ascontiguousarray(features, np.float64)
+        ends = np.array([0, len(x)] if offsets is None else offsets, np.int64)
+        return cls(ends, x, np.ascontiguousarray(targets, np.float64), np.zeros((len(x), 0), np.bool_))
+
+    @classmethod
+    def of(cls, table: ClientTable) -> TreeTable:
+        """Return the rows of a table of prepared rows."""
+        return cls(table.offsets, table.features.astype(np.float64), table.labels.astype(np.float64), table.modes)
+
+    @property
+    def num_clients(self) -> int:
+        """Number of clients, those without a row included."""
+        return len(self.offsets) - 1
+
+    @cached_property
+    def sizes(self) -> IntArray:
+        """Number of rows of each client: (clients,)."""
+        return np.diff(self.offsets)
+
+    def rows(self, clients: IntArray) -> IntArray | slice:
+        """Return where the rows of some clients lie: a slice if they lie together."""
+        if len(clients) and (np.diff(clients) == 1).all():
+            return slice(int(self.offsets[clients[0]]), int(self.offsets[clients[-1] + 1]))
+        sizes = self.sizes[clients]
+        ends = np.cumsum(sizes)
+        return np.asarray(np.arange(int(sizes.sum())) + np.repeat(self.offsets[clients] - (ends - sizes), sizes))
+
+    def take(self, clients: IntArray) -> TreeTable:
+        """Return the table of some clients alone, in this order."""
+        rows, ends = self.rows(clients), np.concatenate(([0], np.cumsum(self.sizes[clients])))
+        return TreeTable(ends, self.features[rows], self.targets[rows], self.modes[rows])
+
+
+@dataclass
+class Standing:
+    """Keep what clients know of the trees.
+
+    Parameters
+    ----------
+    table
+        Their rows.
+    marks
+        (clients,), which trees each client's scores hold, by the server's word; empty for none.
+    sums
+        (rows, outputs), sums of the leaves that each row reaches.
+    terms
+        What was agreed; None before that.
+    always
+        Keep the sums of a forest too, whose gradients do not need them.
+    """
+
+    table: TreeTable
+    always: bool = False
+    marks: list[str] = field(default_factory=list)
+    sums: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
+    terms: Terms | None = None
+    _mark: str = ""
+    _codes: Codes | None = None
+    _hashes: UInt64Array | None = None
+
+    def agree(self, terms: Terms) -> None:
+        """Take new terms; whatever was known under others is forgotten."""
+        mark = terms.digest()
+        if mark == self._mark:
+            return
+        self.terms, self._mark, self._codes = terms, mark, None
+        self.marks = [""] * self.table.num_clients
+        self.sums = np.zeros((len(self.table.features), terms.num_outputs))
+
+    def learn(self, clients: IntArray, ensemble: Ensemble, mark: str) -> None:
+        """Take over an ensemble as a whole."""
+        if self.scored:
+            rows = self.table.rows(clients)
+            self.sums[rows] = leaf_sums(ensemble.trees, ensemble.num_outputs, self.table.features[rows])
+        self.marked(clients, mark)
+
+    def add(self, clients: IntArray, trees: Trees, mark: str) -> None:
+        """Add trees to the scores of these clients' rows."""
+        if self.scored:
+            rows = self.table.rows(clients)
+            self.sums[rows] = leaf_sums(trees, self.sums.shape[1], self.table.features[rows], self.sums[rows])
+        self.marked(clients, mark)
+
+    def marked(self, clients: IntArray, mark: str) -> None:
+        """Note which trees these clients' scores hold."""
+        for client in clients.tolist():
+            self.marks[client] = mark
+
+    def holds(self, clients: IntArray, mark: str) -> npt.NDArray[np.bool_]:
+        """Say of each client whether its scores hold just these trees: (clients,)."""
+        if self.terms is None:
+            return np.zeros(len(clients), np.bool_)
+        return np.array([self.marks[client] == mark for client in clients.tolist()], np.bool_)
+
+    @property
+    def scored(self) -> bool:
+        """Whether sums are kept: gradients of a forest do not see them."""
+        return self.always or not self.agreed.forest
+
+    @property
+    def codes(self) -> Codes:
+        """The cell of each value: (rows, features)."""
+        if self._codes is None:
+            self._codes = self.agreed.edges.encode(self.table.features)
+        return self._codes
+
+    @property
+    def hashes(self) -> UInt64Array:
+        """A hash of each row: (rows,)."""
+        if self._hashes is None:
+            self._hashes = row_hashes(self.table.features, self.table.targets)
+        return self._hashes
+
+    @property
+    def agreed(self) -> Terms:
+        """The terms, which are there."""
+        assert self.terms is not None, "agree comes first"  # noqa: S101 - guaranteed by the callers in this project
+        return self.terms

@@ -1,0 +1,97 @@
+"""Configurations are read, changed, checked and written in one place, with faults that name the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from werkbund.config.reading import changed, check_config, load_config, to_toml, valid_keys
+from werkbund.config.sections import Config
+from werkbund.core.errors import ConfigError
+
+
+def test_an_empty_file_is_the_built_in_federation(tmp_path: Path) -> None:
+    path = tmp_path / "federation.toml"
+    path.write_text("")
+    assert load_config(path) == Config()
+
+
+def test_a_resolved_configuration_reads_back_as_itself(tmp_path: Path) -> None:
+    config = load_config(None, ["federation.rounds=7", "model.hidden=[4, 3]", "training.positive_weight=2.5"])
+    path = tmp_path / "config.toml"
+    path.write_text(to_toml(config))
+    assert load_config(path) == config
+
+
+def test_overrides_come_after_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "federation.toml"
+    path.write_text("[federation]\nrounds = 5\nseed = 2\n")
+    config = load_config(path, ["federation.rounds=9", "model.kind=logistic"])
+    assert (config.federation.rounds, config.federation.seed, config.model.kind) == (9, 2, "logistic")
+
+
+def test_data_paths_are_taken_from_the_files_folder(tmp_path: Path) -> None:
+    (tmp_path / "federation.toml").write_text('[data]\npath = "table.csv"\nlabel = "y"\n')
+    assert load_config(tmp_path / "federation.toml").data.path == str(tmp_path / "table.csv")
+
+
+def test_changed_leaves_other_keys_alone() -> None:
+    config = changed(load_config(None, ["federation.seed=4"]), federation={"rounds": 3})
+    assert (config.federation.seed, config.federation.rounds) == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("federation.rouds=3", ["federation.rouds", "did you mean federation.rounds"]),
+        ("training.epochs=-1", ["training.epochs", "greater than or equal to 1", "-1"]),
+        ("federation.rounds=many", ["federation.rounds", "integer", "'many'"]),
+        ("training.optimizer=adagrad", ["training.optimizer", "'sgd', 'adam' or 'adamw'", "adagrad"]),
+        ("strategy.selection.fraction=1.5", ["strategy", "less than or equal to 1", "1.5"]),
+        ("evaluation.missed_failure=0", ["evaluation.missed_failure", "greater than 0"]),
+        ("clients.test=0.9", ["clients.test + clients.validation", "below 1"]),
+        ("modle=3", ["modle is not a key", "model"]),
+        ("data.columns.a.knd=number", ["data.columns.a.knd is not a key", "did you mean data.columns.a.kind?"]),
+        ("data.columns.a.low=cold", ["data.columns.a.low", "number", "'cold'"]),
+        ("features.derived.b=3", ["features.derived.b", "3"]),
+        ("features.derived.b.unit=K", ["features.derived.b", "'K'"]),
+        ("data.clients.north=3", ["data.clients.north", "string", "3"]),
+    ],
+)
+def test_a_fault_names_key_rule_and_value(override: str, parts: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, [override])
+    for part in parts:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["rounds", "=3", "federation..rounds=1", "federation.rounds.deep=1"])
+def test_an_override_that_is_no_assignment_is_refused(override: str) -> None:
+    with pytest.raises(ConfigError):
+        load_config(None, [override])
+
+
+def test_every_fault_of_a_file_is_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_config({"federation": {"rounds": 0, "quorum": 2.0}, "training": {"epochs": 0}})
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_faults_of_two_columns_are_two() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_config({"data": {"columns": {"a": {"low": "cold"}, "b": {"low": "cold"}}}})
+    keys = [line.split(":")[0] for line in str(caught.value).splitlines()]
+    assert keys == ["data.columns.a.low", "data.columns.b.low"]
+
+
+def test_a_missing_file_and_a_file_that_is_no_toml_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist"):
+        load_config(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("rounds == 3")
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load_config(tmp_path / "bad.toml")
+
+
+def test_valid_keys_hold_nested_sections() -> None:
+    assert {"federation.rounds", "strategy.aggregation.momentum"} <= set(valid_keys())

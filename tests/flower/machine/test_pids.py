@@ -1,0 +1,60 @@
+"""Who runs: recorded, found again, and told from a later process with the same number."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from werkbund.core.errors import ConfigError
+from werkbund.flower.machine.pids import claim, identity, read_record, stop_recorded, write_record
+
+CLAIM = """
+import sys, time
+from pathlib import Path
+from werkbund.flower.machine.pids import claim
+claim(Path(sys.argv[1]), "it")
+print("claimed", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_process_is_told_from_a_later_one() -> None:
+    own = identity(os.getpid())
+    assert own is not None
+    assert own == identity(os.getpid())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        assert identity(other.pid) not in (None, own)
+    assert identity(other.pid) is None
+
+
+def test_a_record_counts_while_its_process_runs(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    assert read_record(path) is None
+    write_record(path, {"address": "here"})
+    record = read_record(path)
+    assert record is not None
+    assert (record["pid"], record["address"]) == (os.getpid(), "here")
+    path.write_text(json.dumps({**record, "identity": "another time"}))
+    assert read_record(path) is None
+    path.write_text("not a record")
+    assert read_record(path) is None
+    assert not stop_recorded(path)
+
+
+def test_a_place_is_claimed_once_and_given_back_by_stopping(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    with subprocess.Popen([sys.executable, "-c", CLAIM, str(path)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "claimed\n"
+        with pytest.raises(ConfigError, match=f"the server must run once, but process {other.pid} runs it already"):
+            claim(path, "the server")
+        assert stop_recorded(path)
+    assert other.returncode == -15
+    claim(path, "the server")
+    with pytest.raises(ConfigError, match=f"process {os.getpid()} runs it already; stop that one first"):
+        claim(path, "the server")

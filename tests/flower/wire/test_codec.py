@@ -1,0 +1,316 @@
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from werkbund._version import __version__
+from werkbund.core.errors import ClientError
+from werkbund.core.types import Replies, Tasks
+from werkbund.flower.wire import codec
+from werkbund.flower.wire.codec import (
+    WHO,
+    Answer,
+    Ask,
+    decode_answer,
+    decode_ask,
+    encode_answer,
+    encode_ask,
+    encode_whoami,
+    task_id,
+)
+from werkbund.flower.wire.parcel import Parcel
+from werkbund.flower.wire.records import from_records, to_records
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+NUMBERS = hnp.arrays(st.sampled_from(["<f4", "<f8", "<i8", "?"]), hnp.array_shapes(max_dims=3, max_side=3))
+NAMED = st.dictionaries(NAMES, NUMBERS, max_size=3)
+VECTORS = hnp.arrays("<f4", st.integers(1, 9))
+WHOLE = st.integers(0, 2**40)
+
+
+@st.composite
+def _asks(draw: st.DrawFn) -> Ask:
+    shared: dict[str, npt.NDArray[Any]] = {name: a for name, a in draw(NAMED).items() if name != "weights"}
+    if draw(st.booleans()):
+        shared["weights"] = draw(VECTORS)
+    client = np.array([draw(WHOLE)])
+    tasks = Tasks(draw(NAMES), draw(WHOLE), client, shared, draw(NAMED), draw(WHOLE))
+    brief = draw(st.none() | st.dictionaries(NAMES, st.integers() | NAMES, max_size=2))
+    return Ask(draw(NAMES), draw(NAMES), tasks, draw(NAMES), brief, __version__)
+
+
+@st.composite
+def _answers(draw: st.DrawFn) -> tuple[Ask, Answer]:
+    ask = draw(_asks())
+    if draw(st.booleans()):
+        return ask, Answer(None, draw(NAMES), draw(NAMES.filter(str.isprintable)), draw(NAMES))
+    sums: dict[str, npt.NDArray[Any]] = {name: a for name, a in draw(NAMED).items() if name != "update"}
+    if draw(st.booleans()):
+        sums["update"] = draw(VECTORS)[None]
+    clear = {name: a for name, a in draw(NAMED).items() if name != "update"}
+    tasks = ask.tasks
+    return ask, Answer(Replies(tasks.kind, tasks.round, tasks.clients, sums, clear, draw(NAMES)), name=draw(NAMES))
+
+
+def _same(one: Any, other: Any) -> None:
+    assert set(one) == set(other)
+    for name, array in one.items():
+        assert (array.dtype, array.shape) == (other[name].dtype, other[name].shape)
+        np.testing.assert_array_equal(array, other[name])
+
+
+@settings(deadline=None, max_examples=60)
+@given(_asks())
+def test_a_task_comes_back_as_it_was(ask: Ask) -> None:
+    found = decode_ask(from_records(to_records(encode_ask(ask))))
+    assert replace(found, tasks=ask.tasks) == ask
+    for name in ("kind", "round", "attempt"):
+        assert getattr(found.tasks, name) == getattr(ask.tasks, name)
+    assert found.tasks.clients.tolist() == ask.tasks.clients.tolist()
+    _same(found.tasks.shared, ask.tasks.shared)
+    _same(found.tasks.own, ask.tasks.own)
+
+
+@settings(deadline=None, max_examples=60)
+@given(_answers())
+def test_an_answer_comes_back_as_it_was(both: tuple[Ask, Answer]) -> None:
+    ask, answer = both
+    found = decode_answer(from_records(to_records(encode_answer(ask, answer))))
+    assert (found.code, found.reason, found.name) == (answer.code, answer.reason, answer.name)
+    if answer.replies is None:
+        assert found.replies is None
+        return
+    assert found.replies is not None
+    for name in ("kind", "round", "fingerprint"):
+        assert getattr(found.replies, name) == getattr(answer.replies, name)
+    assert found.replies.clients.tolist() == answer.replies.clients.tolist()
+    for half in ("sums", "clear", "pooled"):
+        _same(getattr(found.replies, half), getattr(answer.replies, half))
+
+
+def test_weights_and_update_are_raw_little_endian_and_nothing_else() -> None:
+    weights = np.array([1.5, -0.0, np.nan], np.float32)
+    ask = Ask("run", "Hof", Tasks("train", 1, np.array([0]), {"weights": weights}), "brief")
+    parcel = encode_ask(ask)
+    assert parcel.vector == weights.astype("<f4").tobytes()
+    assert len(parcel.body) == 1
+    update = Replies("train", 1, np.array([0]), {"update": weights[None]})
+    assert encode_answer(ask, Answer(update)).vector == weights.astype("<f4").tobytes()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_counts_as_a_plant_sends_them_come_back(count: int) -> None:
+    histogram = np.zeros((count, 2, 1024), np.int64)
+    histogram[:, 1, 1000] = 300
+    replies = Replies("evaluate", 2, np.array([1]), {"test.histogram": histogram}, {}, "abc")
+    ask = Ask("run", "Hof", Tasks("evaluate", 2, np.array([1])), "brief")
+    parcel = encode_answer(ask, Answer(replies, name="Hof"))
+    assert parcel.num_bytes < 600
+    found = decode_answer(parcel).replies
+    assert found is not None
+    np.testing.assert_array_equal(found.sums["test.histogram"], histogram)
+
+
+def test_asking_for_a_name_says_nothing_else() -> None:
+    ask = decode_ask(encode_whoami())
+    assert (ask.tasks.kind, ask.run, ask.name, ask.brief) == (WHO, "", "", None)
+
+
+def _ask(**how: Any) -> Ask:
+    weights = how.pop("weights", np.zeros(2, np.float32))
+    own = {"key": np.array([how.pop("key", 5)])}
+    told = {"kind": "train", "round": 3, "attempt": 0, **how}
+    ask = {name: told.pop(name) for name in ("run", "name", "briefing", "brief", "version") if name in told}
+    tasks = Tasks(told["kind"], told["round"], np.array([1]), {"weights": weights}, own, told["attempt"])
+    return Ask(**{"run": "run", "name": "Hof", "briefing": "b", **ask}, tasks=tasks)
+
+
+def test_the_same_task_has_the_same_id_whether_it_is_briefed_or_not() -> None:
+    assert task_id(_ask()) == task_id(_ask(brief={"a": 1})) == task_id(decode_ask(encode_ask(_ask(brief={"a": 1}))))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"kind": "evaluate"},
+        {"round": 4},
+        {"attempt": 1},
+        {"key": 6},
+        {"weights": np.array([0, 1e-30], np.float32)},
+        {"run": "other"},
+        {"name": "Ulm"},
+        {"briefing": "c"},
+    ],
+)
+def test_another_task_has_another_id(how: dict[str, Any]) -> None:
+    assert task_id(_ask(**how)) != task_id(_ask())
+
+
+# From here on: what somebody else may have written.
+
+
+def _head(parcel: Parcel, **values: Any) -> Parcel:
+    head = {name: value for name, value in (json.loads(parcel.head) | values).items() if value is not ...}
+    return replace(parcel, head=json.dumps(head).encode())
+
+
+ANSWER = encode_answer(_ask(), Answer(Replies("train", 3, np.array([1]), {"update": np.ones((1, 2))}), name="Hof"))
+REFUSAL = encode_answer(_ask(), Answer(None, "policy", "not today", "Hof"))
+
+NO_TEXTS: list[Any] = [7, None, [], {}, True, 1.5]
+NO_WHOLES: list[Any] = ["7", None, [], {}, True, 1.5]
+WRONG: list[tuple[str, Any]] = [(key, value) for key in ("kind", "name") for value in NO_TEXTS]
+WRONG += [(key, value) for key in ("round", "client") for value in NO_WHOLES]
+WRONG += [("arrays", 7), ("arrays", None), ("arrays", ""), ("arrays", {}), ("arrays", True)]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [*WRONG, *((key, value) for key in ("run", "briefing", "werkbund") for value in NO_TEXTS), ("attempt", "7")],
+)
+def test_a_task_with_a_part_of_another_type_is_refused(key: str, value: Any) -> None:
+    with pytest.raises(ClientError, match=key):
+        decode_ask(_head(encode_ask(_ask()), **{key: value}))
+
+
+@pytest.mark.parametrize("key", ["kind", "run", "name", "briefing", "werkbund", "round", "attempt", "client", "arrays"])
+def test_a_task_without_a_part_is_refused(key: str) -> None:
+    with pytest.raises(ClientError, match=f"lacks {key}"):
+        decode_ask(_head(encode_ask(_ask()), **{key: ...}))
+
+
+@pytest.mark.parametrize(("key", "value"), [*WRONG, *(("fingerprint", value) for value in NO_TEXTS)])
+def test_an_answer_with_a_part_of_another_type_is_refused(key: str, value: Any) -> None:
+    with pytest.raises(ClientError, match=key):
+        decode_answer(_head(ANSWER, **{key: value}))
+
+
+@pytest.mark.parametrize("key", ["code", "reason", "name"])
+@pytest.mark.parametrize("value", NO_TEXTS)
+def test_a_refusal_with_a_part_of_another_type_is_refused(key: str, value: Any) -> None:
+    with pytest.raises(ClientError, match=key):
+        decode_answer(_head(REFUSAL, **{key: value}))
+
+
+@pytest.mark.parametrize("protocol", [0, 2, "1", None, 1.5, [], ...])
+def test_another_protocol_is_refused_with_both_versions(protocol: Any) -> None:
+    for read, whole in ((decode_ask, encode_ask(_ask())), (decode_answer, ANSWER)):
+        with pytest.raises(ClientError, match=rf"protocol 1, got one of Werkbund 9.9; this is {__version__}"):
+            read(_head(whole, protocol=protocol, werkbund="9.9"))
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"{", b"[]", b"7", b"\xff", b'{"a": "\\ud800"}', b"[" * 100_000, b'{"a":' * 100_000, b"9" * 5000]
+)
+def test_what_is_no_head_is_refused(head: bytes) -> None:
+    for read in (decode_ask, decode_answer):
+        with pytest.raises(ClientError, match="head must be JSON"):
+            read(Parcel(head))
+
+
+def test_a_very_long_head_is_not_read() -> None:
+    for read in (decode_ask, decode_answer):
+        with pytest.raises(ClientError, match="at most"):
+            read(Parcel(b" " * (2**23 + 1)))
+
+
+@pytest.mark.parametrize("number", [-1, 2**63, 2**70, 1e3, True])
+def test_numbers_that_count_nothing_are_refused(number: Any) -> None:
+    for key in ("round", "client"):
+        with pytest.raises(ClientError, match="whole number"):
+            decode_answer(_head(ANSWER, **{key: number}))
+
+
+@pytest.mark.parametrize("half", ["own half", "", "UPDATE"])
+def test_an_array_of_no_part_of_a_message_is_refused(half: str) -> None:
+    entry = [half, "a", "|u1", "|u1", [1], 1]
+    with pytest.raises(ClientError, match="belong once"):
+        decode_answer(_head(replace(ANSWER, body=b"r\x00"), arrays=[entry]))
+
+
+def test_an_array_that_comes_twice_is_refused() -> None:
+    entry = ["sums", "a", "|u1", "|u1", [1], 1]
+    with pytest.raises(ClientError, match="belong once"):
+        decode_answer(_head(replace(ANSWER, body=b"r\x00\x01"), arrays=[entry, entry]))
+
+
+@pytest.mark.parametrize("part", ["head", "body", "vector"])
+def test_an_answer_beyond_the_limit_is_not_looked_at(part: str) -> None:
+    with pytest.raises(ClientError, match="more than the 1000 that are allowed"):
+        decode_answer(replace(ANSWER, **{part: bytes(1004)}), 1000)
+
+
+def test_a_reason_is_cut_and_cannot_move_a_terminal() -> None:
+    found = decode_answer(encode_answer(_ask(), Answer(None, "failed", "no\n\x1b[2J\r\u202e" + "x" * 10**5, "Hof")))
+    assert found.reason.startswith("no  [2J  xxx")
+    assert len(found.reason) == 2000
+
+
+def test_a_vector_of_half_numbers_is_refused() -> None:
+    for read, whole in ((decode_ask, encode_ask(_ask())), (decode_answer, ANSWER)):
+        with pytest.raises(ClientError, match="four bytes"):
+            read(replace(whole, vector=whole.vector[:-1]))
+
+
+def _reads(parcel: Parcel) -> None:
+    for read in (decode_ask, decode_answer):
+        with contextlib.suppress(ClientError):
+            read(parcel)
+
+
+@settings(deadline=None, max_examples=60)
+@given(_answers(), st.data())
+def test_a_flipped_bit_or_a_lost_end_is_read_or_refused(both: tuple[Ask, Answer], data: st.DataObject) -> None:
+    for parcel in (encode_ask(both[0]), encode_answer(*both)):
+        part = data.draw(st.sampled_from(["head", "body", "vector"]))
+        content = bytearray(getattr(parcel, part))
+        if content:
+            place = data.draw(st.integers(0, 8 * len(content) - 1))
+            if data.draw(st.booleans()):
+                content[place // 8] ^= 1 << place % 8
+            else:
+                del content[place // 8 :]
+        _reads(replace(parcel, **{part: bytes(content)}))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.binary(max_size=60), st.binary(max_size=20), st.binary(max_size=9))
+def test_no_bytes_whatever_raise_anything_else(head: bytes, body: bytes, vector: bytes) -> None:
+    _reads(Parcel(head, body, vector))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=10,
+)
+KEYS = ["protocol", "werkbund", "kind", "round", "attempt", "client", "arrays", "run", "name", "briefing", "brief"]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.dictionaries(st.sampled_from([*KEYS, "code", "reason", "fingerprint"]), VALUES, max_size=3))
+def test_no_head_whatever_raises_anything_else(changes: dict[str, Any]) -> None:
+    for whole in (encode_ask(_ask()), ANSWER, REFUSAL):
+        _reads(_head(whole, **changes))
+
+
+def test_the_deepest_head_that_can_be_read_is_read_or_refused() -> None:
+    for depth in range(880, 1010, 3):
+        for key in KEYS:
+            deep = b"[" * depth + b"]" * depth
+            whole = json.loads(encode_ask(_ask()).head)
+            rest = json.dumps({name: value for name, value in whole.items() if name != key})[:-1].encode()
+            _reads(replace(ANSWER, head=rest + b',"' + key.encode() + b'":' + deep + b"}"))
+
+
+def test_the_limit_is_the_one_that_is_told() -> None:
+    assert codec.MOST_SMALL_BYTES == 64 * 2**20

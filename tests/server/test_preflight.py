@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.spoilt import Spoil, arrays, head, spoilt, without
+from werkbund.core.errors import QuorumError
+from werkbund.federation.asking import network_asks
+from werkbund.federation.briefing import Briefing, for_clients
+from werkbund.plant.leaving import signals_asked
+from werkbund.selection import Everyone
+from werkbund.server.preflight import Preflight, preflight
+
+
+def _facts(change: Callable[[dict[str, Any]], Any]) -> Spoil:
+    """Return a way to say other facts."""
+
+    def text(before: Any) -> Any:
+        told = json.loads(str(before[0]))
+        changed = change(told)
+        return np.array([json.dumps(told if changed is None else changed)])
+
+    return arrays("clear", facts=text)
+
+
+def _said(**values: Any) -> Spoil:
+    return _facts(lambda told: told.update(values))
+
+
+def _schema(**values: Any) -> Spoil:
+    return _facts(lambda told: told["schema"].update(values))
+
+
+def _raw(text: str) -> Spoil:
+    return arrays("clear", facts=np.array([text]))
+
+
+def _preflight(deployment: Any, how: Spoil | None = None, quorum: float = 0.5) -> tuple[Preflight, Any]:
+    grid = deployment.grid(**{"plant-3": spoilt(deployment.desk("plant-3").answer, lambda ask: how)})
+    public = for_clients(deployment.config)
+    grid.brief(lambda number: Briefing("run", public, number))
+    return preflight(grid, 5.0, quorum, signals_asked(network_asks(Everyone().declaration))), grid
+
+
+def test_what_fits_is_said_with_versions_and_rows(deployed: Any) -> None:
+    told, _ = _preflight(deployed())
+    assert [(check.client, check.level) for check in told.checks] == [(f"plant-{i}", "ok") for i in (1, 2, 3)]
+    assert "300 rows, Werkbund" in told.checks[0].what
+    assert told.mode_names == ("TWF", "HDF", "PWF", "OSF", "RNF")
+    assert json.loads(json.dumps(told.to_json()))["facts"]["plant-1"]["rows"] == 300
+
+
+BAD: dict[str, Spoil] = {
+    "no JSON": _raw("facts"),
+    "no object": _raw("[1]"),
+    "nothing": _raw(""),
+    "deep": _raw("[" * 5000),
+    "no facts": arrays("clear", facts=None),
+    "a number": arrays("clear", facts=np.array([1.5])),
+    "no row": arrays("clear", facts=np.array("{}")),
+    "two rows": arrays("clear", facts=np.array(["{}", "{}"])),
+    "a table": arrays("clear", facts=np.array([["{}"]])),
+    "infinite rows": _said(rows=float("inf")),
+    "rows of texts": _said(rows="many"),
+    "a clock of words": _said(clock="noon"),
+    "a clock before time": _said(clock="0001-01-01T00:00:00+14:00"),
+    "modes in a number": _said(modes=3),
+    "modes of numbers": _said(modes=[1]),
+    "very many modes": _said(modes=[str(n) for n in range(2000)]),
+    "versions in a list": _said(versions=["0.1"]),
+    "a policy in a list": _said(policy=[1]),
+    "refusals of numbers": _said(policy={"refused": 3}),
+    "no schema": _said(schema=None),
+    "a schema in a list": _said(schema=[]),
+    "a schema without features": _schema(features=[]),
+    "features of numbers": _schema(features=[1, 2]),
+    "a feature with a list as its name": _schema(features=[{"name": ["a"], "kind": "number"}]),
+    "a feature of another kind": _schema(features=[{"name": "a", "kind": "colour"}]),
+    "a feature with too much": _schema(features=[{"name": "a", "kind": "number", "owner": "me"}]),
+    "limits in texts": _schema(features=[{"name": "a", "kind": "number", "low": "0"}]),
+    "a derived feature that is code": _schema(derived=[{"name": "a", "expression": "__import__('os')"}]),
+    "never in a text": _schema(never="UDI"),
+    "a label in a list": _schema(label=["Machine failure"]),
+    "another schema key": _schema(owner="me"),
+    "half of a pair": _raw('{"name": "\\ud800"}'),
+    "no protocol": without("protocol"),
+    "another kind": head(kind="survey"),
+    "a number that nobody has": head(client=17),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_makes_no_sense_is_that_clients_fault_alone(name: str, deployed: Any) -> None:
+    told, _ = _preflight(deployed(), BAD[name])
+    levels = {check.client: check.level for check in told.checks}
+    assert levels == {"plant-1": "ok", "plant-2": "ok", "plant-3": "error"}
+    assert list(told.facts) == ["plant-1", "plant-2"]
+    (check,) = [check for check in told.checks if check.client == "plant-3"]
+    assert check.what
+    assert len(check.what) < 2100
+    json.dumps(told.to_json(), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("how", "level", "what"),
+    [
+        (_said(versions={"werkbund": "0.7.1"}), "error", "runs Werkbund 0.7.1"),
+        (_said(versions={}), "error", "runs Werkbund unknown"),
+        (_schema(label="Target"), "error", "label is 'Target', not 'Machine failure'"),
+        (_said(clock=(datetime.now(UTC) - timedelta(hours=2)).isoformat()), "warning", "s behind"),
+        (_said(clock=(datetime.now(UTC) + timedelta(hours=2)).isoformat()), "warning", "s ahead"),
+        (_said(policy={"refused": ["rows"]}), "warning", "does not tell rows, by its policy"),
+        (_said(policy={"refused": ["centroids", "loss"]}), "warning", "does not tell loss, by its policy"),
+    ],
+)
+def test_what_does_not_fit_is_said_with_a_remedy(how: Spoil, level: str, what: str, deployed: Any) -> None:
+    told, _ = _preflight(deployed(), how)
+    (check,) = [check for check in told.checks if check.client == "plant-3"]
+    assert (check.level, what in check.what) == (level, True)
+    assert check.remedy or "policy" in check.what
+
+
+def test_that_a_client_refuses_what_nobody_asks_for_is_not_spoken_of(deployed: Any) -> None:
+    told, _ = _preflight(deployed(), _said(policy={"refused": ["norm", "centroids"]}))
+    assert [check.level for check in told.checks] == ["ok"] * 3
+
+
+def test_what_a_client_says_cannot_move_the_terminal(deployed: Any) -> None:
+    told, _ = _preflight(deployed(), _said(versions={"werkbund": "0.9\n\x1b[2J" + "9" * 5000}))
+    (check,) = [check for check in told.checks if check.client == "plant-3"]
+    assert check.what.isprintable()
+    assert len(check.what) < 300
+
+
+def test_the_schema_is_the_one_that_most_have_whoever_answers_first(deployed: Any) -> None:
+    told, _ = _preflight(deployed(), _schema(label="Target"))
+    assert told.schema.label == "Machine failure"
+
+
+def test_below_the_quorum_every_client_that_does_not_fit_is_named(deployed: Any) -> None:
+    with pytest.raises(QuorumError) as caught:
+        _preflight(deployed({"plant-1": {"pause": True}}), _schema(label="Target"), quorum=0.6)
+    assert set(caught.value.reasons) == {"plant-1", "plant-3"}
+    assert "policy.pause" in caught.value.reasons["plant-1"]
+    assert "label is 'Target'" in caught.value.reasons["plant-3"]
