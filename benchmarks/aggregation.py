@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 from werkbund.aggregation import FedAvg, Sums
-from werkbund.core.types import Arrays, Replies
-from werkbund.core.weights import FloatArray
+from werkbund.core.arrays import Arrays, Float32Array
+from werkbund.core.types import Replies
 from werkbund.engine.answers import Form
 from werkbund.engine.collect import OrderedFold, collect
 
@@ -53,12 +53,12 @@ class Arrivals:
         Spent so far on making them.
     """
 
-    base: FloatArray
+    base: Float32Array
     number: int
     reuse: bool = True
     seconds: float = 0.0
 
-    def updates(self) -> Iterator[FloatArray]:
+    def updates(self) -> Iterator[Float32Array]:
         """Yield updates, (1, parameters) each; none is kept here."""
         buffer = np.empty_like(self.base) if self.reuse else None
         for client in range(self.number):
@@ -75,7 +75,7 @@ class Arrivals:
             yield Replies("train", 1, np.array([client]), held.pop(), {}, "same")
 
 
-def copies(arrivals: Arrivals, weights: FloatArray) -> FloatArray:
+def copies(arrivals: Arrivals, weights: Float32Array) -> Float32Array:
     """Copy every update to one target of the same size."""
     target = np.empty_like(weights)
     for update in arrivals.updates():
@@ -83,7 +83,7 @@ def copies(arrivals: Arrivals, weights: FloatArray) -> FloatArray:
     return target
 
 
-def folded(arrivals: Arrivals, weights: FloatArray) -> FloatArray:
+def folded(arrivals: Arrivals, weights: Float32Array) -> Float32Array:
     """Return the next weights through the ordered fold."""
     aggregator, one = FedAvg(), np.ones(1)
     fold = OrderedFold(aggregator, np.arange(arrivals.number), len(weights))
@@ -94,7 +94,7 @@ def folded(arrivals: Arrivals, weights: FloatArray) -> FloatArray:
     return _finished(aggregator, fold.close(), weights)
 
 
-def collected(arrivals: Arrivals, weights: FloatArray) -> FloatArray:
+def collected(arrivals: Arrivals, weights: Float32Array) -> Float32Array:
     """Return the next weights through the engine's whole path."""
     aggregator = FedAvg()
     expected = {"train": np.arange(arrivals.number), "evaluate": np.arange(0)}
@@ -102,7 +102,7 @@ def collected(arrivals: Arrivals, weights: FloatArray) -> FloatArray:
     return _finished(aggregator, got.sums, weights)
 
 
-WAYS: dict[str, Callable[[Arrivals, FloatArray], FloatArray]] = {
+WAYS: dict[str, Callable[[Arrivals, Float32Array], Float32Array]] = {
     "copy": copies,
     "fold": folded,
     "collect": collected,
@@ -135,7 +135,7 @@ def measure(num_parameters: int, num_updates: int, repetitions: int) -> dict[str
     }
 
 
-def peak_models(name: str, base: FloatArray, reuse: bool, num_updates: int = 5) -> float:
+def peak_models(name: str, base: Float32Array, reuse: bool, num_updates: int = 5) -> float:
     """Return the peak memory of a way beside the weights, in sizes of the weights.
 
     The update that arrives counts, and so do the next weights. Memory is what was asked for, touched or not.
@@ -162,13 +162,13 @@ def table_of(measured: dict[str, Any], num_parameters: int, num_updates: int) ->
     return table
 
 
-def _seconds(way: Callable[[Arrivals, FloatArray], FloatArray], arrivals: Arrivals, weights: FloatArray) -> float:
+def _seconds(way: Callable[[Arrivals, Float32Array], Float32Array], arrivals: Arrivals, weights: Float32Array) -> float:
     began = time.perf_counter()
     way(arrivals, weights)
     return time.perf_counter() - began - arrivals.seconds
 
 
-def _finished(aggregator: FedAvg, sums: Sums, weights: FloatArray) -> FloatArray:
+def _finished(aggregator: FedAvg, sums: Sums, weights: Float32Array) -> Float32Array:
     return aggregator.finish(sums, weights, aggregator.init(len(weights)))[0]
 
 

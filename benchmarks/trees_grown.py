@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.engine import InProcessGrid, Rules, Worker
 from werkbund.trees.arithmetic import Ensemble, Kind, TreePlan
 from werkbund.trees.protocol.bins import Binning, agree_terms
@@ -17,7 +17,6 @@ from werkbund.trees.protocol.state import TreeRecord, TreeState
 from werkbund.trees.protocol.work import TreeWork
 from werkbund.trees.rows.table import TreeTable
 
-FloatArray = npt.NDArray[np.float64]
 RULES = Rules(seed=1, quorum=1.0, timeout_s=3600.0, fingerprint="")
 
 
@@ -62,7 +61,7 @@ def grow(
     return Grown(done[-1][0].ensemble, agreed - began, clock() - agreed, [record for _, record in done])
 
 
-def divided(x: FloatArray, y: FloatArray, owner: npt.NDArray[np.int64], clients: int) -> TreeTable:
+def divided(x: Float64Array, y: Float64Array, owner: Int64Array, clients: int) -> TreeTable:
     """Return rows as those of clients, whose numbers `owner` holds: (rows,)."""
     order = np.argsort(owner, kind="stable")
     ends = np.concatenate(([0], np.cumsum(np.bincount(owner, minlength=clients))))

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import expit
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
-from benchmarks.trees_rivals import FloatArray, Predict, rivals
+from benchmarks.trees_rivals import Predict, rivals
 from werkbund.config import Config
 from werkbund.config.reading import changed, load_config
+from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.data import Table
 from werkbund.evaluation import mean_interval
 from werkbund.federation.families.family import family_of
@@ -33,7 +33,6 @@ from werkbund.federation.training import train
 from werkbund.trees.arithmetic import Ensemble, logits
 from werkbund.trees.rows.table import TreeTable
 
-IntArray = npt.NDArray[np.int64]
 FOLDS, VALIDATION, PLANTS = 5, 0.15, 10
 HeldOut = Literal["rows", "tools"]
 """What a fold consists of: rows by chance, or all rows of some tools."""
@@ -59,7 +58,7 @@ class Fitting:
         return load_config(None, [*self.settings, f"model.kind={kind}"])
 
 
-Method = Callable[[Fitting], FloatArray]
+Method = Callable[[Fitting], Float64Array]
 """Learn from the training rows; give a probability to each test row: (1, rows), or (plants, rows) of each by itself."""
 
 
@@ -121,7 +120,7 @@ def protocol(
     }
 
 
-def folds(table: Table, repeats: int, held_out: HeldOut = "rows") -> Iterator[tuple[int, IntArray, IntArray]]:
+def folds(table: Table, repeats: int, held_out: HeldOut = "rows") -> Iterator[tuple[int, Int64Array, Int64Array]]:
     """Yield a seed, the rows to train on and the rows to judge on, with as even shares of failures as can be."""
     labels = table.schema.labels(table.frame)
     tools = table.schema.machines(table.frame) if held_out == "tools" else None
@@ -131,7 +130,7 @@ def folds(table: Table, repeats: int, held_out: HeldOut = "rows") -> Iterator[tu
         yield from ((seed, train_rows, test_rows) for train_rows, test_rows in parts)
 
 
-def apart(table: Table, rows: IntArray, seed: int, held_out: HeldOut = "rows") -> tuple[IntArray, IntArray]:
+def apart(table: Table, rows: Int64Array, seed: int, held_out: HeldOut = "rows") -> tuple[Int64Array, Int64Array]:
     """Return most of some rows, and the rest, about `VALIDATION` of them, to choose a threshold by."""
     labels = table.schema.labels(table.frame)[rows]
     if held_out == "rows":
@@ -156,7 +155,7 @@ def all_methods() -> dict[str, Method]:
     return own | {f"pooled {title}": _pooled(fit) for title, fit in rivals().items()}
 
 
-def best_threshold(labels: FloatArray, scores: FloatArray) -> float:
+def best_threshold(labels: Float64Array, scores: Float64Array) -> float:
     """Return the threshold with the highest F1 on these rows, the middle of the gap below the lowest score it takes.
 
     Without a failure among them there is nothing to choose by, and it is 0.5.
@@ -171,7 +170,7 @@ def best_threshold(labels: FloatArray, scores: FloatArray) -> float:
 
 
 def fitting_of(
-    division: Division, train_rows: IntArray, test_rows: IntArray, settings: Sequence[str], seed: int
+    division: Division, train_rows: Int64Array, test_rows: Int64Array, settings: Sequence[str], seed: int
 ) -> Fitting:
     """Return the plants with these rows alone; none for validation."""
     population = _population(division, {"train": train_rows, "test": test_rows})
@@ -183,7 +182,7 @@ def _judge(
     result: Result,
     method: Method,
     division: Division,
-    fold: tuple[IntArray, IntArray, HeldOut],
+    fold: tuple[Int64Array, Int64Array, HeldOut],
     settings: Sequence[str],
     seed: int,
 ) -> None:
@@ -201,7 +200,7 @@ def _judge(
     result.average_precision.append(_mean(average_precision_score(truth, own) for own in scores))
 
 
-def thresholds_of(table: TreeTable, scores: FloatArray) -> list[float]:
+def thresholds_of(table: TreeTable, scores: Float64Array) -> list[float]:
     """Return the best threshold of each model on the rows it may see: all rows of one model, else each plant's own."""
     if len(scores) == 1:
         return [best_threshold(table.targets, scores[0])]
@@ -213,7 +212,7 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean([*values]))
 
 
-def _population(division: Division, rows_of: dict[str, IntArray]) -> Population:
+def _population(division: Division, rows_of: dict[str, Int64Array]) -> Population:
     partition, whole = division.partition, division.population
     splits = {}
     for split in SPLITS:
@@ -225,35 +224,35 @@ def _population(division: Division, rows_of: dict[str, IntArray]) -> Population:
     return replace(whole, splits=splits)
 
 
-def _federated(fitting: Fitting, kind: str) -> FloatArray:
+def _federated(fitting: Fitting, kind: str) -> Float64Array:
     setup = set_up_trees(fitting.config(kind), fitting.population)
     return _scores(fitting, [train(setup).learnt])
 
 
-def _bagged(fitting: Fitting) -> FloatArray:
+def _bagged(fitting: Fitting) -> Float64Array:
     config = changed(fitting.config("trees"), federation={"rounds": _BAGGING["rounds"]})
     trees = {"learning_rate": _BAGGING["learning_rate"], "combine": "bagging"}
     return _scores(fitting, [train(set_up_trees(changed(config, trees=trees), fitting.population)).learnt])
 
 
-def _alone(fitting: Fitting, kind: str) -> FloatArray:
+def _alone(fitting: Fitting, kind: str) -> Float64Array:
     setup = set_up_trees(fitting.config(kind), fitting.population)
     plants = range(len(setup.grid.clients()))
     return _scores(fitting, [train(setup.alone(plant)).learnt for plant in plants])
 
 
-def _scores(fitting: Fitting, learnt: Sequence[Ensemble]) -> FloatArray:
+def _scores(fitting: Fitting, learnt: Sequence[Ensemble]) -> Float64Array:
     return np.stack([expit(logits(one, fitting.rows.test.features)) for one in learnt])
 
 
-def _network(fitting: Fitting) -> FloatArray:
+def _network(fitting: Fitting) -> Float64Array:
     config = fitting.config("mlp")
     setup = family_of(config).set_up(config, fitting.population)
     return np.asarray(expit(np.asarray(setup.logits(train(setup).learnt), np.float64)))[None]
 
 
-def _pooled(fit: Callable[[FloatArray, FloatArray, int], Predict]) -> Method:
-    def method(fitting: Fitting) -> FloatArray:
+def _pooled(fit: Callable[[Float64Array, Float64Array, int], Predict]) -> Method:
+    def method(fitting: Fitting) -> Float64Array:
         rows = fitting.rows
         return fit(rows.train.features, rows.train.targets, fitting.seed)(rows.test.features)[None]
 

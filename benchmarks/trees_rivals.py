@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from threadpoolctl import threadpool_limits
 
-FloatArray = npt.NDArray[np.float64]
-Predict = Callable[[FloatArray], FloatArray]
-Fit = Callable[[FloatArray, FloatArray, int], Predict]
+from werkbund.core.arrays import Float64Array
+
+Predict = Callable[[Float64Array], Float64Array]
+Fit = Callable[[Float64Array, Float64Array, int], Predict]
 """Take features (rows, features), classes (rows,) and a seed; return what gives a probability to each row."""
 
 TREES = 150
@@ -46,7 +46,7 @@ def library(name: str) -> Any:
 
 
 def _fit(make: Callable[[int], Any]) -> Fit:
-    def fit(x: FloatArray, y: FloatArray, seed: int) -> Predict:
+    def fit(x: Float64Array, y: Float64Array, seed: int) -> Predict:
         with threadpool_limits(1):  # HistGradientBoosting takes no number of threads
             model = make(seed).fit(x, y)
         return lambda rows: np.asarray(model.predict_proba(rows)[:, 1], np.float64)

@@ -9,11 +9,11 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.trees_grown import divided, grow
 from benchmarks.trees_rivals import library
 from werkbund.config.reading import load_config
+from werkbund.core.arrays import Float64Array
 from werkbund.federation.families.trees import TreeSimulation, set_up_trees
 from werkbund.federation.population import divide
 from werkbund.federation.tables import read_table
@@ -22,12 +22,11 @@ from werkbund.trees.protocol.bagging import bagging_rounds
 from werkbund.trees.protocol.rounds import tree_rounds
 from werkbund.trees.rows.table import TreeTable
 
-FloatArray = npt.NDArray[np.float64]
 FEATURES, CLIENTS = 20, 10
 DEPTH, LEAST_ROWS, RATE, BINS = 6, 20, 0.1, 255
 
 
-def drawn_rows(n: int, seed: int = 0) -> tuple[FloatArray, FloatArray]:
+def drawn_rows(n: int, seed: int = 0) -> tuple[Float64Array, Float64Array]:
     """Return rows of numbers, and classes that follow a few of them through steps, products and chance."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, FEATURES))
@@ -48,7 +47,7 @@ def measure(rows: int, trees: int, repetitions: int, threads: int) -> dict[str, 
         For LightGBM; our own are as many as this process may use.
     """
     x, y = drawn_rows(rows)
-    ways: dict[str, Callable[[FloatArray, FloatArray], float]] = {
+    ways: dict[str, Callable[[Float64Array, Float64Array], float]] = {
         "one place": lambda x, y: _own(x, y, 1, trees),
         f"{CLIENTS} clients": lambda x, y: _own(x, y, CLIENTS, trees),
     }
@@ -94,14 +93,14 @@ def _travelled(setup: TreeSimulation, way: Callable[..., Any], rounds: int) -> d
     }
 
 
-def _own(x: FloatArray, y: FloatArray, clients: int, trees: int) -> float:
+def _own(x: Float64Array, y: Float64Array, clients: int, trees: int) -> float:
     plan = TreePlan.boosting(trees, learning_rate=RATE, max_depth=DEPTH, min_child_rows=LEAST_ROWS, l2=0.0)
     owner = np.arange(len(y)) * clients // len(y)
     table = TreeTable.build(x, y) if clients == 1 else divided(x, y, owner, clients)
     return grow(table, plan, "logistic").seconds
 
 
-def _lightgbm(x: FloatArray, y: FloatArray, trees: int, threads: int) -> float:
+def _lightgbm(x: Float64Array, y: Float64Array, trees: int, threads: int) -> float:
     lightgbm = library("lightgbm")
     options = {
         "objective": "binary",

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.datasets import load_digits, make_classification, make_friedman1
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.metrics import average_precision_score, mean_squared_error
@@ -15,10 +14,10 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 from benchmarks.trees_grown import divided, grow
+from werkbund.core.arrays import Float64Array
 from werkbund.evaluation import mean_interval, paired_difference
 from werkbund.trees.arithmetic import Kind, TreePlan, scores
 
-FloatArray = npt.NDArray[np.float64]
 FOLDS, PLANTS, TREES = 5, 10, 50
 PLAN = TreePlan.boosting(TREES, learning_rate=0.1, max_depth=8, max_leaves=31, l2=0.0, min_child_rows=20)
 """What HistGradientBoosting does by default, but for its unlimited depth."""
@@ -40,12 +39,12 @@ class Task:
         From the targets and the scores (rows, outputs).
     """
 
-    features: FloatArray
-    targets: FloatArray
+    features: Float64Array
+    targets: Float64Array
     kind: Kind
     num_classes: int
     metric: str
-    measure: Callable[[FloatArray, FloatArray], float]
+    measure: Callable[[Float64Array, Float64Array], float]
 
 
 def tasks(rows: int = 2000, seed: int = 0) -> dict[str, Task]:
@@ -82,7 +81,7 @@ def compare(task: Task, seed: int = 0, plan: TreePlan = PLAN) -> dict[str, Any]:
     }
 
 
-def _scikit_learn(task: Task, x: FloatArray, y: FloatArray, rows: FloatArray, trees: int) -> FloatArray:
+def _scikit_learn(task: Task, x: Float64Array, y: Float64Array, rows: Float64Array, trees: int) -> Float64Array:
     with threadpool_limits(1):
         if task.kind == "squared":
             number = HistGradientBoostingRegressor(max_iter=trees, early_stopping=False).fit(x, y).predict(rows)
@@ -91,13 +90,13 @@ def _scikit_learn(task: Task, x: FloatArray, y: FloatArray, rows: FloatArray, tr
     return np.asarray(found, np.float64).reshape(len(rows), -1)
 
 
-def _accuracy(targets: FloatArray, found: FloatArray) -> float:
+def _accuracy(targets: Float64Array, found: Float64Array) -> float:
     return float((found.argmax(axis=1) == targets).mean())
 
 
-def _rmse(targets: FloatArray, found: FloatArray) -> float:
+def _rmse(targets: Float64Array, found: Float64Array) -> float:
     return float(np.sqrt(mean_squared_error(targets, found[:, 0])))
 
 
-def _precision(targets: FloatArray, found: FloatArray) -> float:
+def _precision(targets: Float64Array, found: Float64Array) -> float:
     return float(average_precision_score(targets, found[:, 0]))

@@ -9,12 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from werkbund.core.arrays import Float32Array, Int64Array, UInt64Array
 from werkbund.core.clients import ClientSplits, ClientTable
-from werkbund.core.rng import UInt64Array, generator, keys, shuffles
-from werkbund.core.weights import FloatArray
+from werkbund.core.rng import generator, keys, shuffles
 from werkbund.learner import ModelSpec, TrainingPlan, build_network, weights_of
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Workload:
     spec: ModelSpec = field(default_factory=ModelSpec)
     seed: int = 0
 
-    def rows(self, client: int) -> tuple[FloatArray, FloatArray]:
+    def rows(self, client: int) -> tuple[Float32Array, Float32Array]:
         """Draw one client's features (rows, features) and labels (rows,)."""
         rng = generator(self.seed, "benchmark rows", 0, client)
         features = rng.standard_normal((self.num_rows, self.num_features), dtype=np.float32)
@@ -74,7 +72,7 @@ class Workload:
         """Build the network with its first weights."""
         return build_network(self.spec, self.num_features, self.seed)
 
-    def start(self) -> FloatArray:
+    def start(self) -> Float32Array:
         """Return the first weights: (parameters,)."""
         return weights_of(self.network())
 
@@ -82,11 +80,11 @@ class Workload:
         """Return the keys of these clients' batches in a round, those that the engine hands out: (clients,)."""
         return keys(self.seed, "training", round, clients)
 
-    def orders(self, round: int, clients: IntArray) -> IntArray:
+    def orders(self, round: int, clients: Int64Array) -> Int64Array:
         """Return the order in which clients see their rows in a round: (clients, rows)."""
         return shuffles(self.keys(round, clients), 0, np.full(len(clients), self.num_rows))
 
-    def _table(self, features: FloatArray, labels: FloatArray, num_rows: int) -> ClientTable:
+    def _table(self, features: Float32Array, labels: Float32Array, num_rows: int) -> ClientTable:
         names = tuple(f"client {i}" for i in range(self.num_clients))
         offsets = np.arange(self.num_clients + 1, dtype=np.int64) * num_rows
         return ClientTable(names, offsets, features, labels, np.zeros((len(features), 0), np.bool_))

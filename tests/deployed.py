@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tomlkit
 
 from werkbund.config import Config, changed, check_config
+from werkbund.core.arrays import Float32Array
 from werkbund.core.errors import ClientError
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.federation import Run
@@ -188,9 +188,9 @@ def deploy(
     return deployment
 
 
-def weights_in(run: Path) -> npt.NDArray[np.float32]:
+def weights_in(run: Path) -> Float32Array:
     """Return the weights that a run has kept."""
-    weights: npt.NDArray[np.float32] = np.load(run / "model" / "weights.npy")
+    weights: Float32Array = np.load(run / "model" / "weights.npy")
     return weights
 
 

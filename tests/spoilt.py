@@ -10,9 +10,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tests.deployed import Answerer
+from werkbund.core.arrays import AnyArray
 from werkbund.flower.wire.codec import MOST_SMALL_BYTES, Ask, decode_answer, decode_ask, encode_answer
 from werkbund.flower.wire.parcel import Parcel
 
@@ -65,7 +65,7 @@ def arrays(half: str, **changes: Any) -> Spoil:
     def spoil(ask: Ask, parcel: Parcel) -> Parcel:
         answer = decode_answer(parcel)
         assert answer.replies is not None
-        held: dict[str, npt.NDArray[Any]] = dict(getattr(answer.replies, half))
+        held: dict[str, AnyArray] = dict(getattr(answer.replies, half))
         for name, change in changes.items():
             before = held.pop(name.replace("__", "."), None)
             if change is not None:

@@ -12,7 +12,7 @@ import pytest
 
 from werkbund.aggregation import AGGREGATORS, Aggregator, Carry, Sums, build_aggregator
 from werkbund.core import ConfigError, FederationError
-from werkbund.core.weights import FloatArray
+from werkbund.core.arrays import Float32Array
 from werkbund.engine import Checkpoint, RunState, load_checkpoint, save_checkpoint
 
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -36,7 +36,7 @@ def test_every_registered_aggregator_is_covered() -> None:
     assert len(AGGREGATORS) == 1
 
 
-def _sums(aggregator: Aggregator, cuts: list[int] | None = None, updates: FloatArray = UPDATES) -> Sums:
+def _sums(aggregator: Aggregator, cuts: list[int] | None = None, updates: Float32Array = UPDATES) -> Sums:
     sums = Sums(np.zeros(NUM_PARAMETERS, np.float32))
     ends = [0, *(cuts or []), NUM_CLIENTS]
     for first, last in pairwise(ends):
@@ -44,7 +44,7 @@ def _sums(aggregator: Aggregator, cuts: list[int] | None = None, updates: FloatA
     return sums
 
 
-def _rounds(aggregator: Aggregator, number: int, weights: FloatArray, carry: Carry) -> tuple[FloatArray, Carry]:
+def _rounds(aggregator: Aggregator, number: int, weights: Float32Array, carry: Carry) -> tuple[Float32Array, Carry]:
     for _ in range(number):
         weights, carry = aggregator.finish(_sums(aggregator), weights, carry)
     return weights, carry

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from werkbund.core import ConfigError, Failure, Replies, Tasks
+from werkbund.core.arrays import AnyArray, Arrays, Float32Array, Int64Array
 from werkbund.core.rng import generator
-from werkbund.core.types import Arrays, Choice
+from werkbund.core.types import Choice
 from werkbund.engine import Checkpoint, RunState, load_checkpoint, save_checkpoint
 from werkbund.selection import SELECTORS, Reports, Selector, State, View, build_selector, parameters_of
 
@@ -81,13 +81,13 @@ def _choose(selector: Selector, view: View, seed: int = 0, nan: bool = False) ->
     raise AssertionError("it asks for ever")
 
 
-def _score(weights: npt.NDArray[np.float32]) -> float:
+def _score(weights: Float32Array) -> float:
     return -float(np.square(weights - 1.0).sum())
 
 
-def _signals(selector: Selector, clients: npt.NDArray[np.int64], round: int, nan: bool) -> Arrays:
+def _signals(selector: Selector, clients: Int64Array, round: int, nan: bool) -> Arrays:
     rng = np.random.Generator(np.random.PCG64(1000 + round))
-    signals: dict[str, npt.NDArray[Any]] = {}
+    signals: dict[str, AnyArray] = {}
     for name in sorted(selector.declaration.needs - {"score"}):
         shape = (NUMBER, PARAMETERS) if name == "update" else (NUMBER,)
         drawn = rng.gamma(2.0, 1.0, shape)[clients]

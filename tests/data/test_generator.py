@@ -2,10 +2,10 @@ from dataclasses import fields
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pytest
 
+from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator
 from werkbund.data import rules
@@ -29,7 +29,7 @@ PUBLISHED = {
 }
 
 
-def _changes(frame: pl.DataFrame) -> npt.NDArray[np.int64]:
+def _changes(frame: pl.DataFrame) -> Int64Array:
     """Return the rows after which wear falls back."""
     return np.flatnonzero(np.diff(frame[rules.WEAR].to_numpy()) < 0)
 
@@ -51,7 +51,7 @@ def _plain(seed: int) -> pl.DataFrame:
 
 
 @cache
-def _over_seeds() -> dict[str, npt.NDArray[np.float64]]:
+def _over_seeds() -> dict[str, Float64Array]:
     drawn = [_statistics(_plain(seed)) for seed in range(NUM_SEEDS)]
     return {name: np.array([one[name] for one in drawn]) for name in PUBLISHED}
 

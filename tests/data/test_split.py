@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from werkbund.core.arrays import Int8Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.data.split import TEST, TRAIN, VALIDATION, split_rows
 
@@ -12,13 +13,13 @@ MACHINES = hnp.arrays(np.int64, st.integers(0, 60), elements=st.integers(0, 8))
 SHARES = st.sampled_from([0.0, 0.01, 0.2, 0.45])
 
 
-def _split(machines: npt.ArrayLike, test: float = 0.2, validation: float = 0.2, seed: int = 0) -> npt.NDArray[np.int8]:
+def _split(machines: npt.ArrayLike, test: float = 0.2, validation: float = 0.2, seed: int = 0) -> Int8Array:
     return split_rows(np.asarray(machines, dtype=np.int64), test, validation, np.random.default_rng(seed))
 
 
 @given(MACHINES, SHARES, SHARES, st.integers(0, 5))
 def test_every_wanted_part_has_a_row_from_three_rows_on(
-    machines: npt.NDArray[np.int64], test: float, validation: float, seed: int
+    machines: Int64Array, test: float, validation: float, seed: int
 ) -> None:
     part = _split(machines, test, validation, seed)
     wanted = {TRAIN} | ({TEST} if test else set()) | ({VALIDATION} if validation else set())

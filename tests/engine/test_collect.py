@@ -5,13 +5,13 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from werkbund.aggregation import FedAvg, Sums
 from werkbund.core import Failure, Replies
+from werkbund.core.arrays import Float32Array
 from werkbund.engine.answers import Form
 from werkbund.engine.collect import Collected, OrderedFold, collect
 
@@ -27,7 +27,7 @@ WEIGHTS = RNG.random(NUM_CLIENTS) * 100
 Trained = Callable[..., Replies]
 
 
-def _in_order(places: Sequence[int]) -> npt.NDArray[np.float32]:
+def _in_order(places: Sequence[int]) -> Float32Array:
     total = np.zeros(NUM_PARAMETERS, np.float32)
     for place in sorted(places):
         total += UPDATES[place]

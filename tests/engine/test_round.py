@@ -4,17 +4,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from werkbund.aggregation import FedAvg
 from werkbund.core import Choice, ClientTable, QuorumError, Replies, RoundRecord, Tasks
+from werkbund.core.arrays import Float64Array
 from werkbund.core.rng import keys
 from werkbund.engine import RunState, evaluate, one_round, rounds
 from werkbund.learner import TrainingPlan
 from werkbund.selection import CohortSize, Uniform
 
-DoubleArray = npt.NDArray[np.float64]
 FULL_BATCH = TrainingPlan("sgd", 0.3, epochs=3, batch_size=1000)  # the order of the rows is then of no account
 
 
@@ -26,7 +25,7 @@ def _done(federation: Any, last: int) -> tuple[RunState, list[RoundRecord]]:
     return state, records
 
 
-def _gradient_descent(table: ClientTable, weights: DoubleArray, plan: TrainingPlan) -> DoubleArray:
+def _gradient_descent(table: ClientTable, weights: Float64Array, plan: TrainingPlan) -> Float64Array:
     """Train logistic regression by hand, in double precision."""
     x = np.c_[table.features, np.ones(len(table.labels))].astype(np.float64)
     for _ in range(plan.epochs):
@@ -35,10 +34,10 @@ def _gradient_descent(table: ClientTable, weights: DoubleArray, plan: TrainingPl
     return weights
 
 
-def _fedavg(federation: Any, last: int, weighting: str, step: float, momentum: float) -> DoubleArray:
+def _fedavg(federation: Any, last: int, weighting: str, step: float, momentum: float) -> Float64Array:
     """Average by hand: McMahan et al., algorithm 1, with the server momentum of Hsu et al."""
     table: ClientTable = federation.splits.train
-    weights: DoubleArray = federation.state.weights.astype(np.float64)
+    weights: Float64Array = federation.state.weights.astype(np.float64)
     velocity = np.zeros_like(weights)
     shares = table.sizes / table.sizes.sum() if weighting == "examples" else np.full(3, 1 / 3)
     for _ in range(last):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from werkbund.core.arrays import AnyArray, BoolArray, Float64Array, Int64Array
 from werkbund.evaluation import Counts
 from werkbund.learner.counts import bins_of, count_scores
 
@@ -18,17 +17,17 @@ from werkbund.learner.counts import bins_of, count_scores
 class Scored:
     """Hold rows whose scores know something about their labels, divided among clients at random."""
 
-    logits: npt.NDArray[np.float64]
-    labels: npt.NDArray[np.float64]
-    modes: npt.NDArray[np.bool_]
-    offsets: npt.NDArray[np.int64]
+    logits: Float64Array
+    labels: Float64Array
+    modes: BoolArray
+    offsets: Int64Array
 
     @property
-    def bins(self) -> npt.NDArray[np.int64]:
+    def bins(self) -> Int64Array:
         return bins_of(self.logits)
 
     @property
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+    def arrays(self) -> dict[str, AnyArray]:
         return count_scores(self.logits, self.labels, self.modes, self.offsets)
 
     @property

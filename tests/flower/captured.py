@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy.typing as npt
 from flwr.app import Message
 from flwr.proto.fleet_pb2 import PullMessagesRequest, PullMessagesResponse, PushMessagesRequest, PushMessagesResponse
 from flwr.proto.message_pb2 import (
@@ -27,6 +26,7 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 
 from tests.flower.http_capture import requests_in, responses_in
 from tests.flower.proxy import Recording
+from werkbund.core.arrays import AnyArray
 from werkbund.flower.wire.codec import Answer, decode_answer
 from werkbund.flower.wire.parcel import Parcel
 from werkbund.flower.wire.records import from_records
@@ -92,7 +92,7 @@ class Said:
     number: str
 
     @property
-    def arrays(self) -> dict[tuple[str, str], npt.NDArray[Any]]:
+    def arrays(self) -> dict[tuple[str, str], AnyArray]:
         """All arrays, by half and name; a pooled one is a sum."""
         replies = self.answer.replies
         if replies is None:

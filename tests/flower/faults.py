@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from tests.flower.trials import Live, Run, wait_for
 from werkbund.config import load_config
+from werkbund.core.arrays import Float32Array
 from werkbund.federation import run
 from werkbund.flower.machine.pids import identity
 
@@ -125,10 +125,10 @@ def events(held: Live, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
-def uninterrupted(held: Live, out: Path) -> npt.NDArray[np.float32]:
+def uninterrupted(held: Live, out: Path) -> Float32Array:
     """Return the weights that the same files give in one process, with nobody killed."""
     alone = run(load_config(held.trial.config), out=out, compare=False)
-    weights: npt.NDArray[np.float32] = np.load(alone.folder / "model" / "weights.npy")
+    weights: Float32Array = np.load(alone.folder / "model" / "weights.npy")
     return weights
 
 

@@ -27,11 +27,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from werkbund.core.arrays import BoolArray, Float64Array
 from werkbund.data.ai4i import AI4I_SCHEMA, generated_table
 from werkbund.data.features import clean, number_matrix
 from werkbund.data.rules import AIR, COLUMNS, PROCESS, PRODUCT, SPEED, TORQUE, WEAR
-
-FloatArray = npt.NDArray[np.float64]
 
 NUMBERS = (AIR, PROCESS, SPEED, TORQUE, WEAR)
 _STEPS = np.array([0.1, 0.1, 1.0, 0.1, 1.0])  # what the published file is rounded to, by column
@@ -61,8 +60,8 @@ class Marked:
     """
 
     frame: pl.DataFrame
-    values: FloatArray
-    derived: FloatArray
+    values: Float64Array
+    derived: Float64Array
     products: tuple[str, ...]
 
 
@@ -85,7 +84,7 @@ def marked_table(rows: int = 1000, seed: int = 0) -> Marked:
     return Marked(frame, values, number_matrix(cleaned, (), AI4I_SCHEMA.derived), products)
 
 
-def _repeated(values: FloatArray) -> npt.NDArray[np.bool_]:
+def _repeated(values: Float64Array) -> BoolArray:
     """Say which values came before, as float32."""
     flat = values.astype(np.float32).ravel()
     _, first = np.unique(flat, return_index=True)
@@ -94,7 +93,7 @@ def _repeated(values: FloatArray) -> npt.NDArray[np.bool_]:
     return repeated.reshape(values.shape)
 
 
-def _short(values: FloatArray) -> npt.NDArray[np.bool_]:
+def _short(values: Float64Array) -> BoolArray:
     """Say which values end in a nought when they are rounded to six digits: written out, they would lose it."""
     tens = 10.0 ** (np.floor(np.log10(values)) - FEWEST_DIGITS + 1)
     return np.asarray(np.round(values / tens) % 10 == 0)
@@ -132,7 +131,7 @@ class Leak:
     sure: bool = True
 
 
-def leaks(captured: bytes, values: FloatArray) -> list[Leak]:
+def leaks(captured: bytes, values: Float64Array) -> list[Leak]:
     """Return where values are in a capture: all sure finds, and short ones that have a neighbour.
 
     Searched are all offsets, and whatever inflates as zlib or gzip from where it begins.
@@ -154,13 +153,13 @@ def leaks(captured: bytes, values: FloatArray) -> list[Leak]:
     return [find for find in found if find.sure or find in near]
 
 
-def lone(captured: bytes, values: FloatArray) -> list[Leak]:
+def lone(captured: bytes, values: Float64Array) -> list[Leak]:
     """Return the short finds that have no neighbour, of which chance makes some; see `expected_lone`."""
     counted = set(leaks(captured, values))
     return [find for find in _finds(captured, values) if find not in counted]
 
 
-def expected_lone(captured: bytes, values: FloatArray, seed: int = 0, draws: int = 20) -> float:
+def expected_lone(captured: bytes, values: Float64Array, seed: int = 0, draws: int = 20) -> float:
     """Return how many lone short finds chance makes: the mean over sets of values that are in no table.
 
     A set has each value moved by up to a thousandth of itself, so that it lies among the values, and looks like them.
@@ -170,7 +169,7 @@ def expected_lone(captured: bytes, values: FloatArray, seed: int = 0, draws: int
     return sum(len(lone(captured, others)) for others in sets) / draws
 
 
-def in_array(array: npt.NDArray[np.number], values: FloatArray) -> list[float]:
+def in_array(array: npt.NDArray[np.number], values: Float64Array) -> list[float]:
     """Return the values that an array holds, as float32 or better; an array is decoded, so that one find is enough.
 
     Parameters
@@ -191,7 +190,7 @@ def texts_in(captured: bytes, texts: Sequence[str]) -> list[str]:
     return [text for text in texts if any(text.encode() in content for content in contents)]
 
 
-def _checked(values: FloatArray) -> FloatArray:
+def _checked(values: Float64Array) -> Float64Array:
     flat = np.asarray(values, dtype=np.float64).ravel()
     if not len(flat):
         raise ValueError("there must be at least one value to search for")
@@ -201,7 +200,7 @@ def _checked(values: FloatArray) -> FloatArray:
     return flat
 
 
-def _finds(captured: bytes, values: FloatArray) -> Iterator[Leak]:
+def _finds(captured: bytes, values: Float64Array) -> Iterator[Leak]:
     wanted = _checked(values)
     for stream, content in enumerate(_contents(captured)):
         for width, sure in ((8, True), (4, False)):
@@ -212,7 +211,7 @@ def _finds(captured: bytes, values: FloatArray) -> Iterator[Leak]:
             yield replace(leak, stream=stream)
 
 
-def _binary(content: bytes, wanted: FloatArray, width: int, order: str) -> Iterator[Leak]:
+def _binary(content: bytes, wanted: Float64Array, width: int, order: str) -> Iterator[Leak]:
     """Yield where the bytes of values are: each offset is the beginning of one word."""
     kind = f"{order}u{width}"
     patterns = wanted.astype(f"{order}f{width}").view(kind).astype(f"=u{width}")
@@ -229,7 +228,7 @@ def _binary(content: bytes, wanted: FloatArray, width: int, order: str) -> Itera
             yield Leak(value, f"float{8 * width} {order}", shift + place * width)
 
 
-def _decimal(content: bytes, wanted: FloatArray) -> Iterator[Leak]:
+def _decimal(content: bytes, wanted: Float64Array) -> Iterator[Leak]:
     """Yield where values are written out, rounded to six digits or more, or as float32; signs do not count."""
     tokens = [
         (match.start(), match.group()) for match in _NUMBER.finditer(content) if len(match.group()) <= _LONGEST_TOKEN

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import tomlkit
 
 import werkbund
@@ -21,6 +19,7 @@ from tests.deployed import DirectGrid, weights_in
 from tests.flower.faults import events
 from tests.flower.trials import Live, Run, small
 from werkbund.config import Config, load_config
+from werkbund.core.arrays import Float32Array
 from werkbund.core.types import Tasks
 from werkbund.federation.folder import Folder
 from werkbund.flower.plant.answering import Desk
@@ -50,8 +49,8 @@ class Outcome:
 
     rounds: list[dict[str, Any]]
     checks: dict[str, str]
-    weights: npt.NDArray[np.float32]
-    without: npt.NDArray[np.float32]
+    weights: Float32Array
+    without: Float32Array
     logs: Mapping[str, str]
     events: Mapping[str, list[dict[str, Any]]]
     seen: Mapping[str, Any]
@@ -128,7 +127,7 @@ def command(*arguments: str) -> str:
 
 def weights_without(
     held: Live, folder: Path, names: Sequence[str], away: Away, overrides: Sequence[str] = ()
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Return the weights of the same run in this process, where some tasks reach some clients not at all.
 
     Parameters

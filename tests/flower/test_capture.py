@@ -20,10 +20,11 @@ import tomlkit
 from typer.testing import CliRunner
 
 from tests.flower.captured import PUSH_PART, Called, Said, announced, calls, cost_of, said
-from tests.flower.marked import FloatArray, Marked, in_array, leaks, marked_table, texts_in
+from tests.flower.marked import Marked, in_array, leaks, marked_table, texts_in
 from tests.flower.proxy import RecordingProxy
 from tests.flower.trials import Live, live, small, wait_for
 from werkbund.cli import app
+from werkbund.core.arrays import Float64Array
 from werkbund.data.rules import TORQUE
 from werkbund.plant.settings import SIGNALS
 
@@ -126,7 +127,7 @@ def captured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Captured]:
     return capture(tmp_path_factory.mktemp("capture"), POLICIES, ROWS, 1, strategy=BY_CLUSTERS)
 
 
-def _secrets(one: Captured) -> Iterator[FloatArray]:
+def _secrets(one: Captured) -> Iterator[Float64Array]:
     """Yield what must not be found: raw values, and those that are computed from each row."""
     yield one.marked.values
     for column in one.marked.derived.T:

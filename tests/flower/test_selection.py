@@ -14,8 +14,8 @@ import pytest
 from tests.deployed import Deployment, deploy
 from tests.flower.standin import Network, as_server_app
 from werkbund.aggregation import FedAvg
+from werkbund.core.arrays import Float32Array
 from werkbund.core.types import Failure, Replies, RoundRecord, Tasks
-from werkbund.core.weights import FloatArray
 from werkbund.data.ai4i import AI4I_SCHEMA
 from werkbund.engine import Grid, RunState, Strategy, rounds
 from werkbund.engine.fleet import Fleet
@@ -60,7 +60,7 @@ class Both:
         """Return the rules of both; the server's own rows are those that the first client holds out."""
         table, trainer = self.simulation.splits.validation.take(np.array([0])), self.simulation.trainer
 
-        def score(weights: FloatArray) -> float:
+        def score(weights: Float32Array) -> float:
             return -float(np.abs(trainer.score(weights, table.features) - table.labels).mean())
 
         return replace(self.simulation.rules, score=score)
@@ -137,7 +137,7 @@ def _times(line: Mapping[str, Any], replies: Replies) -> dict[str, Any]:
 
 
 def _run(
-    grid: Grid, name: str, options: dict[str, Any], rules: Any, weights: FloatArray, last: int
+    grid: Grid, name: str, options: dict[str, Any], rules: Any, weights: Float32Array, last: int
 ) -> list[RoundRecord]:
     strategy = Strategy(build_selector(name, **options), FedAvg())
     state = RunState.begin(weights, strategy)

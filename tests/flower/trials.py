@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tomlkit
 
 from werkbund.config import Config, check_config
+from werkbund.core.arrays import Float32Array
 from werkbund.flower.server.submitting import Submitted, submit, submit_resume
 from werkbund.flower.trial.trial import Trial, lay_out
 
@@ -135,9 +135,9 @@ class Run:
         wait_for(lambda: any("end" in line for line in self.lines()[before:]), "the end", lambda: None, patience_s)
         return str(next(line["end"] for line in self.lines()[before:] if "end" in line))
 
-    def weights(self) -> npt.NDArray[np.float32]:
+    def weights(self) -> Float32Array:
         """Return the weights that were kept."""
-        weights: npt.NDArray[np.float32] = np.load(self.folder / "model" / "weights.npy")
+        weights: Float32Array = np.load(self.folder / "model" / "weights.npy")
         return weights
 
     def result(self) -> Mapping[str, Any]:

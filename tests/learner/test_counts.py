@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, log_loss
 
+from werkbund.core.arrays import AnyArray, BoolArray, Float32Array, Int64Array
 from werkbund.core.errors import ClientError, DataError
 from werkbund.learner.counts import (
     BINS_PER_LOGIT,
@@ -23,7 +22,7 @@ from werkbund.learner.counts import (
     logits_of,
 )
 
-Rows = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.int64]]
+Rows = tuple[Float32Array, Float32Array, BoolArray, Int64Array]
 
 
 def rows_of_clients(seed: int, sizes: list[int], num_modes: int = 3, spread: float = 6.0) -> Rows:
@@ -35,7 +34,7 @@ def rows_of_clients(seed: int, sizes: list[int], num_modes: int = 3, spread: flo
     return logits, labels, modes, np.cumsum([0, *sizes])
 
 
-def assert_same(left: dict[str, npt.NDArray[Any]], right: dict[str, npt.NDArray[Any]]) -> None:
+def assert_same(left: dict[str, AnyArray], right: dict[str, AnyArray]) -> None:
     assert left.keys() == right.keys()
     for name, array in left.items():
         np.testing.assert_array_equal(array, right[name], err_msg=name)

@@ -5,15 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from werkbund.core import rng
+from werkbund.core.arrays import AnyArray
 from werkbund.core.clients import ClientTable
 from werkbund.core.errors import ModelError
 from werkbund.learner import CohortTrainer, ModelSpec, TrainingPlan, build_network, logits_of, weights_of
@@ -37,7 +36,7 @@ def make_table(sizes: tuple[int, ...], num_features: int, seed: int = 0) -> Clie
 
 def both(
     spec: ModelSpec, plan: TrainingPlan, table: ClientTable, round: int = 0
-) -> tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
+) -> tuple[list[AnyArray], list[AnyArray]]:
     """Train all clients, compiled and by the plain loop; give weights and losses of each."""
     network = build_network(spec, table.num_features, 1)
     chain, start = chain_of(network), weights_of(network)

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from werkbund.core import ClientTable
+from werkbund.core.arrays import Float32Array
 from werkbund.core.rng import keys
 from werkbund.learner import (
     NETWORKS,
@@ -27,8 +27,6 @@ from werkbund.learner import (
 )
 from werkbund.learner.batches import schedule
 from werkbund.learner.fused import fused_available
-
-FloatArray = npt.NDArray[np.float32]
 
 SIZES = [0, 1, 7, 32, 33, 65, 200]
 SPECS = [
@@ -69,7 +67,7 @@ def _train(
     table: ClientTable,
     clients: list[int] | None = None,
     way: str = "compiled",
-    start: FloatArray | None = None,
+    start: Float32Array | None = None,
     round: int = 1,
 ) -> tuple[TrainedCohort, CohortTrainer]:
     network = build_network(spec, table.num_features, 0)
@@ -172,7 +170,7 @@ def test_one_client_trains_as_with_pytorchs_own_optimiser(plan: TrainingPlan, wa
     np.testing.assert_allclose(trained.weights[0], _with_pytorch(plan, table), rtol=1e-4, atol=2e-5)
 
 
-def _with_pytorch(plan: TrainingPlan, table: ClientTable) -> FloatArray:
+def _with_pytorch(plan: TrainingPlan, table: ClientTable) -> Float32Array:
     """Train the table's only client as a textbook would."""
     network = build_network(SPECS[1], table.num_features, 0)
     tensors = list(network.parameters())

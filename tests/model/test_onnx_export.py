@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import polars as pl
 import pytest
 
+from werkbund.core.arrays import BoolArray
 from werkbund.core.errors import ModelError
 from werkbund.data.ai4i import AI4I_SCHEMA, generated_table, locate, rule_flags
 from werkbund.data.preparation import Preparation
@@ -72,7 +72,7 @@ def test_missing_values_and_unknown_levels_score_alike(
     np.testing.assert_allclose(probability, model.score(frame), rtol=0, atol=1e-5)
 
 
-def heat_decisions(frame: pl.DataFrame) -> npt.NDArray[np.bool_]:
+def heat_decisions(frame: pl.DataFrame) -> BoolArray:
     """Export a model that is the file's rule of heat failures and nothing else, and decide with it."""
     rule = '"Process temperature [K]" - "Air temperature [K]" < 8.6 AND "Rotational speed [rpm]" < 1380'
     schema = Schema(AI4I_SCHEMA.label, AI4I_SCHEMA.features, (Derived("heat", rule),))

@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pytest
 from onnx import TensorProto, helper
 
+from werkbund.core.arrays import Float64Array
 from werkbund.data.expressions import (
     Binary,
     Call,
@@ -39,7 +39,7 @@ def rows() -> pl.DataFrame:
     return clean(pl.DataFrame(drawn).with_columns(kind=kinds), NUMBERS, TEXTS)
 
 
-def by_onnx(expression: Expression, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
+def by_onnx(expression: Expression, frame: pl.DataFrame) -> Float64Array:
     graph = Graph()
     graph.name(add_feature(graph, expression, {name: name for name in (*NUMBERS, *TEXTS)}), "feature")
     kinds = dict.fromkeys(NUMBERS, TensorProto.DOUBLE) | dict.fromkeys(TEXTS, TensorProto.STRING)
@@ -48,11 +48,11 @@ def by_onnx(expression: Expression, frame: pl.DataFrame) -> npt.NDArray[np.float
     feeds = {name: frame[name].to_numpy().reshape(-1, 1) for name in NUMBERS}
     texts = {name: frame[name].fill_null("").to_numpy().astype(object).reshape(-1, 1) for name in TEXTS}
     (result,) = open_session(graph.model(inputs, [output], {})).run(None, feeds | texts)
-    values: npt.NDArray[np.float64] = result[:, 0]
+    values: Float64Array = result[:, 0]
     return np.where(np.isfinite(values), values, math.nan)
 
 
-def by_polars(expression: Expression, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
+def by_polars(expression: Expression, frame: pl.DataFrame) -> Float64Array:
     column = frame.select(to_polars(expression).alias("feature"))["feature"]
     return np.asarray(column.cast(pl.Float64).fill_null(math.nan).to_numpy(), dtype=np.float64)
 

@@ -1,18 +1,18 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pytest
 from onnx import TensorProto, helper
 
+from werkbund.core.arrays import Float32Array
 from werkbund.data.preparation import Preparation
 from werkbund.model.onnx_graph import Graph
 from werkbund.model.onnx_preparation import add_preparation, raw_inputs
 from werkbund.model.onnx_session import feeds_of, open_session
 
 
-def by_onnx(preparation: Preparation, frame: pl.DataFrame) -> npt.NDArray[np.float32]:
+def by_onnx(preparation: Preparation, frame: pl.DataFrame) -> Float32Array:
     graph = Graph()
     graph.name(add_preparation(graph, preparation), "features")
     output = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["rows", preparation.num_features])

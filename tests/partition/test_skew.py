@@ -4,11 +4,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from werkbund.core.arrays import Float64Array
 from werkbund.core.errors import DataError
 from werkbund.partition.assignment import Partition, client_names
 from werkbund.partition.skew import Skew, skew
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def _partition(assignment: npt.ArrayLike) -> Partition:
@@ -16,13 +15,13 @@ def _partition(assignment: npt.ArrayLike) -> Partition:
     return Partition("test", client_names(int(numbers.max()) + 1), numbers)
 
 
-def _measured(assignment: npt.ArrayLike, features: FloatArray, labels: npt.ArrayLike | None = None) -> Skew:
+def _measured(assignment: npt.ArrayLike, features: Float64Array, labels: npt.ArrayLike | None = None) -> Skew:
     rows = len(features)
     given = np.zeros(rows) if labels is None else np.asarray(labels, dtype=np.float64)
     return skew(_partition(assignment), given, features, np.zeros((rows, 0), dtype=bool), ())
 
 
-def _brute_force_ks(own: FloatArray, pooled: FloatArray) -> float:
+def _brute_force_ks(own: Float64Array, pooled: Float64Array) -> float:
     """Compare both distribution functions at, and just before, every value there is."""
     points = np.concatenate([pooled, np.nextafter(pooled, -np.inf)])
     gaps = [abs(np.mean(own <= point) - np.mean(pooled <= point)) for point in points]

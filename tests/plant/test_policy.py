@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from werkbund.core.arrays import AnyArray
 from werkbund.data import Column, Schema
 from werkbund.data.statistics import feature_names, squares_each, survey_each
 from werkbund.learner.counts import count_scores
@@ -100,7 +99,7 @@ def table(rows: int, few: int, failures: int) -> pl.DataFrame:
     )
 
 
-def surveyed(frame: pl.DataFrame) -> tuple[dict[str, npt.NDArray[Any]], dict[str, dict[str, int]]]:
+def surveyed(frame: pl.DataFrame) -> tuple[dict[str, AnyArray], dict[str, dict[str, int]]]:
     arrays, _ = survey_each(frame, SCHEMA, np.array([0, frame.height]))
     return arrays, {"kind": dict(frame["kind"].value_counts().iter_rows())}
 
@@ -155,7 +154,7 @@ def test_squares_of_withheld_columns_are_zero() -> None:
     np.testing.assert_array_equal(withhold_squares(squares[0], arrays["count"][0], 1), squares[0])
 
 
-def scored(rows: int, failures: int, modes: int = 2, axis: bool = True) -> dict[str, npt.NDArray[Any]]:
+def scored(rows: int, failures: int, modes: int = 2, axis: bool = True) -> dict[str, AnyArray]:
     """Return counts of rows of which the first are failures, one of them of the second mode."""
     labels = (np.arange(rows) < failures).astype(np.float32)
     flags = np.zeros((rows, modes), np.bool_)
@@ -165,12 +164,12 @@ def scored(rows: int, failures: int, modes: int = 2, axis: bool = True) -> dict[
     return counted if axis else {name: array[0] for name, array in counted.items()}
 
 
-def answer(validation: dict[str, npt.NDArray[Any]], test: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+def answer(validation: dict[str, AnyArray], test: dict[str, AnyArray]) -> dict[str, AnyArray]:
     named = {f"validation.{name}": array for name, array in validation.items()}
     return named | {f"test.{name}": array for name, array in test.items()}
 
 
-def splits_in(counts: dict[str, npt.NDArray[Any]]) -> set[str]:
+def splits_in(counts: dict[str, AnyArray]) -> set[str]:
     return {name.split(".")[0] for name in counts}
 
 

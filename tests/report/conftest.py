@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from sklearn import metrics
 
+from werkbund.core.arrays import AnyArray
+
 Json = dict[str, Any]
-Array = npt.NDArray[Any]
 
 NAMES = tuple(f"Plant {number}" for number in range(1, 11))
 MODES = ("TWF", "HDF", "PWF", "OSF")
@@ -95,7 +95,7 @@ def _write(path: Path, value: Json) -> None:
     path.write_text(json.dumps(value), encoding="utf-8")
 
 
-def _rows(rng: np.random.Generator, clients: int) -> tuple[Array, Array, Array]:
+def _rows(rng: np.random.Generator, clients: int) -> tuple[AnyArray, AnyArray, AnyArray]:
     """Draw test rows: sizes (clients,), owners (rows,), labels (rows,); the last client has no failure."""
     sizes = rng.integers(150, 260, clients)
     owners = np.repeat(np.arange(clients), sizes)
@@ -104,7 +104,9 @@ def _rows(rng: np.random.Generator, clients: int) -> tuple[Array, Array, Array]:
     return sizes, owners, labels
 
 
-def _about(names: tuple[str, ...], sizes: Array, owners: Array, labels: Array, rng: np.random.Generator) -> Json:
+def _about(
+    names: tuple[str, ...], sizes: AnyArray, owners: AnyArray, labels: AnyArray, rng: np.random.Generator
+) -> Json:
     positives = np.bincount(owners, labels, len(names))
     clients = []
     for number, name in enumerate(names):
@@ -192,7 +194,7 @@ def _round(number: int, rounds: int, clients: int, rng: np.random.Generator) -> 
     }
 
 
-def _scored(labels: Array, logits: Array, modes: Array | None = None) -> Json:
+def _scored(labels: AnyArray, logits: AnyArray, modes: AnyArray | None = None) -> Json:
     """Return the metrics of these scores by scikit-learn, with None where they have no meaning."""
     positives, alarms = int(labels.sum()), logits >= math.log(THRESHOLD / (1 - THRESHOLD))
     both = 0 < positives < len(labels)
@@ -214,7 +216,7 @@ def _scored(labels: Array, logits: Array, modes: Array | None = None) -> Json:
 
 
 def _result(
-    strength: Mapping[str, float], names: tuple[str, ...], owners: Array, labels: Array, rng: np.random.Generator
+    strength: Mapping[str, float], names: tuple[str, ...], owners: AnyArray, labels: AnyArray, rng: np.random.Generator
 ) -> Json:
     modes = rng.integers(0, len(MODES), len(labels))
     noise = rng.normal(0, 2.0, len(labels))
@@ -239,7 +241,7 @@ def _result(
     }
 
 
-def _curve(labels: Array, logits: Array) -> Json:
+def _curve(labels: AnyArray, logits: AnyArray) -> Json:
     bins = np.clip(np.floor((logits + 16) * 32), 0, 1023).astype(int)
     histogram = [np.bincount(bins[labels == wanted], minlength=1024).tolist() for wanted in (False, True)]
     probability = 1 / (1 + np.exp(-logits))
@@ -248,7 +250,7 @@ def _curve(labels: Array, logits: Array) -> Json:
     return {"histogram": histogram, "calibration": np.stack(sums, axis=1).tolist()}
 
 
-def _cost_curve(labels: Array, logits: Array, edges: Array) -> list[float]:
+def _cost_curve(labels: AnyArray, logits: AnyArray, edges: AnyArray) -> list[float]:
     missed = np.searchsorted(np.sort(logits[labels]), edges)
     needless = (~labels).sum() - np.searchsorted(np.sort(logits[~labels]), edges)
     return ((COSTS[0] * missed + COSTS[1] * needless) * 1000 / len(labels)).tolist()  # type: ignore[no-any-return]
@@ -274,7 +276,7 @@ def _card() -> Json:
 def _comparison(strength: Mapping[str, float], seeds: int, rng: np.random.Generator) -> Json:
     """Return mean, interval and single values for every contender; stronger contenders score higher."""
     rows = []
-    drawn: dict[str, Array] = {}
+    drawn: dict[str, AnyArray] = {}
     for who, power in strength.items():
         for metric in ("average_precision", "f1", "roc_auc", "cost"):
             middle = 200 / power if metric == "cost" else 1 - math.exp(-power / 4)
@@ -287,6 +289,6 @@ def _comparison(strength: Mapping[str, float], seeds: int, rng: np.random.Genera
     return {"seeds": list(range(seeds)), "rows": rows}
 
 
-def _interval(values: Array) -> Json:
+def _interval(values: AnyArray) -> Json:
     mean, half = float(values.mean()), 2 * float(values.std()) / math.sqrt(len(values))
     return {"mean": mean, "low": mean - half, "high": mean + half, "values": values.tolist()}

@@ -1,14 +1,12 @@
 import itertools
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from werkbund.core.arrays import Float64Array
 from werkbund.selection.draws import largest, successive_inclusion, successively, systematic
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=12), st.integers(1, 12))
@@ -24,7 +22,7 @@ def test_ties_fall_to_everybody_and_nan_comes_last() -> None:
     assert set(largest(np.array([np.nan, 1.0]), 5, rng).tolist()) == {0, 1}
 
 
-def _exact_successive(weights: FloatArray, number: int) -> FloatArray:
+def _exact_successive(weights: Float64Array, number: int) -> Float64Array:
     """Return inclusion probabilities by going through every order of drawing."""
     chance = np.zeros(len(weights))
     for order in itertools.permutations(range(len(weights)), number):

@@ -9,12 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import numpy as np
-import numpy.typing as npt
+from werkbund.core.arrays import Float32Array, Float64Array
 
-from werkbund.core.weights import FloatArray
-
-Carry = Mapping[str, FloatArray]
+Carry = Mapping[str, Float32Array]
 """What an aggregator keeps from round to round: named vectors."""
 
 Weighting = Literal["examples", "equal"]
@@ -34,7 +31,7 @@ class Sums:
         How many were folded.
     """
 
-    update: FloatArray
+    update: Float32Array
     weight: float = 0.0
     num_updates: int = 0
 
@@ -53,8 +50,8 @@ class Aggregator(Protocol):
     def init(self, num_parameters: int) -> Carry:
         """Return the carry before the first round."""
 
-    def fold(self, sums: Sums, updates: FloatArray, weights: npt.NDArray[np.float64]) -> Sums:
+    def fold(self, sums: Sums, updates: Float32Array, weights: Float64Array) -> Sums:
         """Add weighted updates (k, parameters) with their weights (k,), in order; may reuse the storage of `sums`."""
 
-    def finish(self, sums: Sums, weights: FloatArray, carry: Carry) -> tuple[FloatArray, Carry]:
+    def finish(self, sums: Sums, weights: Float32Array, carry: Carry) -> tuple[Float32Array, Carry]:
         """Return the next weights (parameters,) and carry; may reuse the storage of `sums`, which is spent then."""

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from werkbund.aggregation.contract import Carry, Sums, Weighting
+from werkbund.core.arrays import Float32Array, Float64Array
 from werkbund.core.errors import ConfigError, FederationError
-from werkbund.core.weights import FloatArray
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class FedAvg:
         """Return a momentum of zero, or nothing where there is no momentum."""
         return {"momentum": np.zeros(num_parameters, np.float32)} if self.momentum else {}
 
-    def fold(self, sums: Sums, updates: FloatArray, weights: npt.NDArray[np.float64]) -> Sums:
+    def fold(self, sums: Sums, updates: Float32Array, weights: Float64Array) -> Sums:
         """Add the updates one after the other: the same bits however they are grouped."""
         if sums.num_updates == 0 and updates.shape[1] > 1:
             # NumPy adds the rows of a matrix in their order too, as long as it has more than one column.
@@ -69,7 +68,7 @@ class FedAvg:
         sums.num_updates += len(updates)
         return sums
 
-    def finish(self, sums: Sums, weights: FloatArray, carry: Carry) -> tuple[FloatArray, Carry]:
+    def finish(self, sums: Sums, weights: Float32Array, carry: Carry) -> tuple[Float32Array, Carry]:
         """Return the moved weights, in the storage of `sums`.
 
         Raises
@@ -82,7 +81,7 @@ class FedAvg:
         # In place of the sum: with large networks another vector of their size may be one too many.
         moved = np.divide(sums.update, np.float32(sums.weight), out=sums.update)
         if self.momentum:
-            momentum: FloatArray = np.float32(self.momentum) * carry["momentum"] + moved
+            momentum: Float32Array = np.float32(self.momentum) * carry["momentum"] + moved
             carry = {"momentum": momentum}
             np.copyto(moved, momentum)
         moved *= np.float32(self.step)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from werkbund.bench.plan import SETTINGS, WINDOW, Trial
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
+from werkbund.core.arrays import Float64Array
 from werkbund.core.errors import FederationError
 from werkbund.core.types import RoundRecord
 from werkbund.evaluation import Course, Metrics, jain_index, per_client, values_of
@@ -168,11 +168,11 @@ def _scores(simulation: Simulation, trained: Trained) -> dict[str, float]:
     }
 
 
-def _worst(values: npt.NDArray[np.float64]) -> float:
+def _worst(values: Float64Array) -> float:
     """Return the mean of the lowest tenth, of one at least; NaN if there is none."""
     known = np.sort(values[~np.isnan(values)])
     return float(known[: max(math.ceil(_WORST * len(known)), 1)].mean()) if len(known) else math.nan
 
 
-def _short(values: npt.NDArray[np.float64]) -> list[float | None]:
+def _short(values: Float64Array) -> list[float | None]:
     return [None if math.isnan(value) else float(f"{value:.6g}") for value in values.tolist()]

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import BoolArray, Float32Array, Int64Array
 from werkbund.core.errors import DataError
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -38,10 +36,10 @@ class ClientTable:
     """
 
     names: tuple[str, ...]
-    offsets: IntArray
-    features: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.float32]
-    modes: npt.NDArray[np.bool_]
+    offsets: Int64Array
+    features: Float32Array
+    labels: Float32Array
+    modes: BoolArray
     mode_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -52,7 +50,7 @@ class ClientTable:
             raise DataError(f"labels and modes must have {rows} rows, got {len(self.labels)}, {self.modes.shape}")
 
     @cached_property
-    def sizes(self) -> IntArray:
+    def sizes(self) -> Int64Array:
         """Number of rows of each client: (clients,)."""
         return np.diff(self.offsets)
 
@@ -70,19 +68,19 @@ class ClientTable:
         """Return where the client's rows lie."""
         return slice(int(self.offsets[client]), int(self.offsets[client + 1]))
 
-    def positives(self) -> IntArray:
+    def positives(self) -> Int64Array:
         """Return the number of positive rows of each client: (clients,)."""
         running = np.concatenate(([0.0], np.cumsum(self.labels, dtype=np.float64)))
         return np.diff(running[self.offsets]).astype(np.int64)
 
-    def row_numbers(self, clients: IntArray) -> IntArray:
+    def row_numbers(self, clients: Int64Array) -> Int64Array:
         """Return the numbers of these clients' rows, client after client."""
         sizes = self.sizes[clients]
         ends = np.cumsum(sizes)
-        rows: IntArray = np.arange(int(sizes.sum())) + np.repeat(self.offsets[clients] - (ends - sizes), sizes)
+        rows: Int64Array = np.arange(int(sizes.sum())) + np.repeat(self.offsets[clients] - (ends - sizes), sizes)
         return rows
 
-    def take(self, clients: IntArray) -> ClientTable:
+    def take(self, clients: Int64Array) -> ClientTable:
         """Return the table of some clients alone, in this order."""
         rows = self.row_numbers(clients)
         return ClientTable(

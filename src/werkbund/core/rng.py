@@ -12,8 +12,7 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
-UInt64Array = npt.NDArray[np.uint64]
-IntArray = npt.NDArray[np.int64]
+from werkbund.core.arrays import Int64Array, UInt64Array
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -65,7 +64,7 @@ def derived_seed(seed: int, purpose: str, round: int = 0, client: int = 0) -> in
     return int(keys(seed, purpose, round, client)[0] >> np.uint64(1))
 
 
-def shuffles(client_keys: UInt64Array, epoch: int, sizes: npt.ArrayLike) -> IntArray:
+def shuffles(client_keys: UInt64Array, epoch: int, sizes: npt.ArrayLike) -> Int64Array:
     """Shuffle each client's row numbers 0..n-1.
 
     Parameters

@@ -8,13 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-Arrays = Mapping[str, npt.NDArray[Any]]
-IntArray = npt.NDArray[np.int64]
+from werkbund.core.arrays import Arrays, Float64Array, Int64Array
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,7 @@ class Tasks:
 
     kind: str
     round: int
-    clients: IntArray
+    clients: Int64Array
     shared: Arrays = field(default_factory=dict)
     own: Arrays = field(default_factory=dict)
     attempt: int = 0
@@ -71,7 +66,7 @@ class Replies:
 
     kind: str
     round: int
-    clients: IntArray
+    clients: Int64Array
     sums: Arrays = field(default_factory=dict)
     clear: Arrays = field(default_factory=dict)
     fingerprint: str = ""
@@ -129,16 +124,16 @@ class Choice:
         (cohort,), what each is promised for a useful answer, in any currency; None where nobody is paid.
     """
 
-    cohort: IntArray
-    probabilities: npt.NDArray[np.float64]
-    factors: npt.NDArray[np.float64]
+    cohort: Int64Array
+    probabilities: Float64Array
+    factors: Float64Array
     reasons: tuple[str, ...]
-    inclusion: npt.NDArray[np.float64] | None = None
+    inclusion: Float64Array | None = None
     equal: bool | None = None
     total: float | None = None
     kind: str = "train"
     keep: int | None = None
-    payments: npt.NDArray[np.float64] | None = None
+    payments: Float64Array | None = None
 
 
 @dataclass(frozen=True)
@@ -187,7 +182,7 @@ class RoundRecord:
     cohort: tuple[int, ...]
     failures: tuple[Failure, ...]
     counts: Mapping[str, Arrays]
-    evaluated: Mapping[str, IntArray]
+    evaluated: Mapping[str, Int64Array]
     loss: float | None
     update_norm: float
     weights_norm: float

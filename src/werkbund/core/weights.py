@@ -17,9 +17,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from werkbund.core.arrays import Float32Array, Float64Array
 from werkbund.core.errors import ModelError
-
-FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Layout:
         ends = np.cumsum((0, *self.sizes))
         return {name: slice(int(ends[i]), int(ends[i + 1])) for i, name in enumerate(self.names)}
 
-    def split(self, vector: FloatArray) -> dict[str, FloatArray]:
+    def split(self, vector: Float32Array) -> dict[str, Float32Array]:
         """Return views into the vector, by name.
 
         Parameters
@@ -75,7 +74,7 @@ class Layout:
         shaped = zip(self.names, self.shapes, strict=True)
         return {name: vector[..., where[name]].reshape((*lead, *shape)) for name, shape in shaped}
 
-    def join(self, tensors: Mapping[str, npt.ArrayLike]) -> FloatArray:
+    def join(self, tensors: Mapping[str, npt.ArrayLike]) -> Float32Array:
         """Return the flat float32 vector of these tensors.
 
         Raises
@@ -91,12 +90,12 @@ class Layout:
         return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
 
-def norm(vector: FloatArray) -> float:
+def norm(vector: Float32Array) -> float:
     """Return the Euclidean norm, summed in double precision."""
     return float(np.sqrt(np.einsum("i,i->", vector, vector, dtype=np.float64)))
 
 
-def norms(matrix: FloatArray) -> npt.NDArray[np.float64]:
+def norms(matrix: Float32Array) -> Float64Array:
     """Return the Euclidean norm of each row, summed in double precision: (clients,)."""
-    squares: npt.NDArray[np.float64] = np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64)
+    squares: Float64Array = np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64)
     return np.sqrt(squares)

@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from werkbund.core.arrays import Float64Array
 from werkbund.core.errors import DataError
 from werkbund.data.expressions import to_polars
 from werkbund.data.names import require
 from werkbund.data.schema import Derived
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def clean(frame: pl.DataFrame, numbers: Sequence[str], categories: Sequence[str]) -> pl.DataFrame:
@@ -40,7 +38,7 @@ def clean(frame: pl.DataFrame, numbers: Sequence[str], categories: Sequence[str]
     return pl.DataFrame([*columns, *(_levels(frame.get_column(name)) for name in categories)])
 
 
-def number_matrix(cleaned: pl.DataFrame, numbers: Sequence[str], derived: Sequence[Derived]) -> FloatArray:
+def number_matrix(cleaned: pl.DataFrame, numbers: Sequence[str], derived: Sequence[Derived]) -> Float64Array:
     """Return raw and derived numbers side by side, NaN where a value is missing.
 
     Parameters

@@ -8,17 +8,13 @@ the sensors say. All plants are drawn together: the only loop runs over the tool
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from werkbund.core.arrays import BoolArray, Float64Array, Int8Array, Int32Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator
 from werkbund.data import rules
 from werkbund.data.plants import LIFE_SD_MIN, SHORTEST_BELOW_MEAN_MIN, Plants, draw_plants, plain_plant
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 SERIAL_OFFSETS = (47_179, 14_859, 29_413)  # what a serial number adds to the row number, by type
 TORQUE_NM = (40.0, 10.0, 3.8)  # mean, s.d., least
@@ -103,19 +99,19 @@ def simulate(plants: Plants, rows: int, seed: int) -> pl.DataFrame:
     return pl.DataFrame([*columns, _plant_names(plant, plants.num_plants)])
 
 
-def _tenths(values: FloatArray) -> FloatArray:
+def _tenths(values: Float64Array) -> Float64Array:
     """Round to 0.1; dividing by 10 gives the very float that reading the decimal would give."""
     return np.rint(values * 10.0) / 10.0
 
 
-def _product_types(plants: Plants, plant: npt.NDArray[np.int32], rng: np.random.Generator) -> npt.NDArray[np.int8]:
+def _product_types(plants: Plants, plant: Int32Array, rng: np.random.Generator) -> Int8Array:
     """Draw each row's place in `TYPES` from its plant's mix: (rows,)."""
     drawn = rng.random(len(plant))
-    first: npt.NDArray[np.int8] = (drawn >= plants.mix[plant, 0]).astype(np.int8)
+    first: Int8Array = (drawn >= plants.mix[plant, 0]).astype(np.int8)
     return first + (drawn >= (plants.mix[:, 0] + plants.mix[:, 1])[plant]).astype(np.int8)
 
 
-def _walk(offsets: IntArray, rng: np.random.Generator) -> FloatArray:
+def _walk(offsets: Int64Array, rng: np.random.Generator) -> Float64Array:
     """Draw a random walk for each plant, brought to mean 0 and s.d. 1 over the plant's rows: (rows,).
 
     A plant with one row stays at 0.
@@ -130,8 +126,8 @@ def _walk(offsets: IntArray, rng: np.random.Generator) -> FloatArray:
 
 
 def _temperatures(
-    plants: Plants, offsets: IntArray, plant: npt.NDArray[np.int32], seed: int
-) -> tuple[FloatArray, FloatArray]:
+    plants: Plants, offsets: Int64Array, plant: Int32Array, seed: int
+) -> tuple[Float64Array, Float64Array]:
     """Draw true air and process temperature, in K, rounded to 0.1: twice (rows,)."""
     air = _walk(offsets, generator(seed, "generate/air"))
     air *= plants.air_swing[plant]
@@ -143,7 +139,7 @@ def _temperatures(
     return _tenths(air), _tenths(process)
 
 
-def _load(rows: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+def _load(rows: int, rng: np.random.Generator) -> tuple[Float64Array, Float64Array]:
     """Draw true torque, in Nm, and the speed that goes with it, in rpm: twice (rows,)."""
     mean, spread, least = TORQUE_NM
     torque = _tenths(np.maximum(rng.normal(mean, spread, rows), least))
@@ -152,7 +148,9 @@ def _load(rows: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     return torque, np.rint(speed)
 
 
-def _wear(steps: IntArray, offsets: IntArray, life: FloatArray, rng: np.random.Generator) -> tuple[IntArray, BoolArray]:
+def _wear(
+    steps: Int64Array, offsets: Int64Array, life: Float64Array, rng: np.random.Generator
+) -> tuple[Int64Array, BoolArray]:
     """Wear tools down and change them.
 
     Parameters
@@ -197,7 +195,7 @@ def _failures(flags: dict[str, BoolArray], changed: BoolArray, rng: np.random.Ge
     return [pl.Series(name, values.astype(np.int64)) for name, values in named]
 
 
-def _identity(kind: npt.NDArray[np.int8]) -> list[pl.Series]:
+def _identity(kind: Int8Array) -> list[pl.Series]:
     """Return row number, product identifier and type as columns."""
     number = np.arange(1, len(kind) + 1)
     letter = pl.Series(rules.TYPES).gather(kind.astype(np.uint32)).alias(rules.TYPE)
@@ -205,7 +203,7 @@ def _identity(kind: npt.NDArray[np.int8]) -> list[pl.Series]:
     return [pl.Series(rules.ROW, number), (letter + serial).alias(rules.PRODUCT), letter]
 
 
-def _plant_names(plant: npt.NDArray[np.int32], num_plants: int) -> pl.Series:
+def _plant_names(plant: Int32Array, num_plants: int) -> pl.Series:
     """Return each row's plant by name, numbered from 1 with leading zeros."""
     width = len(str(num_plants))
     names = pl.Series([f"plant-{number:0{width}d}" for number in range(1, num_plants + 1)])

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import polars.selectors as cs
 
+from werkbund.core.arrays import AnyArray
 from werkbund.data.nodes import (
     Binary,
     BinaryOp,
@@ -33,7 +33,7 @@ from werkbund.data.nodes import (
     columns,
 )
 
-Values: TypeAlias = npt.NDArray[Any]  # float64 or bool: (rows,), or () for a constant
+Values: TypeAlias = AnyArray  # float64 or bool: (rows,), or () for a constant
 Columns: TypeAlias = Mapping[str, pl.Series]
 
 _OPERATORS: dict[BinaryOp, Callable[[Values, Values], Values]] = {

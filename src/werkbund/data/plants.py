@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array
 from werkbund.core.errors import ConfigError
-
-FloatArray = npt.NDArray[np.float64]
 
 AIR_MEAN_K, AIR_SWING_K = 300.0, 2.0
 DIFFERENCE_MEAN_K, DIFFERENCE_SWING_K = 10.0, 1.0
@@ -49,16 +47,16 @@ class Plants:
         (plants,), what the sensor multiplies by.
     """
 
-    air_mean: FloatArray
-    air_swing: FloatArray
-    difference_mean: FloatArray
-    difference_swing: FloatArray
-    mix: FloatArray
-    tool_life: FloatArray
-    air_bias: FloatArray
-    process_bias: FloatArray
-    torque_gain: FloatArray
-    speed_gain: FloatArray
+    air_mean: Float64Array
+    air_swing: Float64Array
+    difference_mean: Float64Array
+    difference_swing: Float64Array
+    mix: Float64Array
+    tool_life: Float64Array
+    air_bias: Float64Array
+    process_bias: Float64Array
+    torque_gain: Float64Array
+    speed_gain: Float64Array
 
     def __post_init__(self) -> None:
         for field in fields(self):

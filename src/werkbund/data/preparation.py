@@ -16,15 +16,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from werkbund.core.arrays import Float32Array, Float64Array
 from werkbund.core.errors import DataError, ModelError
 from werkbund.data.features import clean, number_matrix
 from werkbund.data.schema import Derived, Schema
 from werkbund.data.statistics import SurveyCounts, category_names, feature_names, number_names
-
-FloatArray = npt.NDArray[np.float64]
 
 LARGEST = float(np.finfo(np.float32).max)
 """A scaled value beyond this has no float32; it counts as missing, as one that is not finite does."""
@@ -81,7 +79,7 @@ class Preparation:
             raise DataError("a model needs at least one feature, got none; name columns in the schema")
 
     @classmethod
-    def fit(cls, schema: Schema, survey: SurveyCounts, squares: FloatArray) -> Preparation:
+    def fit(cls, schema: Schema, survey: SurveyCounts, squares: Float64Array) -> Preparation:
         """Return the preparation that the federation's counts give.
 
         Parameters
@@ -166,7 +164,7 @@ class Preparation:
         text = json.dumps(self.to_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def transform(self, frame: pl.DataFrame) -> npt.NDArray[np.float32]:
+    def transform(self, frame: pl.DataFrame) -> Float32Array:
         """Return the network's inputs for a table in raw units.
 
         Parameters
@@ -190,7 +188,7 @@ class Preparation:
             self._fill(features[first : first + _ROWS_A_PIECE], piece)
         return features
 
-    def _fill(self, features: npt.NDArray[np.float32], frame: pl.DataFrame) -> None:
+    def _fill(self, features: Float32Array, frame: pl.DataFrame) -> None:
         cleaned = clean(frame, self.numeric, [name for name, _ in self.categories])
         with np.errstate(over="ignore"):
             scaled = (number_matrix(cleaned, self.numeric, self.derived) - self.mean) / self.scale
@@ -202,7 +200,7 @@ class Preparation:
             end += len(levels)
         features[:, end:] = ~present[:, [self.numbers.index(name) for name in self.missing]]
 
-    def raw(self, frame: pl.DataFrame) -> FloatArray:
+    def raw(self, frame: pl.DataFrame) -> Float64Array:
         """Return what trees read of a table in raw units, neither scaled nor filled.
 
         Returns
@@ -255,7 +253,7 @@ class Preparation:
             raise ModelError(f"a preparation's description is incomplete: {error!r}; export the model again") from error
 
 
-def _one_hot(column: pl.Series, levels: tuple[str, ...]) -> npt.NDArray[np.float32]:
+def _one_hot(column: pl.Series, levels: tuple[str, ...]) -> Float32Array:
     """Return (rows, levels); a row of an unknown or missing level is all zeros."""
     codes = column.cast(pl.Enum(levels), strict=False).to_physical()
     known = codes.is_not_null().to_numpy()

@@ -5,14 +5,10 @@ The rules are written once, on arrays, and serve the generator and the check of 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-BoolArray = npt.NDArray[np.bool_]
-Numbers = npt.NDArray[Any]
+from werkbund.core.arrays import AnyArray, BoolArray, Float64Array
 
 ROW, PRODUCT, TYPE = "UDI", "Product ID", "Type"
 AIR, PROCESS = "Air temperature [K]", "Process temperature [K]"
@@ -30,7 +26,7 @@ MIN_COOLING_SPEED_RPM = 1380
 MIN_POWER_W, MAX_POWER_W = 3500.0, 9000.0
 
 
-def heat_dissipation_failure(air: Numbers, process: Numbers, speed: Numbers) -> BoolArray:
+def heat_dissipation_failure(air: AnyArray, process: AnyArray, speed: AnyArray) -> BoolArray:
     """Say where process and air differ by less than 8.6 K at less than 1380 rpm: (rows,).
 
     The difference is taken in 64-bit floats, as the published file took it: in exact decimals 12 of its rows
@@ -47,18 +43,18 @@ def heat_dissipation_failure(air: Numbers, process: Numbers, speed: Numbers) -> 
     return np.asarray((difference < MIN_TEMPERATURE_DIFFERENCE_K) & (speed < MIN_COOLING_SPEED_RPM))
 
 
-def power_w(torque: Numbers, speed: Numbers) -> npt.NDArray[np.float64]:
+def power_w(torque: AnyArray, speed: AnyArray) -> Float64Array:
     """Return the mechanical power in W of a torque in Nm at a speed in rpm: (rows,)."""
     return np.asarray(torque * speed * (2.0 * np.pi / 60.0), dtype=np.float64)
 
 
-def power_failure(torque: Numbers, speed: Numbers) -> BoolArray:
+def power_failure(torque: AnyArray, speed: AnyArray) -> BoolArray:
     """Say where the power lies below 3500 W or above 9000 W: (rows,)."""
     power = power_w(torque, speed)
     return np.asarray((power < MIN_POWER_W) | (power > MAX_POWER_W))
 
 
-def overstrain_failure(wear: Numbers, torque: Numbers, limit: Numbers) -> BoolArray:
+def overstrain_failure(wear: AnyArray, torque: AnyArray, limit: AnyArray) -> BoolArray:
     """Say where tool wear times torque exceeds the product type's limit, all in min Nm: (rows,)."""
     return np.asarray(wear * torque > limit)
 

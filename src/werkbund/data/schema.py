@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from werkbund.core.arrays import BoolArray, Float32Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.data.expressions import Expression, columns, number_columns, parse, text_columns
 from werkbund.data.names import nearest, require
@@ -179,7 +178,7 @@ class Schema:
         names = (*(feature.name for feature in self.features), *(name for name in roles if name is not None))
         return tuple(dict.fromkeys(names))
 
-    def labels(self, frame: pl.DataFrame) -> npt.NDArray[np.float32]:
+    def labels(self, frame: pl.DataFrame) -> Float32Array:
         """Return the label of each row: (rows,), 1 for a failure, 0 otherwise.
 
         Raises
@@ -191,7 +190,7 @@ class Schema:
         require(frame, (self.label,), "the label")
         return binary_labels(frame[self.label], self.positive)
 
-    def mode_flags(self, frame: pl.DataFrame) -> tuple[npt.NDArray[np.bool_], tuple[str, ...]]:
+    def mode_flags(self, frame: pl.DataFrame) -> tuple[BoolArray, tuple[str, ...]]:
         """Return which failure modes each row has, (rows, modes), and their names.
 
         The names of a text column are those that occur in the frame, sorted.
@@ -202,7 +201,7 @@ class Schema:
         require(frame, self.modes, "failure modes")
         return mode_flags_of_columns(frame, self.modes)
 
-    def machines(self, frame: pl.DataFrame) -> npt.NDArray[np.int64]:
+    def machines(self, frame: pl.DataFrame) -> Int64Array:
         """Return the number of each row's machine: (rows,), from 0 in order of appearance.
 
         The same id at two clients means two machines. All are 0 if neither `machine` nor `machine_reset` is

@@ -7,16 +7,14 @@ test set.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import BoolArray, Int8Array, Int64Array
 from werkbund.core.errors import ConfigError
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 
 
-def split_rows(
-    machines: npt.NDArray[np.int64], test: float, validation: float, rng: np.random.Generator
-) -> npt.NDArray[np.int8]:
+def split_rows(machines: Int64Array, test: float, validation: float, rng: np.random.Generator) -> Int8Array:
     """Say which part each row of one client belongs to.
 
     Whole machines are held out at random until they hold about the wanted share of rows, test before
@@ -61,9 +59,7 @@ def split_rows(
     return part
 
 
-def _held_out(
-    machines: npt.NDArray[np.int64], wanted: float, keep: int, rng: np.random.Generator
-) -> npt.NDArray[np.bool_]:
+def _held_out(machines: Int64Array, wanted: float, keep: int, rng: np.random.Generator) -> BoolArray:
     """Choose about `wanted` of these rows, at least one, and leave at least `keep`: (rows,)."""
     rows = len(machines)
     known, number, sizes = np.unique(machines, return_inverse=True, return_counts=True)

@@ -15,18 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from werkbund.core.arrays import AnyArray, Float64Array, Int64Array
 from werkbund.core.errors import DataError
 from werkbund.data.features import clean, number_matrix
 from werkbund.data.schema import Schema
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -48,10 +44,10 @@ class SurveyCounts:
     """
 
     features: tuple[str, ...]
-    labels: IntArray
-    count: IntArray
-    missing: IntArray
-    sum: FloatArray
+    labels: Int64Array
+    count: Int64Array
+    missing: Int64Array
+    sum: Float64Array
     vocabulary: Mapping[str, tuple[str, ...]]
 
     def __post_init__(self) -> None:
@@ -88,11 +84,11 @@ class SurveyCounts:
         return float(self.labels[1] / max(self.rows, 1))
 
     @property
-    def mean(self) -> FloatArray:
+    def mean(self) -> Float64Array:
         """Mean of the values present, (features,), in raw units; 0 where there is none."""
         return np.asarray(self.sum / np.maximum(self.count, 1), dtype=np.float64)
 
-    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+    def to_arrays(self) -> dict[str, AnyArray]:
         """Return the named arrays whose sums over clients are the federation's."""
         return {"labels": self.labels, "count": self.count, "missing": self.missing, "sum": self.sum}
 
@@ -100,7 +96,7 @@ class SurveyCounts:
     def from_arrays(
         cls,
         features: Sequence[str],
-        arrays: Mapping[str, npt.NDArray[Any]],
+        arrays: Mapping[str, AnyArray],
         vocabulary: Mapping[str, Sequence[str]],
     ) -> SurveyCounts:
         """Return the counts that `to_arrays` and `vocabulary` describe.
@@ -156,8 +152,8 @@ def survey(frame: pl.DataFrame, schema: Schema) -> SurveyCounts:
 
 
 def survey_each(
-    frame: pl.DataFrame, schema: Schema, offsets: IntArray
-) -> tuple[dict[str, npt.NDArray[Any]], list[dict[str, tuple[str, ...]]]]:
+    frame: pl.DataFrame, schema: Schema, offsets: Int64Array
+) -> tuple[dict[str, AnyArray], list[dict[str, tuple[str, ...]]]]:
     """Count the rows of many clients at once, each to the same bits as if it had counted alone.
 
     Parameters
@@ -188,7 +184,7 @@ def survey_each(
     return arrays, _vocabularies(cleaned, category_names(schema), offsets)
 
 
-def squares(frame: pl.DataFrame, schema: Schema, mean: FloatArray) -> FloatArray:
+def squares(frame: pl.DataFrame, schema: Schema, mean: Float64Array) -> Float64Array:
     """Sum one client's squared deviations from the federation's mean: the second stage.
 
     Parameters
@@ -203,21 +199,21 @@ def squares(frame: pl.DataFrame, schema: Schema, mean: FloatArray) -> FloatArray
     squares
         (features,), float64, in squared raw units; missing values count nothing. Add these over clients.
     """
-    alone: FloatArray = squares_each(frame, schema, mean, np.array([0, frame.height]))[0]
+    alone: Float64Array = squares_each(frame, schema, mean, np.array([0, frame.height]))[0]
     return alone
 
 
-def squares_each(frame: pl.DataFrame, schema: Schema, mean: FloatArray, offsets: IntArray) -> FloatArray:
+def squares_each(frame: pl.DataFrame, schema: Schema, mean: Float64Array, offsets: Int64Array) -> Float64Array:
     """Sum the squared deviations of many clients at once, (clients, features); see `squares` and `survey_each`."""
     cleaned = clean(frame, number_names(schema), category_names(schema))
     deviations = number_matrix(cleaned, number_names(schema), schema.derived) - mean
     with np.errstate(over="ignore"):
-        squared: FloatArray = np.square(np.nan_to_num(deviations, nan=0.0, posinf=np.inf, neginf=-np.inf))
-        summed: FloatArray = _sums(squared, offsets)
+        squared: Float64Array = np.square(np.nan_to_num(deviations, nan=0.0, posinf=np.inf, neginf=-np.inf))
+        summed: Float64Array = _sums(squared, offsets)
     return summed
 
 
-def _sums(values: npt.NDArray[Any], offsets: IntArray) -> npt.NDArray[Any]:
+def _sums(values: AnyArray, offsets: Int64Array) -> AnyArray:
     """Sum the rows (rows, columns) of each client: (clients, columns), 0 for a client without rows."""
     sums = np.zeros((len(offsets) - 1, values.shape[1]), values.dtype)
     some = np.flatnonzero(np.diff(offsets))
@@ -226,7 +222,7 @@ def _sums(values: npt.NDArray[Any], offsets: IntArray) -> npt.NDArray[Any]:
     return sums
 
 
-def _vocabularies(cleaned: pl.DataFrame, names: Sequence[str], offsets: IntArray) -> list[dict[str, tuple[str, ...]]]:
+def _vocabularies(cleaned: pl.DataFrame, names: Sequence[str], offsets: Int64Array) -> list[dict[str, tuple[str, ...]]]:
     found: list[dict[str, tuple[str, ...]]] = [dict.fromkeys(names, ()) for _ in range(len(offsets) - 1)]
     client = pl.Series("client", np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)))
     for name in names:

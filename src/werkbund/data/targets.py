@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from werkbund.core.arrays import BoolArray, Float32Array, Int64Array
 from werkbund.core.errors import DataError
 
 Value = str | int | float | bool
 
 
-def binary_labels(column: pl.Series, positive: Value | None) -> npt.NDArray[np.float32]:
+def binary_labels(column: pl.Series, positive: Value | None) -> Float32Array:
     """Return 1 where the column has the positive value, 0 elsewhere: (rows,).
 
     Parameters
@@ -51,7 +51,7 @@ def binary_labels(column: pl.Series, positive: Value | None) -> npt.NDArray[np.f
     return _zero_one(column, values)
 
 
-def _zero_one(column: pl.Series, values: Sequence[Value]) -> npt.NDArray[np.float32]:
+def _zero_one(column: pl.Series, values: Sequence[Value]) -> Float32Array:
     if column.dtype == pl.String or not set(values) <= {0, 1}:
         raise DataError(
             f"label {column.name!r} must hold 0 and 1 where no positive value is named, "
@@ -70,7 +70,7 @@ def _as_value_of(column: pl.Series, positive: Value) -> Value | None:
         return None
 
 
-def _codes(column: pl.Series, values: Sequence[Value]) -> npt.NDArray[np.int64]:
+def _codes(column: pl.Series, values: Sequence[Value]) -> Int64Array:
     if not values:
         return np.empty(0, np.int64)
     return (column != values[0]).cast(pl.Int64).to_numpy()
@@ -85,7 +85,7 @@ def _shown(values: Sequence[Value]) -> str:
     return f"{shown}, ..." if len(values) > 6 else shown
 
 
-def mode_flags_of_columns(frame: pl.DataFrame, names: tuple[str, ...]) -> tuple[npt.NDArray[np.bool_], tuple[str, ...]]:
+def mode_flags_of_columns(frame: pl.DataFrame, names: tuple[str, ...]) -> tuple[BoolArray, tuple[str, ...]]:
     """Return the flags of 0/1 columns, (rows, modes), and their names; a missing flag is no flag."""
     flags = np.zeros((frame.height, len(names)), np.bool_)
     for index, name in enumerate(names):
@@ -99,7 +99,7 @@ def mode_flags_of_columns(frame: pl.DataFrame, names: tuple[str, ...]) -> tuple[
     return flags, names
 
 
-def mode_flags_of_text(column: pl.Series, none: str | None) -> tuple[npt.NDArray[np.bool_], tuple[str, ...]]:
+def mode_flags_of_text(column: pl.Series, none: str | None) -> tuple[BoolArray, tuple[str, ...]]:
     """Return the flags of a text column, (rows, modes), and the modes that occur, sorted; missing is none."""
     texts = column.cast(pl.String)
     names = tuple(name for name in texts.drop_nulls().unique().sort().to_list() if name != none)
@@ -110,7 +110,7 @@ def mode_flags_of_text(column: pl.Series, none: str | None) -> tuple[npt.NDArray
 
 def machine_numbers(
     frame: pl.DataFrame, machine: str | None, reset: str | None, client: str | None, time: str | None
-) -> npt.NDArray[np.int64]:
+) -> Int64Array:
     """Return a machine number for each row, from 0 in order of appearance: (rows,).
 
     Parameters
@@ -147,7 +147,7 @@ def _stretches(frame: pl.DataFrame, reset: str, client: str | None, time: str | 
     return ordered.with_columns(falls.cum_sum().over("client").alias("stretch")).sort("row")["stretch"]
 
 
-def _dense(keys: pl.DataFrame) -> npt.NDArray[np.int64]:
+def _dense(keys: pl.DataFrame) -> Int64Array:
     """Return the number of each row's combination of keys, in order of appearance."""
     names = keys.columns
     distinct = keys.unique(maintain_order=True).with_row_index("number")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from werkbund.core.arrays import Float32Array
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.data.names import nearest
 from werkbund.data.targets import Value, binary_labels
@@ -35,7 +34,7 @@ class Label:
 
     name: str
     positive: Value | None
-    values: npt.NDArray[np.float32]
+    values: Float32Array
     remark: str
 
     @property

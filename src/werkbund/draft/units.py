@@ -6,7 +6,8 @@ import math
 import re
 
 import numpy as np
-import numpy.typing as npt
+
+from werkbund.core.arrays import Float64Array
 
 _SPELLINGS = {
     "K": ("kelvin", "degk"),
@@ -87,7 +88,7 @@ def unit_of(header: str) -> str:
     return ""
 
 
-def range_of(values: npt.NDArray[np.float64]) -> tuple[float, float] | None:
+def range_of(values: Float64Array) -> tuple[float, float] | None:
     """Return the plausible range of a column: 1st to 99th percentile, widened by their distance at both ends.
 
     The ends are rounded outwards to three digits, and the lower one is not below zero where no value is. So single

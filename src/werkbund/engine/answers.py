@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import AnyArray, BoolArray, Float64Array
 from werkbund.core.types import Replies, Tasks
 from werkbund.engine.telling import NUMBERS
 
-BoolArray = npt.NDArray[np.bool_]
 Missing = dict[int, str]
 """Client numbers that still owe an answer, each with the kind of its task."""
 
@@ -119,11 +117,11 @@ def _odd_counts(replies: Replies, shapes: Mapping[str, tuple[int, ...]]) -> list
     return odd or absent
 
 
-def _plain(array: npt.NDArray[Any], shape: tuple[int, ...]) -> bool:
+def _plain(array: AnyArray, shape: tuple[int, ...]) -> bool:
     return array.shape == shape and array.dtype.kind in "fiu"
 
 
-def _countable(array: npt.NDArray[Any]) -> bool:
+def _countable(array: AnyArray) -> bool:
     return array.dtype.kind in "iuf" and bool(((array >= 0) & (array <= _MOST_COUNTED)).all())
 
 
@@ -137,7 +135,7 @@ def usable_numbers(replies: Replies) -> BoolArray:
     return usable
 
 
-def finite_rows(array: npt.NDArray[Any]) -> BoolArray:
+def finite_rows(array: AnyArray) -> BoolArray:
     """Say for each row whether all its entries are finite: (rows,).
 
     The sum of a row is finite only if every entry is, in one pass without a mask of the matrix's size.
@@ -160,7 +158,7 @@ def kept(replies: Replies, usable: BoolArray, without: str = "") -> Replies:
     return Replies(replies.kind, replies.round, replies.clients[usable], sums, clear, replies.fingerprint, pooled)
 
 
-def _bounded(array: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _bounded(array: AnyArray) -> Float64Array:
     numbers = array.astype(np.float64)
     return np.where(np.abs(numbers) <= _LARGEST, numbers, np.nan)
 

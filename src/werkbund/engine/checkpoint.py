@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from werkbund.core.arrays import Float32Array
 from werkbund.core.errors import CheckpointError
-from werkbund.core.weights import FloatArray
 
 _VERSION = 1
 _KINDS = {"weights": "werkbund.engine.state:RunState", "trees": "werkbund.trees.protocol.state:TreeState"}
@@ -41,7 +41,7 @@ class Checkpoint:
     """
 
     state: Any
-    best: FloatArray | None = None
+    best: Float32Array | None = None
     progress: Mapping[str, Any] = field(default_factory=dict)
 
 

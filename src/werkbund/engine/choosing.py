@@ -5,19 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Arrays, Float32Array
 from werkbund.core.errors import FederationError
 from werkbund.core.rng import generator, keys
-from werkbund.core.types import Arrays, Choice, Failure, Replies, Tasks
-from werkbund.core.weights import FloatArray
+from werkbund.core.types import Choice, Failure, Replies, Tasks
 from werkbund.engine.answers import NO_ANSWER, claim, flaw, kept
 from werkbund.engine.grid import Grid
 from werkbund.engine.spending import Spent, spent_on
 from werkbund.engine.state import Rules, RunState
 from werkbund.selection.contract import Selector, View
-
-IntArray = npt.NDArray[np.int64]
 
 _MOST_QUESTIONS = 100
 
@@ -85,7 +82,7 @@ def choose(grid: Grid, selector: Selector, view: View, rules: Rules, state: RunS
     return Chosen(choice, asked, answers, spent, failed)
 
 
-def completed(tasks: Tasks, weights: FloatArray, rules: Rules, needs: frozenset[str], number: int) -> Tasks:
+def completed(tasks: Tasks, weights: Float32Array, rules: Rules, needs: frozenset[str], number: int) -> Tasks:
     """Return a selector's question with what it need not know itself: weights, learning rate, streams, signals."""
     if tasks.kind not in (HOLD, LOSS):
         return replace(tasks, attempt=number)

@@ -6,15 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from werkbund.aggregation.contract import Aggregator, Sums
+from werkbund.core.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from werkbund.core.types import Failure, Replies
-from werkbund.core.weights import FloatArray
 from werkbund.engine.answers import (
     NO_ANSWER,
     TRAINED,
-    BoolArray,
     Form,
     Missing,
     claim,
@@ -24,8 +22,6 @@ from werkbund.engine.answers import (
     payload,
     usable_numbers,
 )
-
-IntArray = npt.NDArray[np.int64]
 
 
 class OrderedFold:
@@ -43,14 +39,14 @@ class OrderedFold:
         Length of an update.
     """
 
-    def __init__(self, aggregator: Aggregator, cohort: IntArray, num_parameters: int) -> None:
+    def __init__(self, aggregator: Aggregator, cohort: Int64Array, num_parameters: int) -> None:
         self._aggregator = aggregator
         self._cohort = cohort.tolist()
         self._turn = 0
-        self._waiting: dict[int, tuple[FloatArray, float] | None] = {}
+        self._waiting: dict[int, tuple[Float32Array, float] | None] = {}
         self._sums = Sums(np.zeros(num_parameters, np.float32))
 
-    def add(self, clients: IntArray, updates: FloatArray, weights: npt.NDArray[np.float64]) -> None:
+    def add(self, clients: Int64Array, updates: Float32Array, weights: Float64Array) -> None:
         """Take weighted updates: (k,), (k, parameters), (k,)."""
         in_turn = self._cohort[self._turn : self._turn + len(clients)]
         if not self._waiting and clients.tolist() == in_turn:
@@ -107,13 +103,13 @@ class Collected:
     failures: list[Failure] = field(default_factory=list)
     replies: list[Replies] = field(default_factory=list)
     bytes_up: int = 0
-    updates: dict[int, FloatArray] = field(default_factory=dict)
+    updates: dict[int, Float32Array] = field(default_factory=dict)
 
 
 def collect(
     arrivals: Iterable[Replies | Failure],
     aggregator: Aggregator,
-    expected: dict[str, IntArray],
+    expected: dict[str, Int64Array],
     form: Form,
     round: int,
 ) -> Collected:

@@ -7,15 +7,14 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from werkbund.core.types import Arrays, Replies
+from werkbund.core.arrays import Arrays, Int64Array
+from werkbund.core.types import Replies
 
 SPLITS = ("validation", "test")
 """Splits that clients score; a count's name in an answer is `split.name`."""
 
-IntArray = npt.NDArray[np.int64]
 
-
-def gathered_counts(replies: Iterable[Replies]) -> tuple[dict[str, Arrays], dict[str, IntArray]]:
+def gathered_counts(replies: Iterable[Replies]) -> tuple[dict[str, Arrays], dict[str, Int64Array]]:
     """Return each split's counts, and the clients that are counted in them.
 
     Counts that came for each client are in ascending order of clients; counts that came added over several clients
@@ -23,7 +22,7 @@ def gathered_counts(replies: Iterable[Replies]) -> tuple[dict[str, Arrays], dict
     """
     answers = sorted((reply for reply in replies if len(reply)), key=lambda reply: int(reply.clients[0]))
     counts: dict[str, Arrays] = {}
-    evaluated: dict[str, IntArray] = {}
+    evaluated: dict[str, Int64Array] = {}
     for split in SPLITS:
         parts = [(reply.clients, part) for reply in answers if (part := _part(reply, split))]
         if parts:
@@ -46,7 +45,7 @@ def _joined(arrays: list[npt.NDArray[np.generic]]) -> npt.NDArray[np.generic]:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
-def _in_order(columns: Arrays, clients: IntArray) -> Arrays:
+def _in_order(columns: Arrays, clients: Int64Array) -> Arrays:
     rows = len(next(iter(columns.values())))
     if rows != len(clients) or bool((clients[1:] > clients[:-1]).all()):
         return columns

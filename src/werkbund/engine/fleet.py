@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import BoolArray, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
-
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 
 HOUR_S, DAY_H = 3600.0, 24.0
 
@@ -44,21 +40,21 @@ class Fleet:
         Standard deviation of the random walk of its speed, in natural logarithms a round.
     """
 
-    examples_per_s: FloatArray
-    up_bytes_per_s: FloatArray
-    down_bytes_per_s: FloatArray
-    joules_per_example: FloatArray
-    joules_per_byte: FloatArray
-    battery_joules: FloatArray
-    charge_watts: FloatArray
-    price_per_kwh: FloatArray
-    shift_start_h: FloatArray
-    shift_hours: FloatArray
-    maintenance_every_h: FloatArray
-    maintenance_hours: FloatArray
-    maintenance_first_h: FloatArray
-    dropout: FloatArray
-    drift: FloatArray
+    examples_per_s: Float64Array
+    up_bytes_per_s: Float64Array
+    down_bytes_per_s: Float64Array
+    joules_per_example: Float64Array
+    joules_per_byte: Float64Array
+    battery_joules: Float64Array
+    charge_watts: Float64Array
+    price_per_kwh: Float64Array
+    shift_start_h: Float64Array
+    shift_hours: Float64Array
+    maintenance_every_h: Float64Array
+    maintenance_hours: Float64Array
+    maintenance_first_h: Float64Array
+    dropout: Float64Array
+    drift: Float64Array
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -99,7 +95,7 @@ class Work:
         What each receives and sends.
     """
 
-    examples: FloatArray
+    examples: Float64Array
     down_bytes: float
     up_bytes: float
 
@@ -108,14 +104,14 @@ FORWARD = 1.0 / 3.0
 """Cost of a forward pass in units of a training step, which is a forward and a backward pass of twice its cost."""
 
 
-def seconds_of(fleet: Fleet, clients: IntArray, work: Work, slowness: FloatArray) -> FloatArray:
+def seconds_of(fleet: Fleet, clients: Int64Array, work: Work, slowness: Float64Array) -> Float64Array:
     """Return how long each client takes, in seconds: receive, compute, send, one after the other."""
     compute = work.examples / fleet.examples_per_s[clients] * slowness[clients]
     down = work.down_bytes / fleet.down_bytes_per_s[clients]
     return np.asarray(down + compute + work.up_bytes / fleet.up_bytes_per_s[clients])
 
 
-def joules_of(fleet: Fleet, clients: IntArray, work: Work) -> FloatArray:
+def joules_of(fleet: Fleet, clients: Int64Array, work: Work) -> Float64Array:
     """Return what each client spends, in joules."""
     moved = work.down_bytes + work.up_bytes
     return np.asarray(work.examples * fleet.joules_per_example[clients] + moved * fleet.joules_per_byte[clients])

@@ -8,18 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from werkbund.aggregation.contract import Weighting
+from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array, UInt64Array
 from werkbund.core.clients import ClientSplits, ClientTable
 from werkbund.core.errors import ClientError
 from werkbund.core.rng import shuffles, stream
-from werkbund.core.types import Arrays, Replies, Tasks
-from werkbund.core.weights import FloatArray
+from werkbund.core.types import Replies, Tasks
 from werkbund.engine.worker import Handler
 from werkbund.learner.centroids import local_centroids
 from werkbund.learner.counts import count_scores
 from werkbund.learner.signals import FROM_LOSSES, loss_signals, losses_of
 from werkbund.learner.train import CohortTrainer
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Held:
     """
 
     round: int
-    update: FloatArray
+    update: Float32Array
     loss: float
     rows: float
 
@@ -136,13 +134,13 @@ class LocalWork:
     def _fingerprint(self) -> str:
         return self.trainer.layout.fingerprint
 
-    def _weights_in_the_mean(self, tasks: Tasks) -> npt.NDArray[np.float64]:
+    def _weights_in_the_mean(self, tasks: Tasks) -> Float64Array:
         """Return what each update counts: the selector's factor, times rows unless all count alike."""
         rows = self.splits.train.sizes[tasks.clients].astype(np.float64)
         alike = bool(tasks.shared["equal"]) if "equal" in tasks.shared else self.weighting == "equal"
         return np.asarray(tasks.own["factor"] * ((rows > 0).astype(np.float64) if alike else rows))
 
-    def _trained(self, tasks: Tasks, weight: npt.NDArray[np.float64]) -> tuple[Arrays, Arrays]:
+    def _trained(self, tasks: Tasks, weight: Float64Array) -> tuple[Arrays, Arrays]:
         """Train, and return sums with updates times `weight`, and the signals that are wanted."""
         weights, rate = tasks.shared["weights"], float(tasks.shared["rate"])
         rows = self.splits.train.sizes[tasks.clients].astype(np.float64)
@@ -151,9 +149,9 @@ class LocalWork:
         sums: Arrays = {"update": result.weights, "weight": weight, "loss": loss, "rows": rows}
         return sums, self._signals(tasks, sums, result.loss)
 
-    def _signals(self, tasks: Tasks, sums: Arrays, train_loss: npt.NDArray[np.float64]) -> Arrays:
+    def _signals(self, tasks: Tasks, sums: Arrays, train_loss: Float64Array) -> Arrays:
         wanted = set(tasks.shared["needs"].tolist()) if "needs" in tasks.shared else set()
-        found: dict[str, npt.NDArray[np.float64]] = {}
+        found: dict[str, Float64Array] = {}
         if wanted & {*FROM_LOSSES}:
             table = self.splits.train.take(tasks.clients)
             losses = losses_of(self._scores(tasks.shared["weights"], table), table.labels)
@@ -177,7 +175,7 @@ class LocalWork:
             counts |= {f"{split}.{name}": array if each else array[0] for name, array in scored.items()}
         return (counts, {}) if each else ({}, counts)
 
-    def _scores(self, weights: FloatArray, table: ClientTable) -> npt.NDArray[np.float32]:
+    def _scores(self, weights: Float32Array, table: ClientTable) -> Float32Array:
         """Return the logits of a table's rows; in the plain way client by client, with the bits of one who is alone."""
         if self.trainer.way != "plain" or table.num_clients == 1:
             return self.trainer.score(weights, table.features)
@@ -185,9 +183,7 @@ class LocalWork:
         return np.concatenate(each)
 
 
-def _some(
-    losses: npt.NDArray[np.float64], table: ClientTable, keys: npt.NDArray[np.uint64], most: int
-) -> tuple[npt.NDArray[np.float64], IntArray]:
+def _some(losses: Float64Array, table: ClientTable, keys: UInt64Array, most: int) -> tuple[Float64Array, Int64Array]:
     """Return the losses of at most so many rows of each client, drawn with its own stream, and how many they are."""
     sizes = np.minimum(table.sizes, most)
     orders = shuffles(keys, 0, table.sizes)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from werkbund.core.types import Arrays, Choice, Failure, Replies, RoundRecord, Tasks
-from werkbund.core.weights import FloatArray, norm
+from werkbund.core.arrays import Arrays, Float32Array
+from werkbund.core.types import Choice, Failure, Replies, RoundRecord, Tasks
+from werkbund.core.weights import norm
 from werkbund.engine.answers import MEASURING, payload, size_of
 from werkbund.engine.choosing import LOSS, Chosen
 from werkbund.engine.collect import Collected
@@ -44,7 +45,7 @@ class Course:
     simulated: bool
 
 
-def record_of(course: Course, state: RunState, weights: FloatArray, seconds: float) -> RoundRecord:
+def record_of(course: Course, state: RunState, weights: Float32Array, seconds: float) -> RoundRecord:
     """Return the record of a round.
 
     Parameters

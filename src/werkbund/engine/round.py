@@ -10,11 +10,11 @@ import time
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Arrays, Float32Array, Int64Array
 from werkbund.core.rng import generator, keys
-from werkbund.core.types import Arrays, Choice, RoundRecord, Tasks
-from werkbund.core.weights import FloatArray, norm
+from werkbund.core.types import Choice, RoundRecord, Tasks
+from werkbund.core.weights import norm
 from werkbund.engine.answers import payload, size_of
 from werkbund.engine.choosing import Chosen, answers_to, choose, signals_wanted
 from werkbund.engine.collect import Collected, collect
@@ -26,8 +26,6 @@ from werkbund.engine.situation import Situated, situation, world_of
 from werkbund.engine.state import Rules, RunState, Strategy
 from werkbund.engine.telling import NUMBERS, told
 from werkbund.selection.contract import Reports, Score, View
-
-IntArray = npt.NDArray[np.int64]
 
 
 def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> tuple[RunState, RoundRecord]:
@@ -80,7 +78,7 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
     return state.next(weights, carry, selector_state, world_of(grid)), record
 
 
-def evaluate(grid: Grid, rules: Rules, state: RunState, clients: IntArray | None = None) -> RoundRecord:
+def evaluate(grid: Grid, rules: Rules, state: RunState, clients: Int64Array | None = None) -> RoundRecord:
     """Let clients score the weights as they are, and train nobody.
 
     Parameters
@@ -113,7 +111,7 @@ def evaluate(grid: Grid, rules: Rules, state: RunState, clients: IntArray | None
     )
 
 
-def evaluators(everyone: IntArray, rules: Rules, round: int) -> IntArray:
+def evaluators(everyone: Int64Array, rules: Rules, round: int) -> Int64Array:
     """Return all clients, or a seeded sample where there are more than `rules.evaluate_clients`."""
     if len(everyone) <= rules.evaluate_clients:
         return everyone
@@ -127,7 +125,7 @@ def _share(choice: Choice, trained: list[int]) -> float:
     return float(choice.factors[answered].sum() / choice.factors.sum())
 
 
-def _train_tasks(choice: Choice, weights: FloatArray, rules: Rules, round: int, needs: frozenset[str]) -> Tasks:
+def _train_tasks(choice: Choice, weights: Float32Array, rules: Rules, round: int, needs: frozenset[str]) -> Tasks:
     own = {"factor": choice.factors, "key": keys(rules.seed, "training", round, choice.cohort)}
     rate = np.array(rules.schedule.factor(round))
     equal = {} if choice.equal is None else {"equal": np.array(choice.equal)}
@@ -135,7 +133,7 @@ def _train_tasks(choice: Choice, weights: FloatArray, rules: Rules, round: int, 
     return Tasks(choice.kind, round, choice.cohort, shared, own, keep=choice.keep)
 
 
-def _evaluate_tasks(clients: IntArray, weights: FloatArray, round: int, each: bool = False) -> Tasks:
+def _evaluate_tasks(clients: Int64Array, weights: Float32Array, round: int, each: bool = False) -> Tasks:
     return Tasks("evaluate", round, clients, {"weights": weights} | ({"each": np.ones((), np.bool_)} if each else {}))
 
 
@@ -147,7 +145,7 @@ def _check_quorum(got: Collected, choice: Choice, names: tuple[str, ...], rules:
 
 
 def _reports(
-    got: Collected, chosen: Chosen, round: int, needs: frozenset[str], weights: FloatArray | None, score: Score | None
+    got: Collected, chosen: Chosen, round: int, needs: frozenset[str], weights: Float32Array | None, score: Score | None
 ) -> Reports:
     choice = chosen.choice
     signals = dict(told((reply for reply in got.replies if reply.kind == choice.kind), needs & NUMBERS))

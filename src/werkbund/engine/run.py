@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from werkbund.aggregation import FedAvg
+from werkbund.core.arrays import Float32Array
 from werkbund.core.errors import ClientError
 from werkbund.core.rng import keys
 from werkbund.core.types import RoundRecord, Tasks
-from werkbund.core.weights import FloatArray
 from werkbund.engine.collect import collect
 from werkbund.engine.grid import Grid
 from werkbund.engine.round import one_round
@@ -33,7 +33,7 @@ def rounds(
         yield state, record
 
 
-def weights_from_client(grid: Grid, client: int, weights: FloatArray, rules: Rules, num_rounds: int) -> FloatArray:
+def weights_from_client(grid: Grid, client: int, weights: Float32Array, rules: Rules, num_rounds: int) -> Float32Array:
     """Let one client train alone, and take its weights as the first global ones.
 
     Parameters

@@ -5,21 +5,18 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
-from werkbund.core.types import Arrays
+from werkbund.core.arrays import Arrays, Int64Array
 from werkbund.engine.grid import Grid
 from werkbund.engine.state import Rules, RunState
 from werkbund.selection.contract import State
-
-IntArray = npt.NDArray[np.int64]
 
 
 @runtime_checkable
 class Situated(Protocol):
     """Be a grid that knows more about its clients than their names."""
 
-    def situation(self, round: int, past: State) -> tuple[IntArray, Arrays]:
+    def situation(self, round: int, past: State) -> tuple[Int64Array, Arrays]:
         """Return the numbers of the clients that can be asked, ascending, and facts, (all clients,) each.
 
         Parameters
@@ -34,7 +31,7 @@ class Situated(Protocol):
         """Return what the next round depends on: JSON values and named arrays."""
 
 
-def situation(grid: Grid, rules: Rules, state: RunState) -> tuple[IntArray, Arrays]:
+def situation(grid: Grid, rules: Rules, state: RunState) -> tuple[Int64Array, Arrays]:
     """Return who can be asked, and what is known of everybody: what clients declared, and what the grid adds."""
     if isinstance(grid, Situated):
         available, facts = grid.situation(state.round + 1, state.world)

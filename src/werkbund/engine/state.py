@@ -9,9 +9,8 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 
 from werkbund.aggregation.contract import Aggregator, Carry
+from werkbund.core.arrays import Arrays, Float32Array
 from werkbund.core.errors import ConfigError
-from werkbund.core.types import Arrays
-from werkbund.core.weights import FloatArray
 from werkbund.engine.answers import Form
 from werkbund.engine.schedule import Schedule
 from werkbund.selection.contract import Score, Selector, State
@@ -88,10 +87,10 @@ class Stage(Protocol):
         """What a model is made of."""
 
     @property
-    def keepsake(self) -> FloatArray | None:
+    def keepsake(self) -> Float32Array | None:
         """What has to be kept to come back to what is learnt so far; None if later states hold it anyway."""
 
-    def at(self, round: int, keepsake: FloatArray | None) -> Self:
+    def at(self, round: int, keepsake: Float32Array | None) -> Self:
         """Return this state with what was learnt after an earlier round, by what was kept of it."""
 
     def parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -117,33 +116,33 @@ class RunState:
     """
 
     round: int
-    weights: FloatArray
+    weights: Float32Array
     carry: Carry
     selector_state: State = field(default_factory=dict)
     world: State = field(default_factory=dict)
     kind: ClassVar[str] = "weights"
 
     @staticmethod
-    def begin(weights: FloatArray, strategy: Strategy) -> RunState:
+    def begin(weights: Float32Array, strategy: Strategy) -> RunState:
         """Return the state before the first round."""
         return RunState(0, weights, strategy.aggregator.init(len(weights)))
 
-    def next(self, weights: FloatArray, carry: Carry, selector_state: State, world: State | None = None) -> RunState:
+    def next(self, weights: Float32Array, carry: Carry, selector_state: State, world: State | None = None) -> RunState:
         """Return the state after one more round."""
         after = replace(self, round=self.round + 1, weights=weights, carry=carry, selector_state=selector_state)
         return after if world is None else replace(after, world=world)
 
     @property
-    def learnt(self) -> FloatArray:
+    def learnt(self) -> Float32Array:
         """What a model is made of."""
         return self.weights
 
     @property
-    def keepsake(self) -> FloatArray:
+    def keepsake(self) -> Float32Array:
         """The weights, which later states no longer hold."""
         return self.weights
 
-    def at(self, round: int, keepsake: FloatArray | None) -> RunState:
+    def at(self, round: int, keepsake: Float32Array | None) -> RunState:
         """Return this state with the weights of an earlier round."""
         return self if keepsake is None else replace(self, weights=keepsake)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from werkbund.core.types import Arrays, Failure, Replies, Tasks
-from werkbund.engine.answers import BoolArray, Form, Missing, claim, finite_rows, flaw, kept
+from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Int64Array
+from werkbund.core.types import Failure, Replies, Tasks
+from werkbund.engine.answers import Form, Missing, claim, finite_rows, flaw, kept
 from werkbund.engine.grid import Grid
 from werkbund.engine.quorum import check_quorum
 
@@ -27,8 +26,8 @@ class Said:
         (answers, ...), one row a client.
     """
 
-    clients: npt.NDArray[np.int64]
-    values: npt.NDArray[Any]
+    clients: Int64Array
+    values: AnyArray
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,9 @@ class Gathered:
         Why each other client is missing, by name.
     """
 
-    sums: Mapping[str, npt.NDArray[Any]]
+    sums: Mapping[str, AnyArray]
     clear: Mapping[str, Said]
-    clients: npt.NDArray[np.int64]
+    clients: Int64Array
     missing: Mapping[str, str] = field(default_factory=dict)
 
 

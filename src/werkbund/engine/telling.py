@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from werkbund.core.types import Arrays, Replies
+from werkbund.core.arrays import Arrays
+from werkbund.core.types import Replies
 from werkbund.selection.contract import SIGNALS
 
 NUMBERS = frozenset(SIGNALS) - {"update", "score"}

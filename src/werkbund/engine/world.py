@@ -11,16 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Arrays, BoolArray, Float64Array, Int64Array
 from werkbund.core.rng import generator
-from werkbund.core.types import Arrays, Failure, Replies, Tasks
+from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine.answers import MEASURING
-from werkbund.engine.fleet import FORWARD, Fleet, FloatArray, Work, joules_of, seconds_of
+from werkbund.engine.fleet import FORWARD, Fleet, Work, joules_of, seconds_of
 from werkbund.engine.grid import Grid
 from werkbund.selection.contract import State
 
-IntArray = npt.NDArray[np.int64]
 _UPLOADS = ("train", "upload")
 
 
@@ -46,8 +45,8 @@ class Circumstances:
         Time between two rounds, which counts to neither.
     """
 
-    examples: FloatArray
-    rows: FloatArray
+    examples: Float64Array
+    rows: Float64Array
     model_bytes: float
     deadline_s: float
     seed: int
@@ -73,8 +72,8 @@ class WorldGrid:
     fleet: Fleet
     around: Circumstances
     _clock: float = 0.0
-    _battery: FloatArray = field(default_factory=lambda: np.empty(0))
-    _slowness: FloatArray = field(default_factory=lambda: np.empty(0))
+    _battery: Float64Array = field(default_factory=lambda: np.empty(0))
+    _slowness: Float64Array = field(default_factory=lambda: np.empty(0))
     _waiting: deque[Tasks] = field(default_factory=deque)
     _questions: int = 0
 
@@ -89,7 +88,7 @@ class WorldGrid:
         """Ask; the work is done in `receive`."""
         self._waiting.append(tasks)
 
-    def situation(self, round: int, past: State) -> tuple[IntArray, Arrays]:
+    def situation(self, round: int, past: State) -> tuple[Int64Array, Arrays]:
         """Go back to a past state, let speeds drift, and return who can be asked and what is expected of each."""
         self._begin(past)
         walked = generator(self.around.seed, "world drift", round).normal(size=self.fleet.num_clients)
@@ -167,7 +166,7 @@ class WorldGrid:
         )
         return _Fate(seconds, joules, tuple(reasons.tolist()), ends)
 
-    def _ends_after(self, seconds: FloatArray, good: npt.NDArray[np.bool_], keep: int | None) -> float:
+    def _ends_after(self, seconds: Float64Array, good: BoolArray, keep: int | None) -> float:
         """Return when the stage is over: when all that are wanted have come, else at the deadline."""
         arrivals = np.sort(seconds[good])
         wanted = len(seconds) if keep is None else min(keep, len(seconds))
@@ -193,10 +192,10 @@ class WorldGrid:
         self._clock += seconds
         self._battery = np.minimum(self._battery + self.fleet.charge_watts * seconds, self.fleet.battery_joules)
 
-    def _available(self) -> npt.NDArray[np.bool_]:
+    def _available(self) -> BoolArray:
         return np.asarray(self.fleet.is_there(self._clock) & (self._battery > 0))
 
-    def _charge(self) -> FloatArray:
+    def _charge(self) -> Float64Array:
         """Return the share of each battery that is left, (clients,); 1 on mains."""
         on_mains = np.isinf(self.fleet.battery_joules)
         capacity = np.where(on_mains, 1.0, self.fleet.battery_joules)
@@ -227,7 +226,7 @@ class WorldGrid:
 
 @dataclass(frozen=True)
 class _Fate:
-    seconds: FloatArray
-    joules: FloatArray
+    seconds: Float64Array
+    joules: Float64Array
     reasons: tuple[str, ...]
     ends_after: float

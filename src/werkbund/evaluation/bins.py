@@ -6,9 +6,8 @@ The code that counts states it too; here it stands again so that reading a run's
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from werkbund.core.arrays import Float64Array
 
 NUM_BINS = 1024
 BINS_PER_LOGIT = 32
@@ -16,7 +15,7 @@ LOWEST_LOGIT = -16.0
 NUM_DECILES = 10
 
 
-def lower_probabilities() -> FloatArray:
+def lower_probabilities() -> Float64Array:
     """Return the probability at which each bin begins: (NUM_BINS,), rising from 0, the lowest bin being open.
 
     Examples
@@ -25,6 +24,6 @@ def lower_probabilities() -> FloatArray:
     [0.0, 0.5]
     """
     logits = np.arange(NUM_BINS) / BINS_PER_LOGIT + LOWEST_LOGIT
-    probabilities: FloatArray = 1.0 / (1.0 + np.exp(-logits))
+    probabilities: Float64Array = 1.0 / (1.0 + np.exp(-logits))
     probabilities[0] = 0.0
     return probabilities

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array
 from werkbund.evaluation.counts import Counts
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +24,9 @@ class Reliability:
         (10,), fraction of failures.
     """
 
-    rows: FloatArray
-    predicted: FloatArray
-    observed: FloatArray
+    rows: Float64Array
+    predicted: Float64Array
+    observed: Float64Array
 
 
 def reliability(counts: Counts) -> Reliability:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import AnyArray, Float64Array
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.evaluation.costs import Costs
 from werkbund.evaluation.counts import Counts
 from werkbund.evaluation.metrics import DIRECTIONS, Metrics, metrics
 from werkbund.evaluation.thresholds import Threshold
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class WorstClient:
 
 
 def per_client(
-    arrays: Mapping[str, npt.NDArray[Any]], threshold: Threshold, costs: Costs, mode_names: Sequence[str] = ()
+    arrays: Mapping[str, AnyArray], threshold: Threshold, costs: Costs, mode_names: Sequence[str] = ()
 ) -> tuple[Metrics, ...]:
     """Return the metrics of each client at the same threshold, in the order of the arrays' rows.
 
@@ -68,7 +65,7 @@ def per_client(
     return tuple(metrics(Counts.from_arrays(arrays, i), threshold, costs, mode_names) for i in clients)
 
 
-def values_of(all_metrics: Sequence[Metrics], metric: str) -> FloatArray:
+def values_of(all_metrics: Sequence[Metrics], metric: str) -> Float64Array:
     """Return one metric of each client: (clients,), NaN where its rows do not define it.
 
     Raises

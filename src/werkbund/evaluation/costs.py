@@ -6,12 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array
 from werkbund.core.errors import ConfigError
 from werkbund.evaluation.counts import Confusion, Counts
-
-FloatArray = npt.NDArray[np.float64]
 
 PER_ROWS = 1000
 
@@ -60,7 +58,7 @@ class Costs:
         return missed + self.needless_inspection * confusion.false_positives
 
 
-def cost_curve(counts: Counts, costs: Costs) -> FloatArray:
+def cost_curve(counts: Counts, costs: Costs) -> Float64Array:
     """Return the cost per 1000 rows of deciding at each bin's lower edge: (NUM_BINS,), NaN without a row.
 
     The probabilities of these thresholds are `lower_probabilities()`.
@@ -70,5 +68,5 @@ def cost_curve(counts: Counts, costs: Costs) -> FloatArray:
     negative, positive = counts.histogram
     missed = np.cumsum(positive) - positive  # below the bin
     needless = counts.negatives - (np.cumsum(negative) - negative)  # in the bin or above
-    total: FloatArray = costs.missed_failure * missed + costs.needless_inspection * needless
+    total: Float64Array = costs.missed_failure * missed + costs.needless_inspection * needless
     return total * (PER_ROWS / counts.rows)

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import AnyArray, Float64Array, Int64Array
 from werkbund.core.errors import DataError
 from werkbund.evaluation.bins import NUM_BINS, NUM_DECILES
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -45,11 +41,11 @@ class Counts:
         (10, 3): rows, sum of probabilities and sum of labels, by tenth of the probability.
     """
 
-    histogram: IntArray
-    modes: IntArray
+    histogram: Int64Array
+    modes: Int64Array
     brier: float
     log_loss: float
-    calibration: FloatArray
+    calibration: Float64Array
 
     def __post_init__(self) -> None:
         shapes = (self.histogram.shape, self.modes.shape[1:], self.calibration.shape)
@@ -67,7 +63,7 @@ class Counts:
         return cls(histogram, modes, 0.0, 0.0, np.zeros((NUM_DECILES, 3)))
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], index: int | None = None) -> Counts:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray], index: int | None = None) -> Counts:
         """Return the counts of all clients together, or of the one at `index`.
 
         Parameters

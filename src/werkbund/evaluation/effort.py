@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array
 from werkbund.core.errors import DataError
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -57,11 +56,11 @@ class Course:
         (points,), spent until they were there.
     """
 
-    rounds: FloatArray
-    scores: FloatArray
-    seconds: FloatArray
-    joules: FloatArray
-    bytes: FloatArray
+    rounds: Float64Array
+    scores: Float64Array
+    seconds: Float64Array
+    joules: Float64Array
+    bytes: Float64Array
 
     def __post_init__(self) -> None:
         for name, values in vars(self).items():

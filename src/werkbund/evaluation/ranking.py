@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import AnyArray, Float64Array, Int64Array
 from werkbund.evaluation.counts import Counts
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +22,9 @@ class Curve:
         (points,)
     """
 
-    bins: npt.NDArray[np.int64]
-    x: FloatArray
-    y: FloatArray
+    bins: Int64Array
+    x: Float64Array
+    y: Float64Array
 
 
 def average_precision(counts: Counts) -> float:
@@ -63,7 +60,7 @@ def roc_auc(counts: Counts) -> float:
     return float(positive @ below / (float(counts.positives) * counts.negatives))
 
 
-def precision_recall_curve(histogram: npt.NDArray[Any]) -> Curve:
+def precision_recall_curve(histogram: AnyArray) -> Curve:
     """Return precision (y) against recall (x): no point if no row is positive.
 
     Parameters
@@ -78,7 +75,7 @@ def precision_recall_curve(histogram: npt.NDArray[Any]) -> Curve:
     return Curve(bins, true_positives / positives, true_positives / (true_positives + false_positives))
 
 
-def roc_curve(histogram: npt.NDArray[Any]) -> Curve:
+def roc_curve(histogram: AnyArray) -> Curve:
     """Return the true positive rate (y) against the false positive rate (x): no point if a label is missing.
 
     Parameters
@@ -93,7 +90,7 @@ def roc_curve(histogram: npt.NDArray[Any]) -> Curve:
     return Curve(bins, false_positives / negatives, true_positives / positives)
 
 
-def _running(histogram: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], FloatArray, FloatArray]:
+def _running(histogram: AnyArray) -> tuple[Int64Array, Float64Array, Float64Array]:
     """Return the occupied bins, falling, and how many rows of each label lie in each of them or above."""
     bins = np.nonzero(histogram.sum(axis=0))[0][::-1]
     false_positives, true_positives = np.cumsum(histogram[:, bins], axis=1, dtype=np.float64)

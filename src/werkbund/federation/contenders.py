@@ -7,18 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Arrays, FloatingArray, Int64Array
 from werkbund.core.clients import ClientTable
 from werkbund.core.rng import derived_seed
-from werkbund.core.types import Arrays
 from werkbund.evaluation import Costs, Counts, Metrics, Threshold, choose_threshold, metrics, per_client
 from werkbund.federation.families.trainable import Simulated
 from werkbund.federation.training import train
 from werkbund.learner import count_scores
 from werkbund.learner.counts import logits_of as logits_of_probabilities
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Contender:
 
     @classmethod
     def of(
-        cls, name: str, logits: npt.NDArray[np.floating], table: ClientTable, clients: IntArray, threshold: Threshold
+        cls, name: str, logits: FloatingArray, table: ClientTable, clients: Int64Array, threshold: Threshold
     ) -> Contender:
         """Return the contender that gave these logits (rows,) to the rows of a table."""
         counts = count_scores(logits, table.labels, table.modes, table.offsets[[0, -1]])
@@ -61,7 +58,7 @@ class Contender:
         return per_client(self.each, self.threshold, costs, mode_names)
 
 
-def trained_alone(setup: Simulated, client: int | None, name: str, clients: IntArray) -> Contender:
+def trained_alone(setup: Simulated, client: int | None, name: str, clients: Int64Array) -> Contender:
     """Train on one party's rows as a federation of one, and score everybody's test rows.
 
     Parameters
@@ -79,7 +76,7 @@ def trained_alone(setup: Simulated, client: int | None, name: str, clients: IntA
     return Contender.of(name, setup.logits(trained.learnt), setup.splits.test, clients, trained.threshold)
 
 
-def trees(setup: Simulated, costs: Costs, clients: IntArray) -> tuple[Contender, ...]:
+def trees(setup: Simulated, costs: Costs, clients: Int64Array) -> tuple[Contender, ...]:
     """Train scikit-learn's boosted trees and forest, with their defaults, on all training rows in one place.
 
     They read the same features as the network and take their threshold from the same validation rows.
@@ -94,7 +91,7 @@ def trees(setup: Simulated, costs: Costs, clients: IntArray) -> tuple[Contender,
     return tuple(_tree_contender(name, model, setup, costs, clients) for name, model in models.items())
 
 
-def _tree_contender(name: str, model: Any, setup: Simulated, costs: Costs, clients: IntArray) -> Contender:
+def _tree_contender(name: str, model: Any, setup: Simulated, costs: Costs, clients: Int64Array) -> Contender:
     splits = setup.splits
     model.fit(splits.train.features, splits.train.labels)
     validation, test = (

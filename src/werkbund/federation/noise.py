@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from werkbund.config.sections import ClientsSection
+from werkbund.core.arrays import BoolArray, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator
 from werkbund.data import Table
 from werkbund.partition import Partition
 
-IntArray = npt.NDArray[np.int64]
 
-
-def noisy_clients(num_clients: int, section: ClientsSection, seed: int) -> IntArray:
+def noisy_clients(num_clients: int, section: ClientsSection, seed: int) -> Int64Array:
     """Return which clients note labels wrongly, drawn by the run's seed: ascending.
 
     Raises
@@ -30,9 +28,7 @@ def noisy_clients(num_clients: int, section: ClientsSection, seed: int) -> IntAr
     return np.sort(drawn)
 
 
-def with_noise(
-    table: Table, partition: Partition, kept: npt.NDArray[np.bool_], section: ClientsSection, seed: int
-) -> Table:
+def with_noise(table: Table, partition: Partition, kept: BoolArray, section: ClientsSection, seed: int) -> Table:
     """Return the table with a share of the noisy clients' labels turned over.
 
     Parameters

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from werkbund.config.sections import ClientsSection, Config
+from werkbund.core.arrays import AnyArray, BoolArray, Float32Array, Int8Array, Int64Array
 from werkbund.core.clients import ClientSplits, ClientTable
 from werkbund.core.errors import DataError
 from werkbund.core.rng import generator
@@ -18,7 +17,6 @@ from werkbund.data import Preparation, Schema, Table, split_rows
 from werkbund.federation.noise import with_noise
 from werkbund.partition import Partition, partition_table
 
-IntArray = npt.NDArray[np.int64]
 SPLITS = ("train", "validation", "test")
 DEFAULT_COUNT = 10
 _ROWS_A_PIECE = 500_000
@@ -41,11 +39,11 @@ class RawTable:
     """
 
     frame: pl.DataFrame
-    rows: IntArray
-    offsets: IntArray
-    modes: npt.NDArray[np.bool_]
+    rows: Int64Array
+    offsets: Int64Array
+    modes: BoolArray
 
-    def pieces(self, clients: IntArray) -> Iterator[tuple[pl.DataFrame, IntArray]]:
+    def pieces(self, clients: Int64Array) -> Iterator[tuple[pl.DataFrame, Int64Array]]:
         """Yield the rows of some clients, in this order, a bounded number at a time, each piece with its offsets."""
         sizes = np.diff(self.offsets)[clients]
         cuts = np.flatnonzero(np.diff(np.cumsum(sizes) // _ROWS_A_PIECE)) + 1
@@ -61,9 +59,7 @@ class RawTable:
         labels = self.read_into(features, schema, how.transform)
         return ClientTable(names, self.offsets, features, labels, self.modes[self.rows], modes)
 
-    def read_into(
-        self, features: npt.NDArray[Any], schema: Schema, read: Callable[[pl.DataFrame], npt.NDArray[Any]]
-    ) -> npt.NDArray[np.float32]:
+    def read_into(self, features: AnyArray, schema: Schema, read: Callable[[pl.DataFrame], AnyArray]) -> Float32Array:
         """Fill (rows, features) with what `read` makes of the rows, a bounded number at a time; return the labels."""
         labels = np.empty(len(self.rows), np.float32)
         for first in range(0, len(self.rows), _ROWS_A_PIECE):
@@ -161,7 +157,7 @@ def alone(table: Table, config: Config, name: str, number: int, mode_names: tupl
     return Population((name,), table.schema, mode_names, splits)
 
 
-def _in_columns(flags: npt.NDArray[np.bool_], names: tuple[str, ...], wanted: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+def _in_columns(flags: BoolArray, names: tuple[str, ...], wanted: tuple[str, ...]) -> BoolArray:
     """Return the flags (rows, wanted) under other columns; a mode that does not occur is no row's."""
     found = np.zeros((len(flags), len(wanted)), np.bool_)
     for column, name in enumerate(wanted):
@@ -189,7 +185,7 @@ def _in_time_order(table: Table) -> Table:
     return replace(table, frame=table.frame.sort(table.schema.time, maintain_order=True, nulls_last=True))
 
 
-def _split(table: Table, partition: Partition, clients: ClientsSection, seed: int) -> npt.NDArray[np.int8]:
+def _split(table: Table, partition: Partition, clients: ClientsSection, seed: int) -> Int8Array:
     machines = table.schema.machines(table.frame)
     part = np.zeros(len(machines), np.int8)
     for client in range(partition.num_clients):
@@ -199,7 +195,7 @@ def _split(table: Table, partition: Partition, clients: ClientsSection, seed: in
     return part
 
 
-def _check_labels(table: Table, rows: IntArray) -> None:
+def _check_labels(table: Table, rows: Int64Array) -> None:
     train = table.schema.labels(table.frame)[rows]
     if len(np.unique(train)) < 2:
         value = int(train[0]) if len(train) else "nothing"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Int64Array
 from werkbund.core.errors import ClientError
 from werkbund.core.types import Replies, Tasks
 from werkbund.data import Preparation, Schema, SurveyCounts
@@ -37,7 +37,7 @@ class Learnt:
 
     preparation: Preparation
     survey: SurveyCounts
-    rows: npt.NDArray[np.int64]
+    rows: Int64Array
     missing: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from werkbund.core.arrays import Int64Array
 from werkbund.core.rng import generator
 from werkbund.evaluation import Costs, Counts, Metrics, cost_curve, lower_probabilities
 from werkbund.federation.contenders import Contender, mean_metrics, trained_alone, trees
@@ -17,8 +15,6 @@ from werkbund.federation.training import Trained
 from werkbund.federation.watch import Watcher
 from werkbund.federation.wiring import costs_of
 from werkbund.learner.counts import no_counts
-
-IntArray = npt.NDArray[np.int64]
 
 _EVERY_BIN = 8  # a cost curve of 128 points is smooth enough to look at
 
@@ -42,7 +38,7 @@ class Comparison:
     """
 
     federated: Contender
-    clients: IntArray
+    clients: Int64Array
     local: Mapping[int, Contender]
     pooled: tuple[Contender, ...]
     costs: Costs

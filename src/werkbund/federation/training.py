@@ -9,10 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from werkbund.core.types import Arrays, RoundRecord
-from werkbund.core.weights import FloatArray
+from werkbund.core.arrays import Arrays, Float32Array, Int64Array
+from werkbund.core.types import RoundRecord
 from werkbund.engine import Checkpoint, Stage, evaluators
 from werkbund.evaluation import DIRECTIONS, Costs, Counts, Metrics, Threshold, choose_threshold, metrics
 from werkbund.federation.families.trainable import Trainable
@@ -20,7 +19,6 @@ from werkbund.federation.stopping import Standing, Tally, reason_to_stop, stop_r
 from werkbund.federation.watch import Nobody, RoundNews, Watcher
 from werkbund.federation.wiring import costs_of
 
-IntArray = npt.NDArray[np.int64]
 Save = Callable[[Checkpoint], None]
 Note = Callable[[RoundRecord, Mapping[str, Metrics]], None]
 
@@ -43,10 +41,10 @@ class Best:
 
     round: int = -1
     score: float = -math.inf
-    keepsake: FloatArray | None = None
+    keepsake: Float32Array | None = None
     judges: int = 0
 
-    def or_better(self, round: int, score: float, keepsake: FloatArray | None, judges: int = 0) -> Best:
+    def or_better(self, round: int, score: float, keepsake: Float32Array | None, judges: int = 0) -> Best:
         """Return this or the new one; a score that is undefined never wins over one that is.
 
         Scores by different clients are scores on different rows: more judges outweigh a better score, and fewer never
@@ -90,7 +88,7 @@ class Trained:
     seconds: float
     counts: Mapping[str, Arrays]
     each: Mapping[str, Arrays]
-    clients: IntArray
+    clients: Int64Array
     threshold: Threshold
     spent: Tally = field(default_factory=Tally)
 
@@ -147,7 +145,7 @@ def score_counts(
 
 
 def _judge(
-    setup: Trainable, record: RoundRecord, scored: FloatArray | None, best: Best, outlets: Outlets
+    setup: Trainable, record: RoundRecord, scored: Float32Array | None, best: Best, outlets: Outlets
 ) -> tuple[Best, float]:
     """Score a record's counts, tell who wants to know, and return the best round so far and the metric's value."""
     scores, _ = score_counts(record.counts, costs_of(setup.config), setup.mode_names)

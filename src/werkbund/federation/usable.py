@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import AnyArray
 from werkbund.core.types import Replies
 from werkbund.data import Schema
 from werkbund.data.statistics import category_names, feature_names
@@ -78,7 +77,7 @@ def _odd(replies: Replies, shapes: Mapping[str, tuple[int, ...]], counts: tuple[
     return ", ".join(odd)
 
 
-def _fits(array: npt.NDArray[Any] | None, shape: tuple[int, ...]) -> bool:
+def _fits(array: AnyArray | None, shape: tuple[int, ...]) -> bool:
     if array is None or array.shape[1:] != shape or array.dtype.kind not in "iuf":
         return False
     return bool((np.abs(array.astype(np.float64)) <= _LARGEST_SUM).all())
@@ -90,5 +89,5 @@ def _rows_are_told(replies: Replies) -> bool:
     return rows is None or (rows.shape == (len(replies),) and rows.dtype.kind in "iu" and _countable(rows))
 
 
-def _countable(array: npt.NDArray[Any]) -> bool:
+def _countable(array: AnyArray) -> bool:
     return bool(((array >= 0) & (array <= _MOST_ROWS)).all())

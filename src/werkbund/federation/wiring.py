@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-import numpy.typing as npt
-
 from werkbund.aggregation import build_aggregator
 from werkbund.config.sections import Config, ModelSection, TrainingSection
+from werkbund.core.arrays import Arrays, Int64Array
 from werkbund.core.errors import ConfigError
-from werkbund.core.types import Arrays
 from werkbund.engine import Rules, Schedule, Strategy
 from werkbund.evaluation import Costs
 from werkbund.learner import ModelSpec, TrainingPlan
@@ -40,7 +37,7 @@ def model_spec(model: ModelSection) -> ModelSpec:
     return ModelSpec(model.kind, {**given, **model.options})
 
 
-def training_plan(training: TrainingSection, labels: npt.NDArray[np.int64]) -> TrainingPlan:
+def training_plan(training: TrainingSection, labels: Int64Array) -> TrainingPlan:
     """Return how clients train; the weight of failures may follow the federation's `labels` (2,): rows by class."""
     ratio = float(labels[0] / max(int(labels[1]), 1)) or 1.0
     chosen = training.positive_weight

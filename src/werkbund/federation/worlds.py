@@ -11,9 +11,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from werkbund.config.sections import WorldSection
+from werkbund.core.arrays import Float64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator
 from werkbund.data import source_for
@@ -22,11 +22,10 @@ from werkbund.engine.world import Circumstances, WorldGrid
 from werkbund.federation.families.simulation import Simulation
 from werkbund.learner.batches import num_steps
 
-FloatArray = npt.NDArray[np.float64]
 NAMES = tuple(field.name for field in fields(Fleet))
 
 
-def uniform(number: int, rng: np.random.Generator) -> dict[str, FloatArray]:
+def uniform(number: int, rng: np.random.Generator) -> dict[str, Float64Array]:
     """Return clients that are all alike, always there, on mains."""
     del rng
     alike = {
@@ -49,7 +48,7 @@ def uniform(number: int, rng: np.random.Generator) -> dict[str, FloatArray]:
     return {name: np.full(number, value) for name, value in alike.items()}
 
 
-def factory_fleet(number: int, rng: np.random.Generator) -> dict[str, FloatArray]:
+def factory_fleet(number: int, rng: np.random.Generator) -> dict[str, Float64Array]:
     """Return gateways in plants: on mains, wired; old and new ones; two or three shifts; maintenance once a week."""
     fleet = uniform(number, rng)
     two_shifts = rng.random(number) < 0.5
@@ -70,7 +69,7 @@ def factory_fleet(number: int, rng: np.random.Generator) -> dict[str, FloatArray
     return fleet
 
 
-def mobile_machines(number: int, rng: np.random.Generator) -> dict[str, FloatArray]:
+def mobile_machines(number: int, rng: np.random.Generator) -> dict[str, Float64Array]:
     """Return computers on vehicles: a battery, a radio link of mixed quality, one shift, much giving up.
 
     Of the battery it is what may be spent on learning, a few dozen rounds of it; it takes a day or more to fill up.
@@ -92,7 +91,7 @@ def mobile_machines(number: int, rng: np.random.Generator) -> dict[str, FloatArr
     return fleet
 
 
-PRESETS: dict[str, Callable[[int, np.random.Generator], dict[str, FloatArray]]] = {
+PRESETS: dict[str, Callable[[int, np.random.Generator], dict[str, Float64Array]]] = {
     "uniform": uniform,
     "factory-fleet": factory_fleet,
     "mobile-machines": mobile_machines,

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from werkbund.core.rng import UInt64Array, shuffles
+from werkbund.core.arrays import BoolArray, Int64Array, UInt64Array
+from werkbund.core.rng import shuffles
 from werkbund.learner.plan import TrainingPlan
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -26,17 +24,17 @@ class Schedule:
         having fewer rows than others, does not take.
     """
 
-    rows: IntArray
-    present: npt.NDArray[np.bool_]
+    rows: Int64Array
+    present: BoolArray
 
 
-def num_steps(sizes: IntArray, plan: TrainingPlan) -> IntArray:
+def num_steps(sizes: Int64Array, plan: TrainingPlan) -> Int64Array:
     """Return how many steps each client takes: (clients,), 0 for a client without rows."""
     a_pass = -(-sizes // plan.batch_size)
     return np.where(sizes > 0, plan.steps if plan.steps is not None else plan.epochs * a_pass, 0)
 
 
-def schedule(sizes: IntArray, keys: UInt64Array, plan: TrainingPlan) -> Schedule:
+def schedule(sizes: Int64Array, keys: UInt64Array, plan: TrainingPlan) -> Schedule:
     """Draw the batches of every client of a cohort.
 
     Parameters
@@ -67,7 +65,7 @@ def schedule(sizes: IntArray, keys: UInt64Array, plan: TrainingPlan) -> Schedule
     return Schedule(rows, present)
 
 
-def _padded(order: IntArray, width: int) -> IntArray:
+def _padded(order: Int64Array, width: int) -> Int64Array:
     """Cut each order into batches; what is added behind is no row of anybody."""
     missing = -order.shape[1] % width
     filler = np.full((len(order), missing), np.iinfo(np.int64).max)

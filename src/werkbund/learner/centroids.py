@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float32Array, FloatingArray, Int64Array
 from werkbund.core.errors import ConfigError
 
 
 def local_centroids(
-    features: npt.NDArray[np.floating[Any]], k: int, rng: np.random.Generator, least: int = 1
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    features: FloatingArray, k: int, rng: np.random.Generator, least: int = 1
+) -> tuple[Float32Array, Int64Array]:
     """Cluster a client's rows by k-means.
 
     Parameters

@@ -7,16 +7,11 @@ counts mean is said in `werkbund.evaluation`.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
+from werkbund.core.arrays import AnyArray, BoolArray, Float64Array, FloatingArray, Int64Array
 from werkbund.core.errors import ClientError, DataError
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 NUM_BINS = 1024
 LOWEST_LOGIT = -16.0
@@ -31,7 +26,7 @@ _PRECISION = 2.0**30  # steps a unit; sums of such multiples are exact in a doub
 _LIMIT = float(-np.log(np.finfo(np.float64).eps))
 
 
-def bins_of(logits: npt.ArrayLike) -> IntArray:
+def bins_of(logits: npt.ArrayLike) -> Int64Array:
     """Return the bin of each logit: 0 to NUM_BINS - 1, the outer bins taking all that lies beyond.
 
     A bin holds its lower edge. Scaling by a power of two is exact, so for k > 0 a logit is in bin k or above
@@ -46,7 +41,7 @@ def bins_of(logits: npt.ArrayLike) -> IntArray:
     return np.floor(inside * BINS_PER_LOGIT).astype(np.int64) - int(LOWEST_LOGIT * BINS_PER_LOGIT)
 
 
-def edge(bin: npt.ArrayLike) -> FloatArray:  # noqa: A002 - the field's own word
+def edge(bin: npt.ArrayLike) -> Float64Array:  # noqa: A002 - the field's own word
     """Return the logit at the lower edge of a bin.
 
     Examples
@@ -57,7 +52,7 @@ def edge(bin: npt.ArrayLike) -> FloatArray:  # noqa: A002 - the field's own word
     return np.asarray(bin, dtype=np.float64) / BINS_PER_LOGIT + LOWEST_LOGIT
 
 
-def logits_of(probabilities: npt.ArrayLike) -> FloatArray:
+def logits_of(probabilities: npt.ArrayLike) -> Float64Array:
     """Return log(p / (1 - p)), infinite at 0 and 1: for models that give probabilities and no logits.
 
     Examples
@@ -71,11 +66,11 @@ def logits_of(probabilities: npt.ArrayLike) -> FloatArray:
 
 
 def count_scores(
-    logits: npt.NDArray[np.floating[Any]],
-    labels: npt.NDArray[Any],
+    logits: FloatingArray,
+    labels: AnyArray,
     modes: BoolArray,
-    offsets: IntArray,
-) -> dict[str, npt.NDArray[Any]]:
+    offsets: Int64Array,
+) -> dict[str, AnyArray]:
     """Count the scores of many clients at once.
 
     Parameters
@@ -124,7 +119,7 @@ def count_scores(
     }
 
 
-def no_counts(num_modes: int) -> dict[str, npt.NDArray[Any]]:
+def no_counts(num_modes: int) -> dict[str, AnyArray]:
     """Return the counts of no client: arrays of the right shapes without a row."""
     whole = ("histogram", "modes")
     return {
@@ -144,7 +139,7 @@ def count_shapes(num_modes: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _check(logits: npt.NDArray[Any], labels: npt.NDArray[Any], modes: BoolArray, offsets: IntArray) -> None:
+def _check(logits: AnyArray, labels: AnyArray, modes: BoolArray, offsets: Int64Array) -> None:
     rows = len(logits)
     if logits.shape != (rows,) or labels.shape != (rows,) or modes.shape[:1] != (rows,) or modes.ndim != 2:
         raise DataError(
@@ -155,7 +150,7 @@ def _check(logits: npt.NDArray[Any], labels: npt.NDArray[Any], modes: BoolArray,
         raise DataError(f"offsets must rise from 0 to the number of rows, {rows}, got {offsets.tolist()[:5]}...")
 
 
-def _refuse_nan(logits: npt.NDArray[Any], client: IntArray) -> None:
+def _refuse_nan(logits: AnyArray, client: Int64Array) -> None:
     bad = np.isnan(logits)
     if bad.any():
         raise ClientError(
@@ -165,7 +160,7 @@ def _refuse_nan(logits: npt.NDArray[Any], client: IntArray) -> None:
         )
 
 
-def _errors(logits: FloatArray, positive: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _errors(logits: Float64Array, positive: BoolArray) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return each row's probability, squared error and log loss, without overflow at either end.
 
     Each is rounded to a multiple of 2**-30, so that their sums are exact up to 8 million and come out with the same
@@ -178,22 +173,22 @@ def _errors(logits: FloatArray, positive: BoolArray) -> tuple[FloatArray, FloatA
     return _rounded(probability), _rounded((probability - positive) ** 2), _rounded(loss)
 
 
-def _rounded(values: FloatArray) -> FloatArray:
+def _rounded(values: Float64Array) -> Float64Array:
     return np.rint(values * _PRECISION) / _PRECISION
 
 
-def _tally(index: IntArray, shape: tuple[int, ...]) -> IntArray:
+def _tally(index: Int64Array, shape: tuple[int, ...]) -> Int64Array:
     size = int(np.prod(shape))
     return np.bincount(index, minlength=size).astype(np.int64, copy=False).reshape(shape)
 
 
-def _mode_histogram(where: IntArray, has: BoolArray, client: IntArray, num_clients: int) -> IntArray:
+def _mode_histogram(where: Int64Array, has: BoolArray, client: Int64Array, num_clients: int) -> Int64Array:
     num_modes = has.shape[1]
     row, mode = np.nonzero(has)  # positives alone: few
     return _tally((client[row] * num_modes + mode) * NUM_BINS + where[row], (num_clients, num_modes, NUM_BINS))
 
 
-def _calibration(probability: FloatArray, positive: BoolArray, client: IntArray, num_clients: int) -> FloatArray:
+def _calibration(probability: Float64Array, positive: BoolArray, client: Int64Array, num_clients: int) -> Float64Array:
     decile = np.minimum((probability * NUM_DECILES).astype(np.int64), NUM_DECILES - 1)
     slot, size = client * NUM_DECILES + decile, num_clients * NUM_DECILES
     columns = [np.bincount(slot, weights, size) for weights in (None, probability, positive)]

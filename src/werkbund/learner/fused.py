@@ -13,16 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from werkbund.core.arrays import AnyArray, Float32Array, Float64Array, Int64Array, UInt64Array
 from werkbund.core.clients import ClientTable
 from werkbund.core.errors import ModelError
-from werkbund.core.rng import UInt64Array
-from werkbund.core.weights import FloatArray
 from werkbund.learner.batches import num_steps
 from werkbund.learner.chains import Chain
 from werkbund.learner.plan import TrainingPlan
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from werkbund.learner.fused_kernels import Places
     from werkbund.learner.fused_steps import Recipe
 
-IntArray = npt.NDArray[np.int64]
 Work = Callable[[slice], None]
 
 _KINDS = ("relu", "tanh", "silu", "gelu")
@@ -57,12 +54,12 @@ def train_chain(
     chain: Chain,
     plan: TrainingPlan,
     table: ClientTable,
-    clients: IntArray,
-    start: FloatArray,
+    clients: Int64Array,
+    start: Float32Array,
     keys: UInt64Array,
-    weight: npt.NDArray[np.float64] | None = None,
+    weight: Float64Array | None = None,
     num_threads: int | None = None,
-) -> tuple[FloatArray, npt.NDArray[np.float64]]:
+) -> tuple[Float32Array, Float64Array]:
     """Train each of these clients: the steps of `werkbund.learner.train`, compiled.
 
     Parameters
@@ -134,8 +131,8 @@ def train_chain(
 
 
 def logits_chain(
-    chain: Chain, weights: FloatArray, features: FloatArray, num_threads: int | None = None
-) -> npt.NDArray[np.float32]:
+    chain: Chain, weights: Float32Array, features: Float32Array, num_threads: int | None = None
+) -> Float32Array:
     """Score rows.
 
     Parameters
@@ -175,7 +172,7 @@ def logits_chain(
     return logits
 
 
-def _check(chain: Chain, num_parameters: int, features: FloatArray) -> None:
+def _check(chain: Chain, num_parameters: int, features: Float32Array) -> None:
     if num_parameters != chain.num_parameters:
         raise ModelError(f"weights must have {chain.num_parameters} parameters, got {num_parameters}")
     if features.ndim != 2 or features.shape[1] != chain.widths[0] or features.dtype != np.float32:
@@ -204,11 +201,11 @@ def _recipe(chain: Chain, plan: TrainingPlan, batch_size: int) -> Recipe:
 class _Room:
     """Say how one thread's flat array is divided."""
 
-    layers: IntArray
+    layers: Int64Array
     places: Places
     size: int
 
-    def scratch(self) -> FloatArray:
+    def scratch(self) -> Float32Array:
         """Return an array of zeros that begins at a cache line, with its single 1."""
         whole = np.zeros(self.size + _LANES, np.float32)
         first = -(whole.ctypes.data // 4) % _LANES
@@ -267,7 +264,7 @@ def _padded(length: int) -> int:
     return -(-length // _LANES) * _LANES
 
 
-def _spread(make: Callable[[], Work], cost: npt.NDArray[Any], num_threads: int | None) -> None:
+def _spread(make: Callable[[], Work], cost: AnyArray, num_threads: int | None) -> None:
     """Let threads, this one among them, work through pieces of about the same cost; each makes its own scratch."""
     total = np.cumsum(cost)
     if num_threads is None:

@@ -14,21 +14,8 @@ import numba
 import numpy as np
 from numba import types
 
-from werkbund.learner.fused_steps import (
-    Doubles,
-    Floats,
-    Ints,
-    Recipe,
-    Words,
-    activate,
-    amend,
-    dot,
-    errors,
-    gate,
-    shuffle,
-    total,
-    update,
-)
+from werkbund.core.arrays import Float32Array, Float64Array, Int64Array, UInt64Array
+from werkbund.learner.fused_steps import Recipe, activate, amend, dot, errors, gate, shuffle, total, update
 from werkbund.learner.fused_tiles import (
     compiled,
     tile_1x16,
@@ -63,7 +50,7 @@ class Places(NamedTuple):
 
 
 @compiled()
-def carry(target: Floats, at: int, source: Floats, start: int, length: int) -> None:
+def carry(target: Float32Array, at: int, source: Float32Array, start: int, length: int) -> None:
     """Copy a piece of one array into another."""
     to, of = target[at : at + length], source[start : start + length]  # else each index is tested for its sign
     for i in range(length):
@@ -72,7 +59,7 @@ def carry(target: Floats, at: int, source: Floats, start: int, length: int) -> N
 
 @compiled(types.none(types.float32[::1], *[types.int64] * 11))
 def multiply(
-    s: Floats,
+    s: Float32Array,
     c: int,
     c_row: int,
     a: int,
@@ -101,7 +88,7 @@ def multiply(
 
 
 @compiled()
-def transpose(s: Floats, target: int, source: int, rows: int, columns: int) -> None:
+def transpose(s: Float32Array, target: int, source: int, rows: int, columns: int) -> None:
     """Write the transpose of a (rows, columns) matrix, both multiples of 16."""
     for i in range(0, rows, 16):
         for j in range(0, columns, 16):
@@ -109,7 +96,7 @@ def transpose(s: Floats, target: int, source: int, rows: int, columns: int) -> N
 
 
 @compiled()
-def forward(s: Floats, layers: Ints, places: Places, kind: int, rows: int) -> None:
+def forward(s: Float32Array, layers: Int64Array, places: Places, kind: int, rows: int) -> None:
     """Compute the logits of the batch."""
     for i in range(len(layers)):
         row, above = layers[i, ROW_OUT], layers[i, ABOVE]
@@ -123,7 +110,7 @@ def forward(s: Floats, layers: Ints, places: Places, kind: int, rows: int) -> No
 
 
 @compiled()
-def backward(s: Floats, layers: Ints, places: Places, kind: int, rows: int) -> None:
+def backward(s: Float32Array, layers: Int64Array, places: Places, kind: int, rows: int) -> None:
     """Write the gradient of the mean loss into the block behind the weights."""
     shift, row, e = places.length, places.row, places.errors
     multiply(s, places.head + shift, row, e, 0, 1, places.top, row, 0, 1, row, rows)
@@ -143,7 +130,7 @@ def backward(s: Floats, layers: Ints, places: Places, kind: int, rows: int) -> N
 
 
 @compiled()
-def clear(s: Floats, at: int, length: int) -> None:
+def clear(s: Float32Array, at: int, length: int) -> None:
     """Write zeros."""
     piece = s[at : at + length]
     for i in range(length):
@@ -151,7 +138,7 @@ def clear(s: Floats, at: int, length: int) -> None:
 
 
 @compiled()
-def unpack(s: Floats, layers: Ints, places: Places, vector: Floats) -> None:
+def unpack(s: Float32Array, layers: Int64Array, places: Places, vector: Float32Array) -> None:
     """Read a flat vector of weights, each layer (out, in) and its bias, into the working layout."""
     at = 0
     clear(s, places.block, places.length)  # a client that diverged may have left NaN between the rows
@@ -169,7 +156,7 @@ def unpack(s: Floats, layers: Ints, places: Places, vector: Floats) -> None:
 
 
 @compiled()
-def pack(s: Floats, layers: Ints, places: Places, vector: Floats) -> None:
+def pack(s: Float32Array, layers: Int64Array, places: Places, vector: Float32Array) -> None:
     """Write the weights as a flat vector."""
     at = 0
     for i in range(len(layers)):
@@ -186,16 +173,16 @@ def pack(s: Floats, layers: Ints, places: Places, vector: Floats) -> None:
 
 @compiled()
 def train_client(
-    s: Floats,
-    layers: Ints,
+    s: Float32Array,
+    layers: Int64Array,
     places: Places,
     recipe: Recipe,
-    x: Floats,
-    y: Floats,
+    x: Float32Array,
+    y: Float32Array,
     key: Any,
-    words: Words,
-    order: Ints,
-    counts: Ints,
+    words: UInt64Array,
+    order: Int64Array,
+    counts: Int64Array,
 ) -> float:
     """Take all steps of one client with rows x (rows, features); return the mean loss of the rows drawn."""
     size, width, n = len(x), recipe.batch_size, places.length
@@ -244,21 +231,21 @@ _RECIPE = _typeof(Recipe(*(kind(0) for kind in get_type_hints(Recipe).values()))
     cache=True,
 )  # fmt: skip
 def train_clients(
-    s: Floats,
-    layers: Ints,
+    s: Float32Array,
+    layers: Int64Array,
     places: Places,
     recipe: Recipe,
-    x: Floats,
-    y: Floats,
-    offsets: Ints,
-    clients: Ints,
-    start: Floats,
-    keys: Words,
-    words: Words,
-    order: Ints,
-    counts: Ints,
-    weights: Floats,
-    loss: Doubles,
+    x: Float32Array,
+    y: Float32Array,
+    offsets: Int64Array,
+    clients: Int64Array,
+    start: Float32Array,
+    keys: UInt64Array,
+    words: UInt64Array,
+    order: Int64Array,
+    counts: Int64Array,
+    weights: Float32Array,
+    loss: Float64Array,
 ) -> None:
     """Train each client that has rows, one after the other; `start` has one row, or one a client."""
     block, n = places.block, places.length
@@ -284,7 +271,14 @@ def train_clients(
     cache=True,
 )
 def score_rows(
-    s: Floats, layers: Ints, places: Places, kind: int, block: int, vector: Floats, x: Floats, logits: Floats
+    s: Float32Array,
+    layers: Int64Array,
+    places: Places,
+    kind: int,
+    block: int,
+    vector: Float32Array,
+    x: Float32Array,
+    logits: Float32Array,
 ) -> None:
     """Write the logit of each row, `block` rows at a time so that activations stay in the cache."""
     unpack(s, layers, places, vector)

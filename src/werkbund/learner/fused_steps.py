@@ -9,14 +9,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float32Array, Int64Array, UInt64Array
 from werkbund.learner.fused_tiles import compiled, power_of_two
-
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Words = npt.NDArray[np.uint64]
 
 
 class Recipe(NamedTuple):
@@ -60,7 +55,7 @@ def exponential(x: Any) -> Any:
 
 
 @compiled(inline=True, reorder=True)
-def dot(a: Floats, b: Floats) -> Any:
+def dot(a: Float32Array, b: Float32Array) -> Any:
     """Return the inner product, summed lane by lane."""
     total = _ZERO
     for i in range(len(a)):
@@ -69,7 +64,7 @@ def dot(a: Floats, b: Floats) -> Any:
 
 
 @compiled(inline=True, reorder=True)
-def total(a: Floats) -> Any:
+def total(a: Float32Array) -> Any:
     """Return the sum, lane by lane."""
     result = _ZERO
     for i in range(len(a)):
@@ -78,7 +73,7 @@ def total(a: Floats) -> Any:
 
 
 @compiled()
-def activate(above: Floats, slope: Floats, kind: int) -> None:
+def activate(above: Float32Array, slope: Float32Array, kind: int) -> None:
     """Apply the activation in place, and keep its derivative: for relu, the output itself says where it is 1."""
     if kind == 0:
         for i in range(len(above)):
@@ -108,7 +103,7 @@ def activate(above: Floats, slope: Floats, kind: int) -> None:
 
 
 @compiled()
-def gate(delta: Floats, above: Floats, slope: Floats, kind: int) -> None:
+def gate(delta: Float32Array, above: Float32Array, slope: Float32Array, kind: int) -> None:
     """Multiply the gradient of an activation's output by its derivative."""
     if kind == 0:
         for i in range(len(delta)):
@@ -119,7 +114,7 @@ def gate(delta: Floats, above: Floats, slope: Floats, kind: int) -> None:
 
 
 @compiled(reorder=True)
-def errors(logits: Floats, labels: Floats, slopes: Floats, positive_weight: float) -> float:
+def errors(logits: Float32Array, labels: Float32Array, slopes: Float32Array, positive_weight: float) -> float:
     """Write the gradient of the mean loss by the logits, and return the summed loss (binary cross-entropy).
 
     The logarithms of many rows are one logarithm of a product: each factor 1 + exp(-|z|) is at most 2.
@@ -147,7 +142,7 @@ def errors(logits: Floats, labels: Floats, slopes: Floats, positive_weight: floa
 
 
 @compiled()
-def amend(g: Floats, w: Floats, begin: Floats, recipe: Recipe) -> None:
+def amend(g: Float32Array, w: Float32Array, begin: Float32Array, recipe: Recipe) -> None:
     """Clip the gradient, then add the pull towards the start and the L2 term."""
     if recipe.clip_norm > 0:
         scale = np.float32(recipe.clip_norm) / max(np.sqrt(dot(g, g)), np.float32(1e-12))
@@ -165,7 +160,9 @@ def amend(g: Floats, w: Floats, begin: Floats, recipe: Recipe) -> None:
 
 
 @compiled()
-def update(w: Floats, g: Floats, first: Floats, second: Floats, recipe: Recipe, step: int) -> None:
+def update(
+    w: Float32Array, g: Float32Array, first: Float32Array, second: Float32Array, recipe: Recipe, step: int
+) -> None:
     """Take one step of the optimiser, as `werkbund.learner.optimizers` defines it."""
     rate = np.float32(recipe.learning_rate)
     if recipe.optimizer == 0 and recipe.momentum == 0:
@@ -197,7 +194,9 @@ def mix(z: Any) -> Any:
 
 
 @compiled()
-def shuffle(key: Any, epoch: int, hashed: Words, ranked: Words, order: Ints, counts: Ints) -> None:
+def shuffle(
+    key: Any, epoch: int, hashed: UInt64Array, ranked: UInt64Array, order: Int64Array, counts: Int64Array
+) -> None:
     """Write the order of `werkbund.core.rng.shuffles`: row numbers by their hashed keys.
 
     Hashes are evenly spread, so that counting by their leading bits leaves next to nothing to sort. No two of a

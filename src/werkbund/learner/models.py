@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from werkbund.core.arrays import Float32Array
 from werkbund.core.errors import ModelError
-from werkbund.core.weights import FloatArray, Layout
+from werkbund.core.weights import Layout
 from werkbund.learner.randomness import torch_stream
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "silu": nn.SiLU}
@@ -159,12 +160,12 @@ def layout_of(network: nn.Module) -> Layout:
     return Layout(tuple(tensors), tuple(tuple(tensor.shape) for tensor in tensors.values()))
 
 
-def weights_of(network: nn.Module) -> FloatArray:
+def weights_of(network: nn.Module) -> Float32Array:
     """Return a copy of the network's trainable tensors as one vector: (parameters,)."""
     return layout_of(network).join({name: t.detach().numpy() for name, t in _trainable(network).items()})
 
 
-def load_weights(network: nn.Module, weights: FloatArray) -> None:
+def load_weights(network: nn.Module, weights: Float32Array) -> None:
     """Write a vector (parameters,) into the network.
 
     Raises

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
-from werkbund.core.weights import FloatArray
+from werkbund.core.arrays import Float32Array
 from werkbund.learner.models import load_weights
 
 _ROWS_A_PASS = 65_536
 
 
-def logits_of(network: nn.Module, weights: FloatArray, features: FloatArray) -> npt.NDArray[np.float32]:
+def logits_of(network: nn.Module, weights: Float32Array, features: Float32Array) -> Float32Array:
     """Score rows.
 
     Parameters

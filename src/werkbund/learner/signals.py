@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from werkbund.core.arrays import AnyArray, Float64Array, FloatingArray, Int64Array
 
 FROM_LOSSES = ("loss", "loss_std", "loss_rms")
 """Signals that follow from the loss of each training row under the received weights."""
 
 
-def losses_of(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[Any]) -> FloatArray:
+def losses_of(logits: FloatingArray, labels: AnyArray) -> Float64Array:
     """Return the log loss of each row, (rows,): log(1 + exp(-z)) for a failure with logit z, log(1 + exp(z)) else."""
     z = np.asarray(logits, dtype=np.float64)
     signed = np.where(np.asarray(labels) > 0.5, -z, z)
     return np.maximum(signed, 0.0) + np.log1p(np.exp(-np.abs(signed)))
 
 
-def loss_signals(losses: FloatArray, sizes: IntArray, wanted: Collection[str]) -> dict[str, FloatArray]:
+def loss_signals(losses: Float64Array, sizes: Int64Array, wanted: Collection[str]) -> dict[str, Float64Array]:
     """Return what is wanted of `FROM_LOSSES`, (clients,) each; NaN for a client without rows.
 
     Parameters

@@ -13,13 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from werkbund.core.arrays import BoolArray, Float32Array, Float64Array, Int64Array, UInt64Array
 from werkbund.core.clients import ClientTable
-from werkbund.core.rng import UInt64Array
-from werkbund.core.weights import FloatArray
 from werkbund.learner.batches import num_steps, schedule
 from werkbund.learner.chains import chain_of
 from werkbund.learner.fused import fused_available, logits_chain, train_chain
@@ -30,7 +28,6 @@ from werkbund.learner.plan import TrainingPlan
 from werkbund.learner.randomness import torch_stream
 from werkbund.learner.score import logits_of
 
-IntArray = npt.NDArray[np.int64]
 Way = Literal["compiled", "batched", "plain"]
 
 _ENTRIES_A_GROUP = 4_000_000  # gathered feature values that one batched group may hold
@@ -48,8 +45,8 @@ class TrainedCohort:
         (clients,), mean loss over all rows drawn, before the step that used them; NaN for a client without rows.
     """
 
-    weights: FloatArray
-    loss: npt.NDArray[np.float64]
+    weights: Float32Array
+    loss: Float64Array
 
 
 class CohortTrainer:
@@ -95,11 +92,11 @@ class CohortTrainer:
     def train(
         self,
         table: ClientTable,
-        clients: IntArray,
-        start: FloatArray,
+        clients: Int64Array,
+        start: Float32Array,
         keys: UInt64Array,
         rate: float = 1.0,
-        weight: npt.NDArray[np.float64] | None = None,
+        weight: Float64Array | None = None,
     ) -> TrainedCohort:
         """Train each of these clients.
 
@@ -136,13 +133,13 @@ class CohortTrainer:
             weights *= weight[:, None].astype(np.float32)
         return TrainedCohort(weights, loss)
 
-    def score(self, weights: FloatArray, features: FloatArray) -> FloatArray:
+    def score(self, weights: Float32Array, features: Float32Array) -> Float32Array:
         """Return the logits (rows,) of features (rows, features) under weights (parameters,)."""
         if self._chain is not None:
             return logits_chain(self._chain, weights, features)
         return logits_of(self._network, weights, features)
 
-    def _groups(self, sizes: IntArray, num_features: int) -> Iterator[IntArray]:
+    def _groups(self, sizes: Int64Array, num_features: int) -> Iterator[Int64Array]:
         """Group clients of like number of steps, so that padding stays small and a group fits in memory."""
         steps = num_steps(sizes, self.plan)
         order = np.argsort(steps, kind="stable")
@@ -167,11 +164,11 @@ class _Batch:
     features: Tensor
     labels: Tensor
     present: Tensor
-    active: npt.NDArray[np.bool_]
-    num_drawn: IntArray
+    active: BoolArray
+    num_drawn: Int64Array
 
     @staticmethod
-    def gather(table: ClientTable, clients: IntArray, keys: UInt64Array, plan: TrainingPlan) -> _Batch:
+    def gather(table: ClientTable, clients: Int64Array, keys: UInt64Array, plan: TrainingPlan) -> _Batch:
         drawn = schedule(table.sizes[clients], keys, plan)
         rows = (drawn.rows + table.offsets[clients][:, None, None]).transpose(1, 0, 2)
         present = drawn.present.transpose(1, 0, 2)

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from werkbund.core.arrays import BoolArray, Float64Array, FloatingArray
 from werkbund.data.preparation import Preparation
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Explanation:
     """
 
     names: tuple[str, ...]
-    parts: FloatArray
+    parts: Float64Array
     expected: float
     scale: str
     additive: bool
@@ -60,13 +57,13 @@ class Model(Protocol):
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that differ as soon as anything that decides a score does."""
 
-    def logits(self, frame: pl.DataFrame) -> npt.NDArray[np.floating[Any]]:
+    def logits(self, frame: pl.DataFrame) -> FloatingArray:
         """Return one logit for each row of a table in raw units: (rows,)."""
 
-    def score(self, frame: pl.DataFrame) -> FloatArray:
+    def score(self, frame: pl.DataFrame) -> Float64Array:
         """Return the probability of each row: (rows,)."""
 
-    def decide(self, frame: pl.DataFrame) -> npt.NDArray[np.bool_]:
+    def decide(self, frame: pl.DataFrame) -> BoolArray:
         """Return whether each row's probability reaches the threshold: (rows,)."""
 
     def explain(self, frame: pl.DataFrame) -> Explanation:

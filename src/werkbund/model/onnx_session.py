@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import onnxruntime
 import polars as pl
 
+from werkbund.core.arrays import AnyArray, BoolArray, Float64Array
 from werkbund.core.errors import ModelError
 from werkbund.data.features import clean
 
@@ -32,7 +31,7 @@ def open_session(model: bytes) -> Any:
         raise ModelError(f"the model must be an ONNX model that onnxruntime can run: {error}") from error
 
 
-def score_onnx(model: bytes, frame: pl.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+def score_onnx(model: bytes, frame: pl.DataFrame) -> tuple[Float64Array, BoolArray]:
     """Score a table in raw units with an exported model.
 
     Parameters
@@ -52,7 +51,7 @@ def score_onnx(model: bytes, frame: pl.DataFrame) -> tuple[npt.NDArray[np.float6
     return probability, decision
 
 
-def feeds_of(session: Any, frame: pl.DataFrame) -> dict[str, npt.NDArray[Any]]:
+def feeds_of(session: Any, frame: pl.DataFrame) -> dict[str, AnyArray]:
     """Return a table in raw units as the inputs that a session asks for: (rows, 1) each, by column."""
     inputs = session.get_inputs()
     numbers = [tensor.name for tensor in inputs if tensor.type == "tensor(double)"]

@@ -7,15 +7,14 @@ compares a number with a threshold, which every runtime can do.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from onnx import TensorProto, numpy_helper
 
+from werkbund.core.arrays import Int64Array
 from werkbund.data.preparation import Preparation
 from werkbund.model.onnx_graph import ML, Graph
 from werkbund.model.onnx_preparation import add_numbers, is_finite
 from werkbund.trees.arithmetic import Ensemble, Trees
 
-IntArray = npt.NDArray[np.int64]
 _AT_MOST, _SUM, _UNCHANGED = 0, 1, 0  # the operator's numbers for these
 
 
@@ -37,7 +36,7 @@ def add_trees(graph: Graph, preparation: Preparation, ensemble: Ensemble) -> str
     return graph.add("Clip", score, graph.constant(0.0), graph.constant(1.0))
 
 
-def _add_columns(graph: Graph, preparation: Preparation, trees: Trees) -> tuple[str, IntArray]:
+def _add_columns(graph: Graph, preparation: Preparation, trees: Trees) -> tuple[str, Int64Array]:
     """Return the tensor that the trees ask, and which of its columns each node does."""
     place = np.maximum(trees.feature, 0).astype(np.int64)
     parts: list[str] = []
@@ -54,7 +53,7 @@ def _add_columns(graph: Graph, preparation: Preparation, trees: Trees) -> tuple[
     return graph.add("Concat", *parts, axis=1), place
 
 
-def _add_sides(graph: Graph, name: str, known: tuple[str, ...], trees: Trees, nodes: IntArray) -> str:
+def _add_sides(graph: Graph, name: str, known: tuple[str, ...], trees: Trees, nodes: Int64Array) -> str:
     """Return (rows, nodes), double: at most 0 where a row's level goes left."""
     bits = np.unpackbits(trees.subsets[trees.subset[nodes]], axis=1, bitorder="little")[:, : len(known)]
     right_if_unknown = 1.0 - trees.missing_left[nodes].astype(np.float64)
@@ -66,7 +65,7 @@ def _add_sides(graph: Graph, name: str, known: tuple[str, ...], trees: Trees, no
     return graph.add("Add", graph.add("MatMul", is_level, graph.constant(differs)), graph.constant(right_if_unknown))
 
 
-def _add_ensemble(graph: Graph, trees: Trees, columns: str, place: IntArray) -> str:
+def _add_ensemble(graph: Graph, trees: Trees, columns: str, place: Int64Array) -> str:
     """Return (rows, 1): the sums of the leaves."""
     is_leaf = trees.left < 0
     inner, leaves = np.flatnonzero(~is_leaf), np.flatnonzero(is_leaf)

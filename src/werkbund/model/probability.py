@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array
 
-def sigmoid(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:
+
+def sigmoid(logits: npt.ArrayLike) -> Float64Array:
     """Return 1 / (1 + exp(-logit)) in float64, without overflow at either end.
 
     Examples

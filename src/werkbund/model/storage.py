@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import AnyArray
 from werkbund.core.errors import ModelError
 from werkbund.model.contract import Model
 
@@ -20,7 +20,7 @@ FORMAT = 1
 DESCRIPTION = "model.json"
 
 
-def write_folder(folder: Path, description: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+def write_folder(folder: Path, description: Mapping[str, Any], arrays: Mapping[str, AnyArray]) -> None:
     """Write named arrays, and last the description (plain values), which makes the folder readable."""
     files = {name: f"{name.replace(' ', '_')}.npy" for name in arrays}
     text = json.dumps({"format": FORMAT, **description, "arrays": files}, indent=1, ensure_ascii=False)
@@ -33,7 +33,7 @@ def write_folder(folder: Path, description: Mapping[str, Any], arrays: Mapping[s
     os.replace(unfinished, folder / DESCRIPTION)
 
 
-def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, AnyArray]]:
     """Return description and arrays that `write_folder` wrote.
 
     Raises
@@ -45,7 +45,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any
     return description, {name: _read_array(folder, file) for name, file in description["arrays"].items()}
 
 
-def read_model(folder: Path, build: Callable[[dict[str, Any], dict[str, npt.NDArray[Any]]], M]) -> M:
+def read_model(folder: Path, build: Callable[[dict[str, Any], dict[str, AnyArray]], M]) -> M:
     """Return the model that `build` makes of description and arrays, if it is the one that was written.
 
     Raises
@@ -79,7 +79,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     return description
 
 
-def _read_array(folder: Path, file: object) -> npt.NDArray[Any]:
+def _read_array(folder: Path, file: object) -> AnyArray:
     name = Path(str(file)).name  # a description must not lead out of its folder
     try:
         with (folder / name).open("rb") as stream:

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import torch
 from torch import nn
 
+from werkbund.core.arrays import AnyArray, BoolArray, Float32Array, Float64Array
 from werkbund.core.errors import ModelError
-from werkbund.core.weights import FloatArray, Layout
+from werkbund.core.weights import Layout
 from werkbund.data.preparation import Preparation
 from werkbund.learner import ModelSpec, build_network, layout_of, load_weights, logits_of
 from werkbund.model.contract import Explanation
@@ -53,11 +53,11 @@ class TrainedModel:
 
     preparation: Preparation
     network: ModelSpec
-    weights: FloatArray
+    weights: Float32Array
     layout: Layout
     threshold_probability: float
     label: str
-    constants: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    constants: Mapping[str, AnyArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.weights.shape != (self.layout.num_parameters,) or self.weights.dtype != np.float32:
@@ -77,7 +77,7 @@ class TrainedModel:
         cls,
         network: nn.Module,
         spec: ModelSpec,
-        weights: FloatArray,
+        weights: Float32Array,
         preparation: Preparation,
         threshold_probability: float,
         label: str,
@@ -118,15 +118,15 @@ class TrainedModel:
         _load_constants(network, self.constants)
         return network.eval()
 
-    def logits(self, frame: pl.DataFrame) -> npt.NDArray[np.float32]:
+    def logits(self, frame: pl.DataFrame) -> Float32Array:
         """Return one logit for each row of a table in raw units: (rows,)."""
         return logits_of(self.build(), self.weights, self.preparation.transform(frame))
 
-    def score(self, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
+    def score(self, frame: pl.DataFrame) -> Float64Array:
         """Return the probability of each row of a table in raw units: (rows,)."""
         return sigmoid(self.logits(frame))
 
-    def decide(self, frame: pl.DataFrame) -> npt.NDArray[np.bool_]:
+    def decide(self, frame: pl.DataFrame) -> BoolArray:
         """Return whether each row's probability reaches the threshold: (rows,)."""
         return np.asarray(self.score(frame) >= self.threshold_probability)
 
@@ -212,7 +212,7 @@ class TrainedModel:
             "preparation": self.preparation.to_json(),
         }
 
-    def _named_constants(self) -> dict[str, npt.NDArray[Any]]:
+    def _named_constants(self) -> dict[str, AnyArray]:
         return {f"constant {i}": tensor for i, tensor in enumerate(self.constants.values())}
 
 
@@ -231,7 +231,7 @@ def _constants(network: nn.Module) -> dict[str, torch.Tensor]:
     return {**frozen, **dict(network.named_buffers())}
 
 
-def _load_constants(network: nn.Module, constants: Mapping[str, npt.NDArray[Any]]) -> None:
+def _load_constants(network: nn.Module, constants: Mapping[str, AnyArray]) -> None:
     present = _constants(network)
     shapes = {name: tuple(tensor.shape) for name, tensor in present.items()}
     given = {name: tensor.shape for name, tensor in constants.items()}

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from werkbund.core.arrays import BoolArray, Float64Array
 from werkbund.core.errors import ModelError
 from werkbund.data.preparation import Preparation
 from werkbund.model.contract import Explanation
@@ -22,8 +22,6 @@ from werkbund.model.onnx_trees import add_trees
 from werkbund.model.probability import sigmoid
 from werkbund.model.storage import read_model, write_folder
 from werkbund.trees.arithmetic import Ensemble, contributions, importance, logits, scores
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -70,16 +68,16 @@ class TreeModel:
         text = json.dumps(self._describe(), sort_keys=True) + self.ensemble.digest
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def logits(self, frame: pl.DataFrame) -> FloatArray:
+    def logits(self, frame: pl.DataFrame) -> Float64Array:
         """Return one logit for each row of a table in raw units, infinite where a forest is sure: (rows,)."""
         return logits(self.ensemble, self.preparation.raw(frame))
 
-    def score(self, frame: pl.DataFrame) -> FloatArray:
+    def score(self, frame: pl.DataFrame) -> Float64Array:
         """Return the probability of each row of a table in raw units: (rows,)."""
         score = scores(self.ensemble, self.preparation.raw(frame))[:, 0]
         return np.clip(score, 0.0, 1.0) if self.ensemble.mean else sigmoid(score)
 
-    def decide(self, frame: pl.DataFrame) -> npt.NDArray[np.bool_]:
+    def decide(self, frame: pl.DataFrame) -> BoolArray:
         """Return whether each row's probability reaches the threshold: (rows,)."""
         return np.asarray(self.score(frame) >= self.threshold_probability)
 

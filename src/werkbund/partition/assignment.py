@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.errors import ConfigError, DataError
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class Partition:
 
     kind: str
     names: tuple[str, ...]
-    assignment: IntArray
+    assignment: Int64Array
 
     def __post_init__(self) -> None:
         if len(set(self.names)) != len(self.names) or not self.names:
@@ -53,23 +50,23 @@ class Partition:
         return len(self.names)
 
     @cached_property
-    def sizes(self) -> IntArray:
+    def sizes(self) -> Int64Array:
         """Number of rows of each client: (clients,)."""
         used = self.assignment[self.assignment >= 0]
         return np.bincount(used, minlength=len(self.names)).astype(np.int64)
 
     @cached_property
-    def offsets(self) -> IntArray:
+    def offsets(self) -> Int64Array:
         """Where each client's rows lie once they are in client order: (clients + 1,)."""
         return np.concatenate(([0], np.cumsum(self.sizes)))
 
     @cached_property
-    def order(self) -> IntArray:
+    def order(self) -> Int64Array:
         """Row numbers in client order, each client's as in the table, unused ones left out: (used rows,)."""
         order = np.argsort(self.assignment, kind="stable")
         return order[len(self.assignment) - int(self.offsets[-1]) :]
 
-    def rows(self, client: int) -> IntArray:
+    def rows(self, client: int) -> Int64Array:
         """Return the numbers of the client's rows in the table's order."""
         return self.order[self.offsets[client] : self.offsets[client + 1]]
 
@@ -113,7 +110,7 @@ def check_positive(name: str, value: float) -> None:
         raise ConfigError(f"{name} must be a finite number above 0, got {value}; choose such as 0.5")
 
 
-def apportion(num_rows: int, shares: FloatArray) -> IntArray:
+def apportion(num_rows: int, shares: Float64Array) -> Int64Array:
     """Divide rows by shares in whole rows, at least one a client: (clients,), summing to `num_rows`.
 
     The rows left after one each are divided by the method of largest remainders.
@@ -131,20 +128,20 @@ def apportion(num_rows: int, shares: FloatArray) -> IntArray:
     [7, 2, 2]
     """
     exact = shares / shares.sum() * (num_rows - len(shares))
-    sizes: IntArray = np.floor(exact).astype(np.int64)
+    sizes: Int64Array = np.floor(exact).astype(np.int64)
     missing = num_rows - len(shares) - int(sizes.sum())
     sizes[np.argsort(sizes - exact, kind="stable")[:missing]] += 1
     return sizes + 1
 
 
-def deal(order: IntArray, sizes: IntArray) -> IntArray:
+def deal(order: Int64Array, sizes: Int64Array) -> Int64Array:
     """Give the first rows of an order to the first client, the next to the second and so on: (rows,)."""
     assignment = np.empty(len(order), dtype=np.int64)
     assignment[order] = np.repeat(np.arange(len(sizes)), sizes)
     return assignment
 
 
-def even_sizes(num_items: int, num_clients: int) -> IntArray:
+def even_sizes(num_items: int, num_clients: int) -> Int64Array:
     """Divide items evenly; the first clients get one more where they do not divide: (clients,)."""
     sizes = np.full(num_clients, num_items // num_clients, dtype=np.int64)
     sizes[: num_items % num_clients] += 1

@@ -6,15 +6,9 @@ from typing import Literal
 
 import numpy as np
 
+from werkbund.core.arrays import Int64Array
 from werkbund.data.table import Table
-from werkbund.partition.assignment import (
-    IntArray,
-    Partition,
-    check_choice,
-    check_num_clients,
-    check_positive,
-    client_names,
-)
+from werkbund.partition.assignment import Partition, check_choice, check_num_clients, check_positive, client_names
 
 
 def dirichlet(
@@ -56,21 +50,21 @@ def dirichlet(
     return Partition("dirichlet", client_names(num_clients), _without_empty(assignment, num_clients))
 
 
-def _label_classes(table: Table) -> IntArray:
+def _label_classes(table: Table) -> Int64Array:
     """Return 1 for a failure and 0 for none: (rows,)."""
     return table.schema.labels(table.frame).astype(np.int64)
 
 
-def _mode_classes(table: Table) -> IntArray:
+def _mode_classes(table: Table) -> Int64Array:
     """Return 0 for no failure, else the failure's first mode from 1, the last number for none: (rows,)."""
-    failed: IntArray = _label_classes(table)
+    failed: Int64Array = _label_classes(table)
     flags, _ = table.schema.mode_flags(table.frame)
     listed = np.concatenate([flags, np.ones((len(flags), 1), dtype=bool)], axis=1)  # (rows, modes + 1)
-    first: IntArray = np.argmax(listed, axis=1)
+    first: Int64Array = np.argmax(listed, axis=1)
     return failed * (1 + first)
 
 
-def _without_empty(assignment: IntArray, num_clients: int) -> IntArray:
+def _without_empty(assignment: Int64Array, num_clients: int) -> Int64Array:
     """Give each client without a row one from the clients that have most, whose rows come in turn."""
     sizes = np.bincount(assignment, minlength=num_clients)
     empty = np.flatnonzero(sizes == 0)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.data.features import clean, number_matrix
 from werkbund.data.table import Table
-from werkbund.partition.assignment import IntArray, Partition, check_num_clients, client_names
+from werkbund.partition.assignment import Partition, check_num_clients, client_names
 
 
 def regime(table: Table, num_clients: int, rng: np.random.Generator, *, column: str | None = None) -> Partition:
@@ -41,7 +41,7 @@ def regime(table: Table, num_clients: int, rng: np.random.Generator, *, column: 
     return Partition("regime", client_names(num_clients), blocks[place])
 
 
-def _values(table: Table, column: str) -> npt.NDArray[np.float64]:
+def _values(table: Table, column: str) -> Float64Array:
     """Return a raw or derived column as numbers, NaN where missing: (rows,)."""
     schema = table.schema
     derived = [feature for feature in schema.derived if feature.name == column]
@@ -53,7 +53,7 @@ def _values(table: Table, column: str) -> npt.NDArray[np.float64]:
     return number_matrix(clean(table.frame, numbers, categories), (), derived)[:, 0]
 
 
-def _cut(counts: IntArray, num_blocks: int) -> IntArray:
+def _cut(counts: Int64Array, num_blocks: int) -> Int64Array:
     """Cut sorted values into consecutive blocks of nearly equal row counts, none empty.
 
     Parameters

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import BoolArray, Float64Array, FloatingArray, Int64Array
 from werkbund.core.errors import DataError
-from werkbund.partition.assignment import FloatArray, IntArray, Partition
+from werkbund.partition.assignment import Partition
 
 LABEL_MEASURE = "total variation distance of the label's distribution from that of all rows"
 FEATURE_MEASURE = "Kolmogorov-Smirnov distance from all rows, mean over features"
@@ -38,12 +38,12 @@ class Skew:
 
     kind: str
     names: tuple[str, ...]
-    rows: IntArray
-    positives: IntArray
-    modes: IntArray
+    rows: Int64Array
+    positives: Int64Array
+    modes: Int64Array
     mode_names: tuple[str, ...]
-    label_distance: FloatArray
-    feature_distance: FloatArray
+    label_distance: Float64Array
+    feature_distance: Float64Array
 
     def to_json(self) -> dict[str, object]:
         """Return the skew as a JSON object with one object a client."""
@@ -64,9 +64,9 @@ class Skew:
 
 def skew(
     partition: Partition,
-    labels: npt.NDArray[np.floating],
-    features: npt.NDArray[np.floating],
-    modes: npt.NDArray[np.bool_],
+    labels: FloatingArray,
+    features: FloatingArray,
+    modes: BoolArray,
     mode_names: tuple[str, ...],
 ) -> Skew:
     """Measure how far each client's rows are from those of all clients together.
@@ -106,12 +106,12 @@ def skew(
     )
 
 
-def _sums(flags: npt.NDArray[np.bool_], partition: Partition) -> IntArray:
+def _sums(flags: BoolArray, partition: Partition) -> Int64Array:
     """Count true flags, given in client order, for each client: (clients,)."""
     return np.add.reduceat(flags.astype(np.int64), partition.offsets[:-1])
 
 
-def _ks_distances(values: npt.NDArray[np.floating], partition: Partition) -> FloatArray:
+def _ks_distances(values: FloatingArray, partition: Partition) -> Float64Array:
     """Return each client's largest difference of distribution functions to all rows: (clients,).
 
     Both functions are steps, so the largest difference lies at, or just before, one of the client's own

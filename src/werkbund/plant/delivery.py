@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from werkbund.core.arrays import Arrays
 from werkbund.core.errors import FederationError
-from werkbund.core.types import Arrays, Replies, Tasks
+from werkbund.core.types import Replies, Tasks
 from werkbund.engine import write_atomically
 from werkbund.evaluation import Counts, Metrics, Threshold, metrics
 from werkbund.evaluation.acceptance import Gate

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from werkbund.core.types import Arrays, Replies
+from werkbund.core.arrays import Arrays
+from werkbund.core.types import Replies
 from werkbund.federation.asking import Asks
 
 SIGNALS = {

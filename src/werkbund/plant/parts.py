@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
+from werkbund.core.arrays import Int64Array
 from werkbund.core.errors import ClientError
 from werkbund.data import Table
 from werkbund.data.statistics import survey_each
@@ -87,11 +87,11 @@ class Parts:
         return len(test.labels), int(test.labels.sum())
 
     @cached_property
-    def num_values(self) -> npt.NDArray[np.int64]:
+    def num_values(self) -> Int64Array:
         """Values present of each numeric feature among the training rows: (1, features)."""
         train, schema = self.population.splits["train"], self.population.schema
         counted, _ = survey_each(train.frame[train.rows], schema, np.array([0, len(train.rows)]))
-        number: npt.NDArray[np.int64] = counted["count"]
+        number: Int64Array = counted["count"]
         return number
 
     @cached_property

@@ -12,9 +12,8 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from werkbund.core.types import Arrays
+from werkbund.core.arrays import AnyArray, Arrays, Float64Array, Int64Array
 from werkbund.plant.settings import SIGNALS, USUAL, PlantSettings, minutes_of
 
 Levels = Mapping[str, Mapping[str, int]]
@@ -123,7 +122,7 @@ class Policy:
 
 def withhold_survey(
     arrays: Arrays, levels: Levels, minimum_rows: int, minimum_failures: int = 0
-) -> tuple[dict[str, npt.NDArray[Any]], dict[str, tuple[str, ...]]]:
+) -> tuple[dict[str, AnyArray], dict[str, tuple[str, ...]]]:
     """Withhold what a survey says about too few rows.
 
     Parameters
@@ -161,9 +160,7 @@ def withhold_survey(
     return kept, vocabulary
 
 
-def withhold_squares(
-    squares: npt.NDArray[np.float64], count: npt.NDArray[np.int64], minimum_rows: int
-) -> npt.NDArray[np.float64]:
+def withhold_squares(squares: Float64Array, count: Int64Array, minimum_rows: int) -> Float64Array:
     """Withhold the squared deviations of columns with too few values.
 
     Parameters
@@ -178,7 +175,7 @@ def withhold_squares(
     return np.where(count >= minimum_rows, squares, 0.0)
 
 
-def withhold_counts(counts: Arrays, minimum_rows: int, minimum_failures: int) -> dict[str, npt.NDArray[Any]]:
+def withhold_counts(counts: Arrays, minimum_rows: int, minimum_failures: int) -> dict[str, AnyArray]:
     """Withhold what evaluation counts say about too few rows.
 
     Parameters
@@ -191,7 +188,7 @@ def withhold_counts(counts: Arrays, minimum_rows: int, minimum_failures: int) ->
     minimum_failures
         So is one with fewer failures; a failure mode with fewer is counted as if it had none. 0: never.
     """
-    kept: dict[str, npt.NDArray[Any]] = {}
+    kept: dict[str, AnyArray] = {}
     for name, array in counts.items():
         split, dot, part = name.partition(".")
         if not dot:
@@ -201,7 +198,7 @@ def withhold_counts(counts: Arrays, minimum_rows: int, minimum_failures: int) ->
     return kept
 
 
-def _enough(histogram: npt.NDArray[Any] | None, minimum_rows: int, minimum_failures: int) -> bool:
+def _enough(histogram: AnyArray | None, minimum_rows: int, minimum_failures: int) -> bool:
     """Say whether a split has rows and failures enough, at each client; without a histogram (..., 2, bins) never."""
     if histogram is None:
         return False
@@ -209,7 +206,7 @@ def _enough(histogram: npt.NDArray[Any] | None, minimum_rows: int, minimum_failu
     return bool((by_class.sum(axis=-1) >= minimum_rows).all() and (by_class[..., 1] >= minimum_failures).all())
 
 
-def _with_enough_failures(modes: npt.NDArray[Any], minimum_failures: int) -> npt.NDArray[Any]:
+def _with_enough_failures(modes: AnyArray, minimum_failures: int) -> AnyArray:
     """Return the counts (..., modes, bins) without those of rare modes."""
     failures = modes.sum(axis=-1, keepdims=True)
     return np.where(failures >= minimum_failures, modes, 0)

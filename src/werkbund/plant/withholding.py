@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from werkbund.core.types import Arrays, Replies, Tasks
+from werkbund.core.arrays import Arrays
+from werkbund.core.types import Replies, Tasks
 from werkbund.data.features import clean
 from werkbund.data.statistics import category_names, number_names
 from werkbund.federation.asking import TREE_KINDS

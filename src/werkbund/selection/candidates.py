@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Arrays, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
-from werkbund.core.types import Arrays, Choice, Replies, Tasks
-from werkbund.selection.contract import CohortSize, IntArray, View
+from werkbund.core.types import Choice, Replies, Tasks
+from werkbund.selection.contract import CohortSize, View
 from werkbund.selection.draws import largest, successive_inclusion, successively
 from werkbund.selection.methods.proportional import rows_of
-
-FloatArray = npt.NDArray[np.float64]
 
 _LOSS = "loss"
 
@@ -40,7 +38,7 @@ def num_candidates(candidates: int | None, cohort: int, available: int) -> int:
     return min(max(wanted, cohort), available)
 
 
-def told(answers: tuple[Replies, ...], available: IntArray) -> FloatArray:
+def told(answers: tuple[Replies, ...], available: Int64Array) -> Float64Array:
     """Return the losses that clients answered with, (available,); NaN for all others."""
     fitting = [reply for reply in answers if _LOSS in reply.clear]
     losses = np.full(len(available), np.nan)
@@ -52,7 +50,7 @@ def told(answers: tuple[Replies, ...], available: IntArray) -> FloatArray:
     return np.where(np.isfinite(losses), losses, np.nan)
 
 
-def highest(losses: FloatArray, rows: FloatArray, number: int, rng: np.random.Generator) -> IntArray:
+def highest(losses: Float64Array, rows: Float64Array, number: int, rng: np.random.Generator) -> Int64Array:
     """Return the places of the highest losses; places without one follow, drawn in proportion to their rows.
 
     Parameters
@@ -103,7 +101,7 @@ def chosen(
     size: CohortSize,
     candidates: int | None,
     view: View,
-    losses: FloatArray,
+    losses: Float64Array,
     rng: np.random.Generator,
     reason: str,
 ) -> Choice:

@@ -11,14 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
-from werkbund.core.types import Arrays, Choice, Failure, Replies, Tasks
-from werkbund.core.weights import FloatArray
+from werkbund.core.types import Choice, Failure, Replies, Tasks
 
-IntArray = npt.NDArray[np.int64]
-Score = Callable[[FloatArray], float]
+Score = Callable[[Float32Array], float]
 State = Mapping[str, Any]
 """JSON values and named arrays; empty before the first round."""
 
@@ -64,12 +62,12 @@ class View:
     """
 
     round: int
-    available: IntArray
+    available: Int64Array
     facts: Arrays = field(default_factory=dict)
     state: State = field(default_factory=dict)
     last: int = 0
 
-    def fact(self, name: str, missing: float = 0.0) -> npt.NDArray[np.float64]:
+    def fact(self, name: str, missing: float = 0.0) -> Float64Array:
         """Return what the available clients declared under a name, (available,); `missing` where they did not."""
         if name not in self.facts:
             return np.full(len(self.available), missing)
@@ -104,15 +102,15 @@ class Reports:
     """
 
     round: int
-    clients: IntArray
+    clients: Int64Array
     signals: Arrays
     failures: tuple[Failure, ...]
-    weights: FloatArray | None = None
+    weights: Float32Array | None = None
     score: Score | None = None
     choice: Choice | None = None
     answers: tuple[Replies, ...] = ()
 
-    def signal(self, name: str) -> npt.NDArray[np.float64]:
+    def signal(self, name: str) -> Float64Array:
         """Return a signal as numbers, (answered,); NaN where nobody sent it."""
         if name not in self.signals:
             return np.full(len(self.clients), np.nan)

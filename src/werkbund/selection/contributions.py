@@ -7,12 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from werkbund.core.weights import FloatArray as Weights
+from werkbund.core.arrays import Float32Array, Float64Array, FloatingArray
 from werkbund.selection.contract import Score
 
-FloatArray = npt.NDArray[np.float64]
 Worth = Callable[[frozenset[int]], float]
 """Says what a coalition is worth."""
 
@@ -45,12 +43,12 @@ class Patience:
 
 def gtg_shapley(
     score: Score,
-    weights: Weights,
-    updates: npt.NDArray[np.floating],
-    shares: FloatArray,
+    weights: Float32Array,
+    updates: FloatingArray,
+    shares: Float64Array,
     rng: np.random.Generator,
     patience: Patience = Patience(),
-) -> FloatArray:
+) -> Float64Array:
     """Return the Shapley value of each update, (n,), for the score of the weights that its coalition makes.
 
     A coalition S makes weights + Σ_S share·update / Σ_S share; the empty one leaves the weights.
@@ -85,7 +83,7 @@ def gtg_shapley(
     return guided_shapley(value, len(updates), rng, patience)
 
 
-def guided_shapley(value: Worth, number: int, rng: np.random.Generator, patience: Patience) -> FloatArray:
+def guided_shapley(value: Worth, number: int, rng: np.random.Generator, patience: Patience) -> Float64Array:
     """Return estimated Shapley values, (n,): the mean of marginal gains over orders in which each leads in turn.
 
     Parameters
@@ -103,7 +101,7 @@ def guided_shapley(value: Worth, number: int, rng: np.random.Generator, patience
     if number == 0 or not abs(everything - nothing) > patience.round_truncation:
         return np.zeros(number)
     total = np.zeros(number)
-    estimates: list[FloatArray] = []
+    estimates: list[Float64Array] = []
     while True:
         for first in range(number):
             total += _gains(value, first, number, everything, patience.truncation, rng)
@@ -113,7 +111,7 @@ def guided_shapley(value: Worth, number: int, rng: np.random.Generator, patience
             return np.asarray(estimates[-1])
 
 
-def exact_shapley(value: Worth, number: int) -> FloatArray:
+def exact_shapley(value: Worth, number: int) -> Float64Array:
     """Return exact Shapley values, (n,), from all 2^n coalitions."""
     values = np.zeros(number)
     for bits in range(2**number):
@@ -129,7 +127,7 @@ def exact_shapley(value: Worth, number: int) -> FloatArray:
 
 def _gains(
     value: Worth, first: int, number: int, everything: float, truncation: float, rng: np.random.Generator
-) -> FloatArray:
+) -> Float64Array:
     """Return what each adds to those before it in one order, (n,); what is left unasked adds nothing."""
     others = rng.permutation(np.delete(np.arange(number), first))
     gains, so_far = np.zeros(number), value(frozenset())
@@ -143,13 +141,13 @@ def _gains(
     return gains
 
 
-def _settled(estimates: list[FloatArray], patience: Patience) -> bool:
+def _settled(estimates: list[Float64Array], patience: Patience) -> bool:
     newest = estimates[-1]
     apart = np.abs(np.array(estimates[-patience.window :]) - newest) / (np.abs(newest) + 1e-12)
     return bool(apart.mean(axis=1).max() <= patience.tolerance)
 
 
-def _made(weights: Weights, updates: npt.NDArray[np.floating], shares: FloatArray, some: list[int]) -> Weights:
+def _made(weights: Float32Array, updates: FloatingArray, shares: Float64Array, some: list[int]) -> Float32Array:
     total = shares[some].sum()
     if not total > 0:
         return weights

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from werkbund.selection.contract import IntArray
-
-FloatArray = npt.NDArray[np.float64]
+from werkbund.core.arrays import Float64Array, Int64Array
 
 _CERTAIN = 1.0 - 1e-9
 
 
-def largest(values: FloatArray, number: int, rng: np.random.Generator) -> IntArray:
+def largest(values: Float64Array, number: int, rng: np.random.Generator) -> Int64Array:
     """Return the places of the largest values, in their order; ties fall at random, NaN counts as the smallest.
 
     Parameters
@@ -28,7 +25,7 @@ def largest(values: FloatArray, number: int, rng: np.random.Generator) -> IntArr
     return np.lexsort((rng.random(len(known)), -known))[:number].astype(np.int64)
 
 
-def successively(weights: FloatArray, number: int, rng: np.random.Generator) -> IntArray:
+def successively(weights: Float64Array, number: int, rng: np.random.Generator) -> Int64Array:
     """Draw places one after the other without replacement, each with probability in proportion to its weight.
 
     Places of weight 0 come last, uniformly at random, so that the number is always reached where it can be.
@@ -52,7 +49,7 @@ def successively(weights: FloatArray, number: int, rng: np.random.Generator) -> 
     return largest(keys, number, rng)
 
 
-def successive_inclusion(weights: FloatArray, number: int) -> FloatArray:
+def successive_inclusion(weights: Float64Array, number: int) -> Float64Array:
     """Return nearly how probable it is that `successively` draws each place, (n,); they sum to `number`.
 
     The exact values have no closed form. In continuous time each place rings after an exponential time of rate w, so
@@ -78,7 +75,7 @@ def successive_inclusion(weights: FloatArray, number: int) -> FloatArray:
     return np.asarray(-np.expm1(-high * scaled))
 
 
-def systematic(inclusion: FloatArray, rng: np.random.Generator) -> IntArray:
+def systematic(inclusion: Float64Array, rng: np.random.Generator) -> Int64Array:
     """Draw places without replacement so that each has exactly the given inclusion probability, in ascending order.
 
     The probabilities lie end to end in random order; one random point and those a whole step behind it hit the drawn.

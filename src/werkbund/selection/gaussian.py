@@ -7,14 +7,11 @@ dimensions as an embedding, so that fitting and choosing take time in proportion
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import AnyArray, Float64Array, Int64Array
 from werkbund.core.rng import generator
-from werkbund.selection.contract import IntArray
-from werkbund.selection.memory import Floats
 
 _LEAST = 1e-12  # lower bound of a conditioned variance, against rounding
 
@@ -35,13 +32,13 @@ class Evidence:
         (events,), what each event counts.
     """
 
-    residuals: Floats
-    masks: Floats
-    mask_of: IntArray
-    weights: Floats
+    residuals: Float64Array
+    masks: Float64Array
+    mask_of: Int64Array
+    weights: Float64Array
 
 
-def evidence(changes: npt.NDArray[Any], ages: IntArray, discount: float) -> Evidence:
+def evidence(changes: AnyArray, ages: Int64Array, discount: float) -> Evidence:
     """Return changes (events, clients) less the discounted mean of each client; NaN is one that was not seen.
 
     Parameters
@@ -62,7 +59,7 @@ def evidence(changes: npt.NDArray[Any], ages: IntArray, discount: float) -> Evid
     return Evidence(np.where(seen, filled - mean, 0.0), masks.astype(np.float64), mask_of.reshape(-1), weights)
 
 
-def likelihood(embeddings: Floats, seen: Evidence, noise: float) -> tuple[float, Floats]:
+def likelihood(embeddings: Float64Array, seen: Evidence, noise: float) -> tuple[float, Float64Array]:
     """Return the weighted negative log marginal likelihood, and its gradient by the embeddings, (clients, dimension).
 
     For an event with residuals r of n clients and K = X X' + noise² I, it is (r' K⁻¹ r + log |K| + n log 2 pi) / 2; K⁻¹
@@ -91,7 +88,7 @@ def likelihood(embeddings: Floats, seen: Evidence, noise: float) -> tuple[float,
     return value, gradient
 
 
-def fit(embeddings: Floats, seen: Evidence, noise: float, steps: int, learning_rate: float) -> Floats:
+def fit(embeddings: Float64Array, seen: Evidence, noise: float, steps: int, learning_rate: float) -> Float64Array:
     """Return the embeddings after so many steps of Adam on the negative log marginal likelihood.
 
     References
@@ -107,15 +104,15 @@ def fit(embeddings: Floats, seen: Evidence, noise: float, steps: int, learning_r
     return found
 
 
-def first_embeddings(clients: IntArray, dimension: int) -> Floats:
+def first_embeddings(clients: Int64Array, dimension: int) -> Float64Array:
     """Return where embeddings begin, (clients, dimension): normal numbers of length about 1, the same in any run."""
     drawn = [generator(0, "fedcor embeddings", 0, client).standard_normal(dimension) for client in clients.tolist()]
-    begun: Floats = np.array(drawn).reshape(len(clients), dimension) / np.sqrt(dimension)
+    begun: Float64Array = np.array(drawn).reshape(len(clients), dimension) / np.sqrt(dimension)
     return begun
 
 
 def correlated(
-    embeddings: Floats, noise: float, weights: Floats, annealing: Floats, wanted: int
+    embeddings: Float64Array, noise: float, weights: Float64Array, annealing: Float64Array, wanted: int
 ) -> tuple[list[int], list[float]]:
     """Return places in the order in which they are chosen, and the score of each.
 

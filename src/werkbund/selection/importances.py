@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
-from werkbund.selection.memory import Floats
+from werkbund.core.arrays import BoolArray, Float64Array
 
-BoolArray = npt.NDArray[np.bool_]
-Total = Callable[[Floats], float]
+Total = Callable[[Float64Array], float]
 
 
-def optimal_probabilities(importances: Floats, expected: int) -> Floats:
+def optimal_probabilities(importances: Float64Array, expected: int) -> Float64Array:
     """Return the probabilities of independent uploads with the least variance for an expected number of them.
 
     With the importances u ascending and l the largest number with 0 < k + l - n <= (u_1 + ... + u_l) / u_l, client
@@ -51,7 +49,9 @@ def optimal_probabilities(importances: Floats, expected: int) -> Floats:
     return np.minimum(probabilities, 1.0)
 
 
-def aggregated_probabilities(importances: Floats, expected: int, steps: int, total: Total = np.sum) -> Floats:
+def aggregated_probabilities(
+    importances: Float64Array, expected: int, steps: int, total: Total = np.sum
+) -> Float64Array:
     """Return nearly the optimal probabilities, where the server learns nothing but sums over clients.
 
     A client begins with min(1, k u_i / U) and stretches its probability as long as it is below 1 by the factor
@@ -89,7 +89,7 @@ def aggregated_probabilities(importances: Floats, expected: int, steps: int, tot
     return own
 
 
-def draw_somebody(probabilities: Floats, rng: np.random.Generator) -> tuple[BoolArray, Floats]:
+def draw_somebody(probabilities: Float64Array, rng: np.random.Generator) -> tuple[BoolArray, Float64Array]:
     """Draw independently, again as long as nobody is drawn; return who, and how probable each was under that rule.
 
     Parameters

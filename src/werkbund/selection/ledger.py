@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from werkbund.selection.contract import IntArray, State
-
-FloatArray = npt.NDArray[np.float64]
+from werkbund.core.arrays import Float64Array, Int64Array
+from werkbund.selection.contract import State
 
 
-def kept(state: State, name: str) -> FloatArray:
+def kept(state: State, name: str) -> Float64Array:
     """Return an array of a state, (clients, ...); an empty one before anything was noted."""
     return np.asarray(state.get(name, ()), dtype=np.float64)
 
 
-def looked_up(array: FloatArray, clients: IntArray, missing: float) -> FloatArray:
+def looked_up(array: Float64Array, clients: Int64Array, missing: float) -> Float64Array:
     """Return the entries of these clients, (clients,); `missing` where nothing was noted or it is NaN.
 
     Examples
@@ -29,7 +27,7 @@ def looked_up(array: FloatArray, clients: IntArray, missing: float) -> FloatArra
     return np.where(np.isnan(found), missing, found)
 
 
-def grown(array: FloatArray, clients: IntArray, missing: float) -> FloatArray:
+def grown(array: Float64Array, clients: Int64Array, missing: float) -> Float64Array:
     """Return a copy that has a place for each of these clients; new places hold `missing`.
 
     Examples

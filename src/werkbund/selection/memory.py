@@ -6,16 +6,13 @@ State is plain arrays: `turns` by client number, and `clients`, `rounds`, `vecto
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import AnyArray, Float32Array, Float64Array, Int64Array
 from werkbund.core.types import Choice, Replies
-from werkbund.selection.contract import IntArray, Reports, State, View
+from werkbund.selection.contract import Reports, State, View
 from werkbund.selection.methods.proportional import rows_of
-
-Floats = npt.NDArray[np.float64]
 
 _COLUMNS = 1 << 15  # how many columns of vectors are multiplied at once in double precision
 
@@ -34,9 +31,9 @@ class Remembered:
         (remembered, entries), float32.
     """
 
-    clients: IntArray
-    rounds: IntArray
-    vectors: npt.NDArray[np.float32]
+    clients: Int64Array
+    rounds: Int64Array
+    vectors: Float32Array
 
 
 def recall(state: State) -> Remembered:
@@ -47,7 +44,7 @@ def recall(state: State) -> Remembered:
     )
 
 
-def remember(state: State, reports: Reports, vectors: npt.NDArray[Any] | None, most: int | None = None) -> State:
+def remember(state: State, reports: Reports, vectors: AnyArray | None, most: int | None = None) -> State:
     """Return the state with the vectors of those that answered in place of older ones.
 
     Parameters
@@ -75,7 +72,7 @@ def remember(state: State, reports: Reports, vectors: npt.NDArray[Any] | None, m
     return {**state, "clients": clients[order], "rounds": rounds[order], "vectors": rows[order]}
 
 
-def places(clients: IntArray, among: IntArray) -> IntArray:
+def places(clients: Int64Array, among: Int64Array) -> Int64Array:
     """Return where each client stands in an ascending list, (clients,); -1 for one that does not."""
     if not len(among):
         return np.full(len(clients), -1)
@@ -83,12 +80,12 @@ def places(clients: IntArray, among: IntArray) -> IntArray:
     return np.where(among[found] == clients, found, -1)
 
 
-def counted_turns(state: State, reports: Reports) -> npt.NDArray[np.int64]:
+def counted_turns(state: State, reports: Reports) -> Int64Array:
     """Return how often each client has been asked to train, by number, failures included."""
     return lengthened(state.get("turns"), everybody_asked(reports), 0, 1)
 
 
-def lengthened(old: npt.NDArray[np.int64] | None, clients: IntArray, missing: int, added: int) -> npt.NDArray[np.int64]:
+def lengthened(old: Int64Array | None, clients: Int64Array, missing: int, added: int) -> Int64Array:
     """Return a copy of an array by client number that reaches these clients, with something added to theirs."""
     known = np.empty(0, np.int64) if old is None else old
     grown = np.full(max(len(known), int(clients.max(initial=-1)) + 1), missing)
@@ -97,12 +94,12 @@ def lengthened(old: npt.NDArray[np.int64] | None, clients: IntArray, missing: in
     return grown
 
 
-def turns_of(state: State, clients: IntArray) -> npt.NDArray[np.int64]:
+def turns_of(state: State, clients: Int64Array) -> Int64Array:
     """Return how often each of these clients has been asked to train, (clients,)."""
     return lengthened(state.get("turns"), clients, 0, 0)[clients]
 
 
-def everybody_asked(reports: Reports) -> IntArray:
+def everybody_asked(reports: Reports) -> Int64Array:
     """Return the numbers of those that answered and of those that failed, ascending."""
     failed = np.array([failure.client for failure in reports.failures], np.int64)
     return np.unique(np.concatenate([reports.clients, failed]))
@@ -113,7 +110,7 @@ def answers_in(reports: Reports) -> tuple[Replies, ...]:
     return reports.answers
 
 
-def heard(answers: tuple[Replies, ...], kind: str, signal: str) -> tuple[IntArray, Floats]:
+def heard(answers: tuple[Replies, ...], kind: str, signal: str) -> tuple[Int64Array, Float64Array]:
     """Return who answered a kind of question, ascending, and its signal, (answered,); NaN where it is missing."""
     fitting = [reply for reply in answers if reply.kind == kind]
     clients = np.concatenate([np.empty(0, np.int64), *(reply.clients for reply in fitting)])
@@ -122,14 +119,14 @@ def heard(answers: tuple[Replies, ...], kind: str, signal: str) -> tuple[IntArra
     return unique, np.concatenate([np.empty(0), *values])[first]
 
 
-def _numbers(reply: Replies, signal: str) -> Floats:
+def _numbers(reply: Replies, signal: str) -> Float64Array:
     """Return a signal, (replies,); NaN for what is no number for each client."""
     told = reply.clear.get(signal)
     plain = told is not None and told.shape == (len(reply),) and told.dtype.kind in "fiu"
     return np.asarray(told, np.float64) if plain else np.full(len(reply), np.nan)
 
 
-def importance(view: View) -> tuple[Floats, bool]:
+def importance(view: View) -> tuple[Float64Array, bool]:
     """Return what each available client counts, (available,), and whether these are rows; ones where none are known.
 
     A client that declared none counts as the mean of the others.
@@ -139,7 +136,7 @@ def importance(view: View) -> tuple[Floats, bool]:
     return (rows, True) if known else (np.ones(len(rows)), False)
 
 
-def alike(cohort: IntArray, probability: float, reasons: tuple[str, ...], equal: bool | None = None) -> Choice:
+def alike(cohort: Int64Array, probability: float, reasons: tuple[str, ...], equal: bool | None = None) -> Choice:
     """Return a choice whose clients all count once; the cohort may come in any order, with its reasons."""
     order = np.argsort(cohort, kind="stable")
     ones = np.ones(len(cohort))
@@ -153,7 +150,7 @@ def everyone(view: View, equal: bool | None = None) -> Choice:
     return alike(view.available, 1.0, ("as many are wanted as there are",) * number, equal)
 
 
-def inner_products(vectors: npt.NDArray[np.float32]) -> Floats:
+def inner_products(vectors: Float32Array) -> Float64Array:
     """Return the inner product of each pair of rows, (rows, rows), summed in double precision."""
     products = np.zeros((len(vectors), len(vectors)))
     for start in range(0, vectors.shape[1], _COLUMNS):
@@ -162,21 +159,21 @@ def inner_products(vectors: npt.NDArray[np.float32]) -> Floats:
     return products
 
 
-def distances(vectors: npt.NDArray[np.float32]) -> Floats:
+def distances(vectors: Float32Array) -> Float64Array:
     """Return the Euclidean distance of each pair of rows, (rows, rows)."""
     products = inner_products(vectors)
     squares = np.diag(products)
-    apart: Floats = np.sqrt(np.maximum(squares[:, None] + squares[None, :] - 2.0 * products, 0.0))
+    apart: Float64Array = np.sqrt(np.maximum(squares[:, None] + squares[None, :] - 2.0 * products, 0.0))
     np.fill_diagonal(apart, 0.0)
     return apart
 
 
-def angles(vectors: npt.NDArray[np.float32]) -> Floats:
+def angles(vectors: Float32Array) -> Float64Array:
     """Return the angle of each pair of rows, (rows, rows), 0 to pi; a right one to a row of zeros."""
     products = inner_products(vectors)
     lengths = np.sqrt(np.diag(products))
     scale = np.outer(lengths, lengths)
     cosine = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
-    apart: Floats = np.arccos(cosine.clip(-1.0, 1.0))
+    apart: Float64Array = np.arccos(cosine.clip(-1.0, 1.0))
     np.fill_diagonal(apart, 0.0)
     return apart

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
-from werkbund.core.types import Arrays, Choice
+from werkbund.core.arrays import Arrays, Float64Array
+from werkbund.core.types import Choice
 from werkbund.selection.contract import Reports
 
 
@@ -24,7 +24,7 @@ class Noted(Choice):
     notes: Arrays = field(default_factory=dict)
 
 
-def noted(reports: Reports, name: str, missing: float) -> npt.NDArray[np.float64]:
+def noted(reports: Reports, name: str, missing: float) -> Float64Array:
     """Return what was noted of those that answered, (answered,); `missing` where nothing was."""
     found = np.full(len(reports.clients), missing)
     choice = reports.choice

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from werkbund.core.arrays import BoolArray, Float64Array, Int64Array
 
 _FLAT, _SHARP = 0.1, 5.0
 _EDGE = 1e-9
 
 
-def statistical_utility(rows: FloatArray, rms: FloatArray) -> FloatArray:
+def statistical_utility(rows: Float64Array, rms: Float64Array) -> Float64Array:
     """Return n·sqrt(mean of squared losses), (n,).
 
     Examples
@@ -25,7 +23,7 @@ def statistical_utility(rows: FloatArray, rms: FloatArray) -> FloatArray:
     return np.asarray(rows * rms)
 
 
-def normalised(utility: FloatArray, quantile: float) -> FloatArray:
+def normalised(utility: Float64Array, quantile: float) -> Float64Array:
     """Return (min(U, clip) - U_min) / (U_max - U_min), (n,); 1 where all are alike, 0 where it is NaN.
 
     The clip is the value at place ⌊q·n⌋ of the ascending order, as in the authors' code. U_max is not clipped, also as
@@ -49,7 +47,7 @@ def normalised(utility: FloatArray, quantile: float) -> FloatArray:
     return np.where(known, (np.minimum(np.where(known, utility, least), clip) - least) / width, 0.0)
 
 
-def staleness_bonus(round: int, last: FloatArray) -> FloatArray:
+def staleness_bonus(round: int, last: Float64Array) -> Float64Array:
     """Return sqrt(0.1 ln t / L), (n,), L the round of the last participation; it grows while a client waits.
 
     Examples
@@ -60,7 +58,7 @@ def staleness_bonus(round: int, last: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt(0.1 * np.log(max(round, 1)) / np.maximum(last, 1.0)))
 
 
-def preferred_seconds(seconds: FloatArray, percentile: float) -> float:
+def preferred_seconds(seconds: Float64Array, percentile: float) -> float:
     """Return the duration that this percentage of the known ones do not exceed; inf from 100 on, or if none is known.
 
     Examples
@@ -74,7 +72,7 @@ def preferred_seconds(seconds: FloatArray, percentile: float) -> float:
     return float(known[min(int(len(known) * percentile / 100.0), len(known) - 1)])
 
 
-def straggler_factor(seconds: FloatArray, preferred: float, penalty: float) -> FloatArray:
+def straggler_factor(seconds: Float64Array, preferred: float, penalty: float) -> Float64Array:
     """Return (T/D)^α where D > T, else 1, (n,); 1 where the duration is unknown.
 
     Examples
@@ -140,7 +138,7 @@ def shared_out(number: int, explored: float, tried: int, untried: int) -> tuple[
     return old, min(number - old, untried)
 
 
-def above_cut_off(scores: FloatArray, number: int, share: float) -> IntArray:
+def above_cut_off(scores: Float64Array, number: int, share: float) -> Int64Array:
     """Return the places whose score is at least c times the score of the last of the `number` best, ascending.
 
     Parameters
@@ -158,12 +156,12 @@ def above_cut_off(scores: FloatArray, number: int, share: float) -> IntArray:
     return np.flatnonzero(scores >= share * last)
 
 
-def foremost(priors: FloatArray, number: int, window: float) -> IntArray:
+def foremost(priors: Float64Array, number: int, window: float) -> Int64Array:
     """Return the places of the W·number largest priors, ascending; ties by place."""
     return np.sort(np.argsort(-priors, kind="stable")[: int(window * number + _EDGE)])
 
 
-def blacklisted(turns: IntArray, after: int, share: float) -> npt.NDArray[np.bool_]:
+def blacklisted(turns: Int64Array, after: int, share: float) -> BoolArray:
     """Return who had more than so many turns, (n,); of these the most used, a share of all n at most.
 
     Parameters

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from werkbund.selection.contract import IntArray
-from werkbund.selection.memory import Floats, angles, distances
+from werkbund.core.arrays import AnyArray, Float32Array, Float64Array, Int64Array
+from werkbund.selection.memory import angles, distances
 
 MEASURES = ("arccos", "l2", "l1")
 
@@ -28,24 +26,24 @@ class Urns:
         (pieces,), how probable the client is in a draw from that urn.
     """
 
-    urns: IntArray
-    clients: IntArray
-    masses: Floats
+    urns: Int64Array
+    clients: Int64Array
+    masses: Float64Array
 
-    def matrix(self, num_clients: int) -> Floats:
+    def matrix(self, num_clients: int) -> Float64Array:
         """Return the probability of each client in each urn, (urns, clients)."""
         filled = np.zeros((int(self.urns.max(initial=-1)) + 1, num_clients))
         np.add.at(filled, (self.urns, self.clients), self.masses)
         return filled
 
-    def inclusion(self, num_clients: int) -> Floats:
+    def inclusion(self, num_clients: int) -> Float64Array:
         """Return how probably each client is drawn from one urn at least, (clients,)."""
         never = np.ones(num_clients)
         np.multiply.at(never, self.clients, 1.0 - np.minimum(self.masses, 1.0))
         return 1.0 - never
 
 
-def pour(masses: Floats, capacities: Floats) -> Urns:
+def pour(masses: Float64Array, capacities: Float64Array) -> Urns:
     """Pour masses in their order into urns in theirs, cut where an urn is full; clients are places in `masses`.
 
     Parameters
@@ -63,7 +61,7 @@ def pour(masses: Floats, capacities: Floats) -> Urns:
     )
 
 
-def in_order(masses: Floats, order: IntArray) -> Urns:
+def in_order(masses: Float64Array, order: Int64Array) -> Urns:
     """Fill urns of capacity 1 with clients in an order (algorithm 1 of Fraboni et al., by decreasing rows).
 
     Parameters
@@ -77,7 +75,7 @@ def in_order(masses: Floats, order: IntArray) -> Urns:
     return Urns(urns.urns, order[urns.clients], urns.masses)
 
 
-def by_likeness(masses: Floats, clusters: IntArray, rng: np.random.Generator) -> Urns:
+def by_likeness(masses: Float64Array, clusters: Int64Array, rng: np.random.Generator) -> Urns:
     """Make urns of the heaviest clusters, filled up with the clients of the others (algorithm 2 of Fraboni et al.).
 
     Parameters
@@ -109,7 +107,7 @@ def by_likeness(masses: Floats, clusters: IntArray, rng: np.random.Generator) ->
     )
 
 
-def draw_each(urns: Urns, rng: np.random.Generator) -> IntArray:
+def draw_each(urns: Urns, rng: np.random.Generator) -> Int64Array:
     """Draw one client from each urn, (urns,)."""
     order = np.lexsort((urns.clients, urns.urns))
     number, masses = urns.urns[order], urns.masses[order]
@@ -123,7 +121,7 @@ def draw_each(urns: Urns, rng: np.random.Generator) -> IntArray:
     return urns.clients[order][found]
 
 
-def apart(vectors: npt.NDArray[np.float32], measure: str) -> Floats:
+def apart(vectors: Float32Array, measure: str) -> Float64Array:
     """Return how unlike each pair of rows is, (rows, rows), by one of `MEASURES`."""
     if measure == "arccos":
         return angles(vectors)
@@ -131,11 +129,11 @@ def apart(vectors: npt.NDArray[np.float32], measure: str) -> Floats:
         return distances(vectors)
     from scipy.spatial.distance import cdist  # slow to import
 
-    found: npt.NDArray[Any] = cdist(vectors.astype(np.float64), vectors.astype(np.float64), "cityblock")
+    found: AnyArray = cdist(vectors.astype(np.float64), vectors.astype(np.float64), "cityblock")
     return found
 
 
-def capped_clusters(matrix: Floats, masses: Floats) -> IntArray:
+def capped_clusters(matrix: Float64Array, masses: Float64Array) -> Int64Array:
     """Return the largest clusters of Ward's tree whose masses are at most 1, as a number for each client, (clients,).
 
     Parameters
@@ -163,7 +161,7 @@ def capped_clusters(matrix: Floats, masses: Floats) -> IntArray:
     return np.array(cluster[:number])
 
 
-def packed(masses: Floats) -> IntArray:
+def packed(masses: Float64Array) -> Int64Array:
     """Return clusters of neighbours in this order whose masses are at most 1, (clients,)."""
     clusters, held, number = np.empty(len(masses), np.int64), 0.0, 0
     for place, mass in enumerate(masses.tolist()):

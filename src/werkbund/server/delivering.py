@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from werkbund.core.arrays import Arrays
 from werkbund.core.text import one_line
-from werkbund.core.types import Arrays, Failure, Replies, Tasks
+from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine import Grid
 from werkbund.engine.answers import claim
 from werkbund.evaluation import Metrics

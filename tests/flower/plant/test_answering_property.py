@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.deployed import Deployment, DirectGrid, small_config
-from tests.flower.marked import FloatArray, in_array, leaks, texts_in
+from tests.flower.marked import in_array, leaks, texts_in
+from werkbund.core.arrays import Arrays, Float64Array
 from werkbund.core.errors import QuorumError
-from werkbund.core.types import Arrays, Replies
+from werkbund.core.types import Replies
 from werkbund.federation.asking import Asks, network_asks, tree_asks
 from werkbund.flower.wire.codec import decode_answer
 from werkbund.flower.wire.parcel import Parcel
@@ -57,7 +58,7 @@ class Case:
 class Secret:
     """Hold what must not leave: numbers of rows, and texts that are in few."""
 
-    numbers: FloatArray
+    numbers: Float64Array
     texts: tuple[str, ...]
 
 

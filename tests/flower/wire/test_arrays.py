@@ -8,12 +8,12 @@ import zlib
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from werkbund.core.arrays import AnyArray
 from werkbund.core.errors import ClientError
 from werkbund.flower.wire.arrays import Entry, pack, unpack
 
@@ -25,7 +25,7 @@ LETTERS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\
 
 
 @st.composite
-def _arrays(draw: st.DrawFn) -> npt.NDArray[Any]:
+def _arrays(draw: st.DrawFn) -> AnyArray:
     shape = draw(SHAPES)
     if draw(st.booleans()):
         return draw(hnp.arrays(np.dtype(draw(NUMBERS)), shape))
@@ -33,7 +33,7 @@ def _arrays(draw: st.DrawFn) -> npt.NDArray[Any]:
     return np.array(texts, dtype=np.str_).reshape(shape)
 
 
-def _unpacked(entries: list[Entry], body: bytes, most: int = MOST) -> list[tuple[str, str, npt.NDArray[Any]]]:
+def _unpacked(entries: list[Entry], body: bytes, most: int = MOST) -> list[tuple[str, str, AnyArray]]:
     return list(unpack([Entry.from_json(json.loads(json.dumps(entry.to_json()))) for entry in entries], body, most))
 
 
@@ -48,7 +48,7 @@ def _entry(**how: Any) -> Entry:
 
 @settings(deadline=None)
 @given(st.lists(_arrays(), max_size=4))
-def test_any_arrays_come_back_as_they_were(arrays: list[npt.NDArray[Any]]) -> None:
+def test_any_arrays_come_back_as_they_were(arrays: list[AnyArray]) -> None:
     entries, body = pack(("sums", str(number), array) for number, array in enumerate(arrays))
     found = _unpacked(entries, body)
     assert [name for _, name, _ in found] == [str(number) for number in range(len(arrays))]
@@ -103,7 +103,7 @@ def test_many_equal_numbers_are_short_and_random_ones_are_not_made_longer() -> N
 
 
 @pytest.mark.parametrize("array", [np.array([1j]), np.array([object()]), np.array(["a"], "S1"), np.array(0, "M8[s]")])
-def test_what_is_neither_number_nor_text_is_not_packed(array: npt.NDArray[Any]) -> None:
+def test_what_is_neither_number_nor_text_is_not_packed(array: AnyArray) -> None:
     with pytest.raises(ClientError, match="plain numbers or texts"):
         _packed(a=array)
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from werkbund._version import __version__
+from werkbund.core.arrays import AnyArray
 from werkbund.core.errors import ClientError
 from werkbund.core.types import Replies, Tasks
 from werkbund.flower.wire import codec
@@ -39,7 +39,7 @@ WHOLE = st.integers(0, 2**40)
 
 @st.composite
 def _asks(draw: st.DrawFn) -> Ask:
-    shared: dict[str, npt.NDArray[Any]] = {name: a for name, a in draw(NAMED).items() if name != "weights"}
+    shared: dict[str, AnyArray] = {name: a for name, a in draw(NAMED).items() if name != "weights"}
     if draw(st.booleans()):
         shared["weights"] = draw(VECTORS)
     client = np.array([draw(WHOLE)])
@@ -53,7 +53,7 @@ def _answers(draw: st.DrawFn) -> tuple[Ask, Answer]:
     ask = draw(_asks())
     if draw(st.booleans()):
         return ask, Answer(None, draw(NAMES), draw(NAMES.filter(str.isprintable)), draw(NAMES))
-    sums: dict[str, npt.NDArray[Any]] = {name: a for name, a in draw(NAMED).items() if name != "update"}
+    sums: dict[str, AnyArray] = {name: a for name, a in draw(NAMED).items() if name != "update"}
     if draw(st.booleans()):
         sums["update"] = draw(VECTORS)[None]
     clear = {name: a for name, a in draw(NAMED).items() if name != "update"}

@@ -9,21 +9,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.flower.marked import (
-    NUMBERS,
-    FloatArray,
-    Marked,
-    expected_lone,
-    in_array,
-    leaks,
-    lone,
-    marked_table,
-    texts_in,
-)
+from tests.flower.marked import NUMBERS, Marked, expected_lone, in_array, leaks, lone, marked_table, texts_in
+from werkbund.core.arrays import Float64Array
 from werkbund.data.ai4i import AI4I_SCHEMA, generated_table
 from werkbund.data.features import clean, number_matrix
 
-Writer = Callable[[FloatArray], bytes]
+Writer = Callable[[Float64Array], bytes]
 
 SURE: dict[str, Writer] = {
     "float64 <": lambda values: values.astype("<f8").tobytes(),

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from werkbund.core import ConfigError, Failure
+from werkbund.core.arrays import Arrays
 from werkbund.core.rng import generator
-from werkbund.core.types import Arrays, Choice
+from werkbund.core.types import Choice
 from werkbund.selection import CohortSize, Reports, View
 from werkbund.selection.methods.auction import Auction, payments, winners, worth
 

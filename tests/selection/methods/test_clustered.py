@@ -1,18 +1,17 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from werkbund.core import ConfigError
+from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.rng import generator
 from werkbund.selection import CohortSize, Reports, State, View
 from werkbund.selection.methods.clustered import ClusteredBySimilarity, ClusteredBySize
 from werkbund.selection.urns import apart, by_likeness, capped_clusters, draw_each, in_order, packed, pour
 
-Floats = npt.NDArray[np.float64]
 Clustered = ClusteredBySize | ClusteredBySimilarity
 
 sizes = st.lists(st.integers(0, 500), min_size=2, max_size=12).filter(lambda rows: sum(rows) > 0).map(np.array)
@@ -25,7 +24,7 @@ def test_golden_urns() -> None:
 
 
 @given(sizes, st.integers(1, 8), st.integers(0, 3))
-def test_every_urn_is_full_and_every_client_has_its_share(rows: npt.NDArray[np.int64], k: int, seed: int) -> None:
+def test_every_urn_is_full_and_every_client_has_its_share(rows: Int64Array, k: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     masses = k * rows / rows.sum()
     clusters = packed(masses % 1.0)
@@ -77,11 +76,11 @@ def test_measures_of_unlikeness() -> None:
     np.testing.assert_allclose(apart(vectors, "l1")[0], [0, 3, 4, 1])
 
 
-def _trained(selector: Clustered, clients: npt.NDArray[np.int64], updates: Floats, round: int, state: State) -> State:
+def _trained(selector: Clustered, clients: Int64Array, updates: Float64Array, round: int, state: State) -> State:
     return selector.observe(state, Reports(round, clients, {"update": updates.astype(np.float32)}, ()))
 
 
-def _groups() -> tuple[npt.NDArray[np.int64], Floats]:
+def _groups() -> tuple[Int64Array, Float64Array]:
     """Return nine clients of three directions."""
     clients = np.arange(9)
     rng = np.random.default_rng(0)

@@ -3,19 +3,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from scipy.optimize import check_grad
 from scipy.stats import multivariate_normal
 
 from werkbund.core import ConfigError
+from werkbund.core.arrays import Float32Array, Float64Array, Int64Array
 from werkbund.core.rng import generator
 from werkbund.core.types import Replies
 from werkbund.selection import CohortSize, Reports, State, View
 from werkbund.selection.gaussian import correlated, evidence, first_embeddings, fit, likelihood
 from werkbund.selection.methods.correlated import CorrelatedSelection
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ def test_golden_choice() -> None:
     np.testing.assert_allclose(scores[2], 0.3333, atol=1e-4)
 
 
-def _plain(covariance: Floats, weights: Floats, annealing: Floats, wanted: int) -> list[int]:
+def _plain(covariance: Float64Array, weights: Float64Array, annealing: Float64Array, wanted: int) -> list[int]:
     """Condition a whole matrix, as it is written."""
     left, taken = covariance.copy(), list[int]()
     for _ in range(wanted):
@@ -57,7 +55,7 @@ def test_annealing_holds_a_client_back() -> None:
     assert correlated(embeddings, 0.1, np.full(2, 0.5), np.array([0.9, 1.0]), 1)[0] == [1]
 
 
-def _changes() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+def _changes() -> tuple[Float32Array, Int64Array]:
     changes = np.random.default_rng(0).normal(0, 0.3, (5, 6)).astype(np.float32)
     changes[1, 2] = changes[3, 2] = changes[4, 0] = np.nan
     return changes, np.array([9, 7, 3, 1, 0])
@@ -88,7 +86,7 @@ def test_the_gradient_is_that_of_the_likelihood() -> None:
     assert error < 1e-3 * np.linalg.norm(likelihood(start.reshape(6, 2), seen, 0.2)[1])
 
 
-def _pairs(events: int, seed: int = 0) -> npt.NDArray[np.float32]:
+def _pairs(events: int, seed: int = 0) -> Float32Array:
     """Return changes of six clients of whom 0, 1, 2 change together and 3, 4, 5 too."""
     rng = np.random.default_rng(seed)
     common = rng.normal(0, 0.3, (events, 2))

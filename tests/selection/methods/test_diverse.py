@@ -3,29 +3,27 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from werkbund.core import ConfigError, Failure
+from werkbund.core.arrays import Float64Array
 from werkbund.core.rng import generator
 from werkbund.selection import CohortSize, Reports, State, View
 from werkbund.selection.memory import distances
 from werkbund.selection.methods.diverse import DiverseSelection, facility_location
 
-Floats = npt.NDArray[np.float64]
 
-
-def _matrix(points: Floats) -> Floats:
+def _matrix(points: Float64Array) -> Float64Array:
     return distances(points.astype(np.float32))
 
 
-def _cost(matrix: Floats, weights: Floats, chosen: list[int]) -> float:
+def _cost(matrix: Float64Array, weights: Float64Array, chosen: list[int]) -> float:
     return float(weights @ matrix[:, chosen].min(axis=1))
 
 
-def _plain_greedy(matrix: Floats, weights: Floats, wanted: int) -> list[int]:
+def _plain_greedy(matrix: Float64Array, weights: Float64Array, wanted: int) -> list[int]:
     chosen: list[int] = []
     for _ in range(wanted):
         left = [place for place in range(len(matrix)) if place not in chosen]
@@ -72,7 +70,7 @@ def test_more_places_than_points_are_all_points() -> None:
     assert facility_location(np.zeros((0, 0)), np.ones(0), 2) == []
 
 
-def _seen(selector: DiverseSelection, updates: Floats, state: State, round: int = 1) -> State:
+def _seen(selector: DiverseSelection, updates: Float64Array, state: State, round: int = 1) -> State:
     reports = Reports(round, np.arange(len(updates)), {"update": updates.astype(np.float32)}, ())
     return selector.observe(state, reports)
 

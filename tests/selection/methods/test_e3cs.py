@@ -1,18 +1,16 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from werkbund.core import ConfigError, Failure
+from werkbund.core.arrays import Int64Array
 from werkbund.core.rng import generator
 from werkbund.core.types import Choice
 from werkbund.selection import CohortSize, Reports, State, View
 from werkbund.selection.methods.e3cs import ExponentialWeights, allocation, learned
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -168,7 +166,7 @@ def test_a_cohort_that_failed_altogether_changes_no_weight() -> None:
 
 
 @pytest.mark.parametrize("available", [np.empty(0, np.int64), np.array([4]), np.arange(3)])
-def test_everybody_is_chosen_where_as_many_are_wanted(available: npt.NDArray[np.int64]) -> None:
+def test_everybody_is_chosen_where_as_many_are_wanted(available: Int64Array) -> None:
     choice = _choose(ExponentialWeights(CohortSize(count=9)), View(1, available))
     assert choice.cohort.tolist() == available.tolist()
     assert choice.probabilities.tolist() == [1.0] * len(available)

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from werkbund.core import ConfigError, Failure
+from werkbund.core.arrays import Arrays
 from werkbund.core.rng import generator
-from werkbund.core.types import Arrays, Choice
+from werkbund.core.types import Choice
 from werkbund.selection import CohortSize, Reports, State, View
 from werkbund.selection.methods.energy import Battery, OortEnergy, blended, energy_factor, expected_joules, power_left
 from werkbund.selection.methods.oort import Oort

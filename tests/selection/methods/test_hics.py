@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from scipy.special import softmax
 from scipy.stats import entropy
 
 from werkbund.core import ConfigError, Failure
+from werkbund.core.arrays import Float64Array
 from werkbund.core.rng import generator
 from werkbund.selection import CohortSize, Reports, State, View
 from werkbund.selection.methods.hics import (
@@ -18,8 +18,6 @@ from werkbund.selection.methods.hics import (
     draw_clients,
     ward_clusters,
 )
-
-Floats = npt.NDArray[np.float64]
 
 
 def test_golden_probabilities_of_clusters() -> None:
@@ -89,7 +87,7 @@ def test_draws_follow_entropy_and_rows_and_never_repeat() -> None:
     np.testing.assert_allclose(first / 4000, expected, atol=5 * np.sqrt(0.25 / 4000))
 
 
-def _met(selector: HierarchicalClustered, steps: Floats) -> State:
+def _met(selector: HierarchicalClustered, steps: Float64Array) -> State:
     updates = np.column_stack([np.random.default_rng(1).normal(size=(len(steps), 3)), steps]).astype(np.float32)
     return selector.observe({}, Reports(1, np.arange(len(steps)), {"update": updates}, ()))
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from werkbund.core import ConfigError
+from werkbund.core.arrays import Float32Array, Int64Array
 from werkbund.core.rng import generator
 from werkbund.core.types import Replies
 from werkbund.learner.centroids import local_centroids
@@ -25,13 +25,13 @@ class Answered(Reports):
     answers: tuple[Replies, ...] = ()
 
 
-def _rows(client: int) -> npt.NDArray[np.float32]:
+def _rows(client: int) -> Float32Array:
     rng = np.random.default_rng(client)
     rows = np.repeat(CORNERS[list(HELD[client])], 20, axis=0) + rng.normal(0, 0.3, (40, 2))
     return rows.astype(np.float32)
 
 
-def _told(clients: npt.NDArray[np.int64], round: int = 1, local: int = 2) -> Replies:
+def _told(clients: Int64Array, round: int = 1, local: int = 2) -> Replies:
     found = [local_centroids(_rows(client), local, np.random.default_rng(client))[0] for client in clients.tolist()]
     return Replies(CENTROIDS, round, clients, {}, {CENTROIDS: np.stack(found)})
 
@@ -81,7 +81,7 @@ def test_no_set_comes_twice_before_every_other_has_come() -> None:
     assert distinct_first(np.empty(0, np.int64)).tolist() == []
 
 
-def _first(selector: FederatedClusters, clients: npt.NDArray[np.int64]) -> State:
+def _first(selector: FederatedClusters, clients: Int64Array) -> State:
     answers = (_told(clients[3:]), _told(clients[:3]))
     return selector.observe({}, Answered(1, clients[:1], {}, (), answers=answers))
 

@@ -1,25 +1,23 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from werkbund.core import ConfigError
+from werkbund.core.arrays import Float64Array
 from werkbund.core.rng import generator
 from werkbund.core.types import Choice, Replies
 from werkbund.selection import CohortSize, View
 from werkbund.selection.importances import aggregated_probabilities, draw_somebody, optimal_probabilities
 from werkbund.selection.methods.optimal import AggregatedOptimalSampling, OptimalSampling
 
-Floats = npt.NDArray[np.float64]
-
 positive = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=8).map(np.array)
 
 
-def _variance(probabilities: Floats, importances: Floats) -> float:
+def _variance(probabilities: Float64Array, importances: Float64Array) -> float:
     return float((importances**2 * (1 / probabilities - 1)).sum())
 
 
@@ -36,7 +34,7 @@ def test_equal_norms_are_uniform() -> None:
 
 
 @given(positive, st.integers(1, 8))
-def test_probabilities_sum_to_the_expected_number(u: Floats, k: int) -> None:
+def test_probabilities_sum_to_the_expected_number(u: Float64Array, k: int) -> None:
     found = optimal_probabilities(u, k)
     assert ((found > 0) & (found <= 1)).all()
     np.testing.assert_allclose(found.sum(), min(k, len(u)), rtol=1e-9)
@@ -75,14 +73,14 @@ def test_no_probabilities_on_a_grid_vary_less() -> None:
 
 
 @given(positive, st.integers(1, 8))
-def test_sums_alone_come_close_to_the_optimum(u: Floats, k: int) -> None:
+def test_sums_alone_come_close_to_the_optimum(u: Float64Array, k: int) -> None:
     np.testing.assert_allclose(aggregated_probabilities(u, k, 50), optimal_probabilities(u, k), rtol=1e-6)
 
 
 def test_the_server_hears_nothing_but_sums() -> None:
     heard: list[float] = []
 
-    def total(values: Floats) -> float:
+    def total(values: Float64Array) -> float:
         heard.append(float(values.sum()))
         return heard[-1]
 
@@ -117,17 +115,17 @@ def test_a_draw_of_somebody_is_as_probable_as_it_says() -> None:
     np.testing.assert_allclose(counts / draws, said, atol=5 * np.sqrt(0.25 / draws))
 
 
-def _held(view: View, norms: Floats) -> tuple[Replies, ...]:
+def _held(view: View, norms: Float64Array) -> tuple[Replies, ...]:
     """Answer in two batches, the later clients first."""
     half = len(view.available) // 2
     parts = [slice(half, None), slice(0, half)]
     return tuple(Replies("hold", view.round, view.available[part], {}, {"norm": norms[part]}) for part in parts)
 
 
-def _aggregate(choice: Choice, updates: Floats, rows: Floats) -> Floats:
+def _aggregate(choice: Choice, updates: Float64Array, rows: Float64Array) -> Float64Array:
     assert choice.total is not None
     weights = choice.factors * (np.ones(len(choice.cohort)) if choice.equal else rows[choice.cohort])
-    mean: Floats = weights @ updates[choice.cohort] / choice.total
+    mean: Float64Array = weights @ updates[choice.cohort] / choice.total
     return mean
 
 

@@ -1,21 +1,20 @@
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from werkbund.core import ConfigError, Failure, Replies, Tasks
+from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.rng import generator
 from werkbund.core.types import Choice
 from werkbund.selection import CohortSize, Reports, State, View
 from werkbund.selection.draws import successive_inclusion
 from werkbund.selection.methods.power import CheapPowerOfChoice, PowerOfChoice, RecentPowerOfChoice
 
-FloatArray = npt.NDArray[np.float64]
 Asking = PowerOfChoice | CheapPowerOfChoice
 
 ASKING = pytest.mark.parametrize("kind", [PowerOfChoice, CheapPowerOfChoice])
 
 
-def _play(selector: Asking, view: View, losses: FloatArray, seed: int = 0) -> tuple[Tasks | None, Choice]:
+def _play(selector: Asking, view: View, losses: Float64Array, seed: int = 0) -> tuple[Tasks | None, Choice]:
     """Ask, let every candidate answer alone, in reverse order, and choose."""
     rng = generator(seed, "selection", view.round)
     question = selector.probe(view, (), rng)
@@ -142,7 +141,7 @@ def test_a_client_that_never_answers_does_not_come_first_for_ever() -> None:
 
 
 @pytest.mark.parametrize("available", [np.empty(0, np.int64), np.array([4]), np.arange(3)])
-def test_everybody_is_chosen_where_as_many_are_wanted(available: npt.NDArray[np.int64]) -> None:
+def test_everybody_is_chosen_where_as_many_are_wanted(available: Int64Array) -> None:
     for selector in (PowerOfChoice(), CheapPowerOfChoice(), RecentPowerOfChoice()):
         choice = selector.choose(View(1, available), (), generator(0, "s", 1))
         assert choice.cohort.tolist() == available.tolist()

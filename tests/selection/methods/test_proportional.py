@@ -1,18 +1,16 @@
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from werkbund.core.arrays import Float64Array
 from werkbund.core.rng import generator
 from werkbund.selection import CohortSize, Reports, View
 from werkbund.selection.methods.proportional import Proportional, UniformUnbiased, rows_of, shares
-
-FloatArray = npt.NDArray[np.float64]
 
 ROWS = np.array([5.0, 100.0, 1.0, 40.0, 40.0, 14.0, 300.0])
 BOTH = pytest.mark.parametrize("kind", [Proportional, UniformUnbiased])
 
 
-def _aggregate(selector: Proportional | UniformUnbiased, view: View, updates: FloatArray, seed: int) -> FloatArray:
+def _aggregate(selector: Proportional | UniformUnbiased, view: View, updates: Float64Array, seed: int) -> Float64Array:
     """Return what the server makes of these updates, (clients, parameters), one a client."""
     choice = selector.choose(view, (), generator(seed, "selection", 1))
     rows = view.fact("rows", 1.0)[choice.cohort]

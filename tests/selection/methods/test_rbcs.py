@@ -1,15 +1,13 @@
 import itertools
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from werkbund.core import ConfigError, Failure
+from werkbund.core.arrays import Int64Array
 from werkbund.core.rng import generator
 from werkbund.selection import CohortSize, Reports, State, View
 from werkbund.selection.methods.rbcs import FairAndFast, cheapest, optimistic, queued
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def _told(selector: FairAndFast, state: State, seconds: dict[int, float], failed: tuple[int, ...] = ()) -> State:
@@ -145,7 +143,7 @@ def test_at_first_everybody_may_be_chosen() -> None:
 
 
 @pytest.mark.parametrize("available", [np.empty(0, np.int64), np.array([4]), np.array([0, 3, 90])])
-def test_everybody_is_chosen_where_as_many_are_wanted(available: npt.NDArray[np.int64]) -> None:
+def test_everybody_is_chosen_where_as_many_are_wanted(available: Int64Array) -> None:
     state = _told(FairAndFast(), {}, {0: 1.0, 3: 2.0})
     assert _cohort(FairAndFast(CohortSize(count=9)), View(1, available)) == available.tolist()
     assert _cohort(FairAndFast(CohortSize(count=9)), View(2, available, state=state)) == available.tolist()

@@ -1,8 +1,8 @@
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from werkbund.core import Failure
+from werkbund.core.arrays import Int64Array
 from werkbund.core.rng import generator
 from werkbund.selection import CohortSize, Everyone, Reports, RoundRobin, State, Uniform, View
 
@@ -40,7 +40,7 @@ def test_uniform_chooses_every_pair_equally_often() -> None:
     np.testing.assert_allclose(counts / rounds, 1 / 6, atol=5 * np.sqrt(5 / 36 / rounds))
 
 
-def _turns(num_rounds: int, available: list[list[int]], size: int) -> npt.NDArray[np.int64]:
+def _turns(num_rounds: int, available: list[list[int]], size: int) -> Int64Array:
     """Count how often each client is asked; every second of a cohort fails."""
     selector = RoundRobin(CohortSize(count=size))
     state: State = {}

@@ -1,8 +1,8 @@
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from werkbund.core import ConfigError, Failure
+from werkbund.core.arrays import Int64Array
 from werkbund.core.rng import generator
 from werkbund.selection import CohortSize, Reports, State, View
 from werkbund.selection.methods.ucb import UpperConfidence, scores
@@ -103,7 +103,7 @@ def test_a_failure_counts_as_a_turn_and_changes_no_mean() -> None:
 
 
 @pytest.mark.parametrize("available", [np.empty(0, np.int64), np.array([4]), np.arange(3)])
-def test_everybody_is_chosen_where_as_many_are_wanted(available: npt.NDArray[np.int64]) -> None:
+def test_everybody_is_chosen_where_as_many_are_wanted(available: Int64Array) -> None:
     assert _cohort(UpperConfidence(), View(1, available)) == available.tolist()
 
 

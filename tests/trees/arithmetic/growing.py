@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.trees.arithmetic import BinEdges, Ground, Objective, Trees, advance, begin
 from werkbund.trees.arithmetic.ensemble import LEAF
 
-FloatArray = npt.NDArray[np.float64]
 LEVELS = 5
 
 
-def rows(n: int, seed: int = 0, missing: float = 0.1) -> tuple[FloatArray, FloatArray]:
+def rows(n: int, seed: int = 0, missing: float = 0.1) -> tuple[Float64Array, Float64Array]:
     """Draw rows of three numbers and a category, some values missing, and a score that they explain in part."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, 4))
@@ -26,14 +25,14 @@ def rows(n: int, seed: int = 0, missing: float = 0.1) -> tuple[FloatArray, Float
     return x, score
 
 
-def edges_of(x: FloatArray, num_bins: int = 32) -> BinEdges:
+def edges_of(x: Float64Array, num_bins: int = 32) -> BinEdges:
     """Return edges at quantiles; the last feature is a category."""
     ranks = np.linspace(0, 1, num_bins + 1)[1:-1]
     own = [np.unique(np.nanquantile(x[:, f], ranks)) for f in range(x.shape[1] - 1)]
     return BinEdges.build([*own, []], [0] * len(own) + [LEVELS])
 
 
-def counted(x: FloatArray, pairs: Any, trees: Trees, blocks: Any, edges: BinEdges) -> npt.NDArray[np.int64]:
+def counted(x: Float64Array, pairs: Any, trees: Trees, blocks: Any, edges: BinEdges) -> Int64Array:
     """Return histograms the slow way: each row walks to its node and is added."""
     words, codes = np.zeros((blocks.num_cells, 3), np.int64), edges.encode(x)
     path = [set(steps(trees, tree, row)) for row in x for tree in range(len(trees))]
@@ -45,7 +44,7 @@ def counted(x: FloatArray, pairs: Any, trees: Trees, blocks: Any, edges: BinEdge
     return words
 
 
-def steps(trees: Trees, tree: int, row: FloatArray) -> list[int]:
+def steps(trees: Trees, tree: int, row: Float64Array) -> list[int]:
     """Return the nodes that a row passes in a tree."""
     node = int(trees.roots[tree])
     passed = [node]
@@ -55,7 +54,7 @@ def steps(trees: Trees, tree: int, row: FloatArray) -> list[int]:
     return passed
 
 
-def goes_left(trees: Trees, node: int, row: FloatArray) -> bool:
+def goes_left(trees: Trees, node: int, row: Float64Array) -> bool:
     """Say where a row goes."""
     value = row[trees.feature[node]]
     if trees.subset[node] < 0:
@@ -65,7 +64,7 @@ def goes_left(trees: Trees, node: int, row: FloatArray) -> bool:
     return bool(np.unpackbits(trees.subsets[trees.subset[node]], bitorder="little")[int(value)])
 
 
-def grow(ground: Ground, x: FloatArray, pairs: Any, key: int = 0) -> tuple[Trees, list[Any]]:
+def grow(ground: Ground, x: Float64Array, pairs: Any, key: int = 0) -> tuple[Trees, list[Any]]:
     """Grow one tree, histograms counted the slow way; return it and what was asked on the way."""
     growth, asked = begin(ground, [0], np.array([key], np.uint64)), []
     while not growth.finished:
@@ -74,7 +73,7 @@ def grow(ground: Ground, x: FloatArray, pairs: Any, key: int = 0) -> tuple[Trees
     return growth.trees, asked
 
 
-def first_gradients(y: FloatArray) -> tuple[Any, Any]:
+def first_gradients(y: Float64Array) -> tuple[Any, Any]:
     """Return the pairs of the log loss at score 0, and their scales."""
     objective = Objective("logistic")
     fixed = objective.fixed_point(len(y))

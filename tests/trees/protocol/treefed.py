@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from werkbund.core import ClientError, Replies, Tasks
+from werkbund.core.arrays import AnyArray, Float64Array
 from werkbund.engine import InProcessGrid, Rules, Worker
 from werkbund.trees.arithmetic import Kind, TreePlan
 from werkbund.trees.protocol.bins import Agreed, Binning, agree_terms
@@ -22,7 +22,7 @@ RULES = Rules(seed=1, quorum=0.5, timeout_s=60.0, fingerprint="")
 LEVELS = (0, 0, 0, 4)
 
 
-def rows(n: int, seed: int = 0) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def rows(n: int, seed: int = 0) -> tuple[Float64Array, Float64Array]:
     """Draw rows of three numbers and a category, some values missing, and a score that they explain in part."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, 4))
@@ -93,9 +93,7 @@ def run(table: TreeTable, plan: TreePlan, kind: Kind, num_classes: int = 2, **ho
     return found[-1][0], [record for _, record in found]
 
 
-def divided(
-    x: npt.NDArray[Any], y: npt.NDArray[Any], owner: Sequence[int] | npt.NDArray[Any], clients: int
-) -> TreeTable:
+def divided(x: AnyArray, y: AnyArray, owner: Sequence[int] | AnyArray, clients: int) -> TreeTable:
     """Return the same rows as those of clients."""
     order = np.argsort(owner, kind="stable")
     ends = np.concatenate(([0], np.cumsum(np.bincount(owner, minlength=clients))))

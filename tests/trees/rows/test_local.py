@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.ensemble import (
@@ -16,15 +15,14 @@ from sklearn.ensemble import (
 )
 from sklearn.metrics import log_loss
 
+from werkbund.core.arrays import Float64Array
 from werkbund.trees.arithmetic import BinEdges, Cells, Ensemble, Objective, Terms, TreePlan, base_score, keys_of, scores
 from werkbund.trees.arithmetic.cells import count_keys
 from werkbund.trees.rows.local import train_trees
 from werkbund.trees.rows.table import TreeTable
 
-FloatArray = npt.NDArray[np.float64]
 
-
-def _edges(x: FloatArray, levels: dict[int, int]) -> BinEdges:
+def _edges(x: Float64Array, levels: dict[int, int]) -> BinEdges:
     edges = []
     for feature in range(x.shape[1]):
         column = x[:, feature]
@@ -35,7 +33,7 @@ def _edges(x: FloatArray, levels: dict[int, int]) -> BinEdges:
     return BinEdges.build(edges, [levels.get(feature, 0) for feature in range(x.shape[1])])
 
 
-def _fit(x: FloatArray, y: FloatArray, plan: TreePlan, kind: Any, levels: dict[int, int] | None = None) -> Ensemble:
+def _fit(x: Float64Array, y: Float64Array, plan: TreePlan, kind: Any, levels: dict[int, int] | None = None) -> Ensemble:
     classes = 0 if kind == "squared" else int(y.max()) + 1
     objective = Objective(kind, (1.0,) * classes, float(np.ptp(y)) if kind == "squared" else 1.0)
     base = base_score(objective, np.bincount(y.astype(int)) if classes else [], float(y.mean()))
@@ -44,7 +42,7 @@ def _fit(x: FloatArray, y: FloatArray, plan: TreePlan, kind: Any, levels: dict[i
     return ensemble
 
 
-def _rows(n: int, missing: float, seed: int) -> tuple[FloatArray, FloatArray]:
+def _rows(n: int, missing: float, seed: int) -> tuple[Float64Array, Float64Array]:
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, 5))
     score = x[:, 0] * 2 + np.sin(3 * x[:, 1]) + x[:, 2] * x[:, 3] + rng.normal(size=n) * 0.3

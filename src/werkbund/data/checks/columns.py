@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from werkbund.core.arrays import Float64Array
 from werkbund.data.checks.finding import Finding, Level, listed, numbers, share
 from werkbund.data.schema import Column
 from werkbund.data.table import Table
@@ -94,7 +94,7 @@ def _text_as_number(column: pl.Series) -> Finding:
     )
 
 
-def _check_range(feature: Column, values: npt.NDArray[np.float64]) -> Iterator[Finding]:
+def _check_range(feature: Column, values: Float64Array) -> Iterator[Finding]:
     low = -math.inf if feature.low is None else feature.low
     high = math.inf if feature.high is None else feature.high
     excess = np.maximum(low - values, values - high)

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
+
+from werkbund.core.arrays import Float64Array
 
 Level = Literal["error", "warning", "note"]
 
@@ -44,7 +44,7 @@ class Finding:
         return asdict(self)
 
 
-def numbers(column: pl.Series) -> npt.NDArray[np.float64] | None:
+def numbers(column: pl.Series) -> Float64Array | None:
     """Return the values of a number column that are not null: (known rows,); None if it holds anything else."""
     if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
         return None

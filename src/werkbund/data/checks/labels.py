@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from werkbund.core.arrays import Float32Array, Float64Array
 from werkbund.core.errors import DataError
 from werkbund.data.checks.finding import Finding, numbers, share
 from werkbund.data.schema import Column
@@ -18,8 +17,6 @@ GIVEN_AWAY_AUC = 0.995
 GIVEN_AWAY_SHARE = 0.98  # precision of a value that all but proves a failure
 WORTHWHILE_RECALL = 0.05
 MAX_CODES = 20  # number of distinct values up to which each is looked at by itself
-
-Labels = npt.NDArray[np.float32]
 
 
 def check_label(table: Table) -> Iterator[Finding]:
@@ -43,7 +40,7 @@ def check_label(table: Table) -> Iterator[Finding]:
         yield from _check_identifier(feature, table.frame[feature.name])
 
 
-def ranking_auc(values: npt.NDArray[np.float64], labels: Labels) -> float:
+def ranking_auc(values: Float64Array, labels: Float32Array) -> float:
     """Return the area under the ROC curve of the values as scores, ties counted half.
 
     Parameters
@@ -64,14 +61,14 @@ def ranking_auc(values: npt.NDArray[np.float64], labels: Labels) -> float:
     return float((ranks - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative))
 
 
-def _check_given_away(feature: Column, column: pl.Series, labels: Labels) -> Iterator[Finding]:
+def _check_given_away(feature: Column, column: pl.Series, labels: Float32Array) -> Iterator[Finding]:
     reason = _telling_value(column, labels) or (_telling_order(column, labels) if feature.kind == "number" else "")
     if reason:
         message = f"{reason}: it may be known only after the failure; list it in never unless it is measured before."
         yield Finding("warning", feature.name, "gives-label-away", message, len(column))
 
 
-def _telling_order(column: pl.Series, labels: Labels) -> str:
+def _telling_order(column: pl.Series, labels: Float32Array) -> str:
     """Return how well the column alone sorts failures from the rest; empty if not suspiciously well."""
     values = numbers(column)
     if values is None:
@@ -84,7 +81,7 @@ def _telling_order(column: pl.Series, labels: Labels) -> str:
     return f"Alone it sorts failures from the rest with ROC AUC {auc:.4f}" if auc >= GIVEN_AWAY_AUC else ""
 
 
-def _telling_value(column: pl.Series, labels: Labels) -> str:
+def _telling_value(column: pl.Series, labels: Float32Array) -> str:
     """Return which value, or that a missing one, all but proves a failure; empty if none does."""
     if column.dtype.is_nested() or column.n_unique() > MAX_CODES:
         known = pl.when(column.is_not_null()).then(pl.lit("present"))

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from werkbund.core.arrays import Float64Array
 from werkbund.data.checks.finding import Finding, numbers
 from werkbund.data.schema import Column
 from werkbund.data.table import Table
@@ -125,7 +125,7 @@ def _clients(table: Table, client: str, feature: Column, unit: str) -> list[Find
     return findings if len(findings) < len(medians) else []
 
 
-def _medians_of_others(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _medians_of_others(values: Float64Array) -> Float64Array:
     """Return for each value the median of all the others; for one value alone, itself."""
     if len(values) < 2:
         return values
@@ -134,7 +134,7 @@ def _medians_of_others(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float6
     rank[order] = np.arange(len(values))
     middle = ((len(values) - 2) // 2, (len(values) - 1) // 2)  # places among the others, in ascending order
     low, high = (values[order[place + (place >= rank)]] for place in middle)
-    medians: npt.NDArray[np.float64] = (low + high) / 2
+    medians: Float64Array = (low + high) / 2
     return medians
 
 

@@ -9,11 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
+from werkbund.core.arrays import Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.data import Preparation, Schema
 from werkbund.engine import Grid, Stage
@@ -27,8 +25,6 @@ from werkbund.federation.preparing import Learnt
 from werkbund.federation.sources import boosting_sources, forest_sources, network_sources
 from werkbund.federation.wiring import model_spec, strategy_of
 from werkbund.federation.worlds import in_world
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ class Family:
     """
 
     set_up: Callable[[Config, Population], Simulated]
-    in_process: Callable[[Config, Population, Preparation, IntArray], Simulated]
+    in_process: Callable[[Config, Population, Preparation, Int64Array], Simulated]
     serve: Callable[[Config, Known, Grid], Trainable]
     check: Callable[[Config], None]
     asks: Callable[[Config], Asks]
@@ -132,7 +128,9 @@ def _network_asks(config: Config) -> Asks:
     return network_asks(strategy_of(config).selector.declaration)
 
 
-def _trees_in_process(config: Config, population: Population, preparation: Preparation, labels: IntArray) -> Simulated:
+def _trees_in_process(
+    config: Config, population: Population, preparation: Preparation, labels: Int64Array
+) -> Simulated:
     from werkbund.federation.families.trees import trees_in_process
 
     del labels  # trees count them by themselves

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from werkbund.config.sections import Config
+from werkbund.core.arrays import Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator
 from werkbund.data import Preparation
@@ -18,8 +18,6 @@ from werkbund.selection.contract import View
 from werkbund.trees.arithmetic import Kind, TreePlan
 from werkbund.trees.protocol.bins import Binning
 from werkbund.trees.protocol.rounds import Cohort
-
-IntArray = npt.NDArray[np.int64]
 
 _BOOSTING: dict[str, Any] = {"learning_rate": 0.1, "max_depth": 5, "l2": 1.0, "min_child_rows": 5}
 _FOREST: dict[str, Any] = {"max_depth": 12, "l2": 0.0, "min_child_rows": 1, "node_features": 0.5}
@@ -80,7 +78,7 @@ def cohort_of(config: Config, rules: Rules, num_clients: int) -> Cohort | None:
         return None
     selector, everyone = strategy_of(config).selector, np.arange(num_clients)
 
-    def choose(round: int) -> IntArray:
+    def choose(round: int) -> Int64Array:
         view = View(round, everyone, rules.facts)
         return selector.choose(view, (), generator(rules.seed, "selection", round)).cohort
 

@@ -6,13 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from werkbund.config.sections import Config
+from werkbund.core.arrays import Float32Array, Int64Array
 from werkbund.core.clients import ClientTable
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator
-from werkbund.core.weights import FloatArray
 from werkbund.data import Preparation, Schema, source_for
 from werkbund.engine import Rules, Strategy
 from werkbund.federation.families.network_setup import Setup, trainer_of
@@ -20,8 +19,7 @@ from werkbund.learner import CohortTrainer
 from werkbund.learner.signals import losses_of
 from werkbund.selection.contract import Score
 
-IntArray = npt.NDArray[np.int64]
-Rows = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+Rows = tuple[Float32Array, Float32Array]
 """Features (rows, features) and labels (rows,)."""
 
 
@@ -40,7 +38,7 @@ def servers_table(config: Config, schema: Schema, preparation: Preparation) -> R
     return preparation.transform(frame), schema.labels(frame)
 
 
-def with_servers_table(setup: Setup, schema: Schema, labels: IntArray) -> Setup:
+def with_servers_table(setup: Setup, schema: Schema, labels: Int64Array) -> Setup:
     """Return a server that judges weights by its own table, where the configuration names one.
 
     Parameters
@@ -101,7 +99,7 @@ def score_on(trainer: CohortTrainer, rows: Rows) -> Score | None:
         return None
     without = -(share * np.log(share) + (1.0 - share) * np.log1p(-share))
 
-    def score(weights: FloatArray) -> float:
+    def score(weights: Float32Array) -> float:
         losses = losses_of(trainer.score(weights, features), labels)
         return 1.0 - float(losses.mean()) / float(without)
 

@@ -7,22 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from torch import nn
 
 from werkbund.config.sections import Config
+from werkbund.core.arrays import Arrays, Float32Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import derived_seed
-from werkbund.core.types import Arrays, RoundRecord
-from werkbund.core.weights import FloatArray
+from werkbund.core.types import RoundRecord
 from werkbund.data import Preparation
 from werkbund.engine import Grid, Rules, RunState, Strategy, evaluate, rounds, weights_from_client
 from werkbund.federation.preparing import Learnt
 from werkbund.federation.wiring import model_spec, rules_of, strategy_of, training_plan
 from werkbund.learner import CohortTrainer, ModelSpec, build_network, layout_of, weights_of
 from werkbund.model import TrainedModel
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class Setup:
     strategy: Strategy
     rules: Rules
 
-    def initial_weights(self) -> FloatArray:
+    def initial_weights(self) -> Float32Array:
         """Return the first global weights, as `model.initial` says."""
         initial = self.config.model.initial
         random = weights_of(self.network)
@@ -89,19 +86,19 @@ class Setup:
         """Do the rounds that are left from a state on."""
         return rounds(self.grid, self.strategy, self.rules, state, self.num_rounds)
 
-    def evaluate(self, state: RunState, clients: IntArray | None = None) -> RoundRecord:
+    def evaluate(self, state: RunState, clients: Int64Array | None = None) -> RoundRecord:
         """Let clients count the weights: if given, these; else everybody, or a sample of very many."""
         return evaluate(self.grid, self.rules, state, clients)
 
-    def model(self, learnt: FloatArray, threshold: float, label: str) -> TrainedModel:
+    def model(self, learnt: Float32Array, threshold: float, label: str) -> TrainedModel:
         """Return these weights as a model that scores raw tables."""
         return TrainedModel.of(self.network, self.spec, learnt, self.preparation, threshold, label)
 
-    def pack(self, learnt: FloatArray) -> Arrays:
+    def pack(self, learnt: Float32Array) -> Arrays:
         """Return the weights as they travel."""
         return {"weights": learnt}
 
-    def unpack(self, arrays: Arrays) -> FloatArray:
+    def unpack(self, arrays: Arrays) -> Float32Array:
         """Return the weights in a message."""
         return arrays["weights"]
 
@@ -139,14 +136,14 @@ def network_of(config: Config, num_features: int) -> tuple[ModelSpec, nn.Module]
     return spec, build_network(spec, num_features, seed)
 
 
-def trainer_of(config: Config, network: nn.Module, num_features: int, labels: IntArray) -> CohortTrainer:
+def trainer_of(config: Config, network: nn.Module, num_features: int, labels: Int64Array) -> CohortTrainer:
     """Return what trains clients and scores rows; `labels` (2,) are the rows of all clients by class."""
     training = config.training
     plan = training_plan(training, labels)
     return CohortTrainer(network, plan, num_features, training.batched, training.compiled)
 
 
-def _stored_weights(path: Path, num_parameters: int) -> FloatArray:
+def _stored_weights(path: Path, num_parameters: int) -> Float32Array:
     """Return weights from a `.npy` file or from a run's folder."""
     file = path / "model" / "weights.npy" if path.is_dir() else path
     try:

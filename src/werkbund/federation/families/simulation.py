@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
-
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
+from werkbund.core.arrays import Float32Array, Int64Array
 from werkbund.core.clients import ClientSplits
-from werkbund.core.weights import FloatArray
 from werkbund.data import Preparation
 from werkbund.engine import Grid, InProcessGrid, LocalWork, Strategy, Worker
 from werkbund.federation.families.judging import check_score, score_on, servers_share, servers_table
@@ -19,8 +16,6 @@ from werkbund.federation.population import Population
 from werkbund.federation.preparing import Learnt, StatisticsWork, learn_preparation
 from werkbund.federation.wiring import rules_of, strategy_of
 from werkbund.learner import CohortTrainer
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class Simulation(Setup):
         """Return one client as a federation by itself; without a number, all rows in one place."""
         return without_federation(self, self.splits.pooled() if client is None else self.splits.only(client))
 
-    def logits(self, learnt: FloatArray) -> FloatArray:
+    def logits(self, learnt: Float32Array) -> Float32Array:
         """Return the logits of everybody's test rows: (rows,)."""
         return self.trainer.score(learnt, self.splits.test.features)
 
@@ -70,7 +65,7 @@ def learnt_in_process(config: Config, population: Population) -> Learnt:
     return learn_preparation(grid, population.schema, config.federation.round_timeout_s)
 
 
-def in_process(config: Config, population: Population, preparation: Preparation, labels: IntArray) -> Simulation:
+def in_process(config: Config, population: Population, preparation: Preparation, labels: Int64Array) -> Simulation:
     """Wire grid and worker of clients that are all here, with a preparation that is known.
 
     Parameters

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from werkbund.config.sections import Config
+from werkbund.core.arrays import Arrays, FloatingArray, Int64Array
 from werkbund.core.clients import ClientSplits
-from werkbund.core.types import Arrays, RoundRecord
+from werkbund.core.types import RoundRecord
 from werkbund.data import Preparation
 from werkbund.engine import Grid, Handler, Rules, Stage
 from werkbund.model import Model
-
-IntArray = npt.NDArray[np.int64]
 
 
 class Trainable(Protocol):
@@ -59,7 +55,7 @@ class Trainable(Protocol):
     def rounds(self, state: Any) -> Iterator[tuple[Stage, RoundRecord]]:
         """Do the rounds that are left from a state on; a record's counts score what the round began with."""
 
-    def evaluate(self, state: Any, clients: IntArray | None = None) -> RoundRecord:
+    def evaluate(self, state: Any, clients: Int64Array | None = None) -> RoundRecord:
         """Let clients count what is learnt: if given, these, one row of counts each; else everybody."""
 
     def model(self, learnt: Any, threshold: float, label: str) -> Model:
@@ -89,7 +85,7 @@ class Simulated(Trainable, Protocol):
     def alone(self, client: int | None) -> Simulated:
         """Return one client as a federation by itself; without a number, all rows in one place."""
 
-    def logits(self, learnt: Any) -> npt.NDArray[np.floating[Any]]:
+    def logits(self, learnt: Any) -> FloatingArray:
         """Return the logits of everybody's test rows: (rows,)."""
 
     def work(self) -> Work:

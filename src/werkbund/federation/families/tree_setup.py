@@ -6,12 +6,10 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
-
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
-from werkbund.core.types import Arrays, RoundRecord
+from werkbund.core.arrays import Arrays, Int64Array
+from werkbund.core.types import RoundRecord
 from werkbund.data import Preparation
 from werkbund.engine import Grid, Rules, Stage
 from werkbund.federation.families.growing import binning_of, class_weights_of, cohort_of, objective_of, plan_of
@@ -23,8 +21,6 @@ from werkbund.trees.protocol.bagging import bagging_rounds
 from werkbund.trees.protocol.bins import Agreed, agree_terms
 from werkbund.trees.protocol.rounds import evaluate_trees, tree_rounds
 from werkbund.trees.protocol.state import TreeState
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ class TreeSetup:
         for after, record in grow(self.grid, self.plan, self.rules, state, self.num_rounds, cohort):
             yield after, record.round
 
-    def evaluate(self, state: TreeState, clients: IntArray | None = None) -> RoundRecord:
+    def evaluate(self, state: TreeState, clients: Int64Array | None = None) -> RoundRecord:
         """Let clients count the trees: if given, these, one row of counts each; else everybody."""
         return evaluate_trees(self.grid, self.rules, state, None, clients)
 
@@ -140,7 +136,7 @@ def agree(config: Config, preparation: Preparation, plan: TreePlan, grid: Grid) 
     )
 
 
-def rules_for(config: Config, plan: TreePlan, terms: Terms, sizes: IntArray, num_modes: int) -> Rules:
+def rules_for(config: Config, plan: TreePlan, terms: Terms, sizes: Int64Array, num_modes: int) -> Rules:
     """Return what every round obeys; its fingerprint follows from the terms and from how trees grow."""
     growth = replace(plan, rounds=1)  # a run may be continued for longer
     how = (config.trees.combine, max(config.trees.min_cell_rows, 1))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
+from werkbund.core.arrays import FloatingArray
 from werkbund.core.clients import ClientSplits
 from werkbund.data import Preparation, Schema
 from werkbund.engine import Grid, InProcessGrid, Worker
@@ -90,7 +89,7 @@ class TreeSimulation(TreeSetup):
     def _own(self, client: int | None) -> ClientSplits:
         return self.splits.pooled() if client is None else self.splits.only(client)
 
-    def logits(self, learnt: Ensemble) -> npt.NDArray[np.floating[Any]]:
+    def logits(self, learnt: Ensemble) -> FloatingArray:
         """Return the logits of everybody's test rows: (rows,)."""
         return logits(learnt, self.rows.test.features)
 

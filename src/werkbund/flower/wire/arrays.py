@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import AnyArray
 from werkbund.core.errors import ClientError
 
-Array = npt.NDArray[Any]
 _NARROW = ("|u1", "<u2", "<u4")
 _TYPES = {*_NARROW, "|b1", "|i1", "<i2", "<i4", "<i8", "<u8", "<f4", "<f8"}
 _TEXT = "text"
@@ -87,7 +86,7 @@ class Entry:
         return entry
 
 
-def pack(arrays: Iterable[tuple[str, str, Array]]) -> tuple[list[Entry], bytes]:
+def pack(arrays: Iterable[tuple[str, str, AnyArray]]) -> tuple[list[Entry], bytes]:
     """Return the descriptions and the body of arrays, each given as (half, name, array)."""
     entries, parts = [], []
     for half, name, array in arrays:
@@ -100,7 +99,7 @@ def pack(arrays: Iterable[tuple[str, str, Array]]) -> tuple[list[Entry], bytes]:
     return entries, b"z" + deflated if len(deflated) < len(body) else b"r" + body
 
 
-def unpack(entries: list[Entry], body: bytes, largest: int) -> Iterator[tuple[str, str, Array]]:
+def unpack(entries: list[Entry], body: bytes, largest: int) -> Iterator[tuple[str, str, AnyArray]]:
     """Yield (half, name, array) of each array of a body.
 
     Parameters
@@ -138,7 +137,7 @@ def _fit(dtype: str, stored: str) -> bool:
     return dtype in whole and stored in _NARROW and np.dtype(stored).itemsize < np.dtype(dtype).itemsize
 
 
-def _content(array: Array) -> tuple[str, bytes]:
+def _content(array: AnyArray) -> tuple[str, bytes]:
     if array.dtype.kind == "U":
         return _TEXT, json.dumps(array.ravel().tolist(), ensure_ascii=False).encode()
     stored = _narrowest(array)
@@ -147,7 +146,7 @@ def _content(array: Array) -> tuple[str, bytes]:
     return stored, np.ascontiguousarray(array, dtype=stored).tobytes()
 
 
-def _narrowest(array: Array) -> str:
+def _narrowest(array: AnyArray) -> str:
     own = array.dtype.newbyteorder("<").str
     if array.dtype.kind not in "iu" or not array.size or array.min() < 0:
         return own
@@ -172,7 +171,7 @@ def _inflated(body: bytes, total: int) -> bytes:
     return raw
 
 
-def _numbers(entry: Entry, content: bytes) -> Array:
+def _numbers(entry: Entry, content: bytes) -> AnyArray:
     stored = "|u1" if entry.stored == "|b1" else entry.stored  # any byte but 0 is a truth
     try:
         return np.frombuffer(content, stored).reshape(entry.shape).astype(entry.dtype)
@@ -180,7 +179,7 @@ def _numbers(entry: Entry, content: bytes) -> Array:
         raise ClientError(f"array {entry.name!r} cannot have the shape {entry.shape}") from error
 
 
-def _texts(entry: Entry, content: bytes, room: int) -> Array:
+def _texts(entry: Entry, content: bytes, room: int) -> AnyArray:
     """Return an array of texts that takes at most `room` bytes: NumPy gives each the space of the longest."""
     if len(content) > _LONGEST_TEXTS:
         raise ClientError(f"texts {entry.name!r} must have at most {_LONGEST_TEXTS} bytes, got {len(content)}")

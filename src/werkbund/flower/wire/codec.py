@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from werkbund._version import __version__
+from werkbund.core.arrays import AnyArray, Float32Array
 from werkbund.core.errors import ClientError
 from werkbund.core.text import one_line
 from werkbund.core.types import Replies, Tasks
-from werkbund.flower.wire.arrays import Array, Entry, pack, unpack
+from werkbund.flower.wire.arrays import Entry, pack, unpack
 from werkbund.flower.wire.parcel import Parcel
 
 PROTOCOL = 1
@@ -216,8 +216,10 @@ def _read_head(parcel: Parcel, needed: tuple[str, ...] = _HEAD) -> dict[str, Any
     return head
 
 
-def _halves(head: Mapping[str, Any], parcel: Parcel, most_bytes: int = MOST_SMALL_BYTES) -> dict[str, dict[str, Array]]:
-    halves: dict[str, dict[str, Array]] = {half: {} for half in ("shared", "own", "sums", "clear", "pooled")}
+def _halves(
+    head: Mapping[str, Any], parcel: Parcel, most_bytes: int = MOST_SMALL_BYTES
+) -> dict[str, dict[str, AnyArray]]:
+    halves: dict[str, dict[str, AnyArray]] = {half: {} for half in ("shared", "own", "sums", "clear", "pooled")}
     described = head["arrays"]
     if not isinstance(described, list):
         raise ClientError("a message's head must list its arrays")
@@ -243,11 +245,11 @@ def _text(head: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _raw(vector: Array | None) -> bytes:
+def _raw(vector: AnyArray | None) -> bytes:
     return b"" if vector is None else np.ascontiguousarray(vector, dtype="<f4").tobytes()
 
 
-def _vector(raw: bytes) -> npt.NDArray[np.float32]:
+def _vector(raw: bytes) -> Float32Array:
     if len(raw) % 4:
         raise ClientError(f"a vector must have four bytes a parameter, got {len(raw)} bytes")
     return np.frombuffer(raw, "<f4").astype(np.float32)

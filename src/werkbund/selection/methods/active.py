@@ -6,22 +6,20 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
-from werkbund.selection.contract import CohortSize, Declaration, IntArray, Reports, State, View
+from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.draws import largest, successive_inclusion, successively
 from werkbund.selection.ledger import grown, kept, looked_up
 from werkbund.selection.methods.proportional import rows_of
 
-FloatArray = npt.NDArray[np.float64]
-
 _LOSS = "loss"
 
 
-def valuation(rows: FloatArray, loss: FloatArray) -> FloatArray:
+def valuation(rows: Float64Array, loss: Float64Array) -> Float64Array:
     """Return what a client is worth: its total loss over the root of its rows, (n,); -inf where the loss is unknown.
 
     The total is rows times the mean, so the value is the root of the rows times the mean loss.
@@ -34,7 +32,7 @@ def valuation(rows: FloatArray, loss: FloatArray) -> FloatArray:
     return np.where(np.isfinite(loss), np.sqrt(rows) * np.where(np.isfinite(loss), loss, 0.0), -np.inf)
 
 
-def masses(values: FloatArray, dropped: float, sharpness: float, rng: np.random.Generator) -> FloatArray:
+def masses(values: Float64Array, dropped: float, sharpness: float, rng: np.random.Generator) -> Float64Array:
     """Return unnormalised probabilities, (n,): 0 for the least valuable share, exp(sharpness · value) for the others.
 
     Parameters
@@ -159,14 +157,14 @@ class Active:
         known[reports.clients[told]] = loss[told]
         return {**state, _LOSS: known}
 
-    def _places(self, mass: FloatArray, number: int, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
+    def _places(self, mass: Float64Array, number: int, rng: np.random.Generator) -> tuple[Int64Array, Int64Array]:
         wanted = int(np.floor((1.0 - self.explored) * number + 1e-9))
         by_value = successively(mass, min(wanted, int((mass > 0).sum())), rng)
         others = np.setdiff1d(np.arange(len(mass)), by_value, assume_unique=True)
         return by_value, rng.choice(others, number - len(by_value), replace=False)
 
 
-def _chances(mass: FloatArray, num_by_value: int, number: int) -> FloatArray:
+def _chances(mass: Float64Array, num_by_value: int, number: int) -> Float64Array:
     """Return nearly the inclusion probabilities, (n,): by value first, then uniformly among those left."""
     by_value = successive_inclusion(mass, num_by_value) if num_by_value else np.zeros(len(mass))
     left = len(mass) - num_by_value

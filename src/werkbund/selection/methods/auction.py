@@ -6,24 +6,22 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
-from werkbund.selection.contract import CohortSize, Declaration, IntArray, Reports, State, View
+from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.draws import largest
 from werkbund.selection.ledger import grown, kept
 from werkbund.selection.methods.oort import durations
 from werkbund.selection.methods.proportional import rows_of
 
-FloatArray = npt.NDArray[np.float64]
-
 _RULES = ("additive", "cobb-douglas", "complementary")
 _PAYMENTS = ("first-price", "second-price")
 
 
-def worth(quality: FloatArray, importance: FloatArray, rule: str) -> FloatArray:
+def worth(quality: Float64Array, importance: Float64Array, rule: str) -> Float64Array:
     """Return s(q) of each offer, (n,).
 
     Parameters
@@ -48,7 +46,7 @@ def worth(quality: FloatArray, importance: FloatArray, rule: str) -> FloatArray:
     return np.asarray((quality * importance).min(axis=1))
 
 
-def winners(scores: FloatArray, number: int, acceptance: float, rng: np.random.Generator) -> IntArray:
+def winners(scores: Float64Array, number: int, acceptance: float, rng: np.random.Generator) -> Int64Array:
     """Return the places of the winners, best first: down the list, each is accepted with probability ψ.
 
     If the list ends before the number is reached, the best of those passed over win too. ψ = 1 takes the best.
@@ -70,7 +68,7 @@ def winners(scores: FloatArray, number: int, acceptance: float, rng: np.random.G
     return np.asarray(order[np.sort(chosen)])
 
 
-def payments(scores: FloatArray, prices: FloatArray, won: IntArray, unit: float, rule: str) -> FloatArray:
+def payments(scores: Float64Array, prices: Float64Array, won: Int64Array, unit: float, rule: str) -> Float64Array:
     """Return what each winner is paid, (winners,).
 
     Parameters
@@ -216,10 +214,10 @@ class Auction:
         return {**state, "paid": paid, "seconds": seconds, "spent": spent, "deals": deals}
 
     @property
-    def _importance(self) -> FloatArray:
+    def _importance(self) -> Float64Array:
         return np.array([self.rows_importance, self.speed_importance])
 
-    def _quality(self, view: View) -> FloatArray:
+    def _quality(self, view: View) -> Float64Array:
         """Return rows over the most, and the shortest duration over its own, (available, 2)."""
         rows, (seconds, known) = rows_of(view), durations(view)
         most, least = rows.max(initial=0.0), float(np.nanmin(seconds)) if known else 0.0
@@ -228,7 +226,7 @@ class Auction:
         return np.column_stack([size, speed])
 
 
-def _earned(reports: Reports) -> FloatArray:
+def _earned(reports: Reports) -> Float64Array:
     """Return what those that answered were promised, (answered,)."""
     earned, choice = np.zeros(len(reports.clients)), reports.choice
     if choice is not None and choice.payments is not None:

@@ -12,11 +12,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
-from werkbund.selection.contract import CohortSize, Declaration, IntArray, Reports, State, View
-from werkbund.selection.memory import Floats, everyone, importance, places, recall, remember
+from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
+from werkbund.selection.memory import everyone, importance, places, recall, remember
 from werkbund.selection.urns import MEASURES, Urns, apart, by_likeness, capped_clusters, draw_each, in_order, packed
 
 _SOURCE = "Fraboni, Vidal, Kameni, Lorenzi, Clustered Sampling, ICML 2021"
@@ -167,7 +168,7 @@ class ClusteredBySimilarity:
         """Keep the updates."""
         return remember(state, reports, reports.signals.get("update"), self.memory)
 
-    def _clusters(self, view: View, masses: Floats, rng: np.random.Generator) -> IntArray:
+    def _clusters(self, view: View, masses: Float64Array, rng: np.random.Generator) -> Int64Array:
         """Return a cluster for each available client, (available,), none with more than 1 of what urns do not hold."""
         known = recall(view.state)
         at = places(view.available, known.clients)

@@ -8,12 +8,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
-from werkbund.selection.contract import CohortSize, Declaration, IntArray, Reports, State, View
+from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.gaussian import correlated, evidence, first_embeddings, fit
-from werkbund.selection.memory import Floats, alike, answers_in, everybody_asked, everyone, heard, importance
+from werkbund.selection.memory import alike, answers_in, everybody_asked, everyone, heard, importance
 
 
 @dataclass(frozen=True)
@@ -168,8 +169,8 @@ class CorrelatedSelection:
         change = _reaching(losses, size, np.nan) - _reaching(before, size, np.nan)
         return self._fitted(self._with_change(after, change, reports.round - 1), reports.round - 1)
 
-    def _with_change(self, state: State, change: Floats, round: int) -> State:
-        rounds: IntArray = state.get("change_rounds", np.empty(0, np.int64))
+    def _with_change(self, state: State, change: Float64Array, round: int) -> State:
+        rounds: Int64Array = state.get("change_rounds", np.empty(0, np.int64))
         changes = state.get("changes", np.empty((0, 0), np.float32))
         recent = rounds + self.history >= round
         size = max(changes.shape[1], len(change))
@@ -190,13 +191,13 @@ class CorrelatedSelection:
         both = np.concatenate([found, begun[changes.shape[1] :]]).astype(np.float32)
         return {**state, "embeddings": both, "annealing": np.ones(len(both))}
 
-    def _embeddings(self, state: State, size: int) -> Floats:
+    def _embeddings(self, state: State, size: int) -> Float64Array:
         """Return the embeddings of the clients up to a number at least; those that have none yet begin."""
         known = state.get("embeddings", np.empty((0, self.dimension), np.float32)).astype(np.float64)
         return np.concatenate([known, first_embeddings(np.arange(len(known), size), self.dimension)])
 
 
-def _reaching(values: Floats | None, size: int, missing: float) -> Floats:
+def _reaching(values: Float64Array | None, size: int, missing: float) -> Float64Array:
     """Return a copy of an array by client number that has this length at least."""
     known = np.empty(0) if values is None else values
     grown = np.full(max(len(known), size), missing)

@@ -7,26 +7,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
-from werkbund.selection.contract import CohortSize, Declaration, IntArray, Reports, State, View
-from werkbund.selection.memory import (
-    Floats,
-    alike,
-    counted_turns,
-    distances,
-    everyone,
-    places,
-    recall,
-    remember,
-    turns_of,
-)
+from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
+from werkbund.selection.memory import alike, counted_turns, distances, everyone, places, recall, remember, turns_of
 
 
-def facility_location(matrix: Floats, weights: Floats, wanted: int) -> list[int]:
+def facility_location(matrix: Float64Array, weights: Float64Array, wanted: int) -> list[int]:
     """Return places that greedily lower the sum over all of the distance to the nearest of them, in their order.
 
     The first is the one of least total distance; each further one lowers G(S) = sum_i w_i min_{j in S} d_ij most. What
@@ -154,8 +144,8 @@ class DiverseSelection:
 
 
 def _representative(
-    view: View, met: IntArray, turns: npt.NDArray[np.int64], wanted: int, rng: np.random.Generator
-) -> IntArray:
+    view: View, met: Int64Array, turns: Int64Array, wanted: int, rng: np.random.Generator
+) -> Int64Array:
     """Return the places of so many of those that were met, (wanted,)."""
     if not wanted:
         return np.empty(0, np.int64)

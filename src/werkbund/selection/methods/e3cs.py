@@ -9,22 +9,20 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
-from werkbund.selection.contract import CohortSize, Declaration, IntArray, Reports, State, View
+from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.draws import systematic
 from werkbund.selection.ledger import grown, kept, looked_up
-
-FloatArray = npt.NDArray[np.float64]
 
 _WEIGHT = "log_weight"
 _CERTAIN = 1.0 - 1e-12
 
 
-def allocation(weights: FloatArray, number: int, quota: float) -> FloatArray:
+def allocation(weights: Float64Array, number: int, quota: float) -> Float64Array:
     """Return inclusion probabilities, (n,), that sum to `number`: σ each, and the rest in proportion to weight.
 
     P_i = σ + (k - Nσ)·ω_i / Σω. Who would exceed 1 gets 1; what is left is shared anew among the others, each of whom
@@ -58,14 +56,14 @@ def allocation(weights: FloatArray, number: int, quota: float) -> FloatArray:
 
 
 def learned(
-    weights: FloatArray,
-    chance: FloatArray,
-    succeeded: FloatArray,
+    weights: Float64Array,
+    chance: Float64Array,
+    succeeded: Float64Array,
     cohort: int,
     everyone: int,
     quota: float,
     rate: float,
-) -> FloatArray:
+) -> Float64Array:
     """Return log weights after a round, (n,): log ω + (k - Nσ)·η·x̂ / N with x̂ = x / P; who had P = 1 keeps its weight.
 
     Parameters
@@ -198,11 +196,11 @@ class ExponentialWeights:
         return 1.0 if last > 0 and round > last / 4 else 0.0
 
 
-def _drawn_with(choice: Choice | None, logs: FloatArray, number: int, share: float) -> tuple[FloatArray, int]:
+def _drawn_with(choice: Choice | None, logs: Float64Array, number: int, share: float) -> tuple[Float64Array, int]:
     """Return with which probability each known client was drawn, (known,), and among how many."""
     chance = np.ones(len(logs))
     if choice is not None and choice.inclusion is not None:
-        known: IntArray = choice.cohort[choice.cohort < len(chance)]
+        known: Int64Array = choice.cohort[choice.cohort < len(chance)]
         chance[known] = choice.probabilities[: len(known)]
         return chance, len(choice.inclusion)
     if not len(logs):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import BoolArray, Float64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
@@ -17,13 +17,10 @@ from werkbund.selection.ledger import grown, kept, looked_up
 from werkbund.selection.methods.oort import Oort
 from werkbund.selection.oort_rules import straggler_factor
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-
 _FORMS = ("flame", "eafl")
 
 
-def power_left(battery: FloatArray, capacity: FloatArray, joules: FloatArray) -> FloatArray:
+def power_left(battery: Float64Array, capacity: Float64Array, joules: Float64Array) -> Float64Array:
     """Return the share of a battery that is left after a round, (n,), in [0, 1]; 1 where there is no battery.
 
     Parameters
@@ -45,7 +42,7 @@ def power_left(battery: FloatArray, capacity: FloatArray, joules: FloatArray) ->
     return np.where(some, (battery - used).clip(0.0, 1.0), 1.0)
 
 
-def energy_factor(joules: FloatArray, penalty: float) -> FloatArray:
+def energy_factor(joules: Float64Array, penalty: float) -> Float64Array:
     """Return (J/E)^β where E is more than the median J of those known, else 1, (n,).
 
     Examples
@@ -57,7 +54,7 @@ def energy_factor(joules: FloatArray, penalty: float) -> FloatArray:
     return straggler_factor(joules, float(np.median(known)) if len(known) else np.inf, penalty)
 
 
-def blended(values: FloatArray, power: FloatArray, share: float) -> FloatArray:
+def blended(values: Float64Array, power: Float64Array, share: float) -> Float64Array:
     """Return f·value + (1 - f)·power, (n,).
 
     Examples
@@ -191,7 +188,7 @@ class OortEnergy:
         np.add.at(spent, failed, [failure.joules for failure in reports.failures])
         return {**self._oort.observe(state, reports), "spent": spent}
 
-    def _allowed(self, view: View, power: FloatArray) -> BoolArray:
+    def _allowed(self, view: View, power: Float64Array) -> BoolArray:
         """Return who has quota and battery left, (available,); without any, who has battery left; else everybody."""
         spent = looked_up(kept(view.state, "spent"), view.available, 0.0)
         thrifty = (spent < self.quota_joules) | (self.quota_joules == 0)
@@ -201,7 +198,7 @@ class OortEnergy:
         return np.ones(len(power), np.bool_)
 
 
-def expected_joules(view: View) -> FloatArray:
+def expected_joules(view: View) -> Float64Array:
     """Return what a round is expected to cost each available client, (available,), in joules; NaN where unknown."""
     told = view.fact("joules", np.nan)
     spent = looked_up(kept(view.state, "spent"), view.available, 0.0)

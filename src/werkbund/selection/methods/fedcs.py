@@ -8,22 +8,21 @@ from itertools import product
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
-from werkbund.selection.contract import CohortSize, Declaration, IntArray, Reports, State, View
+from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.ledger import grown, kept, looked_up
 
-FloatArray = npt.NDArray[np.float64]
 _Times = tuple[float, float, float]
 _Kind = tuple[bool, bool]
 
 
 def schedule(
-    compute: FloatArray, up: FloatArray, down: FloatArray, deadline_s: float, overhead_s: float = 0.0
-) -> tuple[IntArray, FloatArray]:
+    compute: Float64Array, up: Float64Array, down: Float64Array, deadline_s: float, overhead_s: float = 0.0
+) -> tuple[Int64Array, Float64Array]:
     """Return the places that fit a round, in the order of their uploads, and when each has uploaded.
 
     Training overlaps, uploads come one after the other, and the weights go out at the pace of the slowest. With Θ the
@@ -194,7 +193,7 @@ class FedCS:
         known[reports.clients[told]] = seconds[told]
         return {**state, "seconds": known}
 
-    def _deadline(self, compute: FloatArray, up: FloatArray, down: FloatArray) -> float:
+    def _deadline(self, compute: Float64Array, up: Float64Array, down: Float64Array) -> float:
         if self.deadline_s is not None:
             return self.deadline_s
         _, ends = schedule(compute, up, down, np.inf)
@@ -202,7 +201,7 @@ class FedCS:
         return self.overhead_s + (np.nextafter(self.share * everybody, np.inf) if everybody > 0 else np.inf)
 
 
-def _times(view: View) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _times(view: View) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return seconds of training, of sending and of receiving, (available,) each; NaN where nothing is known."""
     declared = np.array([view.fact(f"seconds_{part}", np.nan) for part in ("compute", "up", "down")])
     measured = looked_up(kept(view.state, "seconds"), view.available, np.nan)
@@ -212,6 +211,6 @@ def _times(view: View) -> tuple[FloatArray, FloatArray, FloatArray]:
     return compute, up, down
 
 
-def _filled(seconds: FloatArray) -> FloatArray:
+def _filled(seconds: Float64Array) -> Float64Array:
     known = np.isfinite(seconds)
     return np.where(known, seconds, seconds[known].mean() if known.any() else 0.0)

@@ -8,37 +8,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import AnyArray, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
-from werkbund.selection.contract import CohortSize, Declaration, IntArray, Reports, State, View
-from werkbund.selection.memory import (
-    Floats,
-    alike,
-    counted_turns,
-    everyone,
-    importance,
-    places,
-    recall,
-    remember,
-    turns_of,
-)
+from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
+from werkbund.selection.memory import alike, counted_turns, everyone, importance, places, recall, remember, turns_of
 
 _CLUSTERED = 1000  # so many clients are clustered; Ward's linkage of 10,000 would take half a minute
 
 
-def as_classes(biases: npt.NDArray[Any]) -> Floats:
+def as_classes(biases: AnyArray) -> Float64Array:
     """Return bias updates with one column a class: those of one logit z become those of the logits (0, z)."""
     wide = np.asarray(biases, np.float64)
     return np.column_stack([np.zeros(len(wide)), wide]) if wide.shape[1] == 1 else wide
 
 
-def bias_entropy(biases: Floats, temperature: float) -> Floats:
+def bias_entropy(biases: Float64Array, temperature: float) -> Float64Array:
     """Return the entropy of softmax(bias update / temperature), (clients,), in nats.
 
     Parameters
@@ -54,16 +44,18 @@ def bias_entropy(biases: Floats, temperature: float) -> Floats:
     raised = raised - raised.max(axis=1, keepdims=True)
     shares = np.exp(raised)
     total = shares.sum(axis=1, keepdims=True)
-    found: Floats = np.log(total[:, 0]) - (shares * raised).sum(axis=1) / total[:, 0]
+    found: Float64Array = np.log(total[:, 0]) - (shares * raised).sum(axis=1) / total[:, 0]
     return np.maximum(found, 0.0)
 
 
-def bias_distances(biases: Floats, entropies: Floats, others: Floats, their: Floats, factor: float) -> Floats:
+def bias_distances(
+    biases: Float64Array, entropies: Float64Array, others: Float64Array, their: Float64Array, factor: float
+) -> Float64Array:
     """Return the angle between bias updates plus `factor` times the difference of entropies, (clients, others).
 
     An update of zero has a right angle to all; the authors' code gives it the angle 0 to all.
     """
-    apart: Floats = _directions(biases) @ _directions(others).T
+    apart: Float64Array = _directions(biases) @ _directions(others).T
     np.arccos(np.clip(apart, -1.0, 1.0, out=apart), out=apart)
     unlike = np.subtract.outer(entropies, their)
     unlike *= factor
@@ -71,17 +63,17 @@ def bias_distances(biases: Floats, entropies: Floats, others: Floats, their: Flo
     return apart
 
 
-def _directions(vectors: Floats) -> Floats:
+def _directions(vectors: Float64Array) -> Float64Array:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    found: Floats = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    found: Float64Array = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
     return found
 
 
-def cluster_probabilities(entropies: Floats, sharpness: float) -> Floats:
+def cluster_probabilities(entropies: Float64Array, sharpness: float) -> Float64Array:
     """Return the probability of each cluster, in proportion to exp(sharpness x mean entropy), (clusters,)."""
     raised = sharpness * entropies
     shares = np.exp(raised - raised.max())
-    found: Floats = shares / shares.sum()
+    found: Float64Array = shares / shares.sum()
     return found
 
 
@@ -210,7 +202,7 @@ class HierarchicalClustered:
         kept = remember(state, reports, biases if biases is not None and biases.shape[1] else None)
         return {**kept, "turns": counted_turns(state, reports)}
 
-    def _clustered(self, view: View, wanted: int, rng: np.random.Generator) -> tuple[IntArray, Floats]:
+    def _clustered(self, view: View, wanted: int, rng: np.random.Generator) -> tuple[Int64Array, Float64Array]:
         """Return a cluster for each available client, and each cluster's mean entropy."""
         remembered = recall(view.state)
         at = places(view.available, remembered.clients)
@@ -226,7 +218,9 @@ class HierarchicalClustered:
         return labels, np.append(means, means.mean()) if len(known) < len(at) else means
 
 
-def ward_clusters(biases: Floats, entropies: Floats, factor: float, number: int, rng: np.random.Generator) -> IntArray:
+def ward_clusters(
+    biases: Float64Array, entropies: Float64Array, factor: float, number: int, rng: np.random.Generator
+) -> Int64Array:
     """Return the number of each client's cluster by Ward's linkage, (clients,), from 0.
 
     Parameters
@@ -261,8 +255,13 @@ def ward_clusters(biases: Floats, entropies: Floats, factor: float, number: int,
 
 
 def draw_clients(
-    labels: IntArray, entropies: Floats, counts: Floats, sharpness: float, wanted: int, rng: np.random.Generator
-) -> IntArray:
+    labels: Int64Array,
+    entropies: Float64Array,
+    counts: Float64Array,
+    sharpness: float,
+    wanted: int,
+    rng: np.random.Generator,
+) -> Int64Array:
     """Draw clusters by entropy, and a new client by `counts` from each; a cluster without clients left drops out."""
     probabilities = cluster_probabilities(entropies, sharpness)
     # Exponential times divided by weights come in the order of draws without replacement.

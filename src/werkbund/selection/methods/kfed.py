@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
-from werkbund.selection.contract import CohortSize, Declaration, IntArray, Reports, State, View
-from werkbund.selection.memory import Floats, alike, answers_in, everyone, heard, importance, places, recall, remember
+from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
+from werkbund.selection.memory import alike, answers_in, everyone, heard, importance, places, recall, remember
 
 CENTROIDS = "centroids"
 """Kind of question that a client answers with `centroids`, (asked clusters, features); NaN where it has fewer."""
 
 
-def first_centres(centroids: Floats, num_first: int, number: int) -> Floats:
+def first_centres(centroids: Float64Array, num_first: int, number: int) -> Float64Array:
     """Return the centres from which all local centroids are clustered, (at most number, features).
 
     The centroids of one client differ for sure, so they begin; then, one by one, the centroid that is farthest from
@@ -46,7 +46,7 @@ def first_centres(centroids: Floats, num_first: int, number: int) -> Floats:
     return centres
 
 
-def cluster_sets(local: npt.NDArray[np.float32], number: int) -> npt.NDArray[np.bool_]:
+def cluster_sets(local: Float32Array, number: int) -> BoolArray:
     """Return which of the clusters over all clients each client holds, (clients, clusters).
 
     Parameters
@@ -72,7 +72,7 @@ def cluster_sets(local: npt.NDArray[np.float32], number: int) -> npt.NDArray[np.
     return sets
 
 
-def distinct_first(sets: IntArray) -> IntArray:
+def distinct_first(sets: Int64Array) -> Int64Array:
     """Return the places in an order in which no set comes a second time before every other has come once, (clients,).
 
     Parameters
@@ -186,7 +186,7 @@ class FederatedClusters:
         """Keep the centroids that were told."""
         return _with_centroids(state, answers_in(reports), reports.round, self.local)
 
-    def _held(self, view: View, answers: tuple[Replies, ...]) -> IntArray:
+    def _held(self, view: View, answers: tuple[Replies, ...]) -> Int64Array:
         """Return the clusters of each available client as ones, and a number of its own for who told none.
 
         The columns are the clusters and one for that number, (available, clusters + 1).
@@ -226,14 +226,14 @@ def _fits(reply: Replies, local: int) -> bool:
     return told is not None and told.ndim == 3 and told.shape[1] == local and bool(told.size) and told.dtype.kind == "f"
 
 
-def _by_rows(view: View, rng: np.random.Generator) -> IntArray:
+def _by_rows(view: View, rng: np.random.Generator) -> Int64Array:
     """Return the places of the available clients in the order of draws in proportion to rows without replacement."""
     counts, _ = importance(view)
     with np.errstate(divide="ignore"):
         return np.argsort(rng.exponential(size=len(counts)) / counts, kind="stable")
 
 
-def _in_words(row: IntArray, clusters: int) -> str:
+def _in_words(row: Int64Array, clusters: int) -> str:
     if row[clusters]:
         return "its clusters are not known"
     return f"holds clusters {', '.join(str(number + 1) for number in np.flatnonzero(row[:clusters]))}"

@@ -6,19 +6,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import BoolArray, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
-from werkbund.selection.contract import CohortSize, Declaration, IntArray, Reports, State, View
+from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.methods.proportional import rows_of, shares
 from werkbund.selection.noted import Noted, noted
 
-FloatArray = npt.NDArray[np.float64]
 
-
-def threshold(steps: FloatArray, factor: float) -> float:
+def threshold(steps: Float64Array, factor: float) -> float:
     """Return the norm that an update must exceed: the root of ξ times the sum of the last squared steps.
 
     Parameters
@@ -36,7 +34,7 @@ def threshold(steps: FloatArray, factor: float) -> float:
     return float(np.sqrt(factor * np.sum(steps**2)))
 
 
-def informative(norms: FloatArray, counts: FloatArray, bound: float) -> npt.NDArray[np.bool_]:
+def informative(norms: Float64Array, counts: Float64Array, bound: float) -> BoolArray:
     """Return whose update is worth sending, (n,): n·p_i·‖Δ_i‖ > bound; an unknown norm is, too.
 
     Parameters
@@ -181,7 +179,7 @@ class LazyUpload:
         return {**state, "steps": [*state.get("steps", []), step][-self.memory :]}
 
 
-def _norms(answers: tuple[Replies, ...]) -> tuple[IntArray, FloatArray]:
+def _norms(answers: tuple[Replies, ...]) -> tuple[Int64Array, Float64Array]:
     """Return who trained and holds, ascending, and the norm of its update, (n,); NaN where it is missing."""
     held = [reply for reply in answers if reply.kind == "hold" and len(reply)]
     clients = np.concatenate([np.empty(0, np.int64), *(reply.clients for reply in held)])

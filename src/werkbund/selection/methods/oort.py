@@ -7,21 +7,19 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import BoolArray, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection import oort_rules as rules
 from werkbund.selection.card import Card
-from werkbund.selection.contract import CohortSize, Declaration, IntArray, Reports, State, View
+from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.draws import successive_inclusion, successively
 from werkbund.selection.ledger import grown, kept, looked_up
 from werkbund.selection.methods.proportional import rows_of
 from werkbund.selection.noted import Noted, noted
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-Adjust = Callable[[FloatArray], FloatArray]
+Adjust = Callable[[Float64Array], Float64Array]
 """Changes values, (available,): scores of those that were tried, priors of the others, each at most 1."""
 
 _EDGE = 1e-9
@@ -196,7 +194,7 @@ class Oort:
         noticed: State = {**state, "turns": turns, "last": last, _LOSS: rms, "seconds": _seconds(state, reports, asked)}
         return {**noticed, **self._pacing(state, reports)}
 
-    def _values(self, view: View, last: FloatArray, seconds: FloatArray) -> FloatArray:
+    def _values(self, view: View, last: Float64Array, seconds: Float64Array) -> Float64Array:
         """Return scores of those that were tried and priors of the others, (available,), each group at most 1."""
         rms = looked_up(kept(view.state, _LOSS), view.available, np.nan)
         percentile = float(view.state.get("percentile", self.pacer_start))
@@ -218,7 +216,7 @@ class Oort:
         return {"gains": gains, "percentile": percentile}
 
 
-def durations(view: View) -> tuple[FloatArray, bool]:
+def durations(view: View) -> tuple[Float64Array, bool]:
     """Return the seconds that a round of each available client takes, (available,), and whether any are known.
 
     Measured where it has taken part, else expected, else NaN.
@@ -230,7 +228,7 @@ def durations(view: View) -> tuple[FloatArray, bool]:
     return seconds, bool(np.isfinite(seconds).any())
 
 
-def _seconds(state: State, reports: Reports, asked: IntArray) -> FloatArray:
+def _seconds(state: State, reports: Reports, asked: Int64Array) -> Float64Array:
     seconds = grown(kept(state, "seconds"), asked, np.nan)
     told = np.isfinite(reports.signal("seconds"))
     seconds[reports.clients[told]] = reports.signal("seconds")[told]
@@ -240,12 +238,14 @@ def _seconds(state: State, reports: Reports, asked: IntArray) -> FloatArray:
     return seconds
 
 
-def _scaled(values: FloatArray, where: BoolArray) -> FloatArray:
+def _scaled(values: Float64Array, where: BoolArray) -> Float64Array:
     most = values[where].max(initial=0.0)
     return values / most if most > 0 else np.ones(len(values))
 
 
-def _drawn(values: FloatArray, pool: IntArray, number: int, chance: FloatArray, rng: np.random.Generator) -> IntArray:
+def _drawn(
+    values: Float64Array, pool: Int64Array, number: int, chance: Float64Array, rng: np.random.Generator
+) -> Int64Array:
     """Draw places of a pool in proportion to their values, and enter how probable each was."""
     if not number:
         return np.empty(0, np.int64)

@@ -13,14 +13,15 @@ from typing import ClassVar
 
 import numpy as np
 
+from werkbund.core.arrays import Float64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.importances import aggregated_probabilities, draw_somebody, optimal_probabilities
-from werkbund.selection.memory import Floats, alike, heard, importance
+from werkbund.selection.memory import alike, heard, importance
 
-Probabilities = Callable[[Floats, int], Floats]
+Probabilities = Callable[[Float64Array, int], Float64Array]
 
 _SOURCE = "Chen, Horváth, Richtárik, Optimal Client Sampling for Federated Learning, TMLR 2022"
 
@@ -213,7 +214,7 @@ def _drawn(
     )
 
 
-def _filled(norms: Floats) -> Floats:
+def _filled(norms: Float64Array) -> Float64Array:
     """Return the norms with the mean of the usable ones in place of the others, or ones where none is usable."""
     usable = np.isfinite(norms) & (norms >= 0)
     return np.where(usable, norms, norms[usable].mean() if usable.any() else 1.0)

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 
-FloatArray = npt.NDArray[np.float64]
 
-
-def rows_of(view: View) -> FloatArray:
+def rows_of(view: View) -> Float64Array:
     """Return the rows of the available clients, (available,), not negative.
 
     A client that declared none counts as the mean of the others; where nobody did, everybody has one.
@@ -29,7 +27,7 @@ def rows_of(view: View) -> FloatArray:
     return np.where(known, rows, usual)
 
 
-def shares(rows: FloatArray) -> FloatArray:
+def shares(rows: Float64Array) -> Float64Array:
     """Return rows over their sum, (n,); equal shares where nobody has rows.
 
     Examples

@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
-from werkbund.selection.contract import CohortSize, Declaration, IntArray, Reports, State, View
+from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.ledger import grown, kept, looked_up
-
-FloatArray = npt.NDArray[np.float64]
 
 _GRAM, _MOMENT, _QUEUE, _SINCE = "gram", "moment", "queue", "since"
 
 
-def queued(queue: FloatArray, due: float, chosen: FloatArray) -> FloatArray:
+def queued(queue: Float64Array, due: float, chosen: Float64Array) -> Float64Array:
     """Return the queues after a round, (n,): max(0, z + β - x).
 
     Examples
@@ -34,8 +32,8 @@ def queued(queue: FloatArray, due: float, chosen: FloatArray) -> FloatArray:
 
 
 def optimistic(
-    gram: FloatArray, moment: FloatArray, context: FloatArray, usual: FloatArray, ridge: float, optimism: float
-) -> FloatArray:
+    gram: Float64Array, moment: Float64Array, context: Float64Array, usual: Float64Array, ridge: float, optimism: float
+) -> Float64Array:
     """Return the least times that the reports allow, (n,): max(0, c·θ - α·sqrt(c H⁻¹ c)), θ = H⁻¹ b.
 
     Parameters
@@ -57,7 +55,7 @@ def optimistic(
     return np.asarray(np.maximum(0.0, np.einsum("ni,ni->n", context, theta) - optimism * width))
 
 
-def cheapest(times: FloatArray, queues: FloatArray, number: int, price: float) -> IntArray:
+def cheapest(times: Float64Array, queues: Float64Array, number: int, price: float) -> Int64Array:
     """Return the k places that minimise V·(longest time) - (sum of queues), exactly, in ascending order.
 
     Who is slowest decides the first part; the second is then largest for the k largest queues among those not slower.
@@ -214,7 +212,7 @@ class FairAndFast:
         arrays = {_GRAM: gram, _MOMENT: moment, _QUEUE: queue, _SINCE: since}
         return {**state, **arrays, "rounds": rounds + 1, "latest": latest}
 
-    def _times(self, view: View, clients: IntArray) -> FloatArray:
+    def _times(self, view: View, clients: Int64Array) -> Float64Array:
         gram, moment = (array[np.minimum(clients, len(array) - 1)] for array in _padded(_regressions(view.state)))
         unknown = clients >= len(kept(view.state, _QUEUE))
         gram[unknown], moment[unknown] = 0.0, 0.0
@@ -223,22 +221,22 @@ class FairAndFast:
         usual[:, 0] = np.asarray(declared)[np.searchsorted(view.available, clients)]
         return optimistic(gram, moment, _contexts(view.state, clients), usual, self.ridge, self.optimism)
 
-    def _queues(self, state: State, clients: IntArray) -> FloatArray:
+    def _queues(self, state: State, clients: Int64Array) -> Float64Array:
         """Return the queues now: noted when a client was last asked, and grown by β in each round since."""
         noted, since = (looked_up(kept(state, name), clients, 0.0) for name in (_QUEUE, _SINCE))
         return np.asarray(noted + self.due * (int(state.get("rounds", 0)) - since))
 
 
-def _contexts(state: State, clients: IntArray) -> FloatArray:
+def _contexts(state: State, clients: Int64Array) -> Float64Array:
     took_part = np.isin(clients, np.asarray(state.get("latest", ()), dtype=np.int64))
     return np.stack([np.ones(len(clients)), took_part.astype(np.float64)], axis=1)
 
 
-def _regressions(state: State) -> tuple[FloatArray, FloatArray]:
+def _regressions(state: State) -> tuple[Float64Array, Float64Array]:
     return kept(state, _GRAM).reshape(-1, 2, 2), kept(state, _MOMENT).reshape(-1, 2)
 
 
-def _padded(arrays: tuple[FloatArray, FloatArray]) -> tuple[FloatArray, FloatArray]:
+def _padded(arrays: tuple[Float64Array, Float64Array]) -> tuple[Float64Array, Float64Array]:
     """Return arrays with one place more, which those stand for that nothing is known of."""
     gram, moment = arrays
     return np.concatenate([gram, np.zeros((1, 2, 2))]), np.concatenate([moment, np.zeros((1, 2))])

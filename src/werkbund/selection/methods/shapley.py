@@ -6,20 +6,18 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
-from werkbund.selection.contract import CohortSize, Declaration, IntArray, Reports, State, View
+from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.contributions import Patience, gtg_shapley
 from werkbund.selection.draws import largest, successive_inclusion, successively
 from werkbund.selection.ledger import grown, kept, looked_up
 from werkbund.selection.methods.proportional import rows_of
 from werkbund.selection.noted import Noted, noted
-
-FloatArray = npt.NDArray[np.float64]
 
 _NEEDS = frozenset({"update", "score"})
 _ASSUMES = frozenset({"available", "addressable", "stateful", "reliable", "trustworthy"})
@@ -218,7 +216,7 @@ class GreedyShapley:
         return {**state, "turns": turns, "value": value, "valued": valued}
 
 
-def valuations(reports: Reports, patience: Patience, seed: int) -> tuple[IntArray, FloatArray]:
+def valuations(reports: Reports, patience: Patience, seed: int) -> tuple[Int64Array, Float64Array]:
     """Return whose update could be valued and its Shapley value, (valued,); nobody where updates or score are missing.
 
     Parameters
@@ -240,7 +238,7 @@ def valuations(reports: Reports, patience: Patience, seed: int) -> tuple[IntArra
     return reports.clients[usable], np.nan_to_num(values)
 
 
-def _by_rows(view: View, places: IntArray, chance: FloatArray, reasons: tuple[str, ...]) -> Choice:
+def _by_rows(view: View, places: Int64Array, chance: Float64Array, reasons: tuple[str, ...]) -> Choice:
     notes = {"rows": rows_of(view)[places]}
     return Noted(view.available[places], chance, np.ones(len(places)), reasons, notes=notes)
 

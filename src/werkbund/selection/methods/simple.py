@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from werkbund.core.arrays import Int64Array
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
-from werkbund.selection.contract import CohortSize, Declaration, IntArray, Reports, State, View
+from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,6 @@ class RoundRobin:
         return {**state, "used": used}
 
 
-def _alike(cohort: IntArray, probability: float, reason: str) -> Choice:
+def _alike(cohort: Int64Array, probability: float, reason: str) -> Choice:
     ones = np.ones(len(cohort))
     return Choice(cohort, probability * ones, ones, (reason,) * len(cohort))

@@ -6,20 +6,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import BoolArray, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
-from werkbund.selection.contract import CohortSize, Declaration, IntArray, Reports, State, View
+from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.ledger import grown, kept, looked_up
 from werkbund.selection.noted import Noted, noted
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
-
-def tiers_of(latency: FloatArray, number: int) -> IntArray:
+def tiers_of(latency: Float64Array, number: int) -> Int64Array:
     """Return the tier of each client, (n,), 0 for the fastest; -1 where the latency is unknown.
 
     Tiers are as equal in size as can be; their number need not divide the clients. With few clients some stay empty.
@@ -44,7 +41,7 @@ def tiers_of(latency: FloatArray, number: int) -> IntArray:
     return tiers
 
 
-def tier_chances(accuracy: FloatArray, credited: BoolArray) -> FloatArray:
+def tier_chances(accuracy: Float64Array, credited: BoolArray) -> Float64Array:
     """Return the probability of each tier, (tiers,): (n - r)/D for rank r by ascending accuracy, D = n(n + 1)/2.
 
     Only tiers with credit count, n of them; one of unknown accuracy ranks as the worst.
@@ -63,7 +60,7 @@ def tier_chances(accuracy: FloatArray, credited: BoolArray) -> FloatArray:
     return chances
 
 
-def credits_of(rounds: int, number: int, slowest: float) -> FloatArray:
+def credits_of(rounds: int, number: int, slowest: float) -> Float64Array:
     """Return how often each tier may be drawn, (tiers,): all rounds for the fastest, falling evenly to a share of them.
 
     Without a known number of rounds there is no limit.
@@ -195,11 +192,11 @@ class TiFL:
         stagnant = tier >= 0 and bool(loss[tier] >= before[tier])
         return {**noticed, "tested": loss, **({"ranked": loss} if stagnant else {})}
 
-    def _by_tier(self, state: State, name: str, missing: float) -> FloatArray:
+    def _by_tier(self, state: State, name: str, missing: float) -> Float64Array:
         found = kept(state, name)
         return found.copy() if len(found) == self.tiers else np.full(self.tiers, missing)
 
-    def _chances(self, view: View, tiers: FloatArray) -> FloatArray:
+    def _chances(self, view: View, tiers: Float64Array) -> Float64Array:
         """Return the probability of each tier that has somebody here and credit left, (tiers,)."""
         here = np.isin(np.arange(self.tiers), tiers)
         credit = credits_of(view.last, self.tiers, self.slowest_credit)
@@ -209,7 +206,7 @@ class TiFL:
             return np.asarray(open_ / open_.sum())
         return tier_chances(-self._by_tier(view.state, "ranked", np.nan), open_)
 
-    def _losses(self, state: State) -> FloatArray:
+    def _losses(self, state: State) -> Float64Array:
         """Return the mean loss of each tier's members that told one, (tiers,); NaN where nobody did."""
         loss = kept(state, "loss")
         tiers = looked_up(tiers_of(kept(state, "latency"), self.tiers).astype(np.float64), np.arange(len(loss)), -1.0)
@@ -234,12 +231,12 @@ def _measured(state: State, reports: Reports) -> State:
     return {"latency": latency, "times": times, "loss": loss}
 
 
-def _distances(tiers: FloatArray, tier: int, number: int) -> FloatArray:
+def _distances(tiers: Float64Array, tier: int, number: int) -> Float64Array:
     """Return in which order clients are taken, (n,): the tier itself, then faster ones, the next first, then slower."""
     return np.where(tiers <= tier, tier - tiers, number + tiers - tier)
 
 
-def _inclusion(distance: FloatArray, number: int) -> FloatArray:
+def _inclusion(distance: Float64Array, number: int) -> Float64Array:
     """Return how probable each is if groups are taken in order and the last one at random, (n,)."""
     inclusion, left = np.zeros(len(distance)), number
     for step in np.unique(distance).tolist():

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
@@ -16,12 +16,12 @@ from werkbund.selection.draws import largest
 from werkbund.selection.ledger import grown, kept, looked_up
 from werkbund.selection.methods.proportional import rows_of, shares
 
-FloatArray = npt.NDArray[np.float64]
-
 _LOSS, _SPREAD = "loss", "loss_std"
 
 
-def scores(share: FloatArray, total: FloatArray, count: FloatArray, spread: float, elapsed: float) -> FloatArray:
+def scores(
+    share: Float64Array, total: Float64Array, count: Float64Array, spread: float, elapsed: float
+) -> Float64Array:
     """Return p·(L/N + sqrt(2 σ² ln T / N)), (n,); inf where N is 0.
 
     Parameters
@@ -143,7 +143,7 @@ class UpperConfidence:
         }
 
 
-def _usual(total: FloatArray, count: FloatArray, clients: npt.NDArray[np.int64], now: FloatArray) -> FloatArray:
+def _usual(total: Float64Array, count: Float64Array, clients: Int64Array, now: Float64Array) -> Float64Array:
     """Return the mean loss so far of these clients, (n,); of one that has none, the mean of those that answered."""
     fallback = float(now.mean()) if len(now) else 0.0
     seen = count[clients] > np.finfo(float).tiny

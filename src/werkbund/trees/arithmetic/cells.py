@@ -15,22 +15,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import BoolArray, Float64Array, Int64Array, UInt64Array
 from werkbund.core.errors import ConfigError
-from werkbund.core.rng import UInt64Array
 from werkbund.trees.arithmetic.edges import MOST_BINS
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 _SIGN = np.uint64(1) << np.uint64(63)
 _MOST_ASKED = 8192  # intervals of a feature in one question, unless more than half as many must be refined
 _FIRST = 4096
 
 
-def keys_of(numbers: FloatArray) -> UInt64Array:
+def keys_of(numbers: Float64Array) -> UInt64Array:
     """Return keys in the order of the numbers; zeros of either sign have one key.
 
     Examples
@@ -42,7 +37,7 @@ def keys_of(numbers: FloatArray) -> UInt64Array:
     return np.where(bits & _SIGN, ~bits, bits | _SIGN)
 
 
-def numbers_of(keys: UInt64Array) -> FloatArray:
+def numbers_of(keys: UInt64Array) -> Float64Array:
     """Return the numbers of keys.
 
     Examples
@@ -54,7 +49,7 @@ def numbers_of(keys: UInt64Array) -> FloatArray:
     return bits.view(np.float64)
 
 
-def count_keys(ordered: UInt64Array, lows: UInt64Array, highs: UInt64Array) -> IntArray:
+def count_keys(ordered: UInt64Array, lows: UInt64Array, highs: UInt64Array) -> Int64Array:
     """Return how many of the ordered keys lie in each interval, both ends included."""
     return np.asarray(np.searchsorted(ordered, highs, "right") - np.searchsorted(ordered, lows, "left"), np.int64)
 
@@ -83,7 +78,7 @@ class Cells:
 
     lows: UInt64Array
     highs: UInt64Array
-    counts: IntArray
+    counts: Int64Array
     cut_lows: UInt64Array
     cut_highs: UInt64Array
     parts: int
@@ -131,7 +126,7 @@ class Cells:
         """Whether every interval is a single number."""
         return bool((self.lows == self.highs).all())
 
-    def told(self, counts: IntArray) -> Cells:
+    def told(self, counts: Int64Array) -> Cells:
         """Return what the answer leads to: occupied intervals, those to be refined cut into parts.
 
         Parameters
@@ -153,7 +148,7 @@ class Cells:
         counts = np.concatenate([known[~cut], np.full(len(new_lows), -1, np.int64)])
         return replace(now, lows=every[0][order], highs=every[1][order], counts=counts[order])
 
-    def edges(self) -> FloatArray:
+    def edges(self) -> Float64Array:
         """Return the edges, half way between neighbouring intervals.
 
         Where there are more intervals than bins, bins get equally many rows as far as they can; an interval with more
@@ -166,7 +161,7 @@ class Cells:
             middle = below + (above - below) / 2
         return np.asarray(np.where((middle >= below) & (middle < above), middle, below))
 
-    def _cut(self, lows: UInt64Array, highs: UInt64Array, counts: IntArray) -> BoolArray:
+    def _cut(self, lows: UInt64Array, highs: UInt64Array, counts: Int64Array) -> BoolArray:
         several = (lows < highs) & (counts >= self.least)
         if len(lows) <= self.num_bins:
             return np.asarray(several)
@@ -192,7 +187,7 @@ def parts_of(lows: UInt64Array, highs: UInt64Array, parts: int) -> tuple[UInt64A
     return first, np.where(last < first, highs[which], last)
 
 
-def _cuts(counts: IntArray, num_bins: int) -> IntArray:
+def _cuts(counts: Int64Array, num_bins: int) -> Int64Array:
     """Return behind which intervals a bin ends."""
     n = len(counts)
     if n <= num_bins:

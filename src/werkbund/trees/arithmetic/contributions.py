@@ -11,20 +11,14 @@ algorithm 2, of which this is the form without recursion.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import BoolArray, Float64Array, Int32Array, Int64Array, UInt8Array
 from werkbund.core.errors import DataError
 from werkbund.trees.arithmetic.ensemble import Ensemble, Trees
 from werkbund.trees.arithmetic.jit import kernel, part
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-Ints = npt.NDArray[np.int32]
-Bits = npt.NDArray[np.uint8]
-Flags = npt.NDArray[np.bool_]
 
-
-def contributions(ensemble: Ensemble, features: FloatArray) -> FloatArray:
+def contributions(ensemble: Ensemble, features: Float64Array) -> Float64Array:
     """Return each feature's part in the score of each row.
 
     Parameters
@@ -60,7 +54,7 @@ def contributions(ensemble: Ensemble, features: FloatArray) -> FloatArray:
     return parts
 
 
-def _paths(trees: Trees) -> tuple[IntArray, IntArray, IntArray, Flags, IntArray]:
+def _paths(trees: Trees) -> tuple[Int64Array, Int64Array, Int64Array, BoolArray, Int64Array]:
     """Return all leaves, and for each the nodes above it, whether it lies left of them, and its tree's output."""
     leaves: list[int] = []
     ends, nodes, lefts, outputs = [0], list[int](), list[bool](), list[int]()
@@ -82,7 +76,7 @@ def _paths(trees: Trees) -> tuple[IntArray, IntArray, IntArray, Flags, IntArray]
 
 
 @part
-def _goes_left(x: float, threshold: float, missing_left: bool, subset: int, subsets: Bits) -> bool:
+def _goes_left(x: float, threshold: float, missing_left: bool, subset: int, subsets: UInt8Array) -> bool:
     if subset < 0:
         return missing_left if x != x else x <= threshold
     if not (x >= 0 and x < 255) or x != np.floor(x):
@@ -93,7 +87,7 @@ def _goes_left(x: float, threshold: float, missing_left: bool, subset: int, subs
 
 @part
 def _share(
-    value: float, m: int, own: IntArray, zero: FloatArray, one: Flags, poly: FloatArray, line: FloatArray
+    value: float, m: int, own: Int64Array, zero: Float64Array, one: BoolArray, poly: Float64Array, line: Float64Array
 ) -> None:
     """Give each of a leaf's m features its Shapley value."""
     poly[0] = 1.0
@@ -113,9 +107,9 @@ def _share(
 
 @kernel
 def _attribute(
-    x: FloatArray, leaves: IntArray, ends: IntArray, nodes: IntArray, lefts: Flags, outputs: IntArray, feature: Ints,
-    threshold: FloatArray, missing_left: Flags, subset: Ints, left: Ints, value: FloatArray, rows: IntArray,
-    subsets: Bits, parts: FloatArray,
+    x: Float64Array, leaves: Int64Array, ends: Int64Array, nodes: Int64Array, lefts: BoolArray, outputs: Int64Array,
+    feature: Int32Array, threshold: Float64Array, missing_left: BoolArray, subset: Int32Array, left: Int32Array,
+    value: Float64Array, rows: Int64Array, subsets: UInt8Array, parts: Float64Array,
 ) -> None:  # fmt: skip
     own, zero, one = np.empty(64, np.int64), np.empty(64), np.empty(64, np.bool_)
     poly = np.empty(65)

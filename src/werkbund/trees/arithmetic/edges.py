@@ -9,18 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from werkbund.core.arrays import AnyArray, Float64Array, Int64Array, UInt8Array
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.trees.arithmetic.jit import kernel, part
 from werkbund.trees.arithmetic.threads import num_threads, pieces, spread
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-Codes = npt.NDArray[np.uint8]
 
 MOST_BINS = 255
 """Bins of a feature, beside the cell of missing values: a code is one byte."""
@@ -43,9 +39,9 @@ class BinEdges:
         Any other value of such a feature counts as missing.
     """
 
-    edges: FloatArray
-    offsets: IntArray
-    levels: IntArray
+    edges: Float64Array
+    offsets: Int64Array
+    levels: Int64Array
 
     def __post_init__(self) -> None:
         counts = np.diff(self.offsets)
@@ -83,17 +79,17 @@ class BinEdges:
         return len(self.levels)
 
     @cached_property
-    def sizes(self) -> IntArray:
+    def sizes(self) -> Int64Array:
         """Cells of each feature, the last of them for missing values: (features,)."""
         bins = np.where(self.levels > 0, self.levels, np.diff(self.offsets) + 1)
         return np.asarray(bins + 1, np.int64)
 
     @cached_property
-    def starts(self) -> IntArray:
+    def starts(self) -> Int64Array:
         """Where each feature's cells begin in a histogram of all: (features + 1,)."""
         return np.concatenate(([0], np.cumsum(self.sizes)))
 
-    def of(self, feature: int) -> FloatArray:
+    def of(self, feature: int) -> Float64Array:
         """Return the edges of one feature."""
         return self.edges[self.offsets[feature] : self.offsets[feature + 1]]
 
@@ -102,7 +98,7 @@ class BinEdges:
         own = self.of(feature)
         return float(own[bin]) if bin < len(own) else float("inf")
 
-    def encode(self, features: FloatArray) -> Codes:
+    def encode(self, features: Float64Array) -> UInt8Array:
         """Return the cell of each value.
 
         Parameters
@@ -137,12 +133,12 @@ class BinEdges:
         spread(encode, pieces(len(x), num_threads(steps)), steps)
         return codes
 
-    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+    def to_arrays(self) -> dict[str, AnyArray]:
         """Return named arrays."""
         return {"edges": self.edges, "offsets": self.offsets, "levels": self.levels}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> BinEdges:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> BinEdges:
         """Return what `to_arrays` described."""
         return cls(
             np.asarray(arrays["edges"], np.float64),
@@ -151,7 +147,7 @@ class BinEdges:
         )
 
 
-def even_edges(lowest: float, highest: float, num_bins: int) -> FloatArray:
+def even_edges(lowest: float, highest: float, num_bins: int) -> Float64Array:
     """Return edges that cut a declared range into bins of one width; nobody need be asked for them.
 
     Examples
@@ -167,7 +163,7 @@ def even_edges(lowest: float, highest: float, num_bins: int) -> FloatArray:
 
 
 @part
-def _bin_of(x: float, edges: FloatArray, first: int, last: int) -> int:
+def _bin_of(x: float, edges: Float64Array, first: int, last: int) -> int:
     """Return how many of the edges are below x."""
     n = last - first
     if n == 0:
@@ -190,7 +186,7 @@ def _level_of(x: float, levels: int) -> int:
 
 
 @kernel
-def _encode(x: FloatArray, edges: FloatArray, offsets: IntArray, levels: IntArray, codes: Codes) -> None:
+def _encode(x: Float64Array, edges: Float64Array, offsets: Int64Array, levels: Int64Array, codes: UInt8Array) -> None:
     rows, features = x.shape
     for begin in range(0, rows, _BLOCK):
         end = min(begin + _BLOCK, rows)

@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from werkbund.core.arrays import AnyArray, BoolArray, Float64Array, Int32Array, Int64Array, UInt8Array
 from werkbund.core.errors import ModelError
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 _TYPES: dict[str, Any] = {
     "roots": np.int32,
@@ -63,18 +61,18 @@ class Trees:
         (splits, 32), a bit a level, lowest bit first: those that go left.
     """
 
-    roots: npt.NDArray[np.int32]
-    outputs: npt.NDArray[np.int32]
-    feature: npt.NDArray[np.int32]
-    bin: npt.NDArray[np.int32]
-    threshold: FloatArray
-    missing_left: npt.NDArray[np.bool_]
-    subset: npt.NDArray[np.int32]
-    left: npt.NDArray[np.int32]
-    value: FloatArray
-    rows: IntArray
-    gain: FloatArray
-    subsets: npt.NDArray[np.uint8]
+    roots: Int32Array
+    outputs: Int32Array
+    feature: Int32Array
+    bin: Int32Array
+    threshold: Float64Array
+    missing_left: BoolArray
+    subset: Int32Array
+    left: Int32Array
+    value: Float64Array
+    rows: Int64Array
+    gain: Float64Array
+    subsets: UInt8Array
 
     @classmethod
     def none(cls) -> Trees:
@@ -152,7 +150,7 @@ class Trees:
         roots = place[self.roots[wanted]].astype(np.int32)
         return Trees(roots=roots, outputs=self.outputs[wanted], subsets=self.subsets[splits], **own)
 
-    def tree_of_nodes(self) -> IntArray:
+    def tree_of_nodes(self) -> Int64Array:
         """Return to which tree each node belongs: (nodes,)."""
         owner = np.full(self.num_nodes, -1, np.int64)
         owner[self.roots] = np.arange(len(self))
@@ -164,12 +162,12 @@ class Trees:
             level = np.concatenate([left, left + 1])
         return owner
 
-    def to_arrays(self, prefix: str = "") -> dict[str, npt.NDArray[Any]]:
+    def to_arrays(self, prefix: str = "") -> dict[str, AnyArray]:
         """Return named arrays."""
         return {f"{prefix}{name}": getattr(self, name) for name in _TYPES}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], prefix: str = "") -> Trees:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray], prefix: str = "") -> Trees:
         """Return what `to_arrays` described, checked.
 
         Raises
@@ -219,7 +217,7 @@ class Ensemble:
         A forest: the leaves' sum is divided by the number of trees of an output; else they are simply added.
     """
 
-    base: FloatArray
+    base: Float64Array
     trees: Trees
     mean: bool = False
 
@@ -247,12 +245,12 @@ class Ensemble:
         """Return the ensemble with more trees."""
         return replace(self, trees=self.trees.joined(more))
 
-    def to_arrays(self, prefix: str = "") -> dict[str, npt.NDArray[Any]]:
+    def to_arrays(self, prefix: str = "") -> dict[str, AnyArray]:
         """Return named arrays."""
         return {f"{prefix}base": self.base, f"{prefix}mean": np.array(self.mean), **self.trees.to_arrays(prefix)}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], prefix: str = "") -> Ensemble:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray], prefix: str = "") -> Ensemble:
         """Return what `to_arrays` described.
 
         Raises
@@ -268,7 +266,7 @@ class Ensemble:
         return cls(base, trees, bool(arrays[f"{prefix}mean"]))
 
 
-def importance(trees: Trees, num_features: int) -> dict[str, FloatArray]:
+def importance(trees: Trees, num_features: int) -> dict[str, Float64Array]:
     """Return how much each feature matters: `gain`, the sum of its splits' gains, and `splits`, their number."""
     inner = trees.feature != LEAF
     features = trees.feature[inner].astype(np.int64)

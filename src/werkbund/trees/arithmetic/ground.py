@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array, Int64Array, UInt8Array
 from werkbund.core.errors import ConfigError
 from werkbund.trees.arithmetic.edges import BinEdges
 from werkbund.trees.arithmetic.fixed import FixedPoint
 from werkbund.trees.arithmetic.rules import GrowthRules
 from werkbund.trees.arithmetic.splits import Limits, Splits
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -72,25 +69,25 @@ class Blocks:
         Cells of all blocks together.
     """
 
-    nodes: IntArray
-    features: IntArray
-    starts: IntArray
+    nodes: Int64Array
+    features: Int64Array
+    starts: Int64Array
     num_cells: int
 
     @classmethod
-    def lay(cls, nodes: IntArray, features: IntArray, sizes: IntArray) -> Blocks:
+    def lay(cls, nodes: Int64Array, features: Int64Array, sizes: Int64Array) -> Blocks:
         """Return blocks of these features, one behind the other."""
         ends = np.cumsum(sizes[features].reshape(-1))
         starts = np.concatenate(([0], ends[:-1])) if len(ends) else ends
         return cls(nodes, features, starts.reshape(features.shape).astype(np.int64), int(ends[-1]) if len(ends) else 0)
 
     @property
-    def edges(self) -> IntArray:
+    def edges(self) -> Int64Array:
         """Where each block begins, and the end: (blocks + 1,)."""
         return np.concatenate((self.starts[:, 0], [self.num_cells]))
 
 
-def with_unknown(ground: Ground, splits: Splits, made: IntArray) -> npt.NDArray[np.uint8]:
+def with_unknown(ground: Ground, splits: Splits, made: Int64Array) -> UInt8Array:
     """Return the subsets of these splits; a level that was not agreed goes where missing values go."""
     level = np.arange(256)
     unknown = level[None, :] >= ground.edges.levels[splits.feature[made]][:, None]
@@ -98,7 +95,7 @@ def with_unknown(ground: Ground, splits: Splits, made: IntArray) -> npt.NDArray[
     return np.packbits(bits | (unknown & splits.missing_left[made][:, None]), axis=1, bitorder="little")
 
 
-def steps(ground: Ground, sums: IntArray, bounds: FloatArray) -> FloatArray:
+def steps(ground: Ground, sums: Int64Array, bounds: Float64Array) -> Float64Array:
     """Return each node's Newton step, within its bounds."""
     limits = ground.limits
     below = sums[:, 1] * limits.hessian_step + limits.l2
@@ -106,7 +103,7 @@ def steps(ground: Ground, sums: IntArray, bounds: FloatArray) -> FloatArray:
     return np.asarray(np.clip(own, bounds[:, 0], bounds[:, 1]) + 0.0)
 
 
-def child_bounds(ground: Ground, bounds: FloatArray, sums: IntArray, features: IntArray) -> FloatArray:
+def child_bounds(ground: Ground, bounds: Float64Array, sums: Int64Array, features: Int64Array) -> Float64Array:
     """Return the children's bounds: below and above the middle of both values, where a constraint says so."""
     own = np.repeat(bounds, 2, axis=0)
     if not any(ground.rules.monotone):

@@ -11,14 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from werkbund.core.rng import UInt64Array, mix
+from werkbund.core.arrays import BoolArray, Float64Array, Int64Array, UInt64Array
+from werkbund.core.rng import mix
 from werkbund.trees.arithmetic.ensemble import Trees
 from werkbund.trees.arithmetic.ground import Blocks, Ground, child_bounds, steps, with_unknown
 from werkbund.trees.arithmetic.sampling import draw_features
 from werkbund.trees.arithmetic.splits import Splits, best_splits
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 _TWO, _SIDES = np.uint64(2), np.array([0, 1], np.uint64)
 _NODE, _CUT = np.uint64(0xD1B54A32D192ED03), np.uint64(0x8CB92BA72F3D8DD7)
@@ -51,14 +49,14 @@ class Growth:
 
     trees: Trees
     keys: UInt64Array
-    tree_features: IntArray
-    owner: IntArray
+    tree_features: Int64Array
+    owner: Int64Array
     paths: UInt64Array
-    totals: IntArray
-    bounds: FloatArray
+    totals: Int64Array
+    bounds: Float64Array
     asked: Blocks
-    open: IntArray
-    parents: tuple[Blocks, IntArray] | None = None
+    open: Int64Array
+    parents: tuple[Blocks, Int64Array] | None = None
     depth: int = 0
 
     @property
@@ -89,7 +87,7 @@ def begin(ground: Ground, outputs: npt.ArrayLike, keys: UInt64Array) -> Growth:
     return _ask(ground, growth, roots)
 
 
-def advance(ground: Ground, growth: Growth, words: IntArray) -> Growth:
+def advance(ground: Ground, growth: Growth, words: Int64Array) -> Growth:
     """Return the trees one level deeper.
 
     Parameters
@@ -136,13 +134,13 @@ def _nobody() -> Blocks:
     return Blocks(np.empty(0, np.int64), empty, empty, 0)
 
 
-def _ask(ground: Ground, growth: Growth, nodes: IntArray) -> Growth:
+def _ask(ground: Ground, growth: Growth, nodes: Int64Array) -> Growth:
     if not len(nodes):
         return replace(growth, asked=_nobody(), open=nodes, parents=None)
     return replace(growth, asked=Blocks.lay(nodes, _features(ground, growth, nodes), ground.edges.sizes))
 
 
-def _features(ground: Ground, growth: Growth, nodes: IntArray) -> IntArray:
+def _features(ground: Ground, growth: Growth, nodes: Int64Array) -> Int64Array:
     """Return the features that each node may ask: (nodes, m)."""
     own = growth.tree_features[growth.owner[nodes]]
     if ground.rules.node_features == 1:
@@ -152,7 +150,7 @@ def _features(ground: Ground, growth: Growth, nodes: IntArray) -> IntArray:
     return np.take_along_axis(own, chosen, axis=1)
 
 
-def _node_keys(growth: Growth, nodes: IntArray, salt: np.uint64) -> UInt64Array:
+def _node_keys(growth: Growth, nodes: Int64Array, salt: np.uint64) -> UInt64Array:
     """Return a key a node, from its tree and its path: a tree grows alike, whoever grows beside it."""
     return mix(growth.keys[growth.owner[nodes]] ^ salt) ^ mix(growth.paths[nodes])
 
@@ -164,7 +162,7 @@ def _cuts(ground: Ground, growth: Growth, blocks: Blocks) -> UInt64Array:
     return mix(base[:, None] + mix(blocks.features.astype(np.uint64) + np.uint64(1)))
 
 
-def _rooted(ground: Ground, growth: Growth, words: IntArray) -> Growth:
+def _rooted(ground: Ground, growth: Growth, words: Int64Array) -> Growth:
     """Return the trees with the roots' sums and values, which are those of any of their features."""
     first = growth.asked.starts[:, 0]
     last = first + ground.edges.sizes[growth.asked.features[:, 0]]
@@ -173,7 +171,7 @@ def _rooted(ground: Ground, growth: Growth, words: IntArray) -> Growth:
     return replace(growth, totals=totals, trees=replace(growth.trees, value=values, rows=totals[:, 2].copy()))
 
 
-def _completed(ground: Ground, growth: Growth, words: IntArray) -> tuple[Blocks, IntArray]:
+def _completed(ground: Ground, growth: Growth, words: Int64Array) -> tuple[Blocks, Int64Array]:
     """Return the histograms of all open nodes: those that came, and what their parents' leave beside them."""
     if growth.parents is None or not ground.rules.subtracts:
         return growth.asked, words
@@ -191,7 +189,7 @@ def _completed(ground: Ground, growth: Growth, words: IntArray) -> tuple[Blocks,
     return blocks, full
 
 
-def _made(ground: Ground, growth: Growth, opened: IntArray, splits: Splits) -> IntArray:
+def _made(ground: Ground, growth: Growth, opened: Int64Array, splits: Splits) -> Int64Array:
     """Return which of the open nodes are split, ascending."""
     able = np.flatnonzero(splits.gain > 0)
     if not ground.rules.max_leaves:
@@ -206,7 +204,7 @@ def _made(ground: Ground, growth: Growth, opened: IntArray, splits: Splits) -> I
     return np.sort(order[rank < room[owner]])
 
 
-def _split(ground: Ground, growth: Growth, nodes: IntArray, splits: Splits, made: IntArray) -> Growth:
+def _split(ground: Ground, growth: Growth, nodes: Int64Array, splits: Splits, made: Int64Array) -> Growth:
     """Return the trees with these nodes split."""
     n, trees = len(nodes), growth.trees
     left = trees.num_nodes + 2 * np.arange(n)
@@ -245,7 +243,7 @@ def _split(ground: Ground, growth: Growth, nodes: IntArray, splits: Splits, made
     )
 
 
-def _able(ground: Ground, growth: Growth) -> npt.NDArray[np.bool_]:
+def _able(ground: Ground, growth: Growth) -> BoolArray:
     """Say of each node whether its sums could give two children, and its tree may have more leaves: (nodes,)."""
     limits, most = ground.limits, ground.rules.max_leaves
     rows = growth.totals[:, 2] >= 2 * max(limits.min_rows, 1)
@@ -254,5 +252,5 @@ def _able(ground: Ground, growth: Growth) -> npt.NDArray[np.bool_]:
     return np.asarray(rows & weight & ~full[growth.owner])
 
 
-def _leaves(growth: Growth) -> IntArray:
+def _leaves(growth: Growth) -> Int64Array:
     return np.bincount(growth.owner[growth.trees.left < 0], minlength=len(growth.keys))

@@ -9,18 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import types
 from numba.extending import intrinsic
 
+from werkbund.core.arrays import Float64Array, Int32Array, Int64Array, UInt8Array
 from werkbund.trees.arithmetic.jit import kernel
-
-Codes = npt.NDArray[np.uint8]
-Index = npt.NDArray[np.int32]
-IntArray = npt.NDArray[np.int64]
-PairArray = npt.NDArray[np.int32]
-Draws = npt.NDArray[np.uint8]
 
 WORDS = 4
 """Words of a cell in memory: gradient, hessian, rows, and one that stays 0."""
@@ -48,13 +42,13 @@ _add: Any = intrinsic(_add_words)
 
 @kernel
 def accumulate(
-    codes: Codes,
-    pairs: PairArray,
-    draws: Draws,
-    index: Index,
-    features: IntArray,
-    starts: IntArray,
-    words: IntArray,
+    codes: UInt8Array,
+    pairs: Int32Array,
+    draws: UInt8Array,
+    index: Int32Array,
+    features: Int64Array,
+    starts: Int64Array,
+    words: Int64Array,
 ) -> None:
     """Add rows to a node's histogram.
 
@@ -89,14 +83,14 @@ def accumulate(
 
 @kernel
 def divide(
-    codes: Codes,
-    index: Index,
+    codes: UInt8Array,
+    index: Int32Array,
     feature: int,
     bin: int,  # noqa: A002 - the field's own word
     missing: int,
     missing_left: bool,
-    subset: Codes,
-    room: Index,
+    subset: UInt8Array,
+    room: Int32Array,
 ) -> int:
     """Move the rows of a node that go left to the front, each side in its old order; return how many they are.
 
@@ -135,7 +129,7 @@ def divide(
 
 
 @kernel
-def add_value(sums: npt.NDArray[np.float64], output: int, index: Index, value: float) -> None:
+def add_value(sums: Float64Array, output: int, index: Int32Array, value: float) -> None:
     """Add a leaf's value to the score of its rows."""
     for j in range(len(index)):
         sums[index[j], output] += value

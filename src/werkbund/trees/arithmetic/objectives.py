@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array, Int32Array
 from werkbund.core.errors import ClientError, ConfigError
 from werkbund.trees.arithmetic.fixed import FixedPoint
 from werkbund.trees.arithmetic.jit import kernel, part
 from werkbund.trees.arithmetic.threads import num_threads, pieces, spread
-
-FloatArray = npt.NDArray[np.float64]
-PairArray = npt.NDArray[np.int32]
 
 Kind = Literal["logistic", "softmax", "squared", "share"]
 KINDS: tuple[Kind, ...] = ("logistic", "softmax", "squared", "share")
@@ -78,8 +75,8 @@ class Objective:
         return FixedPoint.agreed(num_rows, gradient, hessian, most_draws)
 
     def gradients(
-        self, sums: FloatArray, base: FloatArray, factor: float, targets: FloatArray, fixed: FixedPoint
-    ) -> PairArray:
+        self, sums: Float64Array, base: Float64Array, factor: float, targets: Float64Array, fixed: FixedPoint
+    ) -> Int32Array:
         """Return the gradient and the hessian of each row in each score.
 
         Parameters
@@ -147,7 +144,7 @@ def _exponential(x: float) -> float:
 
 
 @kernel
-def exponentials(x: FloatArray) -> FloatArray:
+def exponentials(x: Float64Array) -> Float64Array:
     """Return exp of numbers that are not positive."""
     y = np.empty_like(x)
     for i in range(len(x)):
@@ -156,7 +153,7 @@ def exponentials(x: FloatArray) -> FloatArray:
 
 
 @part
-def _logistic(i: int, z: float, y: float, weights: FloatArray, scales: FloatArray, pairs: PairArray) -> None:
+def _logistic(i: int, z: float, y: float, weights: Float64Array, scales: Float64Array, pairs: Int32Array) -> None:
     e = _exponential(-abs(z))
     small, large = e / (1.0 + e), 1.0 / (1.0 + e)
     if y > 0.5:
@@ -171,8 +168,8 @@ def _logistic(i: int, z: float, y: float, weights: FloatArray, scales: FloatArra
 
 @part
 def _softmax(
-    i: int, sums: FloatArray, base: FloatArray, factor: float, y: int, w: float, scales: FloatArray, pairs: PairArray,
-    room: FloatArray,
+    i: int, sums: Float64Array, base: Float64Array, factor: float, y: int, w: float, scales: Float64Array,
+    pairs: Int32Array, room: Float64Array,
 ) -> None:  # fmt: skip
     outputs = len(base)
     highest = -np.inf
@@ -191,8 +188,8 @@ def _softmax(
 
 @kernel
 def _gradients(
-    kind: int, sums: FloatArray, base: FloatArray, factor: float, targets: FloatArray, weights: FloatArray,
-    scales: FloatArray, pairs: PairArray, begin: int, end: int,
+    kind: int, sums: Float64Array, base: Float64Array, factor: float, targets: Float64Array, weights: Float64Array,
+    scales: Float64Array, pairs: Int32Array, begin: int, end: int,
 ) -> int:  # fmt: skip
     """Write the pairs of all rows; return how many rows could not be given any."""
     bad, outputs, classes = 0, len(base), len(weights)

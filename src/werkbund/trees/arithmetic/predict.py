@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import BoolArray, Float64Array, Int32Array, UInt8Array
 from werkbund.core.errors import DataError, ModelError
 from werkbund.trees.arithmetic.ensemble import Ensemble, Trees
 from werkbund.trees.arithmetic.jit import kernel, part
 
-FloatArray = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int32]
-Bits = npt.NDArray[np.uint8]
-Flags = npt.NDArray[np.bool_]
-
 _BLOCK = 256  # rows that walk down one tree after the other, so that the tree stays in the cache
 
 
-def scores(ensemble: Ensemble, features: FloatArray) -> FloatArray:
+def scores(ensemble: Ensemble, features: Float64Array) -> Float64Array:
     """Return the score of each row: (rows, outputs).
 
     The values of leaves are added in the order of the trees, one row at a time: a row's score has the same bits
@@ -33,7 +28,9 @@ def scores(ensemble: Ensemble, features: FloatArray) -> FloatArray:
     return ensemble.base + ensemble.factor * leaf_sums(ensemble.trees, ensemble.num_outputs, features)
 
 
-def leaf_sums(trees: Trees, num_outputs: int, features: FloatArray, start: FloatArray | None = None) -> FloatArray:
+def leaf_sums(
+    trees: Trees, num_outputs: int, features: Float64Array, start: Float64Array | None = None
+) -> Float64Array:
     """Return the sums of the leaves that each row reaches: (rows, outputs); if `start` is given, added to that.
 
     Raises
@@ -55,13 +52,13 @@ def leaf_sums(trees: Trees, num_outputs: int, features: FloatArray, start: Float
     return sums
 
 
-def logits(ensemble: Ensemble, features: FloatArray) -> FloatArray:
+def logits(ensemble: Ensemble, features: Float64Array) -> Float64Array:
     """Return log(p / (1 - p)) of each row, where the one score is a logit or, of a forest, a share: (rows,)."""
     score = scores(ensemble, features)[:, 0]
     return logits_of_shares(score) if ensemble.mean else score
 
 
-def logits_of_shares(shares: FloatArray) -> FloatArray:
+def logits_of_shares(shares: Float64Array) -> Float64Array:
     """Return log(p / (1 - p)), infinite where a share is 0 or 1, or beyond by rounding."""
     p = np.clip(shares, 0.0, 1.0)
     with np.errstate(divide="ignore"):
@@ -69,7 +66,7 @@ def logits_of_shares(shares: FloatArray) -> FloatArray:
 
 
 @part
-def _goes_left(x: float, threshold: float, missing_left: bool, subset: int, subsets: Bits) -> bool:
+def _goes_left(x: float, threshold: float, missing_left: bool, subset: int, subsets: UInt8Array) -> bool:
     if subset < 0:
         return missing_left if x != x else x <= threshold
     if not (x >= 0 and x < 255) or x != np.floor(x):
@@ -80,8 +77,9 @@ def _goes_left(x: float, threshold: float, missing_left: bool, subset: int, subs
 
 @kernel
 def _walk(
-    x: FloatArray, roots: Ints, outputs: Ints, feature: Ints, threshold: FloatArray, missing_left: Flags,
-    subset: Ints, left: Ints, value: FloatArray, subsets: Bits, sums: FloatArray,
+    x: Float64Array, roots: Int32Array, outputs: Int32Array, feature: Int32Array, threshold: Float64Array,
+    missing_left: BoolArray, subset: Int32Array, left: Int32Array, value: Float64Array, subsets: UInt8Array,
+    sums: Float64Array,
 ) -> None:  # fmt: skip
     for begin in range(0, len(x), _BLOCK):
         end = min(begin + _BLOCK, len(x))

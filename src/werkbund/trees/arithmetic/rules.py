@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array
 from werkbund.core.errors import ConfigError
 
 
@@ -72,13 +72,13 @@ class GrowthRules:
         if any(sign not in (-1, 0, 1) for sign in self.monotone):
             raise ConfigError(f"monotone must hold -1, 0 or 1 for each feature, got {self.monotone}")
 
-    def to_array(self) -> npt.NDArray[np.float64]:
+    def to_array(self) -> Float64Array:
         """Return all numbers, in the order of the fields, the monotone signs last."""
         own = [float(getattr(self, field.name)) for field in fields(self) if field.name != "monotone"]
         return np.array([*own, *map(float, self.monotone)])
 
     @classmethod
-    def from_array(cls, numbers: npt.NDArray[np.float64]) -> GrowthRules:
+    def from_array(cls, numbers: Float64Array) -> GrowthRules:
         """Return what `to_array` described.
 
         Examples

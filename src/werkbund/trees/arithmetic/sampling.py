@@ -1,4 +1,4 @@
-"""Draws that depend on a row itself, not on who holds it: equal rows share their draw."""
+"""UInt8Array that depend on a row itself, not on who holds it: equal rows share their draw."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import math
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 
-from werkbund.core.rng import UInt64Array, mix
+from werkbund.core.arrays import Float64Array, Int64Array, UInt8Array, UInt64Array
+from werkbund.core.rng import mix
 from werkbund.trees.arithmetic.jit import kernel, part
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-Draws = npt.NDArray[np.uint8]
 
 MOST_DRAWS = 12
 """A Poisson draw of mean 1 is cut here; one in ten thousand million would be higher."""
@@ -30,7 +26,7 @@ _POISSON = np.array(
 )
 
 
-def row_hashes(features: FloatArray, targets: FloatArray) -> UInt64Array:
+def row_hashes(features: Float64Array, targets: Float64Array) -> UInt64Array:
     """Return 64 bits of each row's content; zeros of either sign are equal, and so are all missing values.
 
     Examples
@@ -46,7 +42,7 @@ def row_hashes(features: FloatArray, targets: FloatArray) -> UInt64Array:
     return _hash_rows(bits)
 
 
-def draw_rows(hashes: UInt64Array, key: int, share: float, poisson: bool) -> Draws:
+def draw_rows(hashes: UInt64Array, key: int, share: float, poisson: bool) -> UInt8Array:
     """Return how often each row is in a tree.
 
     Parameters
@@ -67,7 +63,7 @@ def draw_rows(hashes: UInt64Array, key: int, share: float, poisson: bool) -> Dra
     return _draw(hashes, np.uint64(key), limits)
 
 
-def draw_features(key: UInt64Array, num_features: int, most: int) -> IntArray:
+def draw_features(key: UInt64Array, num_features: int, most: int) -> Int64Array:
     """Return so many distinct features for each key, ascending: (keys, most).
 
     Examples
@@ -99,7 +95,7 @@ def _hash_rows(bits: UInt64Array) -> UInt64Array:
 
 
 @kernel
-def _draw(hashes: UInt64Array, key: np.uint64, limits: IntArray) -> Draws:
+def _draw(hashes: UInt64Array, key: np.uint64, limits: Int64Array) -> UInt8Array:
     draws = np.empty(len(hashes), np.uint8)
     base = _mix(key + _GOLDEN)
     for i in range(len(hashes)):

@@ -15,15 +15,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from werkbund.core.rng import UInt64Array
+from werkbund.core.arrays import BoolArray, Float64Array, Int64Array, UInt8Array, UInt64Array
 from werkbund.trees.arithmetic.jit import kernel, part
 from werkbund.trees.arithmetic.threads import num_threads, pieces, spread
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-Bits = npt.NDArray[np.uint8]
 
 
 class Limits(NamedTuple):
@@ -55,23 +50,23 @@ class Splits:
         (nodes, 32), the levels that go left, for a split by levels.
     """
 
-    gain: FloatArray
-    feature: IntArray
-    bin: IntArray
-    missing_left: npt.NDArray[np.bool_]
-    left: IntArray
-    subsets: Bits
+    gain: Float64Array
+    feature: Int64Array
+    bin: Int64Array
+    missing_left: BoolArray
+    left: Int64Array
+    subsets: UInt8Array
 
 
 def best_splits(
-    words: IntArray,
-    features: IntArray,
-    starts: IntArray,
-    sizes: IntArray,
-    levels: IntArray,
-    totals: IntArray,
-    bounds: FloatArray,
-    signs: IntArray,
+    words: Int64Array,
+    features: Int64Array,
+    starts: Int64Array,
+    sizes: Int64Array,
+    levels: Int64Array,
+    totals: Int64Array,
+    bounds: Float64Array,
+    signs: Int64Array,
     draws: UInt64Array,
     limits: Limits,
 ) -> Splits:
@@ -124,7 +119,9 @@ def _worth(g: float, h: float, w: float, limits: Limits) -> float:
 
 
 @part
-def _gain(left: IntArray, total: IntArray, low: float, high: float, sign: int, parent: float, limits: Limits) -> float:
+def _gain(
+    left: Int64Array, total: Int64Array, low: float, high: float, sign: int, parent: float, limits: Limits
+) -> float:
     """Return what a split gains; 0 if it is not allowed."""
     rows = total[2] - left[2]
     if left[2] < limits.min_rows or rows < limits.min_rows:
@@ -142,15 +139,15 @@ def _gain(left: IntArray, total: IntArray, low: float, high: float, sign: int, p
 
 
 @part
-def _note(found: IntArray, feature: int, cut: int, missing_left: bool, left: IntArray) -> None:
+def _note(found: Int64Array, feature: int, cut: int, missing_left: bool, left: Int64Array) -> None:
     found[0], found[1], found[2] = feature, cut, 1 if missing_left else 0
     found[3], found[4], found[5] = left[0], left[1], left[2]
 
 
 @part
 def _try(
-    found: IntArray, best: float, feature: int, cut: int, left: IntArray, missing: IntArray, total: IntArray,
-    low: float, high: float, sign: int, parent: float, limits: Limits, room: IntArray,
+    found: Int64Array, best: float, feature: int, cut: int, left: Int64Array, missing: Int64Array, total: Int64Array,
+    low: float, high: float, sign: int, parent: float, limits: Limits, room: Int64Array,
 ) -> float:  # fmt: skip
     """Try a cut with missing values on the left, then on the right; return the best gain so far."""
     for k in range(3):
@@ -170,8 +167,8 @@ def _try(
 
 @part
 def _numbers(
-    words: IntArray, start: int, bins: int, drawn: Any, found: IntArray, best: float, feature: int, total: IntArray,
-    low: float, high: float, sign: int, parent: float, limits: Limits, rooms: IntArray,
+    words: Int64Array, start: int, bins: int, drawn: Any, found: Int64Array, best: float, feature: int,
+    total: Int64Array, low: float, high: float, sign: int, parent: float, limits: Limits, rooms: Int64Array,
 ) -> float:  # fmt: skip
     """Try the cuts of a number; only one, if `drawn` is a random number and not -1."""
     left, missing = rooms[0], rooms[1]
@@ -197,9 +194,9 @@ def _numbers(
 
 @part
 def _levels(
-    words: IntArray, start: int, levels: int, found: IntArray, best: float, feature: int, total: IntArray,
-    low: float, high: float, parent: float, limits: Limits, rooms: IntArray, order: IntArray, key: FloatArray,
-    subset: Bits,
+    words: Int64Array, start: int, levels: int, found: Int64Array, best: float, feature: int, total: Int64Array,
+    low: float, high: float, parent: float, limits: Limits, rooms: Int64Array, order: Int64Array, key: Float64Array,
+    subset: UInt8Array,
 ) -> float:  # fmt: skip
     """Try the cuts of a category's levels in their order; one without rows goes right."""
     left, missing, used = rooms[0], rooms[1], 0
@@ -232,9 +229,9 @@ def _levels(
 
 @kernel
 def _search(
-    words: IntArray, features: IntArray, starts: IntArray, sizes: IntArray, levels: IntArray, totals: IntArray,
-    bounds: FloatArray, signs: IntArray, draws: UInt64Array, limits: Limits, found: IntArray, gains: FloatArray,
-    subsets: Bits,
+    words: Int64Array, features: Int64Array, starts: Int64Array, sizes: Int64Array, levels: Int64Array,
+    totals: Int64Array, bounds: Float64Array, signs: Int64Array, draws: UInt64Array, limits: Limits,
+    found: Int64Array, gains: Float64Array, subsets: UInt8Array,
 ) -> None:  # fmt: skip
     rooms, order, key = np.empty((3, 3), np.int64), np.empty(256, np.int64), np.empty(256)
     for node in range(len(totals)):

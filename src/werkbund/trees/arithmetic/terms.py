@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from werkbund.core.arrays import AnyArray, Float64Array, Int32Array, UInt64Array
 from werkbund.core.errors import ClientError, ConfigError
-from werkbund.core.rng import UInt64Array, keys
+from werkbund.core.rng import keys
 from werkbund.trees.arithmetic.edges import BinEdges
 from werkbund.trees.arithmetic.ensemble import Ensemble, Trees
 from werkbund.trees.arithmetic.fixed import FixedPoint
@@ -19,9 +20,6 @@ from werkbund.trees.arithmetic.ground import Ground
 from werkbund.trees.arithmetic.objectives import KINDS, Objective
 from werkbund.trees.arithmetic.rules import GrowthRules
 from werkbund.trees.arithmetic.sampling import MOST_DRAWS
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -97,13 +95,13 @@ class Terms:
     edges: BinEdges
     objective: Objective
     fixed: FixedPoint
-    base: FloatArray
+    base: Float64Array
     forest: bool = False
     row_share: float = 1.0
     bootstrap: bool = False
 
     @classmethod
-    def agreed(cls, edges: BinEdges, objective: Objective, plan: TreePlan, num_rows: int, base: FloatArray) -> Terms:
+    def agreed(cls, edges: BinEdges, objective: Objective, plan: TreePlan, num_rows: int, base: Float64Array) -> Terms:
         """Return the terms for so many rows of all clients together.
 
         Raises
@@ -126,7 +124,7 @@ class Terms:
         """Return the ensemble without a tree."""
         return Ensemble(self.base, Trees.none(), self.forest)
 
-    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+    def to_arrays(self) -> dict[str, AnyArray]:
         """Return named arrays."""
         objective = self.objective
         numbers = [float(KINDS.index(objective.kind)), objective.target_range, float(self.forest), self.row_share]
@@ -139,7 +137,7 @@ class Terms:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Terms:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> Terms:
         """Return what `to_arrays` described.
 
         Raises
@@ -181,7 +179,7 @@ class Group:
         The seed by which each draws its rows: the scores of one set of classes share it.
     """
 
-    outputs: npt.NDArray[np.int32]
+    outputs: Int32Array
     keys: UInt64Array
     row_keys: UInt64Array
 
@@ -202,7 +200,7 @@ def ground_of(terms: Terms, plan: TreePlan) -> Ground:
     return Ground(terms.edges, terms.fixed, rules)
 
 
-def base_score(objective: Objective, counts: npt.ArrayLike, mean: float = 0.0) -> FloatArray:
+def base_score(objective: Objective, counts: npt.ArrayLike, mean: float = 0.0) -> Float64Array:
     """Return the best score without a tree.
 
     Parameters

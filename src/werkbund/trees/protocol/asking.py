@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import AnyArray, BoolArray
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine.answers import NO_ANSWER, Form, Missing, claim, flaw, kept, payload, size_of
 from werkbund.engine.grid import Grid
 
-IntArray = npt.NDArray[np.int64]
 Shapes = Mapping[str, tuple[int, ...]]
 _MOST = 2.0**62
 
@@ -38,7 +36,7 @@ class Heard:
         Payload both ways, and how many questions a client was asked.
     """
 
-    sums: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    sums: dict[str, AnyArray] = field(default_factory=dict)
     clients: list[int] = field(default_factory=list)
     behind: list[int] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -118,7 +116,7 @@ def _take(heard: Heard, reply: Replies, missing: Missing, shapes: Shapes) -> Non
     heard.replies.append(kept(replace(reply, sums=each, pooled=rest), owed))
 
 
-def _odd(reply: Replies, owed: npt.NDArray[np.bool_], shapes: Shapes) -> str | None:
+def _odd(reply: Replies, owed: BoolArray, shapes: Shapes) -> str | None:
     """Return why an answer cannot be added, or None."""
     if reply.pooled and not owed.all():
         return "its sums hold clients that were not asked, or have answered"
@@ -137,7 +135,7 @@ def _odd(reply: Replies, owed: npt.NDArray[np.bool_], shapes: Shapes) -> str | N
     return None
 
 
-def _addable(array: npt.NDArray[Any], whole: bool) -> bool:
+def _addable(array: AnyArray, whole: bool) -> bool:
     if whole and array.dtype.kind not in "iu":
         return False
     if array.dtype.kind == "f":

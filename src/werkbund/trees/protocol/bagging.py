@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from werkbund.core.errors import FederationError
 from werkbund.core.types import Failure, Replies
@@ -24,8 +23,6 @@ from werkbund.trees.protocol.asking import Heard, reasons_of
 from werkbund.trees.protocol.rounds import Cohort, record_of
 from werkbund.trees.protocol.state import TreeRecord, TreeState
 from werkbund.trees.protocol.talk import Links, Talk
-
-IntArray = npt.NDArray[np.int64]
 
 
 def bagging_rounds(

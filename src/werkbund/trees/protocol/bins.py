@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import BoolArray, Float64Array
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.core.types import Failure, Tasks
 from werkbund.engine.grid import Grid
@@ -17,9 +17,6 @@ from werkbund.trees.arithmetic import BinEdges, Cells, Kind, Objective, Terms, T
 from werkbund.trees.arithmetic.cells import numbers_of
 from werkbund.trees.protocol.asking import Heard, ask_all, reasons_of
 from werkbund.trees.rows.counts import TARGET_STEPS
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Binning:
     """
 
     levels: Sequence[int]
-    declared: Mapping[int, FloatArray] = field(default_factory=dict)
+    declared: Mapping[int, Float64Array] = field(default_factory=dict)
     num_bins: int = 255
     rank_error: float = 1 / 2048
     least: int = 1
@@ -71,7 +68,7 @@ class Agreed:
 
     terms: Terms
     num_rows: int
-    exact: npt.NDArray[np.bool_]
+    exact: BoolArray
     missing: Mapping[str, str]
     messages: int
     bytes_down: int
@@ -213,13 +210,13 @@ def _whole(binning: Binning) -> Cells:
     return Cells.whole(binning.num_bins, binning.rank_error, binning.least, binning.most_parts)
 
 
-def _edges(binning: Binning, cells: Mapping[int, Cells], feature: int) -> FloatArray:
+def _edges(binning: Binning, cells: Mapping[int, Cells], feature: int) -> Float64Array:
     if binning.levels[feature]:
         return np.empty(0)
     return np.asarray(binning.declared[feature] if feature in binning.declared else cells[feature].edges())
 
 
-def _number(asking: _Asking, cells: Cells, num_rows: int) -> tuple[Objective, FloatArray]:
+def _number(asking: _Asking, cells: Cells, num_rows: int) -> tuple[Objective, Float64Array]:
     """Return the objective of a number, whose range lies within the outermost intervals, and the mean."""
     lowest, highest = float(numbers_of(cells.lows[:1])[0]), float(numbers_of(cells.highs[-1:])[0])
     if not (np.isfinite(lowest) and np.isfinite(highest)) or lowest == highest:
@@ -234,7 +231,7 @@ def _number(asking: _Asking, cells: Cells, num_rows: int) -> tuple[Objective, Fl
 
 def _classes(
     asking: _Asking, kind: Kind, num_classes: int, class_weights: tuple[float, ...] | str
-) -> tuple[Objective, FloatArray]:
+) -> tuple[Objective, Float64Array]:
     counts = asking("tree-survey", {"classes": np.array(num_classes)}, {"classes": (num_classes,)})["classes"]
     if isinstance(class_weights, str):
         if class_weights != "balanced":

@@ -14,8 +14,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Int64Array
 from werkbund.core.types import RoundRecord
 from werkbund.engine.counts import gathered_counts
 from werkbund.engine.grid import Grid
@@ -25,8 +25,7 @@ from werkbund.trees.protocol.asking import Heard
 from werkbund.trees.protocol.state import TreeRecord, TreeState
 from werkbund.trees.protocol.talk import Links, Talk
 
-IntArray = npt.NDArray[np.int64]
-Cohort = Callable[[int], IntArray]
+Cohort = Callable[[int], Int64Array]
 """Says which clients a round asks, ascending."""
 
 
@@ -80,7 +79,7 @@ def tree_rounds(
 
 
 def one_round_of_trees(
-    grid: Grid, plan: TreePlan, rules: Rules, state: TreeState, links: Links, cohort: IntArray, evaluate: bool = True
+    grid: Grid, plan: TreePlan, rules: Rules, state: TreeState, links: Links, cohort: Int64Array, evaluate: bool = True
 ) -> tuple[TreeState, TreeRecord]:
     """Grow the next round's trees; parameters as for `tree_rounds`, one by one."""
     started, attempts, alive = time.perf_counter(), 0, cohort
@@ -104,7 +103,7 @@ def one_round_of_trees(
 
 
 def evaluate_trees(
-    grid: Grid, rules: Rules, state: TreeState, links: Links | None = None, clients: IntArray | None = None
+    grid: Grid, rules: Rules, state: TreeState, links: Links | None = None, clients: Int64Array | None = None
 ) -> RoundRecord:
     """Let clients count the trees as they are.
 
@@ -154,7 +153,7 @@ def record_of(
     before: TreeState,
     after: TreeState,
     trees: Trees,
-    cohort: IntArray,
+    cohort: Int64Array,
     spent: Heard,
     counted: Heard | None,
     seconds: float,

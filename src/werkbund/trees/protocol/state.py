@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import AnyArray, Float32Array, UInt8Array
 from werkbund.core.errors import CheckpointError
 from werkbund.core.types import RoundRecord
-from werkbund.core.weights import FloatArray
 from werkbund.trees.arithmetic import Ensemble, Terms, Trees
 
 
@@ -63,7 +62,7 @@ class TreeState:
         """Nothing: the trees of earlier rounds stand before those of later ones."""
         return None
 
-    def at(self, round: int, keepsake: FloatArray | None = None) -> TreeState:
+    def at(self, round: int, keepsake: Float32Array | None = None) -> TreeState:
         """Return this state with the trees of the first rounds alone, under a mark of their own."""
         if round >= self.round:
             return self
@@ -81,13 +80,13 @@ class TreeState:
         del round, values
         return cls.from_arrays(arrays)
 
-    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+    def to_arrays(self) -> dict[str, AnyArray]:
         """Return named arrays."""
         head = {"round": np.array(self.round), "mark": mark_bytes(self.mark), "ends": np.array(self.ends, np.int64)}
         return {**head, **self.terms.to_arrays(), **self.ensemble.to_arrays("ensemble.")}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> TreeState:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> TreeState:
         """Return what `to_arrays` described.
 
         Raises
@@ -130,6 +129,6 @@ class TreeRecord:
     gain: float
 
 
-def mark_bytes(mark: str) -> npt.NDArray[np.uint8]:
+def mark_bytes(mark: str) -> UInt8Array:
     """Return a mark as it travels."""
     return np.frombuffer(bytes.fromhex(mark), np.uint8)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Int64Array
 from werkbund.core.types import Failure, Tasks
 from werkbund.engine.grid import Grid
 from werkbund.engine.quorum import check_quorum
@@ -16,8 +16,6 @@ from werkbund.engine.state import Rules
 from werkbund.trees.arithmetic import Group, Trees
 from werkbund.trees.protocol.asking import Heard, Shapes, ask_all, reasons_of
 from werkbund.trees.protocol.state import TreeState, mark_bytes
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass
@@ -39,7 +37,7 @@ class Talk:
     links: Links
     group: Group
     spent: Heard
-    alive: IntArray
+    alive: Int64Array
     num_asked: int
 
     def ask(self, kind: str, shared: Mapping[str, Any], shapes: Shapes) -> Heard:
@@ -87,7 +85,7 @@ class Talk:
         self.spent.failures += heard.failures
         return heard
 
-    def _put(self, kind: str, number: int, clients: IntArray, shared: Mapping[str, Any], shapes: Shapes) -> Heard:
+    def _put(self, kind: str, number: int, clients: Int64Array, shared: Mapping[str, Any], shapes: Shapes) -> Heard:
         tasks = Tasks(kind, self.state.round + 1, clients, shared, attempt=number)
         return ask_all(self.grid, tasks, shapes, self.rules.timeout_s)
 

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Int64Array, UInt64Array
 from werkbund.core.errors import ClientError
-from werkbund.core.rng import UInt64Array
-from werkbund.core.types import Arrays, Replies, Tasks
+from werkbund.core.types import Replies, Tasks
 from werkbund.engine.worker import Handler
 from werkbund.trees.arithmetic import Blocks, Ensemble, Ground, Group, GrowthRules, Terms, Trees, keys_of
 from werkbund.trees.arithmetic.cells import count_keys, parts_of
@@ -24,8 +23,6 @@ from werkbund.trees.rows.grove import Grove
 from werkbund.trees.rows.local import grow_alone
 from werkbund.trees.rows.table import Standing, TreeTable
 
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 TEXT_BYTES = 16
 _MOST_INTERVALS = 2**20
 
@@ -142,7 +139,7 @@ class TreeWork:
         answer = _answer(tasks, counts)
         return Replies(tasks.kind, tasks.round, tasks.clients, answer.sums, clear, pooled=answer.pooled)
 
-    def _catch_up(self, tasks: Tasks) -> npt.NDArray[np.bool_]:
+    def _catch_up(self, tasks: Tasks) -> BoolArray:
         """Bring scores to the trees that a message builds on; say which clients cannot: (clients,)."""
         shared, clients = tasks.shared, tasks.clients
         mark, standings = _mark(shared["mark"]), (self._standing, *self._scored.values())
@@ -161,7 +158,7 @@ class TreeWork:
         held = [one.holds(clients, mark) for one in standings]
         return np.asarray(~np.all(held, axis=0))
 
-    def _add(self, standing: Standing, clients: IntArray, trees: Trees, before: str, mark: str) -> None:
+    def _add(self, standing: Standing, clients: Int64Array, trees: Trees, before: str, mark: str) -> None:
         if not len(clients):
             return
         rows, kept = standing.table.rows(clients), self._grove
@@ -197,7 +194,7 @@ class TreeWork:
         return Blocks.lay(nodes, features, edges.sizes)
 
     def _counts(self, tasks: Tasks, each: bool = False) -> Arrays:
-        counts: dict[str, npt.NDArray[Any]] = {}
+        counts: dict[str, AnyArray] = {}
         for split, standing in self._scored.items():
             terms, table = standing.agreed, standing.table
             part = table if len(tasks) == table.num_clients else table.take(tasks.clients)
@@ -212,7 +209,7 @@ class TreeWork:
         """Return the fewest rows of one client that are told of: the higher of its own limit and the task's."""
         return max(self.min_rows, int(tasks.shared.get("least", 0)))
 
-    def _keys(self, clients: IntArray, each: bool) -> list[list[UInt64Array]]:
+    def _keys(self, clients: Int64Array, each: bool) -> list[list[UInt64Array]]:
         """Return the ordered keys of each column: of all these clients together, or of each of them."""
         place = (clients.tobytes(), each)
         if self._ordered is None or self._ordered[0] != place:
@@ -220,7 +217,7 @@ class TreeWork:
             self._ordered = (place, [self._columns(part) for part in parts])
         return self._ordered[1]
 
-    def _columns(self, clients: IntArray) -> list[UInt64Array]:
+    def _columns(self, clients: Int64Array) -> list[UInt64Array]:
         rows = self.train.rows(clients)
         features, targets = self.train.features[rows], self.train.targets[rows]
         columns = [features[:, f] for f in range(features.shape[1])]
@@ -246,7 +243,7 @@ def _answer(tasks: Tasks, sums: Arrays) -> Replies:
     return Replies(tasks.kind, tasks.round, tasks.clients, pooled=sums)
 
 
-def _padded(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+def _padded(arrays: list[AnyArray]) -> AnyArray:
     longest = max(map(len, arrays))
     rows = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), arrays[0].dtype)
     for row, own in zip(rows, arrays, strict=True):
@@ -254,7 +251,7 @@ def _padded(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     return rows
 
 
-def _mark(array: npt.NDArray[Any]) -> str:
+def _mark(array: AnyArray) -> str:
     if array.dtype != np.uint8 or array.shape != (TEXT_BYTES,):
         raise ClientError(f"a mark must be {TEXT_BYTES} bytes, got {array.dtype} {array.shape}")
     return array.tobytes().hex()

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import AnyArray, Float64Array, Int64Array
 from werkbund.core.errors import ClientError
 from werkbund.learner.counts import count_scores, count_shapes
 from werkbund.trees.arithmetic import Objective
 from werkbund.trees.arithmetic.predict import logits_of_shares
 from werkbund.trees.rows.table import TreeTable
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 _PRECISION = 2.0**30  # steps a unit; sums of such multiples are exact in a double up to 2**23
 _LIMIT = float(-np.log(np.finfo(np.float64).eps))
@@ -22,7 +17,7 @@ TARGET_STEPS = 2**24
 """Steps that the range of a target is counted in for its mean."""
 
 
-def count_classes(targets: FloatArray, num_classes: int) -> IntArray:
+def count_classes(targets: Float64Array, num_classes: int) -> Int64Array:
     """Return the rows of each class: (classes,).
 
     Raises
@@ -37,14 +32,14 @@ def count_classes(targets: FloatArray, num_classes: int) -> IntArray:
     return np.bincount(numbers, minlength=num_classes).astype(np.int64)
 
 
-def sum_targets(targets: FloatArray, lowest: float, width: float) -> int:
+def sum_targets(targets: Float64Array, lowest: float, width: float) -> int:
     """Return the sum of all targets' places in a range, in whole steps."""
     return int(np.rint((targets - lowest) / width * TARGET_STEPS).astype(np.int64).sum())
 
 
 def count_outputs(
-    objective: Objective, forest: bool, scores: FloatArray, table: TreeTable, offsets: IntArray
-) -> dict[str, npt.NDArray[Any]]:
+    objective: Objective, forest: bool, scores: Float64Array, table: TreeTable, offsets: Int64Array
+) -> dict[str, AnyArray]:
     """Count the scores of many clients at once.
 
     Parameters
@@ -90,15 +85,15 @@ def output_shapes(objective: Objective, num_modes: int) -> dict[str, tuple[int, 
 
 
 def _classes(
-    num_classes: int, forest: bool, scores: FloatArray, targets: IntArray, group: IntArray, groups: int
-) -> dict[str, npt.NDArray[Any]]:
+    num_classes: int, forest: bool, scores: Float64Array, targets: Int64Array, group: Int64Array, groups: int
+) -> dict[str, AnyArray]:
     likeliest = scores.argmax(axis=1)
     slot = (group * num_classes + targets) * num_classes + likeliest
     confusion = np.bincount(slot, minlength=groups * num_classes**2).reshape(groups, num_classes, num_classes)
     return {"confusion": confusion.astype(np.int64), "log_loss": _log_loss(forest, scores, targets, group, groups)}
 
 
-def _log_loss(forest: bool, scores: FloatArray, targets: IntArray, group: IntArray, groups: int) -> FloatArray:
+def _log_loss(forest: bool, scores: Float64Array, targets: Int64Array, group: Int64Array, groups: int) -> Float64Array:
     own = np.take_along_axis(scores, targets[:, None], axis=1)[:, 0]
     if forest:
         total = np.maximum(scores.sum(axis=1), np.finfo(np.float64).tiny)
@@ -109,5 +104,5 @@ def _log_loss(forest: bool, scores: FloatArray, targets: IntArray, group: IntArr
     return np.bincount(group, _rounded(np.clip(loss, 0.0, _LIMIT)), groups).astype(np.float64, copy=False)
 
 
-def _rounded(values: FloatArray) -> FloatArray:
+def _rounded(values: Float64Array) -> Float64Array:
     return np.asarray(np.rint(values * _PRECISION) / _PRECISION)

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Float64Array, Int32Array, Int64Array, UInt8Array, UInt64Array
 from werkbund.core.errors import ClientError
-from werkbund.core.rng import UInt64Array
 from werkbund.trees.arithmetic import (
     WORDS,
     Blocks,
@@ -25,9 +24,6 @@ from werkbund.trees.arithmetic import (
 )
 from werkbund.trees.rows.table import Standing
 
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int32]
 _NO_SUBSET = np.empty(0, np.uint8)
 
 
@@ -54,23 +50,23 @@ class Grove:
     """
 
     terms: Terms
-    codes: npt.NDArray[np.uint8]
-    pairs: npt.NDArray[np.int32]
-    draws: list[npt.NDArray[np.uint8]]
-    ends: IntArray
-    index: npt.NDArray[np.int32]
+    codes: UInt8Array
+    pairs: Int32Array
+    draws: list[UInt8Array]
+    ends: Int64Array
+    index: Int32Array
     first: list[int] = field(default_factory=list)
     last: list[int] = field(default_factory=list)
     tree: list[int] = field(default_factory=list)
     seen: Trees = field(default_factory=Trees.none)
 
     @classmethod
-    def plant(cls, standing: Standing, clients: IntArray, row_keys: UInt64Array) -> Grove:
+    def plant(cls, standing: Standing, clients: Int64Array, row_keys: UInt64Array) -> Grove:
         """Return the rows at the roots of new trees, with gradients at the scores so far."""
         terms, rows = standing.agreed, standing.table.rows(clients)
         sums, targets = standing.sums[rows], standing.table.targets[rows]
         pairs = terms.objective.gradients(sums, terms.base, 0.0 if terms.forest else 1.0, targets, terms.fixed)
-        drawn: dict[int, npt.NDArray[np.uint8]] = {}
+        drawn: dict[int, UInt8Array] = {}
         hashes = standing.hashes[rows] if terms.bootstrap or terms.row_share < 1 else np.empty(0, np.uint64)
         for key in dict.fromkeys(row_keys.tolist()):
             drawn[key] = draw_rows(hashes, key, terms.row_share, terms.bootstrap)
@@ -113,7 +109,7 @@ class Grove:
             new = new[len(some) :]
         self.seen = trees
 
-    def histograms(self, blocks: Blocks, outputs: npt.NDArray[np.int32], least: int = 0) -> IntArray:
+    def histograms(self, blocks: Blocks, outputs: Int32Array, least: int = 0) -> Int64Array:
         """Return the histograms of some nodes, over all these clients: (cells, 3).
 
         Parameters
@@ -148,12 +144,12 @@ class Grove:
         spread(count, cut, steps)
         return np.ascontiguousarray(words[:, :3])
 
-    def _count(self, blocks: Blocks, i: int, rows: Index, outputs: npt.NDArray[np.int32], words: IntArray) -> None:
+    def _count(self, blocks: Blocks, i: int, rows: Int32Array, outputs: Int32Array, words: Int64Array) -> None:
         tree, starts = self.tree[blocks.nodes[i]], blocks.starts[i] - blocks.starts[i, 0]
         pairs, draws = self.pairs[outputs[tree]], self.draws[tree]
         accumulate(self.codes, pairs, draws, rows, blocks.features[i], starts, words.reshape(-1))
 
-    def _withheld(self, blocks: Blocks, i: int, rows: Index, outputs: npt.NDArray[np.int32], least: int) -> IntArray:
+    def _withheld(self, blocks: Blocks, i: int, rows: Int32Array, outputs: Int32Array, least: int) -> Int64Array:
         """Return the sum of each client's histogram, without its cells of few rows."""
         cells = int(blocks.edges[i + 1] - blocks.edges[i])
         total = np.zeros((cells, WORDS), np.int64)
@@ -164,10 +160,10 @@ class Grove:
             total += room
         return total
 
-    def _piece(self, node: int) -> Index:
+    def _piece(self, node: int) -> Int32Array:
         return self.index[self.tree[node], self.first[node] : self.last[node]]
 
-    def _divided(self, trees: Trees, nodes: IntArray) -> dict[int, int]:
+    def _divided(self, trees: Trees, nodes: Int64Array) -> dict[int, int]:
         """Sort the rows of these nodes; return where each one's right child begins."""
         sizes, middles = self.terms.edges.sizes, dict[int, int]()
 
@@ -182,7 +178,7 @@ class Grove:
         spread(sort, nodes.tolist(), 4.0 * sum(len(self._piece(node)) for node in nodes.tolist()))
         return middles
 
-    def settle(self, sums: FloatArray, trees: Trees) -> None:
+    def settle(self, sums: Float64Array, trees: Trees) -> None:
         """Add the leaves of the finished trees to the rows' scores."""
         self.follow(trees)
         outputs = trees.outputs.tolist()

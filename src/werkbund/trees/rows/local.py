@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
+from werkbund.core.arrays import Int64Array
 from werkbund.trees.arithmetic import Ensemble, Ground, Group, Terms, TreePlan, Trees, advance, begin, ground_of
 from werkbund.trees.rows.grove import Grove
 from werkbund.trees.rows.table import Standing, TreeTable
-
-IntArray = npt.NDArray[np.int64]
 
 
 def train_trees(
@@ -49,12 +47,12 @@ def train_trees(
         yield ensemble
 
 
-def grow_alone(standing: Standing, clients: IntArray, ground: Ground, group: Group) -> Trees:
+def grow_alone(standing: Standing, clients: Int64Array, ground: Ground, group: Group) -> Trees:
     """Grow one round's trees on some clients' rows, from the scores that these have."""
     return _grown(standing, clients, ground, group)[1]
 
 
-def _grown(standing: Standing, clients: IntArray, ground: Ground, group: Group) -> tuple[Grove, Trees]:
+def _grown(standing: Standing, clients: Int64Array, ground: Ground, group: Group) -> tuple[Grove, Trees]:
     grove, growth = Grove.plant(standing, clients, group.row_keys), begin(ground, group.outputs, group.keys)
     while not growth.finished:
         grove.follow(growth.trees)

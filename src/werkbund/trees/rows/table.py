@@ -12,14 +12,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from werkbund.core.arrays import BoolArray, Float64Array, Int64Array, UInt8Array, UInt64Array
 from werkbund.core.clients import ClientTable
 from werkbund.core.errors import DataError
-from werkbund.core.rng import UInt64Array
 from werkbund.trees.arithmetic import Ensemble, Terms, Trees, leaf_sums, row_hashes
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-Codes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -38,10 +34,10 @@ class TreeTable:
         (rows, modes), bool: which failure modes a row has. For evaluation alone.
     """
 
-    offsets: IntArray
-    features: FloatArray
-    targets: FloatArray
-    modes: npt.NDArray[np.bool_]
+    offsets: Int64Array
+    features: Float64Array
+    targets: Float64Array
+    modes: BoolArray
 
     def __post_init__(self) -> None:
         rows, ends = len(self.features), self.offsets
@@ -73,11 +69,11 @@ class TreeTable:
         return len(self.offsets) - 1
 
     @cached_property
-    def sizes(self) -> IntArray:
+    def sizes(self) -> Int64Array:
         """Number of rows of each client: (clients,)."""
         return np.diff(self.offsets)
 
-    def rows(self, clients: IntArray) -> IntArray | slice:
+    def rows(self, clients: Int64Array) -> Int64Array | slice:
         """Return where the rows of some clients lie: a slice if they lie together."""
         if len(clients) and (np.diff(clients) == 1).all():
             return slice(int(self.offsets[clients[0]]), int(self.offsets[clients[-1] + 1]))
@@ -85,7 +81,7 @@ class TreeTable:
         ends = np.cumsum(sizes)
         return np.asarray(np.arange(int(sizes.sum())) + np.repeat(self.offsets[clients] - (ends - sizes), sizes))
 
-    def take(self, clients: IntArray) -> TreeTable:
+    def take(self, clients: Int64Array) -> TreeTable:
         """Return the table of some clients alone, in this order."""
         rows, ends = self.rows(clients), np.concatenate(([0], np.cumsum(self.sizes[clients])))
         return TreeTable(ends, self.features[rows], self.targets[rows], self.modes[rows])
@@ -112,10 +108,10 @@ class Standing:
     table: TreeTable
     always: bool = False
     marks: list[str] = field(default_factory=list)
-    sums: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
+    sums: Float64Array = field(default_factory=lambda: np.empty((0, 0)))
     terms: Terms | None = None
     _mark: str = ""
-    _codes: Codes | None = None
+    _codes: UInt8Array | None = None
     _hashes: UInt64Array | None = None
 
     def agree(self, terms: Terms) -> None:
@@ -127,26 +123,26 @@ class Standing:
         self.marks = [""] * self.table.num_clients
         self.sums = np.zeros((len(self.table.features), terms.num_outputs))
 
-    def learn(self, clients: IntArray, ensemble: Ensemble, mark: str) -> None:
+    def learn(self, clients: Int64Array, ensemble: Ensemble, mark: str) -> None:
         """Take over an ensemble as a whole."""
         if self.scored:
             rows = self.table.rows(clients)
             self.sums[rows] = leaf_sums(ensemble.trees, ensemble.num_outputs, self.table.features[rows])
         self.marked(clients, mark)
 
-    def add(self, clients: IntArray, trees: Trees, mark: str) -> None:
+    def add(self, clients: Int64Array, trees: Trees, mark: str) -> None:
         """Add trees to the scores of these clients' rows."""
         if self.scored:
             rows = self.table.rows(clients)
             self.sums[rows] = leaf_sums(trees, self.sums.shape[1], self.table.features[rows], self.sums[rows])
         self.marked(clients, mark)
 
-    def marked(self, clients: IntArray, mark: str) -> None:
+    def marked(self, clients: Int64Array, mark: str) -> None:
         """Note which trees these clients' scores hold."""
         for client in clients.tolist():
             self.marks[client] = mark
 
-    def holds(self, clients: IntArray, mark: str) -> npt.NDArray[np.bool_]:
+    def holds(self, clients: Int64Array, mark: str) -> BoolArray:
         """Say of each client whether its scores hold just these trees: (clients,)."""
         if self.terms is None:
             return np.zeros(len(clients), np.bool_)
@@ -158,7 +154,7 @@ class Standing:
         return self.always or not self.agreed.forest
 
     @property
-    def codes(self) -> Codes:
+    def codes(self) -> UInt8Array:
         """The cell of each value: (rows, features)."""
         if self._codes is None:
             self._codes = self.agreed.edges.encode(self.table.features)
