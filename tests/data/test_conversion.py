@@ -10,8 +10,8 @@ import pytest
 from polars.testing import assert_series_equal
 
 from werkbund.core import ConfigError, DataError
-from werkbund.data.checks.units import CONVERSIONS
 from werkbund.data.conversion import convert
+from werkbund.data.units import MISTAKEN
 
 UNKNOWN_TO_SI = {"fractions of 1"}
 
@@ -60,11 +60,11 @@ def test_a_value_is_converted(value: float, unit: str, to: str, expected: float)
     assert converted[1] is None
 
 
-@pytest.mark.parametrize(("declared", "other"), [(to, c.other) for to, all_ in CONVERSIONS.items() for c in all_])
+@pytest.mark.parametrize(("declared", "other"), [(to, c.other) for to, all_ in MISTAKEN.items() for c in all_])
 def test_it_agrees_with_what_the_checks_of_a_table_know(declared: str, other: str) -> None:
     if other in UNKNOWN_TO_SI:
         other = "1"
-    known = next(c for c in CONVERSIONS[declared] if c.other in (other, "fractions of 1"))
+    known = next(c for c in MISTAKEN[declared] if c.other in (other, "fractions of 1"))
     converted = convert(pl.Series("x", [0.0, 20.0, 300.0]), other, declared)
     np.testing.assert_allclose(converted, [known.apply(v) for v in (0.0, 20.0, 300.0)], rtol=1e-5)
 

@@ -27,8 +27,8 @@ from werkbund.data.expressions import (
     number_columns,
     parse,
     text_columns,
-    to_polars,
 )
+from werkbund.data.features import to_polars
 
 nan = math.nan
 

@@ -18,11 +18,12 @@ from werkbund.config.keys import EXAMPLES, INAPPLICABLE, WHY
 from werkbund.config.reading import valid_keys
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.data import generate
+from werkbund.data.units import unit_of
 from werkbund.draft import draft_config
+from werkbund.draft.columns import range_of
 from werkbund.draft.dialect import Dialect, dialect_of
 from werkbund.draft.label import label_of
 from werkbund.draft.sizes import Sizes
-from werkbund.draft.units import range_of, unit_of
 from werkbund.federation.population import divide
 from werkbund.federation.tables import read_table
 

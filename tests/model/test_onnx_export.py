@@ -12,8 +12,9 @@ import pytest
 
 from werkbund.core.arrays import BoolArray
 from werkbund.core.errors import ModelError
-from werkbund.data.ai4i import AI4I_SCHEMA, generated_table, locate, rule_flags
+from werkbund.data.ai4i import AI4I_SCHEMA, generated_table, locate
 from werkbund.data.preparation import Preparation
+from werkbund.data.rules import rule_flags
 from werkbund.data.schema import Derived, Schema
 from werkbund.data.sources import source_for
 from werkbund.data.statistics import squares, survey

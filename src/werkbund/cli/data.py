@@ -15,9 +15,8 @@ from werkbund.cli.tables import findings_table, schema_table
 from werkbund.cli.train import ConfigArgument, JsonOption, SetOption, configured
 from werkbund.core.errors import ConfigError
 from werkbund.data import Column, Schema, Table, source_for
-from werkbund.data.ai4i import user_cache
+from werkbund.data.ai4i import fetch_ai4i, user_cache
 from werkbund.data.checks import check
-from werkbund.data.fetch import fetch_ai4i
 from werkbund.draft import draft_config
 from werkbund.federation.tables import read_table
 from werkbund.model import Explanation, load_model

@@ -3,9 +3,8 @@
 Derived features are written in the SQL subset of `werkbund.data.expressions`.
 """
 
-from werkbund.data.ai4i import AI4I_SCHEMA, TWIN_SCHEMA, load_ai4i, locate, recognise
+from werkbund.data.ai4i import AI4I_SCHEMA, TWIN_SCHEMA, fetch_ai4i, load_ai4i, locate, recognise
 from werkbund.data.checks import Finding, check
-from werkbund.data.fetch import fetch_ai4i
 from werkbund.data.generator import generate
 from werkbund.data.preparation import Preparation
 from werkbund.data.rules import rule_flags

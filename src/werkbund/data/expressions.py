@@ -17,7 +17,6 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from werkbund.core.errors import ConfigError
-from werkbund.data.lowering import to_polars
 from werkbund.data.nodes import (
     FUNCTIONS,
     Binary,
@@ -59,7 +58,6 @@ __all__ = [
     "parse",
     "parts",
     "text_columns",
-    "to_polars",
     "walk",
 ]
 

@@ -1,7 +1,7 @@
 """The tree of a derived feature: nine small node types that are computed in two places alike.
 
-A configuration's expression becomes this tree once. Polars computes it on a table (`lowering`), and the
-exported model computes it inside its graph, so the tree is public and no larger than both can do alike.
+A configuration's expression becomes this tree once. `features` computes it on a table, and the exported model
+computes it inside its graph, so the tree is public and no larger than both can do alike.
 
 Every node has one of three kinds, which its type and operator tell: a number (float64), a truth, or a text.
 A missing value is NaN, and everything follows the rules of IEEE 754: arithmetic with NaN gives NaN, a

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
+from werkbund.core.arrays import Float64Array
 from werkbund.core.errors import DataError
 from werkbund.data import Column, Origin, Schema, Table
 from werkbund.data.checks.labels import check_label
+from werkbund.data.units import unit_of
 from werkbund.draft.label import Label
 from werkbund.draft.roles import Roles, is_moment, words
-from werkbund.draft.units import range_of, unit_of
 from werkbund.model.onnx_export import OUTPUTS
 from werkbund.model.onnx_graph import PREFIX
 
@@ -39,6 +42,8 @@ _IDENTIFIER_WORDS = {"id", "uid", "uuid", "guid", "udi", "serial"}
 _FEWEST_ROWS = 20  # below, values may all differ by chance
 _FEWEST_FAILURES = 5  # below, some column sorts them from the rest by chance
 _LARGEST = 1e100  # squares of larger values, summed, leave float64
+_LOW, _HIGH = 0.01, 0.99  # quantiles between which a column's values are usual
+_DIGITS = 3  # of the ends of a plausible range
 _SPOILED = 0.9  # share of a text column that must be numbers for the rest to count as spoiled
 
 
@@ -118,6 +123,44 @@ def _described(column: pl.Series) -> Column:
     span = range_of(known) if len(known) and column.dtype != pl.Boolean else None
     low, high = span or (None, None)
     return Column(column.name, "number", unit_of(column.name), low, high)
+
+
+def range_of(values: Float64Array) -> tuple[float, float] | None:
+    """Return the plausible range of a column: 1st to 99th percentile, widened by their distance at both ends.
+
+    The ends are rounded outwards to three digits, and the lower one is not below zero where no value is. So single
+    wild readings lie outside, while a plant that runs somewhat differently stays inside.
+
+    Parameters
+    ----------
+    values
+        (rows,), finite, at least one.
+
+    Returns
+    -------
+    low, high
+        In the column's unit; None if the percentiles coincide, or there are no more than two different values.
+
+    Examples
+    --------
+    >>> range_of(np.arange(0.0, 101.0))
+    (0.0, 197.0)
+    """
+    low, high = np.quantile(values, (_LOW, _HIGH)).tolist()
+    width = high - low
+    if not (math.isfinite(width) and width > 0) or ((values == values.min()) | (values == values.max())).all():
+        return None
+    wide = (_outwards(low - width, -1), _outwards(high + width, 1))
+    return (max(wide[0], 0.0), wide[1]) if values.min() >= 0 else wide
+
+
+def _outwards(value: float, direction: int) -> float:
+    """Round to three digits, away from the middle."""
+    if value == 0:
+        return 0.0
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - _DIGITS + 1)
+    rounded = (math.floor if direction < 0 else math.ceil)(value / step) * step
+    return float(f"{rounded:.{_DIGITS}g}")
 
 
 def _is_code(column: pl.Series) -> bool:

@@ -11,8 +11,6 @@ from werkbund.core.errors import ConfigError, DataError
 from werkbund.data.names import nearest
 from werkbund.data.targets import Value, binary_labels
 
-FEW_POSITIVES = 30
-
 _SHOWN = 8
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from werkbund.config import sections
+from werkbund.data.checks.labels import FEW_POSITIVES
 from werkbund.draft.data import Draft, data_section
-from werkbund.draft.label import FEW_POSITIVES
 from werkbund.draft.sizes import listed, positive_weight_of
 from werkbund.draft.text import Setting, comment, name_of, section, value
 

@@ -11,10 +11,11 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from werkbund.data.checks import Finding, check
+from werkbund.data.checks.check import _medians_of_others
 from werkbund.data.checks.labels import ranking_auc
-from werkbund.data.checks.units import CONVERSIONS, _medians_of_others
 from werkbund.data.schema import Column, Schema
 from werkbund.data.table import Origin, Table
+from werkbund.data.units import MISTAKEN
 
 ROWS = 600
 FEATURES = (
@@ -167,9 +168,9 @@ def test_plants_that_merely_differ_are_not_suspected() -> None:
 
 
 def test_a_conversion_and_its_reverse_cancel() -> None:
-    for unit, conversions in CONVERSIONS.items():
+    for unit, conversions in MISTAKEN.items():
         for forward in conversions:
-            for back in CONVERSIONS.get(forward.other, ()):
+            for back in MISTAKEN.get(forward.other, ()):
                 if back.other == unit:
                     assert back.apply(forward.apply(12.5)) == pytest.approx(12.5, rel=1e-5)
 

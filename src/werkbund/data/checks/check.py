@@ -1,20 +1,204 @@
-"""All checks of a table, in the order of how much they matter."""
+"""All checks of a table, in the order of how much they matter: the label, columns, units, rows, clients.
+
+A unit is suspect if a known conversion moves a median from outside to inside of where it should be. Where a column
+has a plausible range, that is the range; where it has none, it is what the other clients measure.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
+import numpy as np
+import polars as pl
 import polars.selectors as cs
 
-from werkbund.data.checks.clients import check_clients
-from werkbund.data.checks.columns import check_columns, check_roles
-from werkbund.data.checks.finding import LEVELS, Finding, share
+from werkbund.core.arrays import Float64Array
+from werkbund.core.errors import DataError
+from werkbund.data.checks.finding import LEVELS, Finding, Level, listed, numbers, share
 from werkbund.data.checks.labels import check_label
-from werkbund.data.checks.units import check_units
+from werkbund.data.schema import Column
 from werkbund.data.table import Table
+from werkbund.data.units import MISTAKEN, Conversion, standard_unit
 
+MANY_MISSING = 0.05  # a share above which filling in with the mean changes what is learnt
+MANY_CATEGORIES = 100  # each becomes a feature of its own
 _MANY_ROWS = 2_000_000
+_COLDEST_MACHINE_K = 150.0
+_CLOSE = 0.1  # relative distance between medians that a conversion should explain
+_FAR = 4.0  # ratio of medians below which plants simply differ
+
+
+def check_columns(table: Table) -> Iterator[Finding]:
+    """Yield what is wrong with single feature columns."""
+    for feature in table.schema.features:
+        column = table.frame[feature.name]
+        yield from _check_missing(column)
+        if column.null_count() == len(column):
+            continue
+        yield from _check_constant(column)
+        if feature.kind == "category":
+            yield from _check_category(column)
+            continue
+        values = numbers(column)
+        if values is None:
+            yield _text_as_number(column)
+        else:
+            yield from _check_range(feature, values)
+
+
+def check_roles(table: Table) -> Iterator[Finding]:
+    """Yield rows without a machine, a time or a client."""
+    schema = table.schema
+    for role, name in (("machine", schema.machine), ("time", schema.time), ("client", schema.client)):
+        missing = 0 if name is None else table.frame[name].null_count()
+        if name is not None and missing:
+            level: Level = "error" if role == "client" else "warning"
+            message = f"{share(missing, table.num_rows)} have no {role}; fill them in or drop these rows."
+            yield Finding(level, name, f"missing-{role}", message, missing)
+
+
+def _check_missing(column: pl.Series) -> Iterator[Finding]:
+    missing, total = column.null_count(), len(column)
+    if missing == total:
+        yield Finding("warning", column.name, "empty", "No row has a value; drop this feature.", total)
+    elif missing:
+        level: Level = "warning" if missing > MANY_MISSING * total else "note"
+        message = f"{share(missing, total)} are missing; they count as average and get a feature that marks them."
+        yield Finding(level, column.name, "missing", message, missing)
+
+
+def _check_constant(column: pl.Series) -> Iterator[Finding]:
+    known = column.drop_nulls()
+    if len(column) > 1 and known.n_unique() == 1:
+        message = f"Every value is {known[0]!r}: nothing can be learnt from it; drop this feature."
+        yield Finding("warning", column.name, "constant", message, len(known))
+
+
+def _check_category(column: pl.Series) -> Iterator[Finding]:
+    if column.dtype.is_nested() or column.dtype == pl.Binary:
+        message = f"It is declared a category but holds {column.dtype} values; derive codes from it or drop it."
+        yield Finding("error", column.name, "type", message, len(column))
+        return
+    if column.dtype.is_float():
+        message = "It is declared a category but holds decimals; declare a number, or round it to codes."
+        yield Finding("warning", column.name, "type", message, len(column))
+    distinct = column.n_unique()
+    if distinct > MANY_CATEGORIES:
+        message = f"It has {distinct} categories, each of which becomes a feature; group the rare ones or drop it."
+        yield Finding("warning", column.name, "many-categories", message, len(column))
+
+
+def _text_as_number(column: pl.Series) -> Finding:
+    """Return the error for a column that is declared a number but is not one."""
+    if column.dtype != pl.String:
+        message = f"It is declared a number but holds {column.dtype} values; derive a number from it or drop it."
+        return Finding("error", column.name, "type", message, len(column))
+    texts = column.drop_nulls()
+    odd = texts.filter(texts.cast(pl.Float64, strict=False).is_null())
+    if len(odd) == 0:
+        message = "It is declared a number but stored as text; store it as numbers or declare a category."
+        return Finding("error", column.name, "type", message, len(texts))
+    examples = listed((repr(text) for text in odd.unique(maintain_order=True)), limit=3)
+    message = f"It is declared a number but holds texts in {share(len(odd), len(column))}, such as {examples}; "
+    return Finding(
+        "error", column.name, "type", message + "mend them, leave them empty, or declare a category.", len(odd)
+    )
+
+
+def _check_range(feature: Column, values: Float64Array) -> Iterator[Finding]:
+    low = -math.inf if feature.low is None else feature.low
+    high = math.inf if feature.high is None else feature.high
+    excess = np.maximum(low - values, values - high)
+    rows = int((excess > 0).sum())
+    if rows:
+        bounds = f"{low:g}..{high:g} {feature.unit}".rstrip()
+        message = (
+            f"{share(rows, len(values))} lie outside the plausible range {bounds}, the worst is "
+            f"{values[excess.argmax()]:g}; look at the sensor, the unit or the range."
+        )
+        yield Finding("warning", feature.name, "range", message, rows)
+
+
+def check_units(table: Table) -> Iterator[Finding]:
+    """Yield columns, and clients' shares of them, that look measured in another unit than declared."""
+    for feature in table.schema.features:
+        unit = standard_unit(feature.unit)
+        values = numbers(table.frame[feature.name]) if feature.kind == "number" else None
+        if values is None or len(values) == 0 or unit not in MISTAKEN:
+            continue
+        median = float(np.median(values))
+        whole = _mistaken(median, unit, *_likely_range(feature, unit))
+        single = [] if table.schema.client is None else _mistaken_clients(table, table.schema.client, feature, unit)
+        if single:
+            yield from single
+        elif whole is not None:
+            yield _unit_finding(feature, median, whole, "", len(values))
+
+
+def _likely_range(feature: Column, unit: str) -> tuple[float, float]:
+    """Return where a median should lie: the declared range, else what is physically likely."""
+    default = _COLDEST_MACHINE_K if unit == "K" else -math.inf
+    low = default if feature.low is None else feature.low
+    return low, math.inf if feature.high is None else feature.high
+
+
+def _mistaken(median: float, unit: str, low: float, high: float) -> Conversion | None:
+    """Return the conversion that moves a median into the likely range; None if it lies there, or none does."""
+    if low <= median <= high:
+        return None
+    return next((other for other in MISTAKEN[unit] if low <= other.apply(median) <= high), None)
+
+
+def _mistaken_clients(table: Table, client: str, feature: Column, unit: str) -> list[Finding]:
+    """Return the clients with another unit than the rest; none if all have it, or none."""
+    known = table.frame.select(
+        pl.col(client).cast(pl.String).alias("client"), pl.col(feature.name).cast(pl.Float64).alias("value")
+    ).drop_nulls()
+    grouped = known.group_by("client", maintain_order=True).agg(pl.col("value").median(), pl.len().alias("rows"))
+    medians = grouped["value"].to_numpy()
+    others = _medians_of_others(medians)
+    findings = []
+    for index, (name, median, rows) in enumerate(grouped.iter_rows()):
+        conversion = _mistaken(median, unit, *_likely_range(feature, unit))
+        if conversion is None and len(medians) > 1:
+            conversion = _far_from_others(median, float(others[index]), unit)
+        if conversion is not None:
+            findings.append(_unit_finding(feature, median, conversion, f" at client {name}", rows))
+    return findings if len(findings) < len(medians) else []
+
+
+def _medians_of_others(values: Float64Array) -> Float64Array:
+    """Return for each value the median of all the others; for one value alone, itself."""
+    if len(values) < 2:
+        return values
+    order = np.argsort(values, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(values))
+    middle = ((len(values) - 2) // 2, (len(values) - 1) // 2)  # places among the others, in ascending order
+    low, high = (values[order[place + (place >= rank)]] for place in middle)
+    medians: Float64Array = (low + high) / 2
+    return medians
+
+
+def _far_from_others(median: float, others: float, unit: str) -> Conversion | None:
+    """Return the conversion that turns a client's median into that of the others, if they are far apart."""
+    for conversion in MISTAKEN[unit]:
+        shifted = bool(conversion.offset) and abs(median - others) > 100
+        scaled = median * others > 0 and max(median / others, others / median) > _FAR
+        converted = conversion.apply(median)
+        if (shifted or scaled) and abs(converted - others) <= _CLOSE * abs(others):
+            return conversion
+    return None
+
+
+def _unit_finding(feature: Column, median: float, conversion: Conversion, where: str, rows: int) -> Finding:
+    message = (
+        f"Declared in {feature.unit}, but the median{where} is {median:.4g}, which looks like {conversion.other} "
+        f"({conversion.apply(median):.4g} {feature.unit}); convert it or correct the unit."
+    )
+    return Finding("warning", feature.name, "unit", message, rows)
 
 
 def check_rows(table: Table) -> Iterator[Finding]:
@@ -28,6 +212,87 @@ def check_rows(table: Table) -> Iterator[Finding]:
             "flatters the model, so drop them unless they are true repetitions."
         )
         yield Finding("warning", "", "duplicate-rows", message, repeated)
+
+
+def check_clients(table: Table) -> Iterator[Finding]:
+    """Yield clients with little or one-sided data, and what occurs at one client alone."""
+    if table.schema.client is None:
+        return
+    clients = table.frame[table.schema.client].cast(pl.String).fill_null("(no client)").alias("client")
+    yield from _check_sizes(table, clients)
+    if clients.n_unique() < 2:
+        message = "All rows belong to one client; a federation needs at least two."
+        yield Finding("warning", table.schema.client, "one-client", message, table.num_rows)
+        return
+    yield from _check_positives(table, clients)
+    for feature in table.schema.features:
+        column = table.frame[feature.name].alias("value")
+        if feature.kind == "category":
+            yield from _check_categories(feature.name, clients, column)
+        yield from _check_absent(feature.name, clients, column)
+
+
+def _check_sizes(table: Table, clients: pl.Series) -> Iterator[Finding]:
+    """Yield clients that cannot hold out a test row."""
+    sizes = pl.DataFrame(clients).group_by("client", maintain_order=True).len()
+    small = sizes.filter(pl.col("len") < 3)
+    if small.height:
+        message = (
+            f"{small.height} clients have fewer than 3 rows ({listed(small['client'])}): they only train, nothing "
+            "is held out; merge them with others or leave them out."
+        )
+        yield Finding("warning", str(table.schema.client), "tiny-client", message, int(small["len"].sum()))
+
+
+def _check_positives(table: Table, clients: pl.Series) -> Iterator[Finding]:
+    try:
+        labels = table.schema.labels(table.frame)
+    except DataError:
+        return  # the check of the label reports it
+    counts = (
+        pl.DataFrame([clients, pl.Series("label", labels)])
+        .group_by("client", maintain_order=True)
+        .agg(pl.col("label").sum(), pl.len().alias("rows"))
+    )
+    without = counts.filter(pl.col("label") == 0)
+    if without.height:
+        message = (
+            f"{without.height} of {counts.height} clients have no failure ({listed(without['client'])}): alone they "
+            "cannot learn one, in a federation they can."
+        )
+        yield Finding("note", table.schema.label, "client-without-failure", message, int(without["rows"].sum()))
+
+
+def _check_categories(name: str, clients: pl.Series, column: pl.Series) -> Iterator[Finding]:
+    """Yield categories that one client alone has."""
+    pairs = pl.DataFrame([clients, column]).drop_nulls("value")
+    spread = pairs.group_by("value", maintain_order=True).agg(
+        pl.col("client").n_unique().alias("clients"), pl.col("client").first(), pl.len().alias("rows")
+    )
+    alone = spread.filter(pl.col("clients") == 1)
+    if alone.height:
+        shown = listed(f"{value!r} at {client}" for value, _, client, _ in alone.iter_rows())
+        message = (
+            f"{alone.height} of {spread.height} categories occur at one client alone ({shown}): the others teach "
+            "the model nothing about them; check their spelling."
+        )
+        yield Finding("note", name, "category-at-one-client", message, int(alone["rows"].sum()))
+
+
+def _check_absent(name: str, clients: pl.Series, column: pl.Series) -> Iterator[Finding]:
+    """Yield clients that never measured the column while others did."""
+    counts = (
+        pl.DataFrame([clients, column])
+        .group_by("client", maintain_order=True)
+        .agg(pl.col("value").count().alias("known"), pl.len().alias("rows"))
+    )
+    absent = counts.filter(pl.col("known") == 0)
+    if 0 < absent.height < counts.height:
+        message = (
+            f"{absent.height} of {counts.height} clients never measured it ({listed(absent['client'])}): there it "
+            "counts as average."
+        )
+        yield Finding("warning", name, "client-without-column", message, int(absent["rows"].sum()))
 
 
 CHECKS: tuple[Callable[[Table], Iterable[Finding]], ...] = (
