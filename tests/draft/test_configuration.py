@@ -18,7 +18,6 @@ from werkbund.config.keys import EXAMPLES, INAPPLICABLE, WHY
 from werkbund.config.reading import valid_keys
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.data import generate
-from werkbund.data.units import unit_of
 from werkbund.draft import draft_config
 from werkbund.draft.columns import range_of
 from werkbund.draft.dialect import Dialect, dialect_of
@@ -225,26 +224,7 @@ def test_a_table_without_a_feature_is_refused_with_all_reasons(drafted: Drafted)
         drafted(machines(a=1, b=[f"t{number % 99}" for number in range(ROWS)]).drop("load [kW]"))
 
 
-# ---- units and ranges
-
-
-@pytest.mark.parametrize(
-    ("header", "unit"),
-    [
-        ("Air temperature [K]", "K"),
-        ("oil_temp_degC", "°C"),
-        ("speed (rpm)", "rpm"),
-        ("speed [1/min]", "rpm"),
-        ("vibration_mm_s", "mm/s"),
-        ("level [custom]", "custom"),
-        ("flow (mean)", ""),
-        ("pressure_min", ""),
-        ("current_a", ""),
-        ("bar", ""),
-    ],
-)
-def test_units_are_read_off_headers(header: str, unit: str) -> None:
-    assert unit_of(header) == unit
+# ---- ranges
 
 
 @pytest.mark.parametrize("seed", range(5))

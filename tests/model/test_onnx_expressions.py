@@ -21,9 +21,8 @@ from werkbund.data.expressions import (
     Text,
     Unary,
     parse,
-    to_polars,
 )
-from werkbund.data.features import clean
+from werkbund.data.features import clean, to_polars
 from werkbund.model.onnx_expressions import add_feature
 from werkbund.model.onnx_graph import Graph
 from werkbund.model.onnx_session import open_session
