@@ -1,12 +1,12 @@
 import numpy as np
 
-from werkbund.selection.ledger import grown, kept, looked_up
+from werkbund.selection.ledger import column, entries, grown
 
 
 def test_nothing_noted_is_nothing_known() -> None:
-    assert kept({}, "loss").tolist() == []
-    assert looked_up(kept({}, "loss"), np.array([0, 7]), 3.0).tolist() == [3.0, 3.0]
-    assert looked_up(np.ones(4), np.empty(0, np.int64), 3.0).tolist() == []
+    assert column({}, "loss").tolist() == []
+    assert entries(column({}, "loss"), np.array([0, 7]), 3.0).tolist() == [3.0, 3.0]
+    assert entries(np.ones(4), np.empty(0, np.int64), 3.0).tolist() == []
 
 
 def test_growing_copies_and_never_shrinks() -> None:

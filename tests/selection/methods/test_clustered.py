@@ -9,8 +9,16 @@ from werkbund.core import ConfigError
 from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.rng import generator
 from werkbund.selection import CohortSize, Reports, State, View
-from werkbund.selection.methods.clustered import ClusteredBySimilarity, ClusteredBySize
-from werkbund.selection.urns import apart, by_likeness, capped_clusters, draw_each, in_order, packed, pour
+from werkbund.selection.methods.clustered import (
+    ClusteredBySimilarity,
+    ClusteredBySize,
+    by_likeness,
+    capped_clusters,
+    draw_each,
+    in_order,
+    packed,
+    pour,
+)
 
 Clustered = ClusteredBySize | ClusteredBySimilarity
 
@@ -67,13 +75,6 @@ def test_similar_clients_share_an_urn() -> None:
     clusters = np.array([7, 8, 9, 7, 8, 9])
     matrix = by_likeness(masses, clusters, np.random.default_rng(0)).matrix(6)
     assert {tuple(np.flatnonzero(row).tolist()) for row in matrix} == {(0, 3), (1, 4), (2, 5)}
-
-
-def test_measures_of_unlikeness() -> None:
-    vectors = np.array([[1, 0], [0, 2], [-3, 0], [0, 0]], np.float32)
-    np.testing.assert_allclose(apart(vectors, "arccos")[0], [0, np.pi / 2, np.pi, np.pi / 2], atol=1e-12)
-    np.testing.assert_allclose(apart(vectors, "l2")[0], [0, np.sqrt(5), 4, 1], atol=1e-12)
-    np.testing.assert_allclose(apart(vectors, "l1")[0], [0, 3, 4, 1])
 
 
 def _trained(selector: Clustered, clients: Int64Array, updates: Float64Array, round: int, state: State) -> State:

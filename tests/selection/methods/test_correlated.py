@@ -12,8 +12,14 @@ from werkbund.core.arrays import Float32Array, Float64Array, Int64Array
 from werkbund.core.rng import generator
 from werkbund.core.types import Replies
 from werkbund.selection import CohortSize, Reports, State, View
-from werkbund.selection.gaussian import correlated, evidence, first_embeddings, fit, likelihood
-from werkbund.selection.methods.correlated import CorrelatedSelection
+from werkbund.selection.methods.correlated import (
+    CorrelatedSelection,
+    correlated,
+    evidence,
+    first_embeddings,
+    fit,
+    likelihood,
+)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from werkbund.core import ConfigError, Failure
 from werkbund.core.arrays import Float64Array
 from werkbund.core.rng import generator
 from werkbund.selection import CohortSize, Reports, State, View
-from werkbund.selection.memory import distances
+from werkbund.selection.geometry import distances
 from werkbund.selection.methods.diverse import DiverseSelection, facility_location
 
 

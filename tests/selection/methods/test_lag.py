@@ -5,8 +5,8 @@ from werkbund.core import ConfigError
 from werkbund.core.rng import generator
 from werkbund.core.types import Choice, Replies
 from werkbund.selection import CohortSize, Reports, State, View
+from werkbund.selection.choices import AnnotatedChoice
 from werkbund.selection.methods.lag import LazyUpload, informative, threshold
-from werkbund.selection.noted import Noted
 
 ROWS = {"rows": np.full(8, 10.0)}
 
@@ -79,7 +79,7 @@ def test_a_larger_factor_silences_more_and_zero_silences_nobody() -> None:
 def test_steps_are_those_of_the_mean_over_all_that_trained_and_the_last_few_are_kept() -> None:
     selector = LazyUpload(memory=2)
     clients, ones = np.array([3, 5]), np.ones(2)
-    choice = Noted(clients, ones, ones, ("", ""), notes={"share": np.array([0.25, 0.25])})
+    choice = AnnotatedChoice(clients, ones, ones, ("", ""), notes={"share": np.array([0.25, 0.25])})
     updates = np.array([[4.0, 0.0], [0.0, 4.0]], np.float32)
     state: State = {}
     for round in range(1, 4):

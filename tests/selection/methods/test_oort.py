@@ -7,8 +7,8 @@ from werkbund.core import ConfigError, Failure
 from werkbund.core.rng import generator
 from werkbund.core.types import Choice
 from werkbund.selection import CohortSize, Reports, State, View
-from werkbund.selection import oort_rules as rules
-from werkbund.selection.methods.oort import Oort, durations
+from werkbund.selection.methods import oort_rules as rules
+from werkbund.selection.methods.oort import Oort
 
 ROWS = np.full(10, 100.0)
 
@@ -190,15 +190,6 @@ def test_a_failure_keeps_the_utility_and_lengthens_the_duration() -> None:
     assert np.asarray(state["seconds"])[:2].tolist() == [9.0, 5.0]
     assert np.asarray(state["last"])[:2].tolist() == [2.0, 2.0]
     assert np.asarray(state["turns"])[:2].tolist() == [2.0, 2.0]
-
-
-def test_durations_are_measured_else_expected_else_unknown() -> None:
-    facts = {"seconds_down": np.array([1.0, 1.0, np.nan]), "seconds_compute": np.array([3.0, 3.0, np.nan])}
-    seconds, known = durations(View(1, np.arange(4), facts, {"seconds": np.array([7.0])}))
-    assert seconds[:2].tolist() == [7.0, 4.0]
-    assert np.isnan(seconds[2:]).all()
-    assert known
-    assert not durations(View(1, np.arange(2)))[1]
 
 
 def test_the_blacklist_holds_the_most_used_and_never_more_than_its_share() -> None:

@@ -11,8 +11,13 @@ from werkbund.core.arrays import Float64Array
 from werkbund.core.rng import generator
 from werkbund.core.types import Choice, Replies
 from werkbund.selection import CohortSize, View
-from werkbund.selection.importances import aggregated_probabilities, draw_somebody, optimal_probabilities
-from werkbund.selection.methods.optimal import AggregatedOptimalSampling, OptimalSampling
+from werkbund.selection.methods.optimal import (
+    AggregatedOptimalSampling,
+    OptimalSampling,
+    aggregated_probabilities,
+    draw_somebody,
+    optimal_probabilities,
+)
 
 positive = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=8).map(np.array)
 

@@ -4,7 +4,8 @@ import pytest
 from werkbund.core.arrays import Float64Array
 from werkbund.core.rng import generator
 from werkbund.selection import CohortSize, Reports, View
-from werkbund.selection.methods.proportional import Proportional, UniformUnbiased, rows_of, shares
+from werkbund.selection.facts import shares
+from werkbund.selection.methods.proportional import Proportional, UniformUnbiased
 
 ROWS = np.array([5.0, 100.0, 1.0, 40.0, 40.0, 14.0, 300.0])
 BOTH = pytest.mark.parametrize("kind", [Proportional, UniformUnbiased])
@@ -96,12 +97,6 @@ def test_a_client_without_rows_is_never_drawn_by_rows() -> None:
     view = View(1, np.arange(3), {"rows": np.array([0, 3, 4])})
     for seed in range(40):
         assert 0 not in Proportional().choose(view, (), generator(seed, "s", 1)).cohort
-
-
-def test_a_client_that_declared_nothing_counts_as_the_mean_of_the_others() -> None:
-    view = View(1, np.array([0, 1, 5]), {"rows": np.array([2.0, 6.0, np.nan])})
-    assert rows_of(view).tolist() == [2.0, 6.0, 4.0]
-    assert rows_of(View(1, np.arange(2))).tolist() == [1.0, 1.0]
 
 
 @BOTH

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -8,11 +9,31 @@ from werkbund.core import ConfigError, Failure
 from werkbund.core.rng import generator
 from werkbund.core.types import Choice
 from werkbund.selection import CohortSize, Reports, State, View
-from werkbund.selection.contributions import Patience, exact_shapley, gtg_shapley, guided_shapley
-from werkbund.selection.methods.shapley import GreedyShapley, ShapleyAveraging, valuations
+from werkbund.selection.methods.shapley import (
+    GreedyShapley,
+    Patience,
+    ShapleyAveraging,
+    gtg_shapley,
+    guided_shapley,
+    valuations,
+)
 
 THOROUGH = Patience(round_truncation=0.0, truncation=0.0, fewest=6000, most=0)
 Game = Callable[[frozenset[int]], float]
+
+
+def exact_shapley(value: Game, number: int) -> np.ndarray:
+    """Return exact Shapley values, (n,), from all 2^n coalitions."""
+    values = np.zeros(number)
+    for bits in range(2**number):
+        coalition = frozenset(player for player in range(number) if bits >> player & 1)
+        size, worth = len(coalition), value(coalition)
+        for player in range(number):
+            if player in coalition:
+                values[player] += worth / (number * math.comb(number - 1, size - 1))
+            else:
+                values[player] -= worth / (number * math.comb(number - 1, size))
+    return values
 
 
 def _games(number: int) -> list[Game]:

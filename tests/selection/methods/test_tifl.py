@@ -5,8 +5,8 @@ from werkbund.core import ConfigError, Failure
 from werkbund.core.rng import generator
 from werkbund.core.types import Choice
 from werkbund.selection import CohortSize, Reports, State, View
+from werkbund.selection.choices import AnnotatedChoice
 from werkbund.selection.methods.tifl import TiFL, credits_of, tier_chances, tiers_of
-from werkbund.selection.noted import Noted
 
 KNOWN: State = {"latency": np.arange(1.0, 16.0), "times": np.ones(15)}
 """Fifteen clients: with five tiers 0-2 are the fastest, 12-14 the slowest."""
@@ -27,7 +27,7 @@ def _told(
     else:
         signals["seconds"] = clients + 1.0
     ones = np.ones(len(clients))
-    choice = Noted(clients, ones, ones, ("",) * len(clients), notes={"tier": tier * ones})
+    choice = AnnotatedChoice(clients, ones, ones, ("",) * len(clients), notes={"tier": tier * ones})
     return selector.observe(state, Reports(round, clients, signals, (), choice=choice))
 
 

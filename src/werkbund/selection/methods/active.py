@@ -13,8 +13,8 @@ from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.draws import largest, successive_inclusion, successively
-from werkbund.selection.ledger import grown, kept, looked_up
-from werkbund.selection.methods.proportional import rows_of
+from werkbund.selection.facts import rows_of
+from werkbund.selection.ledger import column, entries, grown
 
 _LOSS = "loss"
 
@@ -139,7 +139,7 @@ class Active:
         del answers
         everyone = len(view.available)
         number = self.size.of(everyone)
-        loss = looked_up(kept(view.state, _LOSS), view.available, np.nan)
+        loss = entries(column(view.state, _LOSS), view.available, np.nan)
         mass = masses(valuation(rows_of(view), loss), self.dropped, self.sharpness, rng)
         by_value, uniform = self._places(mass, number, rng)
         chance = _chances(mass, len(by_value), number)
@@ -153,7 +153,7 @@ class Active:
     def observe(self, state: State, reports: Reports) -> State:
         """Note the losses of those that trained; what is NaN changes nothing."""
         loss, told = reports.signal(_LOSS), np.isfinite(reports.signal(_LOSS))
-        known = grown(kept(state, _LOSS), reports.clients[told], np.nan)
+        known = grown(column(state, _LOSS), reports.clients[told], np.nan)
         known[reports.clients[told]] = loss[told]
         return {**state, _LOSS: known}
 

@@ -13,9 +13,8 @@ from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.draws import largest
-from werkbund.selection.ledger import grown, kept
-from werkbund.selection.methods.oort import durations
-from werkbund.selection.methods.proportional import rows_of
+from werkbund.selection.facts import durations, rows_of
+from werkbund.selection.ledger import column, grown
 
 _RULES = ("additive", "cobb-douglas", "complementary")
 _PAYMENTS = ("first-price", "second-price")
@@ -206,7 +205,7 @@ class Auction:
     def observe(self, state: State, reports: Reports) -> State:
         """Pay those that delivered, and note how long they took."""
         money, clients = _earned(reports), reports.clients
-        paid, seconds = grown(kept(state, "paid"), clients, 0.0), grown(kept(state, "seconds"), clients, np.nan)
+        paid, seconds = grown(column(state, "paid"), clients, 0.0), grown(column(state, "seconds"), clients, np.nan)
         paid[clients] += money
         told = np.isfinite(reports.signal("seconds"))
         seconds[clients[told]] = reports.signal("seconds")[told]

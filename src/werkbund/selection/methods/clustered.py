@@ -16,9 +16,159 @@ from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
+from werkbund.selection.choices import choice_of_all
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
-from werkbund.selection.memory import everyone, importance, places, recall, remember
-from werkbund.selection.urns import MEASURES, Urns, apart, by_likeness, capped_clusters, draw_each, in_order, packed
+from werkbund.selection.facts import weights_of
+from werkbund.selection.geometry import MEASURES, unlikeness
+from werkbund.selection.ledger import positions, recall, remember
+
+_DUST = 1e-9  # masses that rounding alone has made
+
+
+@dataclass(frozen=True)
+class Urns:
+    """Hold urns of capacity 1, as pieces of clients.
+
+    Parameters
+    ----------
+    urns, clients
+        (pieces,), the urn and the place of the client of each piece.
+    masses
+        (pieces,), how probable the client is in a draw from that urn.
+    """
+
+    urns: Int64Array
+    clients: Int64Array
+    masses: Float64Array
+
+    def matrix(self, num_clients: int) -> Float64Array:
+        """Return the probability of each client in each urn, (urns, clients)."""
+        filled = np.zeros((int(self.urns.max(initial=-1)) + 1, num_clients))
+        np.add.at(filled, (self.urns, self.clients), self.masses)
+        return filled
+
+    def inclusion(self, num_clients: int) -> Float64Array:
+        """Return how probably each client is drawn from one urn at least, (clients,)."""
+        never = np.ones(num_clients)
+        np.multiply.at(never, self.clients, 1.0 - np.minimum(self.masses, 1.0))
+        return 1.0 - never
+
+
+def pour(masses: Float64Array, capacities: Float64Array) -> Urns:
+    """Pour masses in their order into urns in theirs, cut where an urn is full; clients are places in `masses`.
+
+    Parameters
+    ----------
+    masses, capacities
+        (clients,) and (urns,); with the same sum but for rounding.
+    """
+    poured, room = np.cumsum(masses), np.cumsum(capacities)
+    edges = np.unique(np.concatenate([[0.0], poured, room]))
+    edges = edges[edges <= min(poured[-1], room[-1]) if len(poured) and len(room) else edges < 0]
+    amounts, middles = np.diff(edges), (edges[1:] + edges[:-1]) / 2
+    real = amounts > _DUST / 1000
+    return Urns(
+        np.searchsorted(room, middles, "right")[real], np.searchsorted(poured, middles, "right")[real], amounts[real]
+    )
+
+
+def in_order(masses: Float64Array, order: Int64Array) -> Urns:
+    """Fill urns of capacity 1 with clients in an order (algorithm 1 of Fraboni et al., by decreasing rows).
+
+    Parameters
+    ----------
+    masses
+        (clients,), k p_i; sum k.
+    order
+        (clients,), their places as they are poured.
+    """
+    urns = pour(masses[order], np.ones(round(float(masses.sum()))))
+    return Urns(urns.urns, order[urns.clients], urns.masses)
+
+
+def by_likeness(masses: Float64Array, clusters: Int64Array, rng: np.random.Generator) -> Urns:
+    """Make urns of the heaviest clusters, filled up with the clients of the others (algorithm 2 of Fraboni et al.).
+
+    Parameters
+    ----------
+    masses
+        (clients,), k p_i; sum k. Whole parts fill urns of their own.
+    clusters
+        (clients,), a number for each; the parts behind the point must sum to 1 in a cluster at most.
+    rng
+        Orders the clients that fill up.
+    """
+    whole = np.floor(masses + _DUST).astype(np.int64)
+    rest = np.maximum(masses - whole, 0.0)
+    alone = np.repeat(np.arange(len(masses)), whole)
+    num_left = round(float(masses.sum())) - len(alone)
+    _, group = np.unique(clusters, return_inverse=True)
+    weights = np.bincount(group, rest)
+    heaviest = np.argsort(-weights, kind="stable")[:num_left]
+    urn_of = np.full(len(weights), -1)
+    urn_of[heaviest] = np.arange(len(heaviest))
+    kept, others = np.flatnonzero(urn_of[group] >= 0), np.flatnonzero(urn_of[group] < 0)
+    order = rng.permutation(others)
+    order = order[np.argsort(weights[group[order]], kind="stable")]
+    filled = pour(rest[order], np.maximum(1.0 - weights[heaviest], 0.0))
+    return Urns(
+        np.concatenate([np.arange(len(alone)), len(alone) + urn_of[group[kept]], len(alone) + filled.urns]),
+        np.concatenate([alone, kept, order[filled.clients]]),
+        np.concatenate([np.ones(len(alone)), rest[kept], filled.masses]),
+    )
+
+
+def draw_each(urns: Urns, rng: np.random.Generator) -> Int64Array:
+    """Draw one client from each urn, (urns,)."""
+    order = np.lexsort((urns.clients, urns.urns))
+    number, masses = urns.urns[order], urns.masses[order]
+    held = np.bincount(number, masses)
+    ends = np.cumsum(masses)
+    starts = np.cumsum(held) - held
+    points = starts + rng.random(len(held)) * held
+    last = np.searchsorted(number, np.arange(len(held)), "right") - 1
+    first = np.searchsorted(number, np.arange(len(held)), "left")
+    found = np.clip(np.searchsorted(ends, points, "right"), first, last)
+    return urns.clients[order][found]
+
+
+def capped_clusters(matrix: Float64Array, masses: Float64Array) -> Int64Array:
+    """Return the largest clusters of Ward's tree whose masses are at most 1, as a number for each client, (clients,).
+
+    Parameters
+    ----------
+    matrix
+        (clients, clients), distances.
+    masses
+        (clients,), each at most 1.
+    """
+    number = len(matrix)
+    if number == 1:
+        return np.zeros(1, np.int64)
+    from scipy.cluster.hierarchy import linkage  # slow to import
+    from scipy.spatial.distance import squareform
+
+    tree = linkage(squareform(matrix, checks=False), "ward")[:, :2].astype(np.int64).tolist()
+    weights, parent = masses.tolist(), [-1] * (2 * number - 1)
+    for node, (left, right) in enumerate(tree, start=number):
+        weights.append(weights[left] + weights[right])
+        parent[left] = parent[right] = node
+    cluster = list(range(2 * number - 1))
+    for node in range(2 * number - 3, -1, -1):
+        if weights[parent[node]] <= 1.0 + _DUST:
+            cluster[node] = cluster[parent[node]]
+    return np.array(cluster[:number])
+
+
+def packed(masses: Float64Array) -> Int64Array:
+    """Return clusters of neighbours in this order whose masses are at most 1, (clients,)."""
+    clusters, held, number = np.empty(len(masses), np.int64), 0.0, 0
+    for place, mass in enumerate(masses.tolist()):
+        if held + mass > 1.0 + _DUST:
+            held, number = 0.0, number + 1
+        held, clusters[place] = held + mass, number
+    return clusters
+
 
 _SOURCE = "Fraboni, Vidal, Kameni, Lorenzi, Clustered Sampling, ICML 2021"
 
@@ -76,7 +226,7 @@ class ClusteredBySize:
         wanted = self.size.of(len(view.available))
         if wanted == len(view.available):
             return _everyone(view)
-        counts, _ = importance(view)
+        counts, _ = weights_of(view)
         return _from_urns(view, in_order(wanted * counts / counts.sum(), np.argsort(-counts, kind="stable")), rng)
 
     def observe(self, state: State, reports: Reports) -> State:
@@ -160,7 +310,7 @@ class ClusteredBySimilarity:
         wanted = self.size.of(len(view.available))
         if wanted == len(view.available):
             return _everyone(view)
-        counts, _ = importance(view)
+        counts, _ = weights_of(view)
         masses = wanted * counts / counts.sum()
         return _from_urns(view, by_likeness(masses, self._clusters(view, masses, rng), rng), rng)
 
@@ -171,20 +321,20 @@ class ClusteredBySimilarity:
     def _clusters(self, view: View, masses: Float64Array, rng: np.random.Generator) -> Int64Array:
         """Return a cluster for each available client, (available,), none with more than 1 of what urns do not hold."""
         known = recall(view.state)
-        at = places(view.available, known.clients)
+        at = positions(view.available, known.clients)
         seen, unseen = np.flatnonzero(at >= 0), rng.permutation(np.flatnonzero(at < 0))
         rest = masses % 1.0
         clusters = np.empty(len(masses), np.int64)
         clusters[unseen] = packed(rest[unseen])
         if len(seen):
-            matrix = apart(known.vectors[at[seen]], self.measure)
+            matrix = unlikeness(known.vectors[at[seen]], self.measure)
             clusters[seen] = len(unseen) + capped_clusters(matrix, rest[seen])
         return clusters
 
 
 def _everyone(view: View) -> Choice:
-    _, by_rows = importance(view)
-    return everyone(view, equal=not by_rows)
+    _, by_rows = weights_of(view)
+    return choice_of_all(view, equal=not by_rows)
 
 
 def _from_urns(view: View, urns: Urns, rng: np.random.Generator) -> Choice:

@@ -12,8 +12,10 @@ from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
+from werkbund.selection.choices import choice_of, choice_of_all
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
-from werkbund.selection.memory import alike, counted_turns, distances, everyone, places, recall, remember, turns_of
+from werkbund.selection.geometry import distances
+from werkbund.selection.ledger import counted_turns, positions, recall, remember, turns_of
 
 
 def facility_location(matrix: Float64Array, weights: Float64Array, wanted: int) -> list[int]:
@@ -129,13 +131,13 @@ class DiverseSelection:
         del answers
         wanted = self.size.of(len(view.available))
         if wanted == len(view.available):
-            return everyone(view)
+            return choice_of_all(view)
         turns = turns_of(view.state, view.available)
         unmet = rng.permutation(np.flatnonzero(turns == 0))[:wanted]
         met = np.flatnonzero(turns > 0)
         others = _representative(view, met, turns, wanted - len(unmet), rng)
         reasons = ("never asked before",) * len(unmet) + ("its update stands for others'",) * len(others)
-        return alike(view.available[np.concatenate([unmet, others])], 1.0, reasons)
+        return choice_of(view.available[np.concatenate([unmet, others])], 1.0, reasons)
 
     def observe(self, state: State, reports: Reports) -> State:
         """Keep the updates, and count turns."""
@@ -150,7 +152,7 @@ def _representative(
     if not wanted:
         return np.empty(0, np.int64)
     remembered = recall(view.state)
-    at = places(view.available[met], remembered.clients)
+    at = positions(view.available[met], remembered.clients)
     known, unknown = met[at >= 0], rng.permutation(met[at < 0])
     unknown = unknown[np.argsort(turns[unknown], kind="stable")]
     vectors = remembered.vectors[at[at >= 0]]

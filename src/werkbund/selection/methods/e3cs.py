@@ -16,7 +16,7 @@ from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.draws import systematic
-from werkbund.selection.ledger import grown, kept, looked_up
+from werkbund.selection.ledger import column, entries, grown
 
 _WEIGHT = "log_weight"
 _CERTAIN = 1.0 - 1e-12
@@ -167,7 +167,7 @@ class ExponentialWeights:
         del answers
         everyone = len(view.available)
         number = self.size.of(everyone)
-        logs = looked_up(kept(view.state, _WEIGHT), view.available, 0.0)
+        logs = entries(column(view.state, _WEIGHT), view.available, 0.0)
         quota = self._share(view.round, view.last) * number / max(everyone, 1)
         inclusion = allocation(np.exp(logs - logs.max(initial=0.0)), number, quota)
         places = systematic(inclusion, rng)
@@ -179,7 +179,7 @@ class ExponentialWeights:
         """Raise the weights of those that answered."""
         failed = np.array([failure.client for failure in reports.failures], dtype=np.int64)
         asked = np.concatenate([reports.clients, failed])
-        logs = grown(kept(state, _WEIGHT), asked, 0.0)
+        logs = grown(column(state, _WEIGHT), asked, 0.0)
         share = 0.0 if self.increasing else self.quota
         choice: Choice | None = reports.choice
         chance, everyone = _drawn_with(choice, logs, len(asked), share)

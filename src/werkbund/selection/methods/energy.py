@@ -13,9 +13,9 @@ from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.draws import successive_inclusion, successively
-from werkbund.selection.ledger import grown, kept, looked_up
+from werkbund.selection.ledger import column, entries, grown
 from werkbund.selection.methods.oort import Oort
-from werkbund.selection.oort_rules import straggler_factor
+from werkbund.selection.methods.oort_rules import straggler_factor
 
 _FORMS = ("flame", "eafl")
 
@@ -183,14 +183,14 @@ class OortEnergy:
     def observe(self, state: State, reports: Reports) -> State:
         """Note what Oort notes, and what everybody has spent."""
         failed = np.array([failure.client for failure in reports.failures], np.int64)
-        spent = grown(kept(state, "spent"), np.concatenate([reports.clients, failed]), 0.0)
+        spent = grown(column(state, "spent"), np.concatenate([reports.clients, failed]), 0.0)
         np.add.at(spent, reports.clients, np.nan_to_num(reports.signal("joules")))
         np.add.at(spent, failed, [failure.joules for failure in reports.failures])
         return {**self._oort.observe(state, reports), "spent": spent}
 
     def _allowed(self, view: View, power: Float64Array) -> BoolArray:
         """Return who has quota and battery left, (available,); without any, who has battery left; else everybody."""
-        spent = looked_up(kept(view.state, "spent"), view.available, 0.0)
+        spent = entries(column(view.state, "spent"), view.available, 0.0)
         thrifty = (spent < self.quota_joules) | (self.quota_joules == 0)
         for allowed in (thrifty & (power > 0), power > 0):
             if allowed.any():
@@ -201,8 +201,8 @@ class OortEnergy:
 def expected_joules(view: View) -> Float64Array:
     """Return what a round is expected to cost each available client, (available,), in joules; NaN where unknown."""
     told = view.fact("joules", np.nan)
-    spent = looked_up(kept(view.state, "spent"), view.available, 0.0)
-    turns = looked_up(kept(view.state, "turns"), view.available, 0.0)
+    spent = entries(column(view.state, "spent"), view.available, 0.0)
+    turns = entries(column(view.state, "turns"), view.available, 0.0)
     mean = np.divide(spent, turns, out=np.full(len(spent), np.nan), where=(turns > 0) & (spent > 0))
     return np.where(np.isfinite(told), told, mean)
 

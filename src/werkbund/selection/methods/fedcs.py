@@ -14,7 +14,7 @@ from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
-from werkbund.selection.ledger import grown, kept, looked_up
+from werkbund.selection.ledger import column, entries, grown
 
 _Times = tuple[float, float, float]
 _Kind = tuple[bool, bool]
@@ -189,7 +189,7 @@ class FedCS:
         seconds, told = reports.signal("seconds"), np.isfinite(reports.signal("seconds"))
         if not told.any():
             return state
-        known = grown(kept(state, "seconds"), reports.clients, np.nan)
+        known = grown(column(state, "seconds"), reports.clients, np.nan)
         known[reports.clients[told]] = seconds[told]
         return {**state, "seconds": known}
 
@@ -204,7 +204,7 @@ class FedCS:
 def _times(view: View) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return seconds of training, of sending and of receiving, (available,) each; NaN where nothing is known."""
     declared = np.array([view.fact(f"seconds_{part}", np.nan) for part in ("compute", "up", "down")])
-    measured = looked_up(kept(view.state, "seconds"), view.available, np.nan)
+    measured = entries(column(view.state, "seconds"), view.available, np.nan)
     silent = np.isnan(declared).all(axis=0) & np.isfinite(measured)
     stand_ins = np.array([measured, np.zeros(len(measured)), np.zeros(len(measured))])
     compute, up, down = np.where(silent, stand_ins, declared)

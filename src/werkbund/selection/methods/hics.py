@@ -16,8 +16,10 @@ from werkbund.core.arrays import AnyArray, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
+from werkbund.selection.choices import choice_of, choice_of_all
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
-from werkbund.selection.memory import alike, counted_turns, everyone, importance, places, recall, remember, turns_of
+from werkbund.selection.facts import weights_of
+from werkbund.selection.ledger import counted_turns, positions, recall, remember, turns_of
 
 _CLUSTERED = 1000  # so many clients are clustered; Ward's linkage of 10,000 would take half a minute
 
@@ -181,19 +183,19 @@ class HierarchicalClustered:
         del answers
         wanted, available = self.size.of(len(view.available)), view.available
         if wanted == len(available):
-            return everyone(view, equal=True)
+            return choice_of_all(view, equal=True)
         unmet = rng.permutation(available[turns_of(view.state, available) == 0])[:wanted]
         if len(unmet):
             others = rng.choice(np.setdiff1d(available, unmet), wanted - len(unmet), replace=False)
             reasons = ("never asked before",) * len(unmet) + ("drawn at random",) * len(others)
-            return alike(np.concatenate([unmet, others]), 1.0, reasons, equal=True)
+            return choice_of(np.concatenate([unmet, others]), 1.0, reasons, equal=True)
         labels, entropies = self._clustered(view, wanted, rng)
         left = 1.0 - view.round / view.last if view.last else 1.0
-        counts, _ = importance(view)
+        counts, _ = weights_of(view)
         drawn = draw_clients(labels, entropies, counts, self.sharpness * max(left, 0.0), wanted, rng)
         reasons = tuple(f"label entropy of its cluster {entropies[labels[place]]:.3f}" for place in drawn)
         share = wanted / len(available)  # stands in for inclusion probabilities that are not known
-        return alike(available[drawn], share, reasons, equal=True)
+        return choice_of(available[drawn], share, reasons, equal=True)
 
     def observe(self, state: State, reports: Reports) -> State:
         """Keep the bias updates, and count turns."""
@@ -205,7 +207,7 @@ class HierarchicalClustered:
     def _clustered(self, view: View, wanted: int, rng: np.random.Generator) -> tuple[Int64Array, Float64Array]:
         """Return a cluster for each available client, and each cluster's mean entropy."""
         remembered = recall(view.state)
-        at = places(view.available, remembered.clients)
+        at = positions(view.available, remembered.clients)
         labels = np.zeros(len(at), np.int64)
         known = np.flatnonzero(at >= 0)
         if not len(known):

@@ -11,8 +11,10 @@ from werkbund.core.arrays import BoolArray, Float32Array, Float64Array, Int64Arr
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
+from werkbund.selection.choices import choice_of, choice_of_all
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
-from werkbund.selection.memory import alike, answers_in, everyone, heard, importance, places, recall, remember
+from werkbund.selection.facts import answered, weights_of
+from werkbund.selection.ledger import positions, recall, remember
 
 CENTROIDS = "centroids"
 """Kind of question that a client answers with `centroids`, (asked clusters, features); NaN where it has fewer."""
@@ -157,7 +159,7 @@ class FederatedClusters:
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
         """Ask for centroids that are not known, then for candidates' losses."""
         kinds = {reply.kind for reply in answers}
-        lacking = view.available[places(view.available, recall(view.state).clients) < 0]
+        lacking = view.available[positions(view.available, recall(view.state).clients) < 0]
         if not kinds and len(lacking) and view.round & (view.round - 1) == 0:
             keys = rng.integers(0, 2**63, len(lacking), dtype=np.uint64)
             return Tasks(CENTROIDS, view.round, lacking, {"k": np.array(self.local)}, {"key": keys})
@@ -171,20 +173,20 @@ class FederatedClusters:
         """Take clients of different sets first, in a random order or by loss."""
         wanted, available = self.size.of(len(view.available)), view.available
         if wanted == len(available):
-            return everyone(view)
+            return choice_of_all(view)
         order = _by_rows(view, rng)
-        clients, losses = heard(answers, "loss", "loss")
-        at = places(available[order], clients)
+        clients, losses = answered(answers, "loss", "loss")
+        at = positions(available[order], clients)
         told = np.where(at >= 0, np.nan_to_num(losses[at], nan=-np.inf) if len(losses) else 0.0, -np.inf)
         order = order[np.argsort(-told, kind="stable")]
         held = self._held(view, answers)[order]
         cohort = distinct_first(np.unique(held, axis=0, return_inverse=True)[1].reshape(-1))[:wanted]
         share = wanted / len(available)  # stands in for inclusion probabilities that are not known
-        return alike(available[order[cohort]], share, tuple(_in_words(row, self.clusters) for row in held[cohort]))
+        return choice_of(available[order[cohort]], share, tuple(_in_words(row, self.clusters) for row in held[cohort]))
 
     def observe(self, state: State, reports: Reports) -> State:
         """Keep the centroids that were told."""
-        return _with_centroids(state, answers_in(reports), reports.round, self.local)
+        return _with_centroids(state, reports.answers, reports.round, self.local)
 
     def _held(self, view: View, answers: tuple[Replies, ...]) -> Int64Array:
         """Return the clusters of each available client as ones, and a number of its own for who told none.
@@ -193,7 +195,7 @@ class FederatedClusters:
         """
         known = recall(_with_centroids(view.state, answers, view.round, self.local))
         local = known.vectors.reshape(len(known.clients), self.local, -1) if len(known.clients) else None
-        at = places(view.available, known.clients)
+        at = positions(view.available, known.clients)
         held = np.zeros((len(at), self.clusters + 1), np.int64)
         if local is not None and (at >= 0).any():
             held[at >= 0, :-1] = cluster_sets(local, self.clusters)[at[at >= 0]]
@@ -228,7 +230,7 @@ def _fits(reply: Replies, local: int) -> bool:
 
 def _by_rows(view: View, rng: np.random.Generator) -> Int64Array:
     """Return the places of the available clients in the order of draws in proportion to rows without replacement."""
-    counts, _ = importance(view)
+    counts, _ = weights_of(view)
     with np.errstate(divide="ignore"):
         return np.argsort(rng.exponential(size=len(counts)) / counts, kind="stable")
 

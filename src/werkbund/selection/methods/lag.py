@@ -11,9 +11,9 @@ from werkbund.core.arrays import BoolArray, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
+from werkbund.selection.choices import AnnotatedChoice, notes_on
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
-from werkbund.selection.methods.proportional import rows_of, shares
-from werkbund.selection.noted import Noted, noted
+from werkbund.selection.facts import rows_of, shares
 
 
 def threshold(steps: Float64Array, factor: float) -> float:
@@ -157,7 +157,7 @@ class LazyUpload:
         told = tuple(f"update norm {norm:.4g}, threshold {bound:.4g}" for norm in norms[passed].tolist())
         chance = np.full(int(passed.sum()), len(clients) / len(view.available))
         total = float(counts.sum())
-        return Noted(
+        return AnnotatedChoice(
             clients[passed],
             chance,
             np.ones(len(chance)),
@@ -170,7 +170,7 @@ class LazyUpload:
 
     def observe(self, state: State, reports: Reports) -> State:
         """Note how long the step is that these updates make."""
-        updates, part = reports.signals.get("update"), noted(reports, "share", np.nan)
+        updates, part = reports.signals.get("update"), notes_on(reports, "share", np.nan)
         if updates is None or updates.ndim != 2 or not len(updates):
             return state
         part = np.where(np.isfinite(part), part, 1.0 / len(part))

@@ -11,13 +11,13 @@ import numpy as np
 from werkbund.core.arrays import BoolArray, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
-from werkbund.selection import oort_rules as rules
 from werkbund.selection.card import Card
+from werkbund.selection.choices import AnnotatedChoice, notes_on
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.draws import successive_inclusion, successively
-from werkbund.selection.ledger import grown, kept, looked_up
-from werkbund.selection.methods.proportional import rows_of
-from werkbund.selection.noted import Noted, noted
+from werkbund.selection.facts import durations, rows_of
+from werkbund.selection.ledger import column, entries, grown
+from werkbund.selection.methods import oort_rules as rules
 
 Adjust = Callable[[Float64Array], Float64Array]
 """Changes values, (available,): scores of those that were tried, priors of the others, each at most 1."""
@@ -155,9 +155,9 @@ class Oort:
         rng
             Draws.
         """
-        turns = looked_up(kept(view.state, "turns"), view.available, 0.0).astype(np.int64)
+        turns = entries(column(view.state, "turns"), view.available, 0.0).astype(np.int64)
         open_ = allowed & ~rules.blacklisted(turns, self.blacklist_after, self.blacklist_share)
-        last = looked_up(kept(view.state, "last"), view.available, 0.0)
+        last = entries(column(view.state, "last"), view.available, 0.0)
         seconds, timed = durations(view)
         wanted = min(self.size.of(len(last)), int(open_.sum()))
         asked = min(int(np.ceil(self.over_commitment * wanted - _EDGE)), int(open_.sum())) if timed else wanted
@@ -172,7 +172,7 @@ class Oort:
         places = np.sort(np.concatenate([exploited, _drawn(values, trials, num_new, chance, rng)]))
         told = ("never tried; size and speed", "utility")
         reasons = tuple(f"{told[int(last[i] > 0)]} {values[i]:.3g}" for i in places)
-        return Noted(
+        return AnnotatedChoice(
             view.available[places],
             chance[places],
             np.ones(len(places)),
@@ -185,10 +185,10 @@ class Oort:
         """Note losses, durations and turns, and let the pacer see what the exploited gave."""
         failed = np.array([failure.client for failure in reports.failures], np.int64)
         asked = np.unique(np.concatenate([reports.clients, failed]))
-        turns, last = (grown(kept(state, name), asked, 0.0) for name in ("turns", "last"))
+        turns, last = (grown(column(state, name), asked, 0.0) for name in ("turns", "last"))
         turns[asked] += 1.0
         last[asked] = reports.round
-        rms = grown(kept(state, _LOSS), asked, np.nan)
+        rms = grown(column(state, _LOSS), asked, np.nan)
         told = np.isfinite(reports.signal(_LOSS))
         rms[reports.clients[told]] = reports.signal(_LOSS)[told]
         noticed: State = {**state, "turns": turns, "last": last, _LOSS: rms, "seconds": _seconds(state, reports, asked)}
@@ -196,7 +196,7 @@ class Oort:
 
     def _values(self, view: View, last: Float64Array, seconds: Float64Array) -> Float64Array:
         """Return scores of those that were tried and priors of the others, (available,), each group at most 1."""
-        rms = looked_up(kept(view.state, _LOSS), view.available, np.nan)
+        rms = entries(column(view.state, _LOSS), view.available, np.nan)
         percentile = float(view.state.get("percentile", self.pacer_start))
         slow = rules.straggler_factor(seconds, rules.preferred_seconds(seconds, percentile), self.penalty)
         tried, rows = last > 0, rows_of(view)
@@ -206,8 +206,8 @@ class Oort:
 
     def _pacing(self, state: State, reports: Reports) -> State:
         """Return the percentile and the gains of the last two windows: mean utility of the exploited of each round."""
-        utility = rules.statistical_utility(noted(reports, "rows", 1.0), reports.signal(_LOSS))
-        counted = np.isfinite(utility) & (noted(reports, "tried", 1.0) > 0)
+        utility = rules.statistical_utility(notes_on(reports, "rows", 1.0), reports.signal(_LOSS))
+        counted = np.isfinite(utility) & (notes_on(reports, "tried", 1.0) > 0)
         gain = float(utility[counted].mean()) if counted.any() else 0.0
         gains = [*state.get("gains", []), gain][-2 * self.pacer_window :]
         percentile = float(state.get("percentile", self.pacer_start))
@@ -216,20 +216,8 @@ class Oort:
         return {"gains": gains, "percentile": percentile}
 
 
-def durations(view: View) -> tuple[Float64Array, bool]:
-    """Return the seconds that a round of each available client takes, (available,), and whether any are known.
-
-    Measured where it has taken part, else expected, else NaN.
-    """
-    parts = [view.fact(f"seconds_{part}", np.nan) for part in ("down", "compute", "up")]
-    expected = np.where(np.isnan(parts).all(axis=0), np.nan, np.nan_to_num(parts).sum(axis=0))
-    measured = looked_up(kept(view.state, "seconds"), view.available, np.nan)
-    seconds = np.where(np.isfinite(measured), measured, expected)
-    return seconds, bool(np.isfinite(seconds).any())
-
-
 def _seconds(state: State, reports: Reports, asked: Int64Array) -> Float64Array:
-    seconds = grown(kept(state, "seconds"), asked, np.nan)
+    seconds = grown(column(state, "seconds"), asked, np.nan)
     told = np.isfinite(reports.signal("seconds"))
     seconds[reports.clients[told]] = reports.signal("seconds")[told]
     for failure in reports.failures:

@@ -10,33 +10,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from werkbund.core.arrays import Float64Array
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
-
-
-def rows_of(view: View) -> Float64Array:
-    """Return the rows of the available clients, (available,), not negative.
-
-    A client that declared none counts as the mean of the others; where nobody did, everybody has one.
-    """
-    rows = view.fact("rows", np.nan)
-    known = np.isfinite(rows) & (rows >= 0)
-    usual = float(rows[known].mean()) if known.any() else 1.0
-    return np.where(known, rows, usual)
-
-
-def shares(rows: Float64Array) -> Float64Array:
-    """Return rows over their sum, (n,); equal shares where nobody has rows.
-
-    Examples
-    --------
-    >>> shares(np.array([3.0, 1.0])).tolist(), shares(np.zeros(2)).tolist()
-    ([0.75, 0.25], [0.5, 0.5])
-    """
-    total = rows.sum()
-    return np.asarray(rows / total if total > 0 else np.full(len(rows), 1.0 / max(len(rows), 1)))
+from werkbund.selection.facts import rows_of, shares
 
 
 @dataclass(frozen=True)

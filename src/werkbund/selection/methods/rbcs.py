@@ -13,7 +13,7 @@ from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
-from werkbund.selection.ledger import grown, kept, looked_up
+from werkbund.selection.ledger import column, entries, grown
 
 _GRAM, _MOMENT, _QUEUE, _SINCE = "gram", "moment", "queue", "since"
 
@@ -205,7 +205,7 @@ class FairAndFast:
         gram[clients] += context[:, :, None] * context[:, None, :]
         moment[clients] += seconds[told][:, None] * context
         rounds = int(state.get("rounds", 0))
-        queue, since = grown(kept(state, _QUEUE), asked, 0.0), grown(kept(state, _SINCE), asked, 0.0)
+        queue, since = grown(column(state, _QUEUE), asked, 0.0), grown(column(state, _SINCE), asked, 0.0)
         queue[asked] = queued(queue[asked] + self.due * (rounds - since[asked]), self.due, np.ones(len(asked)))
         since[asked] = rounds + 1
         latest = sorted(reports.clients.tolist())
@@ -214,7 +214,7 @@ class FairAndFast:
 
     def _times(self, view: View, clients: Int64Array) -> Float64Array:
         gram, moment = (array[np.minimum(clients, len(array) - 1)] for array in _padded(_regressions(view.state)))
-        unknown = clients >= len(kept(view.state, _QUEUE))
+        unknown = clients >= len(column(view.state, _QUEUE))
         gram[unknown], moment[unknown] = 0.0, 0.0
         declared = sum(view.fact(name) for name in ("seconds_compute", "seconds_up", "seconds_down"))
         usual = np.zeros((len(clients), 2))
@@ -223,7 +223,7 @@ class FairAndFast:
 
     def _queues(self, state: State, clients: Int64Array) -> Float64Array:
         """Return the queues now: noted when a client was last asked, and grown by β in each round since."""
-        noted, since = (looked_up(kept(state, name), clients, 0.0) for name in (_QUEUE, _SINCE))
+        noted, since = (entries(column(state, name), clients, 0.0) for name in (_QUEUE, _SINCE))
         return np.asarray(noted + self.due * (int(state.get("rounds", 0)) - since))
 
 
@@ -233,7 +233,7 @@ def _contexts(state: State, clients: Int64Array) -> Float64Array:
 
 
 def _regressions(state: State) -> tuple[Float64Array, Float64Array]:
-    return kept(state, _GRAM).reshape(-1, 2, 2), kept(state, _MOMENT).reshape(-1, 2)
+    return column(state, _GRAM).reshape(-1, 2, 2), column(state, _MOMENT).reshape(-1, 2)
 
 
 def _padded(arrays: tuple[Float64Array, Float64Array]) -> tuple[Float64Array, Float64Array]:

@@ -2,22 +2,152 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from werkbund.core.arrays import Float64Array, Int64Array
+from werkbund.core.arrays import Float32Array, Float64Array, FloatingArray, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
-from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
-from werkbund.selection.contributions import Patience, gtg_shapley
+from werkbund.selection.choices import AnnotatedChoice, notes_on
+from werkbund.selection.contract import CohortSize, Declaration, Reports, Score, State, View
 from werkbund.selection.draws import largest, successive_inclusion, successively
-from werkbund.selection.ledger import grown, kept, looked_up
-from werkbund.selection.methods.proportional import rows_of
-from werkbund.selection.noted import Noted, noted
+from werkbund.selection.facts import rows_of
+from werkbund.selection.ledger import column, entries, grown
+
+Worth = Callable[[frozenset[int]], float]
+"""Says what a coalition is worth."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Say when to stop, and what to pass over.
+
+    Parameters
+    ----------
+    round_truncation
+        If all together change the score by no more, nobody contributed.
+    truncation
+        Within an order, once all together are no more than this ahead, the rest adds nothing.
+    fewest
+        Orders before the first test of convergence.
+    most
+        Orders for each player, at most.
+    window, tolerance
+        It has converged if in so many last estimates the mean relative distance to the newest is at most this.
+    """
+
+    round_truncation: float = 0.01
+    truncation: float = 0.001
+    fewest: int = 30
+    most: int = 50
+    window: int = 10
+    tolerance: float = 0.05
+
+
+def gtg_shapley(
+    score: Score,
+    weights: Float32Array,
+    updates: FloatingArray,
+    shares: Float64Array,
+    rng: np.random.Generator,
+    patience: Patience = Patience(),
+) -> Float64Array:
+    """Return the Shapley value of each update, (n,), for the score of the weights that its coalition makes.
+
+    A coalition S makes weights + Σ_S share·update / Σ_S share; the empty one leaves the weights.
+
+    Parameters
+    ----------
+    score
+        Judges weights, higher is better.
+    weights
+        (parameters,), those that the round began with.
+    updates
+        (n, parameters), unweighted.
+    shares
+        How much each counts in the mean, (n,), not negative.
+    rng
+        Draws orders.
+    patience
+        When to stop.
+
+    References
+    ----------
+    Liu, Chen, Zhao, Yu, Liu, Bao, Jiang, Nie, Xu, Yang, "GTG-Shapley: Efficient and Accurate Participant Contribution
+    Evaluation in Federated Learning", ACM TIST 2022, algorithm 1.
+    """
+    known: dict[frozenset[int], float] = {}
+
+    def value(coalition: frozenset[int]) -> float:
+        if coalition not in known:
+            known[coalition] = score(_made(weights, updates, shares, sorted(coalition)))
+        return known[coalition]
+
+    return guided_shapley(value, len(updates), rng, patience)
+
+
+def guided_shapley(value: Worth, number: int, rng: np.random.Generator, patience: Patience) -> Float64Array:
+    """Return estimated Shapley values, (n,): the mean of marginal gains over orders in which each leads in turn.
+
+    Parameters
+    ----------
+    value
+        What a coalition of players 0 to n - 1 is worth; asked again for the same ones, so it had better remember.
+    number
+        n
+    rng
+        Draws the players behind the first.
+    patience
+        When to stop.
+    """
+    nothing, everything = value(frozenset()), value(frozenset(range(number)))
+    if number == 0 or not abs(everything - nothing) > patience.round_truncation:
+        return np.zeros(number)
+    total = np.zeros(number)
+    estimates: list[Float64Array] = []
+    while True:
+        for first in range(number):
+            total += _gains(value, first, number, everything, patience.truncation, rng)
+            estimates.append(total / (len(estimates) + 1))
+        enough = len(estimates) > patience.fewest and _settled(estimates, patience)
+        if enough or len(estimates) >= max(patience.most * number, patience.fewest):
+            return np.asarray(estimates[-1])
+
+
+def _gains(
+    value: Worth, first: int, number: int, everything: float, truncation: float, rng: np.random.Generator
+) -> Float64Array:
+    """Return what each adds to those before it in one order, (n,); what is left unasked adds nothing."""
+    others = rng.permutation(np.delete(np.arange(number), first))
+    gains, so_far = np.zeros(number), value(frozenset())
+    coalition: frozenset[int] = frozenset()
+    for player in (first, *others.tolist()):
+        if abs(everything - so_far) < truncation:
+            break
+        coalition |= {player}
+        now = value(coalition)
+        gains[player], so_far = now - so_far, now
+    return gains
+
+
+def _settled(estimates: list[Float64Array], patience: Patience) -> bool:
+    newest = estimates[-1]
+    apart = np.abs(np.array(estimates[-patience.window :]) - newest) / (np.abs(newest) + 1e-12)
+    return bool(apart.mean(axis=1).max() <= patience.tolerance)
+
+
+def _made(weights: Float32Array, updates: FloatingArray, shares: Float64Array, some: list[int]) -> Float32Array:
+    total = shares[some].sum()
+    if not total > 0:
+        return weights
+    step = (shares[some] / total) @ updates[some].astype(np.float64)
+    return np.asarray(weights + step, dtype=weights.dtype)
+
 
 _NEEDS = frozenset({"update", "score"})
 _ASSUMES = frozenset({"available", "addressable", "stateful", "reliable", "trustworthy"})
@@ -103,9 +233,9 @@ class ShapleyAveraging:
         """Draw by softmax of relevance."""
         del answers
         everyone = len(view.available)
-        valued = looked_up(kept(view.state, "valued"), view.available, 0.0)
+        valued = entries(column(view.state, "valued"), view.available, 0.0)
         start = self.memory**valued / max(everyone, 1)
-        relevance = looked_up(kept(view.state, "relevance"), view.available, 0.0) + start
+        relevance = entries(column(view.state, "relevance"), view.available, 0.0) + start
         mass = np.exp(relevance - relevance.max(initial=-np.inf))
         number = self.size.of(everyone)
         drawn = np.sort(successively(mass, number, rng))
@@ -116,7 +246,7 @@ class ShapleyAveraging:
     def observe(self, state: State, reports: Reports) -> State:
         """Value the updates, and mix the values into what is known."""
         clients, values = valuations(reports, Patience(self.round_truncation, self.truncation), self.seed)
-        relevance, valued = (grown(kept(state, name), clients, 0.0) for name in ("relevance", "valued"))
+        relevance, valued = (grown(column(state, name), clients, 0.0) for name in ("relevance", "valued"))
         relevance[clients] = self.memory * relevance[clients] + self.weight * values
         valued[clients] += 1.0
         return {**state, "relevance": relevance, "valued": valued}
@@ -193,8 +323,8 @@ class GreedyShapley:
     def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
         """Take who had no turn yet, then the best."""
         del answers
-        turns = looked_up(kept(view.state, "turns"), view.available, 0.0)
-        value = looked_up(kept(view.state, "value"), view.available, 0.0)
+        turns = entries(column(view.state, "turns"), view.available, 0.0)
+        value = entries(column(view.state, "value"), view.available, 0.0)
         number = self.size.of(len(turns))
         new = np.flatnonzero(turns == 0)[:number]
         old = np.flatnonzero(turns > 0)
@@ -208,7 +338,7 @@ class GreedyShapley:
         failed = np.array([failure.client for failure in reports.failures], np.int64)
         asked = np.concatenate([reports.clients, failed])
         clients, values = valuations(reports, Patience(self.round_truncation, self.truncation), self.seed)
-        turns, value, valued = (grown(kept(state, name), asked, 0.0) for name in ("turns", "value", "valued"))
+        turns, value, valued = (grown(column(state, name), asked, 0.0) for name in ("turns", "value", "valued"))
         turns[asked] += 1.0
         valued[clients] += 1.0
         fresh = 1.0 / valued[clients] if self.memory == 0 else np.where(valued[clients] > 1, 1.0 - self.memory, 1.0)
@@ -232,7 +362,7 @@ def valuations(reports: Reports, patience: Patience, seed: int) -> tuple[Int64Ar
     if updates is None or updates.ndim != 2 or reports.score is None or reports.weights is None:
         return np.empty(0, np.int64), np.empty(0)
     usable = np.isfinite(updates).all(axis=1)
-    shares = np.maximum(noted(reports, "rows", 1.0)[usable], 0.0)
+    shares = np.maximum(notes_on(reports, "rows", 1.0)[usable], 0.0)
     rng = generator(seed, "shapley", reports.round)
     values = gtg_shapley(reports.score, reports.weights, updates[usable], shares, rng, patience)
     return reports.clients[usable], np.nan_to_num(values)
@@ -240,7 +370,7 @@ def valuations(reports: Reports, patience: Patience, seed: int) -> tuple[Int64Ar
 
 def _by_rows(view: View, places: Int64Array, chance: Float64Array, reasons: tuple[str, ...]) -> Choice:
     notes = {"rows": rows_of(view)[places]}
-    return Noted(view.available[places], chance, np.ones(len(places)), reasons, notes=notes)
+    return AnnotatedChoice(view.available[places], chance, np.ones(len(places)), reasons, notes=notes)
 
 
 def _check_truncation(*values: float) -> None:

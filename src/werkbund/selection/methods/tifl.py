@@ -11,9 +11,9 @@ from werkbund.core.arrays import BoolArray, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
+from werkbund.selection.choices import AnnotatedChoice, notes_on
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
-from werkbund.selection.ledger import grown, kept, looked_up
-from werkbund.selection.noted import Noted, noted
+from werkbund.selection.ledger import column, entries, grown
 
 
 def tiers_of(latency: Float64Array, number: int) -> Int64Array:
@@ -165,7 +165,7 @@ class TiFL:
         """Draw a tier, and the cohort in it; who was never measured comes first."""
         del answers
         number = self.size.of(len(view.available))
-        tiers = looked_up(tiers_of(kept(view.state, "latency"), self.tiers).astype(np.float64), view.available, -1.0)
+        tiers = entries(tiers_of(column(view.state, "latency"), self.tiers).astype(np.float64), view.available, -1.0)
         chances = self._chances(view, tiers)
         tier = -1 if not number or (tiers < 0).any() else int(rng.choice(self.tiers, p=chances))
         distance = _distances(tiers, tier, self.tiers)
@@ -177,11 +177,13 @@ class TiFL:
         drawn = f"tier {tier + 1} of {self.tiers}" if tier >= 0 else "not measured yet"
         reasons = tuple(drawn if tiers[place] == tier else f"fills up: {drawn}" for place in places.tolist())
         notes = {"tier": np.full(number, float(tier))}
-        return Noted(view.available[places], inclusion[places], np.ones(number), reasons, inclusion, notes=notes)
+        return AnnotatedChoice(
+            view.available[places], inclusion[places], np.ones(number), reasons, inclusion, notes=notes
+        )
 
     def observe(self, state: State, reports: Reports) -> State:
         """Note latencies and losses, use up a credit, and every I rounds test whether the tier has stagnated."""
-        tier = int(noted(reports, "tier", -1.0).max(initial=-1.0))
+        tier = int(notes_on(reports, "tier", -1.0).max(initial=-1.0))
         used = self._by_tier(state, "used", 0.0)
         if tier >= 0:
             used[tier] += 1
@@ -193,7 +195,7 @@ class TiFL:
         return {**noticed, "tested": loss, **({"ranked": loss} if stagnant else {})}
 
     def _by_tier(self, state: State, name: str, missing: float) -> Float64Array:
-        found = kept(state, name)
+        found = column(state, name)
         return found.copy() if len(found) == self.tiers else np.full(self.tiers, missing)
 
     def _chances(self, view: View, tiers: Float64Array) -> Float64Array:
@@ -208,8 +210,8 @@ class TiFL:
 
     def _losses(self, state: State) -> Float64Array:
         """Return the mean loss of each tier's members that told one, (tiers,); NaN where nobody did."""
-        loss = kept(state, "loss")
-        tiers = looked_up(tiers_of(kept(state, "latency"), self.tiers).astype(np.float64), np.arange(len(loss)), -1.0)
+        loss = column(state, "loss")
+        tiers = entries(tiers_of(column(state, "latency"), self.tiers).astype(np.float64), np.arange(len(loss)), -1.0)
         told = np.isfinite(loss) & (tiers >= 0)
         members = tiers[told].astype(np.int64)
         sums, number = np.bincount(members, loss[told], self.tiers), np.bincount(members, minlength=self.tiers)
@@ -220,8 +222,8 @@ def _measured(state: State, reports: Reports) -> State:
     """Return mean latencies, how often each was measured, and the losses told last."""
     failed = np.array([failure.client for failure in reports.failures], np.int64)
     asked = np.concatenate([reports.clients, failed])
-    latency, loss = (grown(kept(state, name), asked, np.nan) for name in ("latency", "loss"))
-    times = grown(kept(state, "times"), asked, 0.0)
+    latency, loss = (grown(column(state, name), asked, np.nan) for name in ("latency", "loss"))
+    times = grown(column(state, "times"), asked, 0.0)
     seconds, here = np.nan_to_num(reports.signal("seconds")), reports.clients
     latency[here] = (np.where(times[here] > 0, latency[here], 0.0) * times[here] + seconds) / (times[here] + 1.0)
     times[here] += 1.0

@@ -13,8 +13,8 @@ from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.draws import largest
-from werkbund.selection.ledger import grown, kept, looked_up
-from werkbund.selection.methods.proportional import rows_of, shares
+from werkbund.selection.facts import rows_of, shares
+from werkbund.selection.ledger import column, entries, grown
 
 _LOSS, _SPREAD = "loss", "loss_std"
 
@@ -113,8 +113,8 @@ class UpperConfidence:
         """Return those with the highest bounds."""
         del answers
         number = self.size.of(len(view.available))
-        total = looked_up(kept(view.state, "total"), view.available, 0.0)
-        count = looked_up(kept(view.state, "count"), view.available, 0.0)
+        total = entries(column(view.state, "total"), view.available, 0.0)
+        count = entries(column(view.state, "count"), view.available, 0.0)
         spread, elapsed = float(view.state.get("spread", 0.0)), float(view.state.get("elapsed", 0.0))
         bound = scores(shares(rows_of(view)), total, count, spread, elapsed)
         places = np.sort(largest(bound, number, rng))
@@ -128,7 +128,7 @@ class UpperConfidence:
         silent = [*reports.clients[~good].tolist(), *(failure.client for failure in reports.failures)]
         missing = np.array(silent, dtype=np.int64)
         asked = np.concatenate([reports.clients, missing])
-        total, count = (self.discount * grown(kept(state, name), asked, 0.0) for name in ("total", "count"))
+        total, count = (self.discount * grown(column(state, name), asked, 0.0) for name in ("total", "count"))
         total[reports.clients[good]] += loss[good]
         total[missing] += _usual(total, count, missing, loss[good])
         count[reports.clients[good]] += 1.0
