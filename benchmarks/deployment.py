@@ -39,7 +39,7 @@ from rich.table import Table
 from benchmarks.deployment_flower import Stack, flower_rounds, stock_stack
 from benchmarks.deployment_processes import environment
 from benchmarks.deployment_werkbund import kits_for, message_rounds, werkbund_rounds
-from werkbund.flower.trial.trial import Trial
+from werkbund.flower.trial.trial import LocalFederation
 
 Rounds = tuple[float, ...]
 
@@ -66,7 +66,7 @@ class FloorRow:
     run: Callable[[int, int], Rounds]
 
 
-def rows_on(stack: Stack, trial: Trial) -> list[FloorRow]:
+def rows_on(stack: Stack, trial: LocalFederation) -> list[FloorRow]:
     """Return the rows that run on stock SuperNodes, which know the kits of a trial."""
     return [
         FloorRow(

@@ -18,8 +18,8 @@ from benchmarks.deployment_processes import ROUND_TIMEOUT_S
 from werkbund.config import Config, changed
 from werkbund.flower.machine.bundle import bundle
 from werkbund.flower.server.control import Control
-from werkbund.flower.server.submitting import submit
-from werkbund.flower.trial.trial import Trial, lay_out, running
+from werkbund.flower.server.submission import submit
+from werkbund.flower.trial.trial import LocalFederation, lay_out, running
 
 _LOOK_S = 0.01
 
@@ -29,7 +29,7 @@ def floor_config(rounds: int) -> Config:
     return changed(Config(), federation={"rounds": rounds + 1}, training={"steps": 1})
 
 
-def kits_for(folder: Path, clients: int, rounds: int) -> Trial:
+def kits_for(folder: Path, clients: int, rounds: int) -> LocalFederation:
     """Write the kits of plants whose SuperNodes run without TLS."""
     return lay_out(floor_config(rounds), folder, clients, insecure=True)
 
@@ -61,7 +61,7 @@ def werkbund_rounds(folder: Path, clients: int, rounds: int, parameters: int) ->
     return _seconds(run, ended, parameters)
 
 
-def message_rounds(stack: Stack, trial: Trial, rounds: int, parameters: int) -> tuple[float, ...]:
+def message_rounds(stack: Stack, trial: LocalFederation, rounds: int, parameters: int) -> tuple[float, ...]:
     """Run Werkbund's loop over SuperNodes that start a process for each message, and return the seconds of each round.
 
     Parameters

@@ -13,9 +13,8 @@ from typing import Any
 from flwr.app import Context, Message
 from flwr.serverapp import Grid, ServerApp
 
-from werkbund.flower.machine.patience import look_again_soon
 from werkbund.flower.wire.parcel import Parcel
-from werkbund.flower.wire.records import from_records, to_records
+from werkbund.flower.wire.records import from_records, look_again_soon, to_records
 
 app = ServerApp()
 

@@ -15,10 +15,10 @@ from tests.flower.trials import Live, Run, wait_for
 from werkbund.config import load_config
 from werkbund.core.arrays import Float32Array
 from werkbund.federation import run
-from werkbund.flower.machine.pids import identity
+from werkbund.flower.machine.pidfile import identity
 
 WORKER, SUPERNODE = "werkbund.flower.plant.worker", "werkbund.flower.plant.supernode"
-SUPERLINK, EXECUTOR = "werkbund.flower.server.superlink", "werkbund.flower.server.superexec"
+SUPERLINK, EXECUTOR = "werkbund.flower.server.launcher superlink", "werkbund.flower.server.launcher superexec"
 SERVERAPP = "flwr-serverapp"
 _TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -20,8 +20,9 @@ from flwr.cli.build import build_fab_from_files
 from werkbund.config import Config
 from werkbund.flower.plant.host import ClientHost
 from werkbund.flower.provision import provision
-from werkbund.flower.server.control import Node
-from werkbund.flower.server.host import ServerHost, connect
+from werkbund.flower.server.control import Node, connect
+from werkbund.flower.server.host import ServerHost
+from werkbund.flower.server.kit import load_server_settings
 
 ECHO = [sys.executable, str(Path(__file__).with_name("echo_worker.py"))]
 PATIENCE_S = 120.0
@@ -141,13 +142,13 @@ class Driver:
         folder.mkdir()
         self._kit, self._folder, self._number = kits / "server", folder, 0
         self.bundle = driver_bundle() if bundle is None else bundle
-        with connect(self._kit) as control:
+        with connect(load_server_settings(self._kit)) as control:
             self.run_id = control.start_run(self.bundle, {"folder": str(folder)})
         wait_for((folder / "begun").exists)
 
     def node(self, name: str = "plant-a") -> Node | None:
         """Return a client as the server sees it; the only one if it is nameless."""
-        with connect(self._kit) as control:
+        with connect(load_server_settings(self._kit)) as control:
             return next((node for node in control.nodes() if node.name in (name, "")), None)
 
     def await_client(self, name: str = "plant-a", patience_s: float = PATIENCE_S) -> None:

@@ -22,7 +22,9 @@ from werkbund.core.errors import ConfigError
 from werkbund.flower.machine.bundle import bundle_hash
 from werkbund.flower.plant.host import ClientHost, approval, stop_client
 from werkbund.flower.provision import keygen
-from werkbund.flower.server.host import ServerHost, connect, server_record
+from werkbund.flower.server.control import connect
+from werkbund.flower.server.host import ServerHost, server_record
+from werkbund.flower.server.kit import load_server_settings
 from werkbund.plant.settings import load_settings
 
 
@@ -89,7 +91,7 @@ def test_a_worker_that_hangs_is_told_before_the_message_expires(driver: Driver, 
 def test_control_and_runtime_are_for_the_servers_machine_alone(kits: Path, server: Running) -> None:
     outside = next((address for address in _own_addresses() if not address.startswith("127.")), None)
     if outside is None:
-        pytest.skip("this machine has no address but the loopback one; the gate alone is tested in test_superlink.py")
+        pytest.skip("this machine has no address but the loopback one; the gate alone is tested in test_launcher.py")
     context = ssl.create_default_context(cafile=str(kits / "server" / "ca.crt"))
     context.check_hostname = False
     _, port = _address(kits).split(":")
@@ -192,7 +194,7 @@ def test_a_kit_runs_once(kits: Path, client: Running, server: Running) -> None:
 
 
 def test_runs_are_listed_and_stopped(kits: Path, driver: Driver) -> None:
-    with connect(kits / "server") as control:
+    with connect(load_server_settings(kits / "server")) as control:
         (run,) = [run for run in control.runs() if run.id == driver.run_id]
         assert (run.status, run.sub_status) == ("running", "")
         with pytest.raises(ConfigError, match=r"run 17: .*\[Flower's code 16\]"):
@@ -233,7 +235,7 @@ def _address(kits: Path) -> str:
 
 
 def _names(kits: Path) -> list[str]:
-    with connect(kits / "server") as control:
+    with connect(load_server_settings(kits / "server")) as control:
         return [node.name for node in control.nodes()]
 
 

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from tests.flower.federations import ECHO, Driver, Running, join, make_kits, serve, wait_for
-from werkbund.flower.machine.pids import identity
+from werkbund.flower.machine.pidfile import identity
 from werkbund.flower.plant.host import ClientHost, stop_client
-from werkbund.flower.server.host import ServerHost, connect, server_record, stop_server
+from werkbund.flower.server.control import connect
+from werkbund.flower.server.host import ServerHost, server_record, stop_server
+from werkbund.flower.server.kit import load_server_settings
 
 pytestmark = pytest.mark.faults
 
@@ -79,7 +81,7 @@ def test_a_superlink_that_is_killed_comes_back_with_its_run_and_its_clients(kits
         assert server.heard("the SuperLink ended with code -9")
         assert driver.ask("again", ttl=120)["head"] == "answer to again"
         assert not client.heard("not registered")
-        with connect(kits / "server") as control:
+        with connect(load_server_settings(kits / "server")) as control:
             assert [(node.name, node.status) for node in control.nodes()] == [("plant-a", "online")]
             assert [run.status for run in control.runs()] == ["running"]
 
@@ -140,5 +142,5 @@ def test_a_client_that_is_removed_is_told_and_comes_back_with_a_new_key(kits: Pa
         (kits / "server" / "clients" / "plant-a.pub").unlink()
         wait_for(lambda: server.heard("plant-a may no longer join"))
         wait_for(lambda: client.heard("the operator has removed it"), 90)
-        with connect(kits / "server") as control:
+        with connect(load_server_settings(kits / "server")) as control:
             assert control.nodes() == []

@@ -19,8 +19,8 @@ import tomlkit
 
 from werkbund.config import Config, check_config
 from werkbund.core.arrays import Float32Array
-from werkbund.flower.server.submitting import Submitted, submit, submit_resume
-from werkbund.flower.trial.trial import Trial, lay_out
+from werkbund.flower.server.submission import SubmittedRun, submit, submit_resume
+from werkbund.flower.trial.trial import LocalFederation, lay_out
 
 PATIENCE_S = 180.0
 SMALL: dict[str, dict[str, Any]] = {
@@ -51,7 +51,7 @@ class Live:
         `server` and the clients' names, each with its host process.
     """
 
-    trial: Trial
+    trial: LocalFederation
     children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self, name: str) -> None:
@@ -106,7 +106,7 @@ class Live:
 class Run:
     """Watch a run through its folder."""
 
-    submitted: Submitted
+    submitted: SubmittedRun
 
     @property
     def folder(self) -> Path:

@@ -83,8 +83,8 @@ def run_command(
 ) -> None:
     """Run a federation with the plants that have joined."""
     with readable_errors():
-        from werkbund.flower.server.settings import load_server_settings
-        from werkbund.flower.server.submitting import submit
+        from werkbund.flower.server.kit import load_server_settings
+        from werkbund.flower.server.submission import submit
 
         overrides = [*(settings or []), *([] if seed is None else [f"federation.seed={seed}"])]
         submitted = submit(load_server_settings(kit), config, overrides, out, wait)
@@ -100,8 +100,8 @@ def resume_command(
 ) -> None:
     """Go on with a run that was stopped, to the same result."""
     with readable_errors():
-        from werkbund.flower.server.settings import load_server_settings
-        from werkbund.flower.server.submitting import submit_resume
+        from werkbund.flower.server.kit import load_server_settings
+        from werkbund.flower.server.submission import submit_resume
 
         _watch(submit_resume(load_server_settings(kit), run_dir), detach, as_json)
 
@@ -114,8 +114,8 @@ def watch_command(
 ) -> None:
     """Watch a run again that was started or left before."""
     with readable_errors():
-        from werkbund.flower.server.settings import load_server_settings
-        from werkbund.flower.server.submitting import attach
+        from werkbund.flower.server.kit import load_server_settings
+        from werkbund.flower.server.submission import attach
 
         _watch(attach(load_server_settings(kit), run_dir), False, as_json)
 
@@ -129,9 +129,9 @@ def stop_command(
 ) -> None:
     """Stop the server, or one run."""
     with readable_errors():
-        from werkbund.flower.server.control import Control
+        from werkbund.flower.server.control import connect
         from werkbund.flower.server.host import stop_server
-        from werkbund.flower.server.settings import load_server_settings
+        from werkbund.flower.server.kit import load_server_settings
         from werkbund.flower.server.status import run_number
 
         console = output()
@@ -144,7 +144,7 @@ def stop_command(
             return
         settings = load_server_settings(kit)
         number = run_number(settings, run)
-        with Control(settings.local_address, settings.root_certificates, settings.server.insecure) as control:
+        with connect(settings) as control:
             control.stop_run(number)
         console.print(f"Run {run} has stopped; `werkbund server resume` goes on with it.")
 
@@ -158,7 +158,7 @@ def backup_command(
 ) -> None:
     """Copy the server's kit with keys, database and runs, while it runs; the copy can take its place."""
     with readable_errors():
-        from werkbund.flower.server.backup import back_up
+        from werkbund.flower.server.kit import back_up
 
         place = kit.resolve()
         target = place.with_name(f"{place.name}-backup") if out is None else out
@@ -171,10 +171,9 @@ def backup_command(
 
 
 def _watch(submitted: object, detach: bool, as_json: bool) -> None:
-    from werkbund.flower.server.submitting import Submitted
-    from werkbund.flower.trial.up import summary_of_folder
+    from werkbund.flower.server.submission import SubmittedRun, run_summary
 
-    assert isinstance(submitted, Submitted)  # noqa: S101 - for the type alone: Flower is imported late
+    assert isinstance(submitted, SubmittedRun)  # noqa: S101 - for the type alone: Flower is imported late
     if detach:
         told = {"run_dir": str(submitted.folder), "run_id": submitted.run_id}
         if as_json:
@@ -195,6 +194,6 @@ def _watch(submitted: object, detach: bool, as_json: bool) -> None:
             console.print(line, soft_wrap=True)
             raise typer.Exit(130) from None
     if as_json:
-        print_json(summary_of_folder(submitted.folder))
+        print_json(run_summary(submitted.folder))
     else:
         show_deployed(submitted.folder)

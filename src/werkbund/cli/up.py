@@ -30,7 +30,7 @@ def up_command(
 ) -> None:
     """Start a SuperLink and SuperNodes as processes on this machine, with TLS and keys, and run the federation."""
     with readable_errors():
-        from werkbund.flower.trial.up import up  # Flower is slow to import
+        from werkbund.flower.trial.trial import up  # Flower is slow to import
 
         loaded = configured(config, data, settings, seed)
         console = progress()

@@ -14,7 +14,7 @@ import pytest
 
 from tests.flower.federations import wait_for
 from werkbund.flower.machine import processes
-from werkbund.flower.machine.pids import identity
+from werkbund.flower.machine.pidfile import identity
 from werkbund.flower.machine.processes import Ended, Log, Supervised, end_group, environment, spawn
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]

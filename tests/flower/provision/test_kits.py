@@ -16,8 +16,7 @@ from werkbund import __version__
 from werkbund.config import check_config, load_config
 from werkbund.core.errors import ConfigError
 from werkbund.flower.provision import expiry, fingerprint, provision, read_public_key
-from werkbund.flower.provision.configuration import plant_config, server_config
-from werkbund.flower.provision.kits import Site, read_site
+from werkbund.flower.provision.kits import Site, plant_config, read_site, server_config
 from werkbund.plant.settings import USUAL, AcceptanceSection, PolicySection, load_settings
 
 yaml: Any = pytest.importorskip("yaml")  # Flower brings it

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from werkbund.core.errors import ConfigError
-from werkbund.flower.machine.pids import write_record
-from werkbund.flower.server.settings import ServerSettings, load_server_settings
+from werkbund.flower.machine.pidfile import write_record
+from werkbund.flower.server.kit import ServerSettings, load_server_settings
 from werkbund.flower.server.status import run_number
-from werkbund.flower.server.submitting import running_record
+from werkbund.flower.server.submission import running_record
 
 
 @pytest.fixture

@@ -1,13 +1,19 @@
+"""Parcels as the content of messages, and the pauses of the Flower functions that fetch it."""
+
 from __future__ import annotations
 
+import inspect
+from copy import deepcopy
 from typing import Any
 
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.supercore.inflatable import inflatable_utils
+from flwr.supernode import start_client_internal
 
 from werkbund.core.errors import ClientError
 from werkbund.flower.wire.parcel import Parcel
-from werkbund.flower.wire.records import from_records, to_records
+from werkbund.flower.wire.records import PAUSES, from_records, look_again_soon, to_records
 
 HEAD = ConfigRecord({"head": b"{}"})
 
@@ -61,3 +67,18 @@ def test_other_records_are_refused(records: RecordDict) -> None:
 
 def test_nothing_of_flowers_is_unpickled_or_read_as_numpy_file() -> None:
     assert from_records(_with_vector()).vector == b"abcd"
+
+
+def test_what_reads_messages_looks_again_soon() -> None:
+    functions = (inflatable_utils.pull_objects, inflatable_utils.pull_and_inflate_object_from_tree)
+    before = [deepcopy(function.__kwdefaults__) for function in functions]
+    try:
+        for function in functions:
+            assert set(PAUSES) < set(inspect.signature(function).parameters)
+            assert function.__kwdefaults__["initial_backoff"] == 1
+        look_again_soon()
+        assert start_client_internal.pull_objects.__kwdefaults__["initial_backoff"] == 0.02
+        assert start_client_internal.pull_objects.__kwdefaults__["max_time"] == 7200
+    finally:
+        for function, defaults in zip(functions, before, strict=True):
+            function.__kwdefaults__.update(defaults)

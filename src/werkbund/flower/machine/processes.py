@@ -32,14 +32,14 @@ _LOOK_S = 0.05
 
 @dataclass(frozen=True)
 class Ended:
-    """Say how a process ended.
+    """Describe a process that has ended.
 
     Parameters
     ----------
     code
-        What it returned; below 0, the signal that ended it.
+        Its exit code; below 0, minus the signal that ended it.
     lines
-        What it said since it started.
+        Lines of its log since it was started, the last 500.
     """
 
     code: int
@@ -47,7 +47,7 @@ class Ended:
 
 
 class Log:
-    """Read what a process adds to its log, and keep the file from growing without end."""
+    """Read what a process adds to its log file, and keep the file from growing without end."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -55,7 +55,7 @@ class Log:
         self._read = path.stat().st_size if path.exists() else 0
 
     def open(self) -> IO[bytes]:
-        """Open it for a process to write to."""
+        """Open the file for a process to append to."""
         return self.path.open("ab")
 
     def new_lines(self) -> list[str]:
@@ -71,7 +71,7 @@ class Log:
         return [_COLOURS.sub("", line) for line in whole.decode(errors="replace").splitlines()]
 
     def turn(self) -> None:
-        """Begin anew if it has become too large. Writers append, so they go on at the beginning."""
+        """Move the content to `NAME.1` if the file is too large. Writers append, so they go on at the beginning."""
         if self.path.exists() and self.path.stat().st_size > LARGEST_LOG:
             self.path.with_name(f"{self.path.name}.1").write_bytes(self.path.read_bytes())
             os.truncate(self.path, 0)
@@ -92,7 +92,7 @@ class Supervised:
     ready
         Asked before each start; while it says no, it is asked again with growing pauses.
     on_end
-        Told of each end that nobody asked for.
+        Called after each end that `stop` did not ask for.
     """
 
     def __init__(
@@ -112,11 +112,11 @@ class Supervised:
 
     @property
     def pid(self) -> int | None:
-        """Number of the process, if it runs."""
+        """Id of the process; None while it does not run."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def tick(self) -> list[str]:
-        """Start the process if it is due; return the lines that it said since the last call."""
+        """Start the process if its pause is over; return the lines of its log since the last call."""
         lines = self.log.new_lines()
         if self._process is not None:
             self._lines = [*self._lines, *lines][-500:]
@@ -128,7 +128,7 @@ class Supervised:
         return lines
 
     def steady(self) -> None:
-        """Note that the process does what it should: the next pause is the first again."""
+        """Note that the process works: after its end the pauses begin anew with the first."""
         self._pause_s = FIRST_PAUSE_S
 
     def hurry(self) -> None:

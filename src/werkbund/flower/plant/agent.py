@@ -39,9 +39,8 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
 
 from werkbund.core.errors import ClientError, FederationError
-from werkbund.flower.machine.patience import PAUSES
 from werkbund.flower.wire.parcel import Parcel
-from werkbund.flower.wire.records import from_records, to_records
+from werkbund.flower.wire.records import PAUSES, from_records, to_records
 
 ASK_S, ASK_IDLE_S = 0.1, 0.5
 """Seconds between two questions for a task: while there is work, and when there was none for `IDLE_S`."""

@@ -1,28 +1,29 @@
 """What `werkbund client start` runs: a SuperNode, the agent that answers for it, and the plant's worker.
 
-All connections go out. The three are kept running for ever; whatever ends is started anew.
+All connections go out. The three are kept running for ever; whatever ends is started anew. What the SuperNode says in
+its log is put into plain words for the people at the plant.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from werkbund.core.errors import ConfigError
 from werkbund.flower.machine.bundle import bundle_hash
-from werkbund.flower.machine.lease import Lease, read_private_key
-from werkbund.flower.machine.pids import claim, stop_recorded
+from werkbund.flower.machine.connection import Lease, find_trouble, read_private_key
+from werkbund.flower.machine.pidfile import claim, stop_recorded
 from werkbund.flower.machine.processes import LONGEST_PAUSE_S, Ended, Supervised, environment
-from werkbund.flower.machine.reaching import find_trouble
 from werkbund.flower.plant.agent import Agent
-from werkbund.flower.plant.news import is_held, news_of, news_of_end
-from werkbund.flower.plant.resident import ResidentWorker
+from werkbund.flower.plant.worker import WorkerProcess
 from werkbund.plant.settings import PlantSettings, load_settings
 
 TICK_S = 0.2
@@ -31,6 +32,13 @@ KNOCKING_S = 5.0
 
 _HERE = "127.0.0.1"
 _FAREWELL_S, _LAST_WORDS_S = 0.5, 5.0
+
+_ID = re.compile(r"SuperNode ID: (\d+)")
+_LOST = "Connection attempt failed"
+_AGAIN = "Connection successful after"
+_HELD = "[code: 2004]"
+_REFUSED = ("[code: 2001]", "401 Unauthorized")
+_BY_SIGNAL = "terminated gracefully"
 
 
 class ClientHost:
@@ -63,13 +71,13 @@ class ClientHost:
     ) -> None:
         settings = load_settings(kit)
         self._settings, self._server = settings, settings.server
-        self._say = _Once(on_message)
+        self._say = _WithoutRepeats(on_message)
         self._lease, self._is_known = Lease(settings.state / "node.json"), False
         self._secret, self._port = secrets.token_hex(32).encode(), free_port()
         self._stuck = threading.Event()
         logs, variables = settings.state / "logs", environment(settings.kit)
         command = worker or [sys.executable, "-m", "werkbund.flower.plant.worker", str(settings.kit)]
-        self.worker = ResidentWorker(command, logs / "worker.log", variables)
+        self.worker = WorkerProcess(command, logs / "worker.log", variables)
         self._worker_starts = 0
         self.supernode = Supervised(self._command, logs / "supernode.log", variables, self._is_reachable, self._on_end)
         self.agent = Agent(
@@ -199,18 +207,81 @@ def write_secret(path: Path, secret: bytes) -> None:
         file.write(secret)
 
 
+@dataclass(frozen=True)
+class News:
+    """Say what a line of the SuperNode's log means.
+
+    Parameters
+    ----------
+    text
+        In words, for the people at the plant.
+    node_id
+        Number under which the server knows this plant, if it has just let it in; else None.
+    """
+
+    text: str
+    node_id: int | None = None
+
+
+def news_of(line: str, address: str) -> News | None:
+    """Return what a line of the log means; None for the many that mean nothing to people. `address` is the server's."""
+    connected = _ID.search(line)
+    if connected is not None:
+        return News(f"connected to {address}", int(connected[1]))
+    if _LOST in line:
+        return News(f"the connection to {address} is lost; trying again")
+    if _AGAIN in line:
+        return News(f"connected to {address} again")
+    return None
+
+
+def is_held(ended: Ended) -> bool:
+    """Say whether the server may have refused the SuperNode only because it still holds its older connection."""
+    return any(_HELD in line for line in ended.lines)
+
+
+def news_of_end(ended: Ended, is_known: bool) -> str:
+    """Return in words why a SuperNode has ended, and what to do.
+
+    Parameters
+    ----------
+    ended
+        How it ended.
+    is_known
+        Whether the server has let this plant in before, and has not said since that it no longer knows its key.
+    """
+    if is_held(ended) and is_known:
+        return (
+            "the server still holds the previous connection, trying again (takes up to 80 s); if this goes on, another "
+            "client runs with the same key"
+        )
+    if is_held(ended) or _is_refused(ended):
+        return (
+            "this key is not registered with the server: send client.pub to the operator; trying again (if it was "
+            "registered before, the operator has removed it, or another client runs with the same key)"
+        )
+    last_words = next((line.strip() for line in reversed(ended.lines) if line.strip()), "it said nothing")
+    return f"the SuperNode ended with code {ended.code} ({last_words[:200]}); it is started again"
+
+
+def _is_refused(ended: Ended) -> bool:
+    # Flower's SuperNode ends itself by a signal, in good order, when the server refuses a request.
+    by_signal = ended.code == 0 and any(_BY_SIGNAL in line for line in ended.lines)
+    return by_signal or any(mark in line for mark in _REFUSED for line in ended.lines)
+
+
 def _record(state: Path) -> Path:
     return state / "client.json"
 
 
-class _Once:
-    """Hand on a line unless it is the same as the one before."""
+class _WithoutRepeats:
+    """Hand lines on, each unless it is the same as the one before."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._hand_on, self._last = say, ""
 
     def __call__(self, line: str) -> None:
-        """Hand a line on."""
+        """Hand a line on, or leave it out."""
         if line != self._last:
             self._last = line
             self._hand_on(line)

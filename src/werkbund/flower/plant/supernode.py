@@ -21,8 +21,8 @@ from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.cli import flower_supernode
 
 from werkbund.core.errors import ConfigError
-from werkbund.flower.machine.patience import look_again_soon
 from werkbund.flower.machine.processes import follow_parent
+from werkbund.flower.wire.records import look_again_soon
 
 OPTION = "--poll-s"
 ASKING_S = 3

@@ -22,13 +22,15 @@ from werkbund.flower.provision.keys import PrivateKey, PublicKey, new_key
 AUTHORITY_DAYS = 3650
 SERVER_DAYS = 825
 WARN_DAYS = 30
+"""Days before its end from which on a certificate is warned of."""
+
 _CLOCK_SLACK = timedelta(days=1)
 """Certificates are valid from a day before they were made: clocks at plants may be behind."""
 
 
 @dataclass(frozen=True)
 class Authority:
-    """Hold a CA: its private key and its certificate."""
+    """Hold a certificate authority (CA): its private key and its certificate."""
 
     key: PrivateKey
     certificate: x509.Certificate
@@ -46,7 +48,7 @@ def new_authority(name: str, now: datetime, days: int = AUTHORITY_DAYS) -> Autho
 
 
 def read_authority(folder: Path) -> Authority:
-    """Read `ca.key` and `ca.crt`.
+    """Read a CA from `ca.key` and `ca.crt` in a folder.
 
     Raises
     ------
@@ -109,12 +111,12 @@ def certificate_bytes(certificate: x509.Certificate) -> bytes:
 
 
 def read_certificate(path: Path) -> x509.Certificate:
-    """Read a certificate.
+    """Read a certificate from a file in PEM.
 
     Raises
     ------
     ConfigError
-        If it cannot be read.
+        If there is no such file, or it holds no certificate in PEM.
     """
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
@@ -150,7 +152,7 @@ def expiry(path: Path) -> datetime:
 
 
 def certificate_warnings(kit: Path, now: datetime) -> list[str]:
-    """Return a line for each certificate of a kit that is not valid `now`, or has fewer than 30 days left.
+    """Return a line for each certificate of a kit that is not valid `now`, or has fewer than `WARN_DAYS` days left.
 
     Parameters
     ----------

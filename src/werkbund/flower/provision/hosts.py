@@ -31,12 +31,12 @@ def check_hosts(hosts: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_port(port: int) -> int:
-    """Return a port that a server can listen at.
+    """Return a port if a server can listen at it.
 
     Raises
     ------
     ConfigError
-        If it is none.
+        If it is not in 1..65535.
     """
     if not 1 <= port <= 65535:
         raise ConfigError(f"--port must be in 1..65535, got {port}; 8000 is the usual one")

@@ -1,4 +1,7 @@
-"""The files of a kit: configuration, certificates, keys, and texts that a plant engineer can follow literally."""
+"""The files of a kit: configuration, certificates, keys, and texts that a plant engineer can follow literally.
+
+The federation's configuration goes into a kit as it was set, without paths of the operator's machine.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,6 @@ from werkbund.config import Config
 from werkbund.core.errors import ConfigError
 from werkbund.federation.families.family import grows_trees
 from werkbund.flower.provision.certificates import certificate_bytes
-from werkbund.flower.provision.configuration import plant_config, server_config
 from werkbund.flower.provision.hosts import check_hosts, check_port, with_port
 from werkbund.flower.provision.keys import PrivateKey, PublicKey, fingerprint, pem_private, ssh_private, ssh_public
 
@@ -35,6 +37,9 @@ _TEMPLATES = jinja2.Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
+
+
+_CONFIG_HEAD = "# The configuration of the federation. Keys that are not here have their defaults.\n\n"
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,21 @@ def client_files(
     return files if private is None else {**files, "client.key": ssh_private(private)}
 
 
+def server_config(config: Config) -> str:
+    """Return the server's `federation.toml`: the data are at the plants, so no path to data is left in it."""
+    return _written(_stripped(config))
+
+
+def plant_config(config: Config) -> str:
+    """Return a plant's `federation.toml`: like the server's, and without the path of first weights."""
+    values = _stripped(config)
+    model = values.get("model", {})
+    initial = str(model.get("initial", "random"))
+    if initial not in ("random", "client") and not initial.startswith("client:"):
+        del model["initial"]
+    return _written(values)
+
+
 def _server_values(
     config: Config, site: Site, authority: x509.Certificate, certificate: x509.Certificate
 ) -> dict[str, Any]:
@@ -172,3 +192,19 @@ def _mapped(name: str, unit: str) -> str:
 
 def _quoted(text: str) -> str:
     return tomlkit.string(text).as_string()
+
+
+def _stripped(config: Config) -> dict[str, Any]:
+    values = config.model_dump(exclude_unset=True)
+    for key in ("path", "clients"):
+        values.get("data", {}).pop(key, None)
+    return values
+
+
+def _written(values: dict[str, Any]) -> str:
+    return _CONFIG_HEAD + tomlkit.dumps({section: keys for section, keys in _without_none(values).items() if keys})
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    given = {key: value for key, value in values.items() if value is not None}
+    return {key: _without_none(value) if isinstance(value, dict) else value for key, value in given.items()}

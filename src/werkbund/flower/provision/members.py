@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -72,7 +71,7 @@ class Members:
         return tuple(member for member in self.entries if member.revoked is None)
 
     def with_new(self, member: Member) -> Members:
-        """Add a member.
+        """Return the list with one more member.
 
         Raises
         ------
@@ -80,18 +79,18 @@ class Members:
             If its name is not one, is taken (in whatever case), or its key is or was another's.
         """
         check_name(member.name)
-        for other in self.active:
-            if other.name.casefold() == member.name.casefold():
+        for present in self.active:
+            if present.name.casefold() == member.name.casefold():
                 raise ConfigError(
-                    f"a client's name must be its own, got {member.name!r}, and {other.name!r} is a member already; "
+                    f"a client's name must be its own, got {member.name!r}, and {present.name!r} is a member already; "
                     "choose another name, or revoke that client first"
                 )
-        for other in self.entries:
-            if other.fingerprint == member.fingerprint:
-                state = "revoked client" if other.revoked else "client"
+        for known in self.entries:
+            if known.fingerprint == member.fingerprint:
+                state = "revoked client" if known.revoked else "client"
                 raise ConfigError(
                     f"a key must belong to one client, got {member.fingerprint} for {member.name!r}, the key of "
-                    f"{state} {other.name!r}; make a new pair with `werkbund client keygen`"
+                    f"{state} {known.name!r}; make a new pair with `werkbund client keygen`"
                 )
         return Members((*self.entries, member))
 
@@ -112,29 +111,30 @@ class Members:
         raise ConfigError(f"--revoke must name a member, got {name!r}, which {reason}; members are {names}")
 
     def revoke(self, name: str, when: str) -> Members:
-        """Mark a member as revoked.
+        """Return the list with a member marked as revoked at the moment `when`, in ISO 8601.
 
         Raises
         ------
         ConfigError
             If there is no such member.
         """
-        found = self.find(name)
-        return Members(_replaced(self.entries, found, replace(found, revoked=when)))
+        member = self.find(name)
+        revoked = replace(member, revoked=when)
+        return Members(tuple(revoked if entry is member else entry for entry in self.entries))
 
     def write(self, path: Path) -> None:
-        """Write the list whole."""
+        """Write the list to a file that appears whole."""
         value = {"format": 1, "members": [asdict(member) for member in self.entries]}
         write_file(path, (json.dumps(value, indent=1) + "\n").encode())
 
     @classmethod
     def read(cls, path: Path) -> Members:
-        """Read the list.
+        """Read a list from its file.
 
         Raises
         ------
         ConfigError
-            If it is missing or not what `write` wrote.
+            If the file is missing, or is not one that `write` wrote.
         """
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
@@ -146,7 +146,3 @@ class Members:
             ) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path} must be the list of members: {error}; bring back a copy of it") from error
-
-
-def _replaced(entries: Iterable[Member], old: Member, new: Member) -> tuple[Member, ...]:
-    return tuple(new if entry is old else entry for entry in entries)

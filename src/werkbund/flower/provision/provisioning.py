@@ -152,7 +152,7 @@ def revoke_client(out: Path, name: str, now: datetime | None = None) -> Provisio
     Raises
     ------
     ConfigError
-        If there is no such member.
+        If no member has this name, or its key has been revoked before.
     """
     moment = now or datetime.now(UTC)
     ca, server = out / "ca", out / "server"

@@ -1,4 +1,4 @@
-"""Flower's ServerApp: reads what it is told, and runs the federation over Flower's grid."""
+"""Flower's ServerApp: reads the run's arguments, waits for its clients, and runs the federation over Flower's grid."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from werkbund.config import Config, changed, load_config
 from werkbund.core.errors import ConfigError, FederationError, QuorumError
 from werkbund.federation import RoundNews, Watcher
 from werkbund.federation.folder import Folder
-from werkbund.flower.machine.patience import look_again_soon
-from werkbund.flower.machine.pids import check_is_over, write_record
+from werkbund.flower.machine.pidfile import check_is_over, write_record
 from werkbund.flower.machine.processes import follow_starter
 from werkbund.flower.server.directory import Directory
 from werkbund.flower.server.grid import FlowerGrid
-from werkbund.flower.server.submitting import how_to_go_on, running_record
+from werkbund.flower.server.submission import how_to_go_on, running_record
+from werkbund.flower.wire.records import look_again_soon
 from werkbund.server import Preflight, resume_deployed, run_deployed
 from werkbund.server.progress import ProgressFile
 
@@ -33,15 +33,15 @@ _PAUSE_S = 0.5
 
 
 @dataclass(frozen=True)
-class Order:
-    """Hold what a run was told.
+class RunArguments:
+    """Hold the arguments with which a run was started.
 
     Parameters
     ----------
     config
         The federation's configuration.
     clients
-        Names of the clients in their order; empty for those that are there when the run begins.
+        Names of the clients in their order; empty: those that are online when the run begins.
     out, resume
         The folder of a new run, and that of a run to go on with; None where it is not given.
     wait_s
@@ -55,7 +55,7 @@ class Order:
     wait_s: float
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Order:
+    def of(cls, values: Mapping[str, Any]) -> RunArguments:
         """Read Flower's run configuration; see `bundle.DEFAULTS` for the keys.
 
         Raises
@@ -63,15 +63,15 @@ class Order:
         ConfigError
             If a key breaks a rule.
         """
-        path = Path(str(told["config"])) if told["config"] else None
-        config = load_config(path, [part for part in str(told["set"]).split(";") if part.strip()])
-        if int(told["rounds"]) > 0:
-            config = changed(config, federation={"rounds": int(told["rounds"])})
-        if int(told["seed"]) >= 0:
-            config = changed(config, federation={"seed": int(told["seed"])})
-        names = tuple(name for name in str(told["clients"]).split(",") if name) or tuple(config.data.clients)
-        out, resume = (Path(str(told[key])) if told[key] else None for key in ("out", "resume"))
-        return cls(config, names, out, resume, float(told["wait-s"]))
+        path = Path(str(values["config"])) if values["config"] else None
+        config = load_config(path, [part for part in str(values["set"]).split(";") if part.strip()])
+        if int(values["rounds"]) > 0:
+            config = changed(config, federation={"rounds": int(values["rounds"])})
+        if int(values["seed"]) >= 0:
+            config = changed(config, federation={"seed": int(values["seed"])})
+        names = tuple(name for name in str(values["clients"]).split(",") if name) or tuple(config.data.clients)
+        out, resume = (Path(str(values[key])) if values[key] else None for key in ("out", "resume"))
+        return cls(config, names, out, resume, float(values["wait-s"]))
 
 
 @app.main()
@@ -79,19 +79,23 @@ def main(grid: Grid, context: Context) -> None:
     """Run, or go on with, a federation."""
     look_again_soon()
     follow_starter()
-    order = Order.of(context.run_config)
-    folder = Folder.existing(order.resume) if order.resume else Folder.create(order.config.federation.name, order.out)
+    arguments = RunArguments.of(context.run_config)
+    folder = (
+        Folder.existing(arguments.resume)
+        if arguments.resume
+        else Folder.create(arguments.config.federation.name, arguments.out)
+    )
     record = running_record(folder.path)
     check_is_over(record, f"the run {folder.path}")
     write_record(record, {"run": context.run_id})
-    progress = _Told(folder)
+    progress = _LoggedProgress(folder)
 
     def end(why: str = "") -> None:
         record.unlink(missing_ok=True)  # before the end is told: whoever hears of it may go on with the run at once
         progress.end(why)
 
     try:
-        _run(grid, order, folder, progress)
+        _run(grid, arguments, folder, progress)
     except QuorumError as error:
         end(f"{error} As it is, {how_to_go_on(folder.path)}.")
         raise
@@ -107,16 +111,16 @@ def main(grid: Grid, context: Context) -> None:
     end()
 
 
-class _Told(ProgressFile):
-    """Write progress to the run's folder, and to Flower's log for those who watch that."""
+class _LoggedProgress(ProgressFile):
+    """Write progress to the run's folder, and a line for each stage and round to Flower's log."""
 
     def stage(self, what: str) -> None:
-        """Tell that a new stage begins."""
+        """Write that a new stage begins; `what` is it in words."""
         super().stage(what)
         log(INFO, "%s", what)
 
     def round(self, news: RoundNews) -> None:
-        """Tell what is new after a round."""
+        """Write what is new after a round."""
         super().round(news)
         record, scores = news.record, news.scores.get("validation")
         loss = "" if record.loss is None else f", loss {record.loss:.4f}"
@@ -125,26 +129,26 @@ class _Told(ProgressFile):
         log(INFO, "round %d of %d%s%s%s", record.round, news.last, loss, ranking, failed)
 
 
-def _run(grid: Grid, order: Order, folder: Folder, progress: ProgressFile) -> None:
-    if order.resume:
+def _run(grid: Grid, arguments: RunArguments, folder: Folder, progress: ProgressFile) -> None:
+    if arguments.resume:
         config, names = folder.read_config(), tuple(folder.read_json("run.json")["clients"])
         reach = FlowerGrid(grid, names, config.federation.round_timeout_s)
         reach.doubt()
-        _present(reach.ready, names, order.wait_s, progress)
+        _await_clients(reach.ready, names, arguments.wait_s, progress)
         resume_deployed(folder.path, reach, progress)
         return
     directory = Directory(grid)
-    names = _present(directory.online, order.clients, order.wait_s, progress)
-    reach = FlowerGrid(grid, names, order.config.federation.round_timeout_s, directory)
+    names = _await_clients(directory.online, arguments.clients, arguments.wait_s, progress)
+    reach = FlowerGrid(grid, names, arguments.config.federation.round_timeout_s, directory)
 
-    def seen(told: Preflight) -> None:
-        progress.checks([vars(check) for check in told.checks])
+    def seen(preflight: Preflight) -> None:
+        progress.checks([vars(check) for check in preflight.checks])
 
-    run_deployed(order.config, reach, folder=folder, watcher=progress, seen=seen, command=("flwr", "run"))
+    run_deployed(arguments.config, reach, folder=folder, watcher=progress, seen=seen, command=("flwr", "run"))
 
 
-def _present(
-    look: Callable[[], Collection[str]], names: tuple[str, ...], wait_s: float, watcher: Watcher
+def _await_clients(
+    find_online: Callable[[], Collection[str]], names: tuple[str, ...], wait_s: float, watcher: Watcher
 ) -> tuple[str, ...]:
     """Wait until the clients are there, or the time is over; return the names of those that the run is made of.
 
@@ -152,7 +156,7 @@ def _present(
     """
     deadline, before = time.monotonic() + wait_s, ""
     while True:
-        online = look()
+        online = find_online()
         missing = [name for name in names if name not in online]
         if names and (not missing or time.monotonic() >= deadline):
             return names

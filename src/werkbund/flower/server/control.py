@@ -28,6 +28,7 @@ from flwr.supercore.fab import Fab
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from werkbund.core.errors import ClientError, ConfigError
+from werkbund.flower.server.kit import ServerSettings
 
 GONE = "unregistered"
 _MOST_RUNS = 1000
@@ -61,7 +62,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class RunInfo:
+class FlowerRun:
     """Describe a run as Flower knows it.
 
     Parameters
@@ -201,7 +202,7 @@ class Control:
         """
         self._call(f"run {run_id}", self._client.StopRun, StopRunRequest(run_id=run_id))
 
-    def runs(self) -> list[RunInfo]:
+    def runs(self) -> list[FlowerRun]:
         """Return the runs, newest first.
 
         Raises
@@ -211,7 +212,7 @@ class Control:
         """
         response = self._call("the list of runs", self._client.ListRuns, ListRunsRequest(limit=_MOST_RUNS))
         newest_first = sorted(response.run_dict.values(), key=lambda run: run.pending_at, reverse=True)
-        return [_run_info(run) for run in newest_first]
+        return [_flower_run(run) for run in newest_first]
 
     def _call(self, what: str, call: Callable[[Any], Any], request: Any) -> Any:
         try:
@@ -223,6 +224,11 @@ class Control:
                 f"the SuperLink at {self._address} does not answer ({error or type(error).__name__}); "
                 "start it with `werkbund server start`"
             ) from error
+
+
+def connect(settings: ServerSettings) -> Control:
+    """Open the Control API of the server that has these settings."""
+    return Control(settings.local_address, settings.root_certificates, settings.server.insecure)
 
 
 def as_pem(public_key: bytes, name: str) -> bytes:
@@ -246,8 +252,8 @@ def as_pem(public_key: bytes, name: str) -> bytes:
     return bytes(public_key_to_bytes(key))
 
 
-def _run_info(run: Run) -> RunInfo:
-    return RunInfo(int(run.run_id), str(run.status.status), str(run.status.sub_status), str(run.status.details))
+def _flower_run(run: Run) -> FlowerRun:
+    return FlowerRun(int(run.run_id), str(run.status.status), str(run.status.sub_status), str(run.status.details))
 
 
 def _reason(error: httpx.HTTPStatusError) -> str:

@@ -10,21 +10,23 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from werkbund.core.errors import ConfigError
-from werkbund.flower.machine.lease import check_private
-from werkbund.flower.machine.pids import claim, read_record, stop_recorded, write_record
+from werkbund.core.errors import ClientError, ConfigError
+from werkbund.flower.machine.connection import check_private, find_trouble
+from werkbund.flower.machine.pidfile import claim, read_record, stop_recorded, write_record
 from werkbund.flower.machine.processes import Ended, Supervised, environment
-from werkbund.flower.machine.reaching import find_trouble
-from werkbund.flower.server.control import Control
-from werkbund.flower.server.roster import Roster
-from werkbund.flower.server.settings import load_server_settings
+from werkbund.flower.server.control import Control, Node, as_pem, connect
+from werkbund.flower.server.kit import load_server_settings
 
+LAUNCHER = "werkbund.flower.server.launcher"
 TICK_S = 0.2
 LOOK_S = 2.0
 """Seconds between two looks into the folder of keys."""
 
 KNOCK_S = 0.5
 """Seconds between two looks whether the SuperLink answers already."""
+
+KeyFiles = frozenset[tuple[str, int, int]]
+"""Name, time of the last change in ns, and bytes of each file in the folder of keys."""
 
 
 class ServerHost:
@@ -51,7 +53,7 @@ class ServerHost:
         self.executor = Supervised(
             self._executor, logs / "executor.log", variables, lambda: self._is_answering, self._on_executor_end
         )
-        self._roster = Roster(settings.kit / "clients", lambda: connect(settings.kit), on_message)
+        self._roster = Roster(settings.kit / "clients", lambda: connect(settings), on_message)
         self._next_look, self._started = 0.0, datetime.now(UTC).isoformat(timespec="seconds")
         self._pids: dict[str, int | None] = {}
         self._is_answering = False
@@ -123,14 +125,14 @@ class ServerHost:
     def _on_superlink_end(self, ended: Ended) -> None:
         self._is_answering = False
         self._roster.forget()
-        self._say(f"the SuperLink ended with code {ended.code} ({_last(ended)}); it is started again")
+        self._say(f"the SuperLink ended with code {ended.code} ({_last_words(ended)}); it is started again")
 
     def _on_executor_end(self, ended: Ended) -> None:
-        self._say(f"the executor ended with code {ended.code} ({_last(ended)}); it is started again")
+        self._say(f"the executor ended with code {ended.code} ({_last_words(ended)}); it is started again")
 
     def _superlink(self) -> list[str]:
         kit = self._settings.kit
-        command = [sys.executable, "-m", "werkbund.flower.server.superlink", "--host", self._server.host]
+        command = [sys.executable, "-m", LAUNCHER, "superlink", "--host", self._server.host]
         command += ["--port", str(self._server.port), "--isolation", "process"]
         command += ["--database", str(self._settings.state / "superlink.db")]
         command += ["--superexec-auth-secret-file", str(kit / "executor.secret")]
@@ -142,23 +144,11 @@ class ServerHost:
 
     def _executor(self) -> list[str]:
         kit = self._settings.kit
-        command = [sys.executable, "-m", "werkbund.flower.server.superexec"]
+        command = [sys.executable, "-m", LAUNCHER, "superexec"]
         command += ["--runtime-api-address", self._settings.local_address]
         command += ["--superexec-auth-secret-file", str(kit / "executor.secret")]
         secure = ["--root-certificates", str(kit / "ca.crt")]
         return [*command, *(["--insecure"] if self._server.insecure else secure)]
-
-
-def connect(kit: Path) -> Control:
-    """Open the Control API of the server that runs from a kit.
-
-    Raises
-    ------
-    ConfigError
-        If `server.toml` breaks a rule.
-    """
-    settings = load_server_settings(kit)
-    return Control(settings.local_address, settings.root_certificates, settings.server.insecure)
 
 
 def stop_server(kit: Path) -> bool:
@@ -172,12 +162,12 @@ def server_record(kit: Path) -> dict[str, object] | None:
 
 
 def check_port_is_free(host: str, port: int) -> None:
-    """Check that a server can listen.
+    """Check that a server can listen at a port of this machine.
 
     Raises
     ------
     ConfigError
-        If not.
+        If something else listens there, or this process may not.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -191,9 +181,101 @@ def check_port_is_free(host: str, port: int) -> None:
             ) from error
 
 
+class Roster:
+    """Keep Flower's list of clients as the folder of keys has it.
+
+    Parameters
+    ----------
+    folder
+        Holds a file NAME.pub for each client.
+    connect
+        Opens the Control API.
+    say
+        Takes lines for people.
+    """
+
+    def __init__(self, folder: Path, connect: Callable[[], Control], say: Callable[[str], None]) -> None:
+        self._folder, self._connect, self._say = folder, connect, say
+        self._seen: KeyFiles | None = None
+
+    def forget(self) -> None:
+        """Compare folder and list the next time even if the folder has not changed: Flower's list may have."""
+        self._seen = None
+
+    def look(self) -> bool:
+        """Compare folder and list if the folder has changed; return whether the list is up to date."""
+        now = self._key_files()
+        if now == self._seen:
+            return True
+        try:
+            with self._connect() as control:
+                synchronise(control, self._keys(), self._say)
+        except ClientError:
+            return False
+        self._seen = now
+        return True
+
+    def _key_files(self) -> KeyFiles:
+        stats = [(path.name, path.stat()) for path in self._folder.glob("*.pub")]
+        return frozenset((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
+
+    def _keys(self) -> dict[str, bytes]:
+        keys: dict[str, bytes] = {}
+        for path in sorted(self._folder.glob("*.pub")):
+            try:
+                keys[path.stem] = as_pem(path.read_bytes(), path.stem)
+            except (ConfigError, OSError) as error:
+                self._say(str(error))
+        return keys
+
+
+def synchronise(control: Control, keys: dict[str, bytes], say: Callable[[str], None]) -> None:
+    """Register the keys that are missing in Flower's list, and remove those that are there without being wanted.
+
+    Parameters
+    ----------
+    control
+        The Control API.
+    keys
+        Client's name -> its key in PEM.
+    say
+        Takes a line for each change, and for each key that Flower refuses.
+
+    Raises
+    ------
+    ClientError
+        If the SuperLink does not answer.
+    """
+    registered = {node.public_key: node for node in control.nodes()}
+    for key, node in registered.items():
+        if key not in keys.values():
+            _remove(control, node, say)
+    for name, key in keys.items():
+        if key not in registered:
+            _add(control, name, key, say)
+        elif registered[key].name != name:
+            say(f"the key of {name!r} is registered as {registered[key].name!r}; make a new key for {name!r}")
+
+
 def _record(state: Path) -> Path:
     return state / "server.json"
 
 
-def _last(ended: Ended) -> str:
+def _last_words(ended: Ended) -> str:
     return next((line.strip()[:200] for line in reversed(ended.lines) if line.strip()), "it said nothing")
+
+
+def _remove(control: Control, node: Node, say: Callable[[str], None]) -> None:
+    try:
+        control.unregister(node.node_id)
+        say(f"{node.name or node.node_id} may no longer join")
+    except ConfigError as error:
+        say(str(error))
+
+
+def _add(control: Control, name: str, key: bytes, say: Callable[[str], None]) -> None:
+    try:
+        control.register(name, key)
+        say(f"{name} may join")
+    except ConfigError as error:
+        say(str(error))

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from werkbund.core.errors import ConfigError
-from werkbund.flower.machine.pids import read_record
-from werkbund.flower.server.control import Control, Node
-from werkbund.flower.server.settings import ServerSettings, load_server_settings
-from werkbund.flower.server.submitting import running_record
+from werkbund.flower.machine.pidfile import read_record
+from werkbund.flower.server.control import Node, connect
+from werkbund.flower.server.kit import ServerSettings, load_server_settings
+from werkbund.flower.server.submission import running_record
 
 _NOTHING = "-"
 
 
 @dataclass(frozen=True)
-class ClientState:
+class ClientStatus:
     """Describe one client, in words.
 
     Parameters
@@ -42,8 +42,8 @@ class ClientState:
 
 
 @dataclass(frozen=True)
-class RunState:
-    """Describe one run: its folder's name, how it stands in words, rounds done, and its folder."""
+class RunStatus:
+    """Describe one run: its folder's name, how it stands in words, rounds done, and its folder's path."""
 
     name: str
     state: str
@@ -53,18 +53,18 @@ class RunState:
 
 @dataclass(frozen=True)
 class Status:
-    """Hold what is known now."""
+    """Hold how the clients and the runs of a server stand now, the newest run first."""
 
-    clients: tuple[ClientState, ...]
-    runs: tuple[RunState, ...]
+    clients: tuple[ClientStatus, ...]
+    runs: tuple[RunStatus, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        return {"clients": [asdict(one) for one in self.clients], "runs": [asdict(one) for one in self.runs]}
+        return {"clients": [asdict(client) for client in self.clients], "runs": [asdict(run) for run in self.runs]}
 
 
 def status(kit: Path) -> Status:
-    """Ask the SuperLink, and look into the folders of runs.
+    """Ask the SuperLink for its clients, and read the folders of runs.
 
     Raises
     ------
@@ -74,30 +74,47 @@ def status(kit: Path) -> Status:
         If the SuperLink does not answer.
     """
     settings = load_server_settings(kit)
-    with Control(settings.local_address, settings.root_certificates, settings.server.insecure) as control:
+    with connect(settings) as control:
         nodes = control.nodes()
-    folders = _runs(settings)
+    folders = _run_folders(settings)
     last = folders[0] if folders else None
-    told, trained = _told(last), _trained(last)
-    clients = tuple(_client(node, told, trained) for node in nodes)
-    return Status(clients, tuple(_run(folder) for folder in folders))
+    facts, last_rounds = _client_facts(last), _last_rounds(last)
+    clients = tuple(_client(node, facts.get(node.name, {}), last_rounds.get(node.name)) for node in nodes)
+    return Status(clients, tuple(_run_status(folder) for folder in folders))
 
 
-def _runs(settings: ServerSettings) -> list[Path]:
+def run_number(settings: ServerSettings, run: str) -> int:
+    """Return Flower's number of a run that goes on, named by its folder or by that number.
+
+    Raises
+    ------
+    ConfigError
+        If no run of this name goes on.
+    """
+    if run.isdigit():
+        return int(run)
+    records = ((folder.name, read_record(running_record(folder))) for folder in _run_folders(settings))
+    going = {name: record for name, record in records if record}
+    if run not in going:
+        names = ", ".join(going) or "none"
+        raise ConfigError(f"--run must name a run that goes on ({names}), got {run!r}; see `werkbund server status`")
+    return int(going[run]["run"])
+
+
+def _run_folders(settings: ServerSettings) -> list[Path]:
     folders = [path.parent for path in (settings.kit / "runs").glob("*/config.toml")]
     return sorted(folders, key=lambda path: -(path / "config.toml").stat().st_mtime)
 
 
-def _client(node: Node, told: dict[str, Any], trained: dict[str, int]) -> ClientState:
-    facts = told.get(node.name, {})
+def _client(node: Node, facts: dict[str, Any], last_round: int | None) -> ClientStatus:
     rows = facts.get("rows")
-    return ClientState(
+    return ClientStatus(
         node.name or f"node {node.node_id}",
         node.status,
         _last_seen(node),
         str(facts.get("versions", {}).get("werkbund", _NOTHING)),
         None if rows is None else int(rows),
-        trained.get(node.name),
+        last_round,
     )
 
 
@@ -113,7 +130,8 @@ def _last_seen(node: Node) -> str:
     return f"{max(seconds, 0):.0f} s ago"
 
 
-def _told(run: Path | None) -> dict[str, Any]:
+def _client_facts(run: Path | None) -> dict[str, Any]:
+    """Return what each client said about itself before a run, by its name."""
     path = run / "preflight.json" if run else None
     if path is None or not path.is_file():
         return {}
@@ -121,8 +139,8 @@ def _told(run: Path | None) -> dict[str, Any]:
     return facts
 
 
-def _trained(run: Path | None) -> dict[str, int]:
-    """Return the last round that each client trained in."""
+def _last_rounds(run: Path | None) -> dict[str, int]:
+    """Return the last round that each client trained in, by its name."""
     if run is None or not (run / "run.json").is_file():
         return {}
     names = json.loads((run / "run.json").read_text(encoding="utf-8"))["clients"]
@@ -139,10 +157,10 @@ def _rounds(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def _run(folder: Path) -> RunState:
+def _run_status(folder: Path) -> RunStatus:
     rounds = _rounds(folder)
     done = max((int(line["round"]) for line in rounds if line["cohort"]), default=0)
-    return RunState(folder.name, _state(folder), done, str(folder))
+    return RunStatus(folder.name, _state(folder), done, str(folder))
 
 
 def _state(folder: Path) -> str:
@@ -154,20 +172,3 @@ def _state(folder: Path) -> str:
     if last.get("end"):
         return f"failed: {last['end']}"
     return "running" if read_record(running_record(folder)) is not None else "stopped"
-
-
-def run_number(settings: ServerSettings, run: str) -> int:
-    """Return Flower's number of a run that goes on, named by its folder or by that number.
-
-    Raises
-    ------
-    ConfigError
-        If no run of this name goes on.
-    """
-    if run.isdigit():
-        return int(run)
-    going = {folder.name: record for folder in _runs(settings) if (record := read_record(running_record(folder)))}
-    if run not in going:
-        names = ", ".join(going) or "none"
-        raise ConfigError(f"--run must name a run that goes on ({names}), got {run!r}; see `werkbund server status`")
-    return int(going[run]["run"])

@@ -1,9 +1,11 @@
-"""A whole federation on this machine: real processes on loopback, with TLS and keys, started and stopped together."""
+"""`werkbund up`: a whole federation on this machine is laid out, started, run and stopped.
+
+Its processes are real and speak over loopback, with TLS and keys.
+"""
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,33 +15,35 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tomlkit
 
 from werkbund.config import Config, changed, to_toml
 from werkbund.core.errors import ClientError, ConfigError
+from werkbund.federation import Watcher
 from werkbund.federation.plant_files import write_parts
 from werkbund.federation.tables import with_columns
 from werkbund.flower.provision import provision
-from werkbund.flower.server.control import Control
-from werkbund.flower.server.settings import ServerSettings, load_server_settings
+from werkbund.flower.server.control import connect
+from werkbund.flower.server.kit import ServerSettings, load_server_settings
+from werkbund.flower.server.submission import ShowChecks, run_summary, submit
 
 _START_S = 60.0
 _STOP_S = 20.0
 _PAUSE_S = 0.2
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Trial:
-    """Hold a federation that is ready to be started.
+class LocalFederation:
+    """Hold a federation on this machine that is ready to be started.
 
     Parameters
     ----------
     folder
         Where data files, kits and logs lie.
     config
-        The federation's, in which each client has a file.
+        The federation's file, in which each client has a file of rows.
     server
         Kit of the server.
     clients
@@ -57,15 +61,15 @@ class Trial:
         return load_server_settings(self.server)
 
 
-def lay_out(config: Config, folder: Path, count: int | None, insecure: bool = False) -> Trial:
-    """Write data files and kits.
+def lay_out(config: Config, folder: Path, count: int | None, insecure: bool = False) -> LocalFederation:
+    """Write the data files and kits of a federation on this machine.
 
     Parameters
     ----------
     config
         If it names one file a client, these are used; else its table is divided over `count` clients.
     folder
-        Where to; made anew.
+        Where they go; it must not be there yet.
     count
         Number of clients; None where the configuration names them.
     insecure
@@ -87,27 +91,86 @@ def lay_out(config: Config, folder: Path, count: int | None, insecure: bool = Fa
     kits, port = folder / "kits", _free_port()
     provision(config, kits, list(files), ["localhost"], port=port)
     for name, data in files.items():
-        _adjust(kits / name / "client.toml", config, data, insecure)
+        _point_to_rows(kits / name / "client.toml", config, data, insecure)
     _listen_here(kits / "server" / "server.toml", insecure)
-    return Trial(folder, path, kits / "server", {name: kits / name for name in files})
+    return LocalFederation(folder, path, kits / "server", {name: kits / name for name in files})
 
 
 @contextmanager
-def running(trial: Trial, tell: Tell) -> Iterator[None]:
-    """Start server and clients as processes, and stop them in the end, whatever happens."""
+def running(trial: LocalFederation, say: Callable[[str], None]) -> Iterator[None]:
+    """Start server and clients as processes, and stop them in the end; `say` is given each stage in words."""
     logs = trial.folder / "logs"
     logs.mkdir(exist_ok=True)
-    children = [_started(["server", "start", str(trial.server)], logs / "server.log")]
+    children = [_start(["server", "start", str(trial.server)], logs / "server.log")]
     try:
-        tell("starting the SuperLink")
+        say("starting the SuperLink")
         _await_server(trial, children[0], logs)
-        tell(f"starting {len(trial.clients)} SuperNodes")
+        say(f"starting {len(trial.clients)} SuperNodes")
         for name, kit in trial.clients.items():
-            children.append(_started(["client", "start", str(kit)], logs / f"{name}.log"))
+            children.append(_start(["client", "start", str(kit)], logs / f"{name}.log"))
         yield
     finally:
-        tell("stopping the processes")
+        say("stopping the processes")
         _stop(children)
+
+
+@dataclass(frozen=True)
+class FinishedTrial:
+    """Hold a run of a federation on this machine that is over.
+
+    Parameters
+    ----------
+    folder
+        The run's, as `werkbund run` writes one.
+    trial
+        Its data files, kits and logs.
+    """
+
+    folder: Path
+    trial: LocalFederation
+
+    def summary(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return run_summary(self.folder) | {"kits": str(self.trial.folder / "kits")}
+
+
+def up(
+    config: Config,
+    count: int | None,
+    out: Path | None,
+    watcher: Watcher,
+    seen: ShowChecks,
+    insecure: bool = False,
+) -> FinishedTrial:
+    """Run a federation of real processes on this machine.
+
+    Parameters
+    ----------
+    config
+        The federation's; with a file for each client, or a table that is divided.
+    count
+        Number of clients; None for as many as the configuration names, or 4.
+    out
+        The run's folder, new; None is a fresh one under `runs/`. What belongs to the plants goes to a folder of the
+        same name with `.plants` behind it.
+    watcher
+        Is told how the run goes.
+    seen
+        Is given the checks of what the clients said about themselves.
+    insecure
+        Without TLS and keys.
+
+    Raises
+    ------
+    FederationError
+        One of its kinds, with what to do. All processes are stopped then too.
+    """
+    folder = out if out is not None else _fresh_folder(config.federation.name)
+    watcher.stage("writing data files, certificates and kits")
+    trial = lay_out(config, folder.with_name(f"{folder.name}.plants"), count, insecure)
+    with running(trial, watcher.stage):
+        submit(trial.settings, trial.config, out=folder).follow(watcher, seen)
+    return FinishedTrial(folder, trial)
 
 
 def _files(config: Config, folder: Path, count: int | None) -> dict[str, Path]:
@@ -121,7 +184,7 @@ def _files(config: Config, folder: Path, count: int | None) -> dict[str, Path]:
     return dict(write_parts(data, count or 4, config))
 
 
-def _adjust(path: Path, config: Config, data: Path, insecure: bool) -> None:
+def _point_to_rows(path: Path, config: Config, data: Path, insecure: bool) -> None:
     """Say in a client's file where its rows lie."""
     document = tomlkit.parse(path.read_text(encoding="utf-8"))
     section = tomlkit.table()
@@ -150,7 +213,7 @@ def _free_port() -> int:
         return port
 
 
-def _started(arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+def _start(arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as file:
         return subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-m", "werkbund", *arguments],
@@ -161,14 +224,14 @@ def _started(arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _await_server(trial: Trial, server: subprocess.Popen[bytes], logs: Path) -> None:
+def _await_server(trial: LocalFederation, server: subprocess.Popen[bytes], logs: Path) -> None:
     """Wait until the SuperLink answers and knows all clients."""
     settings, deadline = trial.settings, time.monotonic() + _START_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
             break
         try:
-            with Control(settings.local_address, settings.root_certificates, settings.server.insecure) as control:
+            with connect(settings) as control:
                 if settings.server.insecure or {node.name for node in control.nodes()} >= set(trial.clients):
                     return
         except ClientError:
@@ -192,7 +255,11 @@ def _stop(children: Sequence[subprocess.Popen[bytes]]) -> None:
             child.wait()
 
 
-def tidy(trial: Trial) -> None:
-    """Remove what only the processes needed; data files, kits and logs stay."""
-    for kit in (trial.server, *trial.clients.values()):
-        shutil.rmtree(kit / "state" / "flwr", ignore_errors=True)
+def _fresh_folder(name: str) -> Path:
+    """Return a folder of a run that is free, as is that of its plants."""
+    number = 1
+    while True:
+        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        if not path.exists() and not path.with_name(f"{path.name}.plants").exists():
+            return path
+        number += 1

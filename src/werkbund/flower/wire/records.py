@@ -1,13 +1,25 @@
-"""Parcels as Flower's records and back: one config record, and one array for the vector."""
+"""Parcels as the content of Flower's messages, and how soon Flower looks for content that is still on its way.
+
+A parcel becomes one config record, and one array for the vector.
+
+A message is announced before its content has arrived, so whoever reads it at once finds a part missing. Flower then
+pauses a whole second, and two the next time; most of a short round would be such pauses.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from flwr.supercore.inflatable import inflatable_utils
 
 from werkbund.core.errors import ClientError
 from werkbund.flower.wire.parcel import Parcel
 
 _RECORD, _VECTOR, _RAW = "werkbund", "vector", "raw.float32.le"
+
+PAUSES: dict[str, Any] = {"initial_backoff": 0.02, "backoff_cap": 1.0, "max_tries_per_object": None}
+"""First and longest pause in seconds; the number of tries is bounded by Flower's time limit alone (two hours)."""
 
 
 def to_records(parcel: Parcel) -> RecordDict:
@@ -39,6 +51,12 @@ def from_records(records: RecordDict) -> Parcel:
     if not isinstance(head, bytes) or not isinstance(body, bytes):
         raise ClientError("a message's head and body must be bytes; the sender runs other code")
     return Parcel(head, body, _vector_of(arrays))
+
+
+def look_again_soon() -> None:
+    """Have this process pause as `PAUSES` says whenever it reads a message from now on."""
+    for function in (inflatable_utils.pull_objects, inflatable_utils.pull_and_inflate_object_from_tree):
+        function.__kwdefaults__.update(PAUSES)
 
 
 def _vector_of(arrays: dict[str, ArrayRecord]) -> bytes:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from werkbund.core.errors import ConfigError
-from werkbund.flower.machine.pids import claim, identity, read_record, stop_recorded, write_record
+from werkbund.flower.machine.pidfile import claim, identity, read_record, stop_recorded, write_record
 
 CLAIM = """
 import sys, time
 from pathlib import Path
-from werkbund.flower.machine.pids import claim
+from werkbund.flower.machine.pidfile import claim
 claim(Path(sys.argv[1]), "it")
 print("claimed", flush=True)
 time.sleep(600)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from werkbund.flower.machine.processes import Ended
-from werkbund.flower.plant.news import News, is_held, news_of, news_of_end
+from werkbund.flower.plant.host import News, is_held, news_of, news_of_end
 
 ADDRESS = "federation.example.com:8000"
 REFUSED = "[code: 2004] Failed to activate SuperNode."

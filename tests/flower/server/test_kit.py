@@ -9,7 +9,7 @@ import pytest
 from werkbund.config import Config
 from werkbund.core.errors import ConfigError
 from werkbund.flower.provision import provision
-from werkbund.flower.server.settings import load_server_settings
+from werkbund.flower.server.kit import load_server_settings
 
 
 def _load(folder: Path, text: str) -> str:

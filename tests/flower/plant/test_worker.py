@@ -16,35 +16,35 @@ import pytest
 from tests.flower.federations import ECHO, wait_for
 from werkbund.core.errors import ClientError
 from werkbund.flower.machine.processes import environment
-from werkbund.flower.plant.resident import ResidentWorker
+from werkbund.flower.plant.worker import WorkerProcess
 from werkbund.flower.wire.parcel import Parcel
 
 
 @pytest.fixture
-def worker(tmp_path: Path) -> Iterator[ResidentWorker]:
-    worker = ResidentWorker(ECHO, tmp_path / "worker.log", environment(tmp_path))
+def worker(tmp_path: Path) -> Iterator[WorkerProcess]:
+    worker = WorkerProcess(ECHO, tmp_path / "worker.log", environment(tmp_path))
     yield worker
     worker.stop()
 
 
-def _pid(worker: ResidentWorker) -> int:
+def _pid(worker: WorkerProcess) -> int:
     return int(worker.ask(Parcel(b"pid"), 30).body)
 
 
-def test_it_stays_from_one_question_to_the_next(worker: ResidentWorker) -> None:
+def test_it_stays_from_one_question_to_the_next(worker: WorkerProcess) -> None:
     vector = os.urandom(4_000_000)
     assert worker.ask(Parcel(b"one", b"body", vector), 30) == Parcel(b"answer to one", b"body", vector)
     assert _pid(worker) == _pid(worker) == worker.pid
 
 
-def test_one_that_dies_in_a_task_is_replaced(worker: ResidentWorker) -> None:
+def test_one_that_dies_in_a_task_is_replaced(worker: WorkerProcess) -> None:
     first = _pid(worker)
     with pytest.raises(ClientError, match=r"died in the middle of the task \(exit code 3\); it is started anew"):
         worker.ask(Parcel(b"die"), 30)
     assert _pid(worker) != first
 
 
-def test_one_that_is_killed_in_a_task_is_replaced(worker: ResidentWorker) -> None:
+def test_one_that_is_killed_in_a_task_is_replaced(worker: WorkerProcess) -> None:
     first = _pid(worker)
     threading.Timer(0.3, os.kill, (first, signal.SIGKILL)).start()
     with pytest.raises(ClientError, match=r"\(signal 9\)"):
@@ -52,7 +52,7 @@ def test_one_that_is_killed_in_a_task_is_replaced(worker: ResidentWorker) -> Non
     assert _pid(worker) != first
 
 
-def test_one_that_hangs_is_replaced(worker: ResidentWorker) -> None:
+def test_one_that_hangs_is_replaced(worker: WorkerProcess) -> None:
     first = _pid(worker)
     with pytest.raises(ClientError, match=r"did not answer within 0\.3 s; it was ended and is started anew"):
         worker.ask(Parcel(b"hang"), 0.3)
@@ -60,10 +60,10 @@ def test_one_that_hangs_is_replaced(worker: ResidentWorker) -> None:
 
 
 def test_one_that_dies_is_replaced_once_though_two_see_to_it(
-    worker: ResidentWorker, monkeypatch: pytest.MonkeyPatch
+    worker: WorkerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("FIRST_PAUSE_S", "LONGEST_PAUSE_S"):
-        monkeypatch.setattr(f"werkbund.flower.plant.resident.{name}", 0.0)
+        monkeypatch.setattr(f"werkbund.flower.plant.worker.{name}", 0.0)
     _pid(worker)
     started: list[int] = []
     start, over = worker._start, threading.Event()
@@ -85,7 +85,7 @@ def test_one_that_dies_is_replaced_once_though_two_see_to_it(
     keeper.join()
 
 
-def test_one_that_dies_between_tasks_is_replaced(worker: ResidentWorker) -> None:
+def test_one_that_dies_between_tasks_is_replaced(worker: WorkerProcess) -> None:
     first = _pid(worker)
     os.kill(first, signal.SIGKILL)
     wait_for(lambda: worker.pid is None)
@@ -98,7 +98,7 @@ def test_one_that_dies_between_tasks_is_replaced(worker: ResidentWorker) -> None
 
 
 def test_one_that_cannot_start_is_tried_with_growing_pauses(tmp_path: Path) -> None:
-    broken = ResidentWorker(
+    broken = WorkerProcess(
         [sys.executable, "-c", "raise SystemExit('no data')"], tmp_path / "worker.log", environment(tmp_path)
     )
     assert broken.keep()
@@ -110,7 +110,7 @@ def test_one_that_cannot_start_is_tried_with_growing_pauses(tmp_path: Path) -> N
     assert "no data" in (tmp_path / "worker.log").read_text()
 
 
-def test_stopping_ends_a_question_at_once_and_for_good(worker: ResidentWorker) -> None:
+def test_stopping_ends_a_question_at_once_and_for_good(worker: WorkerProcess) -> None:
     _pid(worker)
     threading.Timer(0.3, worker.stop).start()
     began = time.monotonic()
@@ -124,7 +124,7 @@ def test_stopping_ends_a_question_at_once_and_for_good(worker: ResidentWorker) -
 
 def test_an_answer_cut_short_is_an_error(tmp_path: Path) -> None:
     code = "import sys; sys.stdin.buffer.read(24); sys.stdout.buffer.write(b'12345'); sys.stdout.flush()"
-    worker = ResidentWorker([sys.executable, "-c", code], tmp_path / "worker.log", environment(tmp_path))
+    worker = WorkerProcess([sys.executable, "-c", code], tmp_path / "worker.log", environment(tmp_path))
     with pytest.raises(ClientError, match="died in the middle of the task"):
         worker.ask(Parcel(b"one"), 30)
     worker.stop()

@@ -1,5 +1,6 @@
-"""Start Flower's SuperLink with a gate: `python -m werkbund.flower.server.superlink <arguments of flower-superlink>`.
+"""Start one of Flower's two programs on the server: `python -m werkbund.flower.server.launcher NAME <its arguments>`.
 
+`superlink` is what plants connect to, `superexec` what runs the server's part of a run. The SuperLink gets a gate:
 Flower's Control, Runtime and Fleet API share one port, and in its open edition no account is asked for. Without the
 gate a plant could start runs and register keys.
 """
@@ -7,13 +8,16 @@ gate a plant could start runs and register keys.
 from __future__ import annotations
 
 import ipaddress
+import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from flwr.supercore.cli import flower_superexec
 from flwr.superlink import extensions
 from flwr.superlink.cli import flower_superlink
 from starlette.middleware import Middleware
 
+from werkbund.core.errors import ConfigError
 from werkbund.flower.machine.processes import follow_parent
 
 Scope = MutableMapping[str, Any]
@@ -60,11 +64,34 @@ def install_gate() -> None:
     extensions.get_middleware = get_middleware
 
 
-def main() -> None:
-    """Run the SuperLink."""
-    follow_parent()
+def superlink() -> None:
+    """Run the SuperLink behind its gate."""
     install_gate()
     flower_superlink()
+
+
+def superexec() -> None:
+    """Run the SuperExec."""
+    flower_superexec()
+
+
+PROGRAMS = {"superlink": superlink, "superexec": superexec}
+"""Name on the command line -> what it runs; the arguments behind the name are those of Flower's own program."""
+
+
+def main() -> None:
+    """Run the program that the first argument names.
+
+    Raises
+    ------
+    ConfigError
+        If it names none of `PROGRAMS`.
+    """
+    name = sys.argv.pop(1) if len(sys.argv) > 1 else ""
+    if name not in PROGRAMS:
+        raise ConfigError(f"the first argument must be one of {', '.join(PROGRAMS)}, got {name!r}; name the program")
+    follow_parent()
+    PROGRAMS[name]()
 
 
 def _is_allowed(scope: Scope) -> bool:

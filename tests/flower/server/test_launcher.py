@@ -1,15 +1,18 @@
-"""The gate before the SuperLink, alone; a real SuperLink stands behind it in `test_deployment.py`."""
+"""Which program is run, and the gate before the SuperLink alone; a real one is in `test_deployment.py`."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
 from flwr.superlink import extensions
 
-from werkbund.flower.server.superlink import OnlyFleetFromOutside, install_gate
+from werkbund.core.errors import ConfigError
+from werkbund.flower.server import launcher
+from werkbund.flower.server.launcher import OnlyFleetFromOutside, install_gate, main
 
 OUTSIDE = ["192.0.2.7", "10.0.0.5", "2001:db8::7", "::ffff:192.0.2.7", "testclient", ""]
 INSIDE = ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"]
@@ -61,3 +64,20 @@ def test_the_gate_comes_before_what_was_there(monkeypatch: pytest.MonkeyPatch) -
     gate, other = extensions.get_middleware()
     assert gate.cls is OnlyFleetFromOutside
     assert other == "another"
+
+
+@pytest.mark.parametrize("name", ["superlink", "superexec"])
+def test_the_first_argument_names_the_program(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    given: list[list[str]] = []
+    monkeypatch.setattr(extensions, "get_middleware", lambda: ())
+    monkeypatch.setattr(launcher, f"flower_{name}", lambda: given.append(sys.argv))
+    monkeypatch.setattr(sys, "argv", ["launcher", name, "--port", "8000"])
+    main()
+    assert given == [["launcher", "--port", "8000"]]
+
+
+@pytest.mark.parametrize("arguments", [[], ["supernode"]])
+def test_another_program_is_refused(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["launcher", *arguments])
+    with pytest.raises(ConfigError, match="the first argument must be one of superlink, superexec, got"):
+        main()

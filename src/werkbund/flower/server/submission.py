@@ -15,20 +15,24 @@ from werkbund.core.errors import ClientError, ConfigError
 from werkbund.federation import Watcher
 from werkbund.federation.folder import Folder
 from werkbund.flower.machine.bundle import bundle
-from werkbund.flower.machine.pids import check_is_over, read_record
-from werkbund.flower.server.control import Control
-from werkbund.flower.server.settings import ServerSettings
+from werkbund.flower.machine.pidfile import check_is_over, read_record
+from werkbund.flower.server.control import Control, connect
+from werkbund.flower.server.kit import ServerSettings
 from werkbund.server.progress import follow, num_lines, num_lines_before
 
-Seen = Callable[[list[dict[str, Any]]], None]
+ShowChecks = Callable[[list[dict[str, Any]]], None]
+"""Is given the checks of what clients said about themselves, as plain values."""
+
 WAIT_S = 60
+"""Seconds that a run waits for clients that are not there yet."""
+
 _END_S, _PAUSE_S = 10.0, 0.2
 _LOG = "state/logs/executor.log in the server's kit may say why"
 _NO_HEARTBEAT = "No heartbeat received from the task"  # Flower's words when a run's process was silent for a minute
 
 
 @dataclass(frozen=True)
-class Submitted:
+class SubmittedRun:
     """Hold a run that the server's executor has taken.
 
     Parameters
@@ -40,7 +44,7 @@ class Submitted:
     folder
         The run's folder.
     first_line
-        Lines of its progress that are of an earlier attempt.
+        How many lines of its progress file an earlier attempt wrote.
     """
 
     settings: ServerSettings
@@ -48,13 +52,13 @@ class Submitted:
     folder: Path
     first_line: int = 0
 
-    def follow(self, watcher: Watcher, seen: Seen) -> None:
-        """Tell how the run goes until it is over.
+    def follow(self, watcher: Watcher, seen: ShowChecks) -> None:
+        """Tell a watcher how the run goes until it is over; `seen` is given the checks of the clients' facts.
 
         Raises
         ------
         ClientError
-            If it fails, with its own message.
+            If the run fails, with the run's own message.
         """
         error = follow(self.folder, watcher, seen, self._ended, self.first_line)
         if error:
@@ -62,23 +66,23 @@ class Submitted:
 
     def stop(self) -> None:
         """Stop the run; what it has done stays, and `resume` goes on with it."""
-        with _control(self.settings) as control:
+        with connect(self.settings) as control:
             control.stop_run(self.run_id)
 
     def _ended(self) -> str | None:
         """Return why the run's process is gone; None while it goes on, or nobody knows."""
         try:
-            with _control(self.settings) as control:
-                found = next((run for run in control.runs() if run.id == self.run_id), None)
+            with connect(self.settings) as control:
+                run = next((run for run in control.runs() if run.id == self.run_id), None)
         except ClientError:
             return None  # the SuperLink is away, and comes back
-        if found is None:
+        if run is None:
             return f"the server's database does not know this run; {how_to_go_on(self.folder)}"
-        if found.status != "finished":
+        if run.status != "finished":
             return None
-        if found.details == _NO_HEARTBEAT:
+        if run.details == _NO_HEARTBEAT:
             return f"the run's process has ended without a word; {how_to_go_on(self.folder)} ({_LOG})"
-        return found.details or f"the run ended as {found.sub_status}; {how_to_go_on(self.folder)} ({_LOG})"
+        return run.details or f"the run ended as {run.sub_status}; {how_to_go_on(self.folder)} ({_LOG})"
 
 
 def submit(
@@ -87,8 +91,8 @@ def submit(
     overrides: Sequence[str] = (),
     out: Path | None = None,
     wait_s: int = WAIT_S,
-) -> Submitted:
-    """Start a run.
+) -> SubmittedRun:
+    """Have the server's executor start a run.
 
     Parameters
     ----------
@@ -106,7 +110,7 @@ def submit(
     Raises
     ------
     ConfigError
-        If the configuration breaks a rule, or there is no client.
+        If the configuration breaks a rule, or the server has no client's key.
     ClientError
         If the server does not run.
     """
@@ -114,18 +118,18 @@ def submit(
     loaded = load_config(path if path.is_file() or config else None, overrides)
     names = clients_of(settings, tuple(loaded.data.clients))
     folder = fresh_folder(settings, loaded.federation.name, out)
-    told: dict[str, str | int | float | bool] = {
+    arguments: dict[str, str | int | float | bool] = {
         "config": str(path.resolve()) if path.is_file() or config else "",
         "set": ";".join(overrides),
         "clients": ",".join(names),
         "out": str(folder),
         "wait-s": wait_s,
     }
-    with _control(settings) as control:
-        return Submitted(settings, control.start_run(bundle(), told), folder)
+    with connect(settings) as control:
+        return SubmittedRun(settings, control.start_run(bundle(), arguments), folder)
 
 
-def submit_resume(settings: ServerSettings, run: Path) -> Submitted:
+def submit_resume(settings: ServerSettings, run: Path) -> SubmittedRun:
     """Go on with a run that was stopped.
 
     Raises
@@ -143,19 +147,19 @@ def submit_resume(settings: ServerSettings, run: Path) -> Submitted:
     _await_end(record)
     check_is_over(record, f"the run {folder.path}")
     before = num_lines(folder.path)
-    with _control(settings) as control:
+    with connect(settings) as control:
         _stop_left_over(control, record)
         run_id = control.start_run(bundle(), {"resume": str(folder.path), "wait-s": WAIT_S})
-    return Submitted(settings, run_id, folder.path, before)
+    return SubmittedRun(settings, run_id, folder.path, before)
 
 
-def attach(settings: ServerSettings, run: Path) -> Submitted:
-    """Return a run that goes on, to be followed from what its present attempt said first.
+def attach(settings: ServerSettings, run: Path) -> SubmittedRun:
+    """Return a run that goes on, to be followed from the first line that its present attempt wrote.
 
     Raises
     ------
     ConfigError
-        If it does not go on.
+        If it is over, or was never started.
     """
     folder = run.resolve()
     record = read_record(running_record(folder))
@@ -163,11 +167,17 @@ def attach(settings: ServerSettings, run: Path) -> Submitted:
         done = (folder / "result.json").is_file()
         rest = "it has ended well, and its report is report.html there" if done else how_to_go_on(folder)
         raise ConfigError(f"{folder} must be the folder of a run that goes on; {rest}")
-    return Submitted(settings, int(record["run"]), folder, num_lines_before(folder))
+    return SubmittedRun(settings, int(record["run"]), folder, num_lines_before(folder))
 
 
 def clients_of(settings: ServerSettings, ordered: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Return the names of the clients whose keys the server has; in the given order, if that names just these."""
+    """Return the names of the clients whose keys the server has; in the given order if that names just these.
+
+    Raises
+    ------
+    ConfigError
+        If the server has no key and must have some.
+    """
     names = tuple(sorted(path.stem for path in (settings.kit / "clients").glob("*.pub")))
     if ordered and (not names or set(ordered) == set(names)):
         return ordered
@@ -178,7 +188,7 @@ def clients_of(settings: ServerSettings, ordered: tuple[str, ...] = ()) -> tuple
 
 
 def fresh_folder(settings: ServerSettings, name: str, out: Path | None) -> Path:
-    """Return where a new run goes."""
+    """Make the folder of a new run and return it: `out`, or one under the kit's `runs/` that has the run's name."""
     if out is not None:
         return Folder.create(name, out.resolve()).path
     runs, number = settings.kit / "runs", 1
@@ -186,6 +196,22 @@ def fresh_folder(settings: ServerSettings, name: str, out: Path | None) -> Path:
         number += 1
     path.mkdir(parents=True)
     return path
+
+
+def run_summary(folder: Path) -> dict[str, Any]:
+    """Return what `--json` prints about a finished run: folder, report, data, sizes, seed and results."""
+    run = Folder.existing(folder)
+    about, result = run.read_json("run.json"), run.read_json("result.json")
+    names = ("rounds", "best_round", "stopped", "seconds", "threshold", "metrics", "delivered")
+    return {
+        "run_dir": str(folder),
+        "report": str(folder / "report.html"),
+        "data": about["data"],
+        "clients": len(about["clients"]),
+        "parameters": about["layout"]["parameters"],
+        "seed": about["seed"],
+        **{name: result.get(name) for name in names},
+    }
 
 
 def remove_if_empty(folder: Path) -> None:
@@ -197,6 +223,13 @@ def remove_if_empty(folder: Path) -> None:
 def running_record(folder: Path) -> Path:
     """Return the file in a run's folder that says which process writes to it."""
     return folder / "running.json"
+
+
+def how_to_go_on(folder: Path) -> str:
+    """Return in words how a run goes on that has ended before its last round."""
+    if not (folder / "checkpoint.npz").is_file():
+        return "it did not reach its first checkpoint; start it anew"
+    return f"`werkbund server resume {folder}` goes on where it was"
 
 
 def _await_end(record: Path) -> None:
@@ -214,14 +247,3 @@ def _stop_left_over(control: Control, record: Path) -> None:
         return
     if any(run.id == left and run.status != "finished" for run in control.runs()):
         control.stop_run(left)
-
-
-def how_to_go_on(folder: Path) -> str:
-    """Say what to do with a run that has ended before its time."""
-    if not (folder / "checkpoint.npz").is_file():
-        return "it did not reach its first checkpoint; start it anew"
-    return f"`werkbund server resume {folder}` goes on where it was"
-
-
-def _control(settings: ServerSettings) -> Control:
-    return Control(settings.local_address, settings.root_certificates, settings.server.insecure)

@@ -1,4 +1,4 @@
-"""Which process is which: files that say what runs, and signals that reach only what was meant."""
+"""PID files: which process runs a kit or a run, told from any later process with the same number."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _LOOK_S = 0.05
 
 
 def identity(pid: int) -> str | None:
-    """Return what tells a process from a later one with the same number; None if it does not run.
+    """Return the moment at which a process was started, as the operating system writes it; None if it does not run.
 
-    It is the moment of its start, as the operating system writes it.
+    Together with its number it names a process: numbers are given again.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
@@ -31,7 +31,7 @@ def identity(pid: int) -> str | None:
 
 
 def write_record(path: Path, facts: Mapping[str, Any]) -> None:
-    """Write what runs here, with this process as the one that answers for it; whole or not at all."""
+    """Write facts about this process to its PID file, with its number and start; whole or not at all."""
     record = {**facts, "pid": os.getpid(), "identity": identity(os.getpid())}
     beside = path.with_name(f".{path.name}.new")
     beside.write_text(json.dumps(record, indent=2), encoding="utf-8")
@@ -39,7 +39,7 @@ def write_record(path: Path, facts: Mapping[str, Any]) -> None:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """Return what `write_record` wrote if that process still runs; else None."""
+    """Return what `write_record` wrote, with `pid` and `identity`, if that process still runs; else None."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         pid, known = int(record["pid"]), record["identity"]
@@ -49,24 +49,24 @@ def read_record(path: Path) -> dict[str, Any] | None:
 
 
 def claim(path: Path, what: str) -> None:
-    """Write this process down as the one that runs here.
+    """Write the PID file of this process, as the only one that may run `what`.
 
     Raises
     ------
     ConfigError
-        If one runs already.
+        If another process runs it already.
     """
     check_is_over(path, what)
     write_record(path, {})
 
 
 def check_is_over(path: Path, what: str) -> None:
-    """Check that no process runs here.
+    """Check that the process of a PID file has ended; `what` says in words what it runs.
 
     Raises
     ------
     ConfigError
-        If one does.
+        If it has not.
     """
     record = read_record(path)
     if record is not None:
@@ -74,12 +74,12 @@ def check_is_over(path: Path, what: str) -> None:
 
 
 def stop_recorded(path: Path, grace_s: float = 30.0) -> bool:
-    """Ask the recorded process to end, and end it if it does not within `grace_s` seconds.
+    """Ask the process of a PID file to end, and kill it if it has not within `grace_s` seconds.
 
     Returns
     -------
     bool
-        Whether there was one.
+        Whether it was running.
     """
     record = read_record(path)
     if record is None:
@@ -100,5 +100,5 @@ def stop_recorded(path: Path, grace_s: float = 30.0) -> bool:
 
 def _identity_by_ps(pid: int) -> str | None:
     command = ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)]
-    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split(maxsplit=1)  # noqa: S603
-    return None if len(found) < 2 or found[0].startswith("Z") else found[1].strip()
+    columns = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split(maxsplit=1)  # noqa: S603
+    return None if len(columns) < 2 or columns[0].startswith("Z") else columns[1].strip()

@@ -1,0 +1,273 @@
+"""A connection to the server: what stands in its way, the key that it is signed with, and the previous one given back.
+
+Flower lets a node in again only when its heartbeat has been missing for about a minute. Whoever holds the key may say
+that the old connection is over, so a client whose process died, and that remembers its number, is let in at once.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import platform
+import socket
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import httpx
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+from flwr.proto.fleet_pb2 import DeactivateNodeRequest
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+
+from werkbund.core.errors import ConfigError
+
+PATIENCE_S = 10.0
+CLOCK_TOLERANCE_S = 240.0
+"""Flower refuses requests whose time is 300 seconds off."""
+
+_EXPIRED, _NOT_YET, _WRONG_NAME, _WRONG_ADDRESS = 10, 9, 62, 64  # OpenSSL's X509_V_ERR_...
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Say why the server cannot be reached.
+
+    Parameters
+    ----------
+    text
+        What is wrong and what to do, for people.
+    passing
+        Whether it may go away by itself.
+    """
+
+    text: str
+    passing: bool = False
+
+
+def find_trouble(address: str, root_certificates: Path | None) -> Trouble | None:
+    """Ask the server for a sign of life and return why none came, or that a clock is wrong; None if all is well.
+
+    Parameters
+    ----------
+    address
+        Host and port.
+    root_certificates
+        The CA's certificate; None without TLS.
+    """
+    host, port = split_address(address)
+    try:
+        connection = _connection(host, port, root_certificates)
+    except (OSError, ValueError) as error:  # `ssl.SSLError` is an OSError
+        return Trouble(f"{root_certificates} is no certificate ({error}); copy ca.crt from the kit again")
+    try:
+        connection.request("GET", "/health")
+        response = connection.getresponse()
+        return _clock_trouble(response.getheader("Date"))
+    except ssl.SSLCertVerificationError as error:
+        return Trouble(_certificate_trouble(error, host, port, root_certificates))
+    except (ssl.SSLError, http.client.HTTPException, ConnectionResetError) as error:
+        return Trouble(_protocol_trouble(address, root_certificates, error), passing=True)
+    except socket.gaierror:
+        return Trouble(
+            f"the name {host} cannot be resolved; check [server] address in client.toml and this machine's network; "
+            "trying again",
+            passing=True,
+        )
+    except OSError as error:
+        reason = "connection refused" if isinstance(error, ConnectionRefusedError) else str(error) or "no answer"
+        return Trouble(f"server {address} is not reachable ({reason}); trying again", passing=True)
+    finally:
+        connection.close()
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of an address.
+
+    Examples
+    --------
+    >>> split_address("[::1]:8000")
+    ('::1', 8000)
+    """
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+class Lease:
+    """Keep the number under which the server knows this plant, and end the connection that it names.
+
+    Parameters
+    ----------
+    path
+        File that keeps it. It counts for this folder on this machine alone: a copy elsewhere must not end the
+        connection of the original.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def node_id(self) -> int | None:
+        """Flower's number of this plant's last connection; None if there was none from here."""
+        try:
+            record = json.loads(self._path.read_text(encoding="utf-8"))
+            return int(record["node_id"]) if record["place"] == self._place() else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def remember(self, node_id: int) -> None:
+        """Write down the number of the connection that was just made."""
+        record = {"node_id": str(node_id), "place": self._place()}
+        self._path.write_text(json.dumps(record), encoding="utf-8")
+
+    def give_back(self, address: str, root_certificates: bytes, private_key: Path) -> bool | None:
+        """Tell the server that the previous connection is over.
+
+        Parameters
+        ----------
+        address
+            The server's, `host:port`.
+        root_certificates
+            The CA's certificate in PEM.
+        private_key
+            File of the plant's key, which signs the request.
+
+        Returns
+        -------
+        bool or None
+            True if the server took it, or held none; False if it does not know this key; None if there was nothing
+            to give back, or it cannot be told now.
+        """
+        node_id = self.node_id
+        if node_id is None:
+            return None
+        key = read_private_key(private_key)
+        signing = NodeAuthHttpInterceptor(key, key.public_key())
+        try:
+            with FleetHttpClient.from_server_address(address, False, root_certificates, [signing]) as client:
+                client.DeactivateNode(DeactivateNodeRequest(node_id=node_id))
+        except httpx.HTTPStatusError as error:
+            return error.response.status_code != httpx.codes.UNAUTHORIZED
+        except (httpx.HTTPError, ValueError):
+            return None
+        return True
+
+    def _place(self) -> str:
+        return f"{platform.node()}:{self._path.resolve()}"
+
+
+def read_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """Read a plant's private key.
+
+    Raises
+    ------
+    ConfigError
+        If it is missing, open to others, or no key of an elliptic curve in the format of OpenSSH.
+    """
+    check_private(path, "make one with `werkbund client keygen`, or copy it from the kit again")
+    try:
+        key = load_ssh_private_key(path.read_bytes(), None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ValueError("a key of another kind")
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(
+            f"{path} must be a private key of an elliptic curve in the format of OpenSSH, without password: {error}; "
+            "make one with `werkbund client keygen`"
+        ) from error
+    return key
+
+
+def check_private(path: Path, remedy: str) -> None:
+    """Check that a file is there and that its owner alone can read it.
+
+    Raises
+    ------
+    ConfigError
+        If it is missing, or others may read it; `remedy` ends the message about a missing one.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path} must be there; {remedy}")
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise ConfigError(f"{path} must be readable by its owner alone, got mode {mode:04o}; run `chmod 600 {path}`")
+
+
+def _connection(host: str, port: int, root_certificates: Path | None) -> http.client.HTTPConnection:
+    if root_certificates is None:
+        return http.client.HTTPConnection(host, port, timeout=PATIENCE_S)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cafile=str(root_certificates))
+    return http.client.HTTPSConnection(host, port, timeout=PATIENCE_S, context=context)
+
+
+def _clock_trouble(date: str | None) -> Trouble | None:
+    if date is None:
+        return None
+    ahead_s = (datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds()
+    if abs(ahead_s) < CLOCK_TOLERANCE_S:
+        return None
+    side = "ahead of" if ahead_s > 0 else "behind"
+    return Trouble(
+        f"this machine's clock is {abs(ahead_s):.0f} s {side} the server's, and requests that are more than 300 s off "
+        "are refused; set it right (NTP); trying again",
+        passing=True,
+    )
+
+
+def _certificate_trouble(
+    error: ssl.SSLCertVerificationError, host: str, port: int, root_certificates: Path | None
+) -> str:
+    code, certificate = error.verify_code, _shown_certificate(host, port)
+    if code in (_WRONG_NAME, _WRONG_ADDRESS):
+        return (
+            f"the server's certificate is not made for {host}, but for {_names(certificate)}; use one of these in "
+            "[server] address in client.toml, or ask the operator to make one for this name"
+        )
+    if code == _EXPIRED and certificate is not None and certificate.not_valid_after_utc < datetime.now(UTC):
+        end = certificate.not_valid_after_utc
+        return f"the server's certificate expired on {end:%Y-%m-%d}; ask the operator to renew it; trying again"
+    if code == _EXPIRED:
+        return f"the certificate of the CA, {root_certificates}, has expired; ask the operator for a new kit"
+    if code == _NOT_YET:
+        return "the server's certificate is not valid yet; check this machine's clock and the server's; trying again"
+    return (
+        f"the server's certificate was signed by another CA than {root_certificates} ({error.verify_message}): this is "
+        "the wrong server, or ca.crt is of another federation; ask the operator for the right ca.crt; trying again"
+    )
+
+
+def _shown_certificate(host: str, port: int) -> x509.Certificate | None:
+    """Return the server's certificate, whoever signed it: for messages only, it is not trusted."""
+    try:
+        text = ssl.get_server_certificate((host, port), timeout=PATIENCE_S)
+        return x509.load_pem_x509_certificate(text.encode())
+    except (OSError, ValueError):
+        return None
+
+
+def _names(certificate: x509.Certificate | None) -> str:
+    if certificate is None:
+        return "other names"
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return "no name at all"
+    addresses = [str(address) for address in names.get_values_for_type(x509.IPAddress)]
+    return ", ".join([*names.get_values_for_type(x509.DNSName), *addresses])
+
+
+def _protocol_trouble(address: str, root_certificates: Path | None, error: Exception) -> str:
+    if root_certificates is None:
+        return (
+            f"server {address} does not speak plain HTTP ({error or type(error).__name__}); set insecure = false in "
+            "[server] of client.toml; trying again"
+        )
+    return (
+        f"server {address} does not speak TLS ({error or type(error).__name__}): something else listens there, or the "
+        "server runs without TLS; trying again"
+    )
