@@ -31,9 +31,9 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": {"core"},
     "report": {"core", "evaluation"},
     "config": {"core"},
+    "draft": {"core", "data", "config"},
 }
 """Room -> what it may import of ours, beside itself. A room is a folder, or a folder in a folder that has a row."""
-ALLOWED["draft"] = {"core", "data", "model", "config", "federation"}
 ALLOWED["federation"] = set(ALLOWED) - {"draft", "trees"}
 ALLOWED["bench"] = {*ALLOWED["federation"], "federation"}
 ALLOWED["plant"] = {*ALLOWED["federation"], "federation"} - {"report", "partition"}

@@ -107,5 +107,5 @@ def test_it_says_what_it_does(kind: str) -> None:
 
 
 def test_an_unknown_partitioner_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(ConfigError, match="got 'tool-block'; did you mean 'tool-blocks'"):
+    with pytest.raises(ConfigError, match="got 'tool-block'; did you mean tool-blocks"):
         _made("tool-block", {})

@@ -5,7 +5,6 @@ A fault names the key, the rule, the value, and the nearest key that exists.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from werkbund.config.sections import Config
 from werkbund.core.errors import ConfigError
+from werkbund.core.text import did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -190,8 +190,8 @@ def _nearest(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
     names = section.model_fields if _is_section(section) else ()
     beside = [".".join(map(str, (*above, name))) for name in names]
     key = ".".join(map(str, location))
-    near = difflib.get_close_matches(key, beside, n=1) or difflib.get_close_matches(key, _keys(model, ""), n=1)
-    return f"; did you mean {near[0]}?" if near else f"; beside it there is {', '.join(beside or model.model_fields)}"
+    hint = did_you_mean(key, beside) or did_you_mean(key, _keys(model, ""))
+    return hint or f"; beside it there is {', '.join(beside or model.model_fields)}"
 
 
 def _lower(message: str) -> str:

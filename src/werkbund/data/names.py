@@ -1,4 +1,4 @@
-"""Column names in error messages: which are missing, and which one was probably meant."""
+"""Names of columns: which no feature may have, which are missing, and which one was probably meant."""
 
 from __future__ import annotations
 
@@ -8,6 +8,28 @@ from collections.abc import Iterable
 import polars as pl
 
 from werkbund.core.errors import DataError
+
+RESULTS = ("probability", "decision")
+"""What an exported model calls its results; no feature may be called so."""
+
+GRAPH_PREFIX = "werkbund/"
+"""Begins every name inside an exported model; no feature's name may begin so."""
+
+
+def is_pattern(name: str) -> bool:
+    """Say whether polars would read a name as a pattern for several columns.
+
+    Examples
+    --------
+    >>> is_pattern("*"), is_pattern("^temp.*$"), is_pattern("temp*")
+    (True, True, False)
+    """
+    return name == "*" or (name.startswith("^") and name.endswith("$"))
+
+
+def is_reserved(name: str) -> bool:
+    """Say whether an exported model gives a name to something else than a column."""
+    return name in RESULTS or name.startswith(GRAPH_PREFIX)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ import polars as pl
 from werkbund.core.arrays import BoolArray, Float32Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.data.expressions import Expression, columns, number_columns, parse, text_columns
-from werkbund.data.names import nearest, require
+from werkbund.data.names import is_pattern, nearest, require
 from werkbund.data.targets import binary_labels, machine_numbers, mode_flags_of_columns, mode_flags_of_text
 
 
@@ -40,7 +40,7 @@ class Column:
     def __post_init__(self) -> None:
         if not self.name:
             raise ConfigError("a feature must have a name, got an empty one; write the column's header")
-        if self.name == "*" or (self.name.startswith("^") and self.name.endswith("$")):
+        if is_pattern(self.name):
             raise ConfigError(f"a feature's name must not be a pattern, got {self.name!r}; rename the column")
         if self.kind not in ("number", "category"):
             raise ConfigError(f"kind of {self.name!r} must be 'number' or 'category', got {self.kind!r}")

@@ -19,6 +19,9 @@ from werkbund.data import delimited
 from werkbund.data.table import Origin
 from werkbund.data.tidying import refuse_decimal_commas, tidy
 
+CLIENT_COLUMN = "client"
+"""The column that says which client's file a row came from, where there is one file a client."""
+
 
 class Source(Protocol):
     """Read rows from somewhere."""
@@ -102,7 +105,7 @@ class ClientFiles:
     """
 
     files: Mapping[str, Path]
-    client_column: str = "client"
+    client_column: str = CLIENT_COLUMN
     separator: str | None = None
     decimal_comma: bool = False
 

@@ -13,11 +13,10 @@ from werkbund.core.arrays import Float64Array
 from werkbund.core.errors import DataError
 from werkbund.data import Column, Origin, Schema, Table
 from werkbund.data.checks.labels import check_label
+from werkbund.data.names import is_pattern, is_reserved
 from werkbund.data.units import unit_of
 from werkbund.draft.label import Label
 from werkbund.draft.roles import Roles, is_moment, words
-from werkbund.model.onnx_export import OUTPUTS
-from werkbund.model.onnx_graph import PREFIX
 
 MAX_LEVELS = 50
 """Each level of a category becomes a feature; a text with more is taken for free text."""
@@ -181,10 +180,9 @@ def _why_not(column: pl.Series) -> str:
 
 
 def _bad_name(column: pl.Series) -> str:
-    name = column.name
-    if name == "*" or (name.startswith("^") and name.endswith("$")):
+    if is_pattern(column.name):
         return "its name reads like a pattern; rename it."
-    if name in OUTPUTS or name.startswith(PREFIX):
+    if is_reserved(column.name):
         return "the exported model gives this name to something else; rename it to use it."
     return ""
 

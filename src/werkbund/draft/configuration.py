@@ -7,18 +7,20 @@ from pathlib import Path
 
 import polars as pl
 
+from werkbund.config import sections
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.data import ClientFiles, CsvSource, ParquetSource, recognise
+from werkbund.data.checks.labels import FEW_POSITIVES
 from werkbund.data.names import nearest
+from werkbund.data.sources import CLIENT_COLUMN
 from werkbund.data.targets import Value
 from werkbund.draft.columns import sort_columns
-from werkbund.draft.data import Draft, Origins
+from werkbund.draft.data import Draft, Origins, data_section
 from werkbund.draft.dialect import PARQUET, Dialect, dialect_of
 from werkbund.draft.label import label_of
 from werkbund.draft.roles import roles_of
-from werkbund.draft.sections import text_of
-from werkbund.draft.sizes import sizes_of
-from werkbund.federation.tables import CLIENT_COLUMN
+from werkbund.draft.sizes import listed, positive_weight_of, sizes_of
+from werkbund.draft.text import Setting, comment, name_of, section, value
 
 
 def draft_config(
@@ -69,7 +71,7 @@ def draft_config(
     frame = _read(origins)
     column = CLIENT_COLUMN if files else client
     _check_client(frame, column, label)
-    return text_of(_look(origins, frame, label, column, positive))
+    return _text_of(_look(origins, frame, label, column, positive))
 
 
 def _read(origins: Origins) -> pl.DataFrame:
@@ -111,3 +113,174 @@ def _look(origins: Origins, frame: pl.DataFrame, label: str, client: str | None,
         sizes_of(frame, meaning, roles, client),
         known is not None and known.label == label,
     )
+
+
+def _text_of(draft: Draft) -> str:
+    """Return the draft as commented TOML."""
+    parts = [
+        _head(draft),
+        _federation(draft),
+        data_section(draft),
+        _features(draft),
+        _clients(draft),
+        section("model", sections.ModelSection, []),
+        section("trees", sections.TreesSection, []),
+        _training(draft),
+        section("strategy.selection", sections.SelectionSection, []),
+        _aggregation(draft),
+        _evaluation(draft),
+        section("stop", sections.StopSection, []),
+        section("world", sections.WorldSection, []),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
+
+
+def _head(draft: Draft) -> list[str]:
+    label, origins = draft.label, draft.origins
+    source = origins.path.name if origins.path else f"the files of {len(origins.files)} clients"
+    lines = comment(
+        f"Written by `werkbund init` after a look at {source}: {label.rows} rows, {len(draft.features)} features, "
+        f"{label.positives} failures ({100 * label.prevalence:.2g} %) in {label.name!r}. It runs as it is; the reason "
+        "of each choice stands beside it, so read it and correct what is wrong. Lines that begin with #key are further "
+        "keys with their usual values: take the # away to change them."
+    )
+    if draft.known:
+        lines += comment(
+            "Werkbund knows this table by its header: with nothing but path in [data] it uses failure modes, ranges "
+            "and derived features of its own."
+        )
+    if label.positives < FEW_POSITIVES:
+        lines += [
+            "#",
+            *comment(
+                f"Beware: {label.positives} failures are too few. Some splits will hold none in the validation or test "
+                "rows, or even none to train on, and every score is mostly chance. Collect more before you decide."
+            ),
+        ]
+    return lines
+
+
+def _federation(draft: Draft) -> list[str]:
+    sizes = draft.sizes
+    settings = [
+        Setting("name", name_of(draft.origins.path.stem if draft.origins.path else ""), "Runs lie in runs/<name>."),
+        Setting(
+            "rounds",
+            sizes.rounds,
+            "In a round each client goes once through its training rows; the round that is best on validation rows is "
+            "kept. With few rows many rounds cost little; try twice as many if the last ones are still the best.",
+        ),
+        Setting(
+            "quorum",
+            sizes.quorum,
+            f"Share of the {sizes.count} clients that must answer for a round to count"
+            + ("; with so few, all must." if sizes.quorum == 1 else "; the others may fail."),
+        ),
+    ]
+    return section("federation", sections.FederationSection, settings)
+
+
+def _features(draft: Draft) -> list[str]:
+    numbers = [feature.column.name for feature in draft.features if feature.column.kind == "number"]
+    lines = section("features", sections.FeaturesSection, [])
+    lines += comment(
+        "Derived features in SQL over columns from above, names in double quotes; such as power, differences."
+    )
+    first, second = (numbers * 2)[:2] if numbers else ("torque", "speed")
+    expression = f'"{first}" * "{second}"'
+    return [*lines, "#[features.derived]", f"#product = {value(expression)}"]
+
+
+def _clients(draft: Draft) -> list[str]:
+    sizes, roles = draft.sizes, draft.roles
+    kind = Setting("partition", sizes.partition, _partition_reason(draft))
+    if sizes.partition == "by-column":
+        return section("clients", sections.ClientsSection, [kind], {"count": sizes.count})
+    count = Setting(
+        "count",
+        sizes.count,
+        "So many that each has at least about 500 rows and 10 failures, at most 10"
+        + (", and some machines to hold out." if roles.machine or roles.machine_reset else "."),
+    )
+    return section("clients", sections.ClientsSection, [kind, count])
+
+
+def _partition_reason(draft: Draft) -> str:
+    sizes = draft.sizes
+    if sizes.partition == "tool-blocks":
+        return (
+            "No column was named as client, so the federation is played: consecutive blocks of whole machines are the "
+            "clients. Name a site column, if there is one, to see your own plants."
+        )
+    if sizes.partition == "iid":
+        return (
+            "Neither client nor machine is known, so rows are dealt out at random: the clients are alike, and "
+            "neighbouring rows of a machine may lie in training and test, which flatters the scores. Name a machine or "
+            "a client column if there is one."
+        )
+    without = sum(one.positives == 0 for one in sizes.clients)
+    text = f"{sizes.count} clients. {listed(sizes.clients)}."
+    if not (draft.roles.machine or draft.roles.machine_reset):
+        text += " No machine is known, so the last rows of each client are held out."
+    if sizes.count == 1:
+        text += " One client alone is no federation; name another column."
+    if without:
+        text += f" {without} without a failure cannot learn one alone; they take part like the others."
+    if any(one.rows < 3 for one in sizes.clients):
+        text += " Those with fewer than 3 rows only train, nothing is held out."
+    return text
+
+
+def _training(draft: Draft) -> list[str]:
+    label, sizes = draft.label, draft.sizes
+    ratio = (label.rows - label.positives) / label.positives
+    weight = positive_weight_of(label)
+    rarity = f"There are {ratio:.3g} rows without failure for each one with. "
+    why = rarity + (
+        f"A failure counts as sqrt({ratio:.3g}) = {ratio**0.5:.2g} rows in the loss, so that it is not drowned; "
+        "probabilities come out too high by about this factor, and the threshold allows for it. "
+        '"none" keeps them honest, "balanced" weighs by the full ratio.'
+        if weight == "sqrt"
+        else 'That is no imbalance to correct; else "sqrt" or "balanced" weigh failures by their rarity.'
+    )
+    settings = [
+        Setting(
+            "batch_size",
+            sizes.batch_size,
+            "Rows a step: about 200 steps a round at the largest client, but 16 rows at least.",
+        ),
+        Setting("positive_weight", weight, why),
+        Setting(
+            "clip_norm",
+            1.0,
+            "Largest norm of a step's gradient: a wild reading or a rare failure cannot throw the weights about.",
+        ),
+    ]
+    return section("training", sections.TrainingSection, settings)
+
+
+def _aggregation(draft: Draft) -> list[str]:
+    clients = draft.sizes.clients
+    why = "Each client's update counts by its number of training rows"
+    if clients and clients[0].rows >= 10 * clients[-1].rows:
+        why += (
+            f"; {clients[0].name} has {clients[0].rows} rows and {clients[-1].name} {clients[-1].rows}, and with "
+            '"equal" the smallest would have as much say as the largest'
+        )
+    settings = [Setting("weighting", "examples", why + ".")]
+    return section("strategy.aggregation", sections.AggregationSection, settings)
+
+
+def _evaluation(draft: Draft) -> list[str]:
+    share, costs = draft.label.prevalence, sections.EvaluationSection()
+    nothing, everything = 1000 * share * costs.missed_failure, 1000 * (1 - share) * costs.needless_inspection
+    why = (
+        "What a failure costs that nobody foresaw, against an inspection that found nothing; only their ratio counts. "
+        "Put in your own prices: the threshold follows them. With these, to inspect nothing costs "
+        f"{nothing:.3g} per 1000 rows and to inspect every row {everything:.3g}; the model must come out below both."
+    )
+    settings = [
+        Setting("missed_failure", costs.missed_failure, why),
+        Setting("needless_inspection", costs.needless_inspection, "In the same currency."),
+    ]
+    return section("evaluation", sections.EvaluationSection, settings)

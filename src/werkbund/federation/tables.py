@@ -13,11 +13,9 @@ from werkbund.config.sections import Config, DataSection, FeaturesSection
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.data import ClientFiles, Column, Derived, Origin, Schema, Source, Table, source_for
 from werkbund.data.ai4i import generated_table, load_ai4i, published, recognise
+from werkbund.data.sources import CLIENT_COLUMN
 from werkbund.data.targets import binary_labels
 from werkbund.federation.population import DEFAULT_COUNT
-
-CLIENT_COLUMN = "client"
-"""The column that says which client's file a row came from, where there is one file a client."""
 
 
 def read_table(config: Config) -> Table:

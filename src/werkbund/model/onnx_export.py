@@ -9,12 +9,11 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from werkbund.core.errors import ModelError
+from werkbund.data.names import GRAPH_PREFIX, RESULTS, is_reserved
 from werkbund.model.contract import Model
-from werkbund.model.onnx_graph import PREFIX, Graph
+from werkbund.model.onnx_graph import Graph
 from werkbund.model.onnx_network import add_network
 from werkbund.model.onnx_preparation import add_preparation, raw_inputs
-
-OUTPUTS = ("probability", "decision")
 
 
 def export_onnx(model: Model, network: nn.Module) -> bytes:
@@ -60,9 +59,11 @@ def export_graph(model: Model, probability_of: Callable[[Graph], str]) -> bytes:
         Adds the nodes from the raw columns to the probability, double (rows,), and returns its name.
     """
     preparation = model.preparation
-    taken = [name for name in preparation.columns if name in OUTPUTS or name.startswith(PREFIX)]
+    taken = [name for name in preparation.columns if is_reserved(name)]
     if taken:
-        raise ModelError(f"columns must not be called {', '.join(OUTPUTS)} or {PREFIX}..., got {taken}; rename them")
+        raise ModelError(
+            f"columns must not be called {', '.join(RESULTS)} or {GRAPH_PREFIX}..., got {taken}; rename them"
+        )
     graph = Graph()
     probability = probability_of(graph)
     graph.name(probability, "probability")

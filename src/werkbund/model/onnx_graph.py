@@ -11,6 +11,8 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from werkbund.data.names import GRAPH_PREFIX
+
 OPSET = 20
 """The oldest operator set with Gelu and with IsNaN in double that exporters and runtimes share."""
 
@@ -18,9 +20,6 @@ ML = "ai.onnx.ml"
 """Domain of the operators for trees."""
 
 _OPSETS = {"": OPSET, ML: 5}  # 5 has trees whose numbers and sums are double
-
-PREFIX = "werkbund/"
-"""Begins every name inside the graph, so that no column of a table is called the same."""
 
 
 @dataclass
@@ -32,18 +31,18 @@ class Graph:
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Add a node with one output."""
-        name = f"{PREFIX}{operator}/{len(self.nodes)}"
+        name = f"{GRAPH_PREFIX}{operator}/{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
         return name
 
     def name(self, inner: str, outer: str) -> None:
         """Give a tensor the name under which the outside knows it."""
-        self.nodes.append(helper.make_node("Identity", [inner], [outer], name=f"{PREFIX}output/{outer}"))
+        self.nodes.append(helper.make_node("Identity", [inner], [outer], name=f"{GRAPH_PREFIX}output/{outer}"))
 
     def constant(self, value: npt.ArrayLike) -> str:
         """Add a constant: numbers keep their dtype, texts become strings."""
         array = np.asarray(value)
-        name = f"{PREFIX}constant/{len(self.constants)}"
+        name = f"{GRAPH_PREFIX}constant/{len(self.constants)}"
         texts = array.astype(object) if array.dtype.kind == "U" else array
         self.constants.append(numpy_helper.from_array(texts, name))
         return name

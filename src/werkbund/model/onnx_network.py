@@ -19,7 +19,8 @@ from torch import fx, nn
 
 from werkbund.core import rng
 from werkbund.core.errors import ModelError
-from werkbund.model.onnx_graph import OPSET, PREFIX, Graph
+from werkbund.data.names import GRAPH_PREFIX
+from werkbund.model.onnx_graph import OPSET, Graph
 from werkbund.model.onnx_layers import add_layers, is_written_out, trace
 from werkbund.model.onnx_session import open_session
 from werkbund.model.probability import sigmoid
@@ -69,7 +70,7 @@ def _add(graph: Graph, network: nn.Module, features: str, num_features: int) -> 
 
 
 def _add_exported(graph: Graph, network: nn.Module, features: str, num_features: int) -> str:
-    prefix = f"{PREFIX}network/"
+    prefix = f"{GRAPH_PREFIX}network/"
     exported = onnx.compose.add_prefix(_exported(network, num_features), prefix)
     graph.name(features, f"{prefix}features")
     graph.nodes.extend(exported.graph.node)

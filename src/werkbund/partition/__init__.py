@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from werkbund.core.errors import ConfigError
+from werkbund.core.text import did_you_mean
 from werkbund.data.table import Table
 from werkbund.partition.assignment import Partition, client_names
-from werkbund.partition.blocks import tool_blocks
 from werkbund.partition.column import by_column
 from werkbund.partition.dirichlet import dirichlet
 from werkbund.partition.hot import hot_mode
-from werkbund.partition.iid import iid
 from werkbund.partition.quantity import quantity
 from werkbund.partition.regime import regime
+from werkbund.partition.shares import iid, tool_blocks
 from werkbund.partition.skew import Skew, skew
 
 __all__ = [
@@ -56,9 +55,9 @@ def options_of(kind: str) -> dict[str, object]:
     """
     if kind not in PARTITIONERS:
         allowed = ", ".join(PARTITIONERS)
-        raise ConfigError(f"clients.partition must be one of {allowed}, got {kind!r}{_meant(kind, PARTITIONERS)}")
+        raise ConfigError(f"clients.partition must be one of {allowed}, got {kind!r}{did_you_mean(kind, PARTITIONERS)}")
     parameters = inspect.signature(PARTITIONERS[kind]).parameters.values()
-    return {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
+    return {option.name: option.default for option in parameters if option.kind is option.KEYWORD_ONLY}
 
 
 def partition_table(
@@ -75,11 +74,5 @@ def partition_table(
     for name in options:
         if name not in known:
             listed = ", ".join(known) or "none"
-            raise ConfigError(f"{kind} has no option {name!r}, its options: {listed}{_meant(name, known)}")
+            raise ConfigError(f"{kind} has no option {name!r}, its options: {listed}{did_you_mean(name, known)}")
     return PARTITIONERS[kind](table, num_clients, rng, **options)
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    """Return a question that names the known word closest to this one, if any is close."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

@@ -42,8 +42,8 @@ def dirichlet(
     check_num_clients(num_clients, table.num_rows, "rows")
     classes = _label_classes(table) if over == "label" else _mode_classes(table)
     assignment = np.empty(table.num_rows, dtype=np.int64)
-    for one in np.unique(classes):
-        members = rng.permutation(np.flatnonzero(classes == one))
+    for number in np.unique(classes):
+        members = rng.permutation(np.flatnonzero(classes == number))
         shares = rng.dirichlet(np.full(num_clients, alpha))
         cuts = np.rint(np.cumsum(shares)[:-1] * len(members)).astype(np.int64)
         assignment[members] = np.searchsorted(cuts, np.arange(len(members)), side="right")

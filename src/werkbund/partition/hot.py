@@ -9,8 +9,7 @@ import numpy as np
 from werkbund.core.errors import ConfigError
 from werkbund.data.table import Table
 from werkbund.partition.assignment import Partition, check_choice, check_num_clients, client_names
-from werkbund.partition.blocks import tool_blocks
-from werkbund.partition.iid import iid
+from werkbund.partition.shares import iid, tool_blocks
 
 
 def hot_mode(

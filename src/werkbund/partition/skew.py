@@ -51,9 +51,9 @@ class Skew:
         keys = ("rows", "positives", "modes", "label_distance", "feature_distance")
         clients = []
         for name, *values in zip(self.names, *(column.tolist() for column in columns), strict=True):
-            one = dict(zip(keys, values, strict=True))
-            one["modes"] = dict(zip(self.mode_names, one["modes"], strict=True))
-            clients.append({"name": name, **one})
+            figures = dict(zip(keys, values, strict=True))
+            figures["modes"] = dict(zip(self.mode_names, figures["modes"], strict=True))
+            clients.append({"name": name, **figures})
         return {
             "kind": self.kind,
             "label_measure": LABEL_MEASURE,
