@@ -141,14 +141,14 @@ def said(called: Iterable[Called]) -> list[Said]:
     parts = {call.asked.object_id: call.asked.object_content for call in called if call.path == PUSH_PART}
     trees = {tree.object_id: tree for call in called if call.path == PUSH for tree in call.asked.message_object_trees}
     assert set(parts) <= {number for tree in trees.values() for number in _numbers(tree)}
-    found = []
+    messages = []
     for number in trees:
         message = _message(number, parts)
         if not message.has_error():
             parcel, question = from_records(message.content), message.metadata.reply_to_message_id
             head = json.loads(parcel.head)
-            found.append(Said(head["kind"], head["round"], parcel, decode_answer(parcel), question, number))
-    return found
+            messages.append(Said(head["kind"], head["round"], parcel, decode_answer(parcel), question, number))
+    return messages
 
 
 def cost_of(answer: Said, called: Iterable[Called]) -> Cost:

@@ -50,14 +50,14 @@ def data_file(held: Live, name: str) -> Path:
 
 def only(held: Live, name: str, part: str) -> int:
     """Return the one process below a host whose command line has this part; wait until it is there."""
-    found: list[int] = []
+    pids: list[int] = []
 
     def look() -> bool:
-        found[:] = held.descendants(name, part)
-        return bool(found)
+        pids[:] = held.descendants(name, part)
+        return bool(pids)
 
     wait_for(look, f"{part} of {name}")
-    return found[0]
+    return pids[0]
 
 
 def signal_in_training(held: Live, name: str, part: str, number: int, seconds: float = 0.3) -> int:
@@ -89,11 +89,11 @@ def failures(running: Run, number: int) -> Iterator[tuple[int, str]]:
 def wait_for_failure(running: Run, number: int, after: int = 0, patience_s: float = 120.0) -> tuple[int, str]:
     """Wait until a round is written in which a client failed; return its round and the reason."""
 
-    def found() -> list[tuple[int, str]]:
+    def later() -> list[tuple[int, str]]:
         return [(round, reason) for round, reason in failures(running, number) if round > after]
 
-    wait_for(found, f"a failure of client {number}", patience_s=patience_s)
-    return found()[0]
+    wait_for(later, f"a failure of client {number}", patience_s=patience_s)
+    return later()[0]
 
 
 def last_round(running: Run) -> int:

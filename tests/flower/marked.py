@@ -100,10 +100,10 @@ def _short(values: Float64Array) -> BoolArray:
 
 
 def _serials(rng: np.random.Generator, rows: int) -> list[int]:
-    found: set[int] = set()
-    while len(found) < rows:
-        found |= set(rng.integers(10**11, 10**12, rows - len(found)).tolist())
-    return sorted(found)
+    numbers: set[int] = set()
+    while len(numbers) < rows:
+        numbers |= set(rng.integers(10**11, 10**12, rows - len(numbers)).tolist())
+    return sorted(numbers)
 
 
 @dataclass(frozen=True)
@@ -148,15 +148,15 @@ def leaks(captured: bytes, values: Float64Array) -> list[Leak]:
     ValueError
         If a value is short or not finite: it would be found everywhere.
     """
-    found = list(_finds(captured, values))
-    near = _with_neighbours(found)
-    return [find for find in found if find.sure or find in near]
+    hits = list(_hits(captured, values))
+    near = _with_neighbours(hits)
+    return [hit for hit in hits if hit.sure or hit in near]
 
 
 def lone(captured: bytes, values: Float64Array) -> list[Leak]:
     """Return the short finds that have no neighbour, of which chance makes some; see `expected_lone`."""
     counted = set(leaks(captured, values))
-    return [find for find in _finds(captured, values) if find not in counted]
+    return [hit for hit in _hits(captured, values) if hit not in counted]
 
 
 def expected_lone(captured: bytes, values: Float64Array, seed: int = 0, draws: int = 20) -> float:
@@ -200,7 +200,7 @@ def _checked(values: Float64Array) -> Float64Array:
     return flat
 
 
-def _finds(captured: bytes, values: Float64Array) -> Iterator[Leak]:
+def _hits(captured: bytes, values: Float64Array) -> Iterator[Leak]:
     wanted = _checked(values)
     for stream, content in enumerate(_contents(captured)):
         for width, sure in ((8, True), (4, False)):
@@ -262,10 +262,10 @@ def _unit(token: bytes) -> float:
     return float(10.0 ** (int(exponent or b"0") - len(decimals)))
 
 
-def _with_neighbours(found: Sequence[Leak]) -> set[Leak]:
-    """Return the finds beside which there is another value in the same encoding."""
+def _with_neighbours(hits: Sequence[Leak]) -> set[Leak]:
+    """Return the hits beside which there is another value in the same encoding."""
     near: set[Leak] = set()
-    ordered = sorted(found, key=lambda leak: (leak.stream, leak.encoding, leak.offset))
+    ordered = sorted(hits, key=lambda leak: (leak.stream, leak.encoding, leak.offset))
     for at, leak in enumerate(ordered):
         for other in ordered[at + 1 :]:
             same = (leak.stream, leak.encoding) == (other.stream, other.encoding)
@@ -283,7 +283,7 @@ def _contents(captured: bytes) -> Iterator[bytes]:
         content = waiting.pop(0)
         yield content
         inner = (_inflated(content, match.start()) for match in _PACKED.finditer(content))
-        waiting += [found for found in inner if len(found) >= _FEWEST_INFLATED]
+        waiting += [part for part in inner if len(part) >= _FEWEST_INFLATED]
 
 
 def _inflated(content: bytes, at: int) -> bytes:

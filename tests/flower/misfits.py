@@ -58,8 +58,8 @@ class Outcome:
     def reasons(self, client: int) -> dict[int, str]:
         """Return why a client failed, by round in which somebody trained."""
         training = [line for line in self.rounds if line["cohort"]]
-        found = {line["round"]: [one for one in line["failures"] if one["client"] == client] for line in training}
-        return {number: "; ".join(one["reason"] for one in failed) for number, failed in found.items()}
+        failures = {line["round"]: [f for f in line["failures"] if f["client"] == client] for line in training}
+        return {number: "; ".join(failure["reason"] for failure in failed) for number, failed in failures.items()}
 
 
 def outcome(
@@ -71,12 +71,12 @@ def outcome(
     """
     names = json.loads((running.folder / "run.json").read_text())["clients"]
     checks = json.loads((running.folder / "preflight.json").read_text())["checks"]
-    told = {check["client"]: f"{check['level']}: {check['what']}" for check in checks}
+    verdicts = {check["client"]: f"{check['level']}: {check['what']}" for check in checks}
     rounds = running.rounds()
     without = weights_without(held, folder, names, away_where_it_failed(rounds, names, always), overrides)
     logs = {name: held.log(name) for name in ("server", *held.trial.clients)}
     own = {name: events(held, name) for name in held.trial.clients}
-    return Outcome(rounds, told, running.weights(), without, logs, own, seen)
+    return Outcome(rounds, verdicts, running.weights(), without, logs, own, seen)
 
 
 def tolerant(**federation: Any) -> Config:

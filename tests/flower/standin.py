@@ -85,7 +85,7 @@ class Network:
     def _pulled(self, wanted: set[str]) -> list[Message]:
         self.pulled.append(wanted)
         arrived = []
-        for message in reversed([one for one in self._open if one.metadata.message_id in wanted]):
+        for message in reversed([message for message in self._open if message.metadata.message_id in wanted]):
             node = message.metadata.dst_node_id
             if node in self.silent | self.offline:
                 continue

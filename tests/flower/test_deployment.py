@@ -64,14 +64,14 @@ def test_one_worker_answers_all_messages(driver: Driver, client: Running) -> Non
     assert driver.ask("pid")["body"] == driver.ask("pid")["body"] == str(_worker_pid(client))
 
 
-def test_a_worker_that_dies_in_a_task_is_told_and_replaced(driver: Driver, client: Running) -> None:
+def test_a_worker_that_dies_in_a_task_is_reported_and_replaced(driver: Driver, client: Running) -> None:
     before = _worker_pid(client)
     assert re.match(r"the plant's worker died .* \(exit code 3\); it is started anew", driver.ask("die")["error"])
     assert driver.ask("hello")["head"] == "answer to hello"
     assert _worker_pid(client) != before
 
 
-def test_a_worker_that_is_killed_in_a_task_is_told_and_replaced(driver: Driver, client: Running) -> None:
+def test_a_worker_that_is_killed_in_a_task_is_reported_and_replaced(driver: Driver, client: Running) -> None:
     log = client.host.worker.log.path  # type: ignore[union-attr]
     seen = log.read_text().count("hangs") if log.exists() else 0
     number = driver.send("hang")
@@ -82,7 +82,7 @@ def test_a_worker_that_is_killed_in_a_task_is_told_and_replaced(driver: Driver, 
     assert driver.ask("hello")["head"] == "answer to hello"
 
 
-def test_a_worker_that_hangs_is_told_before_the_message_expires(driver: Driver, client: Running) -> None:
+def test_a_worker_that_hangs_is_reported_before_the_message_expires(driver: Driver, client: Running) -> None:
     answer = driver.ask("hang", ttl=5)
     assert re.match(r"the plant's worker did not answer within [0-9.]+ s; it was ended", answer["error"])
     assert driver.ask("hello")["head"] == "answer to hello"
@@ -121,7 +121,7 @@ def test_keys_come_and_go_with_their_files(kits: Path, server: Running, tmp_path
     public.unlink()
 
 
-def test_a_key_that_is_not_registered_is_told(kits: Path, server: Running, tmp_path: Path) -> None:
+def test_a_key_that_is_not_registered_is_reported(kits: Path, server: Running, tmp_path: Path) -> None:
     stranger = tmp_path / "stranger"
     shutil.copytree(kits / "plant-b", stranger)
     (stranger / "client.key").unlink()
@@ -131,7 +131,7 @@ def test_a_key_that_is_not_registered_is_told(kits: Path, server: Running, tmp_p
         wait_for(lambda: client.heard("this key is not registered with the server: send client.pub to the operator"))
 
 
-def test_two_clients_with_one_key_are_told_and_the_first_goes_on(
+def test_two_clients_with_one_key_are_reported_and_the_first_goes_on(
     kits: Path, driver: Driver, client: Running, tmp_path: Path
 ) -> None:
     shutil.copytree(kits / "plant-a", tmp_path / "copy", ignore=shutil.ignore_patterns("client.json"))
@@ -152,7 +152,7 @@ def test_without_tls_and_keys_it_works_alike_if_both_ends_say_so(tmp_path: Path)
         assert driver.ask("hello")["head"] == "answer to hello"
 
 
-def test_another_ca_is_told(kits: Path, server: Running, tmp_path: Path) -> None:
+def test_another_ca_is_reported(kits: Path, server: Running, tmp_path: Path) -> None:
     other = make_kits(tmp_path / "other", "plant-b")
     shutil.copytree(kits / "plant-b", tmp_path / "lost")
     shutil.copy(other / "server" / "ca.crt", tmp_path / "lost" / "ca.crt")
@@ -216,7 +216,7 @@ def test_private_files_stay_private(kits: Path) -> None:
         ClientHost(copied, print, lambda bundle: None).run(_never())
 
 
-def test_a_taken_port_is_told(kits: Path, server: Running, tmp_path: Path) -> None:
+def test_a_taken_port_is_reported(kits: Path, server: Running, tmp_path: Path) -> None:
     shutil.copytree(kits / "server", tmp_path / "server", ignore=shutil.ignore_patterns("state"))
     with pytest.raises(ConfigError, match=r"server.port must be free"):
         ServerHost(tmp_path / "server", print).run(_never())

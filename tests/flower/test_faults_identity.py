@@ -98,13 +98,13 @@ def test_every_way_to_spoil_an_update_leaves_the_weights_as_they_are_without_it(
         wait_for(lambda: "listens" in held.log("server"), "the server")
         running = held.submit(out=tmp_path / "run", wait_s=180)
         assert running.wait_for_end(600.0) == ""
-        found = outcome(held, running, tmp_path / "without")
-    reasons = found.reasons(2)
+        after = outcome(held, running, tmp_path / "without")
+    reasons = after.reasons(2)
     wrong = {way: reasons[number] for number, way in enumerate(ways, start=1) if not reasons[number]}
     assert wrong == {}
     assert reasons[len(ways) + 1] == ""
     assert "more than" in reasons[ways.index(HUGE) + 1]
-    np.testing.assert_array_equal(found.weights, found.without)
+    np.testing.assert_array_equal(after.weights, after.without)
 
 
 MISFITS = {
@@ -181,10 +181,10 @@ def test_the_weights_are_those_of_the_clients_that_fit(misfits: Outcome) -> None
 
 @pytest.mark.faults
 def test_the_plants_side_hears_what_is_wrong(misfits: Outcome) -> None:
-    told = {name: json.dumps(misfits.events[name]) + misfits.logs[name] for name in MISFITS}
-    assert TORQUE in told["plant-3"]
-    assert "another schema" in told["plant-4"]
-    assert LABEL in told["plant-5"]
+    traces = {name: json.dumps(misfits.events[name]) + misfits.logs[name] for name in MISFITS}
+    assert TORQUE in traces["plant-3"]
+    assert "another schema" in traces["plant-4"]
+    assert LABEL in traces["plant-5"]
     assert "does not approve the app bundle" in misfits.logs["plant-6"]
-    assert "install the same version at both ends" in told["plant-7"]
-    assert "this is plant-x, not plant-8" in told["plant-8"]
+    assert "install the same version at both ends" in traces["plant-7"]
+    assert "this is plant-x, not plant-8" in traces["plant-8"]

@@ -147,8 +147,8 @@ def test_two_clients_of_one_name_are_both_left_out(tmp_path: Path) -> None:
         wait_for(lambda: all("connected" in held.log(name) for name in held.trial.clients), "all clients")
         running = held.submit(out=tmp_path / "run", wait_s=180)
         assert running.wait_for_end(400.0) == ""
-        found = outcome(held, running, tmp_path / "without", ("plant-3",))
-    assert "2 clients say that they are plant-3" in found.checks["plant-3"]
-    assert all("2 clients say that they are plant-3" in reason for reason in found.reasons(2).values())
+        after = outcome(held, running, tmp_path / "without", ("plant-3",))
+    assert "2 clients say that they are plant-3" in after.checks["plant-3"]
+    assert all("2 clients say that they are plant-3" in reason for reason in after.reasons(2).values())
     assert not any(failures(running, 0))
-    np.testing.assert_array_equal(found.weights, found.without)
+    np.testing.assert_array_equal(after.weights, after.without)

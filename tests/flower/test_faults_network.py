@@ -65,8 +65,8 @@ def test_a_network_that_is_cut_for_a_while_costs_one_round(far: tuple[Live, Run,
     before = held.log(FAR)
     proxy.restore()
     back = wait_until_it_trains(held, running, FAR)
-    later = [told for number, told in failures(running, NUMBER) if round < number < back]
-    assert {told.partition(" of round")[0] for told in later} <= {
+    later = [reason for number, reason in failures(running, NUMBER) if round < number < back]
+    assert {reason.partition(" of round")[0] for reason in later} <= {
         "is still busy with its train task",
         "is offline",
         GONE,
@@ -97,7 +97,7 @@ def test_a_network_that_swallows_everything_costs_one_round(far: tuple[Live, Run
     wait_for(lambda: last_round(running) > round + 3, "rounds without the client")
     proxy.thaw()
     back = wait_until_it_trains(held, running, FAR)
-    assert [told for number, told in failures(running, NUMBER) if round <= number < back].count(LATE) == 1
+    assert [reason for number, reason in failures(running, NUMBER) if round <= number < back].count(LATE) == 1
     assert all(line["seconds"] < TIMEOUT_S + SLACK_S for line in running.rounds() if line["round"] > began)
 
 
@@ -121,4 +121,4 @@ def test_a_run_whose_clients_are_all_cut_off_fails_clearly_and_goes_on_later(tmp
 
 
 def _told_after(running: Run, round: int) -> list[str]:
-    return [told for number, told in failures(running, NUMBER) if number > round]
+    return [reason for number, reason in failures(running, NUMBER) if number > round]

@@ -136,7 +136,7 @@ def test_a_client_waits_for_a_server_that_is_away(kits: Path) -> None:
             wait_for(lambda: client.said[-1].endswith("again") and client.said[-1].startswith("connected to"), 90)
 
 
-def test_a_client_that_is_removed_is_told_and_comes_back_with_a_new_key(kits: Path) -> None:
+def test_a_client_that_is_removed_is_reported_and_comes_back_with_a_new_key(kits: Path) -> None:
     with serve(kits) as server, join(kits / "plant-a") as client:
         wait_for(lambda: client.heard("connected to"))
         (kits / "server" / "clients" / "plant-a.pub").unlink()

@@ -142,8 +142,8 @@ class Run:
 
     def result(self) -> Mapping[str, Any]:
         """Return result.json."""
-        found: Mapping[str, Any] = json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
-        return found
+        result: Mapping[str, Any] = json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
+        return result
 
     def _ended(self) -> str | None:
         ends = [line["end"] for line in self.lines()[self.submitted.first_line :] if line.get("end")]

@@ -128,7 +128,7 @@ def test_a_certificate_of_tomorrow_is_a_matter_of_clocks(tmp_path: Path, authori
         assert "not valid yet; check this machine's clock" in _text(address, roots)
 
 
-def test_another_name_is_told_with_the_right_ones(tmp_path: Path, authority: Authority, roots: Path) -> None:
+def test_another_name_is_reported_with_the_right_ones(tmp_path: Path, authority: Authority, roots: Path) -> None:
     with _listening(tmp_path, authority, host="127.0.0.2") as address:
         text = _text(address, roots, passing=False)
     assert "not made for 127.0.0.2, but for federation.example.com, localhost, 127.0.0.1;" in text
@@ -150,14 +150,14 @@ def test_two_that_do_not_speak_the_same(tmp_path: Path, authority: Authority, ro
 
 
 @pytest.mark.parametrize(("ahead_s", "side"), [(600, "behind"), (-600, "ahead of")])
-def test_a_wrong_clock_is_told(tmp_path: Path, authority: Authority, roots: Path, ahead_s: float, side: str) -> None:
+def test_a_wrong_clock_is_named(tmp_path: Path, authority: Authority, roots: Path, ahead_s: float, side: str) -> None:
     with _listening(tmp_path, authority, ahead_s=ahead_s) as address:
         text = _text(address, roots, passing=True)
     assert f"s {side} the server's" in text
     assert "set it right (NTP)" in text
 
 
-def test_a_broken_ca_file_is_told(roots: Path) -> None:
+def test_a_broken_ca_file_is_reported(roots: Path) -> None:
     roots.write_text("nothing")
     assert "is no certificate" in _text("127.0.0.1:1", roots, passing=False)
 

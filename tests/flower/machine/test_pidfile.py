@@ -27,9 +27,9 @@ def test_a_process_is_told_from_a_later_one() -> None:
     own = identity(os.getpid())
     assert own is not None
     assert own == identity(os.getpid())
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-        assert identity(other.pid) not in (None, own)
-    assert identity(other.pid) is None
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        assert identity(child.pid) not in (None, own)
+    assert identity(child.pid) is None
 
 
 def test_a_record_counts_while_its_process_runs(tmp_path: Path) -> None:
@@ -48,13 +48,13 @@ def test_a_record_counts_while_its_process_runs(tmp_path: Path) -> None:
 
 def test_a_place_is_claimed_once_and_given_back_by_stopping(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
-    with subprocess.Popen([sys.executable, "-c", CLAIM, str(path)], stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "claimed\n"
-        with pytest.raises(ConfigError, match=f"the server must run once, but process {other.pid} runs it already"):
+    with subprocess.Popen([sys.executable, "-c", CLAIM, str(path)], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "claimed\n"
+        with pytest.raises(ConfigError, match=f"the server must run once, but process {child.pid} runs it already"):
             claim(path, "the server")
         assert stop_recorded(path)
-    assert other.returncode == -15
+    assert child.returncode == -15
     claim(path, "the server")
     with pytest.raises(ConfigError, match=f"process {os.getpid()} runs it already; stop that one first"):
         claim(path, "the server")

@@ -53,7 +53,7 @@ def test_a_refusal_is_a_key_that_is_not_registered(ended: Ended) -> None:
         assert "this key is not registered" in news_of_end(ended, is_known)
 
 
-def test_another_end_is_told_with_its_last_words() -> None:
+def test_another_end_is_reported_with_its_last_words() -> None:
     ended = Ended(-9, ["Traceback", "  OSError: no space left", " "])
     assert news_of_end(ended, True) == "the SuperNode ended with code -9 (OSError: no space left); it is started again"
     assert "(ERROR : boom)" in news_of_end(Ended(0, ["ERROR : boom"]), True)

@@ -97,8 +97,8 @@ def test_that_there_is_no_answer_is_told_once_no_call_can_bring_it() -> None:
     assert pulling.pull(["never"]) == []
     gate.set()
     pulling._calls[0].thread.join(30)
-    told = {message.metadata.reply_to_message_id: message.error.code for message in pulling.pull([])}
-    assert told == {"slow": 2, "never": 3}
+    codes = {message.metadata.reply_to_message_id: message.error.code for message in pulling.pull([])}
+    assert codes == {"slow": 2, "never": 3}
     assert [message.error.code for message in pulling.pull(["never"])] == [3]
 
 

@@ -45,7 +45,7 @@ def query(message: Message, context: Context) -> Message:
 
 
 def answer(message: Message, context: Context) -> Message:
-    """Let the plant that lives here answer."""
+    """Return the answer of the plant that lives on this node to a message."""
     desk = _desk(_kit(context.node_config, context.run_id))
     return Message(to_records(desk.answer(from_records(message.content))), reply_to=message)
 

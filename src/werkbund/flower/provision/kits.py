@@ -44,7 +44,7 @@ _CONFIG_HEAD = "# The configuration of the federation. Keys that are not here ha
 
 @dataclass(frozen=True)
 class Site:
-    """Say where the server is reached.
+    """Hold where the server is reached.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Site:
 
 
 def read_site(server: Path) -> Site:
-    """Read `server.toml` of a server's kit.
+    """Read where the server is reached from `server.toml` of its kit.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def _day(moment: datetime) -> str:
 
 
 def _columns(config: Config) -> list[str]:
-    """Return a line of `[columns]` for each column that the federation names, as one that renames nothing."""
+    """Return a line of `[columns]` in `client.toml` for each column that the federation names, without renaming any."""
     data = config.data
     roles = (data.label, data.machine, data.time, data.mode, *data.modes)
     units = {name: column.unit for name, column in data.columns.items()}

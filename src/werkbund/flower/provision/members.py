@@ -38,7 +38,7 @@ def check_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class Member:
-    """Record one client.
+    """Describe a client that is or was a member.
 
     Parameters
     ----------

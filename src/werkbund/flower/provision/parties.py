@@ -14,7 +14,7 @@ from werkbund.flower.provision.members import Member, Members
 
 @dataclass(frozen=True)
 class Party:
-    """Describe one party.
+    """Describe who has a kit: the CA, the server, or a client.
 
     Parameters
     ----------
@@ -59,10 +59,10 @@ class Provisioned:
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return the fields as JSON's types."""
         return {
             "out": str(self.out),
-            "parties": [_plain(party) for party in self.parties],
+            "parties": [_party_to_json(party) for party in self.parties],
             "notes": list(self.notes),
             "warnings": list(self.warnings),
         }
@@ -95,7 +95,7 @@ def _if_there(path: Path) -> Path | None:
     return path if path.exists() else None
 
 
-def _plain(party: Party) -> dict[str, Any]:
+def _party_to_json(party: Party) -> dict[str, Any]:
     return {
         "name": party.name,
         "kit": str(party.kit),

@@ -43,7 +43,7 @@ class Node:
     node_id
         Flower's number for it.
     name
-        Ours.
+        The client's name in the federation.
     status
         `registered` (never seen yet), `online`, `offline` or `unregistered`.
     registered_at, last_activated_at, last_deactivated_at
@@ -84,7 +84,7 @@ class FlowerRun:
 
 
 class Control:
-    """Ask the SuperLink; to be used in a `with` statement, on the server's own machine.
+    """Speak to the SuperLink through Flower's Control API; for a `with` statement, on the server's own machine.
 
     Parameters
     ----------
@@ -111,12 +111,12 @@ class Control:
         self._client.close()
 
     def register(self, name: str, public_key: bytes) -> int:
-        """Let a client in that has this key, and return its number.
+        """Register a client's key with Flower, which lets it join, and return Flower's number for it.
 
         Parameters
         ----------
         name
-            Ours for it.
+            The client's name in the federation.
         public_key
             In PEM or as a line of OpenSSH.
 
@@ -132,12 +132,12 @@ class Control:
         return int(response.node_id)
 
     def unregister(self, node_id: int) -> None:
-        """Let a client in no longer.
+        """Take a client's key off Flower's list, so that it may no longer join.
 
         Raises
         ------
         ConfigError
-            If there is none of this number.
+            If no client has this number.
         ClientError
             If the SuperLink does not answer.
         """
@@ -181,7 +181,7 @@ class Control:
         ConfigError
             If the SuperLink refuses the bundle or a value.
         ClientError
-            If it does not answer.
+            If the SuperLink does not answer.
         """
         bundle = fab_to_proto(Fab(sha256(fab).hexdigest(), fab, {}))
         request = StartRunRequest(fab=bundle, override_config=user_config_to_proto(dict(config)))
@@ -191,12 +191,12 @@ class Control:
         return int(response.run_id)
 
     def stop_run(self, run_id: int) -> None:
-        """Stop a run.
+        """Stop the run of this number.
 
         Raises
         ------
         ConfigError
-            If there is none of this number, or it has finished.
+            If no run has this number, or it has finished.
         ClientError
             If the SuperLink does not answer.
         """

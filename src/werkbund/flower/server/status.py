@@ -59,7 +59,7 @@ class Status:
     runs: tuple[RunStatus, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return the fields as JSON's types."""
         return {"clients": [asdict(client) for client in self.clients], "runs": [asdict(run) for run in self.runs]}
 
 

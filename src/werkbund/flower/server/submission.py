@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ _NO_HEARTBEAT = "No heartbeat received from the task"  # Flower's words when a r
 
 @dataclass(frozen=True)
 class SubmittedRun:
-    """Hold a run that the server's executor has taken.
+    """Hold a run that was handed to the server's executor.
 
     Parameters
     ----------
@@ -65,7 +64,7 @@ class SubmittedRun:
             raise ClientError(error)
 
     def stop(self) -> None:
-        """Stop the run; what it has done stays, and `resume` goes on with it."""
+        """Stop the run; its folder stays, and `resume` goes on with it."""
         with connect(self.settings) as control:
             control.stop_run(self.run_id)
 
@@ -212,12 +211,6 @@ def run_summary(folder: Path) -> dict[str, Any]:
         "seed": about["seed"],
         **{name: result.get(name) for name in names},
     }
-
-
-def remove_if_empty(folder: Path) -> None:
-    """Remove the folder of a run that never began."""
-    if folder.is_dir() and not any(folder.iterdir()):
-        shutil.rmtree(folder)
 
 
 def running_record(folder: Path) -> Path:
