@@ -13,7 +13,7 @@ from werkbund.config import load_config
 from werkbund.data import CsvSource
 from werkbund.draft import draft_config
 from werkbund.federation import Run, run
-from werkbund.model.onnx_session import score_onnx
+from werkbund.model import score_onnx
 
 SITES = {"Essen": 6000, "Győr": 2400, "Lyon, Sud": 600, "Turku": 40, "Brno": 3}
 WITH_FAILURES = ("Essen", "Győr", "Lyon, Sud")

@@ -1,4 +1,4 @@
-"""A trained ensemble of trees as one thing: preparation, trees, and the threshold at which somebody looks."""
+"""A trained ensemble of trees as a model: preparation, trees, and the threshold at which somebody looks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import polars as pl
 from werkbund.core.arrays import BoolArray, Float64Array
 from werkbund.core.errors import ModelError
 from werkbund.data.preparation import Preparation
+from werkbund.model.binary import check_threshold, decide, sigmoid
 from werkbund.model.contract import Explanation
-from werkbund.model.onnx_export import export_graph
-from werkbund.model.onnx_trees import add_trees
-from werkbund.model.probability import sigmoid
+from werkbund.model.onnx.exported import export_model
+from werkbund.model.onnx.trees import add_trees
 from werkbund.model.storage import read_model, write_folder
 from werkbund.trees.arithmetic import Ensemble, contributions, importance, logits, scores
 
@@ -52,15 +52,14 @@ class TreeModel:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        width, asked = len(self.preparation.raw_names), int(self.ensemble.trees.feature.max(initial=-1))
+        width, highest = len(self.preparation.raw_names), int(self.ensemble.trees.feature.max(initial=-1))
         if self.ensemble.num_outputs != 1:
             raise ModelError(f"trees must have one score, got {self.ensemble.num_outputs}")
-        if asked >= width:
-            raise ModelError(f"trees must ask for features below {width}, as the preparation has, got {asked}")
+        if highest >= width:
+            raise ModelError(f"trees must ask for features below {width}, as the preparation has, got {highest}")
         if not np.isfinite(self.ensemble.trees.value).all() or not np.isfinite(self.ensemble.base).all():
             raise ModelError("values of trees must be finite, got NaN or infinity")
-        if not 0 <= self.threshold_probability <= 1:
-            raise ModelError(f"threshold_probability must be in [0, 1], got {self.threshold_probability}")
+        check_threshold(self.threshold_probability)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -79,21 +78,21 @@ class TreeModel:
 
     def decide(self, frame: pl.DataFrame) -> BoolArray:
         """Return whether each row's probability reaches the threshold: (rows,)."""
-        return np.asarray(self.score(frame) >= self.threshold_probability)
+        return decide(self.score(frame), self.threshold_probability)
 
     def explain(self, frame: pl.DataFrame) -> Explanation:
         """Return the exact Shapley values of each row's score; they add up to it."""
         parts = contributions(self.ensemble, self.preparation.raw(frame))[:, 0]
-        nothing = contributions(self.ensemble, np.full((1, len(self.preparation.raw_names)), np.nan))[0, 0, -1]
+        expected = contributions(self.ensemble, np.full((1, len(self.preparation.raw_names)), np.nan))[0, 0, -1]
         scale = "probability" if self.ensemble.mean else "logit"
-        return Explanation(self.preparation.raw_names, parts[:, :-1], float(nothing), scale, additive=True)
+        return Explanation(self.preparation.raw_names, parts[:, :-1], float(expected), scale, additive=True)
 
     def about(self) -> dict[str, Any]:
         """Return what the card says of the trees; `importance` is each feature's share of what all splits gained."""
         names, trees = self.preparation.raw_names, self.ensemble.trees
         gain = importance(trees, len(names))["gain"]
         share = gain / (gain.sum() or 1.0)
-        ranked = sorted(zip(names, share.tolist(), strict=True), key=lambda one: -one[1])
+        ranked = sorted(zip(names, share.tolist(), strict=True), key=lambda pair: -pair[1])
         return {
             "kind": self.kind,
             "options": dict(self.options),
@@ -104,8 +103,8 @@ class TreeModel:
         }
 
     def to_onnx(self) -> bytes:
-        """Return the model as one ONNX graph that takes raw units; see `export_onnx` for inputs and outputs."""
-        return export_graph(self, lambda graph: add_trees(graph, self.preparation, self.ensemble))
+        """Return the model as one ONNX graph that takes raw units; see `export_model` for inputs and outputs."""
+        return export_model(self, lambda graph: add_trees(graph, self.preparation, self.ensemble))
 
     def save(self, folder: Path) -> None:
         """Write the model as `.npy` and `.json` files, which hold values and no code."""

@@ -30,7 +30,7 @@ SHIPPED: list[tuple[str, dict[str, Any]]] = [
 
 
 def real_frame() -> pl.DataFrame:
-    path = locate(None, os.environ, Path(__file__).parents[2])
+    path = locate(None, os.environ, Path(__file__).parents[3])
     if path is None:
         pytest.skip("no AI4I 2020 file in WERKBUND_DATA, ../shared/data or the user's cache")
     return source_for(path).read()[0]

@@ -1,4 +1,4 @@
-"""Trees inside the exported model: thresholds, values and their sum in double, so that rows go where ours go.
+"""The tree side of the exported model: thresholds, values and their sum in double, so that rows go where ours go.
 
 A split by levels becomes a column of its own, which says of each row whether its level goes left: then every node
 compares a number with a threshold, which every runtime can do.
@@ -11,15 +11,15 @@ from onnx import TensorProto, numpy_helper
 
 from werkbund.core.arrays import Int64Array
 from werkbund.data.preparation import Preparation
-from werkbund.model.onnx_graph import ML, Graph
-from werkbund.model.onnx_preparation import add_numbers, is_finite
+from werkbund.model.onnx.graph import ML, Graph
+from werkbund.model.onnx.preparation import add_numbers, is_finite
 from werkbund.trees.arithmetic import Ensemble, Trees
 
 _AT_MOST, _SUM, _UNCHANGED = 0, 1, 0  # the operator's numbers for these
 
 
 def add_trees(graph: Graph, preparation: Preparation, ensemble: Ensemble) -> str:
-    """Add the nodes of trees with one output behind those of their preparation.
+    """Add the nodes of a preparation and of the trees, with one output, that read its raw names.
 
     Returns
     -------

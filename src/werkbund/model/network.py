@@ -1,4 +1,4 @@
-"""A trained model as one thing: preparation, network, weights and the threshold at which somebody looks.
+"""A trained network as a model: preparation, network, weights and the threshold at which somebody looks.
 
 Whoever has it feeds raw units and gets probabilities. It knows nothing of clients or rounds.
 """
@@ -23,9 +23,10 @@ from werkbund.core.errors import ModelError
 from werkbund.core.weights import Layout
 from werkbund.data.preparation import Preparation
 from werkbund.learner import ModelSpec, build_network, layout_of, load_weights, logits_of
+from werkbund.model.binary import check_threshold, decide, sigmoid
 from werkbund.model.contract import Explanation
-from werkbund.model.onnx_export import export_onnx
-from werkbund.model.probability import sigmoid
+from werkbund.model.onnx.exported import export_model
+from werkbund.model.onnx.network import add_network
 from werkbund.model.storage import read_model, write_folder
 
 
@@ -67,8 +68,7 @@ class TrainedModel:
             )
         if not np.isfinite(self.weights).all():
             raise ModelError("weights must be finite, got NaN or infinity; training has diverged")
-        if not 0 <= self.threshold_probability <= 1:
-            raise ModelError(f"threshold_probability must be in [0, 1], got {self.threshold_probability}")
+        check_threshold(self.threshold_probability)
         _require_plain(self.network)
         self.build()
 
@@ -128,7 +128,7 @@ class TrainedModel:
 
     def decide(self, frame: pl.DataFrame) -> BoolArray:
         """Return whether each row's probability reaches the threshold: (rows,)."""
-        return np.asarray(self.score(frame) >= self.threshold_probability)
+        return decide(self.score(frame), self.threshold_probability)
 
     def explain(self, frame: pl.DataFrame) -> Explanation:
         """Return by how much each row's logit falls if one input is no longer known and its mean stands in.
@@ -136,16 +136,16 @@ class TrainedModel:
         One input is hidden at a time (occlusion: Zeiler and Fergus, ECCV 2014, of parts of an image): what inputs do
         together is counted with each of them, so the parts need not add up to the score.
         """
-        rows, groups = self.preparation.transform(frame), self.preparation.feature_groups
-        network, whole = self.build(), self.logits(frame).astype(np.float64)
-        parts = np.empty((len(rows), len(groups)))
-        for place, columns in enumerate(groups.values()):
+        rows, columns_of = self.preparation.transform(frame), self.preparation.feature_groups
+        network, logits = self.build(), self.logits(frame).astype(np.float64)
+        parts = np.empty((len(rows), len(columns_of)))
+        for place, columns in enumerate(columns_of.values()):
             hidden = rows.copy()
             hidden[:, columns] = 0.0
-            parts[:, place] = whole - logits_of(network, self.weights, hidden)
-        nothing = np.zeros((1, self.preparation.num_features), np.float32)
-        expected = float(logits_of(network, self.weights, nothing)[0])
-        return Explanation(tuple(groups), parts, expected, "logit", additive=False)
+            parts[:, place] = logits - logits_of(network, self.weights, hidden)
+        all_hidden = np.zeros((1, self.preparation.num_features), np.float32)
+        expected = float(logits_of(network, self.weights, all_hidden)[0])
+        return Explanation(tuple(columns_of), parts, expected, "logit", additive=False)
 
     def about(self) -> dict[str, Any]:
         """Return what the card says of the network."""
@@ -157,14 +157,14 @@ class TrainedModel:
         }
 
     def to_onnx(self) -> bytes:
-        """Return the model as one ONNX graph that takes raw units; see `export_onnx` for inputs and outputs.
+        """Return the model as one ONNX graph that takes raw units; see `export_model` for inputs and outputs.
 
         Raises
         ------
         ModelError
-            If the network cannot be exported.
+            If the network cannot be exported, or a column has a name that the graph needs itself.
         """
-        return export_onnx(self, self.build())
+        return export_model(self, lambda graph: add_network(graph, self.preparation, self.build()))
 
     def save(self, folder: Path) -> None:
         """Write the model as `.npy` and `.json` files, which hold values and no code.
@@ -217,6 +217,7 @@ class TrainedModel:
 
 
 def _require_plain(network: ModelSpec) -> None:
+    """Refuse options that a JSON file cannot hold."""
     try:
         json.dumps(dict(network.options))
     except TypeError as error:
@@ -232,6 +233,7 @@ def _constants(network: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _load_constants(network: nn.Module, constants: Mapping[str, AnyArray]) -> None:
+    """Copy tensors that do not train into a network that has just these, by name and shape."""
     present = _constants(network)
     shapes = {name: tuple(tensor.shape) for name, tensor in present.items()}
     given = {name: tensor.shape for name, tensor in constants.items()}

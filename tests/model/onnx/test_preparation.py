@@ -1,3 +1,5 @@
+"""The graph's input side gives the features that `Preparation` and `data.expressions` give."""
+
 from __future__ import annotations
 
 import math
@@ -8,7 +10,7 @@ import polars as pl
 import pytest
 from onnx import TensorProto, helper
 
-from werkbund.core.arrays import Float64Array
+from werkbund.core.arrays import Float32Array, Float64Array
 from werkbund.data.expressions import (
     Binary,
     Call,
@@ -23,9 +25,10 @@ from werkbund.data.expressions import (
     parse,
 )
 from werkbund.data.features import clean, to_polars
-from werkbund.model.onnx_expressions import add_feature
-from werkbund.model.onnx_graph import Graph
-from werkbund.model.onnx_session import open_session
+from werkbund.data.preparation import Preparation
+from werkbund.model.onnx.exported import feeds_of, open_session
+from werkbund.model.onnx.graph import Graph
+from werkbund.model.onnx.preparation import add_feature, add_preparation, raw_inputs
 
 NUMBERS, TEXTS = ("x", "y", "odd name [K]"), ("kind",)
 
@@ -150,3 +153,37 @@ def random_truth(rng: np.random.Generator, depth: int) -> Expression:
         lambda: Binary("!=", ColumnRef("kind"), Text("M")),
     ]
     return choices[rng.integers(len(choices))]()
+
+
+def features_of(preparation: Preparation, frame: pl.DataFrame) -> Float32Array:
+    graph = Graph()
+    graph.name(add_preparation(graph, preparation), "features")
+    output = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["rows", preparation.num_features])
+    session = open_session(graph.model(raw_inputs(preparation), [output], {}))
+    (features,) = session.run(None, feeds_of(session, frame))
+    return np.asarray(features, dtype=np.float32)
+
+
+@pytest.mark.parametrize("name", ["table", "strange_table"])
+def test_the_graph_gives_the_same_features_bit_for_bit(
+    name: str, preparation: Preparation, request: pytest.FixtureRequest
+) -> None:
+    frame: pl.DataFrame = request.getfixturevalue(name)
+    np.testing.assert_array_equal(features_of(preparation, frame), preparation.transform(frame))
+
+
+def test_a_table_without_rows_gives_no_features(preparation: Preparation, table: pl.DataFrame) -> None:
+    assert features_of(preparation, table[:0]).shape == (0, preparation.num_features)
+
+
+def test_categories_alone_are_enough() -> None:
+    prepared = Preparation((), (), (), (), (("kind", ("L", "M")), ("empty", ())))
+    frame = pl.DataFrame({"kind": ["M", "X", None], "empty": ["a", "b", "c"]})
+    assert features_of(prepared, frame).tolist() == [[0.0, 1.0], [0.0, 0.0], [0.0, 0.0]]
+
+
+def test_values_without_single_precision_are_missing_in_the_graph_too() -> None:
+    prepared = Preparation(("x",), (), (0.0,), (1.0,), (), ("x",))
+    frame = pl.DataFrame({"x": [1e300, -1e39, 3.4e38, float("inf"), None]})
+    assert features_of(prepared, frame)[:, 1].tolist() == [1.0, 1.0, 0.0, 1.0, 1.0]
+    np.testing.assert_array_equal(features_of(prepared, frame), prepared.transform(frame))
