@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from werkbund.core import ClientError, ConfigError
 from werkbund.trees.arithmetic import FixedPoint, Objective
@@ -130,3 +132,21 @@ def test_a_gradient_beyond_its_bound_raises() -> None:
 def test_an_objective_that_cannot_be_raises(kind: Any, weights: tuple[float, ...], width: float) -> None:
     with pytest.raises(ConfigError):
         Objective(kind, weights, width)
+
+
+@given(st.integers(1, 2**46), st.floats(1e-6, 1e6), st.floats(1e-6, 1e6), st.integers(1, 12))
+def test_no_row_leaves_31_bits_and_no_sum_63(rows: int, gradient: float, hessian: float, draws: int) -> None:
+    fixed = FixedPoint.agreed(rows, gradient, hessian, draws)
+    for bound, scale in ((gradient, fixed.gradient_scale), (hessian, fixed.hessian_scale)):
+        assert round(bound * scale) < 2**31
+        assert round(bound * scale) * rows * draws <= 2**62
+        assert bound * scale > 2**10
+
+
+def test_a_million_rows_keep_thirty_bits() -> None:
+    assert FixedPoint.agreed(1_000_000, 1.0, 1.0).gradient_exponent == 30
+
+
+def test_too_many_rows_raise() -> None:
+    with pytest.raises(ConfigError, match="sample rows"):
+        FixedPoint.agreed(2**50, 1.0, 1.0, 12)

@@ -1,13 +1,19 @@
+"""Scores against a walk in plain Python; Shapley values by paths against their definition: all subsets of features."""
+
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
+from math import factorial
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.trees.arithmetic.growing import edges_of, first_gradients, grow, rows, steps
+from tests.trees.arithmetic.growing import edges_of, first_gradients, goes_left, grow, rows, steps
 from werkbund.core import DataError, ModelError
-from werkbund.trees.arithmetic import Ensemble, Ground, GrowthRules, logits, scores
+from werkbund.trees.arithmetic import Ensemble, Ground, GrowthRules, Trees, contributions, logits, scores
+from werkbund.trees.arithmetic.ensemble import LEAF
 from werkbund.trees.arithmetic.predict import logits_of_shares
 
 X, SCORE = rows(300)
@@ -56,3 +62,75 @@ def test_rows_that_lack_a_feature_raise() -> None:
 def test_a_tree_for_a_score_that_there_is_not_raises() -> None:
     with pytest.raises(ModelError, match="adds to score 4"):
         scores(Ensemble(np.zeros(1), replace(TREES, outputs=np.full(3, 4, np.int32))), OTHER)
+
+
+DEEPER = Ground(edges_of(X), FIXED, GrowthRules(max_depth=5, min_child_rows=4, node_features=0.75))
+EXPLAINED = grow(DEEPER, X, PAIRS, 1)[0].joined(grow(DEEPER, X, PAIRS, 2)[0])
+
+
+def _expected(trees: Trees, node: int, row: Any, known: frozenset[int]) -> float:
+    if trees.feature[node] == LEAF:
+        return float(trees.value[node])
+    left = int(trees.left[node])
+    if int(trees.feature[node]) in known:
+        return _expected(trees, left + (0 if goes_left(trees, node, row) else 1), row, known)
+    parts = [trees.rows[child] * _expected(trees, child, row, known) for child in (left, left + 1)]
+    return float(sum(parts) / trees.rows[node])
+
+
+def _shapley(trees: Trees, tree: int, row: Any, feature: int) -> float:
+    others, total = [f for f in range(4) if f != feature], 0.0
+    root = int(trees.roots[tree])
+    for size in range(4):
+        chance = factorial(size) * factorial(3 - size) / factorial(4)
+        for subset in combinations(others, size):
+            known = frozenset(subset)
+            total += chance * _expected(trees, root, row, known | {feature})
+            total -= chance * _expected(trees, root, row, known)
+    return total
+
+
+def test_parts_are_the_shapley_values_of_the_definition() -> None:
+    parts = contributions(Ensemble(np.array([0.5]), EXPLAINED), X[:25])
+    for row, own in zip(X[:25], parts[:, 0], strict=True):
+        for feature in range(4):
+            right = sum(_shapley(EXPLAINED, tree, row, feature) for tree in range(2))
+            assert own[feature] == pytest.approx(right, abs=1e-12)
+        nothing = sum(_expected(EXPLAINED, int(root), row, frozenset()) for root in EXPLAINED.roots)
+        assert own[4] == pytest.approx(0.5 + nothing, abs=1e-12)
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_parts_add_up_to_the_score(mean: bool) -> None:
+    ensemble = Ensemble(np.array([0.5]), EXPLAINED, mean)
+    fresh, _ = rows(200, 5, 0.4)
+    np.testing.assert_allclose(contributions(ensemble, fresh).sum(axis=2), scores(ensemble, fresh), atol=1e-12)
+
+
+def test_without_a_tree_all_is_expected() -> None:
+    parts = contributions(Ensemble(np.array([0.5, -1.0]), Trees.none()), X[:2])
+    assert parts[:, :, -1].tolist() == [[0.5, -1.0]] * 2
+    assert not parts[:, :, :-1].any()
+
+
+def test_rows_that_lack_a_feature_have_no_parts() -> None:
+    with pytest.raises(DataError, match="as these trees ask"):
+        contributions(Ensemble(np.zeros(1), EXPLAINED), X[:, :1])
+
+
+def test_a_path_may_ask_any_number_of_features() -> None:
+    splits = 70  # one behind the other, each of a feature of its own
+    nodes = np.arange(2 * splits + 1)
+    inner = (nodes % 2 == 0) & (nodes < 2 * splits)
+    chain = replace(
+        Trees.stumps([0], len(nodes)),
+        roots=np.zeros(1, np.int32),
+        outputs=np.zeros(1, np.int32),
+        feature=np.where(inner, nodes // 2, LEAF).astype(np.int32),
+        left=np.where(inner, nodes + 1, -1).astype(np.int32),
+        value=np.where(nodes == 2 * splits, 1.0, 0.0),
+        rows=np.where(nodes % 2 == 0, splits + 1 - nodes // 2, 1),
+    )
+    parts = contributions(Ensemble(np.zeros(1), chain), np.ones((1, splits)))
+    assert np.isfinite(parts).all()
+    assert parts[0, 0, -1] == pytest.approx(1 / (splits + 1))

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from werkbund.trees.arithmetic.splits import Limits, best_splits
+from werkbund.trees.arithmetic.splits import FeatureTraits, Histograms, Limits, best_splits
 
-LIMITS = Limits(2.0**-10, 2.0**-10, 1.0, 0.5, 3, 0.0, 0.0, False)
+LIMITS = Limits(2.0**-10, 2.0**-10, 1.0, 0.5, 3, 0.0, 0.0)
 FREE = (-np.inf, np.inf)
 
 
@@ -74,9 +74,8 @@ def _search(words: Any, total: Any, sizes: list[int], limits: Limits, bounds: An
     levels = np.array(how.get("levels", [0] * len(sizes)))
     signs = np.array(how.get("signs", [0] * len(sizes)))
     draws = how.get("draws", np.empty((0, 0), np.uint64))
-    return best_splits(
-        words, features, starts, np.array(sizes), levels, total[None], np.array([bounds]), signs, draws, limits
-    )
+    histograms = Histograms(words, features, starts, total[None], np.array([bounds]))
+    return best_splits(histograms, FeatureTraits(np.array(sizes), levels, signs), limits, draws)
 
 
 @pytest.mark.parametrize("missing", [False, True])
@@ -104,9 +103,8 @@ def test_the_best_cut_is_that_of_brute_force(seed: int, missing: bool) -> None:
 def test_a_monotone_feature_only_cuts_its_way_and_values_keep_their_bounds(seed: int, sign: int) -> None:
     words, total = _histogram(seed, [9, 6], True)
     bounds, signs = (-0.3, 0.4), [sign, 0]
-    limits = LIMITS._replace(bound=True)
-    gain, feature, cut, _ = _brute(words, total, [9, 6], limits, bounds, signs)
-    found = _search(words, total, [9, 6], limits, bounds, signs=signs)
+    gain, feature, cut, _ = _brute(words, total, [9, 6], LIMITS, bounds, signs)
+    found = _search(words, total, [9, 6], LIMITS, bounds, signs=signs)
     assert found.gain[0] == pytest.approx(gain, rel=1e-9, abs=1e-12)
     if gain:
         assert (found.feature[0], found.bin[0]) == (feature, cut)

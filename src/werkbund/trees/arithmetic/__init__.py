@@ -1,19 +1,16 @@
 """Tree arithmetic alone: bins, fixed point, histograms, splits, growth, prediction, contributions."""
 
 from werkbund.trees.arithmetic.cells import Cells, keys_of
-from werkbund.trees.arithmetic.contributions import contributions
 from werkbund.trees.arithmetic.edges import MOST_BINS, BinEdges, even_edges
 from werkbund.trees.arithmetic.ensemble import Ensemble, Trees, importance
-from werkbund.trees.arithmetic.fixed import FixedPoint
-from werkbund.trees.arithmetic.ground import Blocks, Ground
 from werkbund.trees.arithmetic.growth import Growth, advance, begin
-from werkbund.trees.arithmetic.histograms import WORDS, accumulate, add_value, divide
-from werkbund.trees.arithmetic.objectives import KINDS, Kind, Objective
-from werkbund.trees.arithmetic.predict import leaf_sums, logits, scores
-from werkbund.trees.arithmetic.rules import GrowthRules
+from werkbund.trees.arithmetic.histograms import WORDS, Blocks, accumulate, add_value, divide
+from werkbund.trees.arithmetic.kernels import even_slices, num_threads, spread
+from werkbund.trees.arithmetic.objectives import KINDS, FixedPoint, Kind, Objective
+from werkbund.trees.arithmetic.predict import contributions, leaf_sums, logits, scores
+from werkbund.trees.arithmetic.rules import Ground, GrowthRules
 from werkbund.trees.arithmetic.sampling import draw_rows, row_hashes
 from werkbund.trees.arithmetic.terms import Group, Terms, TreePlan, base_score, ground_of
-from werkbund.trees.arithmetic.threads import num_threads, pieces, spread
 
 __all__ = [
     "KINDS",
@@ -42,13 +39,13 @@ __all__ = [
     "divide",
     "draw_rows",
     "even_edges",
+    "even_slices",
     "ground_of",
     "importance",
     "keys_of",
     "leaf_sums",
     "logits",
     "num_threads",
-    "pieces",
     "row_hashes",
     "scores",
     "spread",

@@ -15,8 +15,7 @@ import numpy.typing as npt
 
 from werkbund.core.arrays import AnyArray, Float64Array, Int64Array, UInt8Array
 from werkbund.core.errors import ConfigError, DataError
-from werkbund.trees.arithmetic.jit import kernel, part
-from werkbund.trees.arithmetic.threads import num_threads, pieces, spread
+from werkbund.trees.arithmetic.kernels import even_slices, inlined, kernel, num_threads, spread
 
 MOST_BINS = 255
 """Bins of a feature, beside the cell of missing values: a code is one byte."""
@@ -130,7 +129,7 @@ class BinEdges:
             _encode(x[rows], self.edges, self.offsets, self.levels, codes[rows])
 
         steps = 10.0 * x.size
-        spread(encode, pieces(len(x), num_threads(steps)), steps)
+        spread(encode, even_slices(len(x), num_threads(steps)), steps)
         return codes
 
     def to_arrays(self) -> dict[str, AnyArray]:
@@ -162,7 +161,7 @@ def even_edges(lowest: float, highest: float, num_bins: int) -> Float64Array:
     return np.unique(lowest + (highest - lowest) * np.arange(1, num_bins) / num_bins)
 
 
-@part
+@inlined
 def _bin_of(x: float, edges: Float64Array, first: int, last: int) -> int:
     """Return how many of the edges are below x."""
     n = last - first
@@ -176,7 +175,7 @@ def _bin_of(x: float, edges: Float64Array, first: int, last: int) -> int:
     return base - first + (1 if edges[base] < x else 0)
 
 
-@part
+@inlined
 def _level_of(x: float, levels: int) -> int:
     """Return the level, or the cell of missing values for what is none."""
     if x >= 0 and x < levels:

@@ -14,9 +14,10 @@ import numpy.typing as npt
 from werkbund.core.arrays import BoolArray, Float64Array, Int64Array, UInt64Array
 from werkbund.core.rng import mix
 from werkbund.trees.arithmetic.ensemble import Trees
-from werkbund.trees.arithmetic.ground import Blocks, Ground, child_bounds, steps, with_unknown
+from werkbund.trees.arithmetic.histograms import Blocks
+from werkbund.trees.arithmetic.rules import Ground
 from werkbund.trees.arithmetic.sampling import draw_features
-from werkbund.trees.arithmetic.splits import Splits, best_splits
+from werkbund.trees.arithmetic.splits import Histograms, Splits, best_splits, child_bounds, newton_steps, with_unknown
 
 _TWO, _SIDES = np.uint64(2), np.array([0, 1], np.uint64)
 _NODE, _CUT = np.uint64(0xD1B54A32D192ED03), np.uint64(0x8CB92BA72F3D8DD7)
@@ -101,20 +102,9 @@ def advance(ground: Ground, growth: Growth, words: Int64Array) -> Growth:
     """
     growth = _rooted(ground, growth, words) if growth.parents is None else growth
     blocks, full = _completed(ground, growth, words)
-    opened, draws = blocks.nodes, _cuts(ground, growth, blocks)
-    signs = np.array(ground.rules.monotone or [0] * ground.edges.num_features, np.int64)
-    splits = best_splits(
-        full,
-        blocks.features,
-        blocks.starts,
-        ground.edges.sizes,
-        ground.edges.levels,
-        growth.totals[opened],
-        growth.bounds[opened],
-        signs,
-        draws,
-        ground.limits,
-    )
+    opened = blocks.nodes
+    histograms = Histograms(full, blocks.features, blocks.starts, growth.totals[opened], growth.bounds[opened])
+    splits = best_splits(histograms, ground.traits, ground.limits, _cuts(ground, growth, blocks))
     made = _made(ground, growth, opened, splits)
     grown = _split(ground, growth, opened[made], splits, made)
     children = grown.trees.left[opened[made]].astype(np.int64)
@@ -167,7 +157,7 @@ def _rooted(ground: Ground, growth: Growth, words: Int64Array) -> Growth:
     first = growth.asked.starts[:, 0]
     last = first + ground.edges.sizes[growth.asked.features[:, 0]]
     totals = np.stack([words[a:b].sum(axis=0) for a, b in zip(first, last, strict=True)])
-    values = ground.rules.learning_rate * steps(ground, totals, growth.bounds)
+    values = ground.rules.learning_rate * newton_steps(ground.limits, totals, growth.bounds)
     return replace(growth, totals=totals, trees=replace(growth.trees, value=values, rows=totals[:, 2].copy()))
 
 
@@ -210,11 +200,12 @@ def _split(ground: Ground, growth: Growth, nodes: Int64Array, splits: Splits, ma
     left = trees.num_nodes + 2 * np.arange(n)
     sums = np.empty((2 * n, 3), np.int64)
     sums[0::2], sums[1::2] = splits.left[made], growth.totals[nodes] - splits.left[made]
-    bounds = child_bounds(ground, growth.bounds[nodes], sums, splits.feature[made])
-    values = ground.rules.learning_rate * steps(ground, sums, bounds)
+    signs = ground.traits.signs[splits.feature[made]]
+    bounds = child_bounds(ground.limits, signs, growth.bounds[nodes], sums)
+    values = ground.rules.learning_rate * newton_steps(ground.limits, sums, bounds)
     named = splits.bin[made] < 0
     subset = np.where(named, len(trees.subsets) + np.cumsum(named) - 1, -1)
-    subsets = with_unknown(ground, splits, made[named])
+    subsets = with_unknown(ground.edges.levels, splits, made[named])
     cuts = zip(splits.feature[made].tolist(), splits.bin[made].tolist(), strict=True)
     thresholds = [ground.edges.threshold(f, b) if b >= 0 else 0.0 for f, b in cuts]
     changed = {

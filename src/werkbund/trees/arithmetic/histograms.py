@@ -1,11 +1,14 @@
 """What a client counts: rows sorted into nodes, and for each node and cell the sums of gradients, hessians and rows.
 
+`Blocks` says of which nodes that is wanted, and how the nodes' histograms lie one behind the other.
+
 A row's codes lie together, and the rows of a node are one piece of an index, in their old order. A cell is four
 64-bit words in memory, of which three are used, so that a row is added to it in one instruction.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +17,42 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from werkbund.core.arrays import Float64Array, Int32Array, Int64Array, UInt8Array
-from werkbund.trees.arithmetic.jit import kernel
+from werkbund.trees.arithmetic.kernels import kernel
 
 WORDS = 4
 """Words of a cell in memory: gradient, hessian, rows, and one that stays 0."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Say of which nodes histograms are wanted, and how these lie one behind the other.
+
+    Parameters
+    ----------
+    nodes
+        (blocks,)
+    features, starts
+        (blocks, m), features of each node, and where their cells begin.
+    num_cells
+        Cells of all blocks together.
+    """
+
+    nodes: Int64Array
+    features: Int64Array
+    starts: Int64Array
+    num_cells: int
+
+    @classmethod
+    def lay(cls, nodes: Int64Array, features: Int64Array, sizes: Int64Array) -> Blocks:
+        """Return blocks of these features, one behind the other."""
+        ends = np.cumsum(sizes[features].reshape(-1))
+        starts = np.concatenate(([0], ends[:-1])) if len(ends) else ends
+        return cls(nodes, features, starts.reshape(features.shape).astype(np.int64), int(ends[-1]) if len(ends) else 0)
+
+    @property
+    def edges(self) -> Int64Array:
+        """Where each block begins, and the end: (blocks + 1,)."""
+        return np.concatenate((self.starts[:, 0], [self.num_cells]))
 
 
 def _add_words(typing_context: Any, array: Any, place: Any, gradient: Any, hessian: Any, rows: Any) -> Any:

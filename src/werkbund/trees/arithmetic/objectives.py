@@ -2,27 +2,87 @@
 
 Every operation is an IEEE addition, multiplication or division in a fixed order, the exponential included: no
 library's last digit decides about a split.
+
+Gradients and hessians become whole numbers, so that their sums are exact in any order. A power of two makes scaling
+itself exact. The exponent follows from the number of rows and from what one row can be at most, so that no sum over
+all rows leaves 62 bits and no row leaves 31; sums of masked numbers modulo 2**64 come out the same.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from werkbund.core.arrays import Float64Array, Int32Array
 from werkbund.core.errors import ClientError, ConfigError
-from werkbund.trees.arithmetic.fixed import FixedPoint
-from werkbund.trees.arithmetic.jit import kernel, part
-from werkbund.trees.arithmetic.threads import num_threads, pieces, spread
+from werkbund.trees.arithmetic.kernels import even_slices, inlined, kernel, num_threads, spread
 
 Kind = Literal["logistic", "softmax", "squared", "share"]
 KINDS: tuple[Kind, ...] = ("logistic", "softmax", "squared", "share")
 
 TARGET_REACH = 4.0
 """A score may stray so many ranges of the target from a target before squared error refuses to go on."""
+
+_ROW_BITS, _SUM_BITS = 30, 62
+_LEAST_BITS = 12  # a row at its bound must still be told apart from 0 in at least so many bits
+
+
+@dataclass(frozen=True)
+class FixedPoint:
+    """Say how gradients and hessians become whole numbers.
+
+    Parameters
+    ----------
+    gradient_exponent, hessian_exponent
+        A gradient g becomes `rint(g * 2**exponent)`.
+    """
+
+    gradient_exponent: int
+    hessian_exponent: int
+
+    @classmethod
+    def agreed(cls, num_rows: int, gradient_bound: float, hessian_bound: float, most_draws: int = 1) -> FixedPoint:
+        """Return the finest scales at which no sum can overflow.
+
+        Parameters
+        ----------
+        num_rows
+            Rows of all clients together.
+        gradient_bound, hessian_bound
+            What a row's gradient and hessian cannot exceed, above 0.
+        most_draws
+            How often a row may be drawn into one tree.
+
+        Raises
+        ------
+        ConfigError
+            If there are too many rows to keep enough bits of each.
+
+        Examples
+        --------
+        >>> FixedPoint.agreed(10_000, 1.0, 0.25)
+        FixedPoint(gradient_exponent=30, hessian_exponent=32)
+        """
+        room = min(_ROW_BITS, _SUM_BITS - math.ceil(math.log2(max(num_rows, 1) * most_draws)))
+        if room < _LEAST_BITS:
+            raise ConfigError(
+                f"rows times draws must be at most 2**{_SUM_BITS - _LEAST_BITS} so that their sums fit 64 bits, "
+                f"got {num_rows} times {most_draws}; sample rows"
+            )
+        return cls(*(room - math.ceil(math.log2(bound)) for bound in (gradient_bound, hessian_bound)))
+
+    @property
+    def gradient_scale(self) -> float:
+        """Steps a unit of gradient."""
+        return math.ldexp(1.0, self.gradient_exponent)
+
+    @property
+    def hessian_scale(self) -> float:
+        """Steps a unit of hessian."""
+        return math.ldexp(1.0, self.hessian_exponent)
 
 
 @dataclass(frozen=True)
@@ -102,16 +162,15 @@ class Objective:
         """
         pairs = np.empty((self.num_outputs, len(targets), 2), np.int32)
         weights = np.array(self.class_weights or (1.0,))
-        scales = np.array([fixed.gradient_scale, fixed.hessian_scale])
-        kind, wrong = KINDS.index(self.kind), list[int]()
+        loss = _Loss(KINDS.index(self.kind), weights, fixed.gradient_scale, fixed.hessian_scale)
+        scores, refused = _Scores(sums, base, factor), list[int]()
 
         def work(rows: slice) -> None:
-            place = rows.start, rows.stop
-            wrong.append(_gradients(kind, sums, base, factor, targets, weights, scales, pairs, *place))
+            refused.append(_gradients(loss, scores, targets, pairs, rows.start, rows.stop))
 
         steps = 20.0 * pairs.size
-        spread(work, pieces(len(targets), num_threads(steps)), steps)
-        bad = sum(wrong)
+        spread(work, even_slices(len(targets), num_threads(steps)), steps)
+        bad = sum(refused)
         if bad and self.kind == "squared":
             raise ClientError(
                 f"gradients must stay within {TARGET_REACH:g} times the target's agreed range, {self.target_range:g}, "
@@ -128,7 +187,7 @@ _C = tuple(1.0 / math.factorial(k) for k in range(14))
 _C2, _C3, _C4, _C5, _C6, _C7, _C8, _C9, _C10, _C11, _C12, _C13 = _C[2:]
 
 
-@part
+@inlined
 def _exponential(x: float) -> float:
     """Return exp(x) for x <= 0, within two units in the last place; 0 below -708.
 
@@ -152,68 +211,92 @@ def exponentials(x: Float64Array) -> Float64Array:
     return y
 
 
-@part
-def _logistic(i: int, z: float, y: float, weights: Float64Array, scales: Float64Array, pairs: Int32Array) -> None:
-    e = _exponential(-abs(z))
-    small, large = e / (1.0 + e), 1.0 / (1.0 + e)
-    if y > 0.5:
-        g = -weights[1] * (small if z >= 0 else large)
-        w = weights[1]
+class _Loss(NamedTuple):
+    """What kernels read of an objective and its scales."""
+
+    kind: int  # place in KINDS
+    class_weights: Float64Array
+    gradient_scale: float
+    hessian_scale: float
+
+
+class _Scores(NamedTuple):
+    """A row's score is base + factor * sum."""
+
+    sums: Float64Array  # (rows, outputs)
+    base: Float64Array  # (outputs,)
+    factor: float
+
+
+@inlined
+def _put(pair: Int32Array, loss: _Loss, gradient: float, hessian: float) -> None:
+    """Write a row's pair in fixed point."""
+    pair[0] = int(np.rint(gradient * loss.gradient_scale))
+    pair[1] = int(np.rint(hessian * loss.hessian_scale))
+
+
+@inlined
+def _logistic(loss: _Loss, score: float, positive: bool, pair: Int32Array) -> None:
+    """Write the pair of the log loss: weight * (p - label) and weight * p * (1 - p), p being 1 / (1 + exp(-score))."""
+    e = _exponential(-abs(score))
+    small, large = e / (1.0 + e), 1.0 / (1.0 + e)  # the chances of the unlikelier and of the likelier class
+    if positive:
+        weight = loss.class_weights[1]
+        gradient = -weight * (small if score >= 0 else large)
     else:
-        g = weights[0] * (large if z >= 0 else small)
-        w = weights[0]
-    pairs[0, i, 0] = int(np.rint(g * scales[0]))
-    pairs[0, i, 1] = int(np.rint(w * (small * large) * scales[1]))
+        weight = loss.class_weights[0]
+        gradient = weight * (large if score >= 0 else small)
+    _put(pair, loss, gradient, weight * (small * large))
 
 
-@part
-def _softmax(
-    i: int, sums: Float64Array, base: Float64Array, factor: float, y: int, w: float, scales: Float64Array,
-    pairs: Int32Array, room: Float64Array,
-) -> None:  # fmt: skip
-    outputs = len(base)
+@inlined
+def _softmax(loss: _Loss, scores: _Scores, row: int, label: int, pairs: Int32Array, chances: Float64Array) -> None:
+    """Write a row's pair in each score: weight * (p - hit) and weight * p * (1 - p); `chances` is room for the p."""
+    outputs, weight = len(scores.base), loss.class_weights[label]
     highest = -np.inf
     for k in range(outputs):
-        room[k] = base[k] + factor * sums[i, k]
-        highest = max(highest, room[k])
+        chances[k] = scores.base[k] + scores.factor * scores.sums[row, k]
+        highest = max(highest, chances[k])
     total = 0.0
     for k in range(outputs):
-        room[k] = _exponential(room[k] - highest)
-        total += room[k]
+        chances[k] = _exponential(chances[k] - highest)
+        total += chances[k]
     for k in range(outputs):
-        p = room[k] / total
-        pairs[k, i, 0] = int(np.rint(w * (p - (1.0 if k == y else 0.0)) * scales[0]))
-        pairs[k, i, 1] = int(np.rint(w * (p * (1.0 - p)) * scales[1]))
+        p = chances[k] / total
+        _put(pairs[k, row], loss, weight * (p - (1.0 if k == label else 0.0)), weight * (p * (1.0 - p)))
+
+
+@inlined
+def _share(loss: _Loss, row: int, label: int, pairs: Int32Array) -> None:
+    """Write a row's pair in each score: half the squared error of a share, at score 0."""
+    outputs, weight = len(pairs), loss.class_weights[label]
+    for k in range(outputs):
+        hit = label == (1 if outputs == 1 else k)
+        _put(pairs[k, row], loss, -weight if hit else 0.0, weight)
 
 
 @kernel
-def _gradients(
-    kind: int, sums: Float64Array, base: Float64Array, factor: float, targets: Float64Array, weights: Float64Array,
-    scales: Float64Array, pairs: Int32Array, begin: int, end: int,
-) -> int:  # fmt: skip
-    """Write the pairs of all rows; return how many rows could not be given any."""
-    bad, outputs, classes = 0, len(base), len(weights)
-    room = np.empty(outputs)
+def _gradients(loss: _Loss, scores: _Scores, targets: Float64Array, pairs: Int32Array, begin: int, end: int) -> int:
+    """Write the pairs of rows `begin` to `end`; return how many rows could not be given any."""
+    bad, kind, classes = 0, loss.kind, len(loss.class_weights)
+    base, factor, sums = scores.base, scores.factor, scores.sums
+    chances = np.empty(len(base))
     limit = 2.0**30
-    for i in range(begin, end):
-        y = targets[i]
-        if kind != 2 and not (y >= 0 and y < classes and y == np.floor(y)):
+    for row in range(begin, end):
+        target = targets[row]
+        if kind != 2 and not (target >= 0 and target < classes and target == np.floor(target)):
             bad += 1
         elif kind == 0:
-            _logistic(i, base[0] + factor * sums[i, 0], y, weights, scales, pairs)
+            _logistic(loss, base[0] + factor * sums[row, 0], target > 0.5, pairs[0, row])
         elif kind == 1:
-            _softmax(i, sums, base, factor, int(y), weights[int(y)], scales, pairs, room)
+            _softmax(loss, scores, row, int(target), pairs, chances)
         elif kind == 2:
-            g = np.rint((base[0] + factor * sums[i, 0] - y) * scales[0])
-            if not abs(g) <= limit:
+            gradient = np.rint((base[0] + factor * sums[row, 0] - target) * loss.gradient_scale)
+            if not abs(gradient) <= limit:
                 bad += 1
             else:
-                pairs[0, i, 0] = int(g)
-                pairs[0, i, 1] = int(scales[1])
+                pairs[0, row, 0] = int(gradient)
+                pairs[0, row, 1] = int(loss.hessian_scale)
         else:
-            w = weights[int(y)]
-            for k in range(outputs):
-                hit = int(y) == (1 if outputs == 1 else k)
-                pairs[k, i, 0] = int(np.rint((-w if hit else 0.0) * scales[0]))
-                pairs[k, i, 1] = int(np.rint(w * scales[1]))
+            _share(loss, row, int(target), pairs)
     return bad

@@ -1,4 +1,4 @@
-"""How trees grow: the numbers a user may turn."""
+"""How trees grow: the numbers a user may turn, and beside them the edges and scales that all clients agreed on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import numpy as np
 
 from werkbund.core.arrays import Float64Array
 from werkbund.core.errors import ConfigError
+from werkbund.trees.arithmetic.edges import BinEdges
+from werkbund.trees.arithmetic.objectives import FixedPoint
+from werkbund.trees.arithmetic.splits import FeatureTraits, Limits
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,18 @@ class GrowthRules:
     def from_array(cls, numbers: Float64Array) -> GrowthRules:
         """Return what `to_array` described.
 
+        Raises
+        ------
+        ConfigError
+            If there are fewer numbers than rules, or one is out of its range.
+
         Examples
         --------
         >>> rules = GrowthRules(l2=0.5, bootstrap=True, monotone=(0, -1))
         >>> GrowthRules.from_array(rules.to_array()) == rules
         True
         """
-        kinds: dict[str, Any] = {one.name: type(one.default) for one in fields(cls) if one.name != "monotone"}
+        kinds: dict[str, Any] = {field.name: type(field.default) for field in fields(cls) if field.name != "monotone"}
         values = numbers.tolist()
         if len(values) < len(kinds):
             raise ConfigError(f"rules must be at least {len(kinds)} numbers, got {len(values)}")
@@ -109,3 +117,49 @@ def _check_numbers(rules: GrowthRules) -> None:
             raise ConfigError(f"{name} must be in (0, 1], got {getattr(rules, name)}")
     if not 0 < rules.learning_rate < math.inf:
         raise ConfigError(f"learning_rate must be above 0 and finite, got {rules.learning_rate}")
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Hold what stays the same while trees grow.
+
+    Parameters
+    ----------
+    edges
+        Agreed by all.
+    fixed
+        The scales of what is summed.
+    rules
+        What every tree obeys.
+    """
+
+    edges: BinEdges
+    fixed: FixedPoint
+    rules: GrowthRules
+
+    def __post_init__(self) -> None:
+        monotone, levels = self.rules.monotone, self.edges.levels
+        if monotone and len(monotone) != self.edges.num_features:
+            raise ConfigError(f"monotone must have {self.edges.num_features} entries, got {len(monotone)}")
+        if monotone and (levels[np.array(monotone) != 0] > 0).any():
+            raise ConfigError("monotone must be 0 for a categorical feature: its levels have no order")
+
+    @property
+    def limits(self) -> Limits:
+        """What a split must obey."""
+        rules = self.rules
+        return Limits(
+            1.0 / self.fixed.gradient_scale,
+            1.0 / self.fixed.hessian_scale,
+            rules.l2,
+            rules.min_child_weight,
+            rules.min_child_rows,
+            rules.min_gain,
+            rules.category_smoothing,
+        )
+
+    @property
+    def traits(self) -> FeatureTraits:
+        """What a split must know of each feature."""
+        signs = np.array(self.rules.monotone or [0] * self.edges.num_features, np.int64)
+        return FeatureTraits(self.edges.sizes, self.edges.levels, signs)

@@ -1,4 +1,4 @@
-"""UInt8Array that depend on a row itself, not on who holds it: equal rows share their draw."""
+"""Draws that depend on a row itself, not on who holds it: equal rows share their draw."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from werkbund.core.arrays import Float64Array, Int64Array, UInt8Array, UInt64Array
 from werkbund.core.rng import mix
-from werkbund.trees.arithmetic.jit import kernel, part
+from werkbund.trees.arithmetic.kernels import inlined, kernel
 
 MOST_DRAWS = 12
 """A Poisson draw of mean 1 is cut here; one in ten thousand million would be higher."""
@@ -76,7 +76,7 @@ def draw_features(key: UInt64Array, num_features: int, most: int) -> Int64Array:
     return np.sort(order[:, :most], axis=1).astype(np.int64)
 
 
-@part
+@inlined
 def _mix(z: np.uint64) -> np.uint64:
     z = (z ^ (z >> _SHIFT1)) * _MIX1
     z = (z ^ (z >> _SHIFT2)) * _MIX2

@@ -15,10 +15,8 @@ from werkbund.core.errors import ClientError, ConfigError
 from werkbund.core.rng import keys
 from werkbund.trees.arithmetic.edges import BinEdges
 from werkbund.trees.arithmetic.ensemble import Ensemble, Trees
-from werkbund.trees.arithmetic.fixed import FixedPoint
-from werkbund.trees.arithmetic.ground import Ground
-from werkbund.trees.arithmetic.objectives import KINDS, Objective
-from werkbund.trees.arithmetic.rules import GrowthRules
+from werkbund.trees.arithmetic.objectives import KINDS, FixedPoint, Objective
+from werkbund.trees.arithmetic.rules import Ground, GrowthRules
 from werkbund.trees.arithmetic.sampling import MOST_DRAWS
 
 

@@ -18,8 +18,8 @@ from werkbund.trees.arithmetic import (
     add_value,
     divide,
     draw_rows,
+    even_slices,
     num_threads,
-    pieces,
     spread,
 )
 from werkbund.trees.rows.table import Standing
@@ -140,7 +140,7 @@ class Grove:
 
         steps = float(sum(sizes)) * m
         parts = 1 if least > 1 else num_threads(steps)
-        cut = [(i, piece) for i, n in enumerate(sizes) for piece in pieces(n, parts if n * m > steps / 4 else 1)]
+        cut = [(i, piece) for i, n in enumerate(sizes) for piece in even_slices(n, parts if n * m > steps / 4 else 1)]
         spread(count, cut, steps)
         return np.ascontiguousarray(words[:, :3])
 
