@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from werkbund.config.reading import changed, check_config, load_config, to_toml, valid_keys
-from werkbund.config.sections import Config
+from werkbund.config.sections import ColumnSection, Config, DerivedSection
 from werkbund.core.errors import ConfigError
 
 
@@ -91,6 +91,12 @@ def test_a_missing_file_and_a_file_that_is_no_toml_are_told(tmp_path: Path) -> N
     (tmp_path / "bad.toml").write_text("rounds == 3")
     with pytest.raises(ConfigError, match="is not TOML"):
         load_config(tmp_path / "bad.toml")
+
+
+def test_every_key_says_what_it_is_for() -> None:
+    described = [*valid_keys().values(), *ColumnSection.model_fields.values(), *DerivedSection.model_fields.values()]
+    assert len(described) > 90
+    assert [field for field in described if not (field.description or "").endswith(".")] == []
 
 
 def test_valid_keys_hold_nested_sections() -> None:

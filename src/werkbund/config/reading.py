@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 import tomlkit
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from werkbund.config.sections import Config
 from werkbund.core.errors import ConfigError
@@ -86,9 +87,9 @@ def to_toml(config: Config) -> str:
     return tomlkit.dumps(_without_none(config.model_dump()))
 
 
-def valid_keys() -> tuple[str, ...]:
-    """Return every key, with its sections before it."""
-    return tuple(_keys(Config, ""))
+def valid_keys() -> dict[str, FieldInfo]:
+    """Return the field of every key, by the key with its sections before it."""
+    return _fields(Config, "")
 
 
 def read_toml(path: Path, writer: str = "werkbund init") -> dict[str, Any]:
@@ -190,7 +191,7 @@ def _nearest(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
     names = section.model_fields if _is_section(section) else ()
     beside = [".".join(map(str, (*above, name))) for name in names]
     key = ".".join(map(str, location))
-    hint = did_you_mean(key, beside) or did_you_mean(key, _keys(model, ""))
+    hint = did_you_mean(key, beside) or did_you_mean(key, _fields(model, ""))
     return hint or f"; beside it there is {', '.join(beside or model.model_fields)}"
 
 
@@ -198,12 +199,12 @@ def _lower(message: str) -> str:
     return message.removeprefix("Value error, ").removeprefix("Input ")
 
 
-def _keys(model: type[BaseModel], prefix: str) -> list[str]:
-    keys: list[str] = []
+def _fields(model: type[BaseModel], prefix: str) -> dict[str, FieldInfo]:
+    fields: dict[str, FieldInfo] = {}
     for name, field in model.model_fields.items():
         inner: Any = field.annotation
-        keys += _keys(inner, f"{prefix}{name}.") if _is_section(inner) else [f"{prefix}{name}"]
-    return keys
+        fields |= _fields(inner, f"{prefix}{name}.") if _is_section(inner) else {f"{prefix}{name}": field}
+    return fields
 
 
 def _with_absolute_paths(config: Config, folder: Path) -> Config:

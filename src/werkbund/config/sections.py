@@ -1,4 +1,7 @@
-"""The sections of a configuration, each with its defaults and rules. An empty file is the built-in federation."""
+"""The sections of a configuration: each key with its default, its rule and what it is for.
+
+An empty file is the built-in federation. The text below a key is its description, which drafts and the reference show.
+"""
 
 from __future__ import annotations
 
@@ -13,88 +16,119 @@ Count = Annotated[int, Field(ge=1)]
 class Section(BaseModel):
     """Be a section: unknown keys and values of another type are refused, and nothing changes afterwards."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
 class FederationSection(Section):
     """Set the run as a whole."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "werkbund"
+    """Name of the run's folder."""
     rounds: Count = 150
+    """Rounds of training."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """One seed for split, first weights and batches."""
     quorum: Share = 0.5
+    """Share of a round's cohort that must answer usefully."""
     round_timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds after which a client counts as failed."""
     patience: Annotated[int, Field(ge=0)] = 0
     """Rounds without a better validation metric after which the run stops; 0 never stops early."""
     checkpoint_every: Count = 1
+    """Rounds between two checkpoints to go on from."""
     deliver_every: Annotated[int, Field(ge=0)] = 0
-    """In a real federation, plants also get the best model so far every so many rounds; 0: only at the end."""
+    """Rounds after which the plants of a real federation get the best model so far; 0: only at the end."""
 
 
 class ColumnSection(Section):
     """Describe one feature column."""
 
     kind: Literal["number", "category"] | None = None
+    """As the column is stored if left out: numbers are numbers, all else categories."""
     unit: str = ""
+    """Such as K or rpm."""
     low: float | None = None
+    """Lower end of the plausible range."""
     high: float | None = None
+    """Upper end of the plausible range."""
 
 
 class DataSection(Section):
     """Say where the rows are and what their columns mean; with no label, a known table is recognised."""
 
     source: Literal["ai4i2020", "generator"] = "ai4i2020"
-    """Without a path: AI4I 2020 if its file is found, generated rows otherwise; or generated rows in any case."""
+    """Without a path: ai4i2020, generated where its file is not found; or generator, for generated rows in any case."""
     path: str | None = None
+    """CSV or Parquet file with the rows of all clients."""
     clients: dict[str, str] = Field(default_factory=dict)
+    """Or one file a client: name = path."""
     separator: str | None = None
-    """Between the fields of a text file; None: by the file's ending, a comma for .csv."""
+    """One character between the fields of a text file; if left out by the file's ending, a comma for .csv."""
     decimal_comma: bool = False
+    """True if decimals are written 42,8."""
     rows: Count = 10_000
+    """Rows to generate."""
     plants: Count | None = None
-    """Plants that are generated; None: `clients.count`."""
+    """Plants to generate; as many as `clients.count` if left out."""
     label: str | None = None
+    """Column to foretell; a table known by its header needs none."""
     positive: str | int | float | bool | None = None
+    """The label's value that means failure."""
     machine: str | None = None
+    """Column with the machine's id; whole machines are held out for testing."""
     machine_reset: str | None = None
+    """Or a column that falls back where a new machine or tool begins."""
     time: str | None = None
+    """Column that orders the rows."""
     client: str | None = None
+    """Column with the site; each of its values becomes a client."""
     never: list[str] = Field(default_factory=list)
+    """Columns that must not be features: identifiers, and what leaks the label."""
     modes: list[str] = Field(default_factory=list)
+    """0/1 columns that name the failure mode: never features, but recall is shown for each."""
     mode: str | None = None
+    """Or one text column that names the mode."""
     mode_none: str | None = None
+    """What that column holds where nothing failed."""
     columns: dict[str, ColumnSection] = Field(default_factory=dict)
+    """Feature columns: kind (number, category), unit, low, high; all others if left out."""
 
 
 class DerivedSection(Section):
     """Compute a feature from raw columns."""
 
     expression: str
+    """SQL over raw columns, odd names in double quotes."""
     unit: str = ""
+    """Of the result."""
 
 
 class FeaturesSection(Section):
     """Add derived features."""
 
     preset: bool = True
-    """Use the derived features that a recognised table brings along."""
+    """Use the derived features that come with a table known by its header."""
     derived: dict[str, str | DerivedSection] = Field(default_factory=dict)
+    """Pairs of name = SQL expression over raw columns, or a table with expression and unit."""
 
 
 class ClientsSection(Section):
     """Divide the table into clients, and each client's rows into train, validation and test."""
 
     partition: str | None = None
-    """None: by the client column if there is one, else by blocks of tools, else by chance."""
+    """One of by-column, tool-blocks, iid, dirichlet, quantity, regime, hot-mode; chosen by the columns if left out."""
     count: Count | None = None
-    """None: as many as the client column has values; 10 where there is no such column."""
+    """Number of clients; if left out as many as the client column has values, and 10 where there is none."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the partition."""
     test: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    """Share of each client's rows held out to judge the model."""
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share held out to choose threshold and round."""
     server: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the validation rows that the server holds too, for methods that judge clients by rows of its own."""
     noisy: Annotated[int, Field(ge=0)] = 0
-    """Clients, drawn by the seed, that note some labels of their training and validation rows wrongly."""
+    """Number of clients, drawn by the seed, that note some labels of their training and validation rows wrongly."""
     noise: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of labels that these turn over."""
 
@@ -103,73 +137,102 @@ class ModelSection(Section):
     """Choose the network and its first weights."""
 
     kind: str = "mlp"
+    """One of logistic, mlp, residual-mlp, trees, forest, extra-trees, or package.module:Class of your own."""
     hidden: list[Count] | None = None
+    """Widths of the hidden layers of an mlp."""
     activation: str | None = None
+    """Between layers: relu, gelu, tanh or silu."""
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of hidden units left out in training."""
     width: Count | None = None
+    """Width of a residual-mlp."""
     depth: Count | None = None
+    """Blocks of a residual-mlp."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of a network of your own."""
     initial: str = "random"
-    """`random`; `client` or `client:NAME`, which trains alone first; or the path of a run or of a `.npy` file."""
+    """First weights: random; client or client:NAME, which trains alone first; or the path of a run or a .npy file."""
     initial_rounds: Count = 5
+    """Passes of that client over its rows."""
 
 
 class TreesSection(Section):
     """Say how trees grow, where `model.kind` is one of trees; what is left out follows from the kind."""
 
     learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Learning rate of boosted trees, 0.1 if left out; lower it with more rounds."""
     max_depth: Annotated[int, Field(ge=1, le=30)] | None = None
+    """Splits between root and leaf, messages a tree; 5, of a forest 12."""
     max_leaves: Annotated[int, Field(ge=0)] = 0
-    """0 is any number."""
+    """Leaves of a tree at most; 0: any number."""
     min_child_rows: Count | None = None
+    """Least training rows of a leaf, over all clients together."""
     l2: Annotated[float, Field(ge=0)] | None = None
+    """Pull of the leaves' values to zero."""
     num_bins: Annotated[int, Field(ge=2, le=255)] = 255
+    """Values of a feature that trees tell apart, at most."""
     rank_error: Annotated[float, Field(gt=0, lt=1)] = 0.0005
     """Share of the rows by which a bin's edge may be off its rank, where a feature has more values than bins."""
     row_share: Share = 1.0
+    """Chance of a row to be in a tree, drawn alike at every client."""
     tree_features: Share = 1.0
+    """Share of the features that a tree may ask."""
     node_features: Share | None = None
+    """Share of those that a node may ask; 1, of a forest 0.5."""
     count: Count = 150
     """Trees of a forest; boosted trees are as many as `federation.rounds`."""
     together: Count = 10
     """Trees of a forest that one round grows, in the same messages."""
     combine: Literal["exact", "bagging"] = "exact"
-    """Exact: trees of the summed histograms. Bagging: each client grows trees of its own, and these are united."""
+    """Exact, trees of the summed histograms; or bagging, each client's own trees, united: fewer messages, and worse."""
     min_cell_rows: Annotated[int, Field(ge=0)] = 0
     """What is over fewer rows of one client does not leave it; above 1 the trees are not those of the pooled rows."""
     positive_weight: Literal["none", "balanced"] | Annotated[float, Field(gt=0)] = "none"
+    """Weight of failures: none, balanced, or a number."""
     monotone: dict[str, Literal[-1, 1]] = Field(default_factory=dict)
-    """Features with which the risk may only rise (1) or fall (-1)."""
+    """Pairs of feature = 1 or -1: the risk may only rise or fall with it."""
 
 
 class TrainingSection(Section):
     """Set what each client does in a round."""
 
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    """Rule of a client's steps: sgd, adam or adamw."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.3
+    """Size of a client's steps in the first round; lower it if the loss jumps."""
     schedule: Literal["constant", "cosine"] = "cosine"
-    """How the learning rate changes over the rounds: not at all, or down to zero along half a cosine."""
+    """How the learning rate goes over the rounds: cosine, down to zero along half a cosine; or constant."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Momentum of sgd at the clients; the server has its own."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0003
+    """Pull of the weights to zero; 0.0001 helps where failures are few."""
     epochs: Count = 1
+    """Passes over its rows that a client makes in a round."""
     steps: Count | None = None
+    """Instead of epochs: equally many batches at every client."""
     batch_size: Count = 16
+    """Rows a step."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Largest norm of a step's gradient."""
     positive_weight: Literal["none", "sqrt", "balanced"] | Annotated[float, Field(gt=0)] = "none"
-    """Weight of failures in the loss; `balanced` and `sqrt` follow the federation's prevalence."""
+    """Weight of failures in the loss: none, a number, or sqrt or balanced, which follow the federation's prevalence."""
     proximal: Annotated[float, Field(ge=0)] = 0.0
+    """Pull of clients to the common weights (FedProx); try 0.01 where they differ much."""
     batched: bool = True
-    """Train a cohort's clients together where the network allows it; false is the plain loop, client after client."""
+    """Train a cohort's clients as one computation where the network allows it; same result, faster."""
     compiled: bool = True
-    """Use the compiled loop for networks that are chains of linear layers."""
+    """Use the compiled loop where the network is a chain of linear layers."""
 
 
 class SelectionSection(Section):
     """Choose who trains."""
 
     name: str = "all"
+    """Who trains; `werkbund strategies` lists them, or file.py:Class of your own."""
     fraction: Share = 1.0
+    """Share of clients that train in a round."""
     count: Count | None = None
+    """Or their number."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Parameters of the method; `werkbund strategies NAME` lists them."""
 
@@ -178,9 +241,13 @@ class AggregationSection(Section):
     """Choose how updates become the next weights."""
 
     name: str = "fedavg"
+    """Rule by which updates become the next weights."""
     weighting: Literal["examples", "equal"] = "examples"
+    """How clients weigh: examples, by their rows; or equal, all alike."""
     step: Annotated[float, Field(gt=0)] = 1.0
+    """Size of the server's step."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Momentum of the server; 0 is plain averaging."""
 
 
 class StrategySection(Section):
@@ -194,27 +261,32 @@ class EvaluationSection(Section):
     """Say how a model is judged."""
 
     metric: Literal["average_precision", "roc_auc", "brier", "log_loss"] = "average_precision"
+    """One of average_precision, roc_auc, brier or log_loss, on validation rows."""
     keep_best: bool = True
-    """Keep the weights of the round that was best on validation rows; else those of the last round."""
+    """Keep the weights of the round that was best on validation rows, else the last; a forest keeps all trees."""
     clients: Count = 1000
+    """More clients than this, and a sample of so many evaluates each round."""
     server_rows: str | None = None
     """A table with the clients' columns that the server holds itself, for methods that judge clients by such rows."""
     local_models: Count = 50
-    """At most so many clients also train a model of their own for the comparison, drawn by the seed."""
+    """At most so many clients, drawn by the seed, also train a model of their own for the comparison."""
     missed_failure: Annotated[float, Field(gt=0)] = 5.0
+    """Cost of a failure that nobody announced."""
     needless_inspection: Annotated[float, Field(gt=0)] = 1.0
+    """Cost of an announcement without a failure."""
 
 
 class StopSection(Section):
     """End the training before `federation.rounds` are done; whatever comes first ends it."""
 
     target: float | None = None
-    """Value of the validation metric, `evaluation.metric`, that is good enough."""
+    """Value of the validation metric, `evaluation.metric`, that is good enough to stop."""
     seconds: Annotated[float, Field(gt=0)] | None = None
     """Budget of wall-clock time of the rounds."""
     simulated_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Budget of time in a simulated world."""
     joules: Annotated[float, Field(gt=0)] | None = None
-    """Budgets of a simulated world."""
+    """Budget of the clients' energy in a simulated world."""
     bytes: Annotated[float, Field(gt=0)] | None = None
     """Budget of the payload of all messages, both ways."""
     reward: Annotated[float, Field(gt=0)] | None = None
@@ -225,6 +297,7 @@ class WorldSection(Section):
     """Simulate how fast, how well connected and how often there clients are, in process alone."""
 
     preset: Literal["none", "uniform", "factory-fleet", "mobile-machines"] = "none"
+    """Simulated clients: none, uniform, factory-fleet or mobile-machines."""
     path: str | None = None
     """A table with a row a client, in place of a preset."""
     deadline_s: Annotated[float, Field(gt=0)] | None = None

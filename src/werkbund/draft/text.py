@@ -11,9 +11,54 @@ from typing import Any
 import tomlkit
 from pydantic import BaseModel
 
-from werkbund.config.keys import EXAMPLES, INAPPLICABLE, WHY
-
 WIDTH = 110
+
+EXAMPLES: dict[str, Any] = {
+    "data.separator": ";",
+    "data.positive": "yes",
+    "data.machine": "machine_id",
+    "data.machine_reset": "tool_wear",
+    "data.time": "timestamp",
+    "data.client": "site",
+    "data.mode": "failure_type",
+    "data.mode_none": "none",
+    "model.hidden": [64, 32],
+    "model.activation": "relu",
+    "model.dropout": 0.1,
+    "model.width": 64,
+    "model.depth": 2,
+    "trees.learning_rate": 0.1,
+    "trees.max_depth": 5,
+    "trees.min_child_rows": 5,
+    "trees.l2": 1.0,
+    "trees.node_features": 0.5,
+    "training.steps": 50,
+    "strategy.selection.count": 5,
+    "evaluation.server_rows": "server.csv",
+    "stop.target": 0.9,
+    "stop.seconds": 600.0,
+    "stop.simulated_seconds": 3600.0,
+    "stop.joules": 1000.0,
+    "stop.bytes": 1e9,
+    "stop.reward": 100.0,
+    "world.path": "machines.csv",
+    "world.deadline_s": 60.0,
+}
+"""Values to show for keys that have none by default."""
+
+INAPPLICABLE = frozenset(
+    {
+        "data.source",
+        "data.rows",
+        "data.plants",
+        "data.path",
+        "data.clients",
+        "data.columns",
+        "data.never",
+        "features.derived",
+    }
+)
+"""Keys that are written in another form, or that only concern generated tables."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +95,7 @@ def section(
     shown |= defaults or {}
     for key, default in shown.items():
         if key not in written and f"{name}.{key}" not in INAPPLICABLE and not isinstance(default, BaseModel):
-            lines.append(f"#{key} = {value(default)}{remark(WHY.get(f'{name}.{key}', ''))}")
+            lines.append(f"#{key} = {value(default)}{remark(model.model_fields[key].description or '')}")
     return lines
 
 
