@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
 from werkbund.core.errors import DataError
-from werkbund.evaluation import NUM_BINS, Counts, Threshold
+from werkbund.evaluation import NUM_BINS, Counts, Threshold, lower_probabilities
+from werkbund.evaluation import counts as evaluation_counts
+from werkbund.learner import counts as learner_counts
 from werkbund.learner.counts import count_scores
 
 FIELDS = ("histogram", "modes", "brier", "log_loss", "calibration")
@@ -84,3 +86,20 @@ def test_histogram_of_other_bins_is_refused() -> None:
 def test_counts_of_unlike_failure_modes_do_not_add() -> None:
     with pytest.raises(DataError, match="of 1 and of 2 failure modes"):
         Counts.empty(1) + Counts.empty(2)
+
+
+def test_grid_is_that_of_the_clients_who_count() -> None:
+    """It is stated twice, for those who count and for those who read."""
+    for name in ("NUM_BINS", "BINS_PER_LOGIT", "LOWEST_LOGIT", "NUM_DECILES"):
+        assert getattr(evaluation_counts, name) == getattr(learner_counts, name)
+
+
+def test_lower_probabilities_are_those_of_the_lower_edges() -> None:
+    probabilities = lower_probabilities()
+    edges = learner_counts.edge(np.arange(1, NUM_BINS))
+    np.testing.assert_allclose(learner_counts.logits_of(probabilities[1:]), edges, atol=1e-8)
+
+
+def test_lowest_bin_is_open_and_begins_at_probability_0() -> None:
+    assert lower_probabilities()[0] == 0.0
+    assert (np.diff(lower_probabilities()) > 0).all()

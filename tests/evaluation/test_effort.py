@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from werkbund.core.errors import DataError
-from werkbund.evaluation import NEVER, Course, jain_index
+from werkbund.evaluation import NEVER, LearningCurve, jain_index
 
 
-def _course(scores: list[float]) -> Course:
+def _course(scores: list[float]) -> LearningCurve:
     steps = np.arange(len(scores), dtype=np.float64)
-    return Course(steps, np.array(scores), 10.0 * steps, 2.0 * steps, 100.0 * steps)
+    return LearningCurve(steps, np.array(scores), 10.0 * steps, 2.0 * steps, 100.0 * steps)
 
 
 def test_the_cost_is_that_of_the_last_round_of_the_window() -> None:
@@ -38,7 +38,7 @@ def test_undefined_scores_are_passed_over() -> None:
 
 def test_columns_must_be_of_one_length() -> None:
     with pytest.raises(DataError, match="scores has"):
-        Course(np.zeros(2), np.zeros(3), np.zeros(2), np.zeros(2), np.zeros(2))
+        LearningCurve(np.zeros(2), np.zeros(3), np.zeros(2), np.zeros(2), np.zeros(2))
 
 
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=20), st.integers(1, 3), st.floats(0.01, 1))

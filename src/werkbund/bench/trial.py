@@ -17,7 +17,7 @@ from werkbund.config.sections import Config
 from werkbund.core.arrays import Float64Array
 from werkbund.core.errors import FederationError
 from werkbund.core.types import RoundRecord
-from werkbund.evaluation import Course, Metrics, jain_index, per_client, values_of
+from werkbund.evaluation import LearningCurve, Metrics, jain_index, per_client, values_of
 from werkbund.federation.families.simulation import Simulation, set_up, with_strategy
 from werkbund.federation.population import divide
 from werkbund.federation.results import federated_only
@@ -53,7 +53,7 @@ class Outcome:
 
     trial: Trial
     figures: Mapping[str, float] = field(default_factory=dict)
-    course: Course | None = None
+    course: LearningCurve | None = None
     error: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class Outcome:
         """Return what `to_json` gave."""
         course = {name: np.array(values, dtype=np.float64) for name, values in written["course"].items()}
         figures = {name: math.nan if value is None else float(value) for name, value in written["figures"].items()}
-        return cls(Trial(**written["trial"]), figures, Course(**course) if course else None, written["error"])
+        return cls(Trial(**written["trial"]), figures, LearningCurve(**course) if course else None, written["error"])
 
 
 class Bench:
@@ -126,7 +126,7 @@ class Noted:
         if record.cohort:
             self.records.append(record)
 
-    def course(self) -> Course:
+    def course(self) -> LearningCurve:
         """Return how the score went."""
         spent = [spent for _, _, spent in self._points]
         columns = (
@@ -136,7 +136,7 @@ class Noted:
             [one.joules for one in spent],
             [one.bytes for one in spent],
         )
-        return Course(*(np.array(column, dtype=np.float64) for column in columns))
+        return LearningCurve(*(np.array(column, dtype=np.float64) for column in columns))
 
     def figures(self, num_clients: int) -> dict[str, float]:
         """Return who took part and what was spent."""

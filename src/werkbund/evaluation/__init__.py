@@ -1,11 +1,10 @@
 """What counts mean: exact pooled metrics, metrics of each client, costs, thresholds and intervals."""
 
-from werkbund.evaluation.bins import NUM_BINS, lower_probabilities
 from werkbund.evaluation.calibration import Reliability, expected_calibration_error, reliability
 from werkbund.evaluation.clients import Spread, WorstClient, per_client, spread, values_of, worst_client
 from werkbund.evaluation.costs import Costs, cost_curve
-from werkbund.evaluation.counts import Confusion, Counts
-from werkbund.evaluation.effort import NEVER, Course, Effort, jain_index
+from werkbund.evaluation.counts import NUM_BINS, Confusion, Counts, lower_probabilities
+from werkbund.evaluation.effort import NEVER, Effort, LearningCurve, jain_index
 from werkbund.evaluation.intervals import Interval, mean_interval, paired_difference
 from werkbund.evaluation.metrics import DIRECTIONS, Metrics, metrics
 from werkbund.evaluation.ranking import Curve, average_precision, precision_recall_curve, roc_auc, roc_curve
@@ -18,10 +17,10 @@ __all__ = [
     "Confusion",
     "Costs",
     "Counts",
-    "Course",
     "Curve",
     "Effort",
     "Interval",
+    "LearningCurve",
     "Metrics",
     "Reliability",
     "Spread",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from werkbund.core.arrays import Float64Array
+from werkbund.core.arrays import AnyArray, Float64Array
 from werkbund.evaluation.counts import Counts
 
 
@@ -29,16 +29,21 @@ class Reliability:
     observed: Float64Array
 
 
-def reliability(counts: Counts) -> Reliability:
+def reliability(calibration: AnyArray) -> Reliability:
     """Return predicted against observed frequency of failure.
+
+    Parameters
+    ----------
+    calibration
+        (10, 3): rows, sum of probabilities and sum of labels, by tenth of the probability.
 
     References
     ----------
     Niculescu-Mizil and Caruana, "Predicting good probabilities with supervised learning", ICML 2005.
     """
-    rows, probabilities, labels = counts.calibration.T
-    held = np.where(rows > 0, rows, np.nan)
-    return Reliability(rows, probabilities / held, labels / held)
+    rows, probabilities, labels = np.asarray(calibration, dtype=np.float64).T
+    known = np.where(rows > 0, rows, np.nan)
+    return Reliability(rows, probabilities / known, labels / known)
 
 
 def expected_calibration_error(counts: Counts) -> float:

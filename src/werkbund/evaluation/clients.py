@@ -58,6 +58,13 @@ def per_client(
     ----------
     arrays
         What clients count, by the names of the fields of `Counts`, each array with one row a client.
+    mode_names
+        One for each failure mode that is counted.
+
+    Raises
+    ------
+    DataError
+        If an array is missing, or the number of names is not that of the modes counted.
     """
     if "histogram" not in arrays:
         raise DataError(f"counts must hold a histogram, got {sorted(arrays)}")
@@ -75,11 +82,17 @@ def values_of(all_metrics: Sequence[Metrics], metric: str) -> Float64Array:
     """
     if metric not in DIRECTIONS:
         raise ConfigError(f"metric must be one of {', '.join(DIRECTIONS)}, got {metric!r}")
-    return np.array([getattr(one, metric) for one in all_metrics], dtype=np.float64)
+    return np.array([getattr(client, metric) for client in all_metrics], dtype=np.float64)
 
 
 def spread(all_metrics: Sequence[Metrics], metric: str) -> Spread:
-    """Return how a metric spreads over those clients whose rows define it."""
+    """Return how a metric spreads over those clients whose rows define it.
+
+    Raises
+    ------
+    ConfigError
+        If no metric has this name.
+    """
     values = values_of(all_metrics, metric)
     values = values[~np.isnan(values)]
     if len(values) == 0:
@@ -95,6 +108,13 @@ def worst_client(all_metrics: Sequence[Metrics], names: Sequence[str], metric: s
     ----------
     names
         One a client, in the order of `all_metrics`.
+
+    Raises
+    ------
+    ConfigError
+        If no metric has this name.
+    DataError
+        If there are not as many names as clients.
     """
     if len(names) != len(all_metrics):
         raise DataError(f"names must be one for each of {len(all_metrics)} clients, got {len(names)}")

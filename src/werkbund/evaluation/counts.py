@@ -1,4 +1,8 @@
-"""The counts of some rows, whoever held them: all that metrics are computed from."""
+"""The counts of some rows, whoever held them: all that metrics are computed from.
+
+Scores are counted on a grid of logits: 1024 bins of width 1/32 in -16..16, the outer ones open. The code that counts
+states the grid too; here it stands again so that reading a run's counts needs no training.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,25 @@ import numpy as np
 
 from werkbund.core.arrays import AnyArray, Float64Array, Int64Array
 from werkbund.core.errors import DataError
-from werkbund.evaluation.bins import NUM_BINS, NUM_DECILES
+
+NUM_BINS = 1024
+BINS_PER_LOGIT = 32
+LOWEST_LOGIT = -16.0
+NUM_DECILES = 10
+
+
+def lower_probabilities() -> Float64Array:
+    """Return the probability at which each bin begins: (NUM_BINS,), rising from 0, the lowest bin being open.
+
+    Examples
+    --------
+    >>> lower_probabilities()[[0, 512]].tolist()
+    [0.0, 0.5]
+    """
+    logits = np.arange(NUM_BINS) / BINS_PER_LOGIT + LOWEST_LOGIT
+    probabilities: Float64Array = 1.0 / (1.0 + np.exp(-logits))
+    probabilities[0] = 0.0
+    return probabilities
 
 
 @dataclass(frozen=True)

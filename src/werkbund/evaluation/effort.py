@@ -34,7 +34,7 @@ class Effort:
     bytes: float
 
     def to_json(self) -> dict[str, float | None]:
-        """Return a value for JSON, with None for NaN."""
+        """Return the fields for JSON, with None for NaN."""
         return {name: None if math.isnan(value) else value for name, value in vars(self).items()}
 
 
@@ -43,7 +43,7 @@ NEVER = Effort(math.nan, math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
-class Course:
+class LearningCurve:
     """Hold how good the weights were over a training, and what each cost.
 
     Parameters
@@ -65,7 +65,10 @@ class Course:
     def __post_init__(self) -> None:
         for name, values in vars(self).items():
             if values.shape != self.rounds.shape:
-                raise DataError(f"a course has {len(self.rounds)} points, {name} has {values.shape}")
+                raise DataError(
+                    f"the columns of a learning curve must be of one length, {len(self.rounds)} points as in rounds, "
+                    f"but {name} has {values.shape}"
+                )
 
     def final(self, window: int = 1) -> float:
         """Return the mean of the last `window` defined scores; NaN if there is none."""
@@ -75,12 +78,13 @@ class Course:
     def until(self, target: float, window: int = 1) -> Effort:
         """Return what it took until the mean of `window` scores in a row reached a target, higher being better.
 
-        A single round may be lucky where few failures are scored; the mean of several is not.
+        `NEVER` if it was not reached. A single round may be lucky where few failures are scored; the mean of several
+        is not.
 
         Examples
         --------
         >>> steps = np.arange(4.0)
-        >>> Course(steps, np.array([0.1, 0.5, 0.4, 0.6]), 10 * steps, steps, steps).until(0.5, window=2).rounds
+        >>> LearningCurve(steps, np.array([0.1, 0.5, 0.4, 0.6]), 10 * steps, steps, steps).until(0.5, window=2).rounds
         3.0
         """
         known = ~np.isnan(self.scores)
@@ -91,8 +95,8 @@ class Course:
         good = np.flatnonzero(means >= target)
         if not len(good):
             return NEVER
-        at = int(np.flatnonzero(known)[good[0] + window - 1])
-        return Effort(*(float(getattr(self, name)[at]) for name in ("rounds", "seconds", "joules", "bytes")))
+        reached = int(np.flatnonzero(known)[good[0] + window - 1])
+        return Effort(*(float(getattr(self, name)[reached]) for name in ("rounds", "seconds", "joules", "bytes")))
 
 
 def jain_index(counts: npt.ArrayLike) -> float:

@@ -32,7 +32,7 @@ class Interval:
     n: int
 
     def to_json(self) -> dict[str, float | int | None]:
-        """Return a value for JSON, with None for NaN."""
+        """Return the fields for JSON, with None for NaN."""
         return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
 
 
@@ -45,6 +45,11 @@ def mean_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:
         (runs,), one a seed. NaN, a run in which the figure is undefined, is left out and not counted in `n`.
     level
         Chance, in (0, 1), with which such an interval holds the true mean, the values being normal.
+
+    Raises
+    ------
+    ConfigError
+        If the level is not between 0 and 1.
 
     References
     ----------

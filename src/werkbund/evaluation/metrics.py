@@ -67,7 +67,7 @@ class Metrics:
     recall_by_mode: Mapping[str, float | None] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
-        """Return a value for JSON, with None for a figure that is undefined."""
+        """Return the figures for JSON, with None for one that is undefined."""
         return {name: _plain(value) for name, value in asdict(self).items()}
 
 
@@ -104,6 +104,7 @@ def metrics(counts: Counts, threshold: Threshold, costs: Costs, mode_names: Sequ
 
 
 def _f1(confusion: Confusion) -> float:
+    """Return the harmonic mean of precision and recall: twice the hits over twice the hits plus all errors."""
     positives = confusion.true_positives + confusion.false_negatives
     wrong = confusion.false_positives + confusion.false_negatives
     return _ratio(2 * confusion.true_positives, 2 * confusion.true_positives + wrong) if positives else math.nan
@@ -112,12 +113,13 @@ def _f1(confusion: Confusion) -> float:
 def _recall_by_mode(counts: Counts, threshold: Threshold, mode_names: Sequence[str]) -> dict[str, float | None]:
     if len(mode_names) != len(counts.modes):
         raise DataError(f"mode_names must name {len(counts.modes)} failure modes, got {list(mode_names)}")
-    found, all_ = counts.modes[:, threshold.bin :].sum(axis=1), counts.modes.sum(axis=1)
-    pairs = zip(mode_names, found.tolist(), all_.tolist(), strict=True)
-    return {name: hits / count if count else None for name, hits, count in pairs}
+    hits, totals = counts.modes[:, threshold.bin :].sum(axis=1), counts.modes.sum(axis=1)
+    by_mode = zip(mode_names, hits.tolist(), totals.tolist(), strict=True)
+    return {name: hit / total if total else None for name, hit, total in by_mode}
 
 
 def _ratio(numerator: float, denominator: float) -> float:
+    """Return a quotient, NaN over 0."""
     return numerator / denominator if denominator else math.nan
 
 

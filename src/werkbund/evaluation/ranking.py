@@ -19,7 +19,7 @@ class Curve:
     bins
         (points,), falling: the threshold of each point.
     x, y
-        (points,)
+        (points,), in [0, 1]: what the function that returns the curve says.
     """
 
     bins: Int64Array

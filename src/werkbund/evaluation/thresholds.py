@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from werkbund.core.errors import ConfigError
-from werkbund.evaluation.bins import BINS_PER_LOGIT, NUM_BINS, lower_probabilities
 from werkbund.evaluation.costs import Costs, cost_curve
-from werkbund.evaluation.counts import Counts
+from werkbund.evaluation.counts import BINS_PER_LOGIT, NUM_BINS, Counts, lower_probabilities
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from werkbund.evaluation import Course, Effort
+from werkbund.evaluation import Effort, LearningCurve
 from werkbund.report.content import Table
 from werkbund.report.folder import RunFolder
 from werkbund.report.text import MISSING, bytes_text, duration, energy_text, figure, whole
@@ -23,12 +23,12 @@ def effort(run: RunFolder) -> tuple[Table, ...]:
     return (_totals(run), *_milestones(run))
 
 
-def course_of(rounds: tuple[RoundLine, ...], split: str = "validation") -> Course:
+def course_of(rounds: tuple[RoundLine, ...], split: str = "validation") -> LearningCurve:
     """Return how average precision went over the rounds; time is simulated where a world was."""
     spent = {name: _before(rounds, name) for name in ("time", "joules", "bytes")}
     scores = [line.scores[split]["average_precision"] if split in line.scores else math.nan for line in rounds]
     scored = np.array([line.scored for line in rounds], dtype=np.float64)
-    return Course(scored, np.array(scores, dtype=np.float64), spent["time"], spent["joules"], spent["bytes"])
+    return LearningCurve(scored, np.array(scores, dtype=np.float64), spent["time"], spent["joules"], spent["bytes"])
 
 
 def _before(rounds: tuple[RoundLine, ...], name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
