@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from werkbund.config import check_config
-from werkbund.federation.families.simulation import set_up
+from werkbund.federation.families.networks import simulate_network
 from werkbund.federation.population import divide
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import Outlets, train
@@ -96,7 +96,7 @@ def scaled(clients: int, cohort: int, rounds: int) -> Scaled:
         }
     )
     began = time.perf_counter()
-    setup = set_up(config, divide(read_table(config), config).population)
+    setup = simulate_network(config, divide(read_table(config), config).population)
     ready, watch = time.perf_counter(), Stopwatch()
     train(setup, outlets=Outlets(watcher=watch))
     ended = time.perf_counter()

@@ -22,15 +22,15 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train
 from benchmarks.trees_rivals import Predict, rivals
 from werkbund.config import Config
 from werkbund.config.reading import changed, load_config
-from werkbund.core.arrays import Float64Array, Int64Array
+from werkbund.core.arrays import Arrays, Float64Array, Int64Array
 from werkbund.data import Table
 from werkbund.evaluation import mean_interval
 from werkbund.federation.families.family import family_of
-from werkbund.federation.families.trees import TreeRows, set_up_trees
+from werkbund.federation.families.trees import TreeRows, simulate_trees, trees_in
 from werkbund.federation.population import SPLITS, Division, Population, RawTable, divide
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import train
-from werkbund.trees.arithmetic import Ensemble, logits
+from werkbund.trees.arithmetic import logits
 from werkbund.trees.rows.table import TreeTable
 
 FOLDS, VALIDATION, PLANTS = 5, 0.15, 10
@@ -174,7 +174,7 @@ def fitting_of(
 ) -> Fitting:
     """Return the plants with these rows alone; none for validation."""
     population = _population(division, {"train": train_rows, "test": test_rows})
-    setup = set_up_trees(load_config(None, [*settings, "model.kind=trees"]), population)
+    setup = simulate_trees(load_config(None, [*settings, "model.kind=trees"]), population)
     return Fitting(population, setup.rows, settings, seed)
 
 
@@ -225,29 +225,29 @@ def _population(division: Division, rows_of: dict[str, Int64Array]) -> Populatio
 
 
 def _federated(fitting: Fitting, kind: str) -> Float64Array:
-    setup = set_up_trees(fitting.config(kind), fitting.population)
+    setup = simulate_trees(fitting.config(kind), fitting.population)
     return _scores(fitting, [train(setup).learnt])
 
 
 def _bagged(fitting: Fitting) -> Float64Array:
     config = changed(fitting.config("trees"), federation={"rounds": _BAGGING["rounds"]})
     trees = {"learning_rate": _BAGGING["learning_rate"], "combine": "bagging"}
-    return _scores(fitting, [train(set_up_trees(changed(config, trees=trees), fitting.population)).learnt])
+    return _scores(fitting, [train(simulate_trees(changed(config, trees=trees), fitting.population)).learnt])
 
 
 def _alone(fitting: Fitting, kind: str) -> Float64Array:
-    setup = set_up_trees(fitting.config(kind), fitting.population)
+    setup = simulate_trees(fitting.config(kind), fitting.population)
     plants = range(len(setup.grid.clients()))
     return _scores(fitting, [train(setup.alone(plant)).learnt for plant in plants])
 
 
-def _scores(fitting: Fitting, learnt: Sequence[Ensemble]) -> Float64Array:
-    return np.stack([expit(logits(one, fitting.rows.test.features)) for one in learnt])
+def _scores(fitting: Fitting, learnt: Sequence[Arrays]) -> Float64Array:
+    return np.stack([expit(logits(trees_in(one), fitting.rows.test.features)) for one in learnt])
 
 
 def _network(fitting: Fitting) -> Float64Array:
     config = fitting.config("mlp")
-    setup = family_of(config).set_up(config, fitting.population)
+    setup = family_of(config).simulate(config, fitting.population)
     return np.asarray(expit(np.asarray(setup.logits(train(setup).learnt), np.float64)))[None]
 
 

@@ -14,7 +14,7 @@ from benchmarks.trees_grown import divided, grow
 from benchmarks.trees_rivals import library
 from werkbund.config.reading import load_config
 from werkbund.core.arrays import Float64Array
-from werkbund.federation.families.trees import TreeSimulation, set_up_trees
+from werkbund.federation.families.trees import TreeSimulation, simulate_trees
 from werkbund.federation.population import divide
 from werkbund.federation.tables import read_table
 from werkbund.trees.arithmetic import TreePlan
@@ -74,7 +74,7 @@ def messages(source: str = "ai4i2020", rows: int = 10_000) -> dict[str, Any]:
         settings = [f"data.source={source}", f"data.rows={rows}", f"model.kind={kind}"]
         config = load_config(None, settings)
         # What a client sends has the same form whatever rows it has: one that has all of them stands for any.
-        setup = set_up_trees(config, divide(read_table(config), config).population).alone(None)
+        setup = simulate_trees(config, divide(read_table(config), config).population).alone(None)
         found[title] = _travelled(setup, tree_rounds, rounds)
         if kind == "trees":
             found["bagging"] = _travelled(setup, bagging_rounds, rounds)

@@ -121,8 +121,8 @@ def test_it_goes_on_from_a_checkpoint_to_the_same_bits(name: str, options: dict[
     aggregator = build_aggregator(name, **options)
     whole, _ = _rounds(aggregator, 5, START, aggregator.init(NUM_PARAMETERS))
     weights, carry = _rounds(aggregator, 2, START, aggregator.init(NUM_PARAMETERS))
-    save_checkpoint(tmp_path / "c", Checkpoint(RunState(2, weights, carry)))
-    state = load_checkpoint(tmp_path / "c").state
+    save_checkpoint(tmp_path / "c", Checkpoint.of(RunState(2, weights, carry)))
+    state = RunState.of_checkpoint(load_checkpoint(tmp_path / "c"))
     resumed, _ = _rounds(build_aggregator(name, **options), 3, state.weights, state.carry)
     np.testing.assert_array_equal(resumed, whole)
 

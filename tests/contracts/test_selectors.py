@@ -216,8 +216,10 @@ def test_a_resumed_selector_goes_on_as_if_nothing_had_been(name: str, options: d
     for stop in (1, 5):
         before, state = _play(selector, 1, stop, {})
         path = tmp_path / f"{stop}.npz"
-        save_checkpoint(path, Checkpoint(RunState(stop, np.zeros(1, np.float32), {}, state)))
-        after, _ = _play(build_selector(name, **options), stop + 1, 9, load_checkpoint(path).state.selector_state)
+        save_checkpoint(path, Checkpoint.of(RunState(stop, np.zeros(1, np.float32), {}, state)))
+        after, _ = _play(
+            build_selector(name, **options), stop + 1, 9, RunState.of_checkpoint(load_checkpoint(path)).selector_state
+        )
         assert before + after == whole
 
 

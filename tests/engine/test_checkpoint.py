@@ -18,12 +18,12 @@ STATE = RunState(
     {"momentum": WEIGHTS[::-1].copy()},
     {"used": {"0": 2, "1": 1}, "text": "Jänner", "norms": np.arange(4, dtype=np.float64)},
 )
-FULL = Checkpoint(STATE, WEIGHTS * 2, {"best_round": 2, "best_score": 0.25, "seconds": 1.5})
+FULL = Checkpoint.of(STATE, WEIGHTS * 2, {"best_round": 2, "best_score": 0.25, "seconds": 1.5})
 
 
 def _same(first: Checkpoint, second: Checkpoint) -> bool:
     def plain(checkpoint: Checkpoint) -> Any:
-        state = checkpoint.state
+        state = RunState.of_checkpoint(checkpoint)
         named = {**state.carry, **state.selector_state, "weights": state.weights, "best": checkpoint.best}
         values = {k: (v.dtype.str, v.tolist()) if isinstance(v, np.ndarray) else v for k, v in named.items()}
         return state.round, sorted(state.carry), sorted(state.selector_state), values, dict(checkpoint.progress)
@@ -43,7 +43,7 @@ def written(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("checkpoint", [FULL, Checkpoint(RunState(0, WEIGHTS, {}))])
+@pytest.mark.parametrize("checkpoint", [FULL, Checkpoint.of(RunState(0, WEIGHTS, {}))])
 def test_what_is_written_is_what_is_read(checkpoint: Checkpoint, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.npz"
     save_checkpoint(path, checkpoint)
@@ -52,8 +52,8 @@ def test_what_is_written_is_what_is_read(checkpoint: Checkpoint, tmp_path: Path)
 
 def test_every_float_survives_to_the_last_bit(tmp_path: Path) -> None:
     bits = np.random.default_rng(0).integers(0, 2**32, 1000, dtype=np.uint32)
-    save_checkpoint(tmp_path / "c", Checkpoint(RunState(1, bits.view(np.float32), {})))
-    np.testing.assert_array_equal(load_checkpoint(tmp_path / "c").state.weights.view(np.uint32), bits)
+    save_checkpoint(tmp_path / "c", Checkpoint.of(RunState(1, bits.view(np.float32), {})))
+    np.testing.assert_array_equal(load_checkpoint(tmp_path / "c").arrays["weights"].view(np.uint32), bits)
 
 
 def test_a_file_cut_short_anywhere_is_a_checkpoint_error(written: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_writer_that_dies_leaves_the_old_file(written: Path, monkeypatch: pyte
 
     monkeypatch.setattr(os, "fsync", die)
     with pytest.raises(OSError, match="no space"):
-        save_checkpoint(written, Checkpoint(RunState(4, WEIGHTS, {})))
+        save_checkpoint(written, Checkpoint.of(RunState(4, WEIGHTS, {})))
     assert _same(load_checkpoint(written), FULL)
 
 

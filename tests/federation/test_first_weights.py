@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from werkbund.config import check_config
-from werkbund.federation.families.simulation import set_up, with_strategy, without_federation
+from werkbund.federation.families.networks import simulate_network, with_strategy, without_federation
 from werkbund.federation.population import divide
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import train
@@ -23,11 +23,11 @@ def test_a_second_training_begins_where_the_first_did(training: dict[str, bool],
             "model": model,
         }
     )
-    setup = set_up(config, divide(read_table(config), config).population)
+    setup = simulate_network(config, divide(read_table(config), config).population)
     before = setup.initial_weights().copy()
     once = train(setup)
     assert (setup.initial_weights() == before).all()
     train(without_federation(setup, setup.splits.pooled()))
     assert (setup.initial_weights() == before).all()
     again = train(with_strategy(setup, config))
-    assert (once.learnt == again.learnt).all()
+    assert (once.learnt["weights"] == again.learnt["weights"]).all()

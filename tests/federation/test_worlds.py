@@ -72,14 +72,14 @@ def test_a_run_in_a_world_goes_on_from_a_checkpoint_to_the_same_result(tmp_path:
         compare=False,
     )
     middle = load_checkpoint(short.folder / "checkpoint.npz")
-    assert middle.state.round == 3
+    assert middle.round == 3
     save_checkpoint(half.folder / "checkpoint.npz", middle)
     Folder.existing(half.folder).forget_rounds_after(3)
     again = resume(half.folder)
     assert again.summary["metrics"] == whole.summary["metrics"]
     for name in ("weights", "best"):
         ends = [load_checkpoint(done.folder / "checkpoint.npz") for done in (whole, again)]
-        one, other = (end.state.weights if name == "weights" else end.best for end in ends)
+        one, other = (end.arrays["weights"] if name == "weights" else end.best for end in ends)
         assert np.array_equal(np.asarray(one), np.asarray(other))
     lines = [(done.folder / "rounds.jsonl").read_text().splitlines() for done in (whole, again)]
     assert [len(found) for found in lines] == [7, 7]

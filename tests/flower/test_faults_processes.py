@@ -76,7 +76,7 @@ def _start_again(held: Live) -> None:
 
 
 def _checkpoint(running: Run) -> int:
-    return int(Folder(running.folder).load_checkpoint().state.round)
+    return Folder(running.folder).load_checkpoint().round
 
 
 @pytest.mark.faults

@@ -21,8 +21,12 @@ from werkbund.engine import Grid, RunState, Strategy, rounds
 from werkbund.engine.fleet import Fleet
 from werkbund.engine.world import Circumstances, WorldGrid
 from werkbund.federation.briefing import Briefing, for_clients
-from werkbund.federation.families.network_setup import server_parts
-from werkbund.federation.families.simulation import Simulation, in_process, with_strategy
+from werkbund.federation.families.networks import (
+    NetworkSimulation,
+    network_server,
+    simulate_prepared_network,
+    with_strategy,
+)
 from werkbund.federation.folder import Folder
 from werkbund.federation.population import divide
 from werkbund.federation.preparing import Learnt, learn_preparation
@@ -54,7 +58,7 @@ class Both:
 
     deployment: Deployment
     learnt: Learnt
-    simulation: Simulation
+    simulation: NetworkSimulation
 
     def rules(self) -> Any:
         """Return the rules of both; the server's own rows are those that the first client holds out."""
@@ -91,8 +95,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     grid.brief(lambda number: Briefing("run", public, number, AI4I_SCHEMA.modes))
     learnt = learn_preparation(grid, AI4I_SCHEMA, 5.0)
     population = divide(read_table(deployment.config), deployment.config).population
-    simulation = in_process(deployment.config, population, learnt.preparation, learnt.survey.labels)
-    assert server_parts(deployment.config, learnt, AI4I_SCHEMA.modes, grid).rules.facts["rows"].tolist() == list(
+    simulation = simulate_prepared_network(deployment.config, population, learnt.preparation, learnt.survey.labels)
+    assert network_server(deployment.config, learnt, AI4I_SCHEMA.modes, grid).rules.facts["rows"].tolist() == list(
         simulation.splits.train.sizes
     )
     return Both(deployment, learnt, simulation)

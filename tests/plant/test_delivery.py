@@ -13,7 +13,7 @@ from tests.deployed import Deployment, deploy
 from werkbund.core.errors import FederationError, ModelError
 from werkbund.core.types import Replies, Tasks
 from werkbund.federation.briefing import Briefing, for_clients
-from werkbund.federation.families.network_setup import Setup, server_parts
+from werkbund.federation.families.networks import NetworkSetup, network_server
 from werkbund.federation.preparing import Learnt, learn_preparation
 from werkbund.model import CardFacts, TrainedModel, model_card, score_onnx
 from werkbund.server.preflight import preflight
@@ -32,7 +32,7 @@ class Federation:
         told = preflight(grid, 5.0, 1.0, ())
         grid.brief(lambda number: Briefing(run, public, number, told.mode_names, told.schema))
         self.learnt: Learnt = learn_preparation(grid, told.schema, 5.0)
-        self.setup: Setup = server_parts(deployment.config, self.learnt, told.mode_names, grid)
+        self.setup: NetworkSetup = network_server(deployment.config, self.learnt, told.mode_names, grid)
         without, with_failure = self.learnt.survey.labels.tolist()
         labels = (without, with_failure)
         self.zeros = np.zeros_like(self.setup.initial_weights())
@@ -41,7 +41,9 @@ class Federation:
     def offer(self, weights: Any, **shared: Any) -> dict[str, Any]:
         """Deliver weights to a freshly started plant and return its verdict."""
         facts = CardFacts("it", "2026-01-01T00:00:00+00:00", {}, {}, {}, {})
-        card = np.array([json.dumps(model_card(self.setup.model(self.zeros, 0.3, "Machine failure"), facts))])
+        card = np.array(
+            [json.dumps(model_card(self.setup.model({"weights": self.zeros}, 0.3, "Machine failure"), facts))]
+        )
         all_ = {"weights": weights, "threshold": np.array(0.3), "card": card, **shared}
         replies = self.deployment.plant("plant-1").answer(self.briefing, Tasks("deliver", 2, np.array([0]), all_))
         return _told(replies)
@@ -142,7 +144,7 @@ def test_the_onnx_file_scores_a_table_as_the_model_does(federation: Any) -> None
     assert current is not None
     model = TrainedModel.load(current / "model")
     frame = pl.read_csv(built.deployment.kits["plant-1"] / "rows.csv")
-    offered = built.setup.model(weights, 0.3, "Machine failure")
+    offered = built.setup.model({"weights": weights}, 0.3, "Machine failure")
     np.testing.assert_array_equal(model.score(frame), offered.score(frame))
     assert model.threshold_probability == pytest.approx(0.3)
     probability, _ = score_onnx((current / "model.onnx").read_bytes(), frame)

@@ -18,7 +18,7 @@ from werkbund.core.types import Replies, Tasks
 from werkbund.data.ai4i import AI4I_SCHEMA
 from werkbund.federation.asking import TREE_KINDS
 from werkbund.federation.briefing import Briefing, for_clients
-from werkbund.federation.families.network_setup import server_parts
+from werkbund.federation.families.networks import network_server
 from werkbund.federation.preparing import learn_preparation
 from werkbund.plant import Plant, RefusedError
 from werkbund.plant import plant as module
@@ -39,7 +39,7 @@ class Asked:
         public = for_clients(deployment.config)
         grid.brief(lambda number: Briefing("run", public, number, AI4I_SCHEMA.modes))
         learnt = learn_preparation(grid, AI4I_SCHEMA, 5.0)
-        self.weights = server_parts(deployment.config, learnt, AI4I_SCHEMA.modes, grid).initial_weights()
+        self.weights = network_server(deployment.config, learnt, AI4I_SCHEMA.modes, grid).initial_weights()
         self.briefing = Briefing("run", public, 0, AI4I_SCHEMA.modes, AI4I_SCHEMA, learnt.preparation, (600, 20))
         self.plant = self.started()
 

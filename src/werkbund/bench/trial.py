@@ -18,14 +18,13 @@ from werkbund.core.arrays import Float64Array
 from werkbund.core.errors import FederationError
 from werkbund.core.types import RoundRecord
 from werkbund.evaluation import LearningCurve, Metrics, jain_index, per_client, values_of
-from werkbund.federation.families.simulation import Simulation, set_up, with_strategy
+from werkbund.federation.families.networks import NetworkSimulation, in_world, simulate_network, with_strategy
 from werkbund.federation.population import divide
 from werkbund.federation.results import federated_only
 from werkbund.federation.stopping import Tally
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import Outlets, Trained, train
 from werkbund.federation.wiring import costs_of
-from werkbund.federation.worlds import in_world
 
 _SCORE = "average_precision"
 _WORST = 0.1
@@ -81,7 +80,7 @@ class Bench:
     def __init__(self, base: Config) -> None:
         self._base = base
         self._table = read_table(base)
-        self._ground: tuple[tuple[str, int], Simulation] | None = None
+        self._ground: tuple[tuple[str, int], NetworkSimulation] | None = None
 
     def run(self, trial: Trial) -> Outcome:
         """Do one run; one that fails is an outcome too."""
@@ -96,11 +95,11 @@ class Bench:
         figures[_SCORE] = noted.course().final(WINDOW)
         return Outcome(trial, {**figures, "seconds": time.perf_counter() - began}, noted.course())
 
-    def _with_selector(self, trial: Trial) -> Simulation:
+    def _with_selector(self, trial: Trial) -> NetworkSimulation:
         key = (trial.setting, trial.seed)
         if self._ground is None or self._ground[0] != key:
             config = changed(self._base, federation={"seed": trial.seed}, clients=dict(SETTINGS[trial.setting].clients))
-            self._ground = key, set_up(config, divide(self._table, config).population)
+            self._ground = key, simulate_network(config, divide(self._table, config).population)
         chosen = {"name": trial.selector, "count": trial.count, "options": {}}
         if self._base.strategy.selection.name == trial.selector:
             chosen["options"] = self._base.strategy.selection.options
@@ -156,7 +155,7 @@ class Noted:
         }
 
 
-def _scores(simulation: Simulation, trained: Trained) -> dict[str, float]:
+def _scores(simulation: NetworkSimulation, trained: Trained) -> dict[str, float]:
     costs, modes = costs_of(simulation.config), simulation.mode_names
     everybody = federated_only(simulation, trained).metrics()["federated"]
     each = per_client(trained.each["test"], trained.threshold, costs, modes) if "test" in trained.each else ()

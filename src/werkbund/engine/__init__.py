@@ -7,7 +7,7 @@ from werkbund.engine.local import LocalWork
 from werkbund.engine.round import evaluate, evaluators, one_round
 from werkbund.engine.run import rounds, weights_from_client
 from werkbund.engine.schedule import Schedule
-from werkbund.engine.state import Rules, RunState, Stage, Strategy
+from werkbund.engine.state import Rules, RunState, Strategy
 from werkbund.engine.statistics import Check, Gathered, gather
 from werkbund.engine.worker import Handler, Worker
 
@@ -22,7 +22,6 @@ __all__ = [
     "Rules",
     "RunState",
     "Schedule",
-    "Stage",
     "Strategy",
     "Worker",
     "evaluate",

@@ -11,28 +11,46 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from werkbund.core.arrays import Float32Array
+from werkbund.core.arrays import Arrays, Float32Array
 from werkbund.core.errors import CheckpointError
 
 _VERSION = 1
-_KINDS = {"weights": "werkbund.engine.state:RunState", "trees": "werkbund.trees.protocol.state:TreeState"}
-"""What a state is made of -> where it is; a run of networks need not load what trees need."""
+_HEAD = ("version", "kind", "round", "progress", "arrays")
+_FIRST_KIND = "weights"  # of files that were written before there was another
+
+
+class State(Protocol):
+    """Be what the next round depends on, whatever is learnt; each kind of run has its own."""
+
+    @property
+    def kind(self) -> str:
+        """Names the kind of run, in the file."""
+
+    @property
+    def round(self) -> int:
+        """Number of rounds done."""
+
+    def parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return JSON values and named arrays, from which the kind of run makes the state again."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Hold what a resumed run needs.
+    """Hold what a resumed run needs; the kind of run alone knows what its values and arrays mean.
 
     Parameters
     ----------
-    state
-        After the last round: a `Stage` of whatever kind.
+    kind
+        Of run.
+    round
+        Number of rounds done.
+    values, arrays
+        The state after that round: JSON values and named arrays.
     best
         What is kept of the best round so far, such as a network's weights (parameters,); None before anything was
         scored, and where the state holds it anyway.
@@ -40,21 +58,46 @@ class Checkpoint:
         JSON values: which round was best, its score, rounds without improvement, seconds spent.
     """
 
-    state: Any
+    kind: str
+    round: int
+    values: Mapping[str, Any]
+    arrays: Arrays
     best: Float32Array | None = None
     progress: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, state: State, best: Float32Array | None = None, progress: Mapping[str, Any] | None = None
+    ) -> Checkpoint:
+        """Return the checkpoint of a state; `best` and `progress` as above."""
+        values, arrays = state.parts()
+        return cls(state.kind, state.round, values, arrays, best, progress or {})
+
+    def check_kind(self, kind: str) -> None:
+        """Refuse a checkpoint of another kind of run.
+
+        Raises
+        ------
+        CheckpointError
+            If `kind` is not the checkpoint's.
+        """
+        if self.kind != kind:
+            raise CheckpointError(
+                f"the checkpoint is of another kind of run: it must hold {kind}, got {self.kind}; restore the file "
+                "that belongs to this run, or start a new one"
+            )
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint so that a reader finds the old one or the new one, never a part."""
-    values, arrays = checkpoint.state.parts()
+    arrays: dict[str, Any] = dict(checkpoint.arrays)
     if checkpoint.best is not None:
         arrays["best"] = checkpoint.best
     meta = {
         "version": _VERSION,
-        "kind": checkpoint.state.kind,
-        "round": checkpoint.state.round,
-        **values,
+        "kind": checkpoint.kind,
+        "round": checkpoint.round,
+        **checkpoint.values,
         "progress": dict(checkpoint.progress),
         "arrays": sorted(arrays),  # the zip's checksums cover contents, not names
     }
@@ -94,9 +137,8 @@ def _checkpoint_of(arrays: dict[str, Any], path: Path) -> Checkpoint:
     if sorted(arrays) != meta["arrays"]:
         raise ValueError(f"its arrays are {sorted(arrays)}, not {meta['arrays']}")
     best = arrays.pop("best", None)
-    module, _, name = _KINDS[meta.get("kind", "weights")].partition(":")
-    state = getattr(import_module(module), name).of_parts(meta["round"], meta, arrays)
-    return Checkpoint(state, best, meta["progress"])
+    values = {name: value for name, value in meta.items() if name not in _HEAD}
+    return Checkpoint(meta.get("kind", _FIRST_KIND), meta["round"], values, arrays, best, meta["progress"])
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -72,6 +72,11 @@ class LocalWork:
             "centroids": self.centroids,
         }
 
+    def holds(self, client: int, round: int) -> bool:
+        """Say whether a client holds an update of this round."""
+        held = self.held.get(client)
+        return held is not None and held.round == round
+
     def train(self, tasks: Tasks) -> Replies:
         """Score the incoming weights, then train from them and answer with weighted updates."""
         each, pooled = self._counts(tasks)

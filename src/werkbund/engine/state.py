@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from werkbund.aggregation.contract import Aggregator, Carry
 from werkbund.core.arrays import Arrays, Float32Array
 from werkbund.core.errors import ConfigError
 from werkbund.engine.answers import Form
+from werkbund.engine.checkpoint import Checkpoint
 from werkbund.engine.schedule import Schedule
 from werkbund.selection.contract import Score, Selector, State
 
@@ -73,30 +74,6 @@ class Rules:
         return Form(num_parameters, self.fingerprint, self.counts)
 
 
-class Stage(Protocol):
-    """Be what goes from round to round, of whatever kind of model; a checkpoint writes down its `parts`."""
-
-    kind: ClassVar[str]
-
-    @property
-    def round(self) -> int:
-        """Number of rounds done."""
-
-    @property
-    def learnt(self) -> Any:
-        """What a model is made of."""
-
-    @property
-    def keepsake(self) -> Float32Array | None:
-        """What has to be kept to come back to what is learnt so far; None if later states hold it anyway."""
-
-    def at(self, round: int, keepsake: Float32Array | None) -> Self:
-        """Return this state with what was learnt after an earlier round, by what was kept of it."""
-
-    def parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return JSON values and named arrays."""
-
-
 @dataclass(frozen=True)
 class RunState:
     """Hold all that the next round depends on; a checkpoint is this value and nothing else.
@@ -132,20 +109,6 @@ class RunState:
         after = replace(self, round=self.round + 1, weights=weights, carry=carry, selector_state=selector_state)
         return after if world is None else replace(after, world=world)
 
-    @property
-    def learnt(self) -> Float32Array:
-        """What a model is made of."""
-        return self.weights
-
-    @property
-    def keepsake(self) -> Float32Array:
-        """The weights, which later states no longer hold."""
-        return self.weights
-
-    def at(self, round: int, keepsake: Float32Array | None) -> RunState:
-        """Return this state with the weights of an earlier round."""
-        return self if keepsake is None else replace(self, weights=keepsake)
-
     def parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return JSON values and named arrays."""
         arrays: dict[str, Any] = {"weights": self.weights}
@@ -155,11 +118,19 @@ class RunState:
         return {"selector_state": selector_values, "world": world_values}, arrays | selector_arrays | world_arrays
 
     @classmethod
-    def of_parts(cls, round: int, values: Mapping[str, Any], arrays: Mapping[str, Any]) -> RunState:
-        """Return what `parts` described."""
+    def of_checkpoint(cls, checkpoint: Checkpoint) -> RunState:
+        """Return the state that a checkpoint was made of.
+
+        Raises
+        ------
+        CheckpointError
+            If it is of another kind of run.
+        """
+        checkpoint.check_kind(cls.kind)
+        values, arrays = checkpoint.values, checkpoint.arrays
         selector_state = {**values["selector_state"], **_under("selector.", arrays)}
         world = {**values.get("world", {}), **_under("world.", arrays)}
-        return cls(round, arrays["weights"], _under("carry.", arrays), selector_state, world)
+        return cls(checkpoint.round, arrays["weights"], _under("carry.", arrays), selector_state, world)
 
 
 def _parted(prefix: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

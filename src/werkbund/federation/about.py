@@ -14,8 +14,8 @@ from typing import Any
 from werkbund._version import __version__
 from werkbund.config.sections import Config
 from werkbund.data.checks import Finding
+from werkbund.federation.families.contract import Setup
 from werkbund.federation.families.family import family_of
-from werkbund.federation.families.trainable import Trainable
 from werkbund.federation.population import Division
 from werkbund.partition import skew
 
@@ -23,7 +23,7 @@ _LIBRARIES = ("numpy", "polars", "scikit-learn", "onnx", "onnxruntime")
 
 
 def about_run(
-    name: str, setup: Trainable, division: Division, findings: Sequence[Finding], command: Sequence[str]
+    name: str, setup: Setup, division: Division, findings: Sequence[Finding], command: Sequence[str]
 ) -> dict[str, Any]:
     """Return the content of run.json."""
     table, config = division.table, setup.config
@@ -57,7 +57,7 @@ def about_code(config: Config, command: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def about_model(setup: Trainable) -> dict[str, Any]:
+def about_model(setup: Setup) -> dict[str, Any]:
     """Return what is trained."""
     return {
         "layout": {"fingerprint": setup.rules.fingerprint, "parameters": setup.num_parameters},
@@ -69,7 +69,7 @@ def about_model(setup: Trainable) -> dict[str, Any]:
 def citations(config: Config) -> list[dict[str, str]]:
     """Return the methods that this configuration uses, each with its source."""
     selection = config.strategy.selection
-    used = family_of(config).sources(config)
+    used = family_of(config).citations(config)
     used.append(("Client selection", f"{selection.name}, fraction {selection.fraction:g}"))
     used.append(("Data set AI4I 2020", "Matzka, Explainable AI for Predictive Maintenance Applications, AI4I 2020"))
     if config.data.label is not None and (config.data.path is not None or config.data.clients):

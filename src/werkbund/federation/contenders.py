@@ -12,7 +12,7 @@ from werkbund.core.arrays import Arrays, FloatingArray, Int64Array
 from werkbund.core.clients import ClientTable
 from werkbund.core.rng import derived_seed
 from werkbund.evaluation import Costs, Counts, Metrics, Threshold, choose_threshold, metrics, per_client
-from werkbund.federation.families.trainable import Simulated
+from werkbund.federation.families.contract import Simulation
 from werkbund.federation.training import train
 from werkbund.learner import count_scores
 from werkbund.learner.counts import logits_of as logits_of_probabilities
@@ -58,7 +58,7 @@ class Contender:
         return per_client(self.each, self.threshold, costs, mode_names)
 
 
-def trained_alone(setup: Simulated, client: int | None, name: str, clients: Int64Array) -> Contender:
+def trained_alone(setup: Simulation, client: int | None, name: str, clients: Int64Array) -> Contender:
     """Train on one party's rows as a federation of one, and score everybody's test rows.
 
     Parameters
@@ -76,7 +76,7 @@ def trained_alone(setup: Simulated, client: int | None, name: str, clients: Int6
     return Contender.of(name, setup.logits(trained.learnt), setup.splits.test, clients, trained.threshold)
 
 
-def trees(setup: Simulated, costs: Costs, clients: Int64Array) -> tuple[Contender, ...]:
+def trees(setup: Simulation, costs: Costs, clients: Int64Array) -> tuple[Contender, ...]:
     """Train scikit-learn's boosted trees and forest, with their defaults, on all training rows in one place.
 
     They read the same features as the network and take their threshold from the same validation rows.
@@ -91,7 +91,7 @@ def trees(setup: Simulated, costs: Costs, clients: Int64Array) -> tuple[Contende
     return tuple(_tree_contender(name, model, setup, costs, clients) for name, model in models.items())
 
 
-def _tree_contender(name: str, model: Any, setup: Simulated, costs: Costs, clients: Int64Array) -> Contender:
+def _tree_contender(name: str, model: Any, setup: Simulation, costs: Costs, clients: Int64Array) -> Contender:
     splits = setup.splits
     model.fit(splits.train.features, splits.train.labels)
     validation, test = (

@@ -14,8 +14,8 @@ from werkbund.core.errors import CheckpointError, DataError
 from werkbund.data.checks import Finding, check
 from werkbund.engine import Checkpoint
 from werkbund.federation.about import about_run
+from werkbund.federation.families.contract import Simulation
 from werkbund.federation.families.family import family_of
-from werkbund.federation.families.trainable import Simulated
 from werkbund.federation.finishing import Run, summary_of, write_model
 from werkbund.federation.folder import Folder
 from werkbund.federation.population import Division, divide
@@ -30,7 +30,7 @@ from werkbund.report import write_report
 class _Prepared:
     division: Division
     findings: tuple[Finding, ...]
-    setup: Simulated
+    setup: Simulation
 
 
 def run(
@@ -85,7 +85,7 @@ def resume(path: Path, watcher: Watcher | None = None) -> Run:
     about = folder.read_json("run.json")
     prepared = _prepare(folder.read_config(), watcher)
     _check_same(about, prepared)
-    folder.forget_rounds_after(checkpoint.state.round)
+    folder.forget_rounds_after(checkpoint.round)
     return _train_and_finish(folder, prepared, checkpoint, bool(about.get("compare", True)), watcher, began)
 
 
@@ -100,7 +100,7 @@ def _prepare(config: Config, watcher: Watcher) -> _Prepared:
         raise DataError("the table cannot be learnt from.\n" + "\n".join(errors))
     division = divide(table, config)
     watcher.stage(f"learning the common scaling from {len(division.population.names)} clients' counts")
-    return _Prepared(division, findings, family_of(config).set_up(config, division.population))
+    return _Prepared(division, findings, family_of(config).simulate(config, division.population))
 
 
 def _check_same(about: Mapping[str, Any], prepared: _Prepared) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from werkbund.config.sections import Config
 from werkbund.core.arrays import Int64Array
 from werkbund.core.errors import ClientError
 from werkbund.core.types import Replies, Tasks
 from werkbund.data import Preparation, Schema, SurveyCounts
 from werkbund.data.statistics import category_names, feature_names, squares_each, survey_each
-from werkbund.engine import Gathered, Grid, Handler, gather
-from werkbund.federation.population import RawTable
+from werkbund.engine import Gathered, Grid, Handler, InProcessGrid, Worker, gather
+from werkbund.federation.population import Population, RawTable
 from werkbund.federation.usable import levels_of, usable_squares, usable_survey
 
 
@@ -140,6 +141,13 @@ def learn_preparation(grid: Grid, schema: Schema, timeout_s: float, quorum: floa
     if "rows" in first.clear:
         rows[first.clear["rows"].clients] = first.clear["rows"].values
     return Learnt(Preparation.fit(schema, total, second.sums["squares"]), total, rows, second.missing)
+
+
+def learnt_in_process(config: Config, population: Population) -> Learnt:
+    """Let clients that are all here count their rows, and fit the common preparation."""
+    statistics = Worker(StatisticsWork(population.splits["train"], population.schema).handlers())
+    grid = InProcessGrid(population.names, statistics)
+    return learn_preparation(grid, population.schema, config.federation.round_timeout_s)
 
 
 def _vocabulary(answers: Gathered, schema: Schema) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ from werkbund.core.arrays import Int64Array
 from werkbund.core.rng import generator
 from werkbund.evaluation import Costs, Counts, Metrics, cost_curve, lower_probabilities
 from werkbund.federation.contenders import Contender, mean_metrics, trained_alone, trees
-from werkbund.federation.families.trainable import Simulated, Trainable
+from werkbund.federation.families.contract import Setup, Simulation
 from werkbund.federation.training import Trained
 from werkbund.federation.watch import Watcher
 from werkbund.federation.wiring import costs_of
@@ -70,7 +70,7 @@ class Comparison:
         return curves
 
 
-def federated_only(setup: Trainable, trained: Trained) -> Comparison:
+def federated_only(setup: Setup, trained: Trained) -> Comparison:
     """Return the federation's model without others to compare it with.
 
     Where no client says how the model does on its rows, its figures are undefined.
@@ -82,7 +82,7 @@ def federated_only(setup: Trainable, trained: Trained) -> Comparison:
     return Comparison(Contender("federated", test, each, trained.threshold), clients, {}, (), costs, mode_names)
 
 
-def compare_with(setup: Simulated, trained: Trained, full: bool, watcher: Watcher) -> Comparison:
+def compare_with(setup: Simulation, trained: Trained, full: bool, watcher: Watcher) -> Comparison:
     """Train the baselines, if wanted, and gather all contenders."""
     alone = federated_only(setup, trained)
     if not full:
@@ -99,7 +99,7 @@ def compare_with(setup: Simulated, trained: Trained, full: bool, watcher: Watche
     return Comparison(alone.federated, clients, local, (pooled, *trees(setup, costs, clients)), costs, mode_names)
 
 
-def _with_models_of_their_own(setup: Simulated) -> list[int]:
+def _with_models_of_their_own(setup: Simulation) -> list[int]:
     """Return the clients that are trained alone too: all, or a seeded sample of at most `evaluation.local_models`."""
     num_clients, most = setup.splits.train.num_clients, setup.config.evaluation.local_models
     if num_clients <= most:

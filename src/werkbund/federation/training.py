@@ -1,4 +1,4 @@
-"""Train one federation from a state to the end: score each round, keep the best, stop early, leave checkpoints."""
+"""Train one federation from a stage to the end: score each round, keep the best, stop early, leave checkpoints."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from werkbund.core.arrays import Arrays, Float32Array, Int64Array
 from werkbund.core.types import RoundRecord
-from werkbund.engine import Checkpoint, Stage, evaluators
+from werkbund.engine import Checkpoint, evaluators
 from werkbund.evaluation import DIRECTIONS, Costs, Counts, Metrics, Threshold, choose_threshold, metrics
-from werkbund.federation.families.trainable import Trainable
+from werkbund.federation.families.contract import Setup, Stage
 from werkbund.federation.stopping import Standing, Tally, reason_to_stop, stop_rules
 from werkbund.federation.watch import Nobody, RoundNews, Watcher
 from werkbund.federation.wiring import costs_of
@@ -34,7 +33,7 @@ class Best:
     score
         Its metric, turned so that more is better.
     keepsake
-        What has to be kept to come back to it, such as a network's weights; None if later states hold it anyway.
+        What has to be kept to come back to it, such as a network's weights; None if later stages hold it anyway.
     judges
         How many clients' validation rows it was judged by.
     """
@@ -62,7 +61,7 @@ class Trained:
     Parameters
     ----------
     learnt
-        What is kept: a network's weights (parameters,), or trees.
+        What is kept, as named arrays.
     kept_round
         The round that gave them.
     num_rounds
@@ -81,7 +80,7 @@ class Trained:
         What the rounds took.
     """
 
-    learnt: Any
+    learnt: Arrays
     kept_round: int
     num_rounds: int
     stopped: str
@@ -102,7 +101,7 @@ class Outlets:
     note: Note | None = None
 
 
-def train(setup: Trainable, start: Checkpoint | None = None, outlets: Outlets | None = None) -> Trained:
+def train(setup: Setup, start: Checkpoint | None = None, outlets: Outlets | None = None) -> Trained:
     """Do all rounds, and score what is kept.
 
     Parameters
@@ -115,22 +114,23 @@ def train(setup: Trainable, start: Checkpoint | None = None, outlets: Outlets | 
         Who hears of it, where checkpoints and round records go.
     """
     outlets, section, began = outlets or Outlets(), setup.config.federation, time.perf_counter()
-    checkpoint = start or Checkpoint(setup.begin())
+    stage = setup.begin() if start is None else setup.restore(start)
+    checkpoint = start or stage.checkpoint(None, {})
     if start is None and outlets.save:
         outlets.save(checkpoint)
-    state, best, standing = checkpoint.state, _best_of(checkpoint), _standing_of(checkpoint)
+    best, standing = _best_of(checkpoint), _standing_of(checkpoint)
     before, rules = float(checkpoint.progress.get("seconds", 0.0)), stop_rules(setup.config, setup.num_rounds)
     stopped = reason_to_stop(rules, standing)  # a run that was killed after its last round has no more to do
-    doing = setup.rounds(state)
+    doing = stage.rounds()
     while stopped is None:
         after, record = next(doing)
-        best, score = _judge(setup, record, state.keepsake, best, outlets)
-        state = after
-        standing = Standing(state.round, score, best.round, standing.spent.and_round(record))
+        best, score = _judge(setup, record, stage.keepsake, best, outlets)
+        stage = after
+        standing = Standing(stage.round, score, best.round, standing.spent.and_round(record))
         stopped = reason_to_stop(rules, standing)
-        if outlets.save and (state.round % section.checkpoint_every == 0 or stopped is not None):
-            outlets.save(_checkpoint(state, best, standing, before + time.perf_counter() - began))
-    trained = _close(setup, state, best, outlets)
+        if outlets.save and (stage.round % section.checkpoint_every == 0 or stopped is not None):
+            outlets.save(_checkpoint(stage, best, standing, before + time.perf_counter() - began))
+    trained = _close(setup, stage, best, outlets)
     spent = before + time.perf_counter() - began
     return replace(trained, stopped=stopped, seconds=spent, spent=standing.spent)
 
@@ -145,7 +145,7 @@ def score_counts(
 
 
 def _judge(
-    setup: Trainable, record: RoundRecord, scored: Float32Array | None, best: Best, outlets: Outlets
+    setup: Setup, record: RoundRecord, scored: Float32Array | None, best: Best, outlets: Outlets
 ) -> tuple[Best, float]:
     """Score a record's counts, tell who wants to know, and return the best round so far and the metric's value."""
     scores, _ = score_counts(record.counts, costs_of(setup.config), setup.mode_names)
@@ -162,26 +162,26 @@ def _judge(
     return best, value
 
 
-def _close(setup: Trainable, state: Stage, best: Best, outlets: Outlets) -> Trained:
-    """Score the last state, choose which to keep, and let every client score it."""
-    best, _ = _judge(setup, setup.evaluate(state), state.keepsake, best, outlets)
-    keeping, kept = state, state.round
+def _close(setup: Setup, stage: Stage, best: Best, outlets: Outlets) -> Trained:
+    """Score the last stage, choose which to keep, and let every client score it."""
+    best, _ = _judge(setup, stage.evaluate(), stage.keepsake, best, outlets)
+    keeping, kept = stage, stage.round
     if setup.config.evaluation.keep_best and best.round >= 0:
-        keeping, kept = state.at(best.round, best.keepsake), best.round
+        keeping, kept = stage.at(best.round, best.keepsake), best.round
     everyone = np.arange(len(setup.grid.clients()))
-    clients = evaluators(everyone, setup.rules, state.round + 1)
-    sample = setup.evaluate(keeping, clients)
-    whole = sample if len(clients) == len(everyone) else setup.evaluate(keeping)
+    clients = evaluators(everyone, setup.rules, stage.round + 1)
+    sample = keeping.evaluate(clients)
+    whole = sample if len(clients) == len(everyone) else keeping.evaluate()
     _, threshold = score_counts(whole.counts, costs_of(setup.config), setup.mode_names)
     scored = sample.evaluated.get("test", clients)
-    return Trained(keeping.learnt, kept, state.round, "", 0.0, whole.counts, sample.counts, scored, threshold)
+    return Trained(keeping.learnt, kept, stage.round, "", 0.0, whole.counts, sample.counts, scored, threshold)
 
 
-def _checkpoint(state: Stage, best: Best, standing: Standing, seconds: float) -> Checkpoint:
+def _checkpoint(stage: Stage, best: Best, standing: Standing, seconds: float) -> Checkpoint:
     score = best.score if math.isfinite(best.score) else None
     known = {"best_round": best.round, "best_score": score, "best_judges": best.judges, "seconds": seconds}
     last = standing.score if math.isfinite(standing.score) else None
-    return Checkpoint(state, best.keepsake, {**known, "score": last, "spent": standing.spent.to_json()})
+    return stage.checkpoint(best.keepsake, {**known, "score": last, "spent": standing.spent.to_json()})
 
 
 def _standing_of(checkpoint: Checkpoint) -> Standing:
@@ -189,7 +189,7 @@ def _standing_of(checkpoint: Checkpoint) -> Standing:
     score = progress.get("score")
     known = math.nan if score is None else float(score)
     spent = Tally.from_json(progress.get("spent", {}))
-    return Standing(checkpoint.state.round, known, int(progress.get("best_round", -1)), spent)
+    return Standing(checkpoint.round, known, int(progress.get("best_round", -1)), spent)
 
 
 def _best_of(checkpoint: Checkpoint) -> Best:

@@ -7,19 +7,21 @@ should bring its own table.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
 from werkbund.config.sections import WorldSection
 from werkbund.core.arrays import Float64Array
+from werkbund.core.clients import ClientTable
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator
 from werkbund.data import source_for
+from werkbund.engine import Grid
 from werkbund.engine.fleet import DAY_H, HOUR_S, Fleet
 from werkbund.engine.world import Circumstances, WorldGrid
-from werkbund.federation.families.simulation import Simulation
+from werkbund.learner import TrainingPlan
 from werkbund.learner.batches import num_steps
 
 NAMES = tuple(field.name for field in fields(Fleet))
@@ -111,19 +113,34 @@ def fleet_of(section: WorldSection, names: tuple[str, ...], seed: int) -> Fleet:
     return _from_table(Path(section.path), names)
 
 
-def in_world(simulation: Simulation, section: WorldSection) -> Simulation:
-    """Return a simulation whose clients live in the world that a configuration names; itself where it names none."""
+def world_around(
+    grid: Grid, section: WorldSection, table: ClientTable, plan: TrainingPlan, num_parameters: int, seed: int
+) -> Grid:
+    """Return a grid whose clients live in the world that a configuration names; the same grid where it names none.
+
+    Parameters
+    ----------
+    grid
+        Reaches the clients.
+    section
+        Names the world.
+    table
+        The clients' training rows.
+    plan
+        How they train, which decides how many examples a round takes.
+    num_parameters
+        Of the model, which decides how many bytes travel.
+    seed
+        Of the run.
+    """
     if section.preset == "none" and section.path is None:
-        return simulation
-    table, plan = simulation.splits.train, simulation.trainer.plan
-    seed = simulation.config.federation.seed
+        return grid
     examples = num_steps(table.sizes, plan).astype(np.float64) * plan.batch_size
-    size = 4.0 * simulation.trainer.layout.num_parameters
+    size = 4.0 * num_parameters
     deadline = np.inf if section.deadline_s is None else float(section.deadline_s)
     rows, start, pause = table.sizes.astype(np.float64), HOUR_S * section.start_h, float(section.pause_s)
     around = Circumstances(examples, rows, size, deadline, seed, start, pause)
-    fleet = fleet_of(section, table.names, seed)
-    return replace(simulation, grid=WorldGrid(simulation.grid, fleet, around))
+    return WorldGrid(grid, fleet_of(section, table.names, seed), around)
 
 
 def _from_table(path: Path, names: tuple[str, ...]) -> Fleet:

@@ -20,7 +20,7 @@ from werkbund.engine import InProcessGrid, Worker
 from werkbund.federation.asking import Asks
 from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.families.family import family_of, grows_trees
-from werkbund.federation.families.network_setup import network_of
+from werkbund.federation.families.networks import network_of
 from werkbund.federation.preparing import StatisticsWork, learn_preparation
 from werkbund.federation.wiring import strategy_of
 from werkbund.learner import layout_of

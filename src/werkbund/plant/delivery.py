@@ -60,7 +60,7 @@ class Delivery:
 
     def _model(self, tasks: Tasks) -> Model:
         here, threshold = self.parts.simulation, float(tasks.shared["threshold"])
-        return here.model(here.unpack(tasks.shared), threshold, self.parts.population.schema.label)
+        return here.model(tasks.shared, threshold, self.parts.population.schema.label)
 
     def _judged(self, offered: Model) -> tuple[dict[str, Any], tuple[bool, str]]:
         gate = Gate(self.settings.acceptance.metric, self.settings.acceptance.tolerance)

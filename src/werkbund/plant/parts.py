@@ -14,10 +14,10 @@ from werkbund.core.arrays import Int64Array
 from werkbund.core.errors import ClientError
 from werkbund.data import Table
 from werkbund.data.statistics import survey_each
-from werkbund.engine import Handler, LocalWork
+from werkbund.engine import Handler
 from werkbund.federation.briefing import Briefing
+from werkbund.federation.families.contract import Simulation, Work
 from werkbund.federation.families.family import family_of
-from werkbund.federation.families.trainable import Simulated, Work
 from werkbund.federation.population import Population, alone
 from werkbund.federation.preparing import StatisticsWork
 from werkbund.federation.training import Trained, train
@@ -61,12 +61,12 @@ class Parts:
         return alone(self.table, told.config, self.name, told.number, told.mode_names)
 
     @cached_property
-    def simulation(self) -> Simulated:
+    def simulation(self) -> Simulation:
         """The plant as a federation of one, with the common preparation."""
         told = self.briefing
         if told.preparation is None:
             raise ClientError("the server asks for training before the common scaling is learnt; it runs other code")
-        config, make = _in_time(told.config), family_of(told.config).in_process
+        config, make = _in_time(told.config), family_of(told.config).simulate_prepared
         return make(config, self.population, told.preparation, np.array(told.labels))
 
     @cached_property
@@ -111,9 +111,7 @@ class Parts:
 
     def holds(self, round: int) -> bool:
         """Say whether an update of this round is held here."""
-        work = vars(self).get("work")
-        held = work.held.get(0) if isinstance(work, LocalWork) else None
-        return held is not None and held.round == round
+        return "work" in vars(self) and self.work.holds(0, round)
 
     @cached_property
     def training(self) -> Mapping[str, Handler]:

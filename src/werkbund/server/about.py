@@ -6,16 +6,14 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from werkbund.federation.about import about_code, about_model
+from werkbund.federation.families.contract import Setup
 from werkbund.federation.families.family import family_of
-from werkbund.federation.families.trainable import Trainable
 from werkbund.federation.preparing import Learnt
 from werkbund.plant.leaving import signals_asked
 from werkbund.server.preflight import Preflight
 
 
-def about_deployed(
-    name: str, setup: Trainable, learnt: Learnt, told: Preflight, command: Sequence[str]
-) -> dict[str, Any]:
+def about_deployed(name: str, setup: Setup, learnt: Learnt, told: Preflight, command: Sequence[str]) -> dict[str, Any]:
     """Return the content of run.json."""
     names, asked = setup.grid.clients(), signals_asked(family_of(setup.config).asks(setup.config))
     without, with_failure = learnt.survey.labels.tolist()

@@ -14,8 +14,8 @@ from werkbund.data import Schema
 from werkbund.data.schema_json import schema_from_json, schema_to_json
 from werkbund.engine import Checkpoint
 from werkbund.federation.briefing import Briefing, for_clients
+from werkbund.federation.families.contract import Setup
 from werkbund.federation.families.family import Known, family_of
-from werkbund.federation.families.trainable import Trainable
 from werkbund.federation.finishing import Run, summary_of, write_model
 from werkbund.federation.folder import Folder
 from werkbund.federation.preparing import Learnt, learn_preparation
@@ -101,14 +101,14 @@ def resume_deployed(path: Path, grid: BriefedGrid, watcher: Watcher | None = Non
         )
     schema = schema_from_json(known["schema"])
     least = int(known.get("least_cell_rows", 0))
-    told = Known(Learnt.from_json(known), schema, tuple(known["modes"]), least, checkpoint.state)
+    told = Known(Learnt.from_json(known), schema, tuple(known["modes"]), least, checkpoint)
     setup = _set_up(folder.read_config(), grid, known["run"], told)
     if about["layout"]["fingerprint"] != setup.rules.fingerprint:
         raise CheckpointError(
             f"the model's layout was {about['layout']['fingerprint']} when the run began, with Werkbund "
             f"{about['werkbund']}, and is {setup.rules.fingerprint} now; resume with that version, or start a new run"
         )
-    folder.forget_rounds_after(checkpoint.state.round)
+    folder.forget_rounds_after(checkpoint.round)
     return _train_and_finish(folder, setup, schema, checkpoint, watcher, began)
 
 
@@ -130,7 +130,7 @@ def _learn(config: Config, grid: BriefedGrid, run: str, told: Preflight, watcher
     return learn_preparation(grid, told.schema, section.round_timeout_s, section.quorum)
 
 
-def _set_up(config: Config, grid: BriefedGrid, run: str, known: Known) -> Trainable:
+def _set_up(config: Config, grid: BriefedGrid, run: str, known: Known) -> Setup:
     public, learnt = for_clients(config), known.learnt
     without, with_failure = learnt.survey.labels.tolist()
 
@@ -143,7 +143,7 @@ def _set_up(config: Config, grid: BriefedGrid, run: str, known: Known) -> Traina
 
 
 def _train_and_finish(
-    folder: Folder, setup: Trainable, schema: Schema, start: Checkpoint | None, watcher: Watcher, began: float
+    folder: Folder, setup: Setup, schema: Schema, start: Checkpoint | None, watcher: Watcher, began: float
 ) -> Run:
     watcher.stage(f"training {setup.num_rounds} rounds")
     midway = Midway(folder, setup, schema.label)
@@ -155,7 +155,7 @@ def _train_and_finish(
     watcher.stage(f"delivering the model to {len(names)} clients")
     timeout_s = setup.config.federation.round_timeout_s
     threshold = trained.threshold.probability
-    delivered = deliver(setup.grid, setup.pack(trained.learnt), threshold, card, trained.kept_round, timeout_s)
+    delivered = deliver(setup.grid, trained.learnt, threshold, card, trained.kept_round, timeout_s)
     folder.write_json("result.json", _with_verdicts(result, delivered))
     watcher.stage("writing the report")
     write_report(folder.path)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
+from werkbund.core.arrays import Arrays
 from werkbund.core.types import RoundRecord
 from werkbund.engine import Checkpoint
 from werkbund.evaluation import Metrics
-from werkbund.federation.families.trainable import Trainable
+from werkbund.federation.families.contract import Setup
 from werkbund.federation.folder import Folder
 from werkbund.model import CardFacts, model_card
 from werkbund.server.delivering import deliver
@@ -28,7 +28,7 @@ class Midway:
         What the model foretells.
     """
 
-    def __init__(self, folder: Folder, setup: Trainable, label: str) -> None:
+    def __init__(self, folder: Folder, setup: Setup, label: str) -> None:
         self._folder, self._setup, self._label = folder, setup, label
         self._thresholds: dict[int, float] = {}
         self._delivered = 0
@@ -42,20 +42,19 @@ class Midway:
     def save(self, checkpoint: Checkpoint) -> None:
         """Save a checkpoint, and deliver the best model if it is due."""
         self._folder.save_checkpoint(checkpoint)
-        every, round = self._setup.config.federation.deliver_every, checkpoint.state.round
+        every, round = self._setup.config.federation.deliver_every, checkpoint.round
         best = int(checkpoint.progress.get("best_round", -1))
         due = every > 0 and round > 0 and round % every == 0 and round < self._setup.num_rounds
         if due and best > self._delivered and best in self._thresholds:
-            self._deliver(checkpoint.state.at(best, checkpoint.best).learnt, best)
+            self._deliver(self._setup.restore(checkpoint).at(best, checkpoint.best).learnt, best)
             self._delivered = best
 
-    def _deliver(self, learnt: Any, round: int) -> None:
+    def _deliver(self, learnt: Arrays, round: int) -> None:
         threshold, config = self._thresholds[round], self._setup.config
         model = self._setup.model(learnt, threshold, self._label)
         created = datetime.now(UTC).isoformat(timespec="seconds")
         facts = CardFacts(self._folder.path.name, created, training={"kept_round": round, "finished": False})
         timeout_s = config.federation.round_timeout_s
-        packed, card = self._setup.pack(learnt), model_card(model, facts)
-        delivered = deliver(self._setup.grid, packed, threshold, card, round, timeout_s)
+        delivered = deliver(self._setup.grid, learnt, threshold, model_card(model, facts), round, timeout_s)
         verdicts = {name: vars(verdict) for name, verdict in delivered.items()}
         self._folder.write_json("delivered.json", {"round": round, "delivered": verdicts})

@@ -21,7 +21,7 @@ from werkbund.core.types import Tasks
 from werkbund.data.ai4i import AI4I_SCHEMA
 from werkbund.federation.asking import TREE_KINDS
 from werkbund.federation.briefing import Briefing, for_clients
-from werkbund.federation.families.network_setup import Setup, server_parts
+from werkbund.federation.families.networks import NetworkSetup, network_server
 from werkbund.federation.preparing import Learnt, learn_preparation
 from werkbund.flower.plant.answering import Desk
 from werkbund.flower.wire.codec import Answer, Ask, decode_answer, encode_ask, encode_whoami
@@ -43,7 +43,7 @@ class Server:
         grid = deployment.grid()
         grid.brief(lambda number: Briefing("run", public, number, AI4I_SCHEMA.modes))
         self.learnt: Learnt = learn_preparation(grid, AI4I_SCHEMA, 5.0)
-        self.setup: Setup = server_parts(deployment.config, self.learnt, AI4I_SCHEMA.modes, grid)
+        self.setup: NetworkSetup = network_server(deployment.config, self.learnt, AI4I_SCHEMA.modes, grid)
         labels = (int(self.learnt.survey.labels[0]), int(self.learnt.survey.labels[1]))
         self.briefing = Briefing("run", public, 0, AI4I_SCHEMA.modes, None, self.learnt.preparation, labels)
         self.weights = self.setup.initial_weights()

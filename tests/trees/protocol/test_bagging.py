@@ -83,9 +83,9 @@ def test_an_earlier_round_is_had_where_rounds_have_unequally_many_trees() -> Non
     states = [begun, *(state for state, _ in bagging_rounds(federation.grid, PLAN, RULES, begun, 4))]
     assert states[4].ends == (3, 5, 8, 11)
     for round, state in enumerate(states):
-        assert states[4].at(round).learnt.digest == state.learnt.digest
+        assert states[4].at(round).ensemble.digest == state.ensemble.digest
     read = TreeState.from_arrays(states[4].to_arrays())
-    assert read.at(2).learnt.digest == states[2].learnt.digest
+    assert read.at(2).ensemble.digest == states[2].ensemble.digest
 
 
 def test_no_tree_tells_of_few_rows_where_that_is_asked() -> None:

@@ -1,30 +1,34 @@
 """Families of models: how the parts of a run are made for each value of `model.kind`, and what is cited for it.
 
-This is the one place where a kind is looked up; whatever comes after sees a `Trainable` and a `Model`.
+This is the one place where a kind is looked up; whatever comes after sees a `Setup` and a `Model`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
 from werkbund.core.arrays import Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.data import Preparation, Schema
-from werkbund.engine import Grid, Stage
+from werkbund.engine import Checkpoint, Grid
 from werkbund.federation.asking import Asks, network_asks, tree_asks
-from werkbund.federation.families.judging import with_servers_table
-from werkbund.federation.families.network_setup import server_parts
-from werkbund.federation.families.simulation import in_process, set_up
-from werkbund.federation.families.trainable import Simulated, Trainable
+from werkbund.federation.citations import boosting_citations, forest_citations, network_citations
+from werkbund.federation.families.contract import Setup, Simulation
+from werkbund.federation.families.networks import (
+    in_world,
+    network_server,
+    simulate_network,
+    simulate_prepared_network,
+    with_servers_table,
+)
+from werkbund.federation.families.tree_plan import check_trees
+from werkbund.federation.families.trees import simulate_prepared_trees, simulate_trees, tree_server
 from werkbund.federation.population import Population
 from werkbund.federation.preparing import Learnt
-from werkbund.federation.sources import boosting_sources, forest_sources, network_sources
 from werkbund.federation.wiring import model_spec, strategy_of
-from werkbund.federation.worlds import in_world
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,14 @@ class Known:
     least_cell_rows
         The most rows below which some client lets no cell of trees leave, by its own policy; 0 for none.
     start
-        The state of the run that is gone on with; None for a new one.
+        Where the run goes on; None for a new one.
     """
 
     learnt: Learnt
     schema: Schema
     mode_names: tuple[str, ...]
     least_cell_rows: int = 0
-    start: Stage | None = None
+    start: Checkpoint | None = None
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,9 @@ class Family:
 
     Parameters
     ----------
-    set_up
+    simulate
         Makes the parts of a run whose clients are all here.
-    in_process
+    simulate_prepared
         Makes them with a preparation that is known, and the training rows of the whole federation by class, (2,).
     serve
         Makes the server's parts of a run whose clients are elsewhere.
@@ -66,7 +70,7 @@ class Family:
         Refuses a configuration that does not fit, as far as that shows before anybody is asked.
     asks
         What a run asks of its clients.
-    sources
+    citations
         The methods that a configuration uses, each with its source.
     facts
         What the model's card says of the training, beside clients and rounds.
@@ -74,13 +78,13 @@ class Family:
         What a reader must know of how it was trained: sentences for card, report and output.
     """
 
-    set_up: Callable[[Config, Population], Simulated]
-    in_process: Callable[[Config, Population, Preparation, Int64Array], Simulated]
-    serve: Callable[[Config, Known, Grid], Trainable]
+    simulate: Callable[[Config, Population], Simulation]
+    simulate_prepared: Callable[[Config, Population, Preparation, Int64Array], Simulation]
+    serve: Callable[[Config, Known, Grid], Setup]
     check: Callable[[Config], None]
     asks: Callable[[Config], Asks]
-    sources: Callable[[Config], list[tuple[str, str]]]
-    facts: Callable[[Config], Mapping[str, Any]]
+    citations: Callable[[Config], list[tuple[str, str]]]
+    facts: Callable[[Config], Mapping[str, str]]
     limits: Callable[[Config], list[str]]
 
 
@@ -109,32 +113,13 @@ def check_is_network(config: Config, what: str) -> None:
         )
 
 
-def _network(config: Config, population: Population) -> Simulated:
-    return in_world(set_up(config, population), config.world)
+def _network(config: Config, population: Population) -> Simulation:
+    return in_world(simulate_network(config, population), config.world)
 
 
-def _trees(config: Config, population: Population) -> Simulated:
-    from werkbund.federation.families.trees import set_up_trees  # loads a compiler, which networks do without
-
-    return set_up_trees(config, population)
-
-
-def _network_server(config: Config, known: Known, grid: Grid) -> Trainable:
+def _network_server(config: Config, known: Known, grid: Grid) -> Setup:
     labels = known.learnt.survey.labels
-    return with_servers_table(server_parts(config, known.learnt, known.mode_names, grid), known.schema, labels)
-
-
-def _network_asks(config: Config) -> Asks:
-    return network_asks(strategy_of(config).selector.declaration)
-
-
-def _trees_in_process(
-    config: Config, population: Population, preparation: Preparation, labels: Int64Array
-) -> Simulated:
-    from werkbund.federation.families.trees import trees_in_process
-
-    del labels  # trees count them by themselves
-    return trees_in_process(config, population, preparation)
+    return with_servers_table(network_server(config, known.learnt, known.mode_names, grid), known.schema, labels)
 
 
 def _check_network(config: Config) -> None:
@@ -142,15 +127,16 @@ def _check_network(config: Config) -> None:
     strategy_of(config)
 
 
-def _check_trees(config: Config) -> None:
-    from werkbund.federation.families.growing import check_trees
-
-    check_trees(config)
+def _network_asks(config: Config) -> Asks:
+    return network_asks(strategy_of(config).selector.declaration)
 
 
-def _tree_server(config: Config, known: Known, grid: Grid) -> Trainable:
-    from werkbund.federation.families.tree_setup import tree_server
+def _prepared_trees(config: Config, population: Population, preparation: Preparation, labels: Int64Array) -> Simulation:
+    del labels  # trees count them by themselves
+    return simulate_prepared_trees(config, population, preparation)
 
+
+def _tree_server(config: Config, known: Known, grid: Grid) -> Setup:
     least = max(config.trees.min_cell_rows, known.least_cell_rows)
     config = changed(config, trees={"min_cell_rows": least})  # bins, report and card go by whoever withholds most
     return tree_server(config, known.learnt, known.mode_names, grid, known.start)
@@ -160,11 +146,11 @@ def _tree_asks(config: Config) -> Asks:
     return tree_asks(config.trees.combine)
 
 
-def _strategy(config: Config) -> Mapping[str, Any]:
+def _network_facts(config: Config) -> Mapping[str, str]:
     return {"selection": config.strategy.selection.name, "aggregation": config.strategy.aggregation.name}
 
 
-def _combined(config: Config) -> Mapping[str, Any]:
+def _tree_facts(config: Config) -> Mapping[str, str]:
     section = config.trees
     ways = {"exact": "exact sums of histograms", "bagging": "each client's own trees, united by share of rows"}
     least = section.min_cell_rows
@@ -173,26 +159,42 @@ def _combined(config: Config) -> Mapping[str, Any]:
     return {"selection": config.strategy.selection.name, "aggregation": aggregation}
 
 
-def _inexact(config: Config) -> list[str]:
-    section, found = config.trees, []
+def _tree_limits(config: Config) -> list[str]:
+    section, limits = config.trees, []
     if section.combine == "bagging":
-        found.append(
+        limits.append(
             "Each client grew its trees on its own rows (trees.combine = bagging): they are not the trees of the "
             "pooled rows, and are the worse the more clients differ."
         )
     if section.min_cell_rows > 1:
-        found.append(
+        limits.append(
             f"What was over fewer than {section.min_cell_rows} rows of a client did not leave it "
             "(trees.min_cell_rows, or its own policy): these are not exactly the trees of the pooled rows."
         )
-    return found
+    return limits
 
 
 _NETWORKS = Family(
-    _network, in_process, _network_server, _check_network, _network_asks, network_sources, _strategy, lambda config: []
+    simulate=_network,
+    simulate_prepared=simulate_prepared_network,
+    serve=_network_server,
+    check=_check_network,
+    asks=_network_asks,
+    citations=network_citations,
+    facts=_network_facts,
+    limits=lambda config: [],
 )
 _BOOSTED, _FOREST = (
-    Family(_trees, _trees_in_process, _tree_server, _check_trees, _tree_asks, sources, _combined, _inexact)
-    for sources in (boosting_sources, forest_sources)
+    Family(
+        simulate=simulate_trees,
+        simulate_prepared=_prepared_trees,
+        serve=_tree_server,
+        check=check_trees,
+        asks=_tree_asks,
+        citations=citations,
+        facts=_tree_facts,
+        limits=_tree_limits,
+    )
+    for citations in (boosting_citations, forest_citations)
 )
 _FAMILIES = {"trees": _BOOSTED, "forest": _FOREST, "extra-trees": _FOREST}

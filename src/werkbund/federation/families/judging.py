@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from werkbund.config.sections import Config
-from werkbund.core.arrays import Float32Array, Int64Array
+from werkbund.core.arrays import Float32Array
 from werkbund.core.clients import ClientTable
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator
 from werkbund.data import Preparation, Schema, source_for
 from werkbund.engine import Rules, Strategy
-from werkbund.federation.families.network_setup import Setup, trainer_of
 from werkbund.learner import CohortTrainer
 from werkbund.learner.signals import losses_of
 from werkbund.selection.contract import Score
@@ -38,32 +36,13 @@ def servers_table(config: Config, schema: Schema, preparation: Preparation) -> R
     return preparation.transform(frame), schema.labels(frame)
 
 
-def with_servers_table(setup: Setup, schema: Schema, labels: Int64Array) -> Setup:
-    """Return a server that judges weights by its own table, where the configuration names one.
-
-    Parameters
-    ----------
-    setup
-        The server of clients that are elsewhere.
-    schema, labels
-        Of the federation; labels (2,) are its training rows by class.
-    """
-    rows = servers_table(setup.config, schema, setup.preparation)
-    rules = setup.rules
-    if rows is not None:
-        trainer = trainer_of(setup.config, setup.network, setup.preparation.num_features, labels)
-        rules = replace(rules, score=score_on(trainer, rows))
-    check_score(setup.strategy, rules)
-    return replace(setup, rules=rules)
-
-
 def check_score(strategy: Strategy, rules: Rules) -> None:
     """Refuse a method that judges clients by the server's rows where it has none.
 
     Raises
     ------
     ConfigError
-        If that is so.
+        If the method declares that it needs a score, and the rules have none.
     """
     if "score" in strategy.selector.declaration.needs and rules.score is None:
         name = getattr(strategy.selector, "name", type(strategy.selector).__name__)

@@ -1,26 +1,201 @@
-"""A federation of trees in one process: the server's parts beside all clients' rows."""
+"""A run of trees: the server's parts, whatever grid reaches the clients, and a federation in one process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
-from werkbund.core.arrays import FloatingArray
+from werkbund.core.arrays import Arrays, Float32Array, FloatingArray, Int64Array
 from werkbund.core.clients import ClientSplits
+from werkbund.core.types import RoundRecord
 from werkbund.data import Preparation, Schema
-from werkbund.engine import Grid, InProcessGrid, Worker
-from werkbund.federation.families.growing import plan_of
-from werkbund.federation.families.simulation import learnt_in_process
-from werkbund.federation.families.tree_setup import TreeSetup, agree, kept_to_the_end, rules_for
+from werkbund.engine import Checkpoint, Grid, InProcessGrid, Rules, Worker
+from werkbund.federation.families.tree_plan import binning_of, class_weights_of, cohort_of, objective_of, plan_of
 from werkbund.federation.population import SPLITS, Population, RawTable
-from werkbund.trees.arithmetic import Ensemble, logits
+from werkbund.federation.preparing import Learnt, learnt_in_process
+from werkbund.federation.wiring import rules_of
+from werkbund.model.trees import TreeModel
+from werkbund.trees.arithmetic import Ensemble, Terms, TreePlan, logits
+from werkbund.trees.protocol.bagging import bagging_rounds
+from werkbund.trees.protocol.bins import Agreed, agree_terms
+from werkbund.trees.protocol.rounds import evaluate_trees, tree_rounds
+from werkbund.trees.protocol.state import TreeState
 from werkbund.trees.protocol.work import TreeWork
 from werkbund.trees.rows.table import TreeTable
+
+_TREES = "ensemble."
+"""What the names of the arrays begin with that hold trees, in a message."""
+
+
+@dataclass(frozen=True)
+class TreeSetup:
+    """Hold the server's parts of a run of trees.
+
+    Parameters
+    ----------
+    config, preparation, mode_names, grid, rules
+        As of any run.
+    plan, terms
+        How trees grow, and what all clients agreed on.
+    absent
+        Why each client that had no part in that agreement is missing, by name.
+    """
+
+    config: Config
+    preparation: Preparation
+    mode_names: tuple[str, ...]
+    grid: Grid
+    rules: Rules
+    plan: TreePlan
+    terms: Terms
+    absent: Mapping[str, str]
+
+    @property
+    def num_rounds(self) -> int:
+        """Rounds that are planned."""
+        return self.plan.rounds
+
+    @property
+    def num_parameters(self) -> None:
+        """Nothing: how many leaves trees have shows when they are grown."""
+        return None
+
+    def begin(self) -> TreeStage:
+        """Return the stage before the first tree."""
+        return TreeStage(self, TreeState.begin(self.terms))
+
+    def restore(self, checkpoint: Checkpoint) -> TreeStage:
+        """Return the stage that a checkpoint was made of."""
+        return TreeStage(self, TreeState.of_checkpoint(checkpoint))
+
+    def model(self, learnt: Arrays, threshold: float, label: str) -> TreeModel:
+        """Return these trees as a model that scores raw tables."""
+        ensemble = trees_in(learnt)
+        rules = {name: value for name, value in vars(self.plan.rules).items() if name != "monotone"}
+        options = {**rules, "monotone": list(self.plan.rules.monotone), "together": self.plan.together}
+        return TreeModel(self.preparation, ensemble, self.config.model.kind, threshold, label, options)
+
+
+@dataclass(frozen=True)
+class TreeStage:
+    """Hold a state of a run of trees, and the parts that go on with it.
+
+    Parameters
+    ----------
+    setup
+        The parts of the run.
+    state
+        After the last round.
+    """
+
+    setup: TreeSetup
+    state: TreeState
+
+    @property
+    def round(self) -> int:
+        """Number of rounds done."""
+        return self.state.round
+
+    @property
+    def learnt(self) -> Arrays:
+        """The trees as they travel."""
+        return self.state.ensemble.to_arrays(_TREES)
+
+    @property
+    def keepsake(self) -> None:
+        """Nothing: the trees of earlier rounds stand before those of later ones."""
+        return None
+
+    def at(self, round: int, keepsake: Float32Array | None) -> TreeStage:
+        """Return this stage with the trees of the first rounds alone."""
+        return replace(self, state=self.state.at(round))
+
+    def rounds(self) -> Iterator[tuple[TreeStage, RoundRecord]]:
+        """Grow the trees that are left: together, or where it is so configured each client's own."""
+        setup = self.setup
+        grow = bagging_rounds if setup.config.trees.combine == "bagging" else tree_rounds
+        cohort = cohort_of(setup.config, setup.rules, len(setup.grid.clients()))
+        for after, record in grow(setup.grid, setup.plan, setup.rules, self.state, setup.num_rounds, cohort):
+            yield replace(self, state=after), record.round
+
+    def evaluate(self, clients: Int64Array | None = None) -> RoundRecord:
+        """Let clients count the trees: if given, these, one row of counts each; else everybody."""
+        return evaluate_trees(self.setup.grid, self.setup.rules, self.state, None, clients)
+
+    def checkpoint(self, best: Float32Array | None, progress: Mapping[str, Any]) -> Checkpoint:
+        """Return what a resumed run needs of it."""
+        return Checkpoint.of(self.state, best, progress)
+
+
+def trees_in(learnt: Arrays) -> Ensemble:
+    """Return the trees among named arrays.
+
+    Raises
+    ------
+    ModelError
+        If there are none.
+    """
+    return Ensemble.from_arrays(learnt, _TREES)
+
+
+def tree_server(
+    config: Config, learnt: Learnt, mode_names: tuple[str, ...], grid: Grid, start: Checkpoint | None = None
+) -> TreeSetup:
+    """Wire the server of trees whose clients are elsewhere; the clients agree on bins, unless a checkpoint holds them.
+
+    Raises
+    ------
+    ConfigError, DataError, QuorumError
+        If the configuration does not fit, there is nothing to learn from, or too few clients answer.
+    """
+    plan = plan_of(config, learnt.preparation)
+    absent: Mapping[str, str] = {}
+    if start is None:
+        agreed = agree(config, learnt.preparation, plan, grid)
+        terms, absent = agreed.terms, agreed.missing
+    else:
+        terms = TreeState.of_checkpoint(start).terms
+    config = kept_to_the_end(config, plan)
+    rules = rules_for(config, plan, terms, learnt.rows, len(mode_names))
+    return TreeSetup(config, learnt.preparation, mode_names, grid, rules, plan, terms, absent)
+
+
+def kept_to_the_end(config: Config, plan: TreePlan) -> Config:
+    """Return the configuration of a forest that keeps all its trees; of boosting as it is.
+
+    A mean of more trees is no worse: to stop where validation rows like it best would follow their chance.
+    """
+    return changed(config, evaluation={"keep_best": False}) if plan.forest else config
+
+
+def agree(config: Config, preparation: Preparation, plan: TreePlan, grid: Grid) -> Agreed:
+    """Let clients agree on bins, the objective's numbers and scales."""
+    section = config.federation
+    return agree_terms(
+        grid,
+        plan,
+        objective_of(plan),
+        binning_of(config, preparation, len(grid.clients())),
+        float(section.round_timeout_s),
+        class_weights=class_weights_of(config),
+        quorum=float(section.quorum),
+    )
+
+
+def rules_for(config: Config, plan: TreePlan, terms: Terms, sizes: Int64Array, num_modes: int) -> Rules:
+    """Return what every round obeys; its fingerprint follows from the terms and from how trees grow."""
+    growth = replace(plan, rounds=1)  # a run may be continued for longer
+    how = (config.trees.combine, max(config.trees.min_cell_rows, 1))
+    inexact = "" if how == ("exact", 1) else f" {how}"
+    fingerprint = hashlib.sha256(f"{terms.digest()} {growth}{inexact}".encode()).hexdigest()[:16]
+    return rules_of(config, fingerprint, {"rows": sizes}, num_modes)
 
 
 @dataclass(frozen=True)
@@ -31,12 +206,12 @@ class TreeRows:
     validation: TreeTable
     test: TreeTable
 
-    def map(self, client: int | None) -> TreeRows:
+    def of_client(self, client: int | None) -> TreeRows:
         """Return the rows of one client; without a number, all rows as one client's."""
-        some = (self.train, self.validation, self.test)
+        tables = (self.train, self.validation, self.test)
         if client is None:
-            return TreeRows(*(replace(table, offsets=table.offsets[[0, -1]]) for table in some))
-        return TreeRows(*(table.take(np.array([client])) for table in some))
+            return TreeRows(*(replace(table, offsets=table.offsets[[0, -1]]) for table in tables))
+        return TreeRows(*(table.take(np.array([client])) for table in tables))
 
     def work(self, config: Config) -> TreeWork:
         """Return what counts these rows."""
@@ -72,7 +247,7 @@ class TreeSimulation(TreeSetup):
 
         It agrees with itself on bins: those of all rows are again the federation's, a plant's are its own.
         """
-        rows, names = self.rows.map(client), ("pooled",) if client is None else (self.grid.clients()[client],)
+        rows, names = self.rows.of_client(client), ("pooled",) if client is None else (self.grid.clients()[client],)
         # Whoever is alone withholds nothing from itself, and always asks itself.
         config = changed(
             self.config, federation={"quorum": 1.0}, trees={"min_cell_rows": 0}, strategy={"selection": {"name": "all"}}
@@ -89,16 +264,16 @@ class TreeSimulation(TreeSetup):
     def _own(self, client: int | None) -> ClientSplits:
         return self.splits.pooled() if client is None else self.splits.only(client)
 
-    def logits(self, learnt: Ensemble) -> FloatingArray:
+    def logits(self, learnt: Arrays) -> FloatingArray:
         """Return the logits of everybody's test rows: (rows,)."""
-        return logits(learnt, self.rows.test.features)
+        return logits(trees_in(learnt), self.rows.test.features)
 
     def work(self) -> TreeWork:
         """Return what clients do, with these rows."""
         return self.rows.work(self.config)
 
 
-def set_up_trees(config: Config, population: Population) -> TreeSimulation:
+def simulate_trees(config: Config, population: Population) -> TreeSimulation:
     """Learn the preparation, agree on bins and scales, and wire grid and worker.
 
     Raises
@@ -106,11 +281,11 @@ def set_up_trees(config: Config, population: Population) -> TreeSimulation:
     ConfigError, DataError
         If the configuration does not fit, or there is nothing to learn from.
     """
-    return trees_in_process(config, population, learnt_in_process(config, population).preparation)
+    return simulate_prepared_trees(config, population, learnt_in_process(config, population).preparation)
 
 
-def trees_in_process(config: Config, population: Population, preparation: Preparation) -> TreeSimulation:
-    """Agree on bins and scales, and wire grid and worker of clients that are all here; errors as `set_up_trees`."""
+def simulate_prepared_trees(config: Config, population: Population, preparation: Preparation) -> TreeSimulation:
+    """Agree on bins and scales, and wire grid and worker of clients that are all here; errors as `simulate_trees`."""
     plan = plan_of(config, preparation)
     config = kept_to_the_end(config, plan)
     rows = TreeRows(*(tree_table(population.splits[split], population.schema, preparation) for split in SPLITS))

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from werkbund.core.arrays import AnyArray, Float32Array, UInt8Array
+from werkbund.core.arrays import AnyArray, UInt8Array
 from werkbund.core.errors import CheckpointError
 from werkbund.core.types import RoundRecord
+from werkbund.engine.checkpoint import Checkpoint
 from werkbund.trees.arithmetic import Ensemble, Terms, Trees
 
 
@@ -52,17 +53,7 @@ class TreeState:
         ends = (*self.ends, len(ensemble.trees))
         return replace(self, round=self.round + 1, ensemble=ensemble, mark=mark, ends=ends)
 
-    @property
-    def learnt(self) -> Ensemble:
-        """What a model is made of."""
-        return self.ensemble
-
-    @property
-    def keepsake(self) -> None:
-        """Nothing: the trees of earlier rounds stand before those of later ones."""
-        return None
-
-    def at(self, round: int, keepsake: Float32Array | None = None) -> TreeState:
+    def at(self, round: int) -> TreeState:
         """Return this state with the trees of the first rounds alone, under a mark of their own."""
         if round >= self.round:
             return self
@@ -75,10 +66,16 @@ class TreeState:
         return {}, dict(self.to_arrays())
 
     @classmethod
-    def of_parts(cls, round: int, values: Mapping[str, Any], arrays: Mapping[str, Any]) -> TreeState:
-        """Return what `parts` described."""
-        del round, values
-        return cls.from_arrays(arrays)
+    def of_checkpoint(cls, checkpoint: Checkpoint) -> TreeState:
+        """Return the state that a checkpoint was made of.
+
+        Raises
+        ------
+        CheckpointError
+            If it is of another kind of run, or an array is missing.
+        """
+        checkpoint.check_kind(cls.kind)
+        return cls.from_arrays(checkpoint.arrays)
 
     def to_arrays(self) -> dict[str, AnyArray]:
         """Return named arrays."""

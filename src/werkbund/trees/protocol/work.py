@@ -64,6 +64,10 @@ class TreeWork:
             "tree-bag": self.bag,
         }
 
+    def holds(self, client: int, round: int) -> bool:
+        """Say that no client holds an update: trees have none."""
+        return False
+
     def cells(self, tasks: Tasks) -> Replies:
         """Answer with the rows in each interval of each feature, and behind the features of the target.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from werkbund.config.sections import Config
 
 
-def network_sources(config: Config) -> list[tuple[str, str]]:
+def network_citations(config: Config) -> list[tuple[str, str]]:
     """Return the methods that train a network, each with its source."""
     aggregation, training = config.strategy.aggregation, config.training
     used = [("Federated averaging", "McMahan et al., Communication-Efficient Learning of Deep Networks, AISTATS 2017")]
@@ -26,7 +26,7 @@ def network_sources(config: Config) -> list[tuple[str, str]]:
     return used
 
 
-def boosting_sources(config: Config) -> list[tuple[str, str]]:
+def boosting_citations(config: Config) -> list[tuple[str, str]]:
     """Return the methods that grow boosted trees, each with its source."""
     return [
         ("Gradient boosting", "Friedman, Greedy Function Approximation: A Gradient Boosting Machine, 2001"),
@@ -36,7 +36,7 @@ def boosting_sources(config: Config) -> list[tuple[str, str]]:
     ]
 
 
-def forest_sources(config: Config) -> list[tuple[str, str]]:
+def forest_citations(config: Config) -> list[tuple[str, str]]:
     """Return the methods that grow a forest, each with its source."""
     forests = {
         "forest": ("Random forest", "Breiman, Random Forests, Machine Learning 2001"),

@@ -1,0 +1,363 @@
+"""A run of a network: the server's parts, whatever grid reaches the clients, and a federation in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from werkbund.config.reading import changed
+from werkbund.config.sections import Config, WorldSection
+from werkbund.core.arrays import Arrays, Float32Array, Int64Array
+from werkbund.core.clients import ClientSplits
+from werkbund.core.errors import ConfigError, ModelError
+from werkbund.core.rng import derived_seed
+from werkbund.core.types import RoundRecord
+from werkbund.data import Preparation, Schema
+from werkbund.engine import (
+    Checkpoint,
+    Grid,
+    InProcessGrid,
+    LocalWork,
+    Rules,
+    RunState,
+    Strategy,
+    Worker,
+    evaluate,
+    rounds,
+    weights_from_client,
+)
+from werkbund.federation.families.judging import check_score, score_on, servers_share, servers_table
+from werkbund.federation.population import Population
+from werkbund.federation.preparing import Learnt, learnt_in_process
+from werkbund.federation.wiring import model_spec, rules_of, strategy_of, training_plan
+from werkbund.federation.worlds import world_around
+from werkbund.learner import CohortTrainer, ModelSpec, build_network, layout_of, weights_of
+from werkbund.model import TrainedModel
+
+_WEIGHTS = "weights"
+"""The name of what a network learns, in a message."""
+
+
+@dataclass(frozen=True)
+class NetworkSetup:
+    """Hold the server's parts of a run.
+
+    Parameters
+    ----------
+    config
+        What they were made from.
+    preparation
+        From raw units to features, the same at all clients.
+    spec, network
+        Which network, and the network with its random initial weights.
+    mode_names
+        Names of the failure modes that clients count.
+    grid
+        Reaches the clients.
+    strategy, rules
+        Who trains, how updates become weights, and what every round obeys.
+    """
+
+    config: Config
+    preparation: Preparation
+    spec: ModelSpec
+    network: nn.Module
+    mode_names: tuple[str, ...]
+    grid: Grid
+    strategy: Strategy
+    rules: Rules
+
+    def initial_weights(self) -> Float32Array:
+        """Return the first global weights, as `model.initial` says."""
+        initial = self.config.model.initial
+        random = weights_of(self.network)
+        if initial == "random":
+            return random
+        kind, _, name = initial.partition(":")
+        if kind == "client":
+            client = self._first_client(name)
+            return weights_from_client(self.grid, client, random, self.rules, self.config.model.initial_rounds)
+        return _stored_weights(Path(initial), len(random))
+
+    def begin(self) -> NetworkStage:
+        """Return the stage before the first round."""
+        return NetworkStage(self, RunState.begin(self.initial_weights(), self.strategy))
+
+    def restore(self, checkpoint: Checkpoint) -> NetworkStage:
+        """Return the stage that a checkpoint was made of."""
+        return NetworkStage(self, RunState.of_checkpoint(checkpoint))
+
+    @property
+    def num_rounds(self) -> int:
+        """Rounds that are planned."""
+        return self.config.federation.rounds
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers that are learnt."""
+        return layout_of(self.network).num_parameters
+
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """Nobody: these parts follow from what is learnt before."""
+        return {}
+
+    def model(self, learnt: Arrays, threshold: float, label: str) -> TrainedModel:
+        """Return these weights as a model that scores raw tables."""
+        weights = weights_in(learnt)
+        return TrainedModel.of(self.network, self.spec, weights, self.preparation, threshold, label)
+
+    def _first_client(self, name: str) -> int:
+        """Return the client of this name; without a name, the one with the most rows."""
+        names = self.grid.clients()
+        if not name:
+            rows = self.rules.facts.get("rows", np.zeros(1))
+            return int(np.argmax(np.nan_to_num(rows, nan=-1.0)))
+        if name not in names:
+            raise ConfigError(f"model.initial must name a client, got {name!r}; clients: {', '.join(names[:20])}")
+        return names.index(name)
+
+
+@dataclass(frozen=True)
+class NetworkStage:
+    """Hold a state of a network's run, and the parts that go on with it.
+
+    Parameters
+    ----------
+    setup
+        The parts of the run.
+    state
+        After the last round.
+    """
+
+    setup: NetworkSetup
+    state: RunState
+
+    @property
+    def round(self) -> int:
+        """Number of rounds done."""
+        return self.state.round
+
+    @property
+    def learnt(self) -> Arrays:
+        """The weights as they travel."""
+        return {_WEIGHTS: self.state.weights}
+
+    @property
+    def keepsake(self) -> Float32Array:
+        """The weights, which later states no longer hold."""
+        return self.state.weights
+
+    def at(self, round: int, keepsake: Float32Array | None) -> NetworkStage:
+        """Return this stage with the weights of an earlier round."""
+        return self if keepsake is None else replace(self, state=replace(self.state, weights=keepsake))
+
+    def rounds(self) -> Iterator[tuple[NetworkStage, RoundRecord]]:
+        """Do the rounds that are left."""
+        setup = self.setup
+        for state, record in rounds(setup.grid, setup.strategy, setup.rules, self.state, setup.num_rounds):
+            yield replace(self, state=state), record
+
+    def evaluate(self, clients: Int64Array | None = None) -> RoundRecord:
+        """Let clients count the weights: if given, these, one row of counts each; else everybody."""
+        return evaluate(self.setup.grid, self.setup.rules, self.state, clients)
+
+    def checkpoint(self, best: Float32Array | None, progress: Mapping[str, Any]) -> Checkpoint:
+        """Return what a resumed run needs of it."""
+        return Checkpoint.of(self.state, best, progress)
+
+
+def network_server(config: Config, learnt: Learnt, mode_names: tuple[str, ...], grid: Grid) -> NetworkSetup:
+    """Wire the server of a federation whose common preparation is learnt.
+
+    How many rows a client has is not known where it does not tell.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        If the configuration does not fit.
+    """
+    spec, network = network_of(config, learnt.preparation.num_features)
+    known = {"rows": np.where(learnt.rows > 0, learnt.rows, np.nan)} if learnt.rows.any() else {}
+    rules = rules_of(config, layout_of(network).fingerprint, known, len(mode_names))
+    return NetworkSetup(config, learnt.preparation, spec, network, mode_names, grid, strategy_of(config), rules)
+
+
+def network_of(config: Config, num_features: int) -> tuple[ModelSpec, nn.Module]:
+    """Return which network is trained, and it with its random initial weights: alike at the server and each client."""
+    spec = model_spec(config.model)
+    seed = derived_seed(config.federation.seed, "initial weights")
+    return spec, build_network(spec, num_features, seed)
+
+
+def trainer_of(config: Config, network: nn.Module, num_features: int, labels: Int64Array) -> CohortTrainer:
+    """Return what trains clients and scores rows; `labels` (2,) are the rows of all clients by class."""
+    training = config.training
+    plan = training_plan(training, labels)
+    return CohortTrainer(network, plan, num_features, training.batched, training.compiled)
+
+
+def _stored_weights(path: Path, num_parameters: int) -> Float32Array:
+    """Return weights from a `.npy` file or from a run's folder."""
+    file = path / "model" / "weights.npy" if path.is_dir() else path
+    try:
+        weights = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ConfigError(
+            "model.initial must be random, client, client:NAME, a run's folder or a .npy file, "
+            f"got {str(path)!r}: {error}"
+        ) from error
+    if not isinstance(weights, np.ndarray) or weights.shape != (num_parameters,) or not np.isfinite(weights).all():
+        found = getattr(weights, "shape", type(weights).__name__)
+        raise ConfigError(f"model.initial: {file} must hold {num_parameters} finite parameters, got {found}")
+    return np.asarray(weights, dtype=np.float32)
+
+
+def weights_in(learnt: Arrays) -> Float32Array:
+    """Return the weights (parameters,) among named arrays.
+
+    Raises
+    ------
+    ModelError
+        If there are none.
+    """
+    if _WEIGHTS not in learnt:
+        raise ModelError(f"a network's arrays must hold {_WEIGHTS}, got {', '.join(learnt) or 'none'}")
+    return learnt[_WEIGHTS]
+
+
+def with_servers_table(setup: NetworkSetup, schema: Schema, labels: Int64Array) -> NetworkSetup:
+    """Return a server that judges weights by its own table, where the configuration names one.
+
+    Parameters
+    ----------
+    setup
+        The server of clients that are elsewhere.
+    schema, labels
+        Of the federation; labels (2,) are its training rows by class.
+    """
+    rows = servers_table(setup.config, schema, setup.preparation)
+    rules = setup.rules
+    if rows is not None:
+        trainer = trainer_of(setup.config, setup.network, setup.preparation.num_features, labels)
+        rules = replace(rules, score=score_on(trainer, rows))
+    check_score(setup.strategy, rules)
+    return replace(setup, rules=rules)
+
+
+@dataclass(frozen=True)
+class NetworkSimulation(NetworkSetup):
+    """Hold the parts of a run in process.
+
+    Parameters
+    ----------
+    trainer
+        Trains clients and scores rows.
+    splits
+        The clients' prepared rows.
+    """
+
+    trainer: CohortTrainer
+    splits: ClientSplits
+
+    def alone(self, client: int | None) -> NetworkSimulation:
+        """Return one client as a federation by itself; without a number, all rows in one place."""
+        return without_federation(self, self.splits.pooled() if client is None else self.splits.only(client))
+
+    def logits(self, learnt: Arrays) -> Float32Array:
+        """Return the logits of everybody's test rows: (rows,)."""
+        return self.trainer.score(weights_in(learnt), self.splits.test.features)
+
+    def work(self) -> LocalWork:
+        """Return what clients do, with their rows."""
+        return _work(self.splits, self.trainer, self.strategy)
+
+
+def simulate_network(config: Config, population: Population) -> NetworkSimulation:
+    """Learn the preparation, build the network, and wire grid and worker.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        If the configuration does not fit.
+    """
+    learnt = learnt_in_process(config, population)
+    return simulate_prepared_network(config, population, learnt.preparation, learnt.survey.labels)
+
+
+def simulate_prepared_network(
+    config: Config, population: Population, preparation: Preparation, labels: Int64Array
+) -> NetworkSimulation:
+    """Wire grid and worker of clients that are all here, with a preparation that is known.
+
+    Parameters
+    ----------
+    config, population
+        As for `simulate_network`.
+    preparation
+        From raw units to features.
+    labels
+        (2,), training rows of the whole federation by class.
+    """
+    strategy = strategy_of(config)
+    spec, network = network_of(config, preparation.num_features)
+    trainer = trainer_of(config, network, preparation.num_features, labels)
+    splits, modes = population.prepared(preparation), population.mode_names
+    grid = _grid(splits, trainer, strategy)
+    rules = rules_of(config, trainer.layout.fingerprint, {"rows": splits.train.sizes}, len(modes))
+    held = servers_table(config, population.schema, preparation) or servers_share(splits.validation, config)
+    rules = replace(rules, score=score_on(trainer, held))
+    check_score(strategy, rules)
+    return NetworkSimulation(config, preparation, spec, network, modes, grid, strategy, rules, trainer, splits)
+
+
+def without_federation(simulation: NetworkSimulation, splits: ClientSplits) -> NetworkSimulation:
+    """Return the parts of one party that trains by itself, with the same budget of passes over its rows.
+
+    It has the federation's preparation and the same random first weights. There is no server momentum: that makes up
+    for averaging over clients, and one party does better without it.
+
+    Parameters
+    ----------
+    simulation
+        The federation's.
+    splits
+        The rows of one client: a plant by itself, or all plants pooled.
+    """
+    config = changed(
+        simulation.config,
+        federation={"quorum": 1.0},
+        model={"initial": "random"},
+        strategy={"selection": {}, "aggregation": {"momentum": 0.0}},
+    )
+    strategy = strategy_of(config)
+    rules = rules_of(config, simulation.rules.fingerprint, {"rows": splits.train.sizes}, len(simulation.mode_names))
+    grid = _grid(splits, simulation.trainer, strategy)
+    return replace(simulation, config=config, splits=splits, grid=grid, strategy=strategy, rules=rules)
+
+
+def with_strategy(simulation: NetworkSimulation, config: Config) -> NetworkSimulation:
+    """Return the same clients, network and preparation with the strategy of another configuration, and nothing held."""
+    strategy = strategy_of(config)
+    grid = _grid(simulation.splits, simulation.trainer, strategy)
+    return replace(simulation, config=config, grid=grid, strategy=strategy)
+
+
+def _grid(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy) -> Grid:
+    return InProcessGrid(splits.train.names, Worker(_work(splits, trainer, strategy).handlers()))
+
+
+def _work(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy) -> LocalWork:
+    return LocalWork(splits, trainer, strategy.aggregator.weighting)
+
+
+def in_world(simulation: NetworkSimulation, section: WorldSection) -> NetworkSimulation:
+    """Return a simulation whose clients live in the world that a configuration names; itself where it names none."""
+    trainer, seed = simulation.trainer, simulation.config.federation.seed
+    table, num_parameters = simulation.splits.train, trainer.layout.num_parameters
+    return replace(simulation, grid=world_around(simulation.grid, section, table, trainer.plan, num_parameters, seed))
