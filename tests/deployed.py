@@ -20,7 +20,7 @@ from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.federation import Run
 from werkbund.federation.briefing import Briefing
 from werkbund.federation.folder import Folder
-from werkbund.federation.plant_files import write_parts
+from werkbund.federation.tables import write_parts
 from werkbund.flower.plant.answering import Desk
 from werkbund.flower.wire.codec import Ask, decode_answer, decode_ask, encode_ask
 from werkbund.flower.wire.parcel import Parcel

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from werkbund.bench import SETTINGS, Benched, Outcome, Plan, bench, plan_of
-from werkbund.bench.trial import Bench
+from werkbund.bench.cases import Bench
 from werkbund.config import check_config
 from werkbund.core.errors import CheckpointError, ConfigError
 from werkbund.report import bench_sentence, read_bench
@@ -53,7 +53,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Benched, _Heard]:
 def test_every_selector_runs_in_every_setting_with_every_seed(done: tuple[Benched, _Heard]) -> None:
     benched, heard = done
     assert heard.stages[0] == ("each selector", 8, 0)
-    assert {(one.trial.setting, one.trial.seed, one.trial.selector) for one in heard.outcomes[:8]} == {
+    assert {(one.case.setting, one.case.seed, one.case.selector) for one in heard.outcomes[:8]} == {
         (setting, seed, selector)
         for setting in ("natural", "label-noise")
         for seed in (0, 1)
@@ -65,19 +65,19 @@ def test_every_selector_runs_in_every_setting_with_every_seed(done: tuple[Benche
 
 def test_a_method_that_asks_more_clients_faces_a_uniform_that_trains_as_many(done: tuple[Benched, _Heard]) -> None:
     _, heard = done
-    asked = {(one.trial.setting, one.trial.seed): one for one in heard.outcomes if one.trial.selector == "pow-d"}
+    asked = {(one.case.setting, one.case.seed): one for one in heard.outcomes if one.case.selector == "pow-d"}
     matched = list(heard.outcomes[8:])
-    assert {one.trial.selector for one in matched} == {"uniform"}
+    assert {one.case.selector for one in matched} == {"uniform"}
     for one in matched:
-        contacts = asked[one.trial.setting, one.trial.seed].figures["contacts"]
-        assert one.trial.count == round(contacts) > 2
-        assert one.figures["cohort"] <= one.trial.count
+        contacts = asked[one.case.setting, one.case.seed].figures["contacts"]
+        assert one.case.count == round(contacts) > 2
+        assert one.figures["cohort"] <= one.case.count
 
 
 def test_the_difference_is_that_of_the_runs(done: tuple[Benched, _Heard]) -> None:
     benched, heard = done
     score = {
-        (one.trial.setting, one.trial.seed, one.trial.selector, one.trial.count): one.figures["average_precision"]
+        (one.case.setting, one.case.seed, one.case.selector, one.case.count): one.figures["average_precision"]
         for one in heard.outcomes
     }
     counts = {(s, seed): c for (s, seed, name, c) in score if name == "uniform" and c > 2}
@@ -157,7 +157,7 @@ def test_a_run_that_fails_is_told_and_the_bench_goes_on() -> None:
         }
     )
     plan = plan_of(config, ["uniform"], ["natural"], range(2), cohort=2)
-    outcome = Bench(plan.base).run(next(plan.trials()))
+    outcome = Bench(plan.base).run(next(plan.cases()))
     assert "quorum" in outcome.error
     assert outcome.figures == {}
 
@@ -165,7 +165,7 @@ def test_a_run_that_fails_is_told_and_the_bench_goes_on() -> None:
 def test_an_outcome_goes_through_json(done: tuple[Benched, _Heard]) -> None:
     for one in done[1].outcomes:
         back = Outcome.from_json(json.loads(json.dumps(one.to_json())))
-        assert back.trial == one.trial
+        assert back.case == one.case
         assert back.figures == one.figures
         assert back.course is not None
         assert one.course is not None
@@ -194,7 +194,7 @@ def test_a_plan_fills_in_what_is_not_said() -> None:
     assert (plan.num_clients, plan.cohort, plan.settings) == (60, 10, tuple(SETTINGS))
     assert plan.base.world.preset == "factory-fleet"
     assert plan.base.clients.server == 0.5
-    assert len(list(plan.trials())) == len(plan.selectors) * 5 * 5
+    assert len(list(plan.cases())) == len(plan.selectors) * 5 * 5
     assert plan_of(check_config({}), ["pow-d"], ["natural"], range(2)).selectors == ("uniform", "pow-d")
 
 

@@ -15,8 +15,7 @@ from werkbund.core.errors import QuorumError
 from werkbund.core.types import Tasks
 from werkbund.data.ai4i import AI4I_SCHEMA
 from werkbund.federation.briefing import Briefing, for_clients
-from werkbund.federation.preparing import Learnt, learn_preparation
-from werkbund.federation.usable import MOST_LEVELS
+from werkbund.federation.preparing import MOST_LEVELS, Learnt, learn_preparation
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from werkbund.bench.cases import Outcome, run_cases, usable_cores
 from werkbund.bench.plan import SETTINGS, WINDOW, Plan
-from werkbund.bench.trial import Outcome
-from werkbund.bench.verdicts import Outcomes, lines, matched_trials, mean_course, target_of
-from werkbund.bench.workers import outcomes, usable_cores
+from werkbund.bench.verdicts import Outcomes, lines, matched_cases, mean_course, target_of
 from werkbund.core.errors import CheckpointError, ConfigError
 from werkbund.engine import write_atomically
 from werkbund.federation.families.family import check_is_network
@@ -86,29 +85,30 @@ def bench(
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers must be >= 1, got {workers}")
     folder = _folder(plan, out)
-    found = _read(folder.path / _OUTCOMES)
-    write_atomically(folder.path / _OUTCOMES, "".join(map(_line, found)).encode())  # without a line that was cut short
+    done = _read(folder.path / _OUTCOMES)
+    write_atomically(folder.path / _OUTCOMES, "".join(map(_line, done)).encode())  # without a line that was cut short
     number = workers or usable_cores()
     for stage in ("each selector", "uniform at equal cost"):
-        trials = tuple(plan.trials()) if stage == "each selector" else matched_trials(plan, Outcomes(found))
-        done = {outcome.trial for outcome in found}
-        todo = [trial for trial in trials if trial not in done]
+        cases = tuple(plan.cases()) if stage == "each selector" else matched_cases(plan, Outcomes(done))
+        known = {outcome.case for outcome in done}
+        todo = [case for case in cases if case not in known]
         if listener:
-            listener.stage(stage, len(trials), len(trials) - len(todo))
-        for outcome in outcomes(plan.base, todo, number) if todo else ():
-            found.append(_kept(folder.path / _OUTCOMES, outcome))
+            listener.stage(stage, len(cases), len(cases) - len(todo))
+        for outcome in run_cases(plan.base, todo, number) if todo else ():
+            done.append(_kept(folder.path / _OUTCOMES, outcome))
             if listener:
                 listener.ended(outcome)
-    result = result_of(plan, Outcomes(found), time.perf_counter() - began, command)
+    result = result_of(plan, Outcomes(done), time.perf_counter() - began, command)
     folder.write_json(_BENCH, result)
     write_bench_report(folder.path)
     return Benched(folder.path, folder.read_json(_BENCH))
 
 
-def result_of(plan: Plan, found: Outcomes, seconds: float, command: Sequence[str] = ()) -> dict[str, Any]:
+def result_of(plan: Plan, outcomes: Outcomes, seconds: float, command: Sequence[str] = ()) -> dict[str, Any]:
     """Return the content of bench.json."""
     targets = {
-        setting: {str(seed): target_of(plan, found, setting, seed) for seed in plan.seeds} for setting in plan.settings
+        setting: {str(seed): target_of(plan, outcomes, setting, seed) for seed in plan.seeds}
+        for setting in plan.settings
     }
     return {
         **plan.to_json(),
@@ -118,17 +118,17 @@ def result_of(plan: Plan, found: Outcomes, seconds: float, command: Sequence[str
         "titles": {name: SETTINGS[name].title for name in plan.settings},
         "window": WINDOW,
         "targets": targets,
-        "lines": [line.to_json() for line in lines(plan, found)],
-        "courses": _courses(plan, found),
+        "lines": [line.to_json() for line in lines(plan, outcomes)],
+        "courses": _courses(plan, outcomes),
         "seconds": seconds,
         "command": list(command),
     }
 
 
-def _courses(plan: Plan, found: Outcomes) -> dict[str, dict[str, list[float]]]:
+def _courses(plan: Plan, outcomes: Outcomes) -> dict[str, dict[str, list[float]]]:
     """Return the scores of each selector in each setting, round by round, as means over seeds, for plots."""
     return {
-        setting: {selector: mean_course(plan, found, setting, selector) for selector in plan.selectors}
+        setting: {selector: mean_course(plan, outcomes, setting, selector) for selector in plan.selectors}
         for setting in plan.settings
     }
 
@@ -165,11 +165,11 @@ def _line(outcome: Outcome) -> str:
 
 def _read(path: Path) -> list[Outcome]:
     """Read the outcomes of runs that were done before; a line that was cut short is done again."""
-    found = []
+    outcomes = []
     whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n") if path.is_file() else ("", "", "")
     for line in whole.splitlines():
         try:
-            found.append(Outcome.from_json(json.loads(line)))
+            outcomes.append(Outcome.from_json(json.loads(line)))
         except (json.JSONDecodeError, KeyError, TypeError):
             continue
-    return found
+    return outcomes

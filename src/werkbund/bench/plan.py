@@ -26,7 +26,7 @@ WINDOW = 5
 
 
 @dataclass(frozen=True)
-class Setting:
+class DataSetting:
     """Name one way in which clients differ.
 
     Parameters
@@ -41,15 +41,15 @@ class Setting:
     clients: Mapping[str, Any] = field(default_factory=dict)
 
 
-SETTINGS: Mapping[str, Setting] = {
-    "natural": Setting("as the data are divided: whole tools in time order, or the client column"),
-    "dirichlet-mode": Setting(
+SETTINGS: Mapping[str, DataSetting] = {
+    "natural": DataSetting("as the data are divided: whole tools in time order, or the client column"),
+    "dirichlet-mode": DataSetting(
         "failure modes spread unevenly (Dirichlet, 0.3)",
         {"partition": "dirichlet", "options": {"alpha": 0.3, "over": "mode"}},
     ),
-    "quantity": Setting("numbers of rows by a power law", {"partition": "quantity", "options": {"exponent": 1.0}}),
-    "hot-plant": Setting("one plant alone sees the most frequent failure mode", {"partition": "hot-mode"}),
-    "label-noise": Setting("two plants note every fifth label wrongly", {"noisy": 2, "noise": 0.2}),
+    "quantity": DataSetting("numbers of rows by a power law", {"partition": "quantity", "options": {"exponent": 1.0}}),
+    "hot-plant": DataSetting("one plant alone sees the most frequent failure mode", {"partition": "hot-mode"}),
+    "label-noise": DataSetting("two plants note every fifth label wrongly", {"noisy": 2, "noise": 0.2}),
 }
 """The divisions of the data, by name."""
 
@@ -101,12 +101,12 @@ class Plan:
         """Number of clients."""
         return self.base.clients.count or CLIENTS
 
-    def trials(self) -> Iterator[Trial]:
+    def cases(self) -> Iterator[Case]:
         """Yield one run for each setting, seed and selector; runs on the same data are neighbours."""
         for setting in self.settings:
             for seed in self.seeds:
                 for selector in self.selectors:
-                    yield Trial(setting, seed, selector, self.cohort)
+                    yield Case(setting, seed, selector, self.cohort)
 
     def to_json(self) -> dict[str, Any]:
         """Return what a folder must share with this plan to be gone on with."""
@@ -122,7 +122,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Case:
     """Name one run of a bench.
 
     Parameters
@@ -185,7 +185,7 @@ def _chosen(names: Sequence[str]) -> tuple[str, ...]:
     left_out = {name[1:] for name in names if name.startswith("-")}
     _known("--selectors", tuple(left_out), tuple(SELECTORS))
     named = [name for name in names if not name.startswith("-")]
-    every = dict.fromkeys(one for name in named for one in (SELECTORS if name == "all" else (name,)))
+    every = dict.fromkeys(method for name in named for method in (SELECTORS if name == "all" else (name,)))
     return tuple(name for name in every if name not in left_out)
 
 

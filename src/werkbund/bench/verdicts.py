@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from werkbund.bench.plan import UNIFORM, WINDOW, Plan, Trial
-from werkbund.bench.trial import Outcome
+from werkbund.bench.cases import Outcome
+from werkbund.bench.plan import UNIFORM, WINDOW, Case, Plan
 from werkbund.evaluation import NEVER, Effort, Interval, mean_interval, paired_difference
 
 SCORE = "average_precision"
@@ -72,8 +72,8 @@ class Line:
             "runs": self.runs,
             "equal_cost": self.equal_cost.to_json(),
             "equal_cohort": self.equal_cohort.to_json(),
-            "figures": {name: one.to_json() for name, one in self.figures.items()},
-            "savings": {name: one.to_json() for name, one in self.savings.items()},
+            "figures": {name: interval.to_json() for name, interval in self.figures.items()},
+            "savings": {name: interval.to_json() for name, interval in self.savings.items()},
             "errors": list(self.errors),
         }
 
@@ -83,58 +83,58 @@ class Outcomes:
 
     Parameters
     ----------
-    found
+    outcomes
         Of all runs that were done.
     """
 
-    def __init__(self, found: Iterable[Outcome]) -> None:
-        self._by_trial = {outcome.trial: outcome for outcome in found}
+    def __init__(self, outcomes: Iterable[Outcome]) -> None:
+        self._by_case = {outcome.case: outcome for outcome in outcomes}
 
-    def of(self, trial: Trial) -> Outcome:
+    def of(self, case: Case) -> Outcome:
         """Return a run's outcome; one that was not done has no figures."""
-        return self._by_trial.get(trial, Outcome(trial))
+        return self._by_case.get(case, Outcome(case))
 
-    def matching(self, trial: Trial, most: int) -> Trial:
+    def matching(self, case: Case, most: int) -> Case:
         """Return the uniform run that costs as much: with as many clients a round as this one asked and trained."""
-        contacts = self.of(trial).figures.get("contacts", math.nan)
-        count = trial.count if math.isnan(contacts) else max(round(contacts), trial.count)
-        return Trial(trial.setting, trial.seed, UNIFORM, min(count, most))
+        contacts = self.of(case).figures.get("contacts", math.nan)
+        count = case.count if math.isnan(contacts) else max(round(contacts), case.count)
+        return Case(case.setting, case.seed, UNIFORM, min(count, most))
 
-    def __contains__(self, trial: Trial) -> bool:
-        return trial in self._by_trial
+    def __contains__(self, case: Case) -> bool:
+        return case in self._by_case
 
 
-def matched_trials(plan: Plan, found: Outcomes) -> tuple[Trial, ...]:
+def matched_cases(plan: Plan, outcomes: Outcomes) -> tuple[Case, ...]:
     """Return the uniform runs at equal cost that are still to be done, none twice."""
-    wanted = dict.fromkeys(found.matching(trial, plan.num_clients) for trial in plan.trials())
-    return tuple(trial for trial in wanted if trial not in found)
+    wanted = dict.fromkeys(outcomes.matching(case, plan.num_clients) for case in plan.cases())
+    return tuple(case for case in wanted if case not in outcomes)
 
 
-def lines(plan: Plan, found: Outcomes) -> tuple[Line, ...]:
+def lines(plan: Plan, outcomes: Outcomes) -> tuple[Line, ...]:
     """Return a line for each selector and setting, and one for each selector over all settings."""
     return tuple(
-        _line(plan, found, selector, setting)
+        _line(plan, outcomes, selector, setting)
         for selector in plan.selectors
         for setting in (*plan.settings, *((ALL_SETTINGS,) if len(plan.settings) > 1 else ()))
     )
 
 
-def target_of(plan: Plan, found: Outcomes, setting: str, seed: int) -> float:
+def target_of(plan: Plan, outcomes: Outcomes, setting: str, seed: int) -> float:
     """Return the average precision to reach: the plan's, or a share of what uniform ends with."""
     if plan.target is not None:
         return plan.target
-    course = found.of(Trial(setting, seed, UNIFORM, plan.cohort)).course
+    course = outcomes.of(Case(setting, seed, UNIFORM, plan.cohort)).course
     return math.nan if course is None else plan.share * course.final(WINDOW)
 
 
-def mean_course(plan: Plan, found: Outcomes, setting: str, selector: str) -> list[float]:
+def mean_course(plan: Plan, outcomes: Outcomes, setting: str, selector: str) -> list[float]:
     """Return the mean score over seeds after each round from 0; as long as all runs went."""
-    courses = [found.of(Trial(setting, seed, selector, plan.cohort)).course for seed in plan.seeds]
+    courses = [outcomes.of(Case(setting, seed, selector, plan.cohort)).course for seed in plan.seeds]
     scores = [course.scores for course in courses if course is not None]
     if not scores:
         return []
     length = min(map(len, scores))
-    return [round(float(value), 4) for value in np.mean([one[:length] for one in scores], axis=0)]
+    return [round(float(value), 4) for value in np.mean([course[:length] for course in scores], axis=0)]
 
 
 def verdict_of(difference: Interval) -> Verdict:
@@ -144,18 +144,20 @@ def verdict_of(difference: Interval) -> Verdict:
     return "better" if difference.low > 0 else "worse" if difference.high < 0 else "no clear difference"
 
 
-def _line(plan: Plan, found: Outcomes, selector: str, setting: str) -> Line:
+def _line(plan: Plan, outcomes: Outcomes, selector: str, setting: str) -> Line:
     settings = plan.settings if setting == ALL_SETTINGS else (setting,)
-    grid = [[Trial(one, seed, selector, plan.cohort) for one in settings] for seed in plan.seeds]
-    plain = [[Trial(one, seed, UNIFORM, plan.cohort) for one in settings] for seed in plan.seeds]
-    equal = [[found.matching(trial, plan.num_clients) for trial in row] for row in grid]
-    figures = {name: mean_interval(_by_seed(found, grid, name)) for name in FIGURES}
-    efforts, others = ([[_effort(plan, found, trial) for trial in row] for row in rows] for rows in (grid, plain))
+    grid = [[Case(name, seed, selector, plan.cohort) for name in settings] for seed in plan.seeds]
+    plain = [[Case(name, seed, UNIFORM, plan.cohort) for name in settings] for seed in plan.seeds]
+    equal = [[outcomes.matching(case, plan.num_clients) for case in row] for row in grid]
+    figures = {name: mean_interval(_by_seed(outcomes, grid, name)) for name in FIGURES}
+    efforts, uniform = ([[_effort(plan, outcomes, case) for case in row] for row in rows] for rows in (grid, plain))
     reached = sum(not math.isnan(effort.rounds) for row in efforts for effort in row)
     for name in EFFORTS:
-        figures[f"to_target_{name}"] = mean_interval([_mean(getattr(one, name) for one in row) for row in efforts])
-    scores = _by_seed(found, grid, SCORE)
-    equal_cost = paired_difference(scores, _by_seed(found, equal, SCORE))
+        figures[f"to_target_{name}"] = mean_interval(
+            [_mean(getattr(effort, name) for effort in row) for row in efforts]
+        )
+    scores = _by_seed(outcomes, grid, SCORE)
+    equal_cost = paired_difference(scores, _by_seed(outcomes, equal, SCORE))
     is_uniform = selector == UNIFORM
     return Line(
         selector,
@@ -164,31 +166,31 @@ def _line(plan: Plan, found: Outcomes, selector: str, setting: str) -> Line:
         reached,
         len(plan.seeds) * len(settings),
         equal_cost,
-        paired_difference(scores, _by_seed(found, plain, SCORE)),
-        {name: _saving(efforts, others, name) for name in EFFORTS},
+        paired_difference(scores, _by_seed(outcomes, plain, SCORE)),
+        {name: _saving(efforts, uniform, name) for name in EFFORTS},
         "no clear difference" if is_uniform else verdict_of(equal_cost),
-        tuple(sorted({error for row in grid for trial in row if (error := found.of(trial).error)})),
+        tuple(sorted({error for row in grid for case in row if (error := outcomes.of(case).error)})),
     )
 
 
-def _effort(plan: Plan, found: Outcomes, trial: Trial) -> Effort:
-    course, target = found.of(trial).course, target_of(plan, found, trial.setting, trial.seed)
+def _effort(plan: Plan, outcomes: Outcomes, case: Case) -> Effort:
+    course, target = outcomes.of(case).course, target_of(plan, outcomes, case.setting, case.seed)
     return NEVER if course is None or math.isnan(target) else course.until(target, WINDOW)
 
 
-def _by_seed(found: Outcomes, rows: Sequence[Sequence[Trial]], name: str) -> list[float]:
+def _by_seed(outcomes: Outcomes, rows: Sequence[Sequence[Case]], name: str) -> list[float]:
     """Return a figure for each seed: the mean over settings, undefined where it is in any of them."""
-    return [float(np.mean([found.of(trial).figures.get(name, math.nan) for trial in row])) for row in rows]
+    return [float(np.mean([outcomes.of(case).figures.get(name, math.nan) for case in row])) for row in rows]
 
 
 def _saving(ours: Sequence[Sequence[Effort]], theirs: Sequence[Sequence[Effort]], name: str) -> Interval:
     """Return the geometric mean of ours over theirs, over seeds, with its interval, where both reached the target."""
     logs = [
-        _mean(_log_ratio(getattr(a, name), getattr(b, name)) for a, b in zip(mine, other, strict=True))
-        for mine, other in zip(ours, theirs, strict=True)
+        _mean(_log_ratio(getattr(a, name), getattr(b, name)) for a, b in zip(mine, uniform, strict=True))
+        for mine, uniform in zip(ours, theirs, strict=True)
     ]
-    found = mean_interval(logs)
-    return Interval(math.exp(found.mean), math.exp(found.low), math.exp(found.high), found.n)
+    log = mean_interval(logs)
+    return Interval(math.exp(log.mean), math.exp(log.low), math.exp(log.high), log.n)
 
 
 def _log_ratio(ours: float, theirs: float) -> float:

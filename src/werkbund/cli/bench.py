@@ -127,8 +127,8 @@ class Meter:
         """Move on."""
         self._done += 1
         if outcome.error:
-            trial = outcome.trial
-            self._console.print(f"{trial.selector}, {trial.setting}, seed {trial.seed}: {outcome.error}", style="red")
+            case = outcome.case
+            self._console.print(f"{case.selector}, {case.setting}, seed {case.seed}: {outcome.error}", style="red")
         if self._console.is_terminal:
             self._bar.advance(self._task)
         elif self._done % max(self._runs // 20, 1) == 0:

@@ -1,6 +1,6 @@
 """A simulated run: from a configuration to parts, from parts to a run's folder, and going on after a stop."""
 
-from werkbund.federation.finishing import Run
+from werkbund.federation.account import Run
 from werkbund.federation.job import resume, run
 from werkbund.federation.seeds import SeedComparison, compare
 from werkbund.federation.watch import Nobody, RoundNews, Watcher

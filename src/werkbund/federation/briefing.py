@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from werkbund.config.reading import changed, check_config
 from werkbund.config.sections import Config
 from werkbund.core.errors import ClientError, FederationError
 from werkbund.data import Preparation, Schema
 from werkbund.data.schema_json import schema_from_json, schema_to_json
+from werkbund.engine import Grid
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,13 @@ class Briefing:
             raise ClientError(f"this version cannot follow the server's run: {error}") from error
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ClientError(f"the server's description of the run is incomplete: {error!r}") from error
+
+
+class BriefedGrid(Grid, Protocol):
+    """Reach clients that live elsewhere."""
+
+    def brief(self, tell: Callable[[int], Briefing]) -> None:
+        """Set what each client, by number, must know from now on; it is sent along until the client has it."""
 
 
 def for_clients(config: Config) -> Config:

@@ -147,7 +147,7 @@ def _round_line(record: RoundRecord, scores: Mapping[str, Metrics]) -> dict[str,
         "bytes_down": record.bytes_down,
         "bytes_up": record.bytes_up,
         "seconds": record.seconds,
-        "metrics": {split: one.to_json() for split, one in scores.items()},
+        "metrics": {split: metrics.to_json() for split, metrics in scores.items()},
         "reasons": record.reasons,
         **(
             {"simulated_seconds": record.simulated_seconds, "joules": record.joules} if record.simulated_seconds else {}

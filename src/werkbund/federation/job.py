@@ -13,13 +13,12 @@ from werkbund.config.sections import Config
 from werkbund.core.errors import CheckpointError, DataError
 from werkbund.data.checks import Finding, check
 from werkbund.engine import Checkpoint
-from werkbund.federation.about import about_run
+from werkbund.federation.account import Run, about_run, summary_of, write_model
+from werkbund.federation.comparison import compare_with, result_of
 from werkbund.federation.families.contract import Simulation
 from werkbund.federation.families.family import family_of
-from werkbund.federation.finishing import Run, summary_of, write_model
 from werkbund.federation.folder import Folder
 from werkbund.federation.population import Division, divide
-from werkbund.federation.results import compare_with, result_of
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import Outlets, train
 from werkbund.federation.watch import Nobody, Watcher

@@ -11,10 +11,9 @@ import polars as pl
 from werkbund.config.sections import ClientsSection, Config
 from werkbund.core.arrays import AnyArray, BoolArray, Float32Array, Int8Array, Int64Array
 from werkbund.core.clients import ClientSplits, ClientTable
-from werkbund.core.errors import DataError
+from werkbund.core.errors import ConfigError, DataError
 from werkbund.core.rng import generator
 from werkbund.data import Preparation, Schema, Table, split_rows
-from werkbund.federation.noise import with_noise
 from werkbund.partition import Partition, partition_table
 
 SPLITS = ("train", "validation", "test")
@@ -47,10 +46,10 @@ class RawTable:
         """Yield the rows of some clients, in this order, a bounded number at a time, each piece with its offsets."""
         sizes = np.diff(self.offsets)[clients]
         cuts = np.flatnonzero(np.diff(np.cumsum(sizes) // _ROWS_A_PIECE)) + 1
-        for some in np.split(clients, cuts):
-            own = np.diff(self.offsets)[some]
-            ends = np.cumsum(own)
-            places = np.arange(int(own.sum())) + np.repeat(self.offsets[some] - (ends - own), own)
+        for chosen in np.split(clients, cuts):
+            counts = np.diff(self.offsets)[chosen]
+            ends = np.cumsum(counts)
+            places = np.arange(int(counts.sum())) + np.repeat(self.offsets[chosen] - (ends - counts), counts)
             yield self.frame[self.rows[places]], np.concatenate(([0], ends))
 
     def prepared(self, names: tuple[str, ...], schema: Schema, modes: tuple[str, ...], how: Preparation) -> ClientTable:
@@ -159,11 +158,11 @@ def alone(table: Table, config: Config, name: str, number: int, mode_names: tupl
 
 def _in_columns(flags: BoolArray, names: tuple[str, ...], wanted: tuple[str, ...]) -> BoolArray:
     """Return the flags (rows, wanted) under other columns; a mode that does not occur is no row's."""
-    found = np.zeros((len(flags), len(wanted)), np.bool_)
+    columns = np.zeros((len(flags), len(wanted)), np.bool_)
     for column, name in enumerate(wanted):
         if name in names:
-            found[:, column] = flags[:, names.index(name)]
-    return found
+            columns[:, column] = flags[:, names.index(name)]
+    return columns
 
 
 def _partition_of(table: Table, clients: ClientsSection) -> tuple[str, int]:
@@ -203,3 +202,48 @@ def _check_labels(table: Table, rows: Int64Array) -> None:
             f"label {table.schema.label!r} must have failures and rows without among the training rows of all clients, "
             f"got {value} in all {len(train)}; there is nothing to learn. Check data.label and data.positive"
         )
+
+
+def noisy_clients(num_clients: int, section: ClientsSection, seed: int) -> Int64Array:
+    """Return which clients note labels wrongly, drawn by the run's seed: ascending.
+
+    Raises
+    ------
+    ConfigError
+        If there are not so many.
+    """
+    if section.noisy > num_clients:
+        raise ConfigError(f"clients.noisy must be at most the number of clients, {num_clients}, got {section.noisy}")
+    drawn = generator(seed, "noisy clients").choice(num_clients, section.noisy, replace=False)
+    return np.sort(drawn)
+
+
+def with_noise(table: Table, partition: Partition, kept: BoolArray, section: ClientsSection, seed: int) -> Table:
+    """Return the table with a share of the noisy clients' labels turned over.
+
+    Parameters
+    ----------
+    table
+        With the true labels.
+    partition
+        Whose rows they are.
+    kept
+        (rows,), rows whose labels stay true: those that a model is judged by in the end.
+    section
+        Says how many clients, and which share of their labels.
+    seed
+        Of the run.
+    """
+    if not section.noisy:
+        return table
+    labels = table.schema.labels(table.frame) > 0
+    if labels.all() or not labels.any():
+        return table
+    clients = noisy_clients(partition.num_clients, section, seed)
+    at_noisy = np.isin(partition.assignment, clients)
+    drawn = generator(seed, "label noise").random(len(labels)) < section.noise
+    turned = at_noisy & drawn & ~kept
+    opposite = np.where(labels, np.flatnonzero(~labels)[0], np.flatnonzero(labels)[0])  # a row of the other label
+    source = np.where(turned, opposite, np.arange(len(labels)))
+    column = table.frame[table.schema.label].gather(source)
+    return replace(table, frame=table.frame.with_columns(column))

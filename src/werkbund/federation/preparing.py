@@ -10,14 +10,19 @@ from typing import Any
 import numpy as np
 
 from werkbund.config.sections import Config
-from werkbund.core.arrays import Int64Array
+from werkbund.core.arrays import AnyArray, Int64Array
 from werkbund.core.errors import ClientError
 from werkbund.core.types import Replies, Tasks
 from werkbund.data import Preparation, Schema, SurveyCounts
 from werkbund.data.statistics import category_names, feature_names, squares_each, survey_each
-from werkbund.engine import Gathered, Grid, Handler, InProcessGrid, Worker, gather
+from werkbund.engine import Check, Gathered, Grid, Handler, InProcessGrid, Worker, gather
 from werkbund.federation.population import Population, RawTable
-from werkbund.federation.usable import levels_of, usable_squares, usable_survey
+
+MOST_LEVELS = 10_000
+"""Levels of one category column that a client may tell: each becomes an input of the network."""
+
+_MOST_ROWS = 2.0**48
+_LARGEST_SUM = 1e300  # sums of as many clients as there may be stay finite
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ class StatisticsWork:
         for frame, offsets in self.table.pieces(tasks.clients):
             counted, levels = survey_each(frame, self.schema, offsets)
             arrays.append(counted)
-            vocabularies += [json.dumps(one) for one in levels]
+            vocabularies += [json.dumps(by_column) for by_column in levels]
         sums = {name: np.concatenate([counted[name] for counted in arrays]) for name in arrays[0]}
         clear = {"vocabulary": np.array(vocabularies), "rows": sums["labels"].sum(axis=1)}
         return Replies("survey", tasks.round, tasks.clients, sums, clear)
@@ -152,9 +157,82 @@ def learnt_in_process(config: Config, population: Population) -> Learnt:
 
 def _vocabulary(answers: Gathered, schema: Schema) -> dict[str, list[str]]:
     """Return the levels of each category column that clients told of, sorted."""
-    names, said = category_names(schema), answers.clear.get("vocabulary")
+    names, texts = category_names(schema), answers.clear.get("vocabulary")
     levels: dict[str, set[str]] = {name: set() for name in names}
-    for text in np.unique(said.values).tolist() if said is not None else ():
-        for name, told in (levels_of(text, names) or {}).items():
-            levels[name].update(told)
-    return {name: sorted(found) for name, found in levels.items()}
+    for text in np.unique(texts.values).tolist() if texts is not None else ():
+        for name, own in (levels_of(text, names) or {}).items():
+            levels[name].update(own)
+    return {name: sorted(union) for name, union in levels.items()}
+
+
+def usable_survey(schema: Schema) -> Check:
+    """Return what looks at the answers to `survey`."""
+    width = (len(feature_names(schema)),)
+    shapes = {"labels": (2,), "count": width, "missing": width, "sum": width}
+    names = category_names(schema)
+
+    def check(replies: Replies) -> str | None:
+        odd = _odd(replies, shapes, counts=("labels", "count", "missing"))
+        if odd or not _rows_are_told(replies):
+            return f"its {odd or 'rows'} cannot be added to other clients'; it may run another version"
+        texts = replies.clear.get("vocabulary")
+        if texts is not None and not all(levels_of(str(text), names) is not None for text in texts.ravel()):
+            return f"its vocabulary must be at most {MOST_LEVELS} texts for each category column of the federation"
+        return None
+
+    return check
+
+
+def usable_squares(schema: Schema) -> Check:
+    """Return what looks at the answers to `squares`."""
+    shapes = {"squares": (len(feature_names(schema)),)}
+
+    def check(replies: Replies) -> str | None:
+        odd = _odd(replies, shapes, counts=())
+        if odd or bool((replies.sums["squares"] < 0).any()):
+            return "its squares cannot be added to other clients'; it may run another version"
+        return None
+
+    return check
+
+
+def levels_of(text: str, names: tuple[str, ...]) -> Mapping[str, list[str]] | None:
+    """Return the levels of each of these columns that a client's text names; None if it is no such text."""
+    try:
+        levels = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    fits = isinstance(levels, dict) and set(levels) == set(names) and all(map(_are_levels, levels.values()))
+    return levels if fits else None
+
+
+def _are_levels(values: object) -> bool:
+    return isinstance(values, list) and len(values) <= MOST_LEVELS and all(map(_is_text, values))
+
+
+def _is_text(value: object) -> bool:
+    """Say whether this is a text that can be written down: half of a pair of surrogates cannot."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _odd(replies: Replies, shapes: Mapping[str, tuple[int, ...]], counts: tuple[str, ...]) -> str:
+    """Return the names of sums that are missing or of another form, and of counts that cannot be counts."""
+    odd = [name for name, shape in shapes.items() if not _fits(replies.sums.get(name), shape)]
+    odd += [name for name in counts if name not in odd and not _countable(replies.sums[name])]
+    return ", ".join(odd)
+
+
+def _fits(array: AnyArray | None, shape: tuple[int, ...]) -> bool:
+    if array is None or array.shape[1:] != shape or array.dtype.kind not in "iuf":
+        return False
+    return bool((np.abs(array.astype(np.float64)) <= _LARGEST_SUM).all())
+
+
+def _rows_are_told(replies: Replies) -> bool:
+    """Say whether the number of rows, where a client tells it, is one number a client."""
+    rows = replies.clear.get("rows")
+    return rows is None or (rows.shape == (len(replies),) and rows.dtype.kind in "iu" and _countable(rows))
+
+
+def _countable(array: AnyArray) -> bool:
+    return bool(((array >= 0) & (array <= _MOST_ROWS)).all())

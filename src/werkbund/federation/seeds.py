@@ -11,7 +11,7 @@ from werkbund.config.reading import changed
 from werkbund.config.sections import Config
 from werkbund.core.errors import ConfigError
 from werkbund.evaluation import mean_interval, paired_difference
-from werkbund.federation.finishing import Run
+from werkbund.federation.account import Run
 from werkbund.federation.folder import Folder
 from werkbund.federation.job import run
 from werkbund.federation.watch import Nobody, Watcher
@@ -68,7 +68,7 @@ def compare(
         watcher.stage(f"seed {seed}, {number + 1} of {len(seeds)}")
         seeded = changed(config, federation={"seed": seed})
         runs.append(run(seeded, out=folder.path / f"seed-{seed}", watcher=watcher, command=command))
-    table = {"seeds": list(seeds), "rows": _rows([one.summary["metrics"] for one in runs])}
+    table = {"seeds": list(seeds), "rows": _rows([done.summary["metrics"] for done in runs])}
     folder.write_json("comparison.json", table)
     first = Folder.existing(runs[0].folder)
     for name in ("run.json", "result.json", "model_card.json"):
@@ -84,12 +84,12 @@ def _rows(by_seed: Sequence[dict[str, dict[str, float | None]]]) -> list[dict[st
         for metric in METRICS:
             values = [_number(scores[who][metric]) for scores in by_seed]
             rows.append({"who": who, "metric": metric, **mean_interval(values).to_json(), "values": values})
-    for other in by_seed[0]:
-        if other != "federated":
+    for rival in by_seed[0]:
+        if rival != "federated":
             ours = [_number(scores["federated"]["average_precision"]) for scores in by_seed]
-            theirs = [_number(scores[other]["average_precision"]) for scores in by_seed]
+            theirs = [_number(scores[rival]["average_precision"]) for scores in by_seed]
             difference = paired_difference(ours, theirs).to_json()
-            name = f"federated minus {other}"
+            name = f"federated minus {rival}"
             values = [a - b for a, b in zip(ours, theirs, strict=True)]
             rows.append({"who": name, "metric": "average_precision", **difference, "values": values})
     return rows

@@ -58,7 +58,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Progress:
     """Say where a training stands after a round.
 
     Parameters
@@ -82,7 +82,7 @@ class Standing:
 class StopRule(Protocol):
     """Decide whether a training ends."""
 
-    def reason(self, standing: Standing) -> str | None:
+    def reason(self, progress: Progress) -> str | None:
         """Return why no further round begins, in words; None to go on."""
 
 
@@ -92,9 +92,9 @@ class AllRounds:
 
     rounds: int
 
-    def reason(self, standing: Standing) -> str | None:
+    def reason(self, progress: Progress) -> str | None:
         """Return why it ends, or None."""
-        return f"all {self.rounds} rounds done" if standing.round >= self.rounds else None
+        return f"all {self.rounds} rounds done" if progress.round >= self.rounds else None
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,9 @@ class EarlyStop:
     patience: int
     metric: str
 
-    def reason(self, standing: Standing) -> str | None:
+    def reason(self, progress: Progress) -> str | None:
         """Return why it ends, or None."""
-        waited = standing.round - 1 - standing.best_round
+        waited = progress.round - 1 - progress.best_round
         return f"no better validation {self.metric} for {self.patience} rounds" if waited >= self.patience else None
 
 
@@ -117,12 +117,12 @@ class Target:
     value: float
     metric: str
 
-    def reason(self, standing: Standing) -> str | None:
+    def reason(self, progress: Progress) -> str | None:
         """Return why it ends, or None."""
         sign = DIRECTIONS[self.metric]
-        if not standing.score * sign >= self.value * sign:
+        if not progress.score * sign >= self.value * sign:
             return None
-        return f"validation {self.metric} reached {standing.score:.4g} (stop.target = {self.value:g})"
+        return f"validation {self.metric} reached {progress.score:.4g} (stop.target = {self.value:g})"
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,9 @@ class Budget:
     what: str
     most: float
 
-    def reason(self, standing: Standing) -> str | None:
+    def reason(self, progress: Progress) -> str | None:
         """Return why it ends, or None."""
-        spent = getattr(standing.spent, self.what)
+        spent = getattr(progress.spent, self.what)
         return f"the budget is spent: {spent:.6g} of stop.{self.what} = {self.most:g}" if spent >= self.most else None
 
 
@@ -165,6 +165,6 @@ def stop_rules(config: Config, num_rounds: int | None = None) -> tuple[StopRule,
     return (*rules, AllRounds(num_rounds or section.rounds))
 
 
-def reason_to_stop(rules: Sequence[StopRule], standing: Standing) -> str | None:
+def reason_to_stop(rules: Sequence[StopRule], progress: Progress) -> str | None:
     """Return what the first rule says that would stop; None if none would."""
-    return next((reason for rule in rules if (reason := rule.reason(standing)) is not None), None)
+    return next((reason for rule in rules if (reason := rule.reason(progress)) is not None), None)

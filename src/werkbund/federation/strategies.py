@@ -62,7 +62,7 @@ def strategy_card(name: str) -> dict[str, Any]:
             "shared": card.shared,
             "value": card.generation,
             "becomes a cohort by": card.interpretation,
-            "signals": "; ".join(f"{one}: {SIGNALS[one]}" for one in sorted(declared.needs)) or "none",
+            "signals": "; ".join(f"{signal}: {SIGNALS[signal]}" for signal in sorted(declared.needs)) or "none",
             "unbiased": "yes" if declared.unbiased else "no",
             "secure aggregation": "works with it" if declared.secure_aggregation else "needs single updates in clear",
             "cost a round": declared.cost,

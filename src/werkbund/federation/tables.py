@@ -1,4 +1,4 @@
-"""From the data section of a configuration to a table with its schema."""
+"""From the data section of a configuration to a table with its schema; and from one table to a file for each plant."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from werkbund.config.reading import changed
@@ -15,7 +16,7 @@ from werkbund.data import ClientFiles, Column, Derived, Origin, Schema, Source, 
 from werkbund.data.ai4i import generated_table, load_ai4i, published, recognise
 from werkbund.data.sources import CLIENT_COLUMN
 from werkbund.data.targets import binary_labels
-from werkbund.federation.population import DEFAULT_COUNT
+from werkbund.federation.population import DEFAULT_COUNT, divide
 
 
 def read_table(config: Config) -> Table:
@@ -94,9 +95,46 @@ def with_columns(config: Config) -> Config:
             "the same; `werkbund init TABLE` writes such a list"
         )
     features = read_table(config).schema.features
-    listed = {one.name: {"kind": one.kind, "unit": one.unit, "low": one.low, "high": one.high} for one in features}
-    known = {name: {key: value for key, value in one.items() if value is not None} for name, one in listed.items()}
+    listed = {
+        column.name: {"kind": column.kind, "unit": column.unit, "low": column.low, "high": column.high}
+        for column in features
+    }
+    known = {name: {key: value for key, value in keys.items() if value is not None} for name, keys in listed.items()}
     return changed(config, data={"columns": known})
+
+
+def write_parts(
+    folder: Path, count: int, config: Config | None = None, only: int | None = None
+) -> list[tuple[str, Path]]:
+    """Write each client's rows to a CSV file of its own.
+
+    Parameters
+    ----------
+    folder
+        Where to.
+    count
+        Number of clients.
+    config
+        Says which table, and how it is divided; None is the built-in federation.
+    only
+        Number of the one client whose file is written; None for all.
+
+    Returns
+    -------
+    parts
+        Name and file of each client that was written.
+    """
+    config = changed(config or Config(), clients={"count": count})
+    division = divide(read_table(config), config)
+    table, partition = division.table, division.partition
+    numbers = range(partition.num_clients) if only is None else [only]
+    parts = []
+    for number in numbers:
+        rows = np.sort(partition.rows(number))
+        path = folder / f"{partition.names[number]}.csv"
+        table.frame[rows].write_csv(path)
+        parts.append((partition.names[number], path))
+    return parts
 
 
 def _source(data: DataSection) -> Source:

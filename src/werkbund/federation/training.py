@@ -14,7 +14,7 @@ from werkbund.core.types import RoundRecord
 from werkbund.engine import Checkpoint, evaluators
 from werkbund.evaluation import DIRECTIONS, Costs, Counts, Metrics, Threshold, choose_threshold, metrics
 from werkbund.federation.families.contract import Setup, Stage
-from werkbund.federation.stopping import Standing, Tally, reason_to_stop, stop_rules
+from werkbund.federation.stopping import Progress, Tally, reason_to_stop, stop_rules
 from werkbund.federation.watch import Nobody, RoundNews, Watcher
 from werkbund.federation.wiring import costs_of
 
@@ -118,21 +118,21 @@ def train(setup: Setup, start: Checkpoint | None = None, outlets: Outlets | None
     checkpoint = start or stage.checkpoint(None, {})
     if start is None and outlets.save:
         outlets.save(checkpoint)
-    best, standing = _best_of(checkpoint), _standing_of(checkpoint)
+    best, progress = _best_of(checkpoint), _standing_of(checkpoint)
     before, rules = float(checkpoint.progress.get("seconds", 0.0)), stop_rules(setup.config, setup.num_rounds)
-    stopped = reason_to_stop(rules, standing)  # a run that was killed after its last round has no more to do
+    stopped = reason_to_stop(rules, progress)  # a run that was killed after its last round has no more to do
     doing = stage.rounds()
     while stopped is None:
         after, record = next(doing)
         best, score = _judge(setup, record, stage.keepsake, best, outlets)
         stage = after
-        standing = Standing(stage.round, score, best.round, standing.spent.and_round(record))
-        stopped = reason_to_stop(rules, standing)
+        progress = Progress(stage.round, score, best.round, progress.spent.and_round(record))
+        stopped = reason_to_stop(rules, progress)
         if outlets.save and (stage.round % section.checkpoint_every == 0 or stopped is not None):
-            outlets.save(_checkpoint(stage, best, standing, before + time.perf_counter() - began))
+            outlets.save(_checkpoint(stage, best, progress, before + time.perf_counter() - began))
     trained = _close(setup, stage, best, outlets)
     spent = before + time.perf_counter() - began
-    return replace(trained, stopped=stopped, seconds=spent, spent=standing.spent)
+    return replace(trained, stopped=stopped, seconds=spent, spent=progress.spent)
 
 
 def score_counts(
@@ -141,7 +141,7 @@ def score_counts(
     """Return the pooled metrics of each split, at the threshold that the validation rows give."""
     pooled = {split: Counts.from_arrays(arrays) for split, arrays in counts.items()}
     threshold = choose_threshold(pooled.get("validation", Counts.empty(len(mode_names))), costs)
-    return {split: metrics(one, threshold, costs, mode_names) for split, one in pooled.items()}, threshold
+    return {split: metrics(counted, threshold, costs, mode_names) for split, counted in pooled.items()}, threshold
 
 
 def _judge(
@@ -177,19 +177,19 @@ def _close(setup: Setup, stage: Stage, best: Best, outlets: Outlets) -> Trained:
     return Trained(keeping.learnt, kept, stage.round, "", 0.0, whole.counts, sample.counts, scored, threshold)
 
 
-def _checkpoint(stage: Stage, best: Best, standing: Standing, seconds: float) -> Checkpoint:
+def _checkpoint(stage: Stage, best: Best, progress: Progress, seconds: float) -> Checkpoint:
     score = best.score if math.isfinite(best.score) else None
     known = {"best_round": best.round, "best_score": score, "best_judges": best.judges, "seconds": seconds}
-    last = standing.score if math.isfinite(standing.score) else None
-    return stage.checkpoint(best.keepsake, {**known, "score": last, "spent": standing.spent.to_json()})
+    last = progress.score if math.isfinite(progress.score) else None
+    return stage.checkpoint(best.keepsake, {**known, "score": last, "spent": progress.spent.to_json()})
 
 
-def _standing_of(checkpoint: Checkpoint) -> Standing:
+def _standing_of(checkpoint: Checkpoint) -> Progress:
     progress = checkpoint.progress
     score = progress.get("score")
     known = math.nan if score is None else float(score)
     spent = Tally.from_json(progress.get("spent", {}))
-    return Standing(checkpoint.round, known, int(progress.get("best_round", -1)), spent)
+    return Progress(checkpoint.round, known, int(progress.get("best_round", -1)), spent)
 
 
 def _best_of(checkpoint: Checkpoint) -> Best:

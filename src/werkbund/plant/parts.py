@@ -16,7 +16,7 @@ from werkbund.data import Table
 from werkbund.data.statistics import survey_each
 from werkbund.engine import Handler
 from werkbund.federation.briefing import Briefing
-from werkbund.federation.families.contract import Simulation, Work
+from werkbund.federation.families.contract import ClientWork, Simulation
 from werkbund.federation.families.family import family_of
 from werkbund.federation.population import Population, alone
 from werkbund.federation.preparing import StatisticsWork
@@ -105,7 +105,7 @@ class Parts:
         return StatisticsWork(self.population.splits["train"], self.population.schema).handlers()
 
     @cached_property
-    def work(self) -> Work:
+    def work(self) -> ClientWork:
         """Training and evaluation; of a network also the update that is held back until it is asked for."""
         return self.simulation.work()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,20 @@ from werkbund.core.errors import CheckpointError
 from werkbund.data import Schema
 from werkbund.data.schema_json import schema_from_json, schema_to_json
 from werkbund.engine import Checkpoint
-from werkbund.federation.briefing import Briefing, for_clients
+from werkbund.federation.account import Run, about_code, about_model, summary_of, write_model
+from werkbund.federation.briefing import BriefedGrid, Briefing, for_clients
+from werkbund.federation.comparison import federated_only, result_of
 from werkbund.federation.families.contract import Setup
 from werkbund.federation.families.family import Known, family_of
-from werkbund.federation.finishing import Run, summary_of, write_model
 from werkbund.federation.folder import Folder
 from werkbund.federation.preparing import Learnt, learn_preparation
-from werkbund.federation.results import federated_only, result_of
 from werkbund.federation.training import Outlets, Trained, train
 from werkbund.federation.watch import Nobody, Watcher
 from werkbund.plant.leaving import signals_asked
 from werkbund.report import write_report
-from werkbund.server.about import about_deployed
 from werkbund.server.delivering import Delivered, deliver
 from werkbund.server.midway import Midway
 from werkbund.server.preflight import Preflight, preflight
-from werkbund.server.reach import BriefedGrid
 
 Seen = Callable[[Preflight], None]
 
@@ -53,7 +51,7 @@ def run_deployed(
     folder
         The run's, new; None is a fresh one under `runs/`.
     watcher
-        Who is told how it goes.
+        Who is hello how it goes.
     seen
         Who is shown what clients said about themselves before the first round.
     command
@@ -69,17 +67,17 @@ def run_deployed(
     folder = folder or Folder.create(config.federation.name, None)
     folder.write_config(config)
     run = uuid.uuid4().hex
-    told = _ask_about_themselves(config, grid, run, folder, watcher)
+    hello = _ask_about_themselves(config, grid, run, folder, watcher)
     if seen is not None:
-        seen(told)
-    learnt = _learn(config, grid, run, told, watcher)
-    known: dict[str, Any] = {"run": run, "schema": schema_to_json(told.schema), "modes": list(told.mode_names)}
-    known["least_cell_rows"] = told.least_cell_rows
+        seen(hello)
+    learnt = _learn(config, grid, run, hello, watcher)
+    known: dict[str, Any] = {"run": run, "schema": schema_to_json(hello.schema), "modes": list(hello.mode_names)}
+    known["least_cell_rows"] = hello.least_cell_rows
     folder.write_json("learnt.json", {**known, **learnt.to_json()})
-    setup = _set_up(config, grid, run, Known(learnt, told.schema, told.mode_names, told.least_cell_rows))
-    about = about_deployed(folder.path.name, setup, learnt, told, command)
+    setup = _set_up(config, grid, run, Known(learnt, hello.schema, hello.mode_names, hello.least_cell_rows))
+    about = about_deployed(folder.path.name, setup, learnt, hello, command)
     folder.write_json("run.json", {**about, "id": run})
-    return _train_and_finish(folder, setup, told.schema, None, watcher, began)
+    return _train_and_finish(folder, setup, hello.schema, None, watcher, began)
 
 
 def resume_deployed(path: Path, grid: BriefedGrid, watcher: Watcher | None = None) -> Run:
@@ -101,8 +99,8 @@ def resume_deployed(path: Path, grid: BriefedGrid, watcher: Watcher | None = Non
         )
     schema = schema_from_json(known["schema"])
     least = int(known.get("least_cell_rows", 0))
-    told = Known(Learnt.from_json(known), schema, tuple(known["modes"]), least, checkpoint)
-    setup = _set_up(folder.read_config(), grid, known["run"], told)
+    clients = Known(Learnt.from_json(known), schema, tuple(known["modes"]), least, checkpoint)
+    setup = _set_up(folder.read_config(), grid, known["run"], clients)
     if about["layout"]["fingerprint"] != setup.rules.fingerprint:
         raise CheckpointError(
             f"the model's layout was {about['layout']['fingerprint']} when the run began, with Werkbund "
@@ -117,17 +115,17 @@ def _ask_about_themselves(config: Config, grid: BriefedGrid, run: str, folder: F
     public = for_clients(config)
     grid.brief(lambda number: Briefing(run, public, number))
     asked = signals_asked(family_of(config).asks(config))
-    told = preflight(grid, config.federation.round_timeout_s, config.federation.quorum, asked)
-    folder.write_json("preflight.json", told.to_json())
-    return told
+    hello = preflight(grid, config.federation.round_timeout_s, config.federation.quorum, asked)
+    folder.write_json("preflight.json", hello.to_json())
+    return hello
 
 
-def _learn(config: Config, grid: BriefedGrid, run: str, told: Preflight, watcher: Watcher) -> Learnt:
+def _learn(config: Config, grid: BriefedGrid, run: str, hello: Preflight, watcher: Watcher) -> Learnt:
     watcher.stage(f"learning the common scaling from {len(grid.clients())} clients' counts")
     public = for_clients(config)
-    grid.brief(lambda number: Briefing(run, public, number, told.mode_names, told.schema))
+    grid.brief(lambda number: Briefing(run, public, number, hello.mode_names, hello.schema))
     section = config.federation
-    return learn_preparation(grid, told.schema, section.round_timeout_s, section.quorum)
+    return learn_preparation(grid, hello.schema, section.round_timeout_s, section.quorum)
 
 
 def _set_up(config: Config, grid: BriefedGrid, run: str, known: Known) -> Setup:
@@ -176,5 +174,43 @@ def _with_verdicts(result: Mapping[str, Any], delivered: Mapping[str, Delivered]
 def _summary(
     folder: Folder, result: Mapping[str, Any], trained: Trained, delivered: Mapping[str, Delivered], began: float
 ) -> dict[str, Any]:
-    verdicts = {name: {"accepted": one.accepted, "reason": one.reason} for name, one in delivered.items()}
+    verdicts = {name: {"accepted": verdict.accepted, "reason": verdict.reason} for name, verdict in delivered.items()}
     return {**summary_of(folder, result, trained, began), "delivered": verdicts}
+
+
+def about_deployed(name: str, setup: Setup, learnt: Learnt, hello: Preflight, command: Sequence[str]) -> dict[str, Any]:
+    """Return the content of run.json."""
+    names, asked = setup.grid.clients(), signals_asked(family_of(setup.config).asks(setup.config))
+    without, with_failure = learnt.survey.labels.tolist()
+    data = {
+        "source": "clients",
+        "path": None,
+        "sha256": None,
+        "note": f"Rows of {len(names)} clients, each at its own place; counted are training rows.",
+        "rows": without + with_failure,
+        "positives": with_failure,
+    }
+    findings = [
+        {"level": check.level, "column": check.client, "message": f"{check.what}. {check.remedy}".strip()}
+        for check in hello.checks
+        if check.level != "ok"
+    ]
+    return {
+        "name": name,
+        **about_code(setup.config, command),
+        "data": data,
+        "clients": names,
+        "plants": [_plant(name, hello, asked) for name in names],
+        **about_model(setup),
+        "findings": findings,
+        "absent": {**setup.absent, **learnt.missing},
+    }
+
+
+def _plant(name: str, hello: Preflight, asked: Collection[str]) -> dict[str, Any]:
+    """Return what a client hello about itself that the report shows, and which signals of those asked it refuses."""
+    facts = hello.facts.get(name)
+    if facts is None:
+        return {"name": name, "werkbund": None, "rows": None, "refused": []}
+    refused = [signal for signal in facts.policy.get("refused") or [] if signal in asked]
+    return {"name": name, "werkbund": facts.versions.get("werkbund"), "rows": facts.rows, "refused": refused}

@@ -40,9 +40,19 @@ class ProgressFile:
     def round(self, news: RoundNews) -> None:
         """Write what is new after a round."""
         record = news.record
-        told = ("round", "scored", "cohort", "loss", "update_norm", "weights_norm", "bytes_down", "bytes_up", "seconds")
+        fields = (
+            "round",
+            "scored",
+            "cohort",
+            "loss",
+            "update_norm",
+            "weights_norm",
+            "bytes_down",
+            "bytes_up",
+            "seconds",
+        )
         failures = [vars(failure) for failure in record.failures]
-        line = {name: getattr(record, name) for name in told} | {"failures": failures}
+        line = {name: getattr(record, name) for name in fields} | {"failures": failures}
         scores = {split: metrics.to_json() for split, metrics in news.scores.items()}
         self._write(
             {"round": line, "scores": scores, "last": news.last, "best_round": news.best_round, "failed": news.failed}
@@ -140,10 +150,10 @@ def _lines(path: Path, first: int, ended: Callable[[], str | None]) -> Iterator[
 
 
 def _news(line: dict[str, Any]) -> RoundNews:
-    told = dict(line["round"])
-    failures = tuple(Failure(**failure) for failure in told.pop("failures"))
-    cohort = tuple(told.pop("cohort"))
-    record = RoundRecord(**told, cohort=cohort, failures=failures, counts={}, evaluated={})
+    values = dict(line["round"])
+    failures = tuple(Failure(**failure) for failure in values.pop("failures"))
+    cohort = tuple(values.pop("cohort"))
+    record = RoundRecord(**values, cohort=cohort, failures=failures, counts={}, evaluated={})
     scores = {split: _metrics(values) for split, values in line["scores"].items()}
     return RoundNews(record, line["last"], scores, line["best_round"], line.get("failed", {}))
 

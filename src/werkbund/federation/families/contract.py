@@ -103,7 +103,7 @@ class Setup(Protocol):
         """
 
 
-class Work(Protocol):
+class ClientWork(Protocol):
     """Be what clients do in a run, with the rows that are here."""
 
     def handlers(self) -> Mapping[str, Handler]:
@@ -126,5 +126,5 @@ class Simulation(Setup, Protocol):
     def logits(self, learnt: Arrays) -> FloatingArray:
         """Return the logits of everybody's test rows: (rows,)."""
 
-    def work(self) -> Work:
+    def work(self) -> ClientWork:
         """Return what clients do, with their rows as they are here."""

@@ -15,7 +15,6 @@ from werkbund.core.errors import ConfigError
 from werkbund.data import Preparation, Schema
 from werkbund.engine import Checkpoint, Grid
 from werkbund.federation.asking import Asks, network_asks, tree_asks
-from werkbund.federation.citations import boosting_citations, forest_citations, network_citations
 from werkbund.federation.families.contract import Setup, Simulation
 from werkbund.federation.families.networks import (
     in_world,
@@ -174,13 +173,62 @@ def _tree_limits(config: Config) -> list[str]:
     return limits
 
 
+def _network_citations(config: Config) -> list[tuple[str, str]]:
+    """Return the methods that train a network, each with its source."""
+    aggregation, training = config.strategy.aggregation, config.training
+    used = [("Federated averaging", "McMahan et al., Communication-Efficient Learning of Deep Networks, AISTATS 2017")]
+    if aggregation.momentum:
+        used.append(("Server momentum (FedAvgM)", "Hsu, Qi, Brown, Measuring the Effects of Non-Identical Data, 2019"))
+    if training.proximal:
+        used.append(
+            ("Proximal term (FedProx)", "Li et al., Federated Optimization in Heterogeneous Networks, MLSys 2020")
+        )
+    if training.optimizer == "adam":
+        used.append(("Adam", "Kingma and Ba, Adam: A Method for Stochastic Optimization, ICLR 2015"))
+    if training.optimizer == "adamw":
+        used.append(("AdamW", "Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019"))
+    if config.model.kind == "residual-mlp":
+        used.append(
+            ("Residual MLP", "Gorishniy et al., Revisiting Deep Learning Models for Tabular Data, NeurIPS 2021")
+        )
+    return used
+
+
+def _boosting_citations(config: Config) -> list[tuple[str, str]]:
+    """Return the methods that grow boosted trees, each with its source."""
+    return [
+        ("Gradient boosting", "Friedman, Greedy Function Approximation: A Gradient Boosting Machine, 2001"),
+        ("Newton steps on histograms", "Chen and Guestrin, XGBoost: A Scalable Tree Boosting System, KDD 2016"),
+        *_united(config),
+        _CONTRIBUTIONS,
+    ]
+
+
+def _forest_citations(config: Config) -> list[tuple[str, str]]:
+    """Return the methods that grow a forest, each with its source."""
+    forests = {
+        "forest": ("Random forest", "Breiman, Random Forests, Machine Learning 2001"),
+        "extra-trees": ("Extra trees", "Geurts, Ernst, Wehenkel, Extremely Randomized Trees, Machine Learning 2006"),
+    }
+    return [forests[config.model.kind], *_united(config), _CONTRIBUTIONS]
+
+
+def _united(config: Config) -> list[tuple[str, str]]:
+    return [_BAGGING] if config.trees.combine == "bagging" else []
+
+
+_BAGGING = (
+    "Clients' own trees, united",
+    "FedXgbBagging of Flower, weighted by rows; Beutel et al., A Friendly Federated Learning Research Framework, 2020",
+)
+_CONTRIBUTIONS = ("Contributions of features", "Lundberg, Erion, Lee, Consistent Individualized Attribution, 2018")
 _NETWORKS = Family(
     simulate=_network,
     simulate_prepared=simulate_prepared_network,
     serve=_network_server,
     check=_check_network,
     asks=_network_asks,
-    citations=network_citations,
+    citations=_network_citations,
     facts=_network_facts,
     limits=lambda config: [],
 )
@@ -195,6 +243,6 @@ _BOOSTED, _FOREST = (
         facts=_tree_facts,
         limits=_tree_limits,
     )
-    for citations in (boosting_citations, forest_citations)
+    for citations in (_boosting_citations, _forest_citations)
 )
 _FAMILIES = {"trees": _BOOSTED, "forest": _FOREST, "extra-trees": _FOREST}

@@ -213,8 +213,8 @@ def _stored_weights(path: Path, num_parameters: int) -> Float32Array:
             f"got {str(path)!r}: {error}"
         ) from error
     if not isinstance(weights, np.ndarray) or weights.shape != (num_parameters,) or not np.isfinite(weights).all():
-        found = getattr(weights, "shape", type(weights).__name__)
-        raise ConfigError(f"model.initial: {file} must hold {num_parameters} finite parameters, got {found}")
+        shape = getattr(weights, "shape", type(weights).__name__)
+        raise ConfigError(f"model.initial: {file} must hold {num_parameters} finite parameters, got {shape}")
     return np.asarray(weights, dtype=np.float32)
 
 

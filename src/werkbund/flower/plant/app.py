@@ -18,7 +18,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from werkbund.core.errors import ConfigError
-from werkbund.federation.plant_files import write_parts
+from werkbund.federation.tables import write_parts
 from werkbund.flower.plant.answering import Desk
 from werkbund.flower.wire.records import from_records, to_records
 from werkbund.plant import Plant, PlantFolder, load_settings

@@ -22,8 +22,7 @@ import tomlkit
 from werkbund.config import Config, changed, to_toml
 from werkbund.core.errors import ClientError, ConfigError
 from werkbund.federation import Watcher
-from werkbund.federation.plant_files import write_parts
-from werkbund.federation.tables import with_columns
+from werkbund.federation.tables import with_columns, write_parts
 from werkbund.flower.provision import provision
 from werkbund.flower.server.control import connect
 from werkbund.flower.server.kit import ServerSettings, load_server_settings

@@ -9,8 +9,7 @@ import pytest
 
 from werkbund.config import check_config
 from werkbund.core.errors import ConfigError
-from werkbund.federation.noise import noisy_clients
-from werkbund.federation.population import SPLITS, Division, divide
+from werkbund.federation.population import SPLITS, Division, divide, noisy_clients
 from werkbund.federation.tables import read_table
 
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
+import os
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 
-from werkbund.bench.plan import SETTINGS, WINDOW, Trial
+from werkbund.bench.plan import SETTINGS, WINDOW, Case
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
 from werkbund.core.arrays import Float64Array
 from werkbund.core.errors import FederationError
 from werkbund.core.types import RoundRecord
 from werkbund.evaluation import LearningCurve, Metrics, jain_index, per_client, values_of
+from werkbund.federation.comparison import federated_only
 from werkbund.federation.families.networks import NetworkSimulation, in_world, simulate_network, with_strategy
 from werkbund.federation.population import divide
-from werkbund.federation.results import federated_only
 from werkbund.federation.stopping import Tally
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import Outlets, Trained, train
@@ -29,6 +33,9 @@ from werkbund.federation.wiring import costs_of
 _SCORE = "average_precision"
 _WORST = 0.1
 
+_own: list[Bench] = []
+"""What a worker process keeps between runs."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -36,7 +43,7 @@ class Outcome:
 
     Parameters
     ----------
-    trial
+    case
         Which run.
     figures
         `average_precision` on the test rows of all clients, mean of the last rounds; `worst_average_precision` and
@@ -50,7 +57,7 @@ class Outcome:
         Why it ended before its time; empty if it did not.
     """
 
-    trial: Trial
+    case: Case
     figures: Mapping[str, float] = field(default_factory=dict)
     course: LearningCurve | None = None
     error: str = ""
@@ -58,14 +65,14 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         course = {} if self.course is None else {name: _short(values) for name, values in vars(self.course).items()}
-        return {"trial": vars(self.trial), "figures": dict(self.figures), "course": course, "error": self.error}
+        return {"trial": vars(self.case), "figures": dict(self.figures), "course": course, "error": self.error}
 
     @classmethod
     def from_json(cls, written: Mapping[str, Any]) -> Outcome:
         """Return what `to_json` gave."""
         course = {name: np.array(values, dtype=np.float64) for name, values in written["course"].items()}
         figures = {name: math.nan if value is None else float(value) for name, value in written["figures"].items()}
-        return cls(Trial(**written["trial"]), figures, LearningCurve(**course) if course else None, written["error"])
+        return cls(Case(**written["trial"]), figures, LearningCurve(**course) if course else None, written["error"])
 
 
 class Bench:
@@ -82,33 +89,33 @@ class Bench:
         self._table = read_table(base)
         self._ground: tuple[tuple[str, int], NetworkSimulation] | None = None
 
-    def run(self, trial: Trial) -> Outcome:
+    def run(self, case: Case) -> Outcome:
         """Do one run; one that fails is an outcome too."""
         began = time.perf_counter()
-        noted = Noted()
+        log = RoundLog()
         try:
-            simulation = self._with_selector(trial)
-            trained = train(simulation, None, Outlets(note=noted))
+            simulation = self._with_selector(case)
+            trained = train(simulation, None, Outlets(note=log))
         except FederationError as error:
-            return Outcome(trial, {}, noted.course() if noted.records else None, str(error))
-        figures = {**noted.figures(len(simulation.grid.clients())), **_scores(simulation, trained)}
-        figures[_SCORE] = noted.course().final(WINDOW)
-        return Outcome(trial, {**figures, "seconds": time.perf_counter() - began}, noted.course())
+            return Outcome(case, {}, log.course() if log.records else None, str(error))
+        figures = {**log.figures(len(simulation.grid.clients())), **_scores(simulation, trained)}
+        figures[_SCORE] = log.course().final(WINDOW)
+        return Outcome(case, {**figures, "seconds": time.perf_counter() - began}, log.course())
 
-    def _with_selector(self, trial: Trial) -> NetworkSimulation:
-        key = (trial.setting, trial.seed)
+    def _with_selector(self, case: Case) -> NetworkSimulation:
+        key = (case.setting, case.seed)
         if self._ground is None or self._ground[0] != key:
-            config = changed(self._base, federation={"seed": trial.seed}, clients=dict(SETTINGS[trial.setting].clients))
+            config = changed(self._base, federation={"seed": case.seed}, clients=dict(SETTINGS[case.setting].clients))
             self._ground = key, simulate_network(config, divide(self._table, config).population)
-        chosen = {"name": trial.selector, "count": trial.count, "options": {}}
-        if self._base.strategy.selection.name == trial.selector:
+        chosen = {"name": case.selector, "count": case.count, "options": {}}
+        if self._base.strategy.selection.name == case.selector:
             chosen["options"] = self._base.strategy.selection.options
         simulation = self._ground[1]
         config = changed(simulation.config, strategy={"selection": chosen})
         return in_world(with_strategy(simulation, config), config.world)
 
 
-class Noted:
+class RoundLog:
     """Keep of each round what a bench judges by."""
 
     def __init__(self) -> None:
@@ -131,9 +138,9 @@ class Noted:
         columns = (
             [round for round, _, _ in self._points],
             [score for _, score, _ in self._points],
-            [one.simulated_seconds for one in spent],
-            [one.joules for one in spent],
-            [one.bytes for one in spent],
+            [tally.simulated_seconds for tally in spent],
+            [tally.joules for tally in spent],
+            [tally.bytes for tally in spent],
         )
         return LearningCurve(*(np.array(column, dtype=np.float64) for column in columns))
 
@@ -175,3 +182,47 @@ def _worst(values: Float64Array) -> float:
 
 def _short(values: Float64Array) -> list[float | None]:
     return [None if math.isnan(value) else float(f"{value:.6g}") for value in values.tolist()]
+
+
+def run_cases(base: Config, cases: Sequence[Case], workers: int) -> Iterator[Outcome]:
+    """Yield the outcome of each run, in the order in which they end.
+
+    Parameters
+    ----------
+    base
+        The configuration that all runs share.
+    cases
+        Which runs.
+    workers
+        How many processes; 1 works in this one.
+    """
+    if workers == 1 or len(cases) < 2:
+        bench = Bench(base)
+        yield from map(bench.run, cases)
+        return
+    context = multiprocessing.get_context("spawn")  # threads of a parent do not survive a fork
+    with ProcessPoolExecutor(workers, context, _begin, (base.model_dump(mode="json"),)) as pool:
+        waiting: set[Future[Outcome]] = {pool.submit(_run, case) for case in cases}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _begin(base: dict[str, object]) -> None:
+    """Prepare a process: one core is its own."""
+    torch.set_num_threads(1)
+    _own.append(Bench(Config.model_validate(base)))
+
+
+def _run(case: Case) -> Outcome:
+    return _own[-1].run(case)
