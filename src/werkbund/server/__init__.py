@@ -1,7 +1,6 @@
 """A federation whose clients are elsewhere: the same rounds over a grid that reaches them, the same run folder."""
 
-from werkbund.federation.briefing import BriefedGrid
 from werkbund.server.job import resume_deployed, run_deployed
 from werkbund.server.preflight import Check, Preflight
 
-__all__ = ["BriefedGrid", "Check", "Preflight", "resume_deployed", "run_deployed"]
+__all__ = ["Check", "Preflight", "resume_deployed", "run_deployed"]
