@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from werkbund.core import defaults
+
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -66,7 +68,7 @@ class DataSection(Section):
     """One character between the fields of a text file; if left out by the file's ending, a comma for .csv."""
     decimal_comma: bool = False
     """True if decimals are written 42,8."""
-    rows: Count = 10_000
+    rows: Count = defaults.GENERATED_ROWS
     """Rows to generate."""
     plants: Count | None = None
     """Plants to generate; as many as `clients.count` if left out."""
@@ -171,7 +173,7 @@ class TreesSection(Section):
     """Pull of the leaves' values to zero."""
     num_bins: Annotated[int, Field(ge=2, le=255)] = 255
     """Values of a feature that trees tell apart, at most."""
-    rank_error: Annotated[float, Field(gt=0, lt=1)] = 0.0005
+    rank_error: Annotated[float, Field(gt=0, lt=1)] = defaults.RANK_ERROR
     """Share of the rows by which a bin's edge may be off its rank, where a feature has more values than bins."""
     row_share: Share = 1.0
     """Chance of a row to be in a tree, drawn alike at every client."""
@@ -198,19 +200,19 @@ class TrainingSection(Section):
 
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     """Rule of a client's steps: sgd, adam or adamw."""
-    learning_rate: Annotated[float, Field(gt=0)] = 0.3
+    learning_rate: Annotated[float, Field(gt=0)] = defaults.LEARNING_RATE
     """Size of a client's steps in the first round; lower it if the loss jumps."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """How the learning rate goes over the rounds: cosine, down to zero along half a cosine; or constant."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Momentum of sgd at the clients; the server has its own."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0003
+    weight_decay: Annotated[float, Field(ge=0)] = defaults.WEIGHT_DECAY
     """Pull of the weights to zero; 0.0001 helps where failures are few."""
     epochs: Count = 1
     """Passes over its rows that a client makes in a round."""
     steps: Count | None = None
     """Instead of epochs: equally many batches at every client."""
-    batch_size: Count = 16
+    batch_size: Count = defaults.BATCH_SIZE
     """Rows a step."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """Largest norm of a step's gradient."""
@@ -264,7 +266,7 @@ class EvaluationSection(Section):
     """One of average_precision, roc_auc, brier or log_loss, on validation rows."""
     keep_best: bool = True
     """Keep the weights of the round that was best on validation rows, else the last; a forest keeps all trees."""
-    clients: Count = 1000
+    clients: Count = defaults.EVALUATED_CLIENTS
     """More clients than this, and a sample of so many evaluates each round."""
     server_rows: str | None = None
     """A table with the clients' columns that the server holds itself, for methods that judge clients by such rows."""

@@ -19,6 +19,7 @@ import platformdirs
 import polars as pl
 from polars.exceptions import PolarsError
 
+from werkbund.core import defaults
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.data import rules
 from werkbund.data.generator import generate
@@ -139,7 +140,13 @@ def _inside(folder: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def load_ai4i(path: Path | None = None, *, rows: int = 10_000, plants: int = 10, seed: int = 0) -> Table:
+def load_ai4i(
+    path: Path | None = None,
+    *,
+    rows: int = defaults.GENERATED_ROWS,
+    plants: int = defaults.NUM_CLIENTS,
+    seed: int = 0,
+) -> Table:
     """Read AI4I 2020 from the first place that has it, else generate rows; the origin's note says which.
 
     Parameters

@@ -10,6 +10,7 @@ import numpy as np
 
 from werkbund.aggregation.contract import Aggregator, Carry
 from werkbund.core.arrays import Arrays, Float32Array
+from werkbund.core.defaults import EVALUATED_CLIENTS
 from werkbund.core.errors import ConfigError
 from werkbund.engine.answers import Form
 from werkbund.engine.checkpoint import Checkpoint
@@ -55,7 +56,7 @@ class Rules:
     quorum: float
     timeout_s: float
     fingerprint: str
-    evaluate_clients: int = 1000
+    evaluate_clients: int = EVALUATED_CLIENTS
     facts: Arrays = field(default_factory=dict)
     schedule: Schedule = field(default_factory=Schedule)
     counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)

@@ -11,13 +11,13 @@ import polars as pl
 from werkbund.config.sections import ClientsSection, Config
 from werkbund.core.arrays import AnyArray, BoolArray, Float32Array, Int8Array, Int64Array
 from werkbund.core.clients import ClientSplits, ClientTable
+from werkbund.core.defaults import NUM_CLIENTS
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.core.rng import generator
 from werkbund.data import Preparation, Schema, Table, split_rows
 from werkbund.partition import Partition, partition_table
 
 SPLITS = ("train", "validation", "test")
-DEFAULT_COUNT = 10
 _ROWS_A_PIECE = 500_000
 
 
@@ -174,7 +174,7 @@ def _partition_of(table: Table, clients: ClientsSection) -> tuple[str, int]:
     else:
         kind = "tool-blocks" if schema.machine or schema.machine_reset else "iid"
     # By column there are as many clients as the column has values; 0 asks for all of them.
-    return kind, clients.count or (0 if kind == "by-column" else DEFAULT_COUNT)
+    return kind, clients.count or (0 if kind == "by-column" else NUM_CLIENTS)
 
 
 def _in_time_order(table: Table) -> Table:

@@ -11,12 +11,13 @@ import polars as pl
 
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config, DataSection, FeaturesSection
+from werkbund.core.defaults import NUM_CLIENTS
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.data import ClientFiles, Column, Derived, Origin, Schema, Source, Table, source_for
 from werkbund.data.ai4i import generated_table, load_ai4i, published, recognise
 from werkbund.data.sources import CLIENT_COLUMN
 from werkbund.data.targets import binary_labels
-from werkbund.federation.population import DEFAULT_COUNT, divide
+from werkbund.federation.population import divide
 
 
 def read_table(config: Config) -> Table:
@@ -31,7 +32,7 @@ def read_table(config: Config) -> Table:
     DataError
         If the rows cannot be read.
     """
-    data, plants = config.data, config.data.plants or config.clients.count or DEFAULT_COUNT
+    data, plants = config.data, config.data.plants or config.clients.count or NUM_CLIENTS
     if data.path is not None or data.clients:
         table = table_of(*_source(data).read(), config)
         _check_positive(table.frame, data)

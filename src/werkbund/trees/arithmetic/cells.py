@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from werkbund.core.arrays import BoolArray, Float64Array, Int64Array, UInt64Array
+from werkbund.core.defaults import RANK_ERROR
 from werkbund.core.errors import ConfigError
 from werkbund.trees.arithmetic.edges import MOST_BINS
 
@@ -83,13 +84,13 @@ class Cells:
     cut_highs: UInt64Array
     parts: int
     num_bins: int = MOST_BINS
-    rank_error: float = 1 / 2048
+    rank_error: float = RANK_ERROR
     least: int = 1
     most_parts: int = 0
 
     @classmethod
     def whole(
-        cls, num_bins: int = MOST_BINS, rank_error: float = 1 / 2048, least: int = 1, most_parts: int = 0
+        cls, num_bins: int = MOST_BINS, rank_error: float = RANK_ERROR, least: int = 1, most_parts: int = 0
     ) -> Cells:
         """Return all numbers there are, in the first few thousand intervals.
 

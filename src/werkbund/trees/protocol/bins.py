@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from werkbund.core.arrays import BoolArray, Float64Array
+from werkbund.core.defaults import RANK_ERROR
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.core.types import Failure, Tasks
 from werkbund.engine.grid import Grid
@@ -43,7 +44,7 @@ class Binning:
     levels: Sequence[int]
     declared: Mapping[int, Float64Array] = field(default_factory=dict)
     num_bins: int = 255
-    rank_error: float = 1 / 2048
+    rank_error: float = RANK_ERROR
     least: int = 1
     most_parts: int = 0
 

@@ -1,0 +1,28 @@
+"""Numbers that a section of the configuration and the part behind it both need.
+
+A section must not import what it configures: PyTorch takes seconds to load. So a number that both would state stands
+here. What only switches something off (no momentum, every client) is no choice and stands where it is used.
+"""
+
+from __future__ import annotations
+
+LEARNING_RATE = 0.3
+"""Step size of a client's optimiser in the first round."""
+
+WEIGHT_DECAY = 0.0003
+"""Pull of the weights to zero, per step."""
+
+BATCH_SIZE = 16
+"""Rows of a client's step."""
+
+EVALUATED_CLIENTS = 1000
+"""Clients that evaluate in a round at most."""
+
+RANK_ERROR = 0.0005
+"""Share of the rows by which the edge of a tree's bin may be off its rank."""
+
+GENERATED_ROWS = 10_000
+"""Rows of a generated table: as many as AI4I 2020 has."""
+
+NUM_CLIENTS = 10
+"""Clients, and plants that are generated, where neither the table nor the configuration says how many."""
