@@ -16,7 +16,17 @@ from werkbund.core.arrays import AnyArray, Arrays, Float32Array, Int64Array
 from werkbund.core.rng import generator
 from werkbund.core.types import Choice
 from werkbund.engine import Checkpoint, RunState, load_checkpoint, save_checkpoint
-from werkbund.selection import SELECTORS, Reports, Selector, State, View, build_selector, parameters_of
+from werkbund.selection import (
+    SELECTORS,
+    Declaration,
+    Reports,
+    Selector,
+    State,
+    View,
+    build_selector,
+    parameters_of,
+)
+from werkbund.selection.contract import OF_THE_UPDATE, QUESTIONS, SIGNALS
 
 NUMBER, PARAMETERS, LAST = 12, 5, 40
 NAMES = tuple(SELECTORS)
@@ -57,62 +67,76 @@ def _view(round: int, state: State, nan: bool = False) -> View:
     return View(round, AVAILABLE[round % len(AVAILABLE)], _facts(nan), state, LAST)
 
 
-def _answer(tasks: Tasks, nan: bool) -> Replies:
-    """Answer a question as clients would: numbers that depend on client and round alone."""
-    rng = np.random.Generator(np.random.PCG64(tasks.round))
-    drawn = rng.gamma(2.0, 1.0, NUMBER)[tasks.clients]
-    values = np.full(len(tasks), np.nan) if nan else drawn
-    centroids = rng.normal(size=(NUMBER, 2, 3))[tasks.clients]
-    clear = {"loss": values, "norm": values, "train_loss": values, "centroids": centroids}
+def _answer(tasks: Tasks, nan: bool, updates: int) -> Replies:
+    """Answer a question as clients would: by numbers that depend on client and round, norms on the updates too."""
+    rng, held = (np.random.Generator(np.random.PCG64((tasks.round, seed))) for seed in (0, 1 + updates))
+    drawn = {"loss": rng.gamma(2.0, 1.0, NUMBER), "norm": held.gamma(2.0, 1.0, NUMBER)}
+    clear: dict[str, AnyArray] = {name: values[tasks.clients] for name, values in drawn.items()}
+    if "k" in tasks.shared:
+        clear["centroids"] = rng.normal(size=(NUMBER, int(tasks.shared["k"]), 3))[tasks.clients]
+    clear = {name: np.full_like(values, np.nan) if nan else values for name, values in clear.items()}
     return Replies(tasks.kind, tasks.round, tasks.clients, {}, clear)
 
 
-def _choose(selector: Selector, view: View, seed: int = 0, nan: bool = False) -> Choice:
+Turn = tuple[Choice, tuple[Replies, ...]]
+"""A choice, and the answers before it."""
+
+
+def _turn(selector: Selector, view: View, seed: int = 0, nan: bool = False, updates: int = 0) -> Turn:
     rng = generator(seed, "selection", view.round)
     answers: tuple[Replies, ...] = ()
     for _ in range(20):
         question = selector.probe(view, answers, rng)
         if question is None:
-            return selector.choose(view, answers, rng)
+            return selector.choose(view, answers, rng), answers
         assert question.kind in selector.declaration.asks
         assert set(question.clients.tolist()) <= set(view.available.tolist())
         assert question.clients.tolist() == sorted(set(question.clients.tolist()))
-        answers = (*answers, _answer(question, nan))
+        answers = (*answers, _answer(question, nan, updates))
     raise AssertionError("it asks for ever")
+
+
+def _choose(selector: Selector, view: View, seed: int = 0, nan: bool = False) -> Choice:
+    return _turn(selector, view, seed, nan)[0]
 
 
 def _score(weights: Float32Array) -> float:
     return -float(np.square(weights - 1.0).sum())
 
 
-def _signals(selector: Selector, clients: Int64Array, round: int, nan: bool) -> Arrays:
-    rng = np.random.Generator(np.random.PCG64(1000 + round))
+def _signals(names: frozenset[str], clients: Int64Array, round: int, nan: bool, updates: int) -> Arrays:
+    """Return signals that depend on client and round, and where they are taken from updates on these."""
     signals: dict[str, AnyArray] = {}
-    for name in sorted(selector.declaration.needs - {"score"}):
-        shape = (NUMBER, PARAMETERS) if name == "update" else (NUMBER,)
-        drawn = rng.gamma(2.0, 1.0, shape)[clients]
+    for name in sorted(names - {"score"}):
+        seed = 1000 + updates if name in OF_THE_UPDATE else 0
+        rng = np.random.Generator(np.random.PCG64((round, seed, *name.encode())))
+        drawn = rng.gamma(2.0, 1.0, (NUMBER, PARAMETERS) if name == "update" else NUMBER)[clients]
         signals[name] = np.full_like(drawn, np.nan) if nan and name != "update" else drawn
     if "update" in signals:
         signals["update"] = (signals["update"] - 2.0).astype(np.float32)
     return signals
 
 
-def _next(selector: Selector, state: State, choice: Choice, round: int, nan: bool = False) -> State:
-    """Let the first of the cohort fail and the others answer."""
+def _next(
+    selector: Selector, state: State, turn: Turn, round: int, nan: bool = False, updates: int | None = None
+) -> State:
+    """Let the first of the cohort fail and the others answer; with `updates` they tell more than is declared."""
+    choice, answers = turn
     failed = tuple(Failure(int(client), round, "late") for client in choice.cohort[:1])
     answered = choice.cohort[1:]
     weights = np.zeros(PARAMETERS, np.float32) if "score" in selector.declaration.needs else None
     score = _score if weights is not None else None
-    signals = _signals(selector, answered, round, nan)
-    return selector.observe(state, Reports(round, answered, signals, failed, weights, score, choice))
+    names = selector.declaration.needs | (frozenset() if updates is None else OF_THE_UPDATE)
+    signals = _signals(names, answered, round, nan, updates or 0)
+    return selector.observe(state, Reports(round, answered, signals, failed, weights, score, choice, answers))
 
 
 def _play(selector: Selector, first: int, last: int, state: State, nan: bool = False) -> tuple[list[list[int]], State]:
     cohorts = []
     for round in range(first, last + 1):
-        choice = _choose(selector, _view(round, state, nan), nan=nan)
-        cohorts.append(choice.cohort.tolist())
-        state = _next(selector, state, choice, round, nan)
+        turn = _turn(selector, _view(round, state, nan), nan=nan)
+        cohorts.append(turn[0].cohort.tolist())
+        state = _next(selector, state, turn, round, nan)
     return cohorts, state
 
 
@@ -140,12 +164,13 @@ def test_cohorts_are_some_of_the_available_in_order(name: str, options: dict[str
     state: State = {}
     for round in range(1, 13):
         view = _view(round, state)
-        choice = _choose(selector, view)
+        turn = _turn(selector, view)
+        choice = turn[0]
         _is_a_cohort(choice, view)
         assert len(choice.cohort) >= 1
         if "count" in options and choice.keep is None and choice.kind == "train" and name not in {"all", "fedcs"}:
             assert len(choice.cohort) <= options["count"]
-        state = _next(selector, state, choice, round)
+        state = _next(selector, state, turn, round)
 
 
 @every_case
@@ -154,9 +179,9 @@ def test_numbers_that_are_missing_or_no_numbers_are_borne(name: str, options: di
     state: State = {}
     for round in range(1, 9):
         view = _view(round, state, nan=True)
-        choice = _choose(selector, view, nan=True)
-        _is_a_cohort(choice, view)
-        state = _next(selector, state, choice, round, nan=True)
+        turn = _turn(selector, view, nan=True)
+        _is_a_cohort(turn[0], view)
+        state = _next(selector, state, turn, round, nan=True)
     bare = View(9, np.arange(NUMBER), {}, state)
     _is_a_cohort(_choose(selector, bare), bare)
 
@@ -167,9 +192,9 @@ def test_new_and_vanished_clients_are_borne(name: str, options: dict[str, Any]) 
     state: State = {}
     for round, available in enumerate((np.arange(4), np.arange(9), np.array([2, 8, 10, 11]), np.arange(NUMBER)), 1):
         view = View(round, available, _facts(), state, LAST)
-        choice = _choose(selector, view)
-        _is_a_cohort(choice, view)
-        state = _next(selector, state, choice, round)
+        turn = _turn(selector, view)
+        _is_a_cohort(turn[0], view)
+        state = _next(selector, state, turn, round)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in NOT_EVERYBODY])
@@ -178,9 +203,9 @@ def test_whoever_wants_all_gets_all(name: str) -> None:
     state: State = {}
     for round in (1, 2, 3):
         view = View(round, np.arange(NUMBER), _facts(), state, LAST)
-        choice = _choose(selector, view)
-        assert choice.cohort.tolist() == list(range(NUMBER)), round
-        state = _next(selector, state, choice, round)
+        turn = _turn(selector, view)
+        assert turn[0].cohort.tolist() == list(range(NUMBER)), round
+        state = _next(selector, state, turn, round)
 
 
 @every_case
@@ -236,7 +261,7 @@ def test_neither_choosing_nor_observing_changes_what_it_is_given(name: str, opti
     _, state = _play(selector, 1, 2, {})
     before, view = copy.deepcopy(dict(state)), _view(3, state)
     available = view.available.copy()
-    _next(selector, state, _choose(selector, view), 3)
+    _next(selector, state, _turn(selector, view), 3)
     _same(state, before)
     np.testing.assert_array_equal(view.available, available)
 
@@ -258,6 +283,31 @@ def test_it_declares_itself(name: str) -> None:
     assert declaration.assumes <= ASSUMPTIONS
     assert all((card.title, card.rule, card.policy, card.shared, card.interpretation, card.use_when, card.avoid_when))
     json.dumps(card.to_json())
+
+
+def _played(name: str, updates: int) -> str:
+    """Return all choices and the last state, in words, where clients tell updates and norms, declared or not."""
+    selector, state, played = build_selector(name, count=4), dict[str, Any](), list[Any]()
+    for round in range(1, 9):
+        turn = _turn(selector, View(round, np.arange(NUMBER), _facts(), state, LAST), updates=updates)
+        played += [turn[0].cohort.tolist(), turn[0].factors.tolist(), turn[0].reasons]
+        state = dict(_next(selector, state, turn, round, updates=updates))
+    return repr([*played, {key: np.asarray(value).tolist() for key, value in state.items()}])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_works_with_secure_aggregation_exactly_if_single_updates_change_nothing(name: str) -> None:
+    """Show that what is declared is what is read: a sum of updates hides each of them and its norm."""
+    same = _played(name, 1) == _played(name, 2)
+    assert build_selector(name).declaration.secure_aggregation == same
+
+
+def test_what_is_taken_from_an_update_is_not_there_under_secure_aggregation() -> None:
+    assert set(SIGNALS) >= OF_THE_UPDATE
+    for name in SIGNALS:
+        declaration = Declaration("a source", needs=frozenset({name}))
+        assert declaration.secure_aggregation == (name not in {"norm", "update"})
+    assert Declaration("a source", asks=frozenset(QUESTIONS)).secure_aggregation
 
 
 @pytest.mark.parametrize("name", NAMES)

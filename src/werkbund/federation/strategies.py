@@ -64,7 +64,7 @@ def strategy_card(name: str) -> dict[str, Any]:
             "becomes a cohort by": card.interpretation,
             "signals": "; ".join(f"{signal}: {SIGNALS[signal]}" for signal in sorted(declared.needs)) or "none",
             "unbiased": "yes" if declared.unbiased else "no",
-            "secure aggregation": "works with it" if declared.secure_aggregation else "needs single updates in clear",
+            "secure aggregation": "works with it" if declared.secure_aggregation else "needs what single updates tell",
             "cost a round": declared.cost,
             "reveals": declared.reveals,
             "parameters": parameters or "none",

@@ -35,6 +35,9 @@ SIGNALS: dict[str, str] = {
 }
 """What a selector may ask clients to tell beside their update, each with what it is."""
 
+OF_THE_UPDATE = frozenset({"norm", "update"})
+"""Signals that are a client's update or are taken from it: who may see updates only in their sum has none of them."""
+
 QUESTIONS: dict[str, str] = {
     "loss": "how high the loss of the received weights is, over all training rows or a few",
     "hold": "train, keep the update, and tell signals about it; who is chosen uploads it",
@@ -131,8 +134,6 @@ class Declaration:
         Among `available`, `addressable`, `stateful`, `reliable`, `trustworthy`.
     unbiased
         Whether the expected aggregate equals the one of full participation.
-    secure_aggregation
-        Whether it works when single updates stay hidden.
     cost
         What a round costs beside training, in words.
     reveals
@@ -145,10 +146,18 @@ class Declaration:
     needs: frozenset[str] = frozenset()
     assumes: frozenset[str] = frozenset()
     unbiased: bool = True
-    secure_aggregation: bool = True
     cost: str = "nothing"
     reveals: str = "who took part"
     asks: frozenset[str] = frozenset()
+
+    @property
+    def secure_aggregation(self) -> bool:
+        """Whether it works where the server sees updates only in their sum.
+
+        True exactly if it needs no signal `OF_THE_UPDATE`. What else it needs or asks, such as a loss or a duration, is
+        told in clear then too, for each client, as declared.
+        """
+        return not self.needs & OF_THE_UPDATE
 
 
 class Selector(Protocol):

@@ -294,7 +294,6 @@ class ClusteredBySimilarity:
             f"{_SOURCE}, algorithm 2; one draw from each urn, a client may be drawn more than once",
             needs=frozenset({"update"}),
             assumes=frozenset({"available", "addressable", "stateful", "reliable", "trustworthy"}),
-            secure_aggregation=False,
             cost="at the server: a matrix of remembered updates, their products and a linkage",
             reveals="its whole update",
         )

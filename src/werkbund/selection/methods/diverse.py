@@ -116,7 +116,6 @@ class DiverseSelection:
             needs=frozenset({"update"}),
             assumes=frozenset({"available", "addressable", "stateful", "reliable", "trustworthy"}),
             unbiased=False,
-            secure_aggregation=False,
             cost="at the server: a matrix of remembered updates and their products",
             reveals="its whole update",
         )

@@ -168,7 +168,6 @@ class HierarchicalClustered:
             needs=frozenset({"update"}),
             assumes=frozenset({"available", "addressable", "stateful", "reliable", "trustworthy"}),
             unbiased=False,
-            secure_aggregation=False,
             cost="at the server: a linkage of at most 1,000 clients",
             reveals="its whole update, of which the output bias tells its mix of labels",
         )

@@ -128,7 +128,6 @@ class LazyUpload:
             needs=frozenset({"norm", "update"}),
             assumes=frozenset({"available", "addressable", "stateful", "reliable", "trustworthy"}),
             unbiased=False,
-            secure_aggregation=False,
             cost="all train for few uploads; one number from each, and one more message",
             reveals="the norm of each update, and the updates of those that upload",
             asks=frozenset({"hold"}),

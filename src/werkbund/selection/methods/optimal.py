@@ -203,7 +203,7 @@ class OptimalSampling:
 
 @dataclass(frozen=True)
 class AggregatedOptimalSampling:
-    """Let a pool train and hold; draw who uploads with probabilities that need nothing but sums over clients.
+    """Let a pool train and hold; draw who uploads with probabilities that are computed from sums over clients.
 
     Parameters
     ----------
@@ -214,8 +214,8 @@ class AggregatedOptimalSampling:
 
     Notes
     -----
-    The rule reads norms only through sums, so that secure aggregation can hide each of them. As long as questions are
-    answered in clear, a server that breaks the rule could read them.
+    The rule reads norms only through sums. Here each client answers with its norm in clear and the server adds, so
+    nothing but the rule keeps it from reading a single norm: secure aggregation does not go with this form either.
 
     References
     ----------
@@ -228,10 +228,10 @@ class AggregatedOptimalSampling:
         rule="As optimal client sampling, but the probabilities come of at most j_max steps in which the server hears "
         "sums over clients alone and publishes one factor.",
         policy="training efficiency",
-        shared="sums of update norms",
+        shared="update norm",
         generation="update norm",
         interpretation="probability",
-        use_when="As optimal client sampling, where single norms shall stay hidden behind secure sums.",
+        use_when="As optimal client sampling, to see what it costs to read norms only in their sums.",
         avoid_when="Training is what costs: everybody in the pool trains, and only few updates are used.",
         notes=("A few steps reach the optimum, or nearly; with any probabilities the mean stays unbiased.",),
     )
@@ -251,8 +251,8 @@ class AggregatedOptimalSampling:
             f"{_SOURCE}, algorithm 2",
             needs=frozenset({"norm"}),
             assumes=frozenset({"available", "addressable", "reliable", "trustworthy"}),
-            cost=f"a whole pool trains for a few uploads; 1 + {self.steps} sums of one or two numbers",
-            reveals="by its rule, sums of norms only; in clear answers, the norm of its update",
+            cost="a whole pool trains for a few uploads; one number from each of the pool",
+            reveals="the norm of its update, of which the rule uses sums alone",
             asks=frozenset({"hold"}),
         )
 

@@ -149,12 +149,6 @@ def _made(weights: Float32Array, updates: FloatingArray, shares: Float64Array, s
     return np.asarray(weights + step, dtype=weights.dtype)
 
 
-_NEEDS = frozenset({"update", "score"})
-_ASSUMES = frozenset({"available", "addressable", "stateful", "reliable", "trustworthy"})
-_COST = "up to 2^k, or 50 k^2, scores of the server's own rows a round for a cohort of k; no work of clients"
-_REVEALS = "each client's whole update, and how it scores on the server's rows"
-
-
 @dataclass(frozen=True)
 class ShapleyAveraging:
     """Draw clients by softmax of their relevance, a running mean of Shapley values.
@@ -221,8 +215,7 @@ class ShapleyAveraging:
     @property
     def declaration(self) -> Declaration:
         """What it needs, assumes and gives."""
-        source = "Nagalapatti and Narayanam, AAAI 2021, algorithm 2"
-        return Declaration(source, _NEEDS, _ASSUMES, False, False, _COST, _REVEALS)
+        return _declaration("Nagalapatti and Narayanam, AAAI 2021, algorithm 2")
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
         """Ask nothing."""
@@ -311,9 +304,7 @@ class GreedyShapley:
     @property
     def declaration(self) -> Declaration:
         """What it needs, assumes and gives."""
-        return Declaration(
-            "Singhal, Pandey and Popovski, arXiv 2312.09108", _NEEDS, _ASSUMES, False, False, _COST, _REVEALS
-        )
+        return _declaration("Singhal, Pandey and Popovski, arXiv 2312.09108")
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
         """Ask nothing."""
@@ -366,6 +357,17 @@ def valuations(reports: Reports, patience: Patience, seed: int) -> tuple[Int64Ar
     rng = generator(seed, "shapley", reports.round)
     values = gtg_shapley(reports.score, reports.weights, updates[usable], shares, rng, patience)
     return reports.clients[usable], np.nan_to_num(values)
+
+
+def _declaration(source: str) -> Declaration:
+    return Declaration(
+        source,
+        needs=frozenset({"update", "score"}),
+        assumes=frozenset({"available", "addressable", "stateful", "reliable", "trustworthy"}),
+        unbiased=False,
+        cost="up to 2^k, or 50 k^2, scores of the server's own rows a round for a cohort of k; no work of clients",
+        reveals="each client's whole update, and how it scores on the server's rows",
+    )
 
 
 def _by_rows(view: View, places: Int64Array, chance: Float64Array, reasons: tuple[str, ...]) -> Choice:
