@@ -95,8 +95,9 @@ class HierarchicalClustered:
         gamma_0; the sharpness in round t of T is gamma_0 (1 - t/T). Where T is unknown it stays gamma_0.
     temperature
         Divides the bias update before the softmax, so it is in units of the bias, which moves in proportion to the
-        learning rate. The authors' configurations have 0.001 at a learning rate of 0.001; the default is the same, one
-        learning rate, at the 0.1 that training has by default. At 0.001 it would call every client unbalanced there.
+        learning rate and to the number of local steps. The default of 0.1 is a choice of ours, derived from no learning
+        rate: it is a third of the 0.3 that a run has by default. The authors' configurations have 0.001, one learning
+        rate of theirs, which would call every client unbalanced here.
     bias_from, bias_to
         Where the output layer's bias lies among the weights, from `bias_from` up to but without `bias_to`; negative
         numbers count from the end, `bias_to` None is the end itself. By default the last entry: the shipped networks
@@ -138,7 +139,7 @@ class HierarchicalClustered:
         avoid_when="Failures are rare and a plant that alone has many is what matters: it is drawn last.",
         notes=(
             "With one logit the entropy measures how well the model's expectation fits the client's failure rate.",
-            "The temperature is in units of the bias: set it to the learning rate of training, as the authors do.",
+            "The temperature is in units of the bias: scale it as you scale the learning rate of training.",
         ),
     )
     size: CohortSize = CohortSize()
