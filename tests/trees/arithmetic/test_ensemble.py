@@ -25,9 +25,9 @@ def test_joined_trees_come_apart_again(trees: list[Trees]) -> None:
     both = trees[0].joined(trees[1]).joined(trees[2])
     assert len(both) == 3
     for number, own in enumerate(trees):
-        assert both.some([number]).digest == own.digest
+        assert both.take([number]).digest == own.digest
     assert both.first(2).digest == trees[0].joined(trees[1]).digest
-    assert both.some([2, 0]).digest == trees[2].joined(trees[0]).digest
+    assert both.take([2, 0]).digest == trees[2].joined(trees[0]).digest
 
 
 def test_every_bit_changes_the_digest(trees: list[Trees]) -> None:

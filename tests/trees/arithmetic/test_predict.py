@@ -45,7 +45,7 @@ def test_a_level_that_was_not_agreed_goes_where_missing_values_go(value: float) 
 
 def test_a_forest_is_the_mean_of_its_trees() -> None:
     two = Ensemble(np.zeros(2), replace(TREES.joined(TREES), outputs=np.array([0, 0, 0, 1, 1, 1], np.int32)), True)
-    each = [scores(Ensemble(np.zeros(1), TREES.some([tree])), OTHER)[:, 0] for tree in range(3)]
+    each = [scores(Ensemble(np.zeros(1), TREES.take([tree])), OTHER)[:, 0] for tree in range(3)]
     np.testing.assert_allclose(scores(two, OTHER), np.mean(each, axis=0)[:, None].repeat(2, 1), rtol=1e-12)
 
 

@@ -27,7 +27,7 @@ def states() -> list[TreeState]:
     terms = Terms.agreed(BinEdges.build(edges, [0, 0, 0, 4]), objective, plan, len(x), base)
     found = [TreeState.begin(terms)]
     for round, ensemble in enumerate(train_trees(TreeTable.build(x, labels), terms, plan, 0)):
-        found.append(found[-1].next(ensemble.trees.some([round])))
+        found.append(found[-1].next(ensemble.trees.take([round])))
     return found
 
 

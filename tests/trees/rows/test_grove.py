@@ -106,11 +106,11 @@ def test_trees_of_another_beginning_are_told_apart() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda trees: trees.some([0]),
+        lambda trees: trees.take([0]),
         lambda trees: replace(trees, feature=np.where(trees.feature >= 0, 9, -1).astype(np.int32)),
         lambda trees: replace(trees, outputs=np.array([0, 7], np.int32)),
         lambda trees: replace(trees, left=np.where(trees.left >= 0, trees.left[::-1].max(), -1).astype(np.int32)),
-        lambda trees: trees.joined(trees).some([2, 1]),
+        lambda trees: trees.joined(trees).take([2, 1]),
     ],
 )
 def test_trees_that_are_not_this_rounds_raise(change: Any) -> None:

@@ -49,8 +49,8 @@ def test_scores_added_round_by_round_are_those_learnt_at_once() -> None:
     for standing in (steps, whole):
         standing.agree(TERMS)
     for tree in range(3):
-        steps.add(everyone[[0, 2]], ensemble.trees.some([tree]), f"{tree}")
-        steps.add(everyone[[1, 3]], ensemble.trees.some([tree]), f"{tree}")
+        steps.add(everyone[[0, 2]], ensemble.trees.take([tree]), f"{tree}")
+        steps.add(everyone[[1, 3]], ensemble.trees.take([tree]), f"{tree}")
     whole.learn(everyone, ensemble, "2")
     assert (steps.sums == whole.sums).all()
     assert (whole.sums == leaf_sums(ensemble.trees, 1, X)).all()

@@ -7,7 +7,7 @@ same, so the next question is, and so are the edges.
 While a feature has at most as many occupied intervals as it may have bins, all of them are refined, down to single
 numbers: its bins are then its values. Else those with too many rows are, until none has more than the stated error in
 rank, or it is a single number. Intervals with fewer rows than `least` are refined no further: an edge then does not
-tell where such rows lie.
+say where such rows lie.
 """
 
 from __future__ import annotations
@@ -137,17 +137,23 @@ class Cells:
         """
         known = self.counts.copy()
         known[self.asked] = counts
-        some = known > 0
-        lows, highs, known = self.lows[some], self.highs[some], known[some]
-        cut = self._cut(lows, highs, known)
-        parts = int(max(2, _MOST_ASKED // max(int(cut.sum()), 1)))
+        occupied = known > 0
+        lows, highs, known = self.lows[occupied], self.highs[occupied], known[occupied]
+        coarse = self._coarse(lows, highs, known)
+        parts = int(max(2, _MOST_ASKED // max(int(coarse.sum()), 1)))
         parts = min(parts, self.most_parts or parts)
-        now = replace(self, cut_lows=lows[cut], cut_highs=highs[cut], parts=parts)
-        new_lows, new_highs = parts_of(now.cut_lows, now.cut_highs, parts)
-        every = np.concatenate([lows[~cut], new_lows]), np.concatenate([highs[~cut], new_highs])
-        order = np.argsort(every[0], kind="stable")
-        counts = np.concatenate([known[~cut], np.full(len(new_lows), -1, np.int64)])
-        return replace(now, lows=every[0][order], highs=every[1][order], counts=counts[order])
+        part_lows, part_highs = parts_of(lows[coarse], highs[coarse], parts)
+        all_lows = np.concatenate([lows[~coarse], part_lows])
+        order = np.argsort(all_lows, kind="stable")
+        return replace(
+            self,
+            lows=all_lows[order],
+            highs=np.concatenate([highs[~coarse], part_highs])[order],
+            counts=np.concatenate([known[~coarse], np.full(len(part_lows), -1, np.int64)])[order],
+            cut_lows=lows[coarse],
+            cut_highs=highs[coarse],
+            parts=parts,
+        )
 
     def edges(self) -> Float64Array:
         """Return the edges, half way between neighbouring intervals.
@@ -155,14 +161,14 @@ class Cells:
         Where there are more intervals than bins, bins get equally many rows as far as they can; an interval with more
         rows than its share is a bin by itself, and the others share what is left.
         """
-        numbers = numbers_of(self.lows), numbers_of(self.highs)
-        behind = _cuts(self.counts, self.num_bins)
+        last = _last_cells(self.counts, self.num_bins)
+        below, above = numbers_of(self.highs)[last], numbers_of(self.lows)[last + 1]
         with np.errstate(over="ignore", invalid="ignore"):
-            below, above = numbers[1][behind], numbers[0][behind + 1]
             middle = below + (above - below) / 2
         return np.asarray(np.where((middle >= below) & (middle < above), middle, below))
 
-    def _cut(self, lows: UInt64Array, highs: UInt64Array, counts: Int64Array) -> BoolArray:
+    def _coarse(self, lows: UInt64Array, highs: UInt64Array, counts: Int64Array) -> BoolArray:
+        """Say of each occupied interval whether it is to be refined: (cells,)."""
         several = (lows < highs) & (counts >= self.least)
         if len(lows) <= self.num_bins:
             return np.asarray(several)
@@ -179,30 +185,31 @@ def parts_of(lows: UInt64Array, highs: UInt64Array, parts: int) -> tuple[UInt64A
     >>> low.tolist(), high.tolist()
     ([0, 4, 8, 20, 21], [3, 7, 9, 20, 21])
     """
-    step = (highs - lows) // np.uint64(parts) + np.uint64(1)
-    number = ((highs - lows) // step).astype(np.int64) + 1
-    which = np.repeat(np.arange(len(lows)), number)
-    place = np.arange(len(which)) - np.repeat(np.cumsum(number) - number, number)
-    first = lows[which] + place.astype(np.uint64) * step[which]
-    last = np.minimum(first + (step[which] - np.uint64(1)), highs[which])
-    return first, np.where(last < first, highs[which], last)
+    length = (highs - lows) // np.uint64(parts) + np.uint64(1)  # of a part, in keys
+    number = ((highs - lows) // length).astype(np.int64) + 1
+    interval = np.repeat(np.arange(len(lows)), number)
+    place = np.arange(len(interval)) - np.repeat(np.cumsum(number) - number, number)
+    first = lows[interval] + place.astype(np.uint64) * length[interval]
+    last = np.minimum(first + (length[interval] - np.uint64(1)), highs[interval])
+    return first, np.where(last < first, highs[interval], last)  # last runs over at the highest keys
 
 
-def _cuts(counts: Int64Array, num_bins: int) -> Int64Array:
-    """Return behind which intervals a bin ends."""
+def _last_cells(counts: Int64Array, num_bins: int) -> Int64Array:
+    """Return the last interval of each bin but the last, where bins share the rows as evenly as intervals allow."""
     n = len(counts)
     if n <= num_bins:
         return np.arange(max(n - 1, 0))
     heavy = counts * num_bins > counts.sum()
-    rest, bins = int(counts[~heavy].sum()), max(num_bins - int(heavy.sum()), 1)
-    cuts: list[int] = []
-    held = 0
+    rows_left, bins_left = int(counts[~heavy].sum()), max(num_bins - int(heavy.sum()), 1)  # of light intervals
+    last: list[int] = []
+    held = 0  # rows of the bin so far
     for i in range(n - 1):
         held += 0 if heavy[i] else int(counts[i])
-        full = held * bins >= rest and held > 0
+        full = held * bins_left >= rows_left and held > 0
         if heavy[i] or heavy[i + 1] or full:
-            cuts.append(i)
-            rest, bins, held = (rest - held, max(bins - 1, 1), 0) if held else (rest, bins, 0)
-        if len(cuts) == num_bins - 1:
+            last.append(i)
+            rows_left, bins_left = (rows_left - held, max(bins_left - 1, 1)) if held else (rows_left, bins_left)
+            held = 0
+        if len(last) == num_bins - 1:
             break
-    return np.array(cuts, np.int64)
+    return np.array(last, np.int64)

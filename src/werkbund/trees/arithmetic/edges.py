@@ -32,7 +32,7 @@ class BinEdges:
     edges
         (all edges,), those of feature f at `offsets[f]:offsets[f + 1]`, strictly rising; none for a category.
     offsets
-        (features + 1,)
+        (features + 1,), rising from 0.
     levels
         (features,), number of levels of a categorical feature, whose values are 0, 1, ..., levels - 1; 0 for a number.
         Any other value of such a feature counts as missing.
@@ -54,9 +54,9 @@ class BinEdges:
         if (self.levels < 0).any() or (counts[self.levels > 0] > 0).any():
             raise ConfigError("levels must be at least 0, and a categorical feature has no edges")
         for feature in range(len(self.levels)):
-            own = self.of(feature)
-            if np.isnan(own).any() or (own[1:] <= own[:-1]).any():
-                raise ConfigError(f"edges of feature {feature} must be numbers that rise strictly, got {own[:5]}...")
+            edges = self.of(feature)
+            if np.isnan(edges).any() or (edges[1:] <= edges[:-1]).any():
+                raise ConfigError(f"edges of feature {feature} must be numbers that rise strictly, got {edges[:5]}...")
 
     @classmethod
     def build(cls, edges: Sequence[npt.ArrayLike], levels: Sequence[int] | None = None) -> BinEdges:
@@ -94,8 +94,8 @@ class BinEdges:
 
     def threshold(self, feature: int, bin: int) -> float:  # noqa: A002 - the field's own word
         """Return the number that a value of this bin or a lower one does not exceed; infinite for the last bin."""
-        own = self.of(feature)
-        return float(own[bin]) if bin < len(own) else float("inf")
+        edges = self.of(feature)
+        return float(edges[bin]) if bin < len(edges) else float("inf")
 
     def encode(self, features: Float64Array) -> UInt8Array:
         """Return the cell of each value.
@@ -138,7 +138,15 @@ class BinEdges:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> BinEdges:
-        """Return what `to_arrays` described."""
+        """Return what `to_arrays` described.
+
+        Raises
+        ------
+        KeyError
+            If an array is missing.
+        ConfigError
+            If the arrays hold no edges.
+        """
         return cls(
             np.asarray(arrays["edges"], np.float64),
             np.asarray(arrays["offsets"], np.int64),
@@ -164,14 +172,14 @@ def even_edges(lowest: float, highest: float, num_bins: int) -> Float64Array:
 @inlined
 def _bin_of(x: float, edges: Float64Array, first: int, last: int) -> int:
     """Return how many of the edges are below x."""
-    n = last - first
-    if n == 0:
+    length = last - first  # of the piece from `base` on that is still searched
+    if length == 0:
         return 0
     base = first
-    while n > 1:
-        half = n >> 1
+    while length > 1:
+        half = length >> 1
         base = base + half if edges[base + half - 1] < x else base
-        n -= half
+        length -= half
     return base - first + (1 if edges[base] < x else 0)
 
 

@@ -132,9 +132,9 @@ class Trees:
         """Return the first trees alone."""
         if num_trees >= len(self):
             return self
-        return self.some(np.arange(num_trees))
+        return self.take(np.arange(num_trees))
 
-    def some(self, numbers: npt.ArrayLike) -> Trees:
+    def take(self, numbers: npt.ArrayLike) -> Trees:
         """Return these trees alone, in this order, nodes that belong to others left out."""
         wanted = np.asarray(numbers, np.int64)
         owner = self.tree_of_nodes()

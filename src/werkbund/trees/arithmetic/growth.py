@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from werkbund.core.arrays import BoolArray, Float64Array, Int64Array, UInt64Array
+from werkbund.core.arrays import BoolArray, Float64Array, Int64Array, UInt8Array, UInt64Array
 from werkbund.core.rng import mix
 from werkbund.trees.arithmetic.ensemble import Trees
 from werkbund.trees.arithmetic.histograms import Blocks
 from werkbund.trees.arithmetic.rules import Ground
 from werkbund.trees.arithmetic.sampling import draw_features
-from werkbund.trees.arithmetic.splits import Histograms, Splits, best_splits, child_bounds, newton_steps, with_unknown
+from werkbund.trees.arithmetic.splits import Histograms, Limits, Splits, best_splits
 
 _TWO, _SIDES = np.uint64(2), np.array([0, 1], np.uint64)
 _NODE, _CUT = np.uint64(0xD1B54A32D192ED03), np.uint64(0x8CB92BA72F3D8DD7)
@@ -78,13 +78,19 @@ def begin(ground: Ground, outputs: npt.ArrayLike, keys: UInt64Array) -> Growth:
     keys
         (trees,), seed of each.
     """
-    trees, n, features = Trees.stumps(outputs), len(keys), ground.edges.num_features
-    most = max(1, int(np.ceil(ground.rules.tree_features * features - 1e-9)))
-    own = draw_features(keys, features, most)
+    n, features = len(keys), ground.edges.num_features
     roots = np.arange(n)
-    bounds = np.tile([-np.inf, np.inf], (n, 1))
-    ones = np.ones(n, np.uint64)
-    growth = Growth(trees, keys, own, roots, ones, np.zeros((n, 3), np.int64), bounds, _nobody(), roots)
+    growth = Growth(
+        trees=Trees.stumps(outputs),
+        keys=keys,
+        tree_features=draw_features(keys, features, _share(ground.rules.tree_features, features)),
+        owner=roots,
+        paths=np.ones(n, np.uint64),
+        totals=np.zeros((n, 3), np.int64),
+        bounds=np.tile([-np.inf, np.inf], (n, 1)),
+        asked=Blocks.none(),
+        open=roots,
+    )
     return _ask(ground, growth, roots)
 
 
@@ -100,44 +106,59 @@ def advance(ground: Ground, growth: Growth, words: Int64Array) -> Growth:
     words
         (cells, 3), the histograms that were asked, summed over all clients.
     """
-    growth = _rooted(ground, growth, words) if growth.parents is None else growth
-    blocks, full = _completed(ground, growth, words)
-    opened = blocks.nodes
-    histograms = Histograms(full, blocks.features, blocks.starts, growth.totals[opened], growth.bounds[opened])
-    splits = best_splits(histograms, ground.traits, ground.limits, _cuts(ground, growth, blocks))
-    made = _made(ground, growth, opened, splits)
-    grown = _split(ground, growth, opened[made], splits, made)
-    children = grown.trees.left[opened[made]].astype(np.int64)
-    able = _able(ground, grown) if growth.depth + 1 < ground.rules.max_depth else np.zeros(len(grown.owner), np.bool_)
-    pairs = children[able[children] | able[children + 1]]
+    growth = _with_root_sums(ground, growth, words) if growth.parents is None else growth
+    blocks, full = _open_histograms(ground, growth, words)
+    nodes = blocks.nodes
+    histograms = Histograms(full, blocks.features, blocks.starts, growth.totals[nodes], growth.bounds[nodes])
+    splits = best_splits(histograms, ground.traits, ground.limits, _cut_draws(ground, growth, blocks))
+    chosen = _chosen(ground, growth, nodes, splits.gain)
+    grown = _split(ground, growth, nodes[chosen], splits.take(chosen))
     deeper = replace(grown, depth=growth.depth + 1, parents=(blocks, full))
+    return _ask_children(ground, deeper, grown.trees.left[nodes[chosen]].astype(np.int64))
+
+
+def _ask_children(ground: Ground, growth: Growth, left: Int64Array) -> Growth:
+    """Return the trees with the histograms that the next level needs, of the children that may be split.
+
+    Parameters
+    ----------
+    ground
+        What stays the same.
+    growth
+        Trees whose last level was split.
+    left
+        (splits,), each split's left child.
+    """
+    divisible = _divisible(ground, growth)
+    pairs = left[divisible[left] | divisible[left + 1]]
+    both = np.sort(np.concatenate([pairs, pairs + 1]))
     if not ground.rules.subtracts:
-        both = np.sort(np.concatenate([pairs, pairs + 1]))
-        wanted = both[able[both]]
-        return _ask(ground, replace(deeper, open=wanted), wanted)
-    smaller = pairs + (grown.totals[pairs + 1, 2] < grown.totals[pairs, 2])
-    return _ask(ground, replace(deeper, open=np.sort(np.concatenate([pairs, pairs + 1]))), smaller)
-
-
-def _nobody() -> Blocks:
-    empty = np.empty((0, 0), np.int64)
-    return Blocks(np.empty(0, np.int64), empty, empty, 0)
+        wanted = both[divisible[both]]
+        return _ask(ground, replace(growth, open=wanted), wanted)
+    smaller = pairs + (growth.totals[pairs + 1, 2] < growth.totals[pairs, 2])
+    return _ask(ground, replace(growth, open=both), smaller)
 
 
 def _ask(ground: Ground, growth: Growth, nodes: Int64Array) -> Growth:
+    """Return the trees with the histograms of these nodes wanted next; without nodes they are finished."""
     if not len(nodes):
-        return replace(growth, asked=_nobody(), open=nodes, parents=None)
+        return replace(growth, asked=Blocks.none(), open=nodes, parents=None)
     return replace(growth, asked=Blocks.lay(nodes, _features(ground, growth, nodes), ground.edges.sizes))
 
 
 def _features(ground: Ground, growth: Growth, nodes: Int64Array) -> Int64Array:
     """Return the features that each node may ask: (nodes, m)."""
-    own = growth.tree_features[growth.owner[nodes]]
+    of_tree = growth.tree_features[growth.owner[nodes]]
     if ground.rules.node_features == 1:
-        return own
-    most = max(1, int(np.ceil(ground.rules.node_features * own.shape[1] - 1e-9)))
-    chosen = draw_features(_node_keys(growth, nodes, _NODE), own.shape[1], most)
-    return np.take_along_axis(own, chosen, axis=1)
+        return of_tree
+    most = _share(ground.rules.node_features, of_tree.shape[1])
+    places = draw_features(_node_keys(growth, nodes, _NODE), of_tree.shape[1], most)
+    return np.take_along_axis(of_tree, places, axis=1)
+
+
+def _share(share: float, number: int) -> int:
+    """Return this share of so many features, rounded up, at least 1."""
+    return max(1, int(np.ceil(share * number - 1e-9)))
 
 
 def _node_keys(growth: Growth, nodes: Int64Array, salt: np.uint64) -> UInt64Array:
@@ -145,88 +166,67 @@ def _node_keys(growth: Growth, nodes: Int64Array, salt: np.uint64) -> UInt64Arra
     return mix(growth.keys[growth.owner[nodes]] ^ salt) ^ mix(growth.paths[nodes])
 
 
-def _cuts(ground: Ground, growth: Growth, blocks: Blocks) -> UInt64Array:
+def _cut_draws(ground: Ground, growth: Growth, blocks: Blocks) -> UInt64Array:
+    """Return the random numbers that choose thresholds: (nodes, m), or (0, 0) where all are tried."""
     if not ground.rules.random_cuts:
         return np.empty((0, 0), np.uint64)
     base = _node_keys(growth, blocks.nodes, _CUT)
     return mix(base[:, None] + mix(blocks.features.astype(np.uint64) + np.uint64(1)))
 
 
-def _rooted(ground: Ground, growth: Growth, words: Int64Array) -> Growth:
+def _with_root_sums(ground: Ground, growth: Growth, words: Int64Array) -> Growth:
     """Return the trees with the roots' sums and values, which are those of any of their features."""
-    first = growth.asked.starts[:, 0]
-    last = first + ground.edges.sizes[growth.asked.features[:, 0]]
-    totals = np.stack([words[a:b].sum(axis=0) for a, b in zip(first, last, strict=True)])
-    values = ground.rules.learning_rate * newton_steps(ground.limits, totals, growth.bounds)
+    starts = growth.asked.starts[:, 0]
+    stops = starts + ground.edges.sizes[growth.asked.features[:, 0]]
+    totals = np.stack([words[start:stop].sum(axis=0) for start, stop in zip(starts, stops, strict=True)])
+    values = ground.rules.learning_rate * _newton_steps(ground.limits, totals, growth.bounds)
     return replace(growth, totals=totals, trees=replace(growth.trees, value=values, rows=totals[:, 2].copy()))
 
 
-def _completed(ground: Ground, growth: Growth, words: Int64Array) -> tuple[Blocks, Int64Array]:
-    """Return the histograms of all open nodes: those that came, and what their parents' leave beside them."""
+def _open_histograms(ground: Ground, growth: Growth, words: Int64Array) -> tuple[Blocks, Int64Array]:
+    """Return the histograms of all open nodes: those that came, and what these leave of their parents'."""
     if growth.parents is None or not ground.rules.subtracts:
         return growth.asked, words
     above, parents = growth.parents
     blocks = Blocks.lay(growth.open, _features(ground, growth, growth.open), ground.edges.sizes)
     full = np.empty((blocks.num_cells, 3), np.int64)
-    ends, came, old = blocks.edges, growth.asked.edges, above.edges
-    parent = {int(growth.trees.left[node]): i for i, node in enumerate(above.nodes.tolist())}
+    ends, counted_ends, parent_ends = blocks.edges, growth.asked.edges, above.edges
+    parent_of = {int(growth.trees.left[node]): block for block, node in enumerate(above.nodes.tolist())}
     for pair, node in enumerate(growth.asked.nodes.tolist()):
         left = int(growth.open[2 * pair])
-        i, j = (2 * pair, 2 * pair + 1) if node == left else (2 * pair + 1, 2 * pair)
-        small, p = words[came[pair] : came[pair + 1]], parent[left]
-        full[ends[i] : ends[i + 1]] = small
-        np.subtract(parents[old[p] : old[p + 1]], small, out=full[ends[j] : ends[j + 1]])
+        counted, sibling = (2 * pair, 2 * pair + 1) if node == left else (2 * pair + 1, 2 * pair)
+        own, parent = words[counted_ends[pair] : counted_ends[pair + 1]], parent_of[left]
+        whole = parents[parent_ends[parent] : parent_ends[parent + 1]]
+        full[ends[counted] : ends[counted + 1]] = own
+        np.subtract(whole, own, out=full[ends[sibling] : ends[sibling + 1]])
     return blocks, full
 
 
-def _made(ground: Ground, growth: Growth, opened: Int64Array, splits: Splits) -> Int64Array:
-    """Return which of the open nodes are split, ascending."""
-    able = np.flatnonzero(splits.gain > 0)
+def _chosen(ground: Ground, growth: Growth, nodes: Int64Array, gain: Float64Array) -> Int64Array:
+    """Return which of the open nodes are split, as places among them, ascending: of each tree those that gain most."""
+    useful = np.flatnonzero(gain > 0)
     if not ground.rules.max_leaves:
-        return able
+        return useful
     room = ground.rules.max_leaves - _leaves(growth)
-    order = able[np.lexsort((able, -splits.gain[able]))]
-    owner = growth.owner[opened[order]]
+    order = useful[np.lexsort((useful, -gain[useful]))]
+    owner = growth.owner[nodes[order]]
     rank = np.zeros(len(order), np.int64)
     for tree in np.unique(owner):
-        mine = owner == tree
-        rank[mine] = np.arange(int(mine.sum()))
+        of_tree = owner == tree
+        rank[of_tree] = np.arange(int(of_tree.sum()))
     return np.sort(order[rank < room[owner]])
 
 
-def _split(ground: Ground, growth: Growth, nodes: Int64Array, splits: Splits, made: Int64Array) -> Growth:
-    """Return the trees with these nodes split."""
-    n, trees = len(nodes), growth.trees
-    left = trees.num_nodes + 2 * np.arange(n)
+def _split(ground: Ground, growth: Growth, nodes: Int64Array, splits: Splits) -> Growth:
+    """Return the trees with these nodes split; the children stand behind all nodes, in the order of their parents."""
+    n = len(nodes)
     sums = np.empty((2 * n, 3), np.int64)
-    sums[0::2], sums[1::2] = splits.left[made], growth.totals[nodes] - splits.left[made]
-    signs = ground.traits.signs[splits.feature[made]]
-    bounds = child_bounds(ground.limits, signs, growth.bounds[nodes], sums)
-    values = ground.rules.learning_rate * newton_steps(ground.limits, sums, bounds)
-    named = splits.bin[made] < 0
-    subset = np.where(named, len(trees.subsets) + np.cumsum(named) - 1, -1)
-    subsets = with_unknown(ground.edges.levels, splits, made[named])
-    cuts = zip(splits.feature[made].tolist(), splits.bin[made].tolist(), strict=True)
-    thresholds = [ground.edges.threshold(f, b) if b >= 0 else 0.0 for f, b in cuts]
-    changed = {
-        "feature": splits.feature[made],
-        "bin": splits.bin[made],
-        "threshold": thresholds,
-        "missing_left": splits.missing_left[made],
-        "subset": subset,
-        "left": left,
-        "gain": splits.gain[made],
-    }
-    leaves = Trees.stumps(np.empty(0, np.int32), 2 * n)
-    wider = {
-        name: np.concatenate([getattr(trees, name), getattr(leaves, name)]) for name in (*changed, "value", "rows")
-    }
-    for name, values_of in changed.items():
-        wider[name][nodes] = values_of
-    wider["value"][trees.num_nodes :], wider["rows"][trees.num_nodes :] = values, sums[:, 2]
+    sums[0::2], sums[1::2] = splits.left, growth.totals[nodes] - splits.left
+    bounds = _child_bounds(ground.limits, ground.traits.signs[splits.feature], growth.bounds[nodes], sums)
+    values = ground.rules.learning_rate * _newton_steps(ground.limits, sums, bounds)
     return replace(
         growth,
-        trees=replace(trees, **wider, subsets=np.concatenate([trees.subsets, subsets])),
+        trees=_widened(ground, growth.trees, nodes, splits, values, sums[:, 2]),
         owner=np.concatenate([growth.owner, np.repeat(growth.owner[nodes], 2)]),
         paths=np.concatenate([growth.paths, np.repeat(growth.paths[nodes] * _TWO, 2) + np.tile(_SIDES, n)]),
         totals=np.concatenate([growth.totals, sums]),
@@ -234,9 +234,37 @@ def _split(ground: Ground, growth: Growth, nodes: Int64Array, splits: Splits, ma
     )
 
 
-def _able(ground: Ground, growth: Growth) -> BoolArray:
-    """Say of each node whether its sums could give two children, and its tree may have more leaves: (nodes,)."""
+def _widened(
+    ground: Ground, trees: Trees, nodes: Int64Array, splits: Splits, values: Float64Array, rows: Int64Array
+) -> Trees:
+    """Return the trees' arrays with these splits, and with children of these values and rows."""
+    by_levels = splits.bin < 0
+    cuts = zip(splits.feature.tolist(), splits.bin.tolist(), strict=True)
+    changed = {
+        "feature": splits.feature,
+        "bin": splits.bin,
+        "threshold": [ground.edges.threshold(f, b) if b >= 0 else 0.0 for f, b in cuts],
+        "missing_left": splits.missing_left,
+        "subset": np.where(by_levels, len(trees.subsets) + np.cumsum(by_levels) - 1, -1),
+        "left": trees.num_nodes + 2 * np.arange(len(nodes)),
+        "gain": splits.gain,
+    }
+    leaves = Trees.stumps(np.empty(0, np.int32), len(rows))
+    wider = {
+        name: np.concatenate([getattr(trees, name), getattr(leaves, name)]) for name in (*changed, "value", "rows")
+    }
+    for name, of_nodes in changed.items():
+        wider[name][nodes] = of_nodes
+    wider["value"][trees.num_nodes :], wider["rows"][trees.num_nodes :] = values, rows
+    subsets = _with_unknown(ground.edges.levels, splits.take(np.flatnonzero(by_levels)))
+    return replace(trees, **wider, subsets=np.concatenate([trees.subsets, subsets]))
+
+
+def _divisible(ground: Ground, growth: Growth) -> BoolArray:
+    """Say of each node whether its sums could give two children, and its tree may be deeper and have more leaves."""
     limits, most = ground.limits, ground.rules.max_leaves
+    if growth.depth >= ground.rules.max_depth:
+        return np.zeros(len(growth.owner), np.bool_)
     rows = growth.totals[:, 2] >= 2 * max(limits.min_rows, 1)
     weight = growth.totals[:, 1] * limits.hessian_step >= 2 * limits.min_weight
     full = np.zeros(len(growth.keys), np.bool_) if not most else _leaves(growth) >= most
@@ -244,4 +272,72 @@ def _able(ground: Ground, growth: Growth) -> BoolArray:
 
 
 def _leaves(growth: Growth) -> Int64Array:
+    """Return how many leaves each tree has: (trees,)."""
     return np.bincount(growth.owner[growth.trees.left < 0], minlength=len(growth.keys))
+
+
+def _newton_steps(limits: Limits, sums: Int64Array, bounds: Float64Array) -> Float64Array:
+    """Return the value of each node, within its bounds: (nodes,).
+
+    Parameters
+    ----------
+    limits
+        Units of the sums, and the penalty.
+    sums
+        (nodes, 3), gradient, hessian and rows.
+    bounds
+        (nodes, 2)
+    """
+    below = sums[:, 1] * limits.hessian_step + limits.l2
+    free = np.divide(-sums[:, 0] * limits.gradient_step, below, out=np.zeros(len(sums)), where=below > 0)
+    return np.asarray(np.clip(free, bounds[:, 0], bounds[:, 1]) + 0.0)
+
+
+def _child_bounds(limits: Limits, signs: Int64Array, bounds: Float64Array, sums: Int64Array) -> Float64Array:
+    """Return between which the children's values must stay: below and above the middle of both, where a sign says so.
+
+    Parameters
+    ----------
+    limits
+        Units of the sums, and the penalty.
+    signs
+        (splits,), of the feature that a split asks.
+    bounds
+        (splits, 2), of the parents.
+    sums
+        (2 * splits, 3), of the children, left and right in turn.
+
+    Returns
+    -------
+    bounds
+        (2 * splits, 2)
+    """
+    own = np.repeat(bounds, 2, axis=0)
+    if not signs.any():
+        return own
+    values = _newton_steps(limits, sums, own)
+    middle = (values[0::2] + values[1::2]) / 2
+    rising, falling = signs > 0, signs < 0
+    own[0::2][rising, 1] = own[1::2][rising, 0] = middle[rising]
+    own[0::2][falling, 0] = own[1::2][falling, 1] = middle[falling]
+    return own
+
+
+def _with_unknown(levels: Int64Array, splits: Splits) -> UInt8Array:
+    """Return the subsets of splits by levels: a level that was not agreed goes where missing values go.
+
+    Parameters
+    ----------
+    levels
+        (features,), how many levels were agreed of each.
+    splits
+        By levels alone.
+
+    Returns
+    -------
+    subsets
+        (splits, 32), a bit a level, lowest bit first.
+    """
+    unknown = np.arange(256)[None, :] >= levels[splits.feature][:, None]
+    bits = np.unpackbits(splits.subsets, axis=1, bitorder="little").astype(np.bool_)
+    return np.packbits(bits | (unknown & splits.missing_left[:, None]), axis=1, bitorder="little")

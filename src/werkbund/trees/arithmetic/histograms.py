@@ -43,6 +43,12 @@ class Blocks:
     num_cells: int
 
     @classmethod
+    def none(cls) -> Blocks:
+        """Return no blocks."""
+        empty = np.empty((0, 0), np.int64)
+        return cls(np.empty(0, np.int64), empty, empty, 0)
+
+    @classmethod
     def lay(cls, nodes: Int64Array, features: Int64Array, sizes: Int64Array) -> Blocks:
         """Return blocks of these features, one behind the other."""
         ends = np.cumsum(sizes[features].reshape(-1))

@@ -64,7 +64,7 @@ def draw_rows(hashes: UInt64Array, key: int, share: float, poisson: bool) -> UIn
 
 
 def draw_features(key: UInt64Array, num_features: int, most: int) -> Int64Array:
-    """Return so many distinct features for each key, ascending: (keys, most).
+    """Return `most` distinct features of `num_features` for each key, ascending: (keys, most).
 
     Examples
     --------
@@ -78,6 +78,7 @@ def draw_features(key: UInt64Array, num_features: int, most: int) -> Int64Array:
 
 @inlined
 def _mix(z: np.uint64) -> np.uint64:
+    """Return 64 bits of which each depends on all bits of z (the output function of SplitMix64)."""
     z = (z ^ (z >> _SHIFT1)) * _MIX1
     z = (z ^ (z >> _SHIFT2)) * _MIX2
     return z ^ (z >> _SHIFT3)
@@ -88,20 +89,21 @@ def _hash_rows(bits: UInt64Array) -> UInt64Array:
     hashes = np.empty(len(bits), np.uint64)
     for i in range(len(bits)):
         h = _GOLDEN
-        for k in range(bits.shape[1]):
-            h = _mix(h ^ bits[i, k]) + _GOLDEN
+        for column in range(bits.shape[1]):
+            h = _mix(h ^ bits[i, column]) + _GOLDEN
         hashes[i] = h
     return hashes
 
 
 @kernel
 def _draw(hashes: UInt64Array, key: np.uint64, limits: Int64Array) -> UInt8Array:
+    """Return how many limits, ascending, do not exceed each row's even random number of 53 bits: (rows,)."""
     draws = np.empty(len(hashes), np.uint8)
     base = _mix(key + _GOLDEN)
     for i in range(len(hashes)):
-        u = np.int64(_mix(hashes[i] ^ base) >> np.uint64(11))
+        even = np.int64(_mix(hashes[i] ^ base) >> np.uint64(11))
         count = 0
-        while count < len(limits) and u >= limits[count]:
+        while count < len(limits) and even >= limits[count]:
             count += 1
         draws[i] = count
     return draws

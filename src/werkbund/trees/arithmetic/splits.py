@@ -13,7 +13,7 @@ subsets would cost 2**levels; one level against the rest is among the cuts only 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -111,6 +111,10 @@ class Splits:
     left: Int64Array
     subsets: UInt8Array
 
+    def take(self, places: Int64Array) -> Splits:
+        """Return the splits at these places."""
+        return Splits(*(getattr(self, field.name)[places] for field in fields(self)))
+
 
 def best_splits(histograms: Histograms, traits: FeatureTraits, limits: Limits, draws: UInt64Array) -> Splits:
     """Search all nodes.
@@ -137,70 +141,6 @@ def best_splits(histograms: Histograms, traits: FeatureTraits, limits: Limits, d
     spread(search, even_slices(nodes, min(num_threads(steps), max(nodes, 1))), steps)
     words = best.words
     return Splits(best.gain, words[:, 0], words[:, 1], words[:, 2] != 0, words[:, 3:], best.subsets)
-
-
-def newton_steps(limits: Limits, sums: Int64Array, bounds: Float64Array) -> Float64Array:
-    """Return the value of each node, within its bounds: (nodes,).
-
-    Parameters
-    ----------
-    limits
-        Units of the sums, and the penalty.
-    sums
-        (nodes, 3), gradient, hessian and rows.
-    bounds
-        (nodes, 2)
-    """
-    below = sums[:, 1] * limits.hessian_step + limits.l2
-    free = np.divide(-sums[:, 0] * limits.gradient_step, below, out=np.zeros(len(sums)), where=below > 0)
-    return np.asarray(np.clip(free, bounds[:, 0], bounds[:, 1]) + 0.0)
-
-
-def child_bounds(limits: Limits, signs: Int64Array, bounds: Float64Array, sums: Int64Array) -> Float64Array:
-    """Return between which the children's values must stay: below and above the middle of both, where a sign says so.
-
-    Parameters
-    ----------
-    limits
-        Units of the sums, and the penalty.
-    signs
-        (splits,), of the feature that a split asks.
-    bounds
-        (splits, 2), of the parents.
-    sums
-        (2 * splits, 3), of the children, left and right in turn.
-
-    Returns
-    -------
-    bounds
-        (2 * splits, 2)
-    """
-    own = np.repeat(bounds, 2, axis=0)
-    if not signs.any():
-        return own
-    values = newton_steps(limits, sums, own)
-    middle = (values[0::2] + values[1::2]) / 2
-    rising, falling = signs > 0, signs < 0
-    own[0::2][rising, 1] = own[1::2][rising, 0] = middle[rising]
-    own[0::2][falling, 0] = own[1::2][falling, 1] = middle[falling]
-    return own
-
-
-def with_unknown(levels: Int64Array, splits: Splits, made: Int64Array) -> UInt8Array:
-    """Return the subsets of these splits; a level that was not agreed goes where missing values go.
-
-    Parameters
-    ----------
-    levels
-        (features,), how many levels were agreed of each.
-    splits
-        Of nodes.
-    made
-        Which of them are meant: splits by levels.
-    """
-    unknown = np.arange(256)[None, :] >= levels[splits.feature[made]][:, None]
-    bits = np.unpackbits(splits.subsets[made], axis=1, bitorder="little").astype(np.bool_)
-    return np.packbits(bits | (unknown & splits.missing_left[made][:, None]), axis=1, bitorder="little")
 
 
 class _Best(NamedTuple):
