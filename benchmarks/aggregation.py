@@ -85,18 +85,18 @@ def copies(arrivals: Arrivals, weights: Float32Array) -> Float32Array:
 
 def folded(arrivals: Arrivals, weights: Float32Array) -> Float32Array:
     """Return the next weights through the ordered fold."""
-    aggregator, one = FedAvg(), np.ones(1)
+    aggregator, one = FedAvg(momentum=0.0), np.ones(1)
     fold = OrderedFold(aggregator, np.arange(arrivals.number), len(weights))
     numbers = iter(range(arrivals.number))
     for update in arrivals.updates():
-        fold.add(np.array([next(numbers)]), update, one)
+        fold.add(np.array([next(numbers)]), {"update": update}, one)
         del update
     return _finished(aggregator, fold.close(), weights)
 
 
 def collected(arrivals: Arrivals, weights: Float32Array) -> Float32Array:
     """Return the next weights through the engine's whole path."""
-    aggregator = FedAvg()
+    aggregator = FedAvg(momentum=0.0)
     expected = {"train": np.arange(arrivals.number), "evaluate": np.arange(0)}
     got = collect(arrivals.replies(), aggregator, expected, Form(len(weights), "same"), 1)
     return _finished(aggregator, got.sums, weights)

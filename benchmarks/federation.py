@@ -29,7 +29,7 @@ class Federation:
         """Build the parts; `compiled` as in `CohortTrainer`, everybody trains unless a selector says otherwise."""
         network, splits = workload.network(), workload.splits
         trainer = CohortTrainer(network, workload.plan, workload.num_features, compiled=compiled)
-        strategy = Strategy(selector or Everyone(), FedAvg())
+        strategy = Strategy(selector or Everyone(), FedAvg(momentum=0.0))
         work = LocalWork(splits, trainer, strategy.aggregator.weighting)
         grid = InProcessGrid(splits.train.names, Worker(work.handlers()))
         evaluators = workload.num_clients if selector is None else 1

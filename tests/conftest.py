@@ -120,7 +120,7 @@ def federation(make_splits: Any) -> Callable[..., Federation]:
     ) -> Federation:
         splits = make_splits(sizes)
         network = build_network(ModelSpec(kind), splits.train.num_features, 0)
-        aggregator = aggregator or FedAvg()
+        aggregator = aggregator or FedAvg(momentum=0.0)
         trainer = CohortTrainer(network, plan or TrainingPlan(), splits.train.num_features, batched)
         work = LocalWork(splits, trainer, aggregator.weighting)
         strategy = Strategy(selector or Everyone(), aggregator)

@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "trees": set(),
     "evaluation": {"core"},
     "report": {"core", "evaluation"},
-    "config": {"core"},
+    "config": {"core", "aggregation"},
     "draft": {"core", "data", "config"},
 }
 """Room -> what it may import of ours, beside itself. A room is a folder, or a folder in a folder that has a row."""

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from werkbund.aggregation import FedAvg, Sums
+from werkbund.aggregation import Closing, FedAvg, Sums
 from werkbund.core import ConfigError, FederationError
 
 UPDATES = np.array([[1.0, -2.0], [3.0, 4.0]], np.float32)
@@ -11,17 +11,20 @@ START = np.array([10.0, 20.0], np.float32)
 
 
 def _fold(aggregator: FedAvg, updates: Any = UPDATES, weights: Any = (1.0, 3.0)) -> Sums:
-    return aggregator.fold(Sums(np.zeros(2, np.float32)), updates, np.array(weights))
+    return aggregator.fold(aggregator.begin(2), {"update": updates}, np.array(weights))
+
+
+PLAIN = FedAvg(momentum=0.0)
 
 
 def test_the_weights_move_by_the_mean_of_weighted_updates() -> None:
-    moved, carry = FedAvg().finish(_fold(FedAvg()), START, {})
+    moved, carry = PLAIN.finish(_fold(PLAIN), START, {})
     assert moved.tolist() == [10 + 4 / 4, 20 + 2 / 4]
     assert carry == {}
 
 
 def test_the_step_scales_the_move() -> None:
-    moved, _ = FedAvg(step=0.5).finish(_fold(FedAvg()), START, {})
+    moved, _ = FedAvg(step=0.5, momentum=0.0).finish(_fold(PLAIN), START, {})
     assert moved.tolist() == [10.5, 20.25]
 
 
@@ -46,7 +49,7 @@ def test_momentum_of_a_constant_update_tends_to_its_geometric_sum() -> None:
 @pytest.mark.parametrize("weights", [(0.0, 0.0)])
 def test_zero_total_weight_raises(weights: Any) -> None:
     with pytest.raises(FederationError, match="total weight of the updates must be > 0, got 0"):
-        FedAvg().finish(_fold(FedAvg(), np.zeros((2, 2), np.float32), weights), START, {})
+        PLAIN.finish(_fold(PLAIN, np.zeros((2, 2), np.float32), weights), START, {})
 
 
 @pytest.mark.parametrize(
@@ -64,3 +67,10 @@ def test_zero_total_weight_raises(weights: Any) -> None:
 def test_an_option_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"strategy\.aggregation\.{name} must be .*got {value!r}"):
         FedAvg(**{name: value})
+
+
+def test_a_total_of_the_rounds_own_stands_in_for_the_weights_of_those_that_answered() -> None:
+    moved, _ = PLAIN.finish(_fold(PLAIN), START, {}, Closing(total=8.0))
+    assert moved.tolist() == [10 + 4 / 8, 20 + 2 / 8]
+    with pytest.raises(FederationError, match="must be > 0, got 0"):
+        PLAIN.finish(_fold(PLAIN), START, {}, Closing(total=0.0))

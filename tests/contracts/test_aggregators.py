@@ -1,52 +1,140 @@
-"""Every registered aggregator keeps these rules."""
+"""Every registered aggregator keeps these rules, and so do two of another kind that are written here."""
 
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
-from werkbund.aggregation import AGGREGATORS, Aggregator, Carry, Sums, build_aggregator
+from werkbund.aggregation import (
+    AGGREGATORS,
+    Aggregator,
+    Carry,
+    Closing,
+    FedAvg,
+    Sees,
+    Sums,
+    Weighting,
+    aggregation_options,
+    build_aggregator,
+)
 from werkbund.core import ConfigError, FederationError
-from werkbund.core.arrays import Float32Array
+from werkbund.core.arrays import Arrays, Float32Array, Float64Array
+from werkbund.core.methods import check_options, option
 from werkbund.engine import Checkpoint, RunState, load_checkpoint, save_checkpoint
+
+
+@dataclass(frozen=True)
+class Middle:
+    """Move by the median update: needs every update, and keeps them in a list of its own."""
+
+    weighting: Weighting = option("equal", "how clients count")
+    step: float = option(1.0, "size of the step", above=0)
+
+    name: ClassVar[str] = "middle"
+    sees: ClassVar[Sees] = "each"
+    folds: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        check_options(self, "strategy.aggregation")
+
+    def init(self, num_parameters: int) -> Carry:
+        return {}
+
+    def outgoing(self, carry: Carry) -> Arrays:
+        return {}
+
+    def begin(self, num_parameters: int) -> list[Float32Array]:
+        return []
+
+    def fold(self, accumulator: list[Float32Array], updates: Arrays, weights: Float64Array) -> list[Float32Array]:
+        return accumulator + [row / np.float32(weight) for row, weight in zip(updates["update"], weights, strict=True)]
+
+    def finish(
+        self, accumulator: list[Float32Array], weights: Float32Array, carry: Carry, closing: Closing = Closing()
+    ) -> tuple[Float32Array, Carry]:
+        if not accumulator:
+            raise FederationError("no update of any weight came")
+        moved = weights + np.float32(self.step) * np.median(np.stack(accumulator), axis=0)
+        return np.asarray(moved, np.float32), carry
+
+
+@dataclass(frozen=True)
+class Controlled:
+    """Send a control variate out, and fold what clients change of it beside their update."""
+
+    weighting: Weighting = option("equal", "how clients count")
+
+    name: ClassVar[str] = "controlled"
+    sees: ClassVar[Sees] = "sum"
+    folds: ClassVar[tuple[str, ...]] = ("control", "steps")
+
+    def init(self, num_parameters: int) -> Carry:
+        return {"control": np.zeros(num_parameters, np.float32)}
+
+    def outgoing(self, carry: Carry) -> Arrays:
+        return {"control": carry["control"]}
+
+    def begin(self, num_parameters: int) -> Sums:
+        return Sums.empty(num_parameters)
+
+    def fold(self, accumulator: Sums, updates: Arrays, weights: Float64Array) -> Sums:
+        return accumulator.add(updates, weights)
+
+    def finish(
+        self, accumulator: Sums, weights: Float32Array, carry: Carry, closing: Closing = Closing()
+    ) -> tuple[Float32Array, Carry]:
+        control = carry["control"] + accumulator.mean("control", closing.num_clients or None).astype(np.float32)
+        return accumulator.mean(total=closing.total) + weights, {"control": control}
+
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("fedavg", {}),
-    ("fedavg", {"weighting": "equal"}),
-    ("fedavg", {"step": 0.5}),
+    ("fedavg", {"weighting": "equal", "momentum": 0.0}),
+    ("fedavg", {"step": 0.5, "momentum": 0.0}),
     ("fedavg", {"momentum": 0.9}),
     ("fedavg", {"momentum": 0.5, "step": 2.0}),
+    (f"{__name__}:Middle", {}),
+    (f"{__name__}:Middle", {"step": 0.5}),
+    (f"{__name__}:Controlled", {}),
 ]
 NUM_CLIENTS, NUM_PARAMETERS = 8, 6
 RNG = np.random.default_rng(0)
 UPDATES = RNG.normal(size=(NUM_CLIENTS, NUM_PARAMETERS)).astype(np.float32)
+CONTROLS = RNG.normal(size=(NUM_CLIENTS, NUM_PARAMETERS)).astype(np.float32)
+STEPS = RNG.integers(1, 9, NUM_CLIENTS).astype(np.float64)
 WEIGHTS = RNG.random(NUM_CLIENTS) + 0.1
 START = RNG.normal(size=NUM_PARAMETERS).astype(np.float32)
 
 every_case = pytest.mark.parametrize(("name", "options"), CASES)
+every_mean = pytest.mark.parametrize(("name", "options"), [case for case in CASES if "Middle" not in case[0]])
 
 
 def test_every_registered_aggregator_is_covered() -> None:
-    assert {name for name, _ in CASES} == set(AGGREGATORS)
+    assert {name for name, _ in CASES if ":" not in name} == set(AGGREGATORS)
     assert len(AGGREGATORS) == 1
 
 
-def _sums(aggregator: Aggregator, cuts: list[int] | None = None, updates: Float32Array = UPDATES) -> Sums:
-    sums = Sums(np.zeros(NUM_PARAMETERS, np.float32))
+def _folded(aggregator: Aggregator, cuts: list[int] | None = None, updates: Float32Array = UPDATES) -> Any:
+    beside: Mapping[str, Any] = {"control": CONTROLS, "steps": STEPS}
+    answers: dict[str, Any] = {"update": updates, **{name: beside[name] for name in aggregator.folds}}
+    accumulator = aggregator.begin(NUM_PARAMETERS)
     ends = [0, *(cuts or []), NUM_CLIENTS]
     for first, last in pairwise(ends):
-        sums = aggregator.fold(sums, updates[first:last], WEIGHTS[first:last])
-    return sums
+        rows = {name: array[first:last] for name, array in answers.items()}
+        accumulator = aggregator.fold(accumulator, rows, WEIGHTS[first:last])
+    return accumulator
 
 
 def _rounds(aggregator: Aggregator, number: int, weights: Float32Array, carry: Carry) -> tuple[Float32Array, Carry]:
     for _ in range(number):
-        weights, carry = aggregator.finish(_sums(aggregator), weights, carry)
+        weights, carry = aggregator.finish(_folded(aggregator), weights, carry)
     return weights, carry
 
 
@@ -65,43 +153,52 @@ def test_the_next_weights_are_finite_float32_of_the_same_length(name: str, optio
 @pytest.mark.parametrize("cuts", [[1], [4], [1, 2, 3, 4, 5, 6, 7], [0, 0, 8]])
 def test_grouping_does_not_change_a_bit(name: str, options: dict[str, Any], cuts: list[int]) -> None:
     aggregator = build_aggregator(name, **options)
-    whole, parts = _sums(aggregator), _sums(aggregator, cuts)
-    np.testing.assert_array_equal(whole.update, parts.update)
-    assert (
-        (whole.weight, whole.num_updates) == (parts.weight, parts.num_updates) == (sum(WEIGHTS.tolist()), NUM_CLIENTS)
-    )
+    carry = aggregator.init(NUM_PARAMETERS)
+    whole, parts = (aggregator.finish(_folded(aggregator, c), START, carry) for c in (None, cuts))
+    np.testing.assert_array_equal(whole[0], parts[0])
+    for key in whole[1]:
+        np.testing.assert_array_equal(whole[1][key], parts[1][key])
 
 
-@every_case
+@every_mean
 def test_the_first_round_moves_along_the_mean_update(name: str, options: dict[str, Any]) -> None:
     aggregator = build_aggregator(name, **options)
-    weights, _ = aggregator.finish(_sums(aggregator), START, aggregator.init(NUM_PARAMETERS))
+    weights, _ = aggregator.finish(_folded(aggregator), START, aggregator.init(NUM_PARAMETERS))
     mean = UPDATES.astype(np.float64).sum(axis=0) / WEIGHTS.sum()
     step = options.get("step", 1.0)
     np.testing.assert_allclose(weights, START + step * mean, rtol=1e-5, atol=1e-6)
 
 
-@every_case
+@every_mean
 def test_the_weights_unit_is_of_no_account(name: str, options: dict[str, Any]) -> None:
     aggregator = build_aggregator(name, **options)
-    plain = _sums(aggregator)
-    scaled = Sums(plain.update * np.float32(4), plain.weight * 4, plain.num_updates)
+    plain, scaled = _folded(aggregator), _folded(aggregator, updates=UPDATES * np.float32(4))
+    scaled.weight *= 4
     carry = aggregator.init(NUM_PARAMETERS)
     np.testing.assert_array_equal(aggregator.finish(plain, START, carry)[0], aggregator.finish(scaled, START, carry)[0])
+
+
+@every_mean
+def test_a_total_of_the_rounds_own_divides_the_sum(name: str, options: dict[str, Any]) -> None:
+    aggregator = build_aggregator(name, **options)
+    carry, total = aggregator.init(NUM_PARAMETERS), 3 * WEIGHTS.sum()
+    own, _ = aggregator.finish(_folded(aggregator), START, carry)
+    other, _ = aggregator.finish(_folded(aggregator), START, carry, Closing(total=total))
+    np.testing.assert_allclose(other - START, (own - START) / 3, rtol=1e-4, atol=1e-6)
 
 
 @every_case
 def test_no_change_at_any_client_is_no_change(name: str, options: dict[str, Any]) -> None:
     aggregator = build_aggregator(name, **options)
-    sums = _sums(aggregator, updates=np.zeros_like(UPDATES))
-    np.testing.assert_array_equal(aggregator.finish(sums, START, aggregator.init(NUM_PARAMETERS))[0], START)
+    folded = _folded(aggregator, updates=np.zeros_like(UPDATES))
+    np.testing.assert_array_equal(aggregator.finish(folded, START, aggregator.init(NUM_PARAMETERS))[0], START)
 
 
-@every_case
+@pytest.mark.parametrize(("name", "options"), [case for case in CASES if "Controlled" not in case[0]])
 def test_nothing_to_add_is_an_error_not_a_zero(name: str, options: dict[str, Any]) -> None:
     aggregator = build_aggregator(name, **options)
     with pytest.raises(FederationError, match="weight"):
-        aggregator.finish(Sums(np.zeros(NUM_PARAMETERS, np.float32)), START, aggregator.init(NUM_PARAMETERS))
+        aggregator.finish(aggregator.begin(NUM_PARAMETERS), START, aggregator.init(NUM_PARAMETERS))
 
 
 @every_case
@@ -109,7 +206,7 @@ def test_what_it_is_given_is_left_as_it_was(name: str, options: dict[str, Any]) 
     aggregator = build_aggregator(name, **options)
     weights, carry = _rounds(aggregator, 1, START, aggregator.init(NUM_PARAMETERS))
     updates, start, before = UPDATES.copy(), weights.copy(), {key: vector.copy() for key, vector in carry.items()}
-    aggregator.finish(_sums(aggregator), weights, carry)
+    aggregator.finish(_folded(aggregator), weights, carry)
     np.testing.assert_array_equal(UPDATES, updates)
     np.testing.assert_array_equal(weights, start)
     for key, vector in carry.items():
@@ -133,14 +230,50 @@ def test_it_is_a_value_that_says_what_it_must_see(name: str, options: dict[str, 
     assert aggregator == pickle.loads(pickle.dumps(aggregator))  # noqa: S301 - our own bytes
     assert aggregator.sees in ("sum", "each")
     assert aggregator.weighting in ("examples", "equal")
+    assert "update" not in aggregator.folds
+
+
+@pytest.mark.parametrize("name", AGGREGATORS)
+def test_every_option_says_what_it_is_for_and_has_a_default(name: str) -> None:
+    aggregator = build_aggregator(name)
+    for key, declared in aggregation_options(name).items():
+        assert declared.what
+        assert declared.admits(declared.default)
+        assert getattr(aggregator, key) == declared.default
+    assert AGGREGATORS[name].card.title
+    assert AGGREGATORS[name].card.source
+
+
+def test_what_goes_out_is_the_carry_and_what_is_folded_beside_comes_back_into_it() -> None:
+    rule = Controlled()
+    assert FedAvg().outgoing(FedAvg().init(3)) == {}
+    _, carry = rule.finish(_folded(rule), START, rule.init(NUM_PARAMETERS), Closing(num_clients=16))
+    expected = CONTROLS.astype(np.float64).sum(axis=0) / 16
+    np.testing.assert_allclose(rule.outgoing(carry)["control"], expected, rtol=1e-5)
+
+
+def test_sums_hold_any_shape_with_the_bits_of_adding_one_after_the_other() -> None:
+    rows: dict[str, Any] = {
+        "update": UPDATES,
+        "table": RNG.normal(size=(NUM_CLIENTS, 2, 3)),
+        "steps": STEPS,
+        "counts": np.arange(8),
+    }
+    sums = Sums.empty(NUM_PARAMETERS).add(rows, WEIGHTS)
+    for name, array in rows.items():
+        total = np.zeros_like(array[0])
+        for row in array:
+            total = total + row
+        np.testing.assert_array_equal(sums.arrays[name], total)
+        assert sums.arrays[name].dtype == array.dtype
 
 
 @pytest.mark.parametrize("name", AGGREGATORS)
 def test_an_unknown_option_is_refused_by_name(name: str) -> None:
-    with pytest.raises(ConfigError, match="momentun"):
-        build_aggregator(name, momentun=0.5)
+    with pytest.raises(ConfigError, match=r"takes no option weightin; did you mean weighting\?; it takes weighting"):
+        build_aggregator(name, weightin="equal")
 
 
 def test_an_unknown_aggregator_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="must be one of fedavg, got 'fedavgm'"):
+    with pytest.raises(ConfigError, match=r"must be one of fedavg, .*got 'fedavgm'; did you mean fedavg\?"):
         build_aggregator("fedavgm")

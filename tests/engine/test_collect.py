@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from werkbund.aggregation import FedAvg, Sums
+from werkbund.aggregation import FedAvg
 from werkbund.core import Failure, Replies
 from werkbund.core.arrays import Float32Array
 from werkbund.engine.answers import Form
@@ -39,7 +39,7 @@ def _fold() -> OrderedFold:
 
 
 def _add(fold: OrderedFold, places: list[int]) -> None:
-    fold.add(COHORT[places], UPDATES[places], WEIGHTS[places])
+    fold.add(COHORT[places], {"update": UPDATES[places]}, WEIGHTS[places])
 
 
 def _cut(order: list[int], cuts: list[int]) -> list[list[int]]:
@@ -66,9 +66,9 @@ def test_any_order_grouping_and_failures_in_between_give_the_same_bits(
             _add(fold, usable)
     sums = fold.close()
     answered = [place for place in range(NUM_CLIENTS) if place not in failed | silent]
-    np.testing.assert_array_equal(sums.update, _in_order(answered))
+    np.testing.assert_array_equal(sums.arrays["update"], _in_order(answered))
     assert sums.num_updates == len(answered)
-    assert sums.weight == sum(WEIGHTS[place] for place in answered)
+    assert fold.weight == sums.weight == sum(WEIGHTS[place] for place in answered)
 
 
 def test_another_order_of_adding_would_give_other_bits() -> None:
@@ -82,12 +82,12 @@ def test_updates_in_turn_do_not_wait() -> None:
     folded: list[int] = []
 
     class Watched:
-        weighting, sees = FedAvg().weighting, FedAvg().sees
-        init, finish = FedAvg().init, FedAvg().finish
+        weighting, sees, folds = FedAvg().weighting, FedAvg().sees, FedAvg().folds
+        init, outgoing, begin, finish = FedAvg().init, FedAvg().outgoing, FedAvg().begin, FedAvg().finish
 
-        def fold(self, sums: Sums, updates: Any, weights: Any) -> Sums:
-            folded.append(len(updates))
-            return FedAvg().fold(sums, updates, weights)
+        def fold(self, accumulator: Any, updates: Any, weights: Any) -> Any:
+            folded.append(len(updates["update"]))
+            return FedAvg().fold(accumulator, updates, weights)
 
     fold = OrderedFold(Watched(), COHORT, NUM_PARAMETERS)
     _add(fold, [0, 1, 2])
@@ -113,7 +113,7 @@ def test_all_good_answers_are_folded(trained: Trained) -> None:
     got = _collect([trained([2], [[1, 1]]), Replies("evaluate", 1, np.array([3])), trained([0, 1], [[1, 2], [3, 4]])])
     assert got.failures == []
     assert sorted(got.trained) == [0, 1, 2]
-    assert got.sums.update.tolist() == [5, 7]
+    assert got.sums.arrays["update"].tolist() == [5, 7]
     assert all("update" not in replies.sums for replies in got.replies)
 
 
@@ -122,7 +122,7 @@ def test_an_update_that_is_not_finite_is_a_failure(value: float, trained: Traine
     got = _collect([trained([0, 1, 2], [[1, 1], [1, value], [2, 2]])], evaluate=[])
     assert "NaN, infinite" in _reasons(got)[1]
     assert sorted(got.trained) == [0, 2]
-    assert got.sums.update.tolist() == [3, 3]
+    assert got.sums.arrays["update"].tolist() == [3, 3]
 
 
 @pytest.mark.parametrize("weight", [np.nan, np.inf, -1.0])
@@ -130,7 +130,7 @@ def test_a_weight_that_is_not_finite_or_negative_is_a_failure(weight: float, tra
     got = _collect([trained([0, 1], [[1, 1], [1, 1]], weight=np.array([1.0, weight])), trained([2], [[1, 1]])])
     assert sorted(got.trained) == [0, 2]
     assert set(_reasons(got)) == {1, 3}
-    assert got.sums.weight == 2
+    assert got.weight == got.sums.weight == 2
 
 
 def test_infinities_of_both_signs_do_not_cancel(trained: Trained) -> None:
@@ -140,7 +140,7 @@ def test_infinities_of_both_signs_do_not_cancel(trained: Trained) -> None:
 def test_another_layout_is_refused_by_name_and_the_rest_goes_on(trained: Trained) -> None:
     got = _collect([trained([0], [[9, 9]], fingerprint="0123"), trained([1, 2], [[1, 1], [1, 1]])], evaluate=[])
     assert _reasons(got) == {0: "its weights have the layout 0123, not same"}
-    assert got.sums.update.tolist() == [2, 2]
+    assert got.sums.arrays["update"].tolist() == [2, 2]
 
 
 def test_a_wrong_length_is_refused_and_the_rest_goes_on(trained: Trained) -> None:
@@ -157,14 +157,14 @@ def test_an_answer_without_its_arrays_is_refused(trained: Trained) -> None:
 def test_a_client_that_was_not_asked_to_train_is_dropped(client: int, trained: Trained) -> None:
     got = _collect([trained([client], [[9, 9]]), trained([0, 1, 2], np.ones((3, 2)))])
     assert sorted(got.trained) == [0, 1, 2]
-    assert got.sums.update.tolist() == [3, 3]
+    assert got.sums.arrays["update"].tolist() == [3, 3]
     assert _reasons(got) == {3: "no answer in time (federation.round_timeout_s)"}
 
 
 def test_the_first_answer_of_a_client_counts(trained: Trained) -> None:
     got = _collect([trained([0], [[1, 1]]), trained([0, 1], [[9, 9], [1, 1]]), trained([2, 2], [[1, 1], [9, 9]])])
     assert sorted(got.trained) == [0, 1, 2]
-    assert got.sums.update.tolist() == [3, 3]
+    assert got.sums.arrays["update"].tolist() == [3, 3]
 
 
 def test_a_refused_client_has_no_second_try(trained: Trained) -> None:

@@ -21,7 +21,7 @@ def _train(federation: Any, clients: list[int], factors: list[float] | None = No
 
 def test_an_update_is_weighted_by_its_rows(federation: Any) -> None:
     by_rows = _train(federation(), [0, 1, 2])
-    alike = _train(federation(aggregator=FedAvg("equal")), [0, 1, 2])
+    alike = _train(federation(aggregator=FedAvg("equal", momentum=0.0)), [0, 1, 2])
     assert by_rows.sums["weight"].tolist() == [20, 33, 7]
     assert alike.sums["weight"].tolist() == [1, 1, 1]
     np.testing.assert_allclose(by_rows.sums["update"], alike.sums["update"] * [[20], [33], [7]], rtol=1e-5)
@@ -37,7 +37,7 @@ def test_a_selectors_factor_multiplies_update_and_weight(federation: Any) -> Non
 
 @pytest.mark.parametrize("weighting", ["examples", "equal"])
 def test_a_client_without_rows_counts_nothing(weighting: Any, federation: Any) -> None:
-    reply = _train(federation([10, 0], aggregator=FedAvg(weighting)), [0, 1])
+    reply = _train(federation([10, 0], aggregator=FedAvg(weighting, momentum=0.0)), [0, 1])
     assert reply.sums["weight"][1] == 0
     assert not reply.sums["update"][1].any()
     assert reply.sums["loss"][1] == 0

@@ -143,7 +143,7 @@ def _times(line: Mapping[str, Any], replies: Replies) -> dict[str, Any]:
 def _run(
     grid: Grid, name: str, options: dict[str, Any], rules: Any, weights: Float32Array, last: int
 ) -> list[RoundRecord]:
-    strategy = Strategy(build_selector(name, **options), FedAvg())
+    strategy = Strategy(build_selector(name, **options), FedAvg(momentum=0.0))
     state = RunState.begin(weights, strategy)
     return [record for _, record in rounds(grid, strategy, rules, state, last)]
 

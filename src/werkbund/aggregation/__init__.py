@@ -1,29 +1,76 @@
 """How updates become the next weights."""
 
-from collections.abc import Callable
 from typing import Any
 
-from werkbund.aggregation.contract import Aggregator, Carry, Sums, Weighting
+from werkbund.aggregation.contract import Aggregator, Card, Carry, Closing, Sees, Sums, Weighting
 from werkbund.aggregation.fedavg import FedAvg
-from werkbund.core.errors import ConfigError
+from werkbund.core.methods import Option, Registry, options_of
 
-AGGREGATORS: dict[str, Callable[..., Aggregator]] = {"fedavg": FedAvg}
+AGGREGATORS: dict[str, type[Any]] = {method.name: method for method in (FedAvg,)}
+"""The rules by name. One of your own is registered by `register`, or named by where it stands."""
+
+DEFAULT = FedAvg.name
+"""The rule of a configuration that names none."""
+
+_REGISTRY = Registry(
+    key="strategy.aggregation",
+    noun="an aggregator",
+    parts=("weighting", "sees", "folds", "init", "outgoing", "begin", "fold", "finish"),
+    methods=AGGREGATORS,
+    page="werkbund.aggregation.contract",
+)
+
+register = _REGISTRY.register
+
+
+def aggregator_of(name: str) -> type[Any]:
+    """Return the class of an aggregator's name, or of one of your own, as for `build_aggregator`.
+
+    Raises
+    ------
+    ConfigError
+        If there is none.
+    """
+    return _REGISTRY.find(name)
 
 
 def build_aggregator(name: str, **options: Any) -> Aggregator:
     """Return the aggregator of this name.
 
+    Parameters
+    ----------
+    name
+        One of `AGGREGATORS`, or where one of your own stands: `folder/file.py:Class` or `package.module:Class`.
+    options
+        Its own; `aggregation_options` lists them.
+
     Raises
     ------
     ConfigError
-        If there is none of this name, or an option does not fit.
+        If there is none of this name, or an option is unknown or breaks its rule.
     """
-    if name not in AGGREGATORS:
-        raise ConfigError(f"strategy.aggregation.name must be one of {', '.join(AGGREGATORS)}, got {name!r}")
-    try:
-        return AGGREGATORS[name](**options)
-    except TypeError as error:
-        raise ConfigError(f"strategy.aggregation of {name!r} takes no such option: {error}") from error
+    made: Aggregator = _REGISTRY.build(name, options)
+    return made
 
 
-__all__ = ["AGGREGATORS", "Aggregator", "Carry", "FedAvg", "Sums", "Weighting", "build_aggregator"]
+def aggregation_options(name: str) -> dict[str, Option]:
+    """Return an aggregator's options, each with its default, its range and what it is for."""
+    return options_of(aggregator_of(name))
+
+
+__all__ = [
+    "AGGREGATORS",
+    "DEFAULT",
+    "Aggregator",
+    "Card",
+    "Carry",
+    "Closing",
+    "FedAvg",
+    "Sees",
+    "Sums",
+    "Weighting",
+    "aggregation_options",
+    "aggregator_of",
+    "build_aggregator",
+    "register",
+]

@@ -1,57 +1,184 @@
-"""What every aggregator is: `init`, `fold` while updates arrive, `finish`; a carry goes from round to round.
+"""What every aggregator is: a frozen value that owns its accumulator; a carry goes from round to round.
 
-An update comes already weighted by its client, so that between client and server there is nothing but a sum.
+An update comes already weighted by its client, so that between client and server there is nothing but a sum, for the
+rules that need no more. A rule that must see every update in clear says so, and is refused where sums stay hidden.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
-from werkbund.core.arrays import Float32Array, Float64Array
+import numpy as np
+
+from werkbund.core.arrays import AnyArray, Arrays, Float32Array, Float64Array
+from werkbund.core.errors import FederationError
 
 Carry = Mapping[str, Float32Array]
-"""What an aggregator keeps from round to round: named vectors."""
+"""What an aggregator keeps from round to round: named arrays, written into every checkpoint."""
 
 Weighting = Literal["examples", "equal"]
+"""How a client weights its update before it sends it: by its number of training rows, or all alike."""
+
+Sees = Literal["sum", "each"]
+"""Whether a sum of updates is enough, or every single one is needed in clear."""
+
+UPDATE = "update"
+"""Name of the weighted update among the arrays that are folded."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """Describe an aggregator to people.
+
+    Parameters
+    ----------
+    title
+        Its full name.
+    rule
+        What it does, in a few sentences, with the formula.
+    source
+        Where it is published.
+    use_when, avoid_when
+        In a plant.
+    unbiased
+        Whether the expected step is the one along the mean update of all clients.
+    notes
+        Assumptions where the source is silent.
+    """
+
+    title: str
+    rule: str
+    source: str
+    use_when: str
+    avoid_when: str
+    unbiased: bool = True
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Closing:
+    """Say what the engine knows of a round when it ends, beside what was folded.
+
+    Parameters
+    ----------
+    total
+        What the sum of weighted updates is divided by, in place of the weights of those that answered; None where
+        these decide.
+    num_clients
+        Clients of the federation, those that were not asked included; 0 where nobody knows.
+    """
+
+    total: float | None = None
+    num_clients: int = 0
+
+
+class Aggregator(Protocol):
+    """Make the next weights out of updates.
+
+    An implementation is a frozen dataclass with a `name` and a `card`, whose fields are its options
+    (`werkbund.core.methods.option`).
+    """
+
+    @property
+    def weighting(self) -> Weighting:
+        """How a client weights its update before it sends it."""
+
+    @property
+    def sees(self) -> Sees:
+        """Whether a sum of updates is enough, or every single one is needed in clear."""
+
+    @property
+    def folds(self) -> tuple[str, ...]:
+        """Names of the arrays of an answer that are folded beside the update."""
+
+    def init(self, num_parameters: int) -> Carry:
+        """Return the carry before the first round."""
+
+    def outgoing(self, carry: Carry) -> Arrays:
+        """Return what goes along with the weights to every client of the cohort; nothing for most."""
+
+    def begin(self, num_parameters: int) -> Any:
+        """Return an accumulator of nothing, of any type of the aggregator's own."""
+
+    def fold(self, accumulator: Any, updates: Arrays, weights: Float64Array) -> Any:
+        """Return the accumulator with some answers more, in client order; may reuse its storage.
+
+        Parameters
+        ----------
+        accumulator
+            From `begin` or the last `fold`.
+        updates
+            `update`, (k, parameters), already weighted by the clients, and what `folds` names, (k, ...) each.
+        weights
+            (k,)
+        """
+
+    def finish(
+        self, accumulator: Any, weights: Float32Array, carry: Carry, closing: Closing = Closing()
+    ) -> tuple[Float32Array, Carry]:
+        """Return the next weights (parameters,) and carry; may reuse the accumulator's storage, which is spent then."""
 
 
 @dataclass
 class Sums:
-    """Hold what has been folded so far.
+    """Accumulate for rules that need sums alone: named arrays, and the weights' sum.
+
+    Rows are added one after the other, so that the sum has the same bits however they are grouped.
 
     Parameters
     ----------
-    update
-        (parameters,), sum of weighted updates.
+    arrays
+        Sum of the weighted updates, (parameters,), under `update`, and of each array beside it under its name.
     weight
         Sum of the weights.
     num_updates
         How many were folded.
     """
 
-    update: Float32Array
+    arrays: dict[str, AnyArray] = field(default_factory=dict)
     weight: float = 0.0
     num_updates: int = 0
 
+    @staticmethod
+    def empty(num_parameters: int) -> Sums:
+        """Return the sums of no updates; what is folded beside them gets its shape when it comes first."""
+        return Sums({UPDATE: np.zeros(num_parameters, np.float32)})
 
-class Aggregator(Protocol):
-    """Make the next weights out of updates."""
+    def add(self, updates: Arrays, weights: Float64Array) -> Sums:
+        """Add rows: arrays (k, ...) by name, and weights (k,)."""
+        for name, rows in updates.items():
+            if name not in self.arrays:
+                self.arrays[name] = np.zeros(rows.shape[1:], rows.dtype)
+            _add_rows(self.arrays[name], rows, self.num_updates == 0)
+        for weight in weights.tolist():
+            self.weight += weight
+        self.num_updates += len(weights)
+        return self
 
-    @property
-    def weighting(self) -> Weighting:
-        """How a client weights its update before it sends it: by its number of rows, or all alike."""
+    def mean(self, name: str = UPDATE, total: float | None = None) -> AnyArray:
+        """Return a sum divided by the weights' sum or by `total`, in the storage of the sum, which is spent.
 
-    @property
-    def sees(self) -> Literal["sum", "each"]:
-        """Whether a sum of updates is enough, or every single one is needed in clear."""
+        Raises
+        ------
+        FederationError
+            If the divisor is not above zero: no data is not the same as no change.
+        """
+        weight = self.weight if total is None else total
+        if not weight > 0:
+            raise FederationError(f"the total weight of the updates must be > 0, got {weight}; no client had rows")
+        summed = self.arrays[name]
+        # In place of the sum: with large networks another vector of their size may be one too many.
+        mean: AnyArray = np.divide(summed, summed.dtype.type(weight), out=summed)
+        return mean
 
-    def init(self, num_parameters: int) -> Carry:
-        """Return the carry before the first round."""
 
-    def fold(self, sums: Sums, updates: Float32Array, weights: Float64Array) -> Sums:
-        """Add weighted updates (k, parameters) with their weights (k,), in order; may reuse the storage of `sums`."""
-
-    def finish(self, sums: Sums, weights: Float32Array, carry: Carry) -> tuple[Float32Array, Carry]:
-        """Return the next weights (parameters,) and carry; may reuse the storage of `sums`, which is spent then."""
+def _add_rows(total: AnyArray, rows: AnyArray, is_first: bool) -> None:
+    if is_first and total.size > 1:
+        # NumPy adds the rows of a matrix in their order too, as long as it has more than one column.
+        flat = np.ascontiguousarray(rows).reshape(len(rows), total.size)
+        np.add.reduce(flat, axis=0, out=total.reshape(-1))
+    else:
+        for row in rows:
+            total += row

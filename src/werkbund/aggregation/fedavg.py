@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar
 
 import numpy as np
 
-from werkbund.aggregation.contract import Carry, Sums, Weighting
-from werkbund.core.arrays import Float32Array, Float64Array
-from werkbund.core.errors import ConfigError, FederationError
+from werkbund.aggregation.contract import Card, Carry, Closing, Sees, Sums, Weighting
+from werkbund.core.arrays import Arrays, Float32Array, Float64Array
+from werkbund.core.methods import check_options, option
 
 
 @dataclass(frozen=True)
@@ -34,52 +34,62 @@ class FedAvg:
     at 1.
     """
 
-    weighting: Weighting = "examples"
-    step: float = 1.0
-    momentum: float = 0.0
+    weighting: Weighting = option("examples", "How clients weigh: examples, by their rows; or equal, all alike.")
+    step: float = option(1.0, "Size of the server's step.", above=0)
+    momentum: float = option(0.9, "Momentum of the server; 0 is plain averaging.", at_least=0, below=1)
+
+    name: ClassVar[str] = "fedavg"
+    card: ClassVar[Card] = Card(
+        title="Federated averaging, with server step and momentum",
+        rule=(
+            "The mean d of the clients' updates moves the weights: m <- momentum * m + d, then "
+            "weights <- weights + step * m. Step 1 with momentum 0 is plain averaging."
+        ),
+        source="McMahan et al., AISTATS 2017, algorithm 1; Hsu, Qi, Brown 2019, section 4.2 (server momentum)",
+        use_when="always to begin with: every other rule has to beat it",
+        avoid_when="single clients may send harmful updates, or clients' rows differ so much that they drift apart",
+    )
 
     def __post_init__(self) -> None:
-        if self.weighting not in ("examples", "equal"):
-            raise ConfigError(f"strategy.aggregation.weighting must be examples or equal, got {self.weighting!r}")
-        if not (self.step > 0 and np.isfinite(self.step)):
-            raise ConfigError(f"strategy.aggregation.step must be > 0, got {self.step}")
-        if not 0 <= self.momentum < 1:
-            raise ConfigError(f"strategy.aggregation.momentum must be in [0, 1), got {self.momentum}")
+        check_options(self, "strategy.aggregation")
 
     @property
-    def sees(self) -> Literal["sum", "each"]:
+    def sees(self) -> Sees:
         """A sum is enough."""
         return "sum"
+
+    @property
+    def folds(self) -> tuple[str, ...]:
+        """Nothing beside the update."""
+        return ()
 
     def init(self, num_parameters: int) -> Carry:
         """Return a momentum of zero, or nothing where there is no momentum."""
         return {"momentum": np.zeros(num_parameters, np.float32)} if self.momentum else {}
 
-    def fold(self, sums: Sums, updates: Float32Array, weights: Float64Array) -> Sums:
-        """Add the updates one after the other: the same bits however they are grouped."""
-        if sums.num_updates == 0 and updates.shape[1] > 1:
-            # NumPy adds the rows of a matrix in their order too, as long as it has more than one column.
-            np.add.reduce(np.ascontiguousarray(updates), axis=0, out=sums.update)
-        else:
-            for update in updates:
-                sums.update += update
-        for weight in weights.tolist():
-            sums.weight += weight
-        sums.num_updates += len(updates)
-        return sums
+    def outgoing(self, carry: Carry) -> Arrays:
+        """Clients need nothing but the weights."""
+        return {}
 
-    def finish(self, sums: Sums, weights: Float32Array, carry: Carry) -> tuple[Float32Array, Carry]:
-        """Return the moved weights, in the storage of `sums`.
+    def begin(self, num_parameters: int) -> Sums:
+        """Return empty sums."""
+        return Sums.empty(num_parameters)
+
+    def fold(self, accumulator: Sums, updates: Arrays, weights: Float64Array) -> Sums:
+        """Add the updates one after the other: the same bits however they are grouped."""
+        return accumulator.add(updates, weights)
+
+    def finish(
+        self, accumulator: Sums, weights: Float32Array, carry: Carry, closing: Closing = Closing()
+    ) -> tuple[Float32Array, Carry]:
+        """Return the moved weights, in the storage of the sums.
 
         Raises
         ------
         FederationError
             If the updates' total weight is zero: no data is not the same as no change.
         """
-        if not sums.weight > 0:
-            raise FederationError(f"the total weight of the updates must be > 0, got {sums.weight}; no client had rows")
-        # In place of the sum: with large networks another vector of their size may be one too many.
-        moved = np.divide(sums.update, np.float32(sums.weight), out=sums.update)
+        moved = accumulator.mean(total=closing.total)
         if self.momentum:
             momentum: Float32Array = np.float32(self.momentum) * carry["momentum"] + moved
             carry = {"momentum": momentum}

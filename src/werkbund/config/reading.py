@@ -161,10 +161,15 @@ def _below(kind: Any, part: int | str) -> Any:
     """Return what lies under a key of a section or of a mapping, if that is again one of the two; else None."""
     if _is_section(kind):
         field = kind.model_fields.get(part)
-        inner = None if field is None else field.annotation
+        inner = None if field is None else _annotation(field)
     else:
         inner = get_args(kind)[1] if get_origin(kind) is dict else None
     return inner if _is_section(inner) or get_origin(inner) is dict else None
+
+
+def _annotation(field: FieldInfo) -> Any:
+    """Return the type of a field; where it is a section, that of its default, which may have more keys."""
+    return type(field.default) if isinstance(field.default, BaseModel) else field.annotation
 
 
 def _is_section(kind: Any) -> bool:
@@ -175,6 +180,8 @@ def _explain(model: type[BaseModel], fault: Mapping[str, Any]) -> str:
     key = _known_key(model, fault["loc"])
     if fault["type"] == "extra_forbidden":
         return f"{'.'.join(map(str, fault['loc']))} is not a key of the configuration{_nearest(model, fault['loc'])}"
+    if fault["type"] == "unknown_method":
+        return str(fault["msg"])
     if fault["type"] == "missing":
         return f"{key} must be set, but is missing"
     if not key:
@@ -202,7 +209,7 @@ def _lower(message: str) -> str:
 def _fields(model: type[BaseModel], prefix: str) -> dict[str, FieldInfo]:
     fields: dict[str, FieldInfo] = {}
     for name, field in model.model_fields.items():
-        inner: Any = field.annotation
+        inner: Any = _annotation(field)
         fields |= _fields(inner, f"{prefix}{name}.") if _is_section(inner) else {f"{prefix}{name}": field}
     return fields
 

@@ -5,11 +5,16 @@ An empty file is the built-in federation. The text below a key is its descriptio
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, create_model, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from werkbund.aggregation import DEFAULT, aggregation_options
 from werkbund.core import defaults
+from werkbund.core.errors import ConfigError
+from werkbund.core.methods import Option
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -240,23 +245,74 @@ class SelectionSection(Section):
 
 
 class AggregationSection(Section):
-    """Choose how updates become the next weights."""
+    """Choose how updates become the next weights; the other keys are the options of the rule that is named."""
 
-    name: str = "fedavg"
-    """Rule by which updates become the next weights."""
-    weighting: Literal["examples", "equal"] = "examples"
-    """How clients weigh: examples, by their rows; or equal, all alike."""
-    step: Annotated[float, Field(gt=0)] = 1.0
-    """Size of the server's step."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Momentum of the server; 0 is plain averaging."""
+    name: str = DEFAULT
+    """Rule by which updates become the next weights, or file.py:Class of your own."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options by name, those that were not set included."""
+        return {key: value for key, value in self.model_dump().items() if key != "name"}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the values alone: the class is made anew from the name where they are read."""
+        return _section_of, ({"name": self.name, **self.model_dump(exclude_unset=True)},)
+
+
+class OwnAggregationSection(AggregationSection):
+    """Name a rule of one's own by where it stands; its options are checked when it is loaded, before a run."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+
+@cache
+def aggregation_section(name: str) -> type[AggregationSection]:
+    """Return the section whose keys are the options that an aggregator declares.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of this name.
+    """
+    if ":" in name:
+        return OwnAggregationSection
+    keys: dict[str, Any] = {
+        key: (Annotated[declared.type, _field_of(declared)], declared.default)
+        for key, declared in aggregation_options(name).items()
+    }
+    described = Field(description=AggregationSection.model_fields["name"].description)
+    keys["name"] = (Annotated[str, described], name)
+    return create_model("AggregationSection", __base__=AggregationSection, **keys)
+
+
+def _section_of(values: dict[str, Any]) -> AggregationSection:
+    return aggregation_section(values["name"]).model_validate(values)
+
+
+def _field_of(declared: Option) -> Any:
+    return Field(
+        description=declared.what, gt=declared.above, ge=declared.at_least, le=declared.at_most, lt=declared.below
+    )
 
 
 class StrategySection(Section):
     """Hold selection and aggregation."""
 
     selection: SelectionSection = SelectionSection()
-    aggregation: AggregationSection = AggregationSection()
+    aggregation: SerializeAsAny[AggregationSection] = aggregation_section(DEFAULT)()
+
+    @field_validator("aggregation", mode="before")
+    @classmethod
+    def _options_are_those_of_the_rule(cls, values: Any) -> Any:
+        """Return the section of the rule that is named, checked; `values` are a file's plain ones, or a section."""
+        if not isinstance(values, dict) or not isinstance(name := values.get("name", DEFAULT), str):
+            return values
+        try:
+            section = aggregation_section(name)
+        except ConfigError as error:
+            raise PydanticCustomError("unknown_method", "{fault}", {"fault": str(error)}) from error
+        return section.model_validate(values)
 
 
 class EvaluationSection(Section):

@@ -268,7 +268,7 @@ def _aggregation(draft: Draft) -> list[str]:
             '"equal" the smallest would have as much say as the largest'
         )
     settings = [Setting("weighting", "examples", why + ".")]
-    return section("strategy.aggregation", sections.AggregationSection, settings)
+    return section("strategy.aggregation", type(sections.Config().strategy.aggregation), settings)
 
 
 def _evaluation(draft: Draft) -> list[str]:

@@ -56,6 +56,8 @@ class Form:
         How many updates are wanted, the first that come; None for all.
     each
         Whether single updates are kept, for a selector that declares that it needs them.
+    folds
+        Names of the arrays that the aggregator folds beside the update.
     """
 
     num_parameters: int = 0
@@ -63,6 +65,7 @@ class Form:
     counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     keep: int | None = None
     each: bool = False
+    folds: tuple[str, ...] = ()
 
 
 def flaw(replies: Replies, form: Form) -> str | None:
@@ -90,14 +93,14 @@ def flaw(replies: Replies, form: Form) -> str | None:
         return f"its counts {', '.join(odd)} have another form than this federation's; it may run another version"
     if not trained:
         return None
-    lacking = [name for name in ("update", "weight") if name not in replies.sums]
+    lacking = [name for name in ("update", "weight", *form.folds) if name not in replies.sums]
     if lacking:
         return f"its answer lacks {', '.join(lacking)}"
     if replies.sums["update"].shape[1:] != (form.num_parameters,):
         return f"its update has the shape {replies.sums['update'].shape[1:]}, not ({form.num_parameters},)"
     numbers = ["weight", *(name for name in _OPTIONAL if name in replies.sums)]
     wrong = [name for name in numbers if replies.sums[name].shape != num_rows]
-    wrong += [name for name in ("update", *numbers) if replies.sums[name].dtype.kind != "f"]
+    wrong += [name for name in ("update", *form.folds, *numbers) if replies.sums[name].dtype.kind != "f"]
     return f"its {', '.join(wrong)} must be plain floating-point numbers" if wrong else None
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from werkbund.aggregation.contract import Aggregator, Sums
-from werkbund.core.arrays import BoolArray, Float32Array, Float64Array, Int64Array
+from werkbund.aggregation.contract import UPDATE, Aggregator
+from werkbund.core.arrays import Arrays, BoolArray, Float32Array, Float64Array, Int64Array
 from werkbund.core.types import Failure, Replies
 from werkbund.engine.answers import (
     NO_ANSWER,
@@ -37,24 +38,30 @@ class OrderedFold:
         (cohort,), client numbers, ascending.
     num_parameters
         Length of an update.
+
+    Attributes
+    ----------
+    weight
+        Sum of the weights that were folded.
     """
 
     def __init__(self, aggregator: Aggregator, cohort: Int64Array, num_parameters: int) -> None:
         self._aggregator = aggregator
         self._cohort = cohort.tolist()
         self._turn = 0
-        self._waiting: dict[int, tuple[Float32Array, float] | None] = {}
-        self._sums = Sums(np.zeros(num_parameters, np.float32))
+        self._waiting: dict[int, tuple[Arrays, float] | None] = {}
+        self._accumulator = aggregator.begin(num_parameters)
+        self.weight = 0.0
 
-    def add(self, clients: Int64Array, updates: Float32Array, weights: Float64Array) -> None:
-        """Take weighted updates: (k,), (k, parameters), (k,)."""
+    def add(self, clients: Int64Array, updates: Arrays, weights: Float64Array) -> None:
+        """Take clients (k,) with their weighted updates, (k, parameters), what is folded beside, and weights (k,)."""
         in_turn = self._cohort[self._turn : self._turn + len(clients)]
         if not self._waiting and clients.tolist() == in_turn:
-            self._sums = self._aggregator.fold(self._sums, updates, weights)
+            self._fold(updates, weights)
             self._turn += len(clients)
             return
-        for client, update, weight in zip(clients.tolist(), updates, weights.tolist(), strict=True):
-            self._waiting[client] = (update, weight)
+        for i, (client, weight) in enumerate(zip(clients.tolist(), weights.tolist(), strict=True)):
+            self._waiting[client] = ({name: rows[i : i + 1] for name, rows in updates.items()}, weight)
         self._advance()
 
     def skip(self, client: int) -> None:
@@ -62,20 +69,25 @@ class OrderedFold:
         self._waiting[client] = None
         self._advance()
 
-    def close(self) -> Sums:
-        """Return the sum of all that came; a client still missing is skipped."""
+    def close(self) -> Any:
+        """Return the aggregator's accumulator of all that came; a client still missing is skipped."""
         for client in self._cohort[self._turn :]:
             self._waiting.setdefault(client, None)
         self._advance()
-        return self._sums
+        return self._accumulator
+
+    def _fold(self, updates: Arrays, weights: Float64Array) -> None:
+        self._accumulator = self._aggregator.fold(self._accumulator, updates, weights)
+        for weight in weights.tolist():
+            self.weight += weight
 
     def _advance(self) -> None:
         while self._turn < len(self._cohort) and self._cohort[self._turn] in self._waiting:
             entry = self._waiting.pop(self._cohort[self._turn])
             self._turn += 1
             if entry is not None:
-                update, weight = entry
-                self._sums = self._aggregator.fold(self._sums, update[None], np.array([weight]))
+                updates, weight = entry
+                self._fold(updates, np.array([weight]))
 
 
 @dataclass
@@ -85,7 +97,9 @@ class Collected:
     Parameters
     ----------
     sums
-        The folded updates.
+        The aggregator's accumulator of all updates.
+    weight
+        Sum of their weights.
     trained
         Clients whose update was folded.
     failures
@@ -98,7 +112,8 @@ class Collected:
         (parameters,), the unweighted update of each client that was folded, where single updates are asked for.
     """
 
-    sums: Sums
+    sums: Any = None
+    weight: float = 0.0
     trained: list[int] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     replies: list[Replies] = field(default_factory=list)
@@ -124,13 +139,13 @@ def collect(
     expected
         Client numbers asked, by kind of task: `train` or `upload`, and `evaluate`.
     form
-        What a usable answer looks like.
+        What a usable answer looks like; it names what the aggregator folds beside the update.
     round
         Its number; what belongs to another round, or was not asked for, is dropped.
     """
     cohort = next((clients for kind, clients in expected.items() if kind in TRAINED), np.empty(0, np.int64))
     fold = OrderedFold(aggregator, cohort, form.num_parameters)
-    gathered = Collected(Sums(np.empty(0, np.float32)))
+    gathered = Collected()
     missing = {int(client): kind for kind, clients in expected.items() for client in clients}
     for arrival in arrivals:
         if arrival.round != round:
@@ -149,7 +164,7 @@ def collect(
         del arrival  # before the next one is made, which may be as large as all the weights
     for client in sorted(missing):
         gathered.failures.append(Failure(client, round, NO_ANSWER))
-    gathered.sums = fold.close()
+    gathered.sums, gathered.weight = fold.close(), fold.weight
     gathered.failures.sort(key=lambda failure: failure.client)
     return gathered
 
@@ -173,13 +188,17 @@ def _refuse(replies: Replies, rows: BoolArray, reason: str, fold: OrderedFold, g
 
 def _take_updates(replies: Replies, owed: BoolArray, fold: OrderedFold, gathered: Collected, form: Form) -> BoolArray:
     """Fold the finite updates among those that were owed; say which they are: (replies,)."""
-    updates, weights = replies.sums["update"], replies.sums["weight"].astype(np.float64)
-    good = owed & finite_rows(updates) & usable_numbers(replies)
+    folded = {name: replies.sums[name] for name in (UPDATE, *form.folds)}
+    updates, weights = folded[UPDATE], replies.sums["weight"].astype(np.float64)
+    good = owed & usable_numbers(replies)
+    for rows in folded.values():
+        good &= finite_rows(rows)
     why = "its update, weight, loss or rows are NaN, infinite, negative or beyond float32"
     _refuse(replies, owed & ~good, why, fold, gathered)
     good = _within(replies, good, fold, gathered, form)
     if good.any():
-        fold.add(replies.clients[good], updates if good.all() else updates[good], weights[good])
+        usable = folded if good.all() else {name: rows[good] for name, rows in folded.items()}
+        fold.add(replies.clients[good], usable, weights[good])
     gathered.trained.extend(replies.clients[good].tolist())
     if form.each:
         known = np.flatnonzero(good & (weights > 0))

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from werkbund.aggregation.contract import Closing
 from werkbund.core.arrays import Arrays, Float32Array, Int64Array
 from werkbund.core.rng import generator, keys
 from werkbund.core.types import Choice, RoundRecord, Tasks
@@ -25,6 +26,7 @@ from werkbund.engine.recording import Course, measuring, record_of
 from werkbund.engine.situation import Situated, situation, world_of
 from werkbund.engine.state import Rules, RunState, Strategy
 from werkbund.engine.telling import NUMBERS, told
+from werkbund.engine.worker import SENT
 from werkbund.selection.contract import Reports, Score, View
 
 
@@ -60,17 +62,19 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
     chosen = choose(grid, strategy.selector, view, rules, state)
     choice = chosen.choice
     others = np.setdiff1d(evaluators(everyone, rules, round), choice.cohort, assume_unique=True)
-    sent = [_train_tasks(choice, state.weights, rules, round, needs), _evaluate_tasks(others, state.weights, round)]
+    outgoing = strategy.aggregator.outgoing(state.carry)
+    train = _train_tasks(choice, state.weights, outgoing, rules, round, needs)
+    sent = [train, _evaluate_tasks(others, state.weights, round)]
     for tasks in sent:
         if len(tasks):
             grid.send(tasks)
     expected = {choice.kind: choice.cohort, "evaluate": others}
-    form = replace(rules.form(len(state.weights)), keep=choice.keep, each="update" in needs)
-    got = collect(grid.receive(rules.timeout_s), strategy.aggregator, expected, form, round)
+    aggregator = strategy.aggregator
+    form = replace(rules.form(len(state.weights)), keep=choice.keep, each="update" in needs, folds=aggregator.folds)
+    got = collect(grid.receive(rules.timeout_s), aggregator, expected, form, round)
     _check_quorum(got, choice, grid.clients(), rules, round)
-    if choice.total is not None:
-        got.sums.weight = choice.total * _share(choice, got.trained)
-    weights, carry = strategy.aggregator.finish(got.sums, state.weights, state.carry)
+    total = None if choice.total is None else choice.total * _share(choice, got.trained)
+    weights, carry = aggregator.finish(got.sums, state.weights, state.carry, Closing(total, len(everyone)))
     reports = _reports(got, chosen, round, needs, state.weights if "score" in needs else None, rules.score)
     selector_state = strategy.selector.observe(state.selector_state, reports)
     course = Course(chosen, tuple(sent), got, needs, isinstance(grid, Situated))
@@ -125,11 +129,14 @@ def _share(choice: Choice, trained: list[int]) -> float:
     return float(choice.factors[answered].sum() / choice.factors.sum())
 
 
-def _train_tasks(choice: Choice, weights: Float32Array, rules: Rules, round: int, needs: frozenset[str]) -> Tasks:
+def _train_tasks(
+    choice: Choice, weights: Float32Array, outgoing: Arrays, rules: Rules, round: int, needs: frozenset[str]
+) -> Tasks:
     own = {"factor": choice.factors, "key": keys(rules.seed, "training", round, choice.cohort)}
     rate = np.array(rules.schedule.factor(round))
     equal = {} if choice.equal is None else {"equal": np.array(choice.equal)}
-    shared: Arrays = {"weights": weights, "rate": rate, **signals_wanted(needs), **equal}
+    sent = {f"{SENT}{name}": array for name, array in outgoing.items()}
+    shared: Arrays = {"weights": weights, "rate": rate, **sent, **signals_wanted(needs), **equal}
     return Tasks(choice.kind, round, choice.cohort, shared, own, keep=choice.keep)
 
 

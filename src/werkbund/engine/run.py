@@ -55,16 +55,16 @@ def weights_from_client(grid: Grid, client: int, weights: Float32Array, rules: R
         If it does not answer usefully, or has no training rows.
     """
     name = grid.clients()[client]
-    alone = np.array([client])
+    alone, mean = np.array([client]), FedAvg(step=1.0, momentum=0.0)
     for number in range(num_rounds):
         own = {"factor": np.ones(1), "key": keys(rules.seed, f"first client {number}", 0, alone)}
         grid.send(Tasks("train", 0, alone, {"weights": weights, "rate": np.ones(())}, own))
         arrivals = grid.receive(rules.timeout_s)
-        got = collect(arrivals, FedAvg(), {"train": alone}, rules.form(len(weights)), 0)
+        got = collect(arrivals, mean, {"train": alone}, rules.form(len(weights)), 0)
         if got.failures:
             reason = got.failures[0].reason
             raise ClientError(f"{name} was to train the first weights (model.initial) and failed: {reason}")
-        if not got.sums.weight > 0:
+        if not got.weight > 0:
             raise ClientError(f"{name} was to train the first weights (model.initial) and has no training rows")
-        weights = weights + got.sums.update / np.float32(got.sums.weight)
+        weights, _ = mean.finish(got.sums, weights, {})
     return weights

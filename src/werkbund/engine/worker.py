@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from werkbund.core.errors import ClientError
 from werkbund.core.types import Replies, Tasks
 
+SENT = "sent."
+"""Before the names of the arrays that an aggregator sends along with the weights, among what a task shares."""
+
 Handler = Callable[[Tasks], Replies]
 """Does tasks of one kind: for one client at a plant, for a whole cohort in process, with the same result."""
 

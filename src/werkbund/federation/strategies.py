@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from werkbund.aggregation import AGGREGATORS
+from werkbund.aggregation import AGGREGATORS, aggregation_options, build_aggregator
 from werkbund.core.errors import ConfigError
 from werkbund.core.text import did_you_mean
 from werkbund.selection import SELECTORS, build_selector, parameters_of, selector_of
@@ -28,23 +28,32 @@ def strategies() -> dict[str, list[dict[str, Any]]]:
             }
         )
     aggregation = [
-        {"name": name, "title": _TITLES.get(name, name), "policy": "-", "unbiased": True, "secure_aggregation": True}
-        for name in AGGREGATORS
+        {
+            "name": name,
+            "title": rule.card.title,
+            "policy": "-",
+            "unbiased": rule.card.unbiased,
+            "secure_aggregation": build_aggregator(name).sees == "sum",
+        }
+        for name, rule in AGGREGATORS.items()
     ]
     return {"selection": selection, "aggregation": aggregation}
 
 
 def strategy_card(name: str) -> dict[str, Any]:
-    """Return the card of a selection method.
+    """Return the card of a selection method or of an aggregator.
 
     Raises
     ------
     ConfigError
         If there is none of this name.
     """
+    if name in AGGREGATORS:
+        return _aggregator_card(name)
     if name not in SELECTORS and ":" not in name:
-        hint = did_you_mean(name, SELECTORS) or f"; there are {', '.join(SELECTORS)}"
-        raise ConfigError(f"a card is there for each selection method, got {name!r}{hint}")
+        known = [*SELECTORS, *AGGREGATORS]
+        hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+        raise ConfigError(f"a card is there for each method of selection and aggregation, got {name!r}{hint}")
     declared, card = build_selector(name).declaration, getattr(selector_of(name), "card", None)
     if card is None:
         raise ConfigError(f"{name} has no card to show; give the class a `card: ClassVar[Card]`")
@@ -75,4 +84,25 @@ def strategy_card(name: str) -> dict[str, Any]:
     }
 
 
-_TITLES = {"fedavg": "Federated averaging, with server step and momentum"}
+def _aggregator_card(name: str) -> dict[str, Any]:
+    rule, card = build_aggregator(name), AGGREGATORS[name].card
+    options = {
+        f"option {key}": f"{declared.what} {declared.range}; {declared.default!r} if left out."
+        for key, declared in aggregation_options(name).items()
+    }
+    return {
+        "name": name,
+        "kind": "aggregation",
+        "title": card.title,
+        "rule": card.rule,
+        "facts": {
+            "source": card.source,
+            "unbiased": "yes" if card.unbiased else "no",
+            "secure aggregation": "works with it" if rule.sees == "sum" else "needs single updates in clear",
+            "folded beside the update": ", ".join(rule.folds) or "nothing",
+            **options,
+            "use it when": card.use_when,
+            "not when": card.avoid_when,
+        },
+        "notes": list(card.notes),
+    }

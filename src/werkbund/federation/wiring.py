@@ -62,12 +62,7 @@ def strategy_of(config: Config) -> Strategy:
     selection, aggregation = config.strategy.selection, config.strategy.aggregation
     return Strategy(
         build_selector(selection.name, fraction=float(selection.fraction), count=selection.count, **selection.options),
-        build_aggregator(
-            aggregation.name,
-            weighting=aggregation.weighting,
-            step=float(aggregation.step),
-            momentum=float(aggregation.momentum),
-        ),
+        build_aggregator(aggregation.name, **aggregation.options),
     )
 
 

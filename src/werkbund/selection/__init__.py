@@ -4,10 +4,10 @@ from dataclasses import fields
 from typing import Any
 
 from werkbund.core.errors import ConfigError
+from werkbund.core.methods import load_method
 from werkbund.core.text import did_you_mean
 from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, Selector, State, View
-from werkbund.selection.loading import load_selector
 from werkbund.selection.methods.active import Active
 from werkbund.selection.methods.auction import Auction
 from werkbund.selection.methods.clustered import ClusteredBySimilarity, ClusteredBySize
@@ -63,6 +63,8 @@ _SHIPPED: tuple[type[Any], ...] = (
 
 SELECTORS: dict[str, type[Any]] = {one.name: one for one in _SHIPPED}
 """The methods by name. One of your own is registered by `register`."""
+
+_PARTS = ("declaration", "probe", "choose", "observe")
 
 
 def register(selector: type[Any]) -> type[Any]:
@@ -120,7 +122,7 @@ def selector_of(name: str) -> type[Any]:
         If there is none.
     """
     if ":" in name:
-        return load_selector(name)
+        return load_method(name, "strategy.selection.name", _PARTS, "docs/selection.md")
     if name not in SELECTORS:
         raise ConfigError(
             f"strategy.selection.name must be one of {', '.join(SELECTORS)}, or file.py:Class of your own, "

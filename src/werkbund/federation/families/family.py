@@ -177,7 +177,7 @@ def _network_citations(config: Config) -> list[tuple[str, str]]:
     """Return the methods that train a network, each with its source."""
     aggregation, training = config.strategy.aggregation, config.training
     used = [("Federated averaging", "McMahan et al., Communication-Efficient Learning of Deep Networks, AISTATS 2017")]
-    if aggregation.momentum:
+    if aggregation.options.get("momentum"):
         used.append(("Server momentum (FedAvgM)", "Hsu, Qi, Brown, Measuring the Effects of Non-Identical Data, 2019"))
     if training.proximal:
         used.append(
