@@ -29,7 +29,7 @@ from werkbund.federation.families.networks import (
 )
 from werkbund.federation.folder import Folder
 from werkbund.federation.population import divide
-from werkbund.federation.preparing import Learnt, learn_preparation
+from werkbund.federation.preparing import CommonPreparation, learn_preparation
 from werkbund.federation.tables import read_table
 from werkbund.federation.worlds import PRESETS
 from werkbund.flower.server.grid import FlowerGrid
@@ -57,7 +57,7 @@ class Both:
     """Hold the same federation twice: at plants, and in this process."""
 
     deployment: Deployment
-    learnt: Learnt
+    learnt: CommonPreparation
     simulation: NetworkSimulation
 
     def rules(self) -> Any:

@@ -14,7 +14,7 @@ from werkbund.core.errors import FederationError, ModelError
 from werkbund.core.types import Replies, Tasks
 from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.families.networks import NetworkSetup, network_server
-from werkbund.federation.preparing import Learnt, learn_preparation
+from werkbund.federation.preparing import CommonPreparation, learn_preparation
 from werkbund.model import CardFacts, TrainedModel, model_card, score_onnx
 from werkbund.server.preflight import preflight
 
@@ -31,7 +31,7 @@ class Federation:
         grid.brief(lambda number: Briefing(run, public, number))
         told = preflight(grid, 5.0, 1.0, ())
         grid.brief(lambda number: Briefing(run, public, number, told.mode_names, told.schema))
-        self.learnt: Learnt = learn_preparation(grid, told.schema, 5.0)
+        self.learnt: CommonPreparation = learn_preparation(grid, told.schema, 5.0)
         self.setup: NetworkSetup = network_server(deployment.config, self.learnt, told.mode_names, grid)
         without, with_failure = self.learnt.survey.labels.tolist()
         labels = (without, with_failure)

@@ -15,7 +15,7 @@ from werkbund.core.errors import QuorumError
 from werkbund.core.types import Tasks
 from werkbund.data.ai4i import AI4I_SCHEMA
 from werkbund.federation.briefing import Briefing, for_clients
-from werkbund.federation.preparing import MOST_LEVELS, Learnt, learn_preparation
+from werkbund.federation.preparing import MOST_LEVELS, CommonPreparation, learn_preparation
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def plants(tmp_path_factory: Any) -> Any:
     return deploy(tmp_path_factory.mktemp("plants") / "it", data={"rows": 450})
 
 
-def _learnt(plants: Any, grid: DirectGrid, quorum: float = 0.5) -> Learnt:
+def _learnt(plants: Any, grid: DirectGrid, quorum: float = 0.5) -> CommonPreparation:
     public = for_clients(plants.config)
     grid.brief(lambda number: Briefing("run", public, number, AI4I_SCHEMA.modes))
     return learn_preparation(grid, AI4I_SCHEMA, 5.0, quorum)
@@ -36,7 +36,7 @@ def _with(plants: Any, **how: Spoil) -> DirectGrid:
 
 
 @pytest.fixture(scope="module")
-def of_two(plants: Any) -> Learnt:
+def of_two(plants: Any) -> CommonPreparation:
     grid = plants.grid()
     grid.offline = {"plant-3"}
     return _learnt(plants, grid)
@@ -75,7 +75,7 @@ SURVEY: dict[str, tuple[Spoil, str]] = {
 
 
 @pytest.mark.parametrize("name", SURVEY)
-def test_a_bad_survey_is_left_out_and_nobody_else_is_blamed(name: str, plants: Any, of_two: Learnt) -> None:
+def test_a_bad_survey_is_left_out_and_nobody_else_is_blamed(name: str, plants: Any, of_two: CommonPreparation) -> None:
     how, reason = SURVEY[name]
     found = _learnt(plants, _with(plants, survey=how))
     assert list(found.missing) == ["plant-3"]
@@ -96,7 +96,7 @@ def test_a_bad_survey_is_left_out_and_nobody_else_is_blamed(name: str, plants: A
     ],
 )
 def test_a_client_that_fails_at_the_second_question_is_left_out_of_both(
-    how: Spoil, plants: Any, of_two: Learnt
+    how: Spoil, plants: Any, of_two: CommonPreparation
 ) -> None:
     found = _learnt(plants, _with(plants, squares=how))
     assert list(found.missing) == ["plant-3"]
@@ -104,7 +104,7 @@ def test_a_client_that_fails_at_the_second_question_is_left_out_of_both(
     assert found.rows.tolist() == of_two.rows.tolist()
 
 
-def test_a_client_that_comes_back_between_the_questions_is_in_neither(plants: Any, of_two: Learnt) -> None:
+def test_a_client_that_comes_back_between_the_questions_is_in_neither(plants: Any, of_two: CommonPreparation) -> None:
     class Returning(DirectGrid):
         def send(self, tasks: Tasks) -> None:
             self.offline = {"plant-3"} if tasks.kind == "survey" else set()
@@ -127,8 +127,8 @@ def test_too_few_at_the_second_question_names_those_of_the_first_too(plants: Any
     assert "squares" in caught.value.reasons["plant-3"]
 
 
-def test_what_was_learnt_survives_a_file_to_the_last_bit(of_two: Learnt) -> None:
-    again = Learnt.from_json(json.loads(json.dumps(of_two.to_json())))
+def test_what_was_learnt_survives_a_file_to_the_last_bit(of_two: CommonPreparation) -> None:
+    again = CommonPreparation.from_json(json.loads(json.dumps(of_two.to_json())))
     assert again.preparation == of_two.preparation
     assert again.preparation.fingerprint == of_two.preparation.fingerprint
     assert again.to_json() == of_two.to_json()

@@ -59,7 +59,7 @@ class Run:
 def about_run(
     name: str, setup: Setup, division: Division, findings: Sequence[Finding], command: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the content of run.json."""
+    """Return the content of run.json: all that is needed to understand the run and to repeat it."""
     table, config = division.table, setup.config
     labels = table.schema.labels(table.frame)
     modes, mode_names = table.schema.mode_flags(table.frame)
@@ -92,7 +92,7 @@ def about_code(config: Config, command: Sequence[str]) -> dict[str, Any]:
 
 
 def about_model(setup: Setup) -> dict[str, Any]:
-    """Return what is trained."""
+    """Return what is trained: fingerprint of the layout, number of parameters, features and their preparation."""
     return {
         "layout": {"fingerprint": setup.rules.fingerprint, "parameters": setup.num_parameters},
         "preparation": setup.preparation.fingerprint,

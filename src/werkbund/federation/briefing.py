@@ -53,7 +53,7 @@ class Briefing:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return what travels, as values that JSON holds."""
         return {
             "run": self.run,
             "config": self.config.model_dump(),  # all of it: a resumed run reads it from a file that says every key

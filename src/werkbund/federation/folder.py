@@ -76,7 +76,7 @@ class Folder:
         return load_config(self.path / "config.toml")
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        """Write a JSON file whole."""
+        """Write a JSON file whole or not at all; numbers that JSON has no word for become null."""
         write_atomically(self.path / name, (json.dumps(plain(value), indent=1) + "\n").encode())
 
     def read_json(self, name: str) -> dict[str, Any]:
@@ -112,11 +112,17 @@ class Folder:
         write_atomically(path, "".join(f"{line}\n" for line in kept).encode())
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Replace the checkpoint."""
+        """Replace the run's checkpoint."""
         save_checkpoint(self.path / "checkpoint.npz", checkpoint)
 
     def load_checkpoint(self) -> Checkpoint:
-        """Read the checkpoint."""
+        """Read the run's checkpoint.
+
+        Raises
+        ------
+        CheckpointError
+            If it is missing, cut short, changed or of another version.
+        """
         return load_checkpoint(self.path / "checkpoint.npz")
 
 

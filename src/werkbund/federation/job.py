@@ -57,8 +57,12 @@ def run(
 
     Raises
     ------
-    FederationError
-        One of its kinds, with what to do.
+    ConfigError
+        If a section does not fit the model, the data or the folder.
+    DataError
+        If the rows cannot be read or learnt from.
+    QuorumError
+        If too few clients answer in a round.
     """
     began, watcher = time.perf_counter(), watcher or Nobody()
     prepared = _prepare(config or Config(), watcher)

@@ -1,4 +1,7 @@
-"""The clients of a simulated federation, in raw units: who they are, and each one's train, validation and test rows."""
+"""The clients of a simulated federation, in raw units: who they are, and each one's train, validation and test rows.
+
+Some clients may note failures wrongly: a share of their labels is turned over before anybody learns from them.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ class RawTable:
             yield self.frame[self.rows[places]], np.concatenate(([0], ends))
 
     def prepared(self, names: tuple[str, ...], schema: Schema, modes: tuple[str, ...], how: Preparation) -> ClientTable:
-        """Return what networks read."""
+        """Return the rows as networks read them: features (rows, features) in float32, scaled and filled."""
         features = np.empty((len(self.rows), how.num_features), np.float32)
         labels = self.read_into(features, schema, how.transform)
         return ClientTable(names, self.offsets, features, labels, self.modes[self.rows], modes)
@@ -90,7 +93,7 @@ class Population:
     splits: Mapping[str, RawTable]
 
     def prepared(self, preparation: Preparation) -> ClientSplits:
-        """Return what networks read."""
+        """Return all clients' rows as networks read them, by split."""
         train, validation, test = (
             self.splits[split].prepared(self.names, self.schema, self.mode_names, preparation) for split in SPLITS
         )
@@ -130,7 +133,7 @@ def divide(table: Table, config: Config) -> Division:
     return Division(table, partition, Population(partition.names, table.schema, mode_names, splits))
 
 
-def alone(table: Table, config: Config, name: str, number: int, mode_names: tuple[str, ...]) -> Population:
+def one_client(table: Table, config: Config, name: str, number: int, mode_names: tuple[str, ...]) -> Population:
     """Return one client by itself, whose table this is, split as it would be among all clients.
 
     Parameters
@@ -142,7 +145,7 @@ def alone(table: Table, config: Config, name: str, number: int, mode_names: tupl
     name, number
         Of the client in its federation.
     mode_names
-        The failure modes that the federation counts; of others nothing is said.
+        The failure modes that the federation counts, in its order; the client's other modes are left out.
     """
     table = _in_time_order(table)
     machines = table.schema.machines(table.frame)
@@ -210,7 +213,7 @@ def noisy_clients(num_clients: int, section: ClientsSection, seed: int) -> Int64
     Raises
     ------
     ConfigError
-        If there are not so many.
+        If `clients.noisy` is more than the number of clients.
     """
     if section.noisy > num_clients:
         raise ConfigError(f"clients.noisy must be at most the number of clients, {num_clients}, got {section.noisy}")

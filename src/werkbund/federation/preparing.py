@@ -26,8 +26,8 @@ _LARGEST_SUM = 1e300  # sums of as many clients as there may be stay finite
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """Hold what the clients' counts gave.
+class CommonPreparation:
+    """Hold the preparation that is the same at all clients, and the counts that it was fitted to.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Learnt:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Learnt:
+    def from_json(cls, values: Mapping[str, Any]) -> CommonPreparation:
         """Return what `to_json` described."""
         arrays = {name: np.asarray(array) for name, array in values["survey"].items()}
         survey = SurveyCounts.from_arrays(values["features"], arrays, values["vocabulary"])
@@ -112,7 +112,7 @@ class StatisticsWork:
         return Replies("squares", tasks.round, tasks.clients, {"squares": np.concatenate(summed)})
 
 
-def learn_preparation(grid: Grid, schema: Schema, timeout_s: float, quorum: float = 1.0) -> Learnt:
+def learn_preparation(grid: Grid, schema: Schema, timeout_s: float, quorum: float = 1.0) -> CommonPreparation:
     """Ask all clients twice, and fit the preparation to the sums.
 
     A client that leaves between the two questions is left out of both.
@@ -145,10 +145,10 @@ def learn_preparation(grid: Grid, schema: Schema, timeout_s: float, quorum: floa
     rows = np.zeros(len(grid.clients()), np.int64)
     if "rows" in first.clear:
         rows[first.clear["rows"].clients] = first.clear["rows"].values
-    return Learnt(Preparation.fit(schema, total, second.sums["squares"]), total, rows, second.missing)
+    return CommonPreparation(Preparation.fit(schema, total, second.sums["squares"]), total, rows, second.missing)
 
 
-def learnt_in_process(config: Config, population: Population) -> Learnt:
+def learn_in_process(config: Config, population: Population) -> CommonPreparation:
     """Let clients that are all here count their rows, and fit the common preparation."""
     statistics = Worker(StatisticsWork(population.splits["train"], population.schema).handlers())
     grid = InProcessGrid(population.names, statistics)

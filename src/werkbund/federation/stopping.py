@@ -48,7 +48,7 @@ class Tally:
         )
 
     def to_json(self) -> dict[str, float]:
-        """Return plain values."""
+        """Return the fields by name, as values that JSON holds."""
         return dict(vars(self))
 
     @classmethod

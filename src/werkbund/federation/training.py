@@ -130,7 +130,7 @@ def train(setup: Setup, start: Checkpoint | None = None, outlets: Outlets | None
         stopped = reason_to_stop(rules, progress)
         if outlets.save and (stage.round % section.checkpoint_every == 0 or stopped is not None):
             outlets.save(_checkpoint(stage, best, progress, before + time.perf_counter() - began))
-    trained = _close(setup, stage, best, outlets)
+    trained = _finish(setup, stage, best, outlets)
     spent = before + time.perf_counter() - began
     return replace(trained, stopped=stopped, seconds=spent, spent=progress.spent)
 
@@ -162,7 +162,7 @@ def _judge(
     return best, value
 
 
-def _close(setup: Setup, stage: Stage, best: Best, outlets: Outlets) -> Trained:
+def _finish(setup: Setup, stage: Stage, best: Best, outlets: Outlets) -> Trained:
     """Score the last stage, choose which to keep, and let every client score it."""
     best, _ = _judge(setup, stage.evaluate(), stage.keepsake, best, outlets)
     keeping, kept = stage, stage.round

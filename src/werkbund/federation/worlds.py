@@ -114,7 +114,7 @@ def fleet_of(section: WorldSection, names: tuple[str, ...], seed: int) -> Fleet:
 
 
 def world_around(
-    grid: Grid, section: WorldSection, table: ClientTable, plan: TrainingPlan, num_parameters: int, seed: int
+    grid: Grid, section: WorldSection, table: ClientTable, plan: TrainingPlan, *, num_parameters: int, seed: int
 ) -> Grid:
     """Return a grid whose clients live in the world that a configuration names; the same grid where it names none.
 

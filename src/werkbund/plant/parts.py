@@ -18,7 +18,7 @@ from werkbund.engine import Handler
 from werkbund.federation.briefing import Briefing
 from werkbund.federation.families.contract import ClientWork, Simulation
 from werkbund.federation.families.family import family_of
-from werkbund.federation.population import Population, alone
+from werkbund.federation.population import Population, one_client
 from werkbund.federation.preparing import StatisticsWork
 from werkbund.federation.training import Trained, train
 
@@ -58,7 +58,7 @@ class Parts:
     def population(self) -> Population:
         """The plant by itself, its rows split as they would be among all plants."""
         told = self.briefing
-        return alone(self.table, told.config, self.name, told.number, told.mode_names)
+        return one_client(self.table, told.config, self.name, told.number, told.mode_names)
 
     @cached_property
     def simulation(self) -> Simulation:

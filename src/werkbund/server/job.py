@@ -11,15 +11,14 @@ from typing import Any
 from werkbund.config.sections import Config
 from werkbund.core.errors import CheckpointError
 from werkbund.data import Schema
-from werkbund.data.schema_json import schema_from_json, schema_to_json
 from werkbund.engine import Checkpoint
 from werkbund.federation.account import Run, about_code, about_model, summary_of, write_model
 from werkbund.federation.briefing import BriefedGrid, Briefing, for_clients
 from werkbund.federation.comparison import federated_only, result_of
 from werkbund.federation.families.contract import Setup
-from werkbund.federation.families.family import Known, family_of
+from werkbund.federation.families.family import ClientKnowledge, family_of
 from werkbund.federation.folder import Folder
-from werkbund.federation.preparing import Learnt, learn_preparation
+from werkbund.federation.preparing import CommonPreparation, learn_preparation
 from werkbund.federation.training import Outlets, Trained, train
 from werkbund.federation.watch import Nobody, Watcher
 from werkbund.plant.leaving import signals_asked
@@ -51,7 +50,7 @@ def run_deployed(
     folder
         The run's, new; None is a fresh one under `runs/`.
     watcher
-        Who is hello how it goes.
+        Who is answers how it goes.
     seen
         Who is shown what clients said about themselves before the first round.
     command
@@ -59,25 +58,28 @@ def run_deployed(
 
     Raises
     ------
-    FederationError
-        One of its kinds, with what to do.
+    ConfigError
+        If a section does not fit the model, the data or the folder.
+    DataError
+        If the rows cannot be read or learnt from.
+    QuorumError
+        If too few clients answer in a round.
     """
     began, watcher = time.perf_counter(), watcher or Nobody()
     family_of(config).check(config)
     folder = folder or Folder.create(config.federation.name, None)
     folder.write_config(config)
     run = uuid.uuid4().hex
-    hello = _ask_about_themselves(config, grid, run, folder, watcher)
+    answers = _ask_about_themselves(config, grid, run, folder, watcher)
     if seen is not None:
-        seen(hello)
-    learnt = _learn(config, grid, run, hello, watcher)
-    known: dict[str, Any] = {"run": run, "schema": schema_to_json(hello.schema), "modes": list(hello.mode_names)}
-    known["least_cell_rows"] = hello.least_cell_rows
-    folder.write_json("learnt.json", {**known, **learnt.to_json()})
-    setup = _set_up(config, grid, run, Known(learnt, hello.schema, hello.mode_names, hello.least_cell_rows))
-    about = about_deployed(folder.path.name, setup, learnt, hello, command)
+        seen(answers)
+    common = _learn(config, grid, run, answers, watcher)
+    known = ClientKnowledge(common, answers.schema, answers.mode_names, answers.least_cell_rows)
+    folder.write_json("learnt.json", {"run": run, **known.to_json()})
+    setup = _set_up(config, grid, run, known, None)
+    about = _about(folder.path.name, setup, common, answers, command)
     folder.write_json("run.json", {**about, "id": run})
-    return _train_and_finish(folder, setup, hello.schema, None, watcher, began)
+    return _train_and_finish(folder, setup, answers.schema, None, watcher, began)
 
 
 def resume_deployed(path: Path, grid: BriefedGrid, watcher: Watcher | None = None) -> Run:
@@ -90,24 +92,22 @@ def resume_deployed(path: Path, grid: BriefedGrid, watcher: Watcher | None = Non
     """
     began, watcher = time.perf_counter(), watcher or Nobody()
     folder = Folder.existing(path)
-    about, known = folder.read_json("run.json"), folder.read_json("learnt.json")
+    about, learnt = folder.read_json("run.json"), folder.read_json("learnt.json")
     checkpoint = folder.load_checkpoint()
     if about["clients"] != list(grid.clients()):
         raise CheckpointError(
             f"clients were {', '.join(about['clients'])} when the run began and are {', '.join(grid.clients())} now; "
             "a client may be away but not struck off or added, because its number decides its draws. Start a new run"
         )
-    schema = schema_from_json(known["schema"])
-    least = int(known.get("least_cell_rows", 0))
-    clients = Known(Learnt.from_json(known), schema, tuple(known["modes"]), least, checkpoint)
-    setup = _set_up(folder.read_config(), grid, known["run"], clients)
+    known = ClientKnowledge.from_json(learnt)
+    setup = _set_up(folder.read_config(), grid, learnt["run"], known, checkpoint)
     if about["layout"]["fingerprint"] != setup.rules.fingerprint:
         raise CheckpointError(
             f"the model's layout was {about['layout']['fingerprint']} when the run began, with Werkbund "
             f"{about['werkbund']}, and is {setup.rules.fingerprint} now; resume with that version, or start a new run"
         )
     folder.forget_rounds_after(checkpoint.round)
-    return _train_and_finish(folder, setup, schema, checkpoint, watcher, began)
+    return _train_and_finish(folder, setup, known.schema, checkpoint, watcher, began)
 
 
 def _ask_about_themselves(config: Config, grid: BriefedGrid, run: str, folder: Folder, watcher: Watcher) -> Preflight:
@@ -115,29 +115,30 @@ def _ask_about_themselves(config: Config, grid: BriefedGrid, run: str, folder: F
     public = for_clients(config)
     grid.brief(lambda number: Briefing(run, public, number))
     asked = signals_asked(family_of(config).asks(config))
-    hello = preflight(grid, config.federation.round_timeout_s, config.federation.quorum, asked)
-    folder.write_json("preflight.json", hello.to_json())
-    return hello
+    answers = preflight(grid, config.federation.round_timeout_s, config.federation.quorum, asked)
+    folder.write_json("preflight.json", answers.to_json())
+    return answers
 
 
-def _learn(config: Config, grid: BriefedGrid, run: str, hello: Preflight, watcher: Watcher) -> Learnt:
+def _learn(config: Config, grid: BriefedGrid, run: str, answers: Preflight, watcher: Watcher) -> CommonPreparation:
     watcher.stage(f"learning the common scaling from {len(grid.clients())} clients' counts")
     public = for_clients(config)
-    grid.brief(lambda number: Briefing(run, public, number, hello.mode_names, hello.schema))
+    grid.brief(lambda number: Briefing(run, public, number, answers.mode_names, answers.schema))
     section = config.federation
-    return learn_preparation(grid, hello.schema, section.round_timeout_s, section.quorum)
+    return learn_preparation(grid, answers.schema, section.round_timeout_s, section.quorum)
 
 
-def _set_up(config: Config, grid: BriefedGrid, run: str, known: Known) -> Setup:
-    public, learnt = for_clients(config), known.learnt
-    without, with_failure = learnt.survey.labels.tolist()
+def _set_up(config: Config, grid: BriefedGrid, run: str, known: ClientKnowledge, start: Checkpoint | None) -> Setup:
+    """Brief the clients for training, and make the server's parts."""
+    public, common = for_clients(config), known.common
+    without, with_failure = common.survey.labels.tolist()
 
-    def tell(number: int) -> Briefing:
+    def briefing(number: int) -> Briefing:
         labels = (without, with_failure)
-        return Briefing(run, public, number, known.mode_names, known.schema, learnt.preparation, labels)
+        return Briefing(run, public, number, known.mode_names, known.schema, common.preparation, labels)
 
-    grid.brief(tell)
-    return family_of(config).serve(config, known, grid)
+    grid.brief(briefing)
+    return family_of(config).serve(config, known, grid, start)
 
 
 def _train_and_finish(
@@ -178,10 +179,12 @@ def _summary(
     return {**summary_of(folder, result, trained, began), "delivered": verdicts}
 
 
-def about_deployed(name: str, setup: Setup, learnt: Learnt, hello: Preflight, command: Sequence[str]) -> dict[str, Any]:
-    """Return the content of run.json."""
+def _about(
+    name: str, setup: Setup, common: CommonPreparation, answers: Preflight, command: Sequence[str]
+) -> dict[str, Any]:
+    """Return the content of run.json, as far as the clients tell."""
     names, asked = setup.grid.clients(), signals_asked(family_of(setup.config).asks(setup.config))
-    without, with_failure = learnt.survey.labels.tolist()
+    without, with_failure = common.survey.labels.tolist()
     data = {
         "source": "clients",
         "path": None,
@@ -192,7 +195,7 @@ def about_deployed(name: str, setup: Setup, learnt: Learnt, hello: Preflight, co
     }
     findings = [
         {"level": check.level, "column": check.client, "message": f"{check.what}. {check.remedy}".strip()}
-        for check in hello.checks
+        for check in answers.checks
         if check.level != "ok"
     ]
     return {
@@ -200,16 +203,16 @@ def about_deployed(name: str, setup: Setup, learnt: Learnt, hello: Preflight, co
         **about_code(setup.config, command),
         "data": data,
         "clients": names,
-        "plants": [_plant(name, hello, asked) for name in names],
+        "plants": [_plant(name, answers, asked) for name in names],
         **about_model(setup),
         "findings": findings,
-        "absent": {**setup.absent, **learnt.missing},
+        "absent": {**setup.absent, **common.missing},
     }
 
 
-def _plant(name: str, hello: Preflight, asked: Collection[str]) -> dict[str, Any]:
-    """Return what a client hello about itself that the report shows, and which signals of those asked it refuses."""
-    facts = hello.facts.get(name)
+def _plant(name: str, answers: Preflight, asked: Collection[str]) -> dict[str, Any]:
+    """Return what a client said about itself that the report shows, and which signals of those asked it refuses."""
+    facts = answers.facts.get(name)
     if facts is None:
         return {"name": name, "werkbund": None, "rows": None, "refused": []}
     refused = [signal for signal in facts.policy.get("refused") or [] if signal in asked]

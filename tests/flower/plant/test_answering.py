@@ -22,7 +22,7 @@ from werkbund.data.ai4i import AI4I_SCHEMA
 from werkbund.federation.asking import TREE_KINDS
 from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.families.networks import NetworkSetup, network_server
-from werkbund.federation.preparing import Learnt, learn_preparation
+from werkbund.federation.preparing import CommonPreparation, learn_preparation
 from werkbund.flower.plant.answering import Desk
 from werkbund.flower.wire.codec import Answer, Ask, decode_answer, encode_ask, encode_whoami
 from werkbund.flower.wire.parcel import Parcel
@@ -42,7 +42,7 @@ class Server:
         public = for_clients(deployment.config)
         grid = deployment.grid()
         grid.brief(lambda number: Briefing("run", public, number, AI4I_SCHEMA.modes))
-        self.learnt: Learnt = learn_preparation(grid, AI4I_SCHEMA, 5.0)
+        self.learnt: CommonPreparation = learn_preparation(grid, AI4I_SCHEMA, 5.0)
         self.setup: NetworkSetup = network_server(deployment.config, self.learnt, AI4I_SCHEMA.modes, grid)
         labels = (int(self.learnt.survey.labels[0]), int(self.learnt.survey.labels[1]))
         self.briefing = Briefing("run", public, 0, AI4I_SCHEMA.modes, None, self.learnt.preparation, labels)

@@ -51,7 +51,7 @@ class Setup(Protocol):
 
     @property
     def config(self) -> Config:
-        """What the parts were made from."""
+        """The configuration that the parts were made from."""
 
     @property
     def preparation(self) -> Preparation:
@@ -63,7 +63,7 @@ class Setup(Protocol):
 
     @property
     def grid(self) -> Grid:
-        """Reaches the clients."""
+        """The grid that reaches the clients."""
 
     @property
     def rules(self) -> Rules:
@@ -94,7 +94,16 @@ class Setup(Protocol):
         """
 
     def model(self, learnt: Arrays, threshold: float, label: str) -> Model:
-        """Return what is learnt as a model that scores raw tables, with a probability to decide by and what it tells.
+        """Return what is learnt as a model that scores raw tables.
+
+        Parameters
+        ----------
+        learnt
+            What a stage has learnt.
+        threshold
+            A row is decided positive if its probability is at least this.
+        label
+            Name of what the probability is about.
 
         Raises
         ------

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
 from werkbund.core.arrays import Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.data import Preparation, Schema
+from werkbund.data.schema_json import schema_from_json, schema_to_json
 from werkbund.engine import Checkpoint, Grid
 from werkbund.federation.asking import Asks, network_asks, tree_asks
 from werkbund.federation.families.contract import Setup, Simulation
@@ -26,31 +28,44 @@ from werkbund.federation.families.networks import (
 from werkbund.federation.families.tree_plan import check_trees
 from werkbund.federation.families.trees import simulate_prepared_trees, simulate_trees, tree_server
 from werkbund.federation.population import Population
-from werkbund.federation.preparing import Learnt
+from werkbund.federation.preparing import CommonPreparation
 from werkbund.federation.wiring import model_spec, strategy_of
 
 
 @dataclass(frozen=True)
-class Known:
-    """Hold what the server of clients that are elsewhere has learnt from them before the first round.
+class ClientKnowledge:
+    """Hold what a server knows of clients that are elsewhere, before the first round.
 
     Parameters
     ----------
-    learnt
+    common
         The common preparation, and the counts that gave it.
     schema, mode_names
         What the clients' columns mean, and the failure modes that they count.
     least_cell_rows
-        The most rows below which some client lets no cell of trees leave, by its own policy; 0 for none.
-    start
-        Where the run goes on; None for a new one.
+        Of the numbers of rows below which clients let no cell of trees leave, by their policies, the largest; 0 if no
+        client has one.
     """
 
-    learnt: Learnt
+    common: CommonPreparation
     schema: Schema
     mode_names: tuple[str, ...]
     least_cell_rows: int = 0
-    start: Checkpoint | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return values that JSON holds; floats keep every bit."""
+        return {
+            "schema": schema_to_json(self.schema),
+            "modes": list(self.mode_names),
+            "least_cell_rows": self.least_cell_rows,
+            **self.common.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ClientKnowledge:
+        """Return what `to_json` described."""
+        schema, modes = schema_from_json(values["schema"]), tuple(values["modes"])
+        return cls(CommonPreparation.from_json(values), schema, modes, int(values.get("least_cell_rows", 0)))
 
 
 @dataclass(frozen=True)
@@ -64,7 +79,8 @@ class Family:
     simulate_prepared
         Makes them with a preparation that is known, and the training rows of the whole federation by class, (2,).
     serve
-        Makes the server's parts of a run whose clients are elsewhere.
+        Makes the server's parts of a run whose clients are elsewhere. A run that is gone on with gives its checkpoint,
+        and nobody is asked again for what that holds.
     check
         Refuses a configuration that does not fit, as far as that shows before anybody is asked.
     asks
@@ -79,7 +95,7 @@ class Family:
 
     simulate: Callable[[Config, Population], Simulation]
     simulate_prepared: Callable[[Config, Population, Preparation, Int64Array], Simulation]
-    serve: Callable[[Config, Known, Grid], Setup]
+    serve: Callable[[Config, ClientKnowledge, Grid, Checkpoint | None], Setup]
     check: Callable[[Config], None]
     asks: Callable[[Config], Asks]
     citations: Callable[[Config], list[tuple[str, str]]]
@@ -98,12 +114,19 @@ def grows_trees(config: Config) -> bool:
 
 
 def check_is_network(config: Config, what: str) -> None:
-    """Refuse what only networks can do.
+    """Refuse a model of trees for something that only networks can do.
+
+    Parameters
+    ----------
+    config
+        Its `model.kind` is looked at.
+    what
+        The thing, as the error names it.
 
     Raises
     ------
     ConfigError
-        If the model is none.
+        If the model is one of trees.
     """
     if grows_trees(config):
         raise ConfigError(
@@ -116,9 +139,10 @@ def _network(config: Config, population: Population) -> Simulation:
     return in_world(simulate_network(config, population), config.world)
 
 
-def _network_server(config: Config, known: Known, grid: Grid) -> Setup:
-    labels = known.learnt.survey.labels
-    return with_servers_table(network_server(config, known.learnt, known.mode_names, grid), known.schema, labels)
+def _network_server(config: Config, known: ClientKnowledge, grid: Grid, start: Checkpoint | None) -> Setup:
+    del start  # a network's parts follow from the configuration and the common preparation
+    setup = network_server(config, known.common, known.mode_names, grid)
+    return with_servers_table(setup, known.schema, known.common.survey.labels)
 
 
 def _check_network(config: Config) -> None:
@@ -135,10 +159,10 @@ def _prepared_trees(config: Config, population: Population, preparation: Prepara
     return simulate_prepared_trees(config, population, preparation)
 
 
-def _tree_server(config: Config, known: Known, grid: Grid) -> Setup:
+def _tree_server(config: Config, known: ClientKnowledge, grid: Grid, start: Checkpoint | None) -> Setup:
     least = max(config.trees.min_cell_rows, known.least_cell_rows)
     config = changed(config, trees={"min_cell_rows": least})  # bins, report and card go by whoever withholds most
-    return tree_server(config, known.learnt, known.mode_names, grid, known.start)
+    return tree_server(config, known.common, known.mode_names, grid, start)
 
 
 def _tree_asks(config: Config) -> Asks:

@@ -33,7 +33,7 @@ from werkbund.engine import (
 )
 from werkbund.federation.families.judging import check_score, score_on, servers_share, servers_table
 from werkbund.federation.population import Population
-from werkbund.federation.preparing import Learnt, learnt_in_process
+from werkbund.federation.preparing import CommonPreparation, learn_in_process
 from werkbund.federation.wiring import model_spec, rules_of, strategy_of, training_plan
 from werkbund.federation.worlds import world_around
 from werkbund.learner import CohortTrainer, ModelSpec, build_network, layout_of, weights_of
@@ -104,7 +104,7 @@ class NetworkSetup:
 
     @property
     def absent(self) -> Mapping[str, str]:
-        """Nobody: these parts follow from what is learnt before."""
+        """Nobody: a network needs no agreement beyond the common preparation."""
         return {}
 
     def model(self, learnt: Arrays, threshold: float, label: str) -> TrainedModel:
@@ -113,7 +113,7 @@ class NetworkSetup:
         return TrainedModel.of(self.network, self.spec, weights, self.preparation, threshold, label)
 
     def _first_client(self, name: str) -> int:
-        """Return the client of this name; without a name, the one with the most rows."""
+        """Return the number of the client of this name; without a name, of the one with the most rows."""
         names = self.grid.clients()
         if not name:
             rows = self.rules.facts.get("rows", np.zeros(1))
@@ -172,24 +172,26 @@ class NetworkStage:
         return Checkpoint.of(self.state, best, progress)
 
 
-def network_server(config: Config, learnt: Learnt, mode_names: tuple[str, ...], grid: Grid) -> NetworkSetup:
-    """Wire the server of a federation whose common preparation is learnt.
+def network_server(config: Config, common: CommonPreparation, mode_names: tuple[str, ...], grid: Grid) -> NetworkSetup:
+    """Wire the server of a network whose clients are elsewhere and have learnt their common preparation.
 
-    How many rows a client has is not known where it does not tell.
+    Where a client does not say how many rows it has, the selector gets NaN for it.
 
     Raises
     ------
-    ConfigError, ModelError
-        If the configuration does not fit.
+    ConfigError
+        If `model`, `training` or `strategy` names an option, a method or a value that is none.
+    ModelError
+        If the network cannot be built.
     """
-    spec, network = network_of(config, learnt.preparation.num_features)
-    known = {"rows": np.where(learnt.rows > 0, learnt.rows, np.nan)} if learnt.rows.any() else {}
-    rules = rules_of(config, layout_of(network).fingerprint, known, len(mode_names))
-    return NetworkSetup(config, learnt.preparation, spec, network, mode_names, grid, strategy_of(config), rules)
+    spec, network = network_of(config, common.preparation.num_features)
+    facts = {"rows": np.where(common.rows > 0, common.rows, np.nan)} if common.rows.any() else {}
+    rules = rules_of(config, layout_of(network).fingerprint, facts, len(mode_names))
+    return NetworkSetup(config, common.preparation, spec, network, mode_names, grid, strategy_of(config), rules)
 
 
 def network_of(config: Config, num_features: int) -> tuple[ModelSpec, nn.Module]:
-    """Return which network is trained, and it with its random initial weights: alike at the server and each client."""
+    """Return the specification of the network, and the network with random weights drawn by the run's seed."""
     spec = model_spec(config.model)
     seed = derived_seed(config.federation.seed, "initial weights")
     return spec, build_network(spec, num_features, seed)
@@ -274,7 +276,7 @@ class NetworkSimulation(NetworkSetup):
         return self.trainer.score(weights_in(learnt), self.splits.test.features)
 
     def work(self) -> LocalWork:
-        """Return what clients do, with their rows."""
+        """Return what clients do for a network, with the rows that are here."""
         return _work(self.splits, self.trainer, self.strategy)
 
 
@@ -283,11 +285,13 @@ def simulate_network(config: Config, population: Population) -> NetworkSimulatio
 
     Raises
     ------
-    ConfigError, ModelError
-        If the configuration does not fit.
+    ConfigError
+        If `model`, `training`, `strategy` or `world` names an option, a method or a value that is none.
+    ModelError
+        If the network cannot be built.
     """
-    learnt = learnt_in_process(config, population)
-    return simulate_prepared_network(config, population, learnt.preparation, learnt.survey.labels)
+    common = learn_in_process(config, population)
+    return simulate_prepared_network(config, population, common.preparation, common.survey.labels)
 
 
 def simulate_prepared_network(
@@ -359,5 +363,6 @@ def _work(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy) -> L
 def in_world(simulation: NetworkSimulation, section: WorldSection) -> NetworkSimulation:
     """Return a simulation whose clients live in the world that a configuration names; itself where it names none."""
     trainer, seed = simulation.trainer, simulation.config.federation.seed
-    table, num_parameters = simulation.splits.train, trainer.layout.num_parameters
-    return replace(simulation, grid=world_around(simulation.grid, section, table, trainer.plan, num_parameters, seed))
+    size, table = trainer.layout.num_parameters, simulation.splits.train
+    grid = world_around(simulation.grid, section, table, trainer.plan, num_parameters=size, seed=seed)
+    return replace(simulation, grid=grid)

@@ -1,4 +1,4 @@
-"""From the sections of a configuration to a plan of trees."""
+"""From the sections of a configuration to how trees grow: plan, bins, objective, and which clients a round asks."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def binning_of(config: Config, preparation: Preparation, num_clients: int) -> Bi
 
 
 def objective_of(plan: TreePlan) -> Kind:
-    """Return what is minimised where a row fails or does not."""
+    """Return what trees minimise where a label is a failure or none: forests the share, boosting the logistic loss."""
     return "share" if plan.forest else "logistic"
 
 
 def class_weights_of(config: Config) -> tuple[float, ...] | str:
-    """Return what a row of each class counts."""
+    """Return what a row of each class counts: a number each, `balanced`, or nothing where all count alike."""
     chosen = config.trees.positive_weight
     if chosen == "balanced":
         return "balanced"
@@ -91,7 +91,8 @@ def check_trees(config: Config) -> None:
     Raises
     ------
     ConfigError
-        Then.
+        If an option, first weights, a selector or a world is given that only networks have, or a learning rate to a
+        forest.
     """
     kind, model, selection = config.model.kind, config.model, config.strategy.selection
     unfit = [name for name in ("hidden", "activation", "dropout", "width", "depth") if getattr(model, name) is not None]

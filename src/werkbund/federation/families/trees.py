@@ -19,7 +19,7 @@ from werkbund.data import Preparation, Schema
 from werkbund.engine import Checkpoint, Grid, InProcessGrid, Rules, Worker
 from werkbund.federation.families.tree_plan import binning_of, class_weights_of, cohort_of, objective_of, plan_of
 from werkbund.federation.population import SPLITS, Population, RawTable
-from werkbund.federation.preparing import Learnt, learnt_in_process
+from werkbund.federation.preparing import CommonPreparation, learn_in_process
 from werkbund.federation.wiring import rules_of
 from werkbund.model.trees import TreeModel
 from werkbund.trees.arithmetic import Ensemble, Terms, TreePlan, logits
@@ -64,7 +64,7 @@ class TreeSetup:
 
     @property
     def num_parameters(self) -> None:
-        """Nothing: how many leaves trees have shows when they are grown."""
+        """None: how many leaves trees have shows only when they are grown."""
         return None
 
     def begin(self) -> TreeStage:
@@ -110,7 +110,7 @@ class TreeStage:
 
     @property
     def keepsake(self) -> None:
-        """Nothing: the trees of earlier rounds stand before those of later ones."""
+        """None: the trees of earlier rounds stand before those of later ones."""
         return None
 
     def at(self, round: int, keepsake: Float32Array | None) -> TreeStage:
@@ -146,25 +146,29 @@ def trees_in(learnt: Arrays) -> Ensemble:
 
 
 def tree_server(
-    config: Config, learnt: Learnt, mode_names: tuple[str, ...], grid: Grid, start: Checkpoint | None = None
+    config: Config, common: CommonPreparation, mode_names: tuple[str, ...], grid: Grid, start: Checkpoint | None = None
 ) -> TreeSetup:
     """Wire the server of trees whose clients are elsewhere; the clients agree on bins, unless a checkpoint holds them.
 
     Raises
     ------
-    ConfigError, DataError, QuorumError
-        If the configuration does not fit, there is nothing to learn from, or too few clients answer.
+    ConfigError
+        If an option does not belong to the kind of trees, or names a feature that is not there.
+    DataError
+        If no client has training rows.
+    QuorumError
+        If too few clients answer when they agree on bins.
     """
-    plan = plan_of(config, learnt.preparation)
+    plan = plan_of(config, common.preparation)
     absent: Mapping[str, str] = {}
     if start is None:
-        agreed = agree(config, learnt.preparation, plan, grid)
+        agreed = agree(config, common.preparation, plan, grid)
         terms, absent = agreed.terms, agreed.missing
     else:
         terms = TreeState.of_checkpoint(start).terms
     config = kept_to_the_end(config, plan)
-    rules = rules_for(config, plan, terms, learnt.rows, len(mode_names))
-    return TreeSetup(config, learnt.preparation, mode_names, grid, rules, plan, terms, absent)
+    rules = rules_for(config, plan, terms, common.rows, len(mode_names))
+    return TreeSetup(config, common.preparation, mode_names, grid, rules, plan, terms, absent)
 
 
 def kept_to_the_end(config: Config, plan: TreePlan) -> Config:
@@ -214,7 +218,7 @@ class TreeRows:
         return TreeRows(*(table.take(np.array([client])) for table in tables))
 
     def work(self, config: Config) -> TreeWork:
-        """Return what counts these rows."""
+        """Return what clients do for trees, with these rows."""
         return TreeWork(self.train, self.validation, self.test, config.trees.min_cell_rows)
 
     def grid(self, names: tuple[str, ...], config: Config) -> Grid:
@@ -269,7 +273,7 @@ class TreeSimulation(TreeSetup):
         return logits(trees_in(learnt), self.rows.test.features)
 
     def work(self) -> TreeWork:
-        """Return what clients do, with these rows."""
+        """Return what clients do for trees, with the rows that are here."""
         return self.rows.work(self.config)
 
 
@@ -278,10 +282,12 @@ def simulate_trees(config: Config, population: Population) -> TreeSimulation:
 
     Raises
     ------
-    ConfigError, DataError
-        If the configuration does not fit, or there is nothing to learn from.
+    ConfigError
+        If an option does not belong to the kind of trees, or names a feature that is not there.
+    DataError
+        If no client has training rows.
     """
-    return simulate_prepared_trees(config, population, learnt_in_process(config, population).preparation)
+    return simulate_prepared_trees(config, population, learn_in_process(config, population).preparation)
 
 
 def simulate_prepared_trees(config: Config, population: Population, preparation: Preparation) -> TreeSimulation:
@@ -297,7 +303,7 @@ def simulate_prepared_trees(config: Config, population: Population, preparation:
 
 
 def tree_table(raw: RawTable, schema: Schema, how: Preparation) -> TreeTable:
-    """Return what trees read of raw rows."""
+    """Return raw rows as trees read them: features in double, (rows, features), missing values as NaN."""
     features = np.empty((len(raw.rows), len(how.raw_names)))
     targets = raw.read_into(features, schema, how.raw).astype(np.float64)
     return TreeTable(raw.offsets, features, targets, raw.modes[raw.rows])
