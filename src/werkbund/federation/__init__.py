@@ -1,8 +1,7 @@
 """A simulated run: from a configuration to parts, from parts to a run's folder, and going on after a stop."""
 
 from werkbund.federation.account import Run
-from werkbund.federation.job import resume, run
-from werkbund.federation.seeds import SeedComparison, compare
+from werkbund.federation.job import SeedComparison, compare, resume, run
 from werkbund.federation.watch import Nobody, RoundNews, Watcher
 
 __all__ = ["Nobody", "RoundNews", "Run", "SeedComparison", "Watcher", "compare", "resume", "run"]
