@@ -7,7 +7,7 @@ import pytest
 from werkbund.core.arrays import Float64Array
 from werkbund.core.errors import DataError
 from werkbund.partition.assignment import Partition, client_names
-from werkbund.partition.skew import Skew, skew
+from werkbund.partition.skew import PartitionSkew, skew
 
 
 def _partition(assignment: npt.ArrayLike) -> Partition:
@@ -15,7 +15,7 @@ def _partition(assignment: npt.ArrayLike) -> Partition:
     return Partition("test", client_names(int(numbers.max()) + 1), numbers)
 
 
-def _measured(assignment: npt.ArrayLike, features: Float64Array, labels: npt.ArrayLike | None = None) -> Skew:
+def _measured(assignment: npt.ArrayLike, features: Float64Array, labels: npt.ArrayLike | None = None) -> PartitionSkew:
     rows = len(features)
     given = np.zeros(rows) if labels is None else np.asarray(labels, dtype=np.float64)
     return skew(_partition(assignment), given, features, np.zeros((rows, 0), dtype=bool), ())

@@ -128,8 +128,8 @@ def locate(explicit: Path | None, environ: Mapping[str, str], cwd: Path, cache: 
                 f"got {explicit}; correct it, or leave it out to use generated rows"
             )
         return file
-    named = environ.get(VARIABLE)
-    places = [Path(named)] if named else []
+    variable = environ.get(VARIABLE)
+    places = [Path(variable)] if variable else []
     places += [cwd.parent / "shared" / "data", user_cache() if cache is None else cache]
     files = (place if place.is_file() else _inside(place) for place in places)
     return next((path for path in files if path is not None), None)
@@ -176,8 +176,8 @@ def generated_table(rows: int, plants: int, seed: int) -> Table:
 
 def published(origin: Origin) -> Origin:
     """Return the origin of a table with AI4I's header, saying whether it is one of the published files."""
-    other = (origin.source, "A table with the header of AI4I 2020, whose content is not the published one.")
-    source, note = _PUBLISHED.get(origin.sha256 or "", other)
+    unpublished = (origin.source, "A table with the header of AI4I 2020, whose content is not the published one.")
+    source, note = _PUBLISHED.get(origin.sha256 or "", unpublished)
     return replace(origin, source=source, note=note)
 
 

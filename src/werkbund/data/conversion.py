@@ -1,7 +1,7 @@
 """From the unit that a plant measures in to the unit that a federation agreed on.
 
 Units are read as engineers write them: Nm is a torque, C a temperature, PS a power. Where a spelling has two
-meanings, the one that the other unit asks for is taken. A speed of rotation may be told in revolutions a minute, in
+meanings, the one that the other unit asks for is taken. A speed of rotation may be given in revolutions a minute, in
 revolutions a second (1/s, Hz) or as an angle a second (rad/s): one revolution is 2π rad.
 """
 
@@ -100,14 +100,15 @@ def convert(column: pl.Series, unit: str, to: str) -> pl.Series:
 
 def _pair(name: str, unit: str, to: str) -> tuple[pint.Unit, pint.Unit]:
     """Return the two units, read so that one can become the other."""
-    readings = [_readings(one) for one in (unit, to)]
-    for one, read in zip((unit, to), readings, strict=True):
-        if not read:
+    readings = [_readings(spelling) for spelling in (unit, to)]
+    for spelling, units in zip((unit, to), readings, strict=True):
+        if not units:
             raise ConfigError(
-                f"unit of column {name!r} must be one that is known, got {one!r}; write it as in kN*m, m/s**2 or 1/min"
+                f"unit of column {name!r} must be one that is known, got {spelling!r}; write it as in kN*m, "
+                "m/s**2 or 1/min"
             )
     for source, target in product(*readings):
-        pair = _turning(source, target)
+        pair = _as_revolutions(source, target)
         if pair[0].dimensionality == pair[1].dimensionality and _angular(pair[0]) == _angular(pair[1]):
             return pair
     raise ConfigError(
@@ -125,9 +126,9 @@ def _registry() -> pint.UnitRegistry[Any]:
 def _readings(spelling: str) -> tuple[pint.Unit, ...]:
     """Return what a spelling may mean, none where nothing is known."""
     bare = "".join(spelling.split())
-    named = _CASED.get(bare) or _SPELLINGS.get(bare.lower())
-    if named:
-        return tuple(_registry().parse_units(one) for one in named)
+    meanings = _CASED.get(bare) or _SPELLINGS.get(bare.lower())
+    if meanings:
+        return tuple(_registry().parse_units(meaning) for meaning in meanings)
     torque = _NEWTON.sub(r"\1newton*\2", spelling.strip().replace("·", "*").replace("Ohm", "ohm"))
     return _parsed(torque) or _parsed(_POWER.sub(r"\1**\2", torque))
 
@@ -141,7 +142,7 @@ def _parsed(text: str) -> tuple[pint.Unit, ...]:
         return ()
 
 
-def _turning(source: pint.Unit, target: pint.Unit) -> tuple[pint.Unit, pint.Unit]:
+def _as_revolutions(source: pint.Unit, target: pint.Unit) -> tuple[pint.Unit, pint.Unit]:
     """Read a plain frequency as revolutions where the other unit is an angle a time."""
     revolution = _registry().Unit("revolution")
     if _angular(source) and _frequency(target):

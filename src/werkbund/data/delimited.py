@@ -32,9 +32,9 @@ def decode(data: bytes, path: Path) -> str:
     DataError
         If the file is empty, of another encoding or no text at all.
     """
-    for magic, what in _FOREIGN:
+    for magic, kind in _FOREIGN:
         if data.startswith(magic):
-            raise DataError(f"{path} must be delimited text in UTF-8, but looks like {what}")
+            raise DataError(f"{path} must be delimited text in UTF-8, but looks like {kind}")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

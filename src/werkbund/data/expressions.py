@@ -32,10 +32,10 @@ from werkbund.data.nodes import (
     Number,
     Text,
     Unary,
+    children,
     columns,
     is_truth,
     number_columns,
-    parts,
     text_columns,
     walk,
 )
@@ -52,11 +52,11 @@ __all__ = [
     "Number",
     "Text",
     "Unary",
+    "children",
     "columns",
     "is_truth",
     "number_columns",
     "parse",
-    "parts",
     "text_columns",
     "walk",
 ]
@@ -120,10 +120,10 @@ def parse(text: str) -> Expression:
 
 def _position(error: SqlglotError) -> str:
     """Return " at position n, near x" where the parser knows it."""
-    known = getattr(error, "errors", None)
-    if not known or known[0].get("col") is None:
+    details = getattr(error, "errors", None)
+    if not details or details[0].get("col") is None:
         return ""
-    return f" at line {known[0]['line']}, position {known[0]['col']}, near {known[0]['highlight']!r}"
+    return f" at line {details[0]['line']}, position {details[0]['col']}, near {details[0]['highlight']!r}"
 
 
 def _refuse(node: exp.Expr, because: str = "") -> ConfigError:

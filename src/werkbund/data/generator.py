@@ -297,8 +297,8 @@ def _failures(flags: dict[str, BoolArray], changed: BoolArray, rng: np.random.Ge
     random = rng.random(rows) < P_RANDOM_FAILURE
     failed = worn | flags["HDF"] | flags["PWF"] | flags["OSF"] | (rng.random(rows) < P_UNEXPLAINED)
     modes = {"TWF": worn, **flags, "RNF": random}
-    named = [(rules.LABEL, failed), *((mode, modes[mode]) for mode in rules.MODES)]
-    return [pl.Series(name, values.astype(np.int64)) for name, values in named]
+    columns = [(rules.LABEL, failed), *((mode, modes[mode]) for mode in rules.MODES)]
+    return [pl.Series(name, values.astype(np.int64)) for name, values in columns]
 
 
 def _identity(kind: Int8Array) -> list[pl.Series]:

@@ -126,7 +126,7 @@ def is_truth(expression: Expression) -> bool:
             return False
 
 
-def parts(expression: Expression) -> tuple[Expression, ...]:
+def children(expression: Expression) -> tuple[Expression, ...]:
     """Return the nodes directly below a node, in the order in which they are written."""
     match expression:
         case Unary(operand=below):
@@ -149,7 +149,7 @@ def walk(expression: Expression) -> Iterator[Expression]:
     while pending:
         node = pending.pop()
         yield node
-        pending.extend(reversed(parts(node)))
+        pending.extend(reversed(children(node)))
 
 
 def columns(expression: Expression) -> frozenset[str]:
@@ -168,5 +168,5 @@ def number_columns(expression: Expression) -> frozenset[str]:
     names: set[str] = set()
     for node in walk(expression):
         if not (isinstance(node, Binary) and isinstance(node.right, Text)):
-            names.update(below.name for below in parts(node) if isinstance(below, ColumnRef))
+            names.update(below.name for below in children(node) if isinstance(below, ColumnRef))
     return frozenset(names | ({expression.name} if isinstance(expression, ColumnRef) else set()))

@@ -68,8 +68,8 @@ class Preparation:
         finite = np.isfinite((*self.mean, *self.scale)).reshape(2, -1)
         usable = finite.all(axis=0) & (np.asarray(self.scale) > 0)
         if not usable.all():
-            named = [name for name, fits in zip(self.numbers, usable, strict=True) if not fits]
-            raise DataError(f"mean and scale must be finite, scale above 0; not so for {named}: give smaller units")
+            unfit = [name for name, fits in zip(self.numbers, usable, strict=True) if not fits]
+            raise DataError(f"mean and scale must be finite, scale above 0; not so for {unfit}: give smaller units")
         unknown = [name for name in self.missing if name not in self.numbers]
         if unknown:
             raise DataError(f"missing-indicators must belong to number features, got {unknown}")

@@ -70,7 +70,7 @@ def _is_of(value: Any, kind: Any) -> bool:
     if get_origin(kind) is tuple:
         return isinstance(value, tuple) and all(_is_of(inner, get_args(kind)[0]) for inner in value)
     if get_args(kind):
-        return any(_is_of(value, one) for one in get_args(kind))
+        return any(_is_of(value, member) for member in get_args(kind))
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return type(value) is kind
@@ -86,24 +86,24 @@ def schema_fingerprint(schema: Schema) -> str:
     return hashlib.sha256(json.dumps(meant, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def differences(one: Schema, other: Schema) -> list[str]:
-    """Return in words what differs between two schemas, as far as fingerprints do."""
-    found = []
+def differences(own: Schema, agreed: Schema) -> list[str]:
+    """Return in words where a client's own schema differs from the agreed one, as far as fingerprints do."""
+    faults = []
     for name in ("label", "positive", "modes", "mode", "mode_none"):
-        left, right = getattr(one, name), getattr(other, name)
-        if left != right:
-            found.append(f"{name} is {left!r}, not {right!r}")
-    columns = {column.name: column for column in other.features}
-    for column in one.features:
+        here, there = getattr(own, name), getattr(agreed, name)
+        if here != there:
+            faults.append(f"{name} is {here!r}, not {there!r}")
+    columns = {column.name: column for column in agreed.features}
+    for column in own.features:
         fellow = columns.pop(column.name, None)
         if fellow is None:
-            found.append(f"column {column.name!r} is not among the others' features")
+            faults.append(f"column {column.name!r} is not among the others' features")
         elif fellow != column:
-            found.append(f"column {column.name!r} is {_shown(column)}, not {_shown(fellow)}")
-    found += [f"column {name!r} is missing" for name in columns]
-    if one.derived != other.derived:
-        found.append("derived features differ")
-    return found
+            faults.append(f"column {column.name!r} is {_shown(column)}, not {_shown(fellow)}")
+    faults += [f"column {name!r} is missing" for name in columns]
+    if own.derived != agreed.derived:
+        faults.append("derived features differ")
+    return faults
 
 
 def _shown(column: Column) -> str:

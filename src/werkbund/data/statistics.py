@@ -67,7 +67,7 @@ class SurveyCounts:
             self.count + other.count,
             self.missing + other.missing,
             self.sum + other.sum,
-            {name: _union(levels, other.vocabulary[name]) for name, levels in self.vocabulary.items()},
+            {name: tuple(sorted({*levels, *other.vocabulary[name]})) for name, levels in self.vocabulary.items()},
         )
 
     def _columns(self) -> list[str]:
@@ -117,10 +117,6 @@ class SurveyCounts:
         return cls(tuple(features), whole["labels"], whole["count"], whole["missing"], total, levels)
 
 
-def _union(one: Sequence[str], other: Sequence[str]) -> tuple[str, ...]:
-    return tuple(sorted({*one, *other}))
-
-
 def number_names(schema: Schema) -> tuple[str, ...]:
     """Return the names of the raw number columns, in the schema's order."""
     return tuple(column.name for column in schema.features if column.kind == "number")
@@ -147,8 +143,8 @@ def survey(frame: pl.DataFrame, schema: Schema) -> SurveyCounts:
         The same at every client.
     """
     arrays, vocabularies = survey_each(frame, schema, np.array([0, frame.height]))
-    one = {name: array[0] for name, array in arrays.items()}
-    return SurveyCounts.from_arrays(feature_names(schema), one, vocabularies[0])
+    counts = {name: array[0] for name, array in arrays.items()}
+    return SurveyCounts.from_arrays(feature_names(schema), counts, vocabularies[0])
 
 
 def survey_each(
@@ -216,17 +212,18 @@ def squares_each(frame: pl.DataFrame, schema: Schema, mean: Float64Array, offset
 def _sums(values: AnyArray, offsets: Int64Array) -> AnyArray:
     """Sum the rows (rows, columns) of each client: (clients, columns), 0 for a client without rows."""
     sums = np.zeros((len(offsets) - 1, values.shape[1]), values.dtype)
-    some = np.flatnonzero(np.diff(offsets))
-    if len(some):
-        sums[some] = np.add.reduceat(values, offsets[:-1][some], axis=0)
+    present = np.flatnonzero(np.diff(offsets))
+    if len(present):
+        sums[present] = np.add.reduceat(values, offsets[:-1][present], axis=0)
     return sums
 
 
 def _vocabularies(cleaned: pl.DataFrame, names: Sequence[str], offsets: Int64Array) -> list[dict[str, tuple[str, ...]]]:
-    found: list[dict[str, tuple[str, ...]]] = [dict.fromkeys(names, ()) for _ in range(len(offsets) - 1)]
+    vocabularies: list[dict[str, tuple[str, ...]]] = [dict.fromkeys(names, ()) for _ in range(len(offsets) - 1)]
     client = pl.Series("client", np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)))
     for name in names:
         levels = pl.DataFrame([client, cleaned.get_column(name).alias("level")]).drop_nulls().unique()
-        for number, known in levels.sort("client", "level").group_by("client", maintain_order=True).agg("level").rows():
-            found[number][name] = tuple(known)
-    return found
+        sorted_levels = levels.sort("client", "level").group_by("client", maintain_order=True).agg("level")
+        for number, vocabulary in sorted_levels.rows():
+            vocabularies[number][name] = tuple(vocabulary)
+    return vocabularies

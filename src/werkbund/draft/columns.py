@@ -95,7 +95,7 @@ def sort_columns(frame: pl.DataFrame, label: Label, roles: Roles) -> tuple[tuple
     excluded += [Excluded(f.column.name, leaks[f.column.name], f.column) for f in features if f.column.name in leaks]
     kept = tuple(feature for feature in features if feature.column.name not in leaks)
     if not kept:
-        listed = "; ".join(f"{one.name!r}: {one.reason}" for one in excluded) or "it has no other column"
+        listed = "; ".join(f"{column.name!r}: {column.reason}" for column in excluded) or "it has no other column"
         raise DataError(f"the table must have a column that can be a feature, but has none. {listed}")
     return kept, tuple(excluded)
 
@@ -214,13 +214,13 @@ def _moment(column: pl.Series) -> str:
 
 
 def _identifier(column: pl.Series) -> str:
-    known, said = column.drop_nulls(), words(column.name)
+    known, header = column.drop_nulls(), words(column.name)
     if len(known) < _FEWEST_ROWS or column.dtype.is_float() or column.dtype == pl.Boolean:
         return ""
-    named = bool(said) and (said[-1] in _IDENTIFIER_WORDS or said[0] in _IDENTIFIER_WORDS)
+    named = bool(header) and (header[-1] in _IDENTIFIER_WORDS or header[0] in _IDENTIFIER_WORDS)
     if known.n_unique() == len(known):
-        counted = column.dtype.is_integer() and (known.is_sorted() or known.is_sorted(descending=True))
-        if column.dtype == pl.String or counted or named:
+        numbered = column.dtype.is_integer() and (known.is_sorted() or known.is_sorted(descending=True))
+        if column.dtype == pl.String or numbered or named:
             return "identifier: every row has its own value; a model would learn rows by heart."
     if named:
         return "named like an identifier; bring it back as a category if its values mean a kind."

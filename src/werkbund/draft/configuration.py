@@ -15,12 +15,12 @@ from werkbund.data.names import nearest
 from werkbund.data.sources import CLIENT_COLUMN
 from werkbund.data.targets import Value
 from werkbund.draft.columns import sort_columns
-from werkbund.draft.data import Draft, Origins, data_section
+from werkbund.draft.data import Draft, SourceFiles, data_section
 from werkbund.draft.dialect import PARQUET, Dialect, dialect_of
 from werkbund.draft.label import label_of
 from werkbund.draft.roles import roles_of
 from werkbund.draft.sizes import listed, positive_weight_of, sizes_of
-from werkbund.draft.text import Setting, comment, name_of, section, value
+from werkbund.draft.text import SetKey, comment, name_of, section, value
 
 
 def draft_config(
@@ -61,27 +61,27 @@ def draft_config(
     DataError
         If the table cannot be read or cannot be learnt from.
     """
-    files = dict(clients or {})
-    if (path is None) == (not files):
-        raise ConfigError("give one table or one file a client, got " + ("both" if files else "neither"))
-    if files and client is not None:
+    by_client = dict(clients or {})
+    if (path is None) == (not by_client):
+        raise ConfigError("give one table or one file a client, got " + ("both" if by_client else "neither"))
+    if by_client and client is not None:
         raise ConfigError(f"client must be left out where every client has a file, got {client!r}; drop it")
-    first = Path(path) if path is not None else next(iter(files.values()))
-    origins = Origins(Path(path) if path else None, files, Path(config_folder), dialect_of(first))
-    frame = _read(origins)
-    column = CLIENT_COLUMN if files else client
+    first = Path(path) if path is not None else next(iter(by_client.values()))
+    files = SourceFiles(Path(path) if path else None, by_client, Path(config_folder), dialect_of(first))
+    frame = _read(files)
+    column = CLIENT_COLUMN if by_client else client
     _check_client(frame, column, label)
-    return _text_of(_look(origins, frame, label, column, positive))
+    return _text_of(_look(files, frame, label, column, positive))
 
 
-def _read(origins: Origins) -> pl.DataFrame:
+def _read(files: SourceFiles) -> pl.DataFrame:
     """Return the rows, read just as a run will read them."""
-    if origins.path is None:
-        separator = None if origins.dialect == Dialect() else origins.dialect.separator
-        return ClientFiles(origins.files, CLIENT_COLUMN, separator, origins.dialect.decimal_comma).read()[0]
-    if origins.path.suffix.lower() in PARQUET:
-        return ParquetSource(origins.path).read()[0]
-    return CsvSource(origins.path, origins.dialect.separator, origins.dialect.decimal_comma).read()[0]
+    if files.path is None:
+        separator = None if files.dialect == Dialect() else files.dialect.separator
+        return ClientFiles(files.by_client, CLIENT_COLUMN, separator, files.dialect.decimal_comma).read()[0]
+    if files.path.suffix.lower() in PARQUET:
+        return ParquetSource(files.path).read()[0]
+    return CsvSource(files.path, files.dialect.separator, files.dialect.decimal_comma).read()[0]
 
 
 def _check_client(frame: pl.DataFrame, client: str | None, label: str) -> None:
@@ -99,13 +99,13 @@ def _check_client(frame: pl.DataFrame, client: str | None, label: str) -> None:
         )
 
 
-def _look(origins: Origins, frame: pl.DataFrame, label: str, client: str | None, positive: Value | None) -> Draft:
+def _look(files: SourceFiles, frame: pl.DataFrame, label: str, client: str | None, positive: Value | None) -> Draft:
     meaning = label_of(frame, label, positive)
     roles = roles_of(frame, label, client)
     features, excluded = sort_columns(frame, meaning, roles)
     known = recognise(frame)
     return Draft(
-        origins,
+        files,
         meaning,
         roles,
         features,
@@ -136,8 +136,8 @@ def _text_of(draft: Draft) -> str:
 
 
 def _head(draft: Draft) -> list[str]:
-    label, origins = draft.label, draft.origins
-    source = origins.path.name if origins.path else f"the files of {len(origins.files)} clients"
+    label, files = draft.label, draft.files
+    source = files.path.name if files.path else f"the files of {len(files.by_client)} clients"
     lines = comment(
         f"Written by `werkbund init` after a look at {source}: {label.rows} rows, {len(draft.features)} features, "
         f"{label.positives} failures ({100 * label.prevalence:.2g} %) in {label.name!r}. It runs as it is; the reason "
@@ -163,14 +163,14 @@ def _head(draft: Draft) -> list[str]:
 def _federation(draft: Draft) -> list[str]:
     sizes = draft.sizes
     settings = [
-        Setting("name", name_of(draft.origins.path.stem if draft.origins.path else ""), "Runs lie in runs/<name>."),
-        Setting(
+        SetKey("name", name_of(draft.files.path.stem if draft.files.path else ""), "Runs lie in runs/<name>."),
+        SetKey(
             "rounds",
             sizes.rounds,
             "In a round each client goes once through its training rows; the round that is best on validation rows is "
             "kept. With few rows many rounds cost little; try twice as many if the last ones are still the best.",
         ),
-        Setting(
+        SetKey(
             "quorum",
             sizes.quorum,
             f"Share of the {sizes.count} clients that must answer for a round to count"
@@ -193,10 +193,10 @@ def _features(draft: Draft) -> list[str]:
 
 def _clients(draft: Draft) -> list[str]:
     sizes, roles = draft.sizes, draft.roles
-    kind = Setting("partition", sizes.partition, _partition_reason(draft))
+    kind = SetKey("partition", sizes.partition, _partition_reason(draft))
     if sizes.partition == "by-column":
         return section("clients", sections.ClientsSection, [kind], {"count": sizes.count})
-    count = Setting(
+    count = SetKey(
         "count",
         sizes.count,
         "So many that each has at least about 500 rows and 10 failures, at most 10"
@@ -218,7 +218,7 @@ def _partition_reason(draft: Draft) -> str:
             "neighbouring rows of a machine may lie in training and test, which flatters the scores. Name a machine or "
             "a client column if there is one."
         )
-    without = sum(one.positives == 0 for one in sizes.clients)
+    without = sum(client.positives == 0 for client in sizes.clients)
     text = f"{sizes.count} clients. {listed(sizes.clients)}."
     if not (draft.roles.machine or draft.roles.machine_reset):
         text += " No machine is known, so the last rows of each client are held out."
@@ -226,7 +226,7 @@ def _partition_reason(draft: Draft) -> str:
         text += " One client alone is no federation; name another column."
     if without:
         text += f" {without} without a failure cannot learn one alone; they take part like the others."
-    if any(one.rows < 3 for one in sizes.clients):
+    if any(client.rows < 3 for client in sizes.clients):
         text += " Those with fewer than 3 rows only train, nothing is held out."
     return text
 
@@ -244,13 +244,13 @@ def _training(draft: Draft) -> list[str]:
         else 'That is no imbalance to correct; else "sqrt" or "balanced" weigh failures by their rarity.'
     )
     settings = [
-        Setting(
+        SetKey(
             "batch_size",
             sizes.batch_size,
             "Rows a step: about 200 steps a round at the largest client, but 16 rows at least.",
         ),
-        Setting("positive_weight", weight, why),
-        Setting(
+        SetKey("positive_weight", weight, why),
+        SetKey(
             "clip_norm",
             1.0,
             "Largest norm of a step's gradient: a wild reading or a rare failure cannot throw the weights about.",
@@ -267,7 +267,7 @@ def _aggregation(draft: Draft) -> list[str]:
             f"; {clients[0].name} has {clients[0].rows} rows and {clients[-1].name} {clients[-1].rows}, and with "
             '"equal" the smallest would have as much say as the largest'
         )
-    settings = [Setting("weighting", "examples", why + ".")]
+    settings = [SetKey("weighting", "examples", why + ".")]
     return section("strategy.aggregation", type(sections.Config().strategy.aggregation), settings)
 
 
@@ -280,7 +280,7 @@ def _evaluation(draft: Draft) -> list[str]:
         f"{nothing:.3g} per 1000 rows and to inspect every row {everything:.3g}; the model must come out below both."
     )
     settings = [
-        Setting("missed_failure", costs.missed_failure, why),
-        Setting("needless_inspection", costs.needless_inspection, "In the same currency."),
+        SetKey("missed_failure", costs.missed_failure, why),
+        SetKey("needless_inspection", costs.needless_inspection, "In the same currency."),
     ]
     return section("evaluation", sections.EvaluationSection, settings)

@@ -14,16 +14,16 @@ from werkbund.draft.dialect import Dialect
 from werkbund.draft.label import Label
 from werkbund.draft.roles import Roles
 from werkbund.draft.sizes import Sizes
-from werkbund.draft.text import Setting, comment, key, remark, section, value
+from werkbund.draft.text import SetKey, comment, key, remark, section, value
 
 
 @dataclass(frozen=True)
-class Origins:
+class SourceFiles:
     """Hold where the rows lie.
 
     Parameters
     ----------
-    path, files
+    path, by_client
         One file, or one a client by its name.
     config_folder
         Where the draft will lie.
@@ -32,7 +32,7 @@ class Origins:
     """
 
     path: Path | None
-    files: Mapping[str, Path]
+    by_client: Mapping[str, Path]
     config_folder: Path
     dialect: Dialect
 
@@ -47,9 +47,21 @@ class Origins:
 
 @dataclass(frozen=True)
 class Draft:
-    """Hold everything that was found out about a table; `known` if its header and label are those of a known one."""
+    """Hold everything that a look at a table says.
 
-    origins: Origins
+    Parameters
+    ----------
+    files
+        Where its rows lie.
+    label, roles, features, excluded
+        What its columns are.
+    sizes
+        How it is divided and how long it is trained.
+    known
+        Whether header and label are those of AI4I 2020.
+    """
+
+    files: SourceFiles
     label: Label
     roles: Roles
     features: tuple[Feature, ...]
@@ -60,39 +72,39 @@ class Draft:
 
 def data_section(draft: Draft) -> list[str]:
     """Return the lines of the data section and the tables below it."""
-    settings, origins = _roles(draft), draft.origins
-    if origins.path is not None:
-        settings.insert(0, Setting("path", origins.shown(origins.path), "From this file's folder, or a whole path."))
-    if origins.dialect != Dialect():
-        mark = "comma" if origins.dialect.decimal_comma else "point"
+    settings, files = _roles(draft), draft.files
+    if files.path is not None:
+        settings.insert(0, SetKey("path", files.shown(files.path), "From this file's folder, or a whole path."))
+    if files.dialect != Dialect():
+        mark = "comma" if files.dialect.decimal_comma else "point"
         settings += [
-            Setting("separator", origins.dialect.separator, "As the header and the lines of the file have it."),
-            Setting("decimal_comma", origins.dialect.decimal_comma, f"Decimals in the file are written with a {mark}."),
+            SetKey("separator", files.dialect.separator, "As the header and the lines of the file have it."),
+            SetKey("decimal_comma", files.dialect.decimal_comma, f"Decimals in the file are written with a {mark}."),
         ]
     lines = [*section("data", DataSection, settings), *_never(draft)]
-    if origins.files:
+    if files.by_client:
         lines += ["", "[data.clients]", *comment("One file a client.")]
-        lines += [f"{key(name)} = {value(origins.shown(path))}" for name, path in origins.files.items()]
+        lines += [f"{key(name)} = {value(files.shown(path))}" for name, path in files.by_client.items()]
     return [*lines, "", *_columns(draft)]
 
 
-def _roles(draft: Draft) -> list[Setting]:
+def _roles(draft: Draft) -> list[SetKey]:
     label, roles = draft.label, draft.roles
-    settings = [Setting("label", label.name, "The column to foretell.")]
+    settings = [SetKey("label", label.name, "The column to foretell.")]
     if label.positive is not None:
-        settings.append(Setting("positive", label.positive, label.remark))
+        settings.append(SetKey("positive", label.positive, label.remark))
     else:
-        settings[0] = Setting("label", label.name, f"The column to foretell. {label.remark}")
+        settings[0] = SetKey("label", label.name, f"The column to foretell. {label.remark}")
     if roles.machine is not None:
         why = "Named like a machine, and its values repeat. Whole machines are held out to judge the model."
-        settings.append(Setting("machine", roles.machine, why))
+        settings.append(SetKey("machine", roles.machine, why))
     if roles.machine_reset is not None:
         why = "It grows and falls back to nearly nothing, as wear does: a new machine or tool begins where it falls."
-        settings.append(Setting("machine_reset", roles.machine_reset, why))
+        settings.append(SetKey("machine_reset", roles.machine_reset, why))
     if roles.time is not None:
-        settings.append(Setting("time", roles.time, roles.time_remark))
-    if roles.client is not None and not draft.origins.files:
-        settings.append(Setting("client", roles.client, "Each of its values is a client, as asked for."))
+        settings.append(SetKey("time", roles.time, roles.time_remark))
+    if roles.client is not None and not draft.files.by_client:
+        settings.append(SetKey("client", roles.client, "Each of its values is a client, as asked for."))
     return settings
 
 
@@ -109,7 +121,7 @@ def _never(draft: Draft) -> list[str]:
     lines += comment("Columns that must never become features; each with its reason.")
     if not draft.excluded:
         return [*lines, "never = []"]
-    listed_columns = [f"  {value(one.name)},{remark(one.reason)}" for one in draft.excluded]
+    listed_columns = [f"  {value(column.name)},{remark(column.reason)}" for column in draft.excluded]
     return [*lines, "never = [", *listed_columns, "]"]
 
 
@@ -121,13 +133,10 @@ def _columns(draft: Draft) -> list[str]:
         "put in the limits that you know. A missing value counts as average and is marked by a feature of its own."
     )
     lines += [_column(feature.column, feature.remark) for feature in draft.features]
-    spare = [one for one in draft.excluded if one.column is not None]
+    spare = [(excluded.column, excluded.reason) for excluded in draft.excluded if excluded.column is not None]
     if spare:
         lines += comment("Left out; to bring one back take it out of never above, and the # away here.")
-    for one in spare:
-        if one.column is not None:
-            lines.append("#" + _column(one.column, one.reason))
-    return lines
+    return [*lines, *("#" + _column(column, reason) for column, reason in spare)]
 
 
 def _column(column: Column, why: str) -> str:

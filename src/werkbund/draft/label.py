@@ -76,18 +76,18 @@ def label_of(frame: pl.DataFrame, name: str, positive: Value | None) -> Label:
         raise DataError(
             f"label {name!r} must hold numbers, words or truths, got {frame[name].dtype}; make a 0/1 column of it"
         )
-    counted = _counted(frame[name])
-    if len(counted) == 1:
+    counts = _counted(frame[name])
+    if len(counts) == 1:
         raise DataError(
-            f"label {name!r} must have two values, but all rows with a value have {next(iter(counted))!r}: there is "
+            f"label {name!r} must have two values, but all rows with a value have {next(iter(counts))!r}: there is "
             "nothing to learn; choose another label, or add rows of the other kind"
         )
-    if len(counted) > 2:
+    if len(counts) > 2:
         raise DataError(
-            f"label {name!r} must have two values, got {len(counted)}: {_listed(counted)}; choose a label with two, or "
+            f"label {name!r} must have two values, got {len(counts)}: {_listed(counts)}; choose a label with two, or "
             "make a 0/1 column with 1 where the value means failure. With two, positive says which is the failure"
         )
-    chosen, remark = _rarer(counted) if positive is None else (_written_like(positive, counted, name), "As asked for.")
+    chosen, remark = _rarer(counts) if positive is None else (_written_like(positive, counts, name), "As asked for.")
     return Label(name, chosen, binary_labels(frame[name], chosen), remark)
 
 
@@ -98,26 +98,26 @@ def _counted(column: pl.Series) -> dict[Value, int]:
     return dict(counts.sort(["rows", "value"], descending=[True, False]).iter_rows())
 
 
-def _rarer(counted: dict[Value, int]) -> tuple[Value | None, str]:
+def _rarer(counts: dict[Value, int]) -> tuple[Value | None, str]:
     """Return the value that means failure, None for 0/1 and truths, and why."""
-    if set(counted) <= {0, 1}:
-        if counted.get(1, 0) > counted.get(0, 0):
+    if set(counts) <= {0, 1}:
+        if counts.get(1, 0) > counts.get(0, 0):
             return None, (
                 "1 is taken as failure although it is the commoner value; if 0 is the failure, set positive to it."
             )
         return None, "1 (or true) is taken as failure."
-    return list(counted)[
+    return list(counts)[
         -1
-    ], f"The rarer value is taken as failure ({_listed(counted)} rows); name the other one if it is not."
+    ], f"The rarer value is taken as failure ({_listed(counts)} rows); name the other one if it is not."
 
 
-def _written_like(positive: Value, counted: dict[Value, int], name: str) -> Value:
-    found = [value for value in counted if value == positive or str(value).lower() == str(positive).lower()]
-    if not found:
-        raise ConfigError(f"positive must be a value of label {name!r}, got {positive!r}; it has {_listed(counted)}")
-    return found[0]
+def _written_like(positive: Value, counts: dict[Value, int], name: str) -> Value:
+    matches = [value for value in counts if value == positive or str(value).lower() == str(positive).lower()]
+    if not matches:
+        raise ConfigError(f"positive must be a value of label {name!r}, got {positive!r}; it has {_listed(counts)}")
+    return matches[0]
 
 
-def _listed(counted: dict[Value, int]) -> str:
-    shown = ", ".join(f"{value!r}: {rows}" for value, rows in list(counted.items())[:_SHOWN])
-    return f"{shown}, ..." if len(counted) > _SHOWN else shown
+def _listed(counts: dict[Value, int]) -> str:
+    shown = ", ".join(f"{value!r}: {rows}" for value, rows in list(counts.items())[:_SHOWN])
+    return f"{shown}, ..." if len(counts) > _SHOWN else shown

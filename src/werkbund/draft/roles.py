@@ -146,13 +146,13 @@ def is_moment(column: pl.Series) -> bool:
 
 def _machine_of(frame: pl.DataFrame, names: Iterable[str]) -> str | None:
     """Return the column whose header is a word for a machine and whose values repeat."""
-    found: list[tuple[int, str]] = []
+    machines: list[tuple[int, str]] = []
     for name in names:
-        said = words(name)
-        ranks = [MACHINE_WORDS.index(word) for word in said if word in MACHINE_WORDS]
-        if ranks and set(said) <= {*MACHINE_WORDS, *ID_WORDS} and _repeats(frame[name]):
-            found.append((min(ranks), name))
-    return min(found)[1] if found else None
+        header = words(name)
+        ranks = [MACHINE_WORDS.index(word) for word in header if word in MACHINE_WORDS]
+        if ranks and set(header) <= {*MACHINE_WORDS, *ID_WORDS} and _repeats(frame[name]):
+            machines.append((min(ranks), name))
+    return min(machines)[1] if machines else None
 
 
 def _repeats(column: pl.Series) -> bool:
@@ -162,8 +162,8 @@ def _repeats(column: pl.Series) -> bool:
 
 
 def _is_site(column: pl.Series) -> bool:
-    said = set(words(column.name))
-    named = bool(said & SITE_WORDS) and said <= SITE_WORDS | ID_WORDS
+    header = set(words(column.name))
+    named = bool(header & SITE_WORDS) and header <= SITE_WORDS | ID_WORDS
     return named and _repeats(column) and column.drop_nulls().n_unique() <= _MOST_SITES
 
 
@@ -194,8 +194,8 @@ def _orders(column: pl.Series) -> bool:
 
 def _counts_time(frame: pl.DataFrame, name: str, groups: list[str]) -> bool:
     """Return whether a number column is named like a time and never falls within a machine."""
-    said = set(words(name))
-    named = bool(said & TIME_WORDS) and said <= TIME_WORDS | _TIME_COMPANIONS
+    header = set(words(name))
+    named = bool(header & TIME_WORDS) and header <= TIME_WORDS | _TIME_COMPANIONS
     column = frame[name]
     return named and column.dtype.is_numeric() and column.n_unique() > 2 and _rises(frame, name, groups)
 

@@ -23,7 +23,7 @@ _SHOWN = 12
 
 
 @dataclass(frozen=True)
-class Client:
+class ClientSize:
     """Hold a client's name and its numbers of rows and failures."""
 
     name: str
@@ -50,7 +50,7 @@ class Sizes:
     partition: str
     count: int
     rows: int
-    clients: tuple[Client, ...] = field(default=())
+    clients: tuple[ClientSize, ...] = field(default=())
 
     @property
     def batch_size(self) -> int:
@@ -92,14 +92,14 @@ def sizes_of(frame: pl.DataFrame, label: Label, roles: Roles, client: str | None
     return Sizes("iid", count, math.ceil(label.rows / count))
 
 
-def _clients(column: pl.Series, label: Label) -> tuple[Client, ...]:
+def _clients(column: pl.Series, label: Label) -> tuple[ClientSize, ...]:
     counted = (
         pl.DataFrame({"name": column.cast(pl.String), "label": label.values})
         .group_by("name", maintain_order=True)
         .agg(pl.len().alias("rows"), pl.col("label").sum().cast(pl.Int64).alias("positives"))
         .sort("rows", descending=True, maintain_order=True)
     )
-    return tuple(Client(*row) for row in counted.iter_rows())
+    return tuple(ClientSize(*row) for row in counted.iter_rows())
 
 
 def _num_machines(frame: pl.DataFrame, roles: Roles) -> int:
@@ -115,8 +115,8 @@ def positive_weight_of(label: Label) -> str:
     return "sqrt" if label.prevalence < _RARE else "none"
 
 
-def listed(clients: Sequence[Client]) -> str:
+def listed(clients: Sequence[ClientSize]) -> str:
     """Return the clients with their rows and failures, for people."""
-    shown = "; ".join(f"{one.name}: {one.rows} rows, {one.positives} failures" for one in clients[:_SHOWN])
+    shown = "; ".join(f"{client.name}: {client.rows} rows, {client.positives} failures" for client in clients[:_SHOWN])
     more = len(clients) - _SHOWN
     return f"{shown}; and {more} more" if more > 0 else shown

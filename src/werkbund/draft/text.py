@@ -62,8 +62,8 @@ INAPPLICABLE = frozenset(
 
 
 @dataclass(frozen=True)
-class Setting:
-    """Hold a key, its value, and why it has it."""
+class SetKey:
+    """Hold a key that is set, its value, and why it has it."""
 
     key: str
     value: Any
@@ -71,7 +71,7 @@ class Setting:
 
 
 def section(
-    name: str, model: type[BaseModel], settings: Sequence[Setting], defaults: Mapping[str, Any] | None = None
+    name: str, model: type[BaseModel], settings: Sequence[SetKey], defaults: Mapping[str, Any] | None = None
 ) -> list[str]:
     """Return the lines of a section: what is set, then every other key as a comment with its default.
 

@@ -18,13 +18,13 @@ from werkbund.partition.hot import hot_mode
 from werkbund.partition.quantity import quantity
 from werkbund.partition.regime import regime
 from werkbund.partition.shares import iid, tool_blocks
-from werkbund.partition.skew import Skew, skew
+from werkbund.partition.skew import PartitionSkew, skew
 
 __all__ = [
     "PARTITIONERS",
     "Partition",
+    "PartitionSkew",
     "Partitioner",
-    "Skew",
     "client_names",
     "options_of",
     "partition_table",

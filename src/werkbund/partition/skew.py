@@ -15,7 +15,7 @@ FEATURE_MEASURE = "Kolmogorov-Smirnov distance from all rows, mean over features
 
 
 @dataclass(frozen=True)
-class Skew:
+class PartitionSkew:
     """Say what each client has, and how far it is from all clients together.
 
     Parameters
@@ -68,7 +68,7 @@ def skew(
     features: FloatingArray,
     modes: BoolArray,
     mode_names: tuple[str, ...],
-) -> Skew:
+) -> PartitionSkew:
     """Measure how far each client's rows are from those of all clients together.
 
     Rows that the partition does not use are left out everywhere.
@@ -94,7 +94,7 @@ def skew(
     rate = positives.sum() / len(order)
     distances = [_ks_distances(features[order, feature], partition) for feature in range(features.shape[1])]
     none = np.zeros(partition.num_clients)
-    return Skew(
+    return PartitionSkew(
         kind=partition.kind,
         names=partition.names,
         rows=sizes,

@@ -84,8 +84,8 @@ def _telling_order(column: pl.Series, labels: Float32Array) -> str:
 def _telling_value(column: pl.Series, labels: Float32Array) -> str:
     """Return which value, or that a missing one, all but proves a failure; empty if none does."""
     if column.dtype.is_nested() or column.n_unique() > MAX_CODES:
-        known = pl.when(column.is_not_null()).then(pl.lit("present"))
-        column = pl.select(known).to_series()
+        marks = pl.when(column.is_not_null()).then(pl.lit("present"))
+        column = pl.select(marks).to_series()
     counts = (
         pl.DataFrame({"value": column, "label": labels})
         .group_by("value", maintain_order=True)
@@ -104,8 +104,8 @@ def _check_identifier(feature: Column, column: pl.Series) -> Iterator[Finding]:
     rows = len(column)
     if rows < 20 or column.null_count() or column.dtype.is_float() or column.n_unique() < rows:
         return
-    counted = column.dtype.is_integer() and (column.is_sorted() or column.is_sorted(descending=True))
-    if feature.kind == "category" or counted:
+    numbered = column.dtype.is_integer() and (column.is_sorted() or column.is_sorted(descending=True))
+    if feature.kind == "category" or numbered:
         message = (
             "Every row has its own value, as an identifier does: a model would learn rows by heart; list it in never."
         )

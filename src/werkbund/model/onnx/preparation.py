@@ -28,8 +28,8 @@ from werkbund.data.expressions import (
     Number,
     Text,
     Unary,
+    children,
     is_truth,
-    parts,
 )
 from werkbund.data.preparation import LARGEST, Preparation
 from werkbund.model.onnx.graph import Graph
@@ -149,7 +149,7 @@ def _add_expression(graph: Graph, node: Expression, columns: Mapping[str, str]) 
         case Cast():
             return _add_cast(graph, node, columns)
         case Unary() | Binary() | IsNull() | Call():
-            return _add_operator(graph, node, [_add_expression(graph, part, columns) for part in parts(node)])
+            return _add_operator(graph, node, [_add_expression(graph, part, columns) for part in children(node)])
 
 
 def _add_operator(graph: Graph, node: Unary | Binary | IsNull | Call, arguments: list[str]) -> str:
