@@ -109,3 +109,14 @@ def test_it_says_what_it_does(kind: str) -> None:
 def test_an_unknown_partitioner_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(ConfigError, match="got 'tool-block'; did you mean tool-blocks"):
         _made("tool-block", {})
+
+
+OPTIONS = [(kind, name) for kind in PARTITIONERS for name in options_of(kind)]
+
+
+@pytest.mark.parametrize(("kind", "name"), OPTIONS)
+@pytest.mark.parametrize("value", [True, ["x"], {}])
+def test_an_option_of_another_type_is_refused_by_name(kind: str, name: str, value: object) -> None:
+    assert len(OPTIONS) == 10
+    with pytest.raises(ConfigError, match=f"{name} must be "):
+        partition_table(kind, _table(), 3, np.random.default_rng(0), {name: value})

@@ -106,8 +106,15 @@ def check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
 
 def check_positive(name: str, value: float) -> None:
     """Refuse an option that is not a finite number above 0."""
-    if not (np.isfinite(value) and value > 0.0):
-        raise ConfigError(f"{name} must be a finite number above 0, got {value}; choose such as 0.5")
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number and np.isfinite(value) and value > 0.0):
+        raise ConfigError(f"{name} must be a finite number above 0, got {value!r}; choose such as 0.5")
+
+
+def check_column(name: object) -> None:
+    """Refuse an option that should name a column and is no text."""
+    if not isinstance(name, str):
+        raise ConfigError(f"column must be the name of a column, got {name!r}; write it as in the table's header")
 
 
 def apportion(num_rows: int, shares: Float64Array) -> Int64Array:

@@ -8,7 +8,7 @@ import polars as pl
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.data.names import require
 from werkbund.data.table import Table
-from werkbund.partition.assignment import Partition
+from werkbund.partition.assignment import Partition, check_column
 
 
 def by_column(table: Table, num_clients: int, rng: np.random.Generator, *, column: str | None = None) -> Partition:
@@ -26,7 +26,8 @@ def by_column(table: Table, num_clients: int, rng: np.random.Generator, *, colum
     del rng
     name = table.schema.client if column is None else column
     if name is None:
-        raise ConfigError("by-column needs a column: set data.client or clients.column to the site's column")
+        raise ConfigError("by-column needs a column: set data.client or clients.options.column to the site's column")
+    check_column(name)
     require(table.frame, (name,), "by-column")
     values = table.frame[name].cast(pl.String)
     if values.null_count():

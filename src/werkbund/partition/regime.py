@@ -8,7 +8,7 @@ from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.data.features import clean, number_matrix
 from werkbund.data.table import Table
-from werkbund.partition.assignment import Partition, check_num_clients, client_names
+from werkbund.partition.assignment import Partition, check_column, check_num_clients, client_names
 
 
 def regime(table: Table, num_clients: int, rng: np.random.Generator, *, column: str | None = None) -> Partition:
@@ -27,7 +27,10 @@ def regime(table: Table, num_clients: int, rng: np.random.Generator, *, column: 
     """
     del rng
     if column is None:
-        raise ConfigError("regime needs a column: set clients.column to a column of numbers or a derived feature")
+        raise ConfigError(
+            "regime needs a column: set clients.options.column to a column of numbers or a derived feature"
+        )
+    check_column(column)
     values = _values(table, column)
     num_missing = int(np.isnan(values).sum())
     if num_missing:
