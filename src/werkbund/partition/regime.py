@@ -28,7 +28,7 @@ def regime(table: Table, num_clients: int, rng: np.random.Generator, *, column: 
     del rng
     if column is None:
         raise ConfigError(
-            "regime needs a column: set clients.options.column to a column of numbers or a derived feature"
+            "regime needs a column: set clients.options.column to one of numbers, or to a derived feature"
         )
     check_column(column)
     values = _values(table, column)
