@@ -30,7 +30,9 @@ from werkbund.federation.tables import read_table
 from werkbund.federation.training import Outlets, Trained, train
 from werkbund.federation.wiring import costs_of
 
-_SCORE = "average_precision"
+SCORE = "average_precision"
+"""The metric on the test rows that selectors are compared by."""
+
 _WORST = 0.1
 
 _own: list[Bench] = []
@@ -97,10 +99,10 @@ class Bench:
             simulation = self._with_selector(case)
             trained = train(simulation, None, Outlets(note=log))
         except FederationError as error:
-            return Outcome(case, {}, log.course() if log.records else None, str(error))
+            return Outcome(case, {}, log.learning_curve() if log.records else None, str(error))
         figures = {**log.figures(len(simulation.grid.clients())), **_scores(simulation, trained)}
-        figures[_SCORE] = log.course().final(WINDOW)
-        return Outcome(case, {**figures, "seconds": time.perf_counter() - began}, log.course())
+        figures[SCORE] = log.learning_curve().final(WINDOW)
+        return Outcome(case, {**figures, "seconds": time.perf_counter() - began}, log.learning_curve())
 
     def _with_selector(self, case: Case) -> NetworkSimulation:
         key = (case.setting, case.seed)
@@ -116,7 +118,7 @@ class Bench:
 
 
 class RoundLog:
-    """Keep of each round what a bench judges by."""
+    """Keep of each round what a bench judges by; called with each record and its metrics."""
 
     def __init__(self) -> None:
         self.records: list[RoundRecord] = []
@@ -125,15 +127,15 @@ class RoundLog:
 
     def __call__(self, record: RoundRecord, scores: Mapping[str, Metrics]) -> None:
         """Take in a round; its scores are of the weights before it."""
-        score = getattr(scores["test"], _SCORE) if "test" in scores else math.nan
+        score = getattr(scores["test"], SCORE) if "test" in scores else math.nan
         self._points.append((record.scored, score, self._spent))
         learning = replace(record, bytes_down=record.bytes_down - record.bytes_measuring)
         self._spent = self._spent.and_round(learning)
         if record.cohort:
             self.records.append(record)
 
-    def course(self) -> LearningCurve:
-        """Return how the score went."""
+    def learning_curve(self) -> LearningCurve:
+        """Return the score of the weights after each round, and what had been spent until then."""
         spent = [spent for _, _, spent in self._points]
         columns = (
             [round for round, _, _ in self._points],
@@ -167,9 +169,9 @@ def _scores(simulation: NetworkSimulation, trained: Trained) -> dict[str, float]
     everybody = federated_only(simulation, trained).metrics()["federated"]
     each = per_client(trained.each["test"], trained.threshold, costs, modes) if "test" in trained.each else ()
     return {
-        _SCORE: everybody.average_precision,
+        SCORE: everybody.average_precision,
         "log_loss": everybody.log_loss,
-        f"worst_{_SCORE}": _worst(values_of(each, _SCORE)),
+        f"worst_{SCORE}": _worst(values_of(each, SCORE)),
         "worst_log_loss": -_worst(-values_of(each, "log_loss")),
     }
 

@@ -85,8 +85,8 @@ class Plan:
     share: float = 0.9
 
     def __post_init__(self) -> None:
-        _known("--selectors", [name for name in self.selectors if ":" not in name], tuple(SELECTORS))
-        _known("--partitions", self.settings, tuple(SETTINGS))
+        _check_known("--selectors", [name for name in self.selectors if ":" not in name], tuple(SELECTORS))
+        _check_known("--partitions", self.settings, tuple(SETTINGS))
         if len(self.seeds) < 2:
             raise ConfigError(f"--seeds must be at least 2 for an interval, got {len(self.seeds)}")
         if not 1 <= self.cohort <= self.num_clients:
@@ -183,13 +183,13 @@ def plan_of(
 def _chosen(names: Sequence[str]) -> tuple[str, ...]:
     """Return the methods that are named, each once, without those that are named with a minus before."""
     left_out = {name[1:] for name in names if name.startswith("-")}
-    _known("--selectors", tuple(left_out), tuple(SELECTORS))
+    _check_known("--selectors", tuple(left_out), tuple(SELECTORS))
     named = [name for name in names if not name.startswith("-")]
     every = dict.fromkeys(method for name in named for method in (SELECTORS if name == "all" else (name,)))
     return tuple(name for name in every if name not in left_out)
 
 
-def _known(option: str, names: Sequence[str], known: Sequence[str]) -> None:
+def _check_known(option: str, names: Sequence[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
             hint = did_you_mean(name, known)

@@ -13,11 +13,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from werkbund.bench.cases import Outcome
+from werkbund.bench.cases import SCORE, Outcome
 from werkbund.bench.plan import UNIFORM, WINDOW, Case, Plan
 from werkbund.evaluation import NEVER, Effort, Interval, mean_interval, paired_difference
 
-SCORE = "average_precision"
 EFFORTS = ("rounds", "seconds", "joules", "bytes")
 FIGURES = (SCORE, f"worst_{SCORE}", "log_loss", "worst_log_loss", "jain", "never", "contacts", "cohort", "failures")
 ALL_SETTINGS = "all"

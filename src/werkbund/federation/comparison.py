@@ -141,11 +141,17 @@ def federated_only(setup: Setup, trained: Trained) -> Comparison:
     return Comparison(Contender("federated", test, each, trained.threshold), clients, {}, (), costs, mode_names)
 
 
-def compare_with(setup: Simulation, trained: Trained, full: bool, watcher: Watcher) -> Comparison:
-    """Train the baselines, if wanted, and gather all contenders."""
+def compare_with(setup: Simulation, trained: Trained, watcher: Watcher) -> Comparison:
+    """Train the baselines, and return all contenders: plants alone, and models of all rows in one place.
+
+    Parameters
+    ----------
+    setup, trained
+        The federation, and what came of its training.
+    watcher
+        Is told before each model.
+    """
     alone = federated_only(setup, trained)
-    if not full:
-        return alone
     costs, mode_names, clients = alone.costs, alone.mode_names, alone.clients
     local, names = {}, setup.splits.train.names
     chosen = _with_models_of_their_own(setup)
@@ -155,7 +161,9 @@ def compare_with(setup: Simulation, trained: Trained, full: bool, watcher: Watch
     watcher.stage("all rows in one place: the same model")
     pooled = trained_alone(setup, None, "pooled", clients)
     watcher.stage("all rows in one place: boosted trees and forest")
-    return Comparison(alone.federated, clients, local, (pooled, *trees(setup, costs, clients)), costs, mode_names)
+    return Comparison(
+        alone.federated, clients, local, (pooled, *pooled_trees(setup, costs, clients)), costs, mode_names
+    )
 
 
 def _with_models_of_their_own(setup: Simulation) -> list[int]:
@@ -203,7 +211,7 @@ def trained_alone(setup: Simulation, client: int | None, name: str, clients: Int
     return Contender.of(name, setup.logits(trained.learnt), setup.splits.test, clients, trained.threshold)
 
 
-def trees(setup: Simulation, costs: Costs, clients: Int64Array) -> tuple[Contender, ...]:
+def pooled_trees(setup: Simulation, costs: Costs, clients: Int64Array) -> tuple[Contender, ...]:
     """Train scikit-learn's boosted trees and forest, with their defaults, on all training rows in one place.
 
     They read the same features as the network and take their threshold from the same validation rows.

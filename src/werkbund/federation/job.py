@@ -15,7 +15,7 @@ from werkbund.data.checks import Finding, check
 from werkbund.engine import Checkpoint
 from werkbund.evaluation import mean_interval, paired_difference
 from werkbund.federation.account import Run, about_run, summary_of, write_model
-from werkbund.federation.comparison import compare_with, result_of
+from werkbund.federation.comparison import compare_with, federated_only, result_of
 from werkbund.federation.families.contract import Simulation
 from werkbund.federation.families.family import family_of
 from werkbund.federation.folder import Folder
@@ -188,7 +188,7 @@ def _train_and_finish(
     setup, population = prepared.setup, prepared.division.population
     watcher.stage(f"training {setup.num_rounds} rounds")
     trained = train(setup, start, Outlets(watcher, folder.save_checkpoint, folder.append_round))
-    comparison = compare_with(setup, trained, compare, watcher)
+    comparison = compare_with(setup, trained, watcher) if compare else federated_only(setup, trained)
     watcher.stage("writing model and report")
     model = setup.model(trained.learnt, trained.threshold.probability, population.schema.label)
     result = result_of(comparison, trained, population.names, time.perf_counter() - began)

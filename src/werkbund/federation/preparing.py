@@ -172,7 +172,7 @@ def usable_survey(schema: Schema) -> Check:
     names = category_names(schema)
 
     def check(replies: Replies) -> str | None:
-        odd = _odd(replies, shapes, counts=("labels", "count", "missing"))
+        odd = _odd_sums(replies, shapes, counts=("labels", "count", "missing"))
         if odd or not _rows_are_told(replies):
             return f"its {odd or 'rows'} cannot be added to other clients'; it may run another version"
         texts = replies.clear.get("vocabulary")
@@ -188,7 +188,7 @@ def usable_squares(schema: Schema) -> Check:
     shapes = {"squares": (len(feature_names(schema)),)}
 
     def check(replies: Replies) -> str | None:
-        odd = _odd(replies, shapes, counts=())
+        odd = _odd_sums(replies, shapes, counts=())
         if odd or bool((replies.sums["squares"] < 0).any()):
             return "its squares cannot be added to other clients'; it may run another version"
         return None
@@ -215,7 +215,7 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
-def _odd(replies: Replies, shapes: Mapping[str, tuple[int, ...]], counts: tuple[str, ...]) -> str:
+def _odd_sums(replies: Replies, shapes: Mapping[str, tuple[int, ...]], counts: tuple[str, ...]) -> str:
     """Return the names of sums that are missing or of another form, and of counts that cannot be counts."""
     odd = [name for name, shape in shapes.items() if not _fits(replies.sums.get(name), shape)]
     odd += [name for name in counts if name not in odd and not _countable(replies.sums[name])]

@@ -19,7 +19,10 @@ from werkbund.federation.watch import Nobody, RoundNews, Watcher
 from werkbund.federation.wiring import costs_of
 
 Save = Callable[[Checkpoint], None]
+"""Keeps a checkpoint, in place of the one before."""
+
 Note = Callable[[RoundRecord, Mapping[str, Metrics]], None]
+"""Takes in a round's record and, by split, the metrics of the model that the round began with."""
 
 
 @dataclass(frozen=True)

@@ -139,8 +139,8 @@ def world_around(
     size = 4.0 * num_parameters
     deadline = np.inf if section.deadline_s is None else float(section.deadline_s)
     rows, start, pause = table.sizes.astype(np.float64), HOUR_S * section.start_h, float(section.pause_s)
-    around = Circumstances(examples, rows, size, deadline, seed, start, pause)
-    return WorldGrid(grid, fleet_of(section, table.names, seed), around)
+    circumstances = Circumstances(examples, rows, size, deadline, seed, start, pause)
+    return WorldGrid(grid, fleet_of(section, table.names, seed), circumstances)
 
 
 def _from_table(path: Path, names: tuple[str, ...]) -> Fleet:
