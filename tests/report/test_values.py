@@ -5,7 +5,7 @@ import math
 import pytest
 
 from werkbund.core import DataError
-from werkbund.report.values import ClientLine, Curves, RoundLine, Scores, Skew, number
+from werkbund.report.values import ClientLine, ClientSkew, Curves, RoundLine, Scores, number
 
 
 def test_null_reads_as_nan() -> None:
@@ -50,6 +50,6 @@ def test_classes_of_unequal_length_are_refused() -> None:
 
 def test_a_mode_that_a_client_lacks_counts_zero() -> None:
     clients = [{"name": "A", "rows": 5, "positives": 1, "modes": {"HDF": 1}}, {"name": "B", "rows": 4, "positives": 0}]
-    skew = Skew.parse({"clients": clients})
+    skew = ClientSkew.parse({"clients": clients})
     assert skew.modes == {"HDF": (1.0, 0.0)}
     assert skew.label_distance == ()

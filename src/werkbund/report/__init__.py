@@ -2,7 +2,7 @@
 
 from werkbund.report.bench import BenchFolder, bench_sentence, read_bench, write_bench_report
 from werkbund.report.folder import Result, RunFolder, read_run
-from werkbund.report.html import write_report
+from werkbund.report.run_page import write_report
 from werkbund.report.verdict import Verdict, judge
 
 __all__ = [

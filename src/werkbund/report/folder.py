@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from werkbund.core import DataError
-from werkbund.report.values import ClientLine, Curves, Json, RoundLine, Scores, SeedRow, Skew, number
+from werkbund.report.values import ClientLine, ClientSkew, Curves, Json, RoundLine, Scores, SeedRow, number
 
 
 @dataclass(frozen=True)
 class Result:
-    """Hold what a finished run found.
+    """Hold what a finished run ended with.
 
     Parameters
     ----------
@@ -68,14 +68,19 @@ class Result:
                 for name, values in (written.get("cost_curve") or {}).items()
                 if values
             },
-            {name: _verdict(told) for name, told in (written.get("delivered") or {}).items() if isinstance(told, dict)},
+            {
+                name: _reception(answer)
+                for name, answer in (written.get("delivered") or {}).items()
+                if isinstance(answer, dict)
+            },
         )
 
 
-def _verdict(told: Json) -> tuple[str, str]:
+def _reception(answer: Json) -> tuple[str, str]:
+    """Return what a plant made of the model that it was offered, and why."""
     words = {True: "taken", False: "refused"}
-    accepted = told.get("accepted")
-    return words[accepted] if isinstance(accepted, bool) else "no answer", str(told.get("reason") or "")
+    accepted = answer.get("accepted")
+    return words[accepted] if isinstance(accepted, bool) else "no answer", str(answer.get("reason") or "")
 
 
 @dataclass(frozen=True)
@@ -118,10 +123,10 @@ class RunFolder:
         return written or tuple(line.name for line in scored)
 
     @cached_property
-    def skew(self) -> Skew | None:
+    def skew(self) -> ClientSkew | None:
         """How the clients' rows differ; None if it was not written."""
         written = self.about.get("skew")
-        return Skew.parse(written) if written else None
+        return ClientSkew.parse(written) if written else None
 
     @property
     def trained(self) -> tuple[RoundLine, ...]:
@@ -148,15 +153,15 @@ def read_run(path: Path) -> RunFolder:
     """
     if not (path / "run.json").is_file() and not (path / "comparison.json").is_file():
         raise DataError(f"run must be a folder that holds run.json, got {path}; name a folder under runs/")
-    result, seeds = _json(path / "result.json"), _json(path / "comparison.json")
+    result, comparison = _json(path / "result.json"), _json(path / "comparison.json")
     try:
         return RunFolder(
             path,
             _json(path / "run.json"),
             _rounds(path / "rounds.jsonl"),
             Result.parse(result) if result else None,
-            tuple(int(seed) for seed in seeds.get("seeds") or ()),
-            tuple(SeedRow.parse(row) for row in seeds.get("rows") or ()),
+            tuple(int(seed) for seed in comparison.get("seeds") or ()),
+            tuple(SeedRow.parse(row) for row in comparison.get("rows") or ()),
             _json(path / "model_card.json") or None,
             _text(path / "config.toml"),
         )

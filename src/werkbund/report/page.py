@@ -1,7 +1,7 @@
-"""A page as one file that needs nothing else: no network, no server, no second file.
+"""A page: what it is made of, and the one file that it becomes.
 
-The plotting library is written into the page once. A content security policy in the page forbids it every request,
-so that opening the report tells nobody anything.
+The file needs nothing else: no network, no server, no second file. The plotting library is written into it once. A
+content security policy forbids it every request, so that opening the report tells nobody anything.
 """
 
 from __future__ import annotations
@@ -14,8 +14,68 @@ from pathlib import Path
 import jinja2
 from plotly.offline import get_plotlyjs
 
-from werkbund.report.content import Section
-from werkbund.report.plots.theme import DARK, LIGHT, Panel, night
+from werkbund.report.theme import DARK, LIGHT, Panel, night
+
+LONGEST_TABLE = 200
+"""Rows that a table has at most."""
+
+UNFINISHED = "The run has not reached its final evaluation yet."
+"""What stands in place of what only a finished run has."""
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Hold a table of finished text.
+
+    Parameters
+    ----------
+    numeric
+        Whether all columns but the first hold numbers.
+    folded
+        The words under which the table is folded away; shown open if empty.
+    """
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: bool = True
+    folded: str = ""
+
+
+@dataclass(frozen=True)
+class CodeBlock:
+    """Hold text that is shown as it is, such as a configuration."""
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True)
+class PageSection:
+    """Hold one section of the page.
+
+    Parameters
+    ----------
+    key, short
+        Its address in the page, and its name in the list of contents.
+    lead
+        One or two sentences under the title.
+    absent
+        What to say instead where there is nothing to show.
+    """
+
+    key: str
+    short: str
+    title: str
+    lead: str = ""
+    panels: tuple[Panel, ...] = ()
+    tables: tuple[TextTable, ...] = ()
+    code: tuple[CodeBlock, ...] = ()
+    absent: str = ""
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return not (self.panels or self.tables or self.code)
 
 
 @dataclass(frozen=True)
@@ -47,7 +107,7 @@ class Page:
     kind: str
     sentence: str
     outcome: str
-    sections: tuple[Section, ...]
+    sections: tuple[PageSection, ...]
     remarks: tuple[str, ...] = ()
     facts: tuple[str, ...] = ()
     caption: str = ""

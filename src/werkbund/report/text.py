@@ -7,12 +7,12 @@ import math
 MISSING = "–"
 
 
-def figure(value: float, digits: int = 3) -> str:
+def number_text(value: float, digits: int = 3) -> str:
     """Return a number with thousands separators, and a dash if it is unknown.
 
     Examples
     --------
-    >>> figure(1234.5, 1), figure(0.8125), figure(float("nan"))
+    >>> number_text(1234.5, 1), number_text(0.8125), number_text(float("nan"))
     ('1,234.5', '0.812', '–')
     """
     return f"{value:,.{digits}f}" if math.isfinite(value) else MISSING
@@ -31,7 +31,7 @@ def signed(value: float, digits: int = 2) -> str:
 
 def whole(value: float) -> str:
     """Return a count, and a dash if it is unknown."""
-    return figure(value, 0)
+    return number_text(value, 0)
 
 
 def plural(count: int, noun: str) -> str:

@@ -98,7 +98,7 @@ class RoundLine:
             round=int(written["round"]),
             scored=int(written.get("scored", written["round"])),
             cohort=tuple(int(client) for client in written.get("cohort") or ()),
-            failures=tuple((str(one.get("client")), str(one.get("reason", ""))) for one in failures),
+            failures=tuple((str(failure.get("client")), str(failure.get("reason", ""))) for failure in failures),
             loss=number(written.get("loss"), "loss"),
             update_norm=number(written.get("update_norm"), "update_norm"),
             bytes_down=number(written.get("bytes_down"), "bytes_down"),
@@ -183,7 +183,7 @@ class SeedRow:
 
 
 @dataclass(frozen=True)
-class Skew:
+class ClientSkew:
     """Hold how the clients' rows differ.
 
     Parameters
@@ -208,19 +208,20 @@ class Skew:
     feature_measure: str = ""
 
     @classmethod
-    def parse(cls, written: Json) -> Skew:
+    def parse(cls, written: Json) -> ClientSkew:
         """Read the skew that a partition reports: one object a client under "clients"."""
         clients = written.get("clients") or ()
-        modes = dict.fromkeys(mode for one in clients for mode in one.get("modes") or {})
+        by_mode = [client.get("modes") or {} for client in clients]
+        modes = dict.fromkeys(mode for counts in by_mode for mode in counts)
 
         def column(key: str) -> tuple[float, ...]:
-            return tuple(number(one.get(key), key) for one in clients)
+            return tuple(number(client.get(key), key) for client in clients)
 
         return cls(
-            tuple(str(one["name"]) for one in clients),
+            tuple(str(client["name"]) for client in clients),
             column("rows"),
             column("positives"),
-            {mode: tuple(number((one.get("modes") or {}).get(mode, 0), mode) for one in clients) for mode in modes},
+            {mode: tuple(number(counts.get(mode, 0), mode) for counts in by_mode) for mode in modes},
             _measured(column("label_distance")),
             _measured(column("feature_distance")),
             str(written.get("label_measure", "")),

@@ -49,8 +49,8 @@ def judge(run: RunFolder) -> Verdict:
     if not math.isfinite(local):
         return Verdict("unknown", _uncompared(run, federated), _remarks(run))
     outcome = decide(federated - local, run.scores("federated")["positives"], _differences(run))
-    ours, alone = _own_rows(run)
-    if outcome == "pays" and 2 * sum(map(operator.gt, ours, alone)) < len(ours):
+    shared, alone = _own_rows(run)
+    if outcome == "pays" and 2 * sum(map(operator.gt, shared, alone)) < len(shared):
         outcome = "mixed"
     return Verdict(outcome, _sentence(run, outcome, federated, local), _remarks(run))
 
@@ -76,9 +76,9 @@ def decide(difference: float, failures: float, by_seed: tuple[float, ...] = ()) 
     """
     several = len(by_seed) > 1
     margin = MARGIN if several or not failures > 0 else max(MARGIN, 1 / failures)
-    if difference >= margin and all(one > 0 for one in by_seed):
+    if difference >= margin and all(gain > 0 for gain in by_seed):
         return "pays"
-    if difference <= -margin and all(one < 0 for one in by_seed):
+    if difference <= -margin and all(gain < 0 for gain in by_seed):
         return "loses"
     return "level"
 
@@ -93,10 +93,13 @@ def _differences(run: RunFolder) -> tuple[float, ...]:
     """Return federated minus local by seed, paired; empty if one seed was run."""
     values = {row.who: row.values for row in run.comparison if row.metric == METRIC}
     federated, local = values.get("federated", ()), values.get("local_mean", ())
-    return tuple(a - b for a, b in zip(federated, local, strict=True)) if len(federated) == len(local) else ()
+    if len(federated) != len(local):
+        return ()
+    return tuple(shared - alone for shared, alone in zip(federated, local, strict=True))
 
 
 def _sentence(run: RunFolder, outcome: Outcome, federated: float, local: float) -> str:
+    """Say the outcome, with the average precision of each contender that is known."""
     pooled, boosted = average(run, "pooled"), average(run, "pooled_gbdt")
     show = _shower(federated, local, pooled, boosted)
     seeds = f" (mean of {len(run.seeds)} seeds)" if run.comparison and len(run.seeds) > 1 else ""
@@ -126,6 +129,7 @@ def _shower(*values: float) -> Callable[[float], str]:
 
 
 def _unscored(run: RunFolder) -> str:
+    """Say why the federated model cannot be judged: no failure held out, no score, or a run that goes on."""
     rounds = len(run.trained)
     if run.scores("federated")["positives"] == 0:
         return "The held-out rows hold no failure, so this run cannot show whether any model finds one."
@@ -140,8 +144,8 @@ def _unscored(run: RunFolder) -> str:
 
 
 def _remarks(run: RunFolder) -> tuple[str, ...]:
-    found = (_paired(run), _of_pooled(run), _gains(run), _cost(run), _boosted(run), _evidence(run))
-    return tuple(remark for remark in found if remark)
+    remarks = (_paired(run), _of_pooled(run), _gains(run), _cost(run), _boosted(run), _evidence(run))
+    return tuple(remark for remark in remarks if remark)
 
 
 def _paired(run: RunFolder) -> str:
@@ -154,6 +158,7 @@ def _paired(run: RunFolder) -> str:
 
 
 def _of_pooled(run: RunFolder) -> str:
+    """Say how much of the pooled model's average precision federating reaches."""
     federated, pooled = average(run, "federated"), average(run, "pooled")
     if not (math.isfinite(pooled) and pooled > 0):
         return ""
@@ -169,28 +174,29 @@ def _own_rows(run: RunFolder) -> tuple[tuple[float, ...], tuple[float, ...]]:
     lines = run.result.clients if run.result else ()
     pairs = [(line.federated[METRIC], line.local[METRIC]) for line in lines if line.local is not None]
     known = [pair for pair in pairs if math.isfinite(sum(pair))]
-    return tuple(ours for ours, _ in known), tuple(alone for _, alone in known)
+    return tuple(shared for shared, _ in known), tuple(alone for _, alone in known)
 
 
 def _gains(run: RunFolder) -> str:
     """Count who gains: the question that each plant asks for itself."""
-    ours, alone = _own_rows(run)
-    if run.result is None or not ours:
+    shared, alone = _own_rows(run)
+    if run.result is None or not shared:
         return ""
-    gains, ties = sum(map(operator.gt, ours, alone)), sum(map(operator.eq, ours, alone))
-    left_out = len(run.result.clients) - len(ours)
+    gains, ties = sum(map(operator.gt, shared, alone)), sum(map(operator.eq, shared, alone))
+    left_out = len(run.result.clients) - len(shared)
     verb = article(left_out)
     missing = f"; {plural(left_out, 'plant')} without a failure to test on {verb} left out" if left_out else ""
     tied = f", {ties} equally well" if ties else ""
-    shown = ", in the run shown below" if run.comparison else ""
-    who = "all" if gains == len(ours) > 1 else f"{gains or 'none'} of"
+    which = ", in the run shown below" if run.comparison else ""
+    who = "all" if gains == len(shared) > 1 else f"{gains or 'none'} of"
     return (
-        f"On their own held-out rows{shown}, {who} {plural(len(ours), 'plant')} "
+        f"On their own held-out rows{which}, {who} {plural(len(shared), 'plant')} "
         f"{'does' if gains == 1 else 'do'} better with the federated model than alone{tied}{missing}."
     )
 
 
 def _cost(run: RunFolder) -> str:
+    """Compare what alarms and missed failures cost, federated against alone, at the threshold chosen."""
     federated, local = average(run, "federated", "cost"), average(run, "local_mean", "cost")
     if not (math.isfinite(federated) and math.isfinite(local)):
         return ""
@@ -215,6 +221,7 @@ def _boosted(run: RunFolder) -> str:
 
 
 def _evidence(run: RunFolder) -> str:
+    """Warn of what makes the figures uncertain: few failures to test on, or a single seed."""
     failures = run.scores("federated")["positives"]
     seeds = len(run.seeds) if run.comparison else 1
     if math.isfinite(failures) and failures < FEW_FAILURES:

@@ -1,7 +1,6 @@
 """The report on a bench: who beats uniform selection at equal cost, where, and what each method takes."""
 
-from werkbund.report.bench.page import write_bench_report
+from werkbund.report.bench.page import bench_sentence, write_bench_report
 from werkbund.report.bench.values import BenchFolder, BenchLine, read_bench
-from werkbund.report.bench.verdict import bench_sentence
 
 __all__ = ["BenchFolder", "BenchLine", "bench_sentence", "read_bench", "write_bench_report"]

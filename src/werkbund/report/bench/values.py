@@ -41,7 +41,7 @@ class BenchLine:
 
     @classmethod
     def parse(cls, written: Json) -> BenchLine:
-        """Read one."""
+        """Read one entry of `lines` in bench.json."""
         return cls(
             str(written["selector"]),
             str(written["setting"]),
@@ -50,15 +50,15 @@ class BenchLine:
             int(written["runs"]),
             _interval(written["equal_cost"]),
             _interval(written["equal_cohort"]),
-            {name: _interval(one) for name, one in written["figures"].items()},
-            {name: _interval(one) for name, one in written["savings"].items()},
-            tuple(str(one) for one in written.get("errors") or ()),
+            {name: _interval(figure) for name, figure in written["figures"].items()},
+            {name: _interval(figure) for name, figure in written["savings"].items()},
+            tuple(str(error) for error in written.get("errors") or ()),
         )
 
 
 @dataclass(frozen=True)
 class BenchFolder:
-    """Hold a bench.
+    """Hold what a bench wrote for people.
 
     Parameters
     ----------
@@ -90,21 +90,22 @@ class BenchFolder:
         return tuple(line for line in self.lines if line.setting == setting)
 
     def line(self, selector: str, setting: str) -> BenchLine | None:
-        """Return one line."""
-        return next((one for one in self.of(setting) if one.selector == selector), None)
+        """Return the line of a selector in a setting; None if it did not run there."""
+        return next((line for line in self.of(setting) if line.selector == selector), None)
 
     @property
     def ranked(self) -> tuple[BenchLine, ...]:
         """The summing lines of all methods but uniform, the best at equal cost first."""
-        others = [line for line in self.of(self.overall) if line.selector != UNIFORM]
-        return best_first(others)
+        return best_first(line for line in self.of(self.overall) if line.selector != UNIFORM)
 
 
 def best_first(lines: Iterable[BenchLine]) -> tuple[BenchLine, ...]:
     """Return lines by average precision at equal cost, those that cannot be judged last."""
-    means = ((line, line.equal_cost.mean) for line in lines)
-    ranked = sorted(means, key=lambda one: -one[1] if math.isfinite(one[1]) else math.inf)
-    return tuple(line for line, _ in ranked)
+
+    def loss(line: BenchLine) -> float:
+        return -line.equal_cost.mean if math.isfinite(line.equal_cost.mean) else math.inf
+
+    return tuple(sorted(lines, key=loss))
 
 
 def read_bench(path: Path) -> BenchFolder:
@@ -131,5 +132,6 @@ def read_bench(path: Path) -> BenchFolder:
 
 
 def _interval(written: Json) -> Interval:
+    """Read an interval as `Interval.to_json` writes it."""
     mean, low, high = (number(written.get(key), key) for key in ("mean", "low", "high"))
     return Interval(mean, low, high, int(written.get("n") or 0))

@@ -1,4 +1,4 @@
-"""The contenders side by side: overall, and by failure mode."""
+"""The contenders side by side: overall, over seeds, and by failure mode."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from werkbund.report.folder import RunFolder
-from werkbund.report.plots.theme import CONTENDERS, LIGHT, Panel, blank, colour_of, contender
+from werkbund.report.page import UNFINISHED, PageSection, TextTable
+from werkbund.report.text import number_text, plural
+from werkbund.report.theme import CONTENDERS, LIGHT, Panel, blank, colour_of, contender
+from werkbund.report.values import Scores
+
+_COLUMNS = (
+    ("Average precision", "average_precision", 3),
+    ("F1", "f1", 3),
+    ("Precision", "precision", 3),
+    ("Recall", "recall", 3),
+    ("ROC AUC", "roc_auc", 3),
+    ("Cost per 1,000", "cost", 0),
+)
 
 
 @dataclass(frozen=True)
@@ -41,43 +53,94 @@ class Bar:
     values: tuple[float, ...] = ()
 
 
-def bars(run: RunFolder, metric: str) -> tuple[Bar, ...]:
-    """Return one bar for each contender that has the metric: means over seeds if there are several."""
-    rows = {row.who: row for row in run.comparison if row.metric == metric and not row.is_difference}
-    if rows:
-        found = [Bar(who, row.mean, row.low, row.high, row.values) for who, row in rows.items()]
-    else:
-        scored = run.result.scores if run.result else {}
-        found = [Bar(who, scores[metric]) for who, scores in scored.items()]
-    order = list(CONTENDERS)
-    known = [bar for bar in found if math.isfinite(bar.value)]
-    return tuple(sorted(known, key=lambda bar: order.index(bar.who) if bar.who in order else len(order)))
+def compared(run: RunFolder) -> PageSection:
+    """Return the comparison of all contenders on the same test rows."""
+    scored = run.result.scores if run.result else {}
+    order = [who for who in CONTENDERS if who in scored] + [who for who in scored if who not in CONTENDERS]
+    rows = tuple((contender(who).label, *_cells(scored[who])) for who in order)
+    modes = by_mode(run)
+    table = (TextTable(("This run", *(head for head, _, _ in _COLUMNS)), rows),) if rows else ()
+    return PageSection(
+        "comparison",
+        "Comparison",
+        "Does federating pay?",
+        _setting(run, len(order)),
+        (*comparison(run), *((modes,) if modes else ())),
+        (*table, *_seed_table(run)),
+        absent=UNFINISHED,
+    )
+
+
+def _setting(run: RunFolder, contenders: int) -> str:
+    """Say what is compared with what."""
+    if run.comparison:
+        bars = (
+            f"Bars are means over {plural(len(run.seeds), 'seed')} with 95% intervals; the table is one of these runs."
+        )
+        return f"All contenders are scored on the same held-out rows. {bars}"
+    if contenders == 1:
+        return "Only the federated model was trained, so there is nothing to compare it with."
+    return "All contenders are scored on the same held-out rows; “alone” is the mean over the plants' own models."
+
+
+def _cells(scores: Scores) -> tuple[str, ...]:
+    """Return a contender's figures in the order of `_COLUMNS`."""
+    return tuple(number_text(scores[key], digits) for _, key, digits in _COLUMNS)
+
+
+def _seed_table(run: RunFolder) -> tuple[TextTable, ...]:
+    """Return each metric over the seeds, with its interval and single values; nothing for a single run."""
+    if not run.comparison:
+        return ()
+    rows = tuple(
+        (
+            f"{contender(row.who).label}: {row.metric.replace('_', ' ')}",
+            number_text(row.mean),
+            f"{number_text(row.low)} to {number_text(row.high)}",
+            ", ".join(number_text(value) for value in row.values),
+        )
+        for row in run.comparison
+    )
+    return (TextTable(("Over seeds", "Mean", "95% interval", "Each seed"), rows, folded="All seeds"),)
 
 
 def comparison(run: RunFolder) -> tuple[Panel, ...]:
     """Return one panel for each metric that somebody has."""
     drawn = [(measure, bars(run, measure.key)) for measure in MEASURES]
     return tuple(
-        Panel(f"compare-{measure.key}", measure.title, _figure(measure, found), _note(run, measure))
-        for measure, found in drawn
-        if found
+        Panel(f"compare-{measure.key}", measure.title, _bar_figure(measure, shown), _note(run, measure))
+        for measure, shown in drawn
+        if shown
     )
 
 
-def _figure(measure: Measure, found: tuple[Bar, ...]) -> go.Figure:
-    figure = blank(64 + 38 * len(found), showlegend=False, bargap=0.35)
-    labels = [_label(bar.who) for bar in found]
-    tops = [bar.high if math.isfinite(bar.high) else bar.value for bar in found]
+def bars(run: RunFolder, metric: str) -> tuple[Bar, ...]:
+    """Return one bar for each contender that has the metric: means over seeds if there are several."""
+    rows = {row.who: row for row in run.comparison if row.metric == metric and not row.is_difference}
+    if rows:
+        all_bars = [Bar(who, row.mean, row.low, row.high, row.values) for who, row in rows.items()]
+    else:
+        scored = run.result.scores if run.result else {}
+        all_bars = [Bar(who, scores[metric]) for who, scores in scored.items()]
+    order = list(CONTENDERS)
+    known = [bar for bar in all_bars if math.isfinite(bar.value)]
+    return tuple(sorted(known, key=lambda bar: order.index(bar.who) if bar.who in order else len(order)))
+
+
+def _bar_figure(measure: Measure, shown: tuple[Bar, ...]) -> go.Figure:
+    figure = blank(64 + 38 * len(shown), showlegend=False, bargap=0.35)
+    labels = [_label(bar.who) for bar in shown]
+    tops = [bar.high if math.isfinite(bar.high) else bar.value for bar in shown]
     figure.add_bar(
         y=labels,
-        x=[bar.value for bar in found],
+        x=[bar.value for bar in shown],
         orientation="h",
-        marker_color=[colour_of(bar.who) for bar in found],
-        error_x=_whiskers(found),
+        marker_color=[colour_of(bar.who) for bar in shown],
+        error_x=_whiskers(shown),
         hovertemplate=f"%{{y}}: %{{x:,.{measure.digits}f}}<extra></extra>",
     )
     largest = max(1.0 if measure.share else 0.0, *tops)
-    for label, bar, top in zip(labels, found, tops, strict=True):
+    for label, bar, top in zip(labels, shown, tops, strict=True):
         figure.add_annotation(
             x=top, y=label, text=f"{bar.value:,.{measure.digits}f}", showarrow=False, xanchor="left", xshift=5
         )
@@ -90,14 +153,15 @@ def _label(who: str) -> str:
     return contender(who).label.replace(", ", ",<br>")
 
 
-def _whiskers(found: tuple[Bar, ...]) -> dict[str, object] | None:
-    if not all(math.isfinite(bar.low) and math.isfinite(bar.high) for bar in found):
+def _whiskers(shown: tuple[Bar, ...]) -> dict[str, object] | None:
+    """Return the error bars of the intervals; None unless every bar has one."""
+    if not all(math.isfinite(bar.low) and math.isfinite(bar.high) for bar in shown):
         return None
     return {
         "type": "data",
         "symmetric": False,
-        "array": [bar.high - bar.value for bar in found],
-        "arrayminus": [bar.value - bar.low for bar in found],
+        "array": [bar.high - bar.value for bar in shown],
+        "arrayminus": [bar.value - bar.low for bar in shown],
         "color": LIGHT["ink"],
         "thickness": 1.2,
         "width": 4,

@@ -10,8 +10,8 @@ import pytest
 
 from werkbund.core import DataError
 from werkbund.report.folder import read_run
-from werkbund.report.html import render, sections, tiles, write_report
-from werkbund.report.plots.theme import LIGHT
+from werkbund.report.run_page import render, sections, tiles, write_report
+from werkbund.report.theme import LIGHT
 from werkbund.report.verdict import judge
 
 MOST_BYTES = 6_000_000

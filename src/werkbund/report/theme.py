@@ -55,20 +55,24 @@ DARK: Mapping[str, str] = {
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
+MOST_BARS = 40
+"""Plants that have a bar each; more of them are drawn as points, or the first alone."""
+
+
 @dataclass(frozen=True)
-class Contender:
-    """Name one way of learning and give it its colour everywhere."""
+class Appearance:
+    """Say how a contender, which is a way of learning, is called and coloured everywhere."""
 
     label: str
     colour: str
 
 
-CONTENDERS: Mapping[str, Contender] = {
-    "federated": Contender("Federated", "federated"),
-    "local_mean": Contender("Alone (mean)", "local"),
-    "pooled": Contender("Pooled, same model", "pooled"),
-    "pooled_gbdt": Contender("Pooled, gradient boosting", "boosted"),
-    "pooled_forest": Contender("Pooled, random forest", "forest"),
+CONTENDERS: Mapping[str, Appearance] = {
+    "federated": Appearance("Federated", "federated"),
+    "local_mean": Appearance("Alone (mean)", "local"),
+    "pooled": Appearance("Pooled, same model", "pooled"),
+    "pooled_gbdt": Appearance("Pooled, gradient boosting", "boosted"),
+    "pooled_forest": Appearance("Pooled, random forest", "forest"),
 }
 
 
@@ -93,9 +97,9 @@ class Panel:
     wide: bool = False
 
 
-def contender(who: str) -> Contender:
+def contender(who: str) -> Appearance:
     """Return how a contender is shown; one that is not known is grey and keeps its name."""
-    return CONTENDERS.get(who, Contender(who.replace("_", " "), "muted"))
+    return CONTENDERS.get(who, Appearance(who.replace("_", " "), "muted"))
 
 
 def colour_of(who: str) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from werkbund.report.folder import read_run
-from werkbund.report.plots.clients import MOST_BARS, gains, skew
-from werkbund.report.values import Skew
+from werkbund.report.sections.plants import gains, plants
+from werkbund.report.theme import MOST_BARS
 
 
 def test_clients_without_a_test_failure_have_no_bar_and_are_counted(finished: Path) -> None:
@@ -42,30 +42,6 @@ def test_too_many_clients_show_those_with_most_failures(sample: Callable[..., Pa
     assert sorted(shown, reverse=True) == counts[:MOST_BARS]
 
 
-def test_modes_are_stacked_by_client(finished: Path) -> None:
-    found = read_run(finished).skew
-    assert found is not None
-    panels = {panel.key: panel.figure for panel in skew(found)}
-    assert {trace.name: tuple(trace.x) for trace in panels["skew-failures"].data} == dict(found.modes)
-    assert tuple(panels["skew-rows"].data[0].x) == found.rows
-    assert len(panels["skew-distance"].data) == 2
-
-
-def test_without_modes_and_distances_rows_and_failures_remain() -> None:
-    panels = skew(Skew(("A", "B"), (10.0, 20.0), (0.0, 2.0), {}))
-    assert [panel.title for panel in panels] == ["Rows", "Failures"]
-    assert panels[1].note == "1 plant has no failure at all."
-
-
-def test_many_clients_become_points() -> None:
-    names = tuple(map(str, range(500)))
-    panels = skew(Skew(names, (10.0,) * 500, (1.0,) * 500, {}))
-    assert len(panels) == 1
-    assert len(panels[0].figure.data[0].x) == 500
-
-
-def test_a_fleet_is_thinned_out_evenly_and_says_so() -> None:
-    names = tuple(map(str, range(9000)))
-    (panel,) = skew(Skew(names, (10.0,) * 9000, (1.0,) * 9000, {}))
-    assert len(panel.figure.data[0].x) == 1800
-    assert "Every 5th of 9,000 plants is shown." in panel.note
+def test_the_plants_table_has_every_client(finished: Path) -> None:
+    run = read_run(finished)
+    assert [row[0] for row in plants(run).tables[0].rows] == list(run.clients)

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from werkbund.report.folder import read_run
-from werkbund.report.plots.comparison import bars, by_mode, comparison
-from werkbund.report.plots.theme import CONTENDERS
+from werkbund.report.sections.comparison import bars, by_mode, compared, comparison
+from werkbund.report.theme import CONTENDERS
 
 
 def test_bars_stand_in_one_order_whatever_the_files(finished: Path) -> None:
@@ -48,3 +48,8 @@ def test_paired_differences_are_no_contenders(sample: Callable[..., Path], tmp_p
     run = read_run(sample(tmp_path / "run", rounds=2, seeds=3))
     assert any(row.is_difference for row in run.comparison)
     assert [bar.who for bar in bars(run, "average_precision")] == list(CONTENDERS)
+
+
+def test_a_lone_federated_model_is_said_to_be_alone(sample: Callable[..., Path], tmp_path: Path) -> None:
+    run = read_run(sample(tmp_path / "run", rounds=2, strength={"federated": 7.0}))
+    assert compared(run).lead == "Only the federated model was trained, so there is nothing to compare it with."

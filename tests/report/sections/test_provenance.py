@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 
 from werkbund.report.folder import RunFolder, read_run
-from werkbund.report.provenance import card, methods, repeat
+from werkbund.report.sections.provenance import card, methods, repeat
 
 
 def test_all_that_it_takes_to_repeat_the_run_is_there(finished: Path) -> None:
@@ -36,7 +36,8 @@ def test_the_card_is_flattened_and_its_inputs_are_a_table(finished: Path) -> Non
 
 def test_methods_come_with_their_sources(finished: Path) -> None:
     run = read_run(finished)
-    assert methods(run).tables[0].rows == tuple((one["what"], one["source"]) for one in run.about["citations"])
+    citations = run.about["citations"]
+    assert methods(run).tables[0].rows == tuple((citation["what"], citation["source"]) for citation in citations)
 
 
 def test_what_was_not_written_is_said_in_one_sentence() -> None:

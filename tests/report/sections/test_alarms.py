@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics
 
 from werkbund.report.folder import Result, read_run
-from werkbund.report.plots.scores import NUM_GROUPS, grouped, logit, precision_recall, scores
+from werkbund.report.sections.alarms import NUM_GROUPS, grouped, logit, precision_recall, score_panels
 from werkbund.report.values import Curves
 
 
@@ -31,9 +31,9 @@ def test_a_split_without_a_failure_has_no_curve() -> None:
 @pytest.mark.parametrize("length", [1, 63, 64, 65, 1000, 1024])
 def test_grouping_keeps_the_sum_and_the_limit(length: int) -> None:
     counts = tuple(float(k) for k in range(length))
-    found = grouped(counts)
-    assert len(found) <= NUM_GROUPS
-    assert sum(found) == sum(counts)
+    groups = grouped(counts)
+    assert len(groups) <= NUM_GROUPS
+    assert sum(groups) == sum(counts)
 
 
 def test_logit_undoes_the_logistic_function() -> None:
@@ -44,34 +44,34 @@ def test_logit_undoes_the_logistic_function() -> None:
 def test_all_four_panels_are_drawn(finished: Path) -> None:
     result = read_run(finished).result
     assert result is not None
-    keys = [panel.key for panel in scores(result)]
+    keys = [panel.key for panel in score_panels(result)]
     assert keys == ["score-distribution", "score-precision", "score-calibration", "score-cost"]
 
 
 def test_the_bars_hold_every_test_row(finished: Path) -> None:
     result = read_run(finished).result
     assert result is not None
-    drawn = scores(result)[0].figure.data
+    drawn = score_panels(result)[0].figure.data
     rows = sum(height for trace in drawn for height in trace.y if height)
     assert rows == result.scores["federated"]["rows"]
 
 
 def test_without_counts_there_is_nothing_to_draw() -> None:
-    assert scores(Result(None, "", math.nan, math.nan, {}, (), {}, {})) == ()
+    assert score_panels(Result(None, "", math.nan, math.nan, {}, (), {}, {})) == ()
     empty = {"test": Curves(((0.0, 0.0), (0.0, 0.0)))}
-    assert scores(Result(None, "", math.nan, 0.5, {}, (), empty, {})) == ()
+    assert score_panels(Result(None, "", math.nan, 0.5, {}, (), empty, {})) == ()
 
 
 def test_a_cost_curve_alone_is_drawn() -> None:
     curve = {"threshold": (0.0, 0.5, 1.0), "federated": (900.0, math.nan, 30.0)}
-    assert scores(Result(None, "", math.nan, 0.5, {}, (), {}, curve)) == ()
+    assert score_panels(Result(None, "", math.nan, 0.5, {}, (), {}, curve)) == ()
     curve = {"threshold": (0.1, 0.5, 0.9), "federated": (900.0, 10.0, 30.0)}
-    (panel,) = scores(Result(None, "", math.nan, 0.5, {}, (), {}, curve))
+    (panel,) = score_panels(Result(None, "", math.nan, 0.5, {}, (), {}, curve))
     assert list(panel.figure.data[0].y) == [900.0, 10.0, 30.0]
 
 
 def test_a_single_score_is_drawn_in_its_own_bin() -> None:
     counts = tuple(float(k == 600) for k in range(1024))
-    panel = scores(Result(None, "", math.nan, 0.5, {}, (), {"test": Curves((counts, (0.0,) * 1024))}, {}))[0]
+    panel = score_panels(Result(None, "", math.nan, 0.5, {}, (), {"test": Curves((counts, (0.0,) * 1024))}, {}))[0]
     bar = panel.figure.data[0]
     assert (bar.x[0] - bar.width / 2, bar.x[0] + bar.width / 2) == (600 / 32 - 16, 601 / 32 - 16)

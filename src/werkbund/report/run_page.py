@@ -1,17 +1,14 @@
-"""The report on a run: its sections, its few large numbers, and the page that they make."""
+"""The page of a run: its sections, its few large numbers, and the file that they make."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
 
-from werkbund.report.content import Section
 from werkbund.report.folder import RunFolder, read_run
-from werkbund.report.page import Page, Tile, render_page, write_page
-from werkbund.report.plants import plants
-from werkbund.report.provenance import card, methods, repeat
-from werkbund.report.sections import compared, course, data, thresholds
-from werkbund.report.text import duration, figure, plural
+from werkbund.report.page import Page, PageSection, Tile, render_page, write_page
+from werkbund.report.sections import SECTIONS
+from werkbund.report.text import duration, number_text, plural
 from werkbund.report.verdict import judge
 
 
@@ -49,10 +46,9 @@ def page_of(run: RunFolder) -> Page:
     )
 
 
-def sections(run: RunFolder) -> tuple[Section, ...]:
+def sections(run: RunFolder) -> tuple[PageSection, ...]:
     """Return the page's sections in reading order."""
-    made = (compared, plants, thresholds, course, data, card, methods, repeat)
-    return tuple(make(run) for make in made)
+    return tuple(make(run) for make in SECTIONS)
 
 
 def facts(run: RunFolder) -> tuple[str, ...]:
@@ -72,27 +68,28 @@ def facts(run: RunFolder) -> tuple[str, ...]:
 def tiles(run: RunFolder) -> tuple[Tile, ...]:
     """Return the few numbers to remember; none before the final evaluation."""
     scores = run.scores("federated")
-    found: list[Tile] = []
+    shown: list[Tile] = []
     if scores.known("average_precision"):
-        found.append(
-            Tile("Average precision", figure(scores["average_precision"], 2), _beside(run, "average_precision", 2))
+        shown.append(
+            Tile("Average precision", number_text(scores["average_precision"], 2), _beside(run, "average_precision", 2))
         )
     caught = scores["recall"] * scores["positives"]
     if math.isfinite(caught):
         hint = f"{scores['recall']:.0%} of those in held-out rows"
-        found.append(Tile("Failures found", f"{caught:.0f} of {scores['positives']:.0f}", hint))
+        shown.append(Tile("Failures found", f"{caught:.0f} of {scores['positives']:.0f}", hint))
     if scores.known("precision"):
         alarms = caught / scores["precision"] if scores["precision"] > 0 else math.nan
         hint = f"{alarms:,.0f} alarms in {scores['rows']:,.0f} rows" if math.isfinite(alarms + scores["rows"]) else ""
-        found.append(Tile("Alarms that are right", f"{scores['precision']:.0%}", hint))
+        shown.append(Tile("Alarms that are right", f"{scores['precision']:.0%}", hint))
     if scores.known("cost"):
-        found.append(Tile("Cost per 1,000 rows", figure(scores["cost"], 0), _beside(run, "cost", 0)))
-    return tuple(found)
+        shown.append(Tile("Cost per 1,000 rows", number_text(scores["cost"], 0), _beside(run, "cost", 0)))
+    return tuple(shown)
 
 
 def _beside(run: RunFolder, metric: str, digits: int) -> str:
-    others = {"alone": run.scores("local_mean")[metric], "pooled": run.scores("pooled")[metric]}
-    return " · ".join(f"{who} {value:,.{digits}f}" for who, value in others.items() if math.isfinite(value))
+    """Return what plants alone and the pooled model reach in a metric, for the line below a large number."""
+    compared = {"alone": run.scores("local_mean")[metric], "pooled": run.scores("pooled")[metric]}
+    return " · ".join(f"{who} {value:,.{digits}f}" for who, value in compared.items() if math.isfinite(value))
 
 
 def _caption(run: RunFolder) -> str:

@@ -1,4 +1,4 @@
-"""What the final model's scores look like: distribution, precision and recall, calibration, cost by threshold.
+"""When the model raises an alarm: its scores, precision and recall, calibration, and the cost of each threshold.
 
 All of it comes from the counts that clients send: a histogram of logits per class over equal bins from -16 to 16.
 """
@@ -6,47 +6,41 @@ All of it comes from the counts that clients send: a histogram of logits per cla
 from __future__ import annotations
 
 import math
-from itertools import accumulate
 
+import numpy as np
 import plotly.graph_objects as go
 
-from werkbund.report.folder import Result
-from werkbund.report.plots.theme import CONTENDERS, LIGHT, Panel, blank, colour_of, contender, mark
+from werkbund.evaluation import precision_recall_curve, reliability
+from werkbund.report.folder import Result, RunFolder
+from werkbund.report.page import UNFINISHED, PageSection
+from werkbund.report.theme import CONTENDERS, LIGHT, Panel, blank, colour_of, contender, mark
 from werkbund.report.values import Curves
 
 LOGIT_LIMIT = 16.0
+
 NUM_GROUPS = 48
+
 TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 
 
-def scores(result: Result, split: str = "test") -> tuple[Panel, ...]:
+def alarms(run: RunFolder) -> PageSection:
+    """Return what the scores look like and what a threshold costs."""
+    panels = score_panels(run.result) if run.result else ()
+    known = run.result is not None and math.isfinite(run.result.threshold)
+    at = f" It raises an alarm from a probability of {run.result.threshold:.3g}." if run.result and known else ""
+    lead = f"The model gives each row a probability of failure.{at}"
+    absent = UNFINISHED if run.result is None else "The final model's scores were not counted in this run."
+    return PageSection("threshold", "Alarms", "Scores, alarms and their cost", lead, panels, absent=absent)
+
+
+def score_panels(result: Result, split: str = "test") -> tuple[Panel, ...]:
     """Return the panels for which the counts are there."""
     curves = result.curves.get(split)
-    found: list[Panel | None] = []
+    panels: list[Panel | None] = []
     if curves is not None and sum(curves.histogram[0]) + sum(curves.histogram[1]) > 0:
-        found += [_distribution(curves, result.threshold), _precision_recall(curves, result), _calibration(curves)]
-    found.append(_cost(result))
-    return tuple(panel for panel in found if panel is not None)
-
-
-def logit(probability: float) -> float:
-    """Return the logit of a probability strictly between 0 and 1."""
-    return math.log(probability / (1 - probability))
-
-
-def grouped(counts: tuple[float, ...], groups: int = NUM_GROUPS) -> list[float]:
-    """Add neighbouring bins up so that at most `groups` remain."""
-    size = math.ceil(len(counts) / groups) or 1
-    return [sum(counts[start : start + size]) for start in range(0, len(counts), size)]
-
-
-def precision_recall(curves: Curves) -> tuple[list[float], list[float]]:
-    """Return recall and precision as the threshold falls from bin to bin; bins without a row are skipped."""
-    false, true = (list(accumulate(reversed(row))) for row in curves.histogram)
-    total = true[-1] if true else 0.0
-    points = [(t / total, t / (t + f)) for t, f in zip(true, false, strict=True) if total and t + f > 0]
-    kept = [point for position, point in enumerate(points) if position == 0 or point != points[position - 1]]
-    return [recall for recall, _ in kept], [precision for _, precision in kept]
+        panels += [_distribution(curves, result.threshold), _precision_recall(curves, result), _calibration(curves)]
+    panels.append(_cost(result))
+    return tuple(panel for panel in panels if panel is not None)
 
 
 def _distribution(curves: Curves, threshold: float) -> Panel:
@@ -80,6 +74,12 @@ def _used(curves: Curves) -> tuple[int, int]:
     return used[0], used[-1] + 1
 
 
+def grouped(counts: tuple[float, ...], groups: int = NUM_GROUPS) -> list[float]:
+    """Add neighbouring bins up so that at most `groups` remain."""
+    size = math.ceil(len(counts) / groups) or 1
+    return [sum(counts[start : start + size]) for start in range(0, len(counts), size)]
+
+
 def _precision_recall(curves: Curves, result: Result) -> Panel | None:
     recall, precision = precision_recall(curves)
     if not recall:
@@ -88,11 +88,15 @@ def _precision_recall(curves: Curves, result: Result) -> Panel | None:
     line = {"color": LIGHT["federated"], "width": 2, "shape": "hv"}
     hover = "finds %{x:.0%}, %{y:.0%} of alarms right<extra></extra>"
     figure.add_scatter(x=recall, y=precision, mode="lines", line=line, hovertemplate=hover)
-    chosen = result.scores.get("federated")
-    if chosen and chosen.known("recall") and chosen.known("precision"):
+    at_threshold = result.scores.get("federated")
+    if at_threshold and at_threshold.known("recall") and at_threshold.known("precision"):
         marker = {"size": 11, "color": LIGHT["paper"], "line": {"color": LIGHT["federated"], "width": 2.5}}
         figure.add_scatter(
-            x=[chosen["recall"]], y=[chosen["precision"]], mode="markers", marker=marker, hovertemplate=hover
+            x=[at_threshold["recall"]],
+            y=[at_threshold["precision"]],
+            mode="markers",
+            marker=marker,
+            hovertemplate=hover,
         )
     figure.update_xaxes(title_text="Failures found", tickformat=".0%", range=[0, 1.02])
     figure.update_yaxes(title_text="Alarms that are right", tickformat=".0%", range=[0, 1.04])
@@ -100,21 +104,32 @@ def _precision_recall(curves: Curves, result: Result) -> Panel | None:
     return Panel("score-precision", "Precision and recall", figure, note)
 
 
+def precision_recall(curves: Curves) -> tuple[list[float], list[float]]:
+    """Return recall and precision as the threshold falls from bin to bin; no point equals the one before it."""
+    curve = precision_recall_curve(np.array(curves.histogram))
+    points = list(zip(curve.x.tolist(), curve.y.tolist(), strict=True))
+    distinct = [point for position, point in enumerate(points) if position == 0 or point != points[position - 1]]
+    return [recall for recall, _ in distinct], [precision for _, precision in distinct]
+
+
 def _calibration(curves: Curves) -> Panel | None:
-    bins = [(count, total / count, label / count) for count, total, label in curves.calibration if count > 0]
-    if len(bins) < 2:
+    points = reliability(np.array(curves.calibration or np.empty((0, 3))))
+    occupied = points.rows > 0
+    if occupied.sum() < 2:
         return None
-    counts, predicted, observed = zip(*bins, strict=True)
+    rows, predicted, observed = (
+        values[occupied].tolist() for values in (points.rows, points.predicted, points.observed)
+    )
     figure = blank(300, showlegend=False)
     grey = {"color": LIGHT["muted"], "width": 1, "dash": "dot"}
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line=grey, hoverinfo="skip")
     figure.add_scatter(
         x=predicted,
         y=observed,
-        text=[f"{count:,.0f} rows" for count in counts],
+        text=[f"{count:,.0f} rows" for count in rows],
         mode="lines+markers",
         line={"color": LIGHT["federated"], "width": 1.6},
-        marker={"size": [5 + 3 * math.log10(count) for count in counts]},
+        marker={"size": [5 + 3 * math.log10(count) for count in rows]},
         hovertemplate="predicted %{x:.2f}, observed %{y:.2f}<br>%{text}<extra></extra>",
     )
     figure.update_xaxes(title_text="Predicted probability", range=[-0.02, 1.02])
@@ -127,9 +142,9 @@ def _calibration(curves: Curves) -> Panel | None:
 
 def _cost(result: Result) -> Panel | None:
     thresholds = result.cost_curve.get("threshold", ())
-    rest = [who for who in result.cost_curve if who not in CONTENDERS and who != "threshold"]
-    lines = {who: result.cost_curve[who] for who in (*CONTENDERS, *rest) if who in result.cost_curve}
-    drawn = {who: _at_logits(thresholds, costs) for who, costs in lines.items() if len(costs) == len(thresholds)}
+    unknown = [who for who in result.cost_curve if who not in CONTENDERS and who != "threshold"]
+    curves = {who: result.cost_curve[who] for who in (*CONTENDERS, *unknown) if who in result.cost_curve}
+    drawn = {who: _at_logits(thresholds, costs) for who, costs in curves.items() if len(costs) == len(thresholds)}
     drawn = {who: points for who, points in drawn.items() if points}
     if not drawn:
         return None
@@ -158,11 +173,17 @@ def _cost(result: Result) -> Panel | None:
 
 
 def _at_logits(thresholds: tuple[float, ...], costs: tuple[float, ...]) -> list[tuple[float, float]]:
+    """Return (logit of the threshold, cost) for each threshold between 0 and 1 whose cost is known."""
     pairs = zip(thresholds, costs, strict=True)
     return [(logit(threshold), cost) for threshold, cost in pairs if 0 < threshold < 1 and math.isfinite(cost)]
 
 
 def _probability_axis(figure: go.Figure, title: str, limits: tuple[float, float]) -> None:
-    """Show logits as probabilities."""
+    """Have an axis of logits, from the first limit to the second, show the probabilities that they stand for."""
     places = {"tickvals": [logit(p) for p in TICKS], "ticktext": [f"{p:g}" for p in TICKS]}
     figure.update_xaxes(title_text=title, range=list(limits), **places)
+
+
+def logit(probability: float) -> float:
+    """Return the logit of a probability strictly between 0 and 1."""
+    return math.log(probability / (1 - probability))

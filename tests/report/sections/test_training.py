@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from werkbund.report.folder import RunFolder, read_run
-from werkbund.report.plots.learning import MOST_BANDS, learning, selection
+from werkbund.report.sections.training import MOST_BANDS, learning, selection, training
 from werkbund.report.values import RoundLine
 
 
@@ -68,3 +68,16 @@ def test_full_participation_is_said_in_words() -> None:
 
 def test_nobody_trained_gives_no_map() -> None:
     assert selection(RunFolder(Path(), {"clients": ["A"]})) is None
+
+
+def test_failures_are_gathered_by_client_and_reason() -> None:
+    failed = [{"client": 0, "reason": "timeout"}]
+    lines = [RoundLine.parse({"round": n, "cohort": [0], "failures": failed}) for n in (1, 2, 3, 7)]
+    table = training(RunFolder(Path(), {"clients": ["Gießen"]}, tuple(lines))).tables[-1]
+    assert table.rows == (("Gießen", "timeout", "4", "1 to 3, 7"),)
+
+
+def test_no_failure_is_said_as_well() -> None:
+    lines = (RoundLine.parse({"round": 1, "cohort": [0]}),)
+    table = training(RunFolder(Path(), {"clients": ["A"]}, lines)).tables[-1]
+    assert table.rows == (("No plant failed in any round.",),)

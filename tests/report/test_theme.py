@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from werkbund.report.plots.theme import CONTENDERS, DARK, LIGHT, blank, contender, mode_colour, night
+from werkbund.report.theme import CONTENDERS, DARK, LIGHT, blank, contender, mode_colour, night
 
 
 def test_no_two_names_share_a_light_colour() -> None:
@@ -15,7 +15,7 @@ def test_every_colour_has_a_dark_counterpart() -> None:
 
 
 def test_contenders_differ_in_colour() -> None:
-    assert len({one.colour for one in CONTENDERS.values()}) == len(CONTENDERS)
+    assert len({appearance.colour for appearance in CONTENDERS.values()}) == len(CONTENDERS)
 
 
 def test_an_unknown_contender_keeps_its_name() -> None:
