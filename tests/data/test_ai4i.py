@@ -113,12 +113,12 @@ def test_the_twins_mode_is_one_of_the_originals() -> None:
 
 def test_derived_features_are_what_the_rules_compare() -> None:
     frame = generate(500, 1, 0).cast({rules.SPEED: pl.Float64, rules.WEAR: pl.Float64})
-    made = frame.select(to_polars(feature.tree).alias(feature.name) for feature in AI4I_SCHEMA.derived)
+    derived = frame.select(to_polars(feature.tree).alias(feature.name) for feature in AI4I_SCHEMA.derived)
     columns = {name: frame[name].to_numpy() for name in (rules.AIR, rules.PROCESS, rules.WEAR, rules.TORQUE)}
-    np.testing.assert_array_equal(made["temperature_difference"], columns[rules.PROCESS] - columns[rules.AIR])
-    np.testing.assert_array_equal(made["overstrain"], columns[rules.WEAR] * columns[rules.TORQUE])
+    np.testing.assert_array_equal(derived["temperature_difference"], columns[rules.PROCESS] - columns[rules.AIR])
+    np.testing.assert_array_equal(derived["overstrain"], columns[rules.WEAR] * columns[rules.TORQUE])
     power = rules.power_w(columns[rules.TORQUE], frame[rules.SPEED].to_numpy())
-    np.testing.assert_allclose(made["power"], power, rtol=1e-14)
+    np.testing.assert_allclose(derived["power"], power, rtol=1e-14)
 
 
 def test_no_feature_is_an_identifier_or_a_mode() -> None:

@@ -52,7 +52,7 @@ def _plain(seed: int) -> pl.DataFrame:
 @cache
 def _over_seeds() -> dict[str, Float64Array]:
     drawn = [_statistics(_plain(seed)) for seed in range(NUM_SEEDS)]
-    return {name: np.array([one[name] for one in drawn]) for name in PUBLISHED}
+    return {name: np.array([table[name] for table in drawn]) for name in PUBLISHED}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

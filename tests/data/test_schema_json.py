@@ -55,10 +55,10 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_changes_the_meaning_changes_the_fingerprint_and_is_told(name: str) -> None:
-    changes, told = CHANGES[name]
+    changes, words = CHANGES[name]
     other = replace(WHOLE, **changes)
     assert schema_fingerprint(other) != schema_fingerprint(WHOLE)
-    assert any(told in one for one in differences(other, WHOLE))
+    assert any(words in difference for difference in differences(other, WHOLE))
     assert differences(WHOLE, other)
 
 

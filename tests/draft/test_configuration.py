@@ -53,8 +53,8 @@ def drafted(tmp_path: Path) -> Drafted:
 
 def reason(text: str, column: str) -> str:
     """Return why a column stands in never."""
-    found = re.search(rf'^  "{re.escape(column)}",  # (.*)$', text, re.MULTILINE)
-    return found[1] if found else ""
+    line = re.search(rf'^  "{re.escape(column)}",  # (.*)$', text, re.MULTILINE)
+    return line[1] if line else ""
 
 
 def options(text: str) -> list[str]:
@@ -232,13 +232,13 @@ def test_a_range_is_the_percentiles_widened_by_their_distance(seed: int) -> None
     rng = np.random.default_rng(seed)
     values = rng.normal(rng.normal(0, 100), rng.uniform(0.01, 100), 500)
     first, last = np.quantile(values, (0.01, 0.99))
-    found = range_of(values)
-    assert found is not None
+    ends = range_of(values)
+    assert ends is not None
     floor = 0.0 if values.min() >= 0 else -np.inf
-    for end, exact in ((found[0], max(2 * first - last, floor)), (found[1], 2 * last - first)):
+    for end, exact in ((ends[0], max(2 * first - last, floor)), (ends[1], 2 * last - first)):
         assert end == pytest.approx(exact, rel=0.01, abs=1e-9)
-    assert found[0] <= max(2 * first - last, floor)
-    assert found[1] >= 2 * last - first
+    assert ends[0] <= max(2 * first - last, floor)
+    assert ends[1] >= 2 * last - first
 
 
 def test_a_wild_reading_does_not_move_the_range() -> None:
@@ -260,15 +260,15 @@ def test_one_or_two_values_have_no_range(values: list[float]) -> None:
     [(["ok", "bad", "ok"], "bad"), ([1, 2, 1], 2), ([0, 1, 0], None), ([True, False, False], None), ([0.0, 1.0], None)],
 )
 def test_the_rarer_value_is_the_failure(values: list[Any], positive: Any) -> None:
-    found = label_of(pl.DataFrame({"y": values}), "y", None)
-    assert found.positive == positive
-    assert found.positives == 1
+    label = label_of(pl.DataFrame({"y": values}), "y", None)
+    assert label.positive == positive
+    assert label.positives == 1
 
 
 @pytest.mark.parametrize(("values", "asked"), [(["ok", "bad", "ok"], "OK"), ([1, 2, 1], "1"), ([True, False], "true")])
 def test_a_positive_value_may_be_given_as_text(values: list[Any], asked: str) -> None:
-    found = label_of(pl.DataFrame({"y": values}), "y", asked)
-    np.testing.assert_array_equal(found.values, [str(value).lower() == asked.lower() for value in values])
+    label = label_of(pl.DataFrame({"y": values}), "y", asked)
+    np.testing.assert_array_equal(label.values, [str(value).lower() == asked.lower() for value in values])
 
 
 def test_a_commoner_one_is_doubted(drafted: Drafted) -> None:

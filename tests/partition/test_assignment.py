@@ -20,11 +20,11 @@ def _partition(assignment: list[int], names: tuple[str, ...] = ("a", "b", "c")) 
 
 
 def test_rows_of_each_client_are_in_the_tables_order_and_unused_ones_left_out() -> None:
-    made = _partition([2, 0, -1, 2, 1, 0, -1])
-    assert [made.rows(client).tolist() for client in range(3)] == [[1, 5], [4], [0, 3]]
-    assert made.order.tolist() == [1, 5, 4, 0, 3]
-    assert made.offsets.tolist() == [0, 2, 3, 5]
-    assert made.sizes.tolist() == [2, 1, 2]
+    partition = _partition([2, 0, -1, 2, 1, 0, -1])
+    assert [partition.rows(client).tolist() for client in range(3)] == [[1, 5], [4], [0, 3]]
+    assert partition.order.tolist() == [1, 5, 4, 0, 3]
+    assert partition.offsets.tolist() == [0, 2, 3, 5]
+    assert partition.sizes.tolist() == [2, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ def _table(sites: list[object], client: str | None = "site") -> Table:
 
 
 def test_clients_are_the_values_in_order_of_appearance() -> None:
-    made = by_column(_table(["ulm", "bonn", "ulm", "aach", "bonn"]), 3, RNG)
-    assert made.names == ("ulm", "bonn", "aach")
-    assert made.assignment.tolist() == [0, 1, 0, 2, 1]
+    partition = by_column(_table(["ulm", "bonn", "ulm", "aach", "bonn"]), 3, RNG)
+    assert partition.names == ("ulm", "bonn", "aach")
+    assert partition.assignment.tolist() == [0, 1, 0, 2, 1]
 
 
 def test_zero_clients_means_as_many_as_there_are() -> None:

@@ -15,14 +15,14 @@ def _labelled(labels: list[int]) -> Table:
 
 
 def _positives(table: Table, alpha: float, seed: int) -> np.ndarray:
-    made = dirichlet(table, 10, np.random.default_rng(seed), alpha=alpha)
-    return np.bincount(made.assignment, table.schema.labels(table.frame), minlength=10)
+    partition = dirichlet(table, 10, np.random.default_rng(seed), alpha=alpha)
+    return np.bincount(partition.assignment, table.schema.labels(table.frame), minlength=10)
 
 
 def test_a_large_alpha_makes_clients_alike() -> None:
     table = generated_table(10_000, 1, 0)
-    made = dirichlet(table, 10, np.random.default_rng(0), alpha=1e8)
-    assert abs(made.sizes - 1000).max() <= 2
+    partition = dirichlet(table, 10, np.random.default_rng(0), alpha=1e8)
+    assert abs(partition.sizes - 1000).max() <= 2
     assert np.ptp(_positives(table, 1e8, 0)) <= 1
 
 
@@ -45,35 +45,35 @@ def test_shares_have_the_variance_of_a_dirichlet_distribution() -> None:
 
 def test_an_empty_client_gets_one_row_of_the_largest() -> None:
     for seed in range(30):
-        made = dirichlet(_labelled([0, 1] * 6), 12, np.random.default_rng(seed), alpha=0.01)
-        assert made.sizes.tolist() == [1] * 12
+        partition = dirichlet(_labelled([0, 1] * 6), 12, np.random.default_rng(seed), alpha=0.01)
+        assert partition.sizes.tolist() == [1] * 12
 
 
 def test_mending_moves_no_more_rows_than_needed() -> None:
     table = _labelled([1] * 500)
-    made = dirichlet(table, 100, np.random.default_rng(3), alpha=0.01)
-    assert np.sort(made.sizes)[0] == 1
-    assert made.sizes.max() > 100
+    partition = dirichlet(table, 100, np.random.default_rng(3), alpha=0.01)
+    assert np.sort(partition.sizes)[0] == 1
+    assert partition.sizes.max() > 100
 
 
 def test_modes_are_divided_each_by_its_own_shares() -> None:
     table = generated_table(20_000, 1, 1)
-    made = dirichlet(table, 5, np.random.default_rng(0), alpha=0.05, over="mode")
+    partition = dirichlet(table, 5, np.random.default_rng(0), alpha=0.05, over="mode")
     flags, names = table.schema.mode_flags(table.frame)
     single = flags.sum(axis=1) == 1
     favourites = set()
     for mode in range(len(names)):
-        counts = np.bincount(made.assignment[single & flags[:, mode]], minlength=5)
+        counts = np.bincount(partition.assignment[single & flags[:, mode]], minlength=5)
         favourites.add(int(np.argmax(counts)))
     assert len(favourites) > 1
 
 
 def test_a_table_without_modes_divides_failures_as_one_class() -> None:
-    made = [
+    assignments = [
         dirichlet(_labelled([0, 0, 1] * 50), 4, np.random.default_rng(5), over=over).assignment
         for over in ("label", "mode")
     ]
-    np.testing.assert_array_equal(made[0], made[1])
+    np.testing.assert_array_equal(assignments[0], assignments[1])
 
 
 def test_rows_of_one_class_alone_are_divided_too() -> None:

@@ -25,9 +25,9 @@ def _regime(values: Sequence[float | None], num_clients: int) -> Partition:
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=60), st.data())
 def test_regimes_are_ordered_and_equal_values_stay_together(values: list[int], data: st.DataObject) -> None:
     distinct = len(set(values))
-    made = _regime([float(value) for value in values], data.draw(st.integers(1, distinct)))
+    partition = _regime([float(value) for value in values], data.draw(st.integers(1, distinct)))
     columns = np.array(values)
-    ends = [(columns[made.rows(c)].min(), columns[made.rows(c)].max()) for c in range(made.num_clients)]
+    ends = [(columns[partition.rows(c)].min(), columns[partition.rows(c)].max()) for c in range(partition.num_clients)]
     assert all(high < low for (_, high), (low, _) in itertools.pairwise(ends))
 
 
@@ -40,18 +40,18 @@ def test_different_values_are_divided_evenly(num_clients: int) -> None:
 
 def test_cuts_lie_at_the_quantiles() -> None:
     table = generated_table(10_000, 1, 0)
-    made = regime(table, 5, np.random.default_rng(0), column=rules.TORQUE)
+    partition = regime(table, 5, np.random.default_rng(0), column=rules.TORQUE)
     torque = table.frame[rules.TORQUE].to_numpy()
-    highest = [torque[made.rows(client)].max() for client in range(4)]
+    highest = [torque[partition.rows(client)].max() for client in range(4)]
     np.testing.assert_allclose(highest, np.quantile(torque, [0.2, 0.4, 0.6, 0.8]), atol=0.1)
 
 
 def test_a_derived_feature_divides_too() -> None:
     table = generated_table(2000, 1, 0)
-    made = regime(table, 3, np.random.default_rng(0), column="overstrain")
+    partition = regime(table, 3, np.random.default_rng(0), column="overstrain")
     product = (table.frame[rules.WEAR] * table.frame[rules.TORQUE]).to_numpy()
-    assert product[made.rows(0)].max() < product[made.rows(1)].min()
-    assert product[made.rows(1)].max() < product[made.rows(2)].min()
+    assert product[partition.rows(0)].max() < product[partition.rows(1)].min()
+    assert product[partition.rows(1)].max() < product[partition.rows(2)].min()
 
 
 def test_a_frequent_value_makes_sizes_uneven_but_none_empty() -> None:

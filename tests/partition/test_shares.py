@@ -1,3 +1,7 @@
+"""Even shares of machines and rows, and a failure mode that one client alone sees."""
+
+from __future__ import annotations
+
 import numpy as np
 import polars as pl
 import pytest
@@ -8,9 +12,12 @@ from werkbund.data.ai4i import AI4I_SCHEMA, generated_table
 from werkbund.data.generator import generate
 from werkbund.data.schema import Column, Schema
 from werkbund.data.table import Origin, Table
+from werkbund.partition import partition_table
 from werkbund.partition.shares import iid, tool_blocks
 
 RNG = np.random.default_rng(0)
+TABLE = generated_table(3000, 6, 0)
+FLAGS, MODES = TABLE.schema.mode_flags(TABLE.frame)
 
 
 def _file_like() -> Table:
@@ -19,24 +26,24 @@ def _file_like() -> Table:
 
 def test_no_tool_is_cut_and_clients_have_equally_many() -> None:
     table = _file_like()
-    made = tool_blocks(table, 7, RNG)
+    partition = tool_blocks(table, 7, RNG)
     tools = table.schema.machines(table.frame)
-    owners = [np.unique(made.assignment[tools == tool]) for tool in range(tools.max() + 1)]
+    owners = [np.unique(partition.assignment[tools == tool]) for tool in range(tools.max() + 1)]
     assert all(len(owner) == 1 for owner in owners)
     per_client = np.bincount(np.concatenate(owners))
     assert per_client.max() - per_client.min() <= 1
 
 
 def test_blocks_follow_one_another_in_time() -> None:
-    made = tool_blocks(_file_like(), 7, RNG)
-    assert (np.diff(made.assignment) >= 0).all()
+    partition = tool_blocks(_file_like(), 7, RNG)
+    assert (np.diff(partition.assignment) >= 0).all()
 
 
 def test_every_block_begins_with_a_new_tool() -> None:
     table = _file_like()
-    made = tool_blocks(table, 7, RNG)
+    partition = tool_blocks(table, 7, RNG)
     wear = table.frame[rules.WEAR].to_numpy()
-    assert all(wear[made.rows(client)[0]] == 0 for client in range(7))
+    assert all(wear[partition.rows(client)[0]] == 0 for client in range(7))
 
 
 def test_as_many_blocks_as_tools_gives_each_client_one() -> None:
@@ -59,27 +66,48 @@ def test_a_table_without_machines_is_refused_with_a_remedy() -> None:
 
 
 def test_rows_are_dealt_evenly() -> None:
-    made = iid(generated_table(1003, 1, 0), 10, np.random.default_rng(0))
-    assert sorted(made.sizes.tolist()) == [100] * 7 + [101] * 3
+    partition = iid(generated_table(1003, 1, 0), 10, np.random.default_rng(0))
+    assert sorted(partition.sizes.tolist()) == [100] * 7 + [101] * 3
 
 
 def test_neighbouring_rows_meet_by_chance_alone() -> None:
-    made = iid(generated_table(20_000, 1, 0), 4, np.random.default_rng(1))
-    together = np.mean(made.assignment[1:] == made.assignment[:-1])
+    partition = iid(generated_table(20_000, 1, 0), 4, np.random.default_rng(1))
+    together = np.mean(partition.assignment[1:] == partition.assignment[:-1])
     assert abs(together - 0.25) < 5 * np.sqrt(0.25 * 0.75 / 20_000)
 
 
 def test_machines_are_dealt_whole_and_evenly() -> None:
     table = generated_table(5000, 1, 0)
-    made = iid(table, 4, np.random.default_rng(2), unit="machines")
+    partition = iid(table, 4, np.random.default_rng(2), unit="machines")
     machines = table.schema.machines(table.frame)
-    pairs = np.unique(np.stack([machines, made.assignment]), axis=1)
+    pairs = np.unique(np.stack([machines, partition.assignment]), axis=1)
     assert pairs.shape[1] == machines.max() + 1
     per_client = np.bincount(pairs[1])
     assert per_client.max() - per_client.min() <= 1
-    assert (np.diff(made.assignment) < 0).any()
+    assert (np.diff(partition.assignment) < 0).any()
 
 
 def test_an_unknown_unit_is_refused() -> None:
     with pytest.raises(ConfigError, match="unit must be one of rows, machines, got 'tools'"):
         iid(generated_table(10, 1, 0), 2, np.random.default_rng(0), unit="tools")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("base", ["tool-blocks", "iid"])
+@pytest.mark.parametrize("mode", [None, *MODES[:2]])
+def test_every_failure_of_the_mode_is_at_one_client(base: str, mode: str | None) -> None:
+    partition = partition_table("hot-mode", TABLE, 6, np.random.default_rng(1), {"mode": mode, "base": base})
+    column = int(np.argmax(FLAGS.sum(axis=0))) if mode is None else MODES.index(mode)
+    assert len(np.unique(partition.assignment[FLAGS[:, column]])) == 1
+    others = partition_table(base, TABLE, 6, np.random.default_rng(1), {})
+    assert (partition.assignment == others.assignment)[~FLAGS[:, column]].all()
+
+
+def test_the_client_is_drawn() -> None:
+    rows = FLAGS[:, int(np.argmax(FLAGS.sum(axis=0)))]
+    drawn = [partition_table("hot-mode", TABLE, 6, np.random.default_rng(seed), {}) for seed in range(12)]
+    assert len({int(partition.assignment[rows][0]) for partition in drawn}) > 1
+
+
+def test_a_mode_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"mode must be one of .*got 'XYZ'"):
+        partition_table("hot-mode", TABLE, 6, np.random.default_rng(0), {"mode": "XYZ"})

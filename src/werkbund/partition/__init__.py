@@ -14,10 +14,9 @@ from werkbund.data.table import Table
 from werkbund.partition.assignment import Partition, client_names
 from werkbund.partition.column import by_column
 from werkbund.partition.dirichlet import dirichlet
-from werkbund.partition.hot import hot_mode
 from werkbund.partition.quantity import quantity
 from werkbund.partition.regime import regime
-from werkbund.partition.shares import iid, tool_blocks
+from werkbund.partition.shares import hot_mode, iid, tool_blocks
 from werkbund.partition.skew import PartitionSkew, skew
 
 __all__ = [

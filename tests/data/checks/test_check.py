@@ -43,17 +43,17 @@ def clean() -> pl.DataFrame:
 def findings(frame: pl.DataFrame, **changes: Any) -> dict[str, list[Finding]]:
     """Return the findings by rule."""
     arguments: dict[str, Any] = {"label": "y", "features": FEATURES, "client": "site", "machine": "machine"}
-    found: dict[str, list[Finding]] = {}
+    by_rule: dict[str, list[Finding]] = {}
     for finding in check(Table(frame, Schema(**(arguments | changes)), Origin("generator"))):
-        found.setdefault(finding.rule, []).append(finding)
-    return found
+        by_rule.setdefault(finding.rule, []).append(finding)
+    return by_rule
 
 
-def only(found: dict[str, list[Finding]], rule: str) -> Finding:
+def only(by_rule: dict[str, list[Finding]], rule: str) -> Finding:
     """Return the one finding, which must be the only one."""
-    assert set(found) == {rule}
-    assert len(found[rule]) == 1
-    return found[rule][0]
+    assert set(by_rule) == {rule}
+    assert len(by_rule[rule]) == 1
+    return by_rule[rule][0]
 
 
 def where(column: str, rows: Any, value: Any) -> pl.DataFrame:
@@ -73,8 +73,8 @@ def test_a_finding_goes_through_json() -> None:
 
 def test_errors_come_first() -> None:
     frame = where("speed", [3], None).with_columns(y=pl.lit(0), temperature=pl.lit(300.0))
-    found = check(Table(frame, Schema("y", FEATURES), Origin("generator")))
-    assert [finding.level for finding in found] == ["error", "warning", "note"]
+    reported = check(Table(frame, Schema("y", FEATURES), Origin("generator")))
+    assert [finding.level for finding in reported] == ["error", "warning", "note"]
 
 
 @pytest.mark.parametrize("blank", [None, float("nan")])
@@ -136,10 +136,10 @@ def test_a_list_can_be_neither_number_nor_category() -> None:
 @pytest.mark.parametrize(("factor", "offset", "other"), [(1, -273.15, "°C"), (1.8, -459.67, "°F")])
 def test_kelvin_that_look_like_another_unit_are_found(factor: float, offset: float, other: str) -> None:
     frame = clean().with_columns(pl.col("temperature") * factor + offset)
-    found = findings(frame)
-    assert set(found) == {"unit", "range"}
-    assert len(found["unit"]) == 1
-    assert f"looks like {other}" in found["unit"][0].message
+    by_rule = findings(frame)
+    assert set(by_rule) == {"unit", "range"}
+    assert len(by_rule["unit"]) == 1
+    assert f"looks like {other}" in by_rule["unit"][0].message
     ranged = findings(frame, features=(Column("temperature", "number", "kelvin"), *FEATURES[1:]))
     assert f"looks like {other}" in only(ranged, "unit").message or other == "°F"
 
@@ -182,14 +182,14 @@ def test_duplicate_rows_are_counted() -> None:
 
 @pytest.mark.parametrize("value", [0, 1])
 def test_one_class_is_an_error(value: int) -> None:
-    found = findings(clean().with_columns(y=pl.lit(value)))
-    assert found["one-class"][0].level == "error"
+    by_rule = findings(clean().with_columns(y=pl.lit(value)))
+    assert by_rule["one-class"][0].level == "error"
 
 
 @pytest.mark.parametrize("labels", [pl.lit(None, dtype=pl.Int64), pl.lit("a"), pl.int_range(pl.len())])
 def test_a_label_that_cannot_be_read_is_an_error(labels: pl.Expr) -> None:
-    found = findings(clean().with_columns(y=labels))
-    assert found["label"][0].level == "error"
+    by_rule = findings(clean().with_columns(y=labels))
+    assert by_rule["label"][0].level == "error"
 
 
 def test_few_positives_are_found() -> None:
@@ -210,13 +210,13 @@ def test_few_positives_are_found() -> None:
 )
 def test_a_feature_that_gives_the_label_away_is_found(leak: pl.Expr) -> None:
     features = (*FEATURES, Column("leak", "number"))
-    found = findings(clean().with_columns(leak=leak), features=features)
-    assert [finding.column for finding in found["gives-label-away"]] == ["leak"]
+    by_rule = findings(clean().with_columns(leak=leak), features=features)
+    assert [finding.column for finding in by_rule["gives-label-away"]] == ["leak"]
 
 
 def test_a_category_that_gives_the_label_away_is_found() -> None:
-    told = pl.when(pl.col("y") == 1).then(pl.lit("repaired")).otherwise("Type")
-    finding = only(findings(clean().with_columns(Type=told)), "gives-label-away")
+    repaired = pl.when(pl.col("y") == 1).then(pl.lit("repaired")).otherwise("Type")
+    finding = only(findings(clean().with_columns(Type=repaired)), "gives-label-away")
     assert "Where it is 'repaired'" in finding.message
 
 
@@ -237,8 +237,8 @@ def test_a_strong_but_honest_feature_is_not_suspected() -> None:
 )
 def test_identifiers_are_found(kind: Any, values: list[Any]) -> None:
     features = (*FEATURES, Column("id", kind))
-    found = findings(clean().with_columns(id=pl.Series(values)), features=features)
-    assert found["identifier"][0].column == "id"
+    by_rule = findings(clean().with_columns(id=pl.Series(values)), features=features)
+    assert by_rule["identifier"][0].column == "id"
 
 
 def test_distinct_measurements_are_no_identifiers() -> None:
@@ -271,15 +271,15 @@ def test_a_category_at_one_client_alone_is_noted() -> None:
 
 def test_a_client_that_never_measured_a_column_is_named() -> None:
     frame = clean().with_columns(speed=pl.when(pl.col("site") != "Jena").then("speed"))
-    found = findings(frame)
-    assert set(found) == {"missing", "client-without-column"}
-    assert "Jena" in found["client-without-column"][0].message
+    by_rule = findings(frame)
+    assert set(by_rule) == {"missing", "client-without-column"}
+    assert "Jena" in by_rule["client-without-column"][0].message
 
 
 @pytest.mark.parametrize(("role", "level"), [("machine", "warning"), ("client", "error")])
 def test_rows_without_machine_or_client_are_found(role: str, level: str) -> None:
-    found = findings(where({"client": "site"}.get(role, role), range(5), None))
-    assert (found[f"missing-{role}"][0].level, found[f"missing-{role}"][0].rows) == (level, 5)
+    by_rule = findings(where({"client": "site"}.get(role, role), range(5), None))
+    assert (by_rule[f"missing-{role}"][0].level, by_rule[f"missing-{role}"][0].rows) == (level, 5)
 
 
 def test_the_ranking_area_is_that_of_scikit_learn() -> None:
