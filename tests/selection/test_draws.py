@@ -11,8 +11,8 @@ from werkbund.selection.draws import largest, successive_inclusion, successively
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=12), st.integers(1, 12))
 def test_the_largest_are_those_of_a_sort(values: list[float], number: int) -> None:
-    found = largest(np.array(values), number, np.random.default_rng(0))
-    assert sorted(values, reverse=True)[:number] == [values[place] for place in found]
+    places = largest(np.array(values), number, np.random.default_rng(0))
+    assert sorted(values, reverse=True)[:number] == [values[place] for place in places]
 
 
 def test_ties_fall_to_everybody_and_nan_comes_last() -> None:

@@ -52,7 +52,7 @@ def test_a_module_that_is_installed_is_named_with_dots() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "name", "told"),
+    ("content", "name", "message"),
     [
         (None, "Mine", "there is no file"),
         ("raise RuntimeError('no licence')", "Mine", "RuntimeError: no licence"),
@@ -62,12 +62,12 @@ def test_a_module_that_is_installed_is_named_with_dots() -> None:
     ],
 )
 def test_what_is_no_selector_is_refused_with_the_reason(
-    tmp_path: Path, content: str | None, name: str, told: str
+    tmp_path: Path, content: str | None, name: str, message: str
 ) -> None:
     file = tmp_path / "mine.py"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         build_selector(f"{file}:{name}")
 
 

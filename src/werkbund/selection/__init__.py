@@ -61,7 +61,7 @@ _SHIPPED: tuple[type[Any], ...] = (
     LazyUpload,
 )
 
-SELECTORS: dict[str, type[Any]] = {one.name: one for one in _SHIPPED}
+SELECTORS: dict[str, type[Any]] = {selector.name: selector for selector in _SHIPPED}
 """The methods by name. One of your own is registered by `register`."""
 
 _PARTS = ("declaration", "probe", "choose", "observe")
@@ -108,9 +108,9 @@ def build_selector(name: str, fraction: float = 1.0, count: int | None = None, *
         takes = ", ".join(known) or "none"
         raise ConfigError(f"strategy.selection of {name!r} takes no option {', '.join(unknown)}; it takes {takes}")
     size = CohortSize(fraction, count)
-    is_sized = any(one.name == "size" for one in fields(selector))
-    made: Selector = selector(**({"size": size} if is_sized else {}), **options)
-    return made
+    is_sized = any(field.name == "size" for field in fields(selector))
+    built: Selector = selector(**({"size": size} if is_sized else {}), **options)
+    return built
 
 
 def selector_of(name: str) -> type[Any]:
@@ -133,7 +133,7 @@ def selector_of(name: str) -> type[Any]:
 
 def parameters_of(name: str) -> dict[str, Any]:
     """Return a method's own parameters with their defaults."""
-    return {one.name: one.default for one in fields(selector_of(name)) if one.name != "size"}
+    return {field.name: field.default for field in fields(selector_of(name)) if field.name != "size"}
 
 
 __all__ = [

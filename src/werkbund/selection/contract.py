@@ -33,7 +33,7 @@ SIGNALS: dict[str, str] = {
     "battery": "what is left in its battery, as a share",
     "score": "nothing of the client's: the server judges weights on rows of its own",
 }
-"""What a selector may ask clients to tell beside their update, each with what it is."""
+"""What a selector may need of clients beside their update, each with what it is."""
 
 OF_THE_UPDATE = frozenset({"norm", "update"})
 """Signals that are a client's update or are taken from it: who may see updates only in their sum has none of them."""

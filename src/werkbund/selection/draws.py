@@ -50,22 +50,22 @@ def successively(weights: Float64Array, number: int, rng: np.random.Generator) -
 
 
 def successive_inclusion(weights: Float64Array, number: int) -> Float64Array:
-    """Return nearly how probable it is that `successively` draws each place, (n,); they sum to `number`.
+    """Return approximately how probable it is that `successively` draws each place, (n,); they sum to `number`.
 
-    The exact values have no closed form. In continuous time each place rings after an exponential time of rate w, so
-    1 - exp(-t w) is exact at a fixed time t, and t is where these sum to the number.
+    The exact values have no closed form. If each place had an exponential waiting time of rate w, it would be drawn by
+    time t with probability 1 - exp(-t w). Here t is the time at which these probabilities sum to the number.
 
     References
     ----------
     Rosén, "Asymptotic theory for order sampling", Journal of Statistical Planning and Inference 1997.
     """
-    some = weights > 0
+    positive = weights > 0
     if number >= len(weights):
         return np.ones(len(weights))
-    if number >= some.sum():
-        rest = (number - some.sum()) / (len(weights) - some.sum())
-        return np.where(some, 1.0, rest)
-    scaled = weights / weights[some].mean()
+    if number >= positive.sum():
+        rest = (number - positive.sum()) / (len(weights) - positive.sum())
+        return np.where(positive, 1.0, rest)
+    scaled = weights / weights[positive].mean()
     low, high = 0.0, 1.0
     while -np.expm1(-high * scaled).sum() < number:
         high *= 2.0

@@ -7,7 +7,7 @@ import numpy as np
 from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.types import Replies
 from werkbund.selection.contract import View
-from werkbund.selection.ledger import column, entries
+from werkbund.selection.ledger import column, entries, positions
 
 
 def rows_of(view: View) -> Float64Array:
@@ -62,6 +62,13 @@ def answered(answers: tuple[Replies, ...], kind: str, signal: str) -> tuple[Int6
     values = [_numbers(reply, signal) for reply in fitting]
     unique, first = np.unique(clients, return_index=True)
     return unique, np.concatenate([np.empty(0), *values])[first]
+
+
+def answer_of(clients: Int64Array, answers: tuple[Replies, ...], kind: str, signal: str) -> Float64Array:
+    """Return the signal with which each of these clients answered a kind of question, (clients,); NaN without one."""
+    asked, values = answered(answers, kind, signal)
+    places = positions(clients, asked)
+    return np.where(places >= 0, np.append(values, np.nan)[places], np.nan)
 
 
 def _numbers(reply: Replies, signal: str) -> Float64Array:

@@ -123,8 +123,8 @@ def survey_map() -> str:
     last = ""
     for dimension, category, names, otherwise in coverage():
         shown = "" if dimension == last else dimension
-        told = ", ".join(f"`{name}`" for name in names) if names else f"*{otherwise}*"
-        lines.append(f"| {shown} | {category} | {told} |")
+        methods = ", ".join(f"`{name}`" for name in names) if names else f"*{otherwise}*"
+        lines.append(f"| {shown} | {category} | {methods} |")
         last = dimension
     return "\n".join(lines)
 

@@ -7,7 +7,7 @@ from werkbund.selection import CohortSize, Reports, State, View
 from werkbund.selection.methods.active import Active, masses, valuation
 
 
-def _told(losses: dict[int, float], state: State | None = None) -> State:
+def _after_losses(losses: dict[int, float], state: State | None = None) -> State:
     clients = np.array(sorted(losses))
     reports = Reports(1, clients, {"loss": np.array([losses[client] for client in clients.tolist()])}, ())
     return Active().observe(state or {}, reports)
@@ -51,7 +51,7 @@ def test_the_first_round_is_uniform() -> None:
 
 
 def test_nine_in_ten_are_drawn_by_value_and_the_rest_by_chance() -> None:
-    state = _told({client: float(client) for client in range(100)})
+    state = _after_losses({client: float(client) for client in range(100)})
     choice = Active(CohortSize(count=20)).choose(View(2, np.arange(100), state=state), (), generator(0, "s", 2))
     by_value = [client for client, why in zip(choice.cohort.tolist(), choice.reasons, strict=True) if "loss" in why]
     assert len(by_value) == 18
@@ -60,28 +60,28 @@ def test_nine_in_ten_are_drawn_by_value_and_the_rest_by_chance() -> None:
 
 
 def test_with_ten_clients_three_can_be_drawn_by_value_and_the_cohort_is_filled_up() -> None:
-    state = _told({client: float(client) for client in range(10)})
+    state = _after_losses({client: float(client) for client in range(10)})
     choice = Active(CohortSize(count=5)).choose(View(2, np.arange(10), state=state), (), generator(0, "s", 2))
     assert len(choice.cohort) == 5
     assert {7, 8, 9} <= set(choice.cohort.tolist())
 
 
 def test_with_no_exploration_and_no_cut_a_sharp_draw_takes_the_largest() -> None:
-    state = _told({client: float(client) for client in range(10)})
+    state = _after_losses({client: float(client) for client in range(10)})
     selector = Active(CohortSize(count=3), dropped=0.0, sharpness=50.0, explored=0.0)
     assert _cohort(selector, View(2, np.arange(10), state=state)) == [7, 8, 9]
 
 
 def test_drawing_without_sharpness_and_cut_is_uniform() -> None:
-    state = _told({client: float(client) for client in range(6)})
+    state = _after_losses({client: float(client) for client in range(6)})
     selector = Active(CohortSize(count=2), dropped=0.0, sharpness=0.0, explored=0.0)
     choice = selector.choose(View(2, np.arange(6), state=state), (), generator(0, "s", 2))
     np.testing.assert_allclose(choice.probabilities, 2 / 6)
 
 
 def test_a_value_stays_until_its_client_trains_again() -> None:
-    state = _told({0: 1.0, 3: 2.0})
-    later = _told({3: 0.5, 1: np.nan}, state)
+    state = _after_losses({0: 1.0, 3: 2.0})
+    later = _after_losses({3: 0.5, 1: np.nan}, state)
     np.testing.assert_array_equal(later["loss"], [1.0, np.nan, np.nan, 0.5])
     np.testing.assert_array_equal(state["loss"], [1.0, np.nan, np.nan, 2.0])
     failed = Active().observe(later, Reports(3, np.empty(0, np.int64), {}, (Failure(9, 3, "late"),)))
@@ -89,7 +89,7 @@ def test_a_value_stays_until_its_client_trains_again() -> None:
 
 
 def test_new_and_vanished_clients_are_tolerated() -> None:
-    state = _told({0: 1.0, 7: 2.0})
+    state = _after_losses({0: 1.0, 7: 2.0})
     view = View(5, np.array([1, 2, 40]), {"rows": np.array([3, 3, 3])}, state)
     assert _cohort(Active(), view) == [1, 2, 40]
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from scipy.optimize import check_grad
@@ -14,24 +12,17 @@ from werkbund.core.types import Replies
 from werkbund.selection import CohortSize, Reports, State, View
 from werkbund.selection.methods.correlated import (
     CorrelatedSelection,
-    correlated,
     evidence,
     first_embeddings,
     fit,
     likelihood,
+    most_reducing,
 )
-
-
-@dataclass(frozen=True)
-class Answered(Reports):
-    """Reports with the answers to the round's questions."""
-
-    answers: tuple[Replies, ...] = ()
 
 
 def test_golden_choice() -> None:
     covariance = np.array([[2.0, 1, 0], [1, 2, 0], [0, 0, 1]])
-    taken, scores = correlated(np.linalg.cholesky(covariance), 0.0, np.full(3, 1 / 3), np.ones(3), 3)
+    taken, scores = most_reducing(np.linalg.cholesky(covariance), 0.0, np.full(3, 1 / 3), np.ones(3), 3)
     assert taken == [0, 1, 2]
     np.testing.assert_allclose(scores[:2], [0.7071, 0.4082], atol=1e-4)
     np.testing.assert_allclose(scores[2], 0.3333, atol=1e-4)
@@ -53,12 +44,12 @@ def test_it_chooses_as_the_plain_rule_does(seed: int) -> None:
     rng = np.random.default_rng(seed)
     embeddings, weights, annealing = rng.normal(size=(20, 3)), rng.dirichlet(np.ones(20)), rng.uniform(0.5, 1, 20)
     covariance = embeddings @ embeddings.T + 0.3**2 * np.eye(20)
-    assert correlated(embeddings, 0.3, weights, annealing, 8)[0] == _plain(covariance, weights, annealing, 8)
+    assert most_reducing(embeddings, 0.3, weights, annealing, 8)[0] == _plain(covariance, weights, annealing, 8)
 
 
 def test_annealing_holds_a_client_back() -> None:
     embeddings = np.array([[1.0], [1.0]])
-    assert correlated(embeddings, 0.1, np.full(2, 0.5), np.array([0.9, 1.0]), 1)[0] == [1]
+    assert most_reducing(embeddings, 0.1, np.full(2, 0.5), np.array([0.9, 1.0]), 1)[0] == [1]
 
 
 def _changes() -> tuple[Float32Array, Int64Array]:
@@ -102,10 +93,10 @@ def _pairs(events: int, seed: int = 0) -> Float32Array:
 def test_fitting_finds_who_changes_together() -> None:
     seen = evidence(_pairs(40), np.zeros(40, np.int64), 1.0)
     begun = first_embeddings(np.arange(6), 4)
-    found = fit(begun, seen, 0.05, 400, 0.01)
-    assert likelihood(found, seen, 0.05)[0] < likelihood(begun, seen, 0.05)[0]
-    lengths = np.linalg.norm(found, axis=1)
-    cosine = found @ found.T / np.outer(lengths, lengths)
+    fitted = fit(begun, seen, 0.05, 400, 0.01)
+    assert likelihood(fitted, seen, 0.05)[0] < likelihood(begun, seen, 0.05)[0]
+    lengths = np.linalg.norm(fitted, axis=1)
+    cosine = fitted @ fitted.T / np.outer(lengths, lengths)
     same = np.arange(6)[:, None] // 3 == np.arange(6)[None, :] // 3
     assert cosine[same].min() > 0.9
     assert np.abs(cosine[~same]).max() < 0.6
@@ -135,7 +126,7 @@ def _play(selector: CorrelatedSelection, rounds: int, number: int = 6) -> tuple[
             assert selector.probe(view, answers, rng) is None
         choice = selector.choose(view, answers, rng)
         cohorts.append(choice.cohort.tolist())
-        state = selector.observe(state, Answered(round, choice.cohort, {}, (), answers=answers))
+        state = selector.observe(state, Reports(round, choice.cohort, {}, (), answers=answers))
     return asked, state, cohorts
 
 
@@ -179,9 +170,9 @@ def test_new_clients_and_missing_losses_are_tolerated() -> None:
     _, state, _ = _play(SMALL, 9)
     view = View(10, np.array([0, 3, 9, 14]), state=state)
     answers = (Replies("loss", 10, view.available, {}, {"loss": np.array([0.5, np.nan, 1.0, np.inf])}),)
-    state = SMALL.observe(state, Answered(10, np.array([0, 9]), {}, (), answers=answers))
+    state = SMALL.observe(state, Reports(10, np.array([0, 9]), {}, (), answers=answers))
     answers = (Replies("loss", 11, view.available, {}, {"loss": np.array([0.4, 0.1, 0.9, 1.0])}),)
-    state = SMALL.observe(state, Answered(11, np.array([0, 9]), {}, (), answers=answers))
+    state = SMALL.observe(state, Reports(11, np.array([0, 9]), {}, (), answers=answers))
     assert np.isfinite(state["embeddings"]).all()
     assert np.isfinite(state["changes"][-1]).nonzero()[0].tolist() == [0, 9]
     choice = SMALL.choose(View(12, np.array([2, 9, 14, 20]), state=state), (), generator(0, "s", 12))

@@ -48,10 +48,10 @@ def test_it_comes_close_to_the_best_of_all_sets(seed: int, number: int, wanted: 
     best = min(_cost(matrix, weights, list(some)) for some in combinations(range(number), wanted))
     # What is gained over nobody at all, each at the largest distance, is within 1 - 1/e of the most that can be.
     nobody = float(weights.sum() * matrix.max())
-    found = _cost(matrix, weights, facility_location(matrix, weights, wanted))
-    assert nobody - found >= (1 - 1 / np.e) * (nobody - best) - 1e-9
+    cost = _cost(matrix, weights, facility_location(matrix, weights, wanted))
+    assert nobody - cost >= (1 - 1 / np.e) * (nobody - best) - 1e-9
     if wanted in (1, number):
-        assert found == pytest.approx(best, abs=1e-6)
+        assert cost == pytest.approx(best, abs=1e-6)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 30), st.integers(1, 12))

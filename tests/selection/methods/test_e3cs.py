@@ -1,5 +1,3 @@
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,39 +11,34 @@ from werkbund.selection import CohortSize, Reports, State, View
 from werkbund.selection.methods.e3cs import ExponentialWeights, allocation, learned
 
 
-@dataclass(frozen=True)
-class Told(Reports):
-    """Reports that hold the choice they are about."""
-
-    choice: Choice | None = None
-
-
 def _choose(selector: ExponentialWeights, view: View, seed: int = 0) -> Choice:
     return selector.choose(view, (), generator(seed, "selection", view.round))
 
 
-def _observe(selector: ExponentialWeights, state: State, choice: Choice, came: set[int], told: bool = True) -> State:
+def _observe(
+    selector: ExponentialWeights, state: State, choice: Choice, came: set[int], with_choice: bool = True
+) -> State:
     answered = np.array([client for client in choice.cohort.tolist() if client in came], dtype=np.int64)
     failed = tuple(Failure(client, 1, "late") for client in choice.cohort.tolist() if client not in came)
-    reports = Told(1, answered, {}, failed, choice=choice) if told else Reports(1, answered, {}, failed)
+    reports = Reports(1, answered, {}, failed, choice=choice) if with_choice else Reports(1, answered, {}, failed)
     return selector.observe(state, reports)
 
 
 def test_the_golden_numbers() -> None:
     np.testing.assert_allclose(allocation(np.ones(4), 2, 0.25), 0.5)
-    logs = learned(np.zeros(4), np.full(4, 0.5), np.array([1.0, 0, 0, 0]), 2, 4, 0.25, 0.5)
+    logs = learned(np.zeros(4), np.full(4, 0.5), np.array([1.0, 0, 0, 0]), cohort=2, everyone=4, quota=0.25, rate=0.5)
     np.testing.assert_allclose(np.exp(logs), [np.exp(0.25), 1, 1, 1])
     after = allocation(np.exp(logs), 2, 0.25)
     np.testing.assert_allclose(after, [0.5497, 0.4834, 0.4834, 0.4834], atol=5e-5)
     assert after.sum() == pytest.approx(2)
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_the_golden_numbers_through_the_selector(told: bool) -> None:
+@pytest.mark.parametrize("with_choice", [True, False])
+def test_the_golden_numbers_through_the_selector(with_choice: bool) -> None:
     selector = ExponentialWeights(CohortSize(count=2))
     everybody = View(1, np.arange(4))
     seed = next(s for s in range(99) if set(_choose(selector, everybody, s).cohort.tolist()) == {0, 3})
-    state = _observe(selector, {}, _choose(selector, everybody, seed), {0}, told)
+    state = _observe(selector, {}, _choose(selector, everybody, seed), {0}, with_choice)
     inclusion = _choose(selector, View(2, np.arange(4), state=state)).inclusion
     assert inclusion is not None
     np.testing.assert_allclose(inclusion, [0.5497, 0.4834, 0.4834, 0.4834], atol=5e-5)
@@ -53,9 +46,9 @@ def test_the_golden_numbers_through_the_selector(told: bool) -> None:
 
 def test_who_is_capped_leaves_the_rest_to_the_others() -> None:
     """A port cuts at 1 and scales nobody, so that fewer than k are drawn."""
-    found = allocation(np.array([1000.0, 1.0, 1.0, 2.0]), 2, 0.1)
+    inclusion = allocation(np.array([1000.0, 1.0, 1.0, 2.0]), 2, 0.1)
     # One is certain; each other keeps 0.1, and 1 - 0.3 is shared 1 : 1 : 2.
-    np.testing.assert_allclose(found, [1.0, 0.275, 0.275, 0.45])
+    np.testing.assert_allclose(inclusion, [1.0, 0.275, 0.275, 0.45])
 
 
 def test_capping_is_the_sources_cut_of_weights() -> None:
@@ -79,10 +72,10 @@ def test_probabilities_sum_to_the_cohort_and_nobody_is_below_the_quota(
 ) -> None:
     number = min(wanted, len(weights))
     quota = share * number / len(weights)
-    found = allocation(np.array(weights), number, quota)
-    assert found.sum() == pytest.approx(number)
-    assert (found >= quota - 1e-9).all()
-    assert (found <= 1).all()
+    inclusion = allocation(np.array(weights), number, quota)
+    assert inclusion.sum() == pytest.approx(number)
+    assert (inclusion >= quota - 1e-9).all()
+    assert (inclusion <= 1).all()
 
 
 def test_a_full_quota_is_uniform_and_learns_nothing() -> None:
@@ -93,7 +86,9 @@ def test_a_full_quota_is_uniform_and_learns_nothing() -> None:
 
 
 def test_who_was_certain_and_who_failed_learn_nothing() -> None:
-    logs = learned(np.zeros(3), np.array([1.0, 0.5, 0.5]), np.array([1.0, 0.0, 1.0]), 2, 3, 0.0, 0.5)
+    logs = learned(
+        np.zeros(3), np.array([1.0, 0.5, 0.5]), np.array([1.0, 0.0, 1.0]), cohort=2, everyone=3, quota=0.0, rate=0.5
+    )
     np.testing.assert_allclose(logs, [0, 0, 2 * 0.5 / 3 / 0.5])
 
 
@@ -127,14 +122,14 @@ def test_an_increasing_quota_is_none_in_the_first_quarter_and_uniform_after_it()
         np.testing.assert_allclose(inclusion, expected)
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_clients_that_answer_are_drawn_more_often_and_the_others_keep_their_quota(told: bool) -> None:
+@pytest.mark.parametrize("with_choice", [True, False])
+def test_clients_that_answer_are_drawn_more_often_and_the_others_keep_their_quota(with_choice: bool) -> None:
     rates = np.repeat([0.1, 0.9], 10)
     selector, luck = ExponentialWeights(CohortSize(count=4), quota=0.5), np.random.default_rng(0)
     state: State = {}
     for round in range(1, 401):
         choice = _choose(selector, View(round, np.arange(20), state=state, last=400))
-        state = _observe(selector, state, choice, set(np.flatnonzero(luck.random(20) < rates).tolist()), told)
+        state = _observe(selector, state, choice, set(np.flatnonzero(luck.random(20) < rates).tolist()), with_choice)
     inclusion = choice.inclusion
     assert inclusion is not None
     assert inclusion[10:].mean() > 1.5 * inclusion[:10].mean()
@@ -159,8 +154,8 @@ def test_new_and_vanished_clients_are_tolerated() -> None:
 
 def test_a_cohort_that_failed_altogether_changes_no_weight() -> None:
     selector = ExponentialWeights(CohortSize(count=2))
-    for told in (True, False):
-        state = _observe(selector, {}, _choose(selector, View(1, np.arange(5))), set(), told)
+    for with_choice in (True, False):
+        state = _observe(selector, {}, _choose(selector, View(1, np.arange(5))), set(), with_choice)
         assert not np.asarray(state["log_weight"]).any()
     assert selector.observe({}, Reports(1, np.empty(0, np.int64), {}, ()))["log_weight"].tolist() == []
 

@@ -94,9 +94,9 @@ def test_if_nobody_is_left_somebody_comes_all_the_same() -> None:
 
 def test_expected_energy_is_declared_else_the_mean_of_what_was_spent() -> None:
     state: State = {"spent": np.array([8.0, 8.0]), "turns": np.array([2.0, 2.0])}
-    found = expected_joules(View(3, np.arange(3), {"joules": np.array([1.0])}, state))
-    assert found[:2].tolist() == [1.0, 4.0]
-    assert np.isnan(found[2])
+    joules = expected_joules(View(3, np.arange(3), {"joules": np.array([1.0])}, state))
+    assert joules[:2].tolist() == [1.0, 4.0]
+    assert np.isnan(joules[2])
 
 
 def test_batteries_are_drawn_with_their_square() -> None:

@@ -21,8 +21,8 @@ from werkbund.selection.methods.hics import (
 
 
 def test_golden_probabilities_of_clusters() -> None:
-    found = cluster_probabilities(np.array([0.5, 1.0, 2.0]), 4.0)
-    np.testing.assert_allclose(found, [0.0024, 0.0179, 0.9796], atol=1e-4)
+    probabilities = cluster_probabilities(np.array([0.5, 1.0, 2.0]), 4.0)
+    np.testing.assert_allclose(probabilities, [0.0024, 0.0179, 0.9796], atol=1e-4)
     np.testing.assert_allclose(cluster_probabilities(np.array([0.5, 1.0, 2.0]), 0.0), 1 / 3)
 
 
@@ -36,11 +36,11 @@ def test_entropy_is_that_of_the_softmax_however_sharp() -> None:
 def test_one_logit_is_two_classes_of_which_one_stays() -> None:
     wide = as_classes(np.array([[0.0], [0.3], [-0.3]], np.float32))
     assert wide.shape == (3, 2)
-    found = bias_entropy(wide, 0.1)
-    assert found[0] == pytest.approx(np.log(2))
-    assert found[1] == pytest.approx(found[2], rel=1e-6)
+    entropies = bias_entropy(wide, 0.1)
+    assert entropies[0] == pytest.approx(np.log(2))
+    assert entropies[1] == pytest.approx(entropies[2], rel=1e-6)
     p = 1 / (1 + np.exp(-3.0))
-    assert found[1] == pytest.approx(-p * np.log(p) - (1 - p) * np.log(1 - p), rel=1e-6)
+    assert entropies[1] == pytest.approx(-p * np.log(p) - (1 - p) * np.log(1 - p), rel=1e-6)
 
 
 def test_the_entropy_does_not_depend_on_how_the_logit_is_split_over_two_classes() -> None:
@@ -53,9 +53,9 @@ def test_the_entropy_does_not_depend_on_how_the_logit_is_split_over_two_classes(
 def test_distances_are_angle_and_difference_of_entropies() -> None:
     biases = np.array([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0], [0.0, 0.0]])
     levels = np.array([0.1, 0.2, 0.4, 0.6])
-    found = bias_distances(biases, levels, biases, levels, 10.0)
-    np.testing.assert_allclose(found[0, 1:], [np.pi / 2 + 1, np.pi + 3, np.pi / 2 + 5])
-    np.testing.assert_allclose(found, found.T)
+    distances = bias_distances(biases, levels, biases, levels, 10.0)
+    np.testing.assert_allclose(distances[0, 1:], [np.pi / 2 + 1, np.pi + 3, np.pi / 2 + 5])
+    np.testing.assert_allclose(distances, distances.T)
 
 
 def test_clusters_find_like_clients() -> None:

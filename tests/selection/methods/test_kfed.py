@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
@@ -18,22 +16,15 @@ HELD = [(0, 1), (2, 3), (0, 1), (1, 2), (0, 1), (0, 1)]
 """The corners whose rows each of six clients has."""
 
 
-@dataclass(frozen=True)
-class Answered(Reports):
-    """Reports with the answers to the round's questions."""
-
-    answers: tuple[Replies, ...] = ()
-
-
 def _rows(client: int) -> Float32Array:
     rng = np.random.default_rng(client)
     rows = np.repeat(CORNERS[list(HELD[client])], 20, axis=0) + rng.normal(0, 0.3, (40, 2))
     return rows.astype(np.float32)
 
 
-def _told(clients: Int64Array, round: int = 1, local: int = 2) -> Replies:
-    found = [local_centroids(_rows(client), local, np.random.default_rng(client))[0] for client in clients.tolist()]
-    return Replies(CENTROIDS, round, clients, {}, {CENTROIDS: np.stack(found)})
+def _centroid_answers(clients: Int64Array, round: int = 1, local: int = 2) -> Replies:
+    centroids = [local_centroids(_rows(client), local, np.random.default_rng(client))[0] for client in clients.tolist()]
+    return Replies(CENTROIDS, round, clients, {}, {CENTROIDS: np.stack(centroids)})
 
 
 def test_local_centroids_are_the_middles_of_a_client_s_rows() -> None:
@@ -66,7 +57,7 @@ def test_the_first_client_s_centroids_begin_and_the_farthest_follow() -> None:
 
 
 def test_clusters_over_all_clients_are_found() -> None:
-    local = _told(np.arange(6)).clear[CENTROIDS]
+    local = _centroid_answers(np.arange(6)).clear[CENTROIDS]
     sets = cluster_sets(local, 4)
     assert sets.shape == (6, 4)
     assert (sets.sum(axis=1) == 2).all()
@@ -82,8 +73,8 @@ def test_no_set_comes_twice_before_every_other_has_come() -> None:
 
 
 def _first(selector: FederatedClusters, clients: Int64Array) -> State:
-    answers = (_told(clients[3:]), _told(clients[:3]))
-    return selector.observe({}, Answered(1, clients[:1], {}, (), answers=answers))
+    answers = (_centroid_answers(clients[3:]), _centroid_answers(clients[:3]))
+    return selector.observe({}, Reports(1, clients[:1], {}, (), answers=answers))
 
 
 def test_clients_of_one_set_are_not_chosen_together_as_long_as_there_are_others() -> None:
@@ -104,7 +95,7 @@ def test_centroids_count_in_the_round_that_asks_for_them() -> None:
     assert asked is not None
     assert (asked.kind, int(asked.shared["k"]), asked.clients.tolist()) == (CENTROIDS, 2, list(range(6)))
     assert asked.own["key"].dtype == np.uint64
-    answers = (_told(np.arange(6)),)
+    answers = (_centroid_answers(np.arange(6)),)
     assert selector.probe(view, answers, rng) is None
     cohort = selector.choose(view, answers, rng).cohort.tolist()
     assert {HELD[client] for client in cohort} == {(0, 1), (2, 3), (1, 2)}
@@ -154,7 +145,7 @@ def test_odd_answers_are_passed_over() -> None:
         Replies(CENTROIDS, 1, np.array([2]), {}, {CENTROIDS: np.full((1, 2, 2), np.nan, np.float32)}),
         Replies(CENTROIDS, 1, np.array([3]), {}, {CENTROIDS: np.array([[[1.0, 1], [np.nan, 1]]], np.float32)}),
     )
-    state = selector.observe({}, Answered(1, np.array([0]), {}, (), answers=odd))
+    state = selector.observe({}, Reports(1, np.array([0]), {}, (), answers=odd))
     assert state["clients"].tolist() == [3]
     choice = selector.choose(View(2, np.arange(5), state=state), (), generator(0, "s", 2))
     assert len(choice.cohort) == 2
@@ -163,9 +154,9 @@ def test_odd_answers_are_passed_over() -> None:
 def test_one_client_with_other_features_does_not_drive_out_the_rest() -> None:
     selector = FederatedClusters(CohortSize(count=2), clusters=4, local=2)
     odd = Replies(CENTROIDS, 1, np.array([9]), {}, {CENTROIDS: np.ones((1, 2, 7), np.float32)})
-    state = selector.observe({}, Answered(1, np.array([0]), {}, (), answers=(odd, _told(np.arange(6)))))
+    state = selector.observe({}, Reports(1, np.array([0]), {}, (), answers=(odd, _centroid_answers(np.arange(6)))))
     assert state["clients"].tolist() == list(range(6))
-    assert selector.observe(state, Answered(2, np.array([0]), {}, (), answers=(odd,))) == state
+    assert selector.observe(state, Reports(2, np.array([0]), {}, (), answers=(odd,))) == state
 
 
 def test_without_answers_it_learns_nothing_and_draws_by_rows() -> None:

@@ -40,18 +40,18 @@ def test_equal_norms_are_uniform() -> None:
 
 @given(positive, st.integers(1, 8))
 def test_probabilities_sum_to_the_expected_number(u: Float64Array, k: int) -> None:
-    found = optimal_probabilities(u, k)
-    assert ((found > 0) & (found <= 1)).all()
-    np.testing.assert_allclose(found.sum(), min(k, len(u)), rtol=1e-9)
+    probabilities = optimal_probabilities(u, k)
+    assert ((probabilities > 0) & (probabilities <= 1)).all()
+    np.testing.assert_allclose(probabilities.sum(), min(k, len(u)), rtol=1e-9)
     order = np.argsort(u, kind="stable")
-    assert (np.diff(found[order]) >= -1e-12).all()
+    assert (np.diff(probabilities[order]) >= -1e-12).all()
 
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_no_other_probabilities_vary_less(seed: int, k: int) -> None:
     u = np.random.default_rng(seed).lognormal(0, 1.5, 5)
-    found = optimal_probabilities(u, k)
+    probabilities = optimal_probabilities(u, k)
     best = minimize(
         _variance,
         np.full(5, k / 5),
@@ -61,7 +61,7 @@ def test_no_other_probabilities_vary_less(seed: int, k: int) -> None:
         method="SLSQP",
         options={"maxiter": 1000, "ftol": 1e-13},
     )
-    assert _variance(found, u) <= best.fun * (1 + 1e-6)
+    assert _variance(probabilities, u) <= best.fun * (1 + 1e-6)
 
 
 def test_no_probabilities_on_a_grid_vary_less() -> None:

@@ -28,12 +28,12 @@ def test_the_expected_aggregate_is_that_of_full_participation(
     view, num_rounds = View(1, np.arange(7), {"rows": ROWS}), 3000
     updates = np.random.default_rng(0).normal(size=(7, 4)) + 1.0
     selector = kind(CohortSize(count=count))
-    found = np.stack([_aggregate(selector, view, updates, seed) for seed in range(num_rounds)])
-    error = found.std(0, ddof=1) / np.sqrt(num_rounds)
+    aggregates = np.stack([_aggregate(selector, view, updates, seed) for seed in range(num_rounds)])
+    error = aggregates.std(0, ddof=1) / np.sqrt(num_rounds)
     full = shares(ROWS) @ updates
-    assert (np.abs(found.mean(0) - full) <= 4 * error + 1e-12).all()
+    assert (np.abs(aggregates.mean(0) - full) <= 4 * error + 1e-12).all()
     if kind is UniformUnbiased and count == 7:
-        np.testing.assert_allclose(found, np.tile(full, (num_rounds, 1)))
+        np.testing.assert_allclose(aggregates, np.tile(full, (num_rounds, 1)))
 
 
 @BOTH
@@ -43,9 +43,9 @@ def test_without_declared_rows_the_expected_aggregate_is_the_plain_mean(
     view, num_rounds = View(1, np.arange(5)), 2000
     updates = np.random.default_rng(1).normal(size=(5, 3))
     selector = kind(CohortSize(count=2))
-    found = np.stack([_aggregate(selector, view, updates, seed) for seed in range(num_rounds)])
-    error = found.std(0, ddof=1) / np.sqrt(num_rounds)
-    assert (np.abs(found.mean(0) - updates.mean(0)) <= 4 * error).all()
+    aggregates = np.stack([_aggregate(selector, view, updates, seed) for seed in range(num_rounds)])
+    error = aggregates.std(0, ddof=1) / np.sqrt(num_rounds)
+    assert (np.abs(aggregates.mean(0) - updates.mean(0)) <= 4 * error).all()
 
 
 def test_dividing_by_the_rows_of_the_cohort_would_be_biased() -> None:

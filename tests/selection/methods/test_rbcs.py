@@ -10,7 +10,7 @@ from werkbund.selection import CohortSize, Reports, State, View
 from werkbund.selection.methods.rbcs import FairAndFast, cheapest, optimistic, queued
 
 
-def _told(selector: FairAndFast, state: State, seconds: dict[int, float], failed: tuple[int, ...] = ()) -> State:
+def _after(selector: FairAndFast, state: State, seconds: dict[int, float], failed: tuple[int, ...] = ()) -> State:
     clients = np.array(sorted(seconds), dtype=np.int64)
     signals = {"seconds": np.array([seconds[client] for client in clients.tolist()])}
     return selector.observe(state, Reports(1, clients, signals, tuple(Failure(one, 1, "late") for one in failed)))
@@ -22,11 +22,11 @@ def _cohort(selector: FairAndFast, view: View, seed: int = 0) -> list[int]:
 
 
 def test_the_golden_queue() -> None:
-    queue, found = np.zeros(1), []
+    queue, lengths = np.zeros(1), []
     for chosen in (0.0, 0.0, 1.0):
         queue = queued(queue, 0.4, np.array([chosen]))
-        found.append(float(queue[0]))
-    np.testing.assert_allclose(found, [0.4, 0.8, 0.2])
+        lengths.append(float(queue[0]))
+    np.testing.assert_allclose(lengths, [0.4, 0.8, 0.2])
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -39,9 +39,9 @@ def test_the_cohort_of_least_cost_is_that_of_an_exhaustive_search(seed: int) -> 
     def cost(places: tuple[int, ...]) -> float:
         return float(price * times[list(places)].max() - queues[list(places)].sum())
 
-    found = cheapest(times, queues, number, price)
-    assert len(set(found.tolist())) == number
-    assert cost(tuple(found.tolist())) == pytest.approx(min(map(cost, itertools.combinations(range(n), number))))
+    cohort = cheapest(times, queues, number, price)
+    assert len(set(cohort.tolist())) == number
+    assert cost(tuple(cohort.tolist())) == pytest.approx(min(map(cost, itertools.combinations(range(n), number))))
 
 
 def test_without_a_price_the_longest_queues_go_and_with_a_high_one_the_fastest() -> None:
@@ -59,8 +59,8 @@ def test_the_regression_is_a_ridge_regression() -> None:
     theta = np.linalg.lstsq(appended, np.r_[seconds, 0, 0], rcond=None)[0]
     new = np.array([[2.0, 0.5]])
     inverse = np.linalg.inv(appended.T @ appended)
-    found = optimistic((contexts.T @ contexts)[None], (contexts.T @ seconds)[None], new, np.zeros((1, 2)), 2.0, 0.3)
-    np.testing.assert_allclose(found, new @ theta - 0.3 * np.sqrt(new[0] @ inverse @ new[0]))
+    times = optimistic((contexts.T @ contexts)[None], (contexts.T @ seconds)[None], new, np.zeros((1, 2)), 2.0, 0.3)
+    np.testing.assert_allclose(times, new @ theta - 0.3 * np.sqrt(new[0] @ inverse @ new[0]))
 
 
 def test_times_are_never_below_zero_and_unknown_ones_are_zero() -> None:
@@ -73,12 +73,12 @@ def test_times_are_never_below_zero_and_unknown_ones_are_zero() -> None:
 def test_a_time_goes_with_the_round_in_which_it_was_measured() -> None:
     """A port pairs the context of a round with the time of the round before."""
     selector = FairAndFast(CohortSize(count=1))
-    state = _told(selector, {}, {1: 10.0})  # took no part before: context (1, 0)
-    state = _told(selector, state, {1: 4.0})  # took part in the last round: context (1, 1)
+    state = _after(selector, {}, {1: 10.0})  # took no part before: context (1, 0)
+    state = _after(selector, state, {1: 4.0})  # took part in the last round: context (1, 1)
     np.testing.assert_allclose(np.asarray(state["gram"])[1], [[2, 1], [1, 1]])
     np.testing.assert_allclose(np.asarray(state["moment"])[1], [14, 4])
-    state = _told(selector, state, {0: 1.0})
-    state = _told(selector, state, {1: 10.0})
+    state = _after(selector, state, {0: 1.0})
+    state = _after(selector, state, {1: 10.0})
     np.testing.assert_allclose(np.asarray(state["gram"])[1], [[3, 1], [1, 1]])
 
 
@@ -90,7 +90,7 @@ def test_queues_are_those_of_the_recursion_though_only_turns_are_noted() -> None
         cohort = rng.choice(n, 2, replace=False)
         chosen = np.isin(np.arange(n), cohort).astype(float)
         queue = queued(queue, 0.3, chosen)
-        state = _told(selector, state, {int(cohort[0]): 1.0}, (int(cohort[1]),))
+        state = _after(selector, state, {int(cohort[0]): 1.0}, (int(cohort[1]),))
         first = _cohort(FairAndFast(CohortSize(count=1), due=0.3, price=0.0), View(2, np.arange(n), state=state))
         assert queue[first[0]] == pytest.approx(queue.max())
 
@@ -103,11 +103,11 @@ def test_slow_clients_wait_but_get_the_turns_that_are_due() -> None:
     for round in range(1, rounds + 1):
         cohort = _cohort(selector, View(round, np.arange(5), state=state))
         turns[cohort] += 1
-        state = _told(selector, state, {client: float(seconds[client]) for client in cohort})
+        state = _after(selector, state, {client: float(seconds[client]) for client in cohort})
     assert (turns >= 0.2 * rounds - 30).all()
     assert turns[4] == turns.min()
     hasty = FairAndFast(CohortSize(count=2), due=0.0, price=5.0)
-    state = _told(hasty, {}, dict(enumerate(seconds.tolist())))
+    state = _after(hasty, {}, dict(enumerate(seconds.tolist())))
     assert 4 not in _cohort(hasty, View(2, np.arange(5), state=state))
 
 
@@ -119,7 +119,7 @@ def test_a_declared_slow_client_need_not_be_tried_first() -> None:
 
 def test_a_failure_is_a_turn_and_no_time() -> None:
     selector = FairAndFast()
-    state = _told(selector, {}, {0: 2.0, 2: np.nan}, (1,))
+    state = _after(selector, {}, {0: 2.0, 2: np.nan}, (1,))
     assert np.asarray(state["since"]).tolist() == [1, 1, 1]
     np.testing.assert_allclose(np.asarray(state["gram"])[:, 0, 0], [1, 0, 0])
     assert _cohort(FairAndFast(CohortSize(count=1), due=0.5), View(2, np.arange(4), state=state)) == [3]
@@ -131,8 +131,8 @@ def test_the_unit_of_time_does_not_matter() -> None:
     cohorts = []
     for unit in (1.0, 3600.0):
         selector = FairAndFast(CohortSize(count=3), optimism=0.0, price=0.5)
-        state = _told(selector, {}, {client: float(unit * seconds[client]) for client in range(8)})
-        state = _told(selector, state, {0: float(unit)})
+        state = _after(selector, {}, {client: float(unit * seconds[client]) for client in range(8)})
+        state = _after(selector, state, {0: float(unit)})
         cohorts.append(_cohort(selector, View(3, np.arange(8), state=state)))
     assert cohorts[0] == cohorts[1]
 
@@ -144,7 +144,7 @@ def test_at_first_everybody_may_be_chosen() -> None:
 
 @pytest.mark.parametrize("available", [np.empty(0, np.int64), np.array([4]), np.array([0, 3, 90])])
 def test_everybody_is_chosen_where_as_many_are_wanted(available: Int64Array) -> None:
-    state = _told(FairAndFast(), {}, {0: 1.0, 3: 2.0})
+    state = _after(FairAndFast(), {}, {0: 1.0, 3: 2.0})
     assert _cohort(FairAndFast(CohortSize(count=9)), View(1, available)) == available.tolist()
     assert _cohort(FairAndFast(CohortSize(count=9)), View(2, available, state=state)) == available.tolist()
 

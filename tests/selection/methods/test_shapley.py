@@ -62,8 +62,8 @@ def test_the_exact_values_are_those_of_the_glove_game() -> None:
 @pytest.mark.parametrize("number", [3, 4, 5])
 def test_many_orders_come_near_the_exact_values(number: int) -> None:
     for game in _games(number):
-        found = guided_shapley(game, number, np.random.default_rng(0), THOROUGH)
-        np.testing.assert_allclose(found, exact_shapley(game, number), atol=0.1)
+        values = guided_shapley(game, number, np.random.default_rng(0), THOROUGH)
+        np.testing.assert_allclose(values, exact_shapley(game, number), atol=0.1)
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -77,22 +77,22 @@ def test_one_and_two_players_are_exact_at_once(number: int) -> None:
 
 def test_an_additive_game_is_exact_whatever_the_orders() -> None:
     gains = np.array([0.3, -0.2, 0.7, 0.0, 0.1])
-    found = guided_shapley(
+    values = guided_shapley(
         lambda some: sum(gains[i] for i in some), 5, np.random.default_rng(0), Patience(truncation=0.0)
     )
-    np.testing.assert_allclose(found, gains, atol=1e-12)
+    np.testing.assert_allclose(values, gains, atol=1e-12)
 
 
 def test_values_sum_to_what_all_together_add() -> None:
     for game in _games(4):
-        found = guided_shapley(game, 4, np.random.default_rng(1), Patience(truncation=0.0, round_truncation=0.0))
-        assert found.sum() == pytest.approx(game(frozenset(range(4))) - game(frozenset()))
+        values = guided_shapley(game, 4, np.random.default_rng(1), Patience(truncation=0.0, round_truncation=0.0))
+        assert values.sum() == pytest.approx(game(frozenset(range(4))) - game(frozenset()))
 
 
 def test_equal_players_are_worth_the_same_and_an_idle_one_nothing() -> None:
-    found = guided_shapley(lambda some: float(len(some - {4})) ** 2, 5, np.random.default_rng(0), THOROUGH)
-    assert found[4] == 0.0
-    np.testing.assert_allclose(found[:4], 4.0, atol=0.15)
+    values = guided_shapley(lambda coalition: float(len(coalition - {4})) ** 2, 5, np.random.default_rng(0), THOROUGH)
+    assert values[4] == 0.0
+    np.testing.assert_allclose(values[:4], 4.0, atol=0.15)
 
 
 def test_a_round_that_changes_little_is_passed_over() -> None:
@@ -146,18 +146,18 @@ def test_updates_are_valued_as_by_enumeration(number: int) -> None:
         some = sorted(coalition)
         return score(shares[some] @ updates[some] / shares[some].sum() if some else np.zeros(8))
 
-    found = gtg_shapley(score, np.zeros(8, np.float32), updates, shares, np.random.default_rng(0), THOROUGH)
+    values = gtg_shapley(score, np.zeros(8, np.float32), updates, shares, np.random.default_rng(0), THOROUGH)
     exact = exact_shapley(value, number)
-    np.testing.assert_allclose(found, exact, atol=0.05)
-    assert found.argmax() == exact.argmax()
+    np.testing.assert_allclose(values, exact, atol=0.05)
+    assert values.argmax() == exact.argmax()
 
 
 def test_clients_without_rows_add_nothing() -> None:
     score = _nearness(np.ones(2))
     updates = np.ones((2, 2), np.float32)
-    found = gtg_shapley(score, np.zeros(2, np.float32), updates, np.array([5.0, 0.0]), np.random.default_rng(0))
-    assert found[1] == 0.0
-    np.testing.assert_allclose(found[0], np.sqrt(2))
+    values = gtg_shapley(score, np.zeros(2, np.float32), updates, np.array([5.0, 0.0]), np.random.default_rng(0))
+    assert values[1] == 0.0
+    np.testing.assert_allclose(values[0], np.sqrt(2))
 
 
 def _reports(updates: dict[int, list[float]], round: int = 1, failed: tuple[int, ...] = ()) -> Reports:

@@ -23,8 +23,8 @@ def _cohort(selector: UpperConfidence, view: View, seed: int = 0) -> list[int]:
 
 
 def test_the_score_is_the_formula() -> None:
-    found = scores(np.array([0.25, 0.75]), np.array([2.0, 0.3]), np.array([4.0, 0.1]), 0.5, np.e)
-    np.testing.assert_allclose(found, [0.25 * (0.5 + np.sqrt(0.125)), 0.75 * (3.0 + np.sqrt(5.0))])
+    bounds = scores(np.array([0.25, 0.75]), np.array([2.0, 0.3]), np.array([4.0, 0.1]), 0.5, np.e)
+    np.testing.assert_allclose(bounds, [0.25 * (0.5 + np.sqrt(0.125)), 0.75 * (3.0 + np.sqrt(5.0))])
 
 
 def test_the_logarithm_is_never_below_zero() -> None:

@@ -14,7 +14,7 @@ from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.draws import largest, successive_inclusion, successively
 from werkbund.selection.facts import rows_of
-from werkbund.selection.ledger import column, entries, grown
+from werkbund.selection.ledger import column, entered, entries
 
 _LOSS = "loss"
 
@@ -137,8 +137,7 @@ class Active:
     def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
         """Draw by value, then uniformly."""
         del answers
-        everyone = len(view.available)
-        number = self.size.of(everyone)
+        number = self.size.of(len(view.available))
         loss = entries(column(view.state, _LOSS), view.available, np.nan)
         mass = masses(valuation(rows_of(view), loss), self.dropped, self.sharpness, rng)
         by_value, uniform = self._places(mass, number, rng)
@@ -151,21 +150,18 @@ class Active:
         )
 
     def observe(self, state: State, reports: Reports) -> State:
-        """Note the losses of those that trained; what is NaN changes nothing."""
-        loss, told = reports.signal(_LOSS), np.isfinite(reports.signal(_LOSS))
-        known = grown(column(state, _LOSS), reports.clients[told], np.nan)
-        known[reports.clients[told]] = loss[told]
-        return {**state, _LOSS: known}
+        """Keep the losses of those that trained; NaN changes nothing."""
+        return {**state, _LOSS: entered(column(state, _LOSS), reports.clients, reports.signal(_LOSS))}
 
     def _places(self, mass: Float64Array, number: int, rng: np.random.Generator) -> tuple[Int64Array, Int64Array]:
-        wanted = int(np.floor((1.0 - self.explored) * number + 1e-9))
-        by_value = successively(mass, min(wanted, int((mass > 0).sum())), rng)
+        num_by_value = int(np.floor((1.0 - self.explored) * number + 1e-9))
+        by_value = successively(mass, min(num_by_value, int((mass > 0).sum())), rng)
         others = np.setdiff1d(np.arange(len(mass)), by_value, assume_unique=True)
         return by_value, rng.choice(others, number - len(by_value), replace=False)
 
 
 def _chances(mass: Float64Array, num_by_value: int, number: int) -> Float64Array:
-    """Return nearly the inclusion probabilities, (n,): by value first, then uniformly among those left."""
+    """Return approximate inclusion probabilities, (n,): by the draw by value, then the uniform one of the rest."""
     by_value = successive_inclusion(mass, num_by_value) if num_by_value else np.zeros(len(mass))
     left = len(mass) - num_by_value
     return np.asarray(by_value + (1.0 - by_value) * ((number - num_by_value) / left if left else 0.0))

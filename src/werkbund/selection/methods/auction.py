@@ -14,7 +14,7 @@ from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.draws import largest
 from werkbund.selection.facts import durations, rows_of
-from werkbund.selection.ledger import column, grown
+from werkbund.selection.ledger import column, entered, grown
 
 _RULES = ("additive", "cobb-douglas", "complementary")
 _PAYMENTS = ("first-price", "second-price")
@@ -203,12 +203,11 @@ class Auction:
         return Choice(view.available[won], chance, np.ones(len(won)), reasons, payments=paid)
 
     def observe(self, state: State, reports: Reports) -> State:
-        """Pay those that delivered, and note how long they took."""
+        """Add up what those that delivered are paid, and keep how long they took."""
         money, clients = _earned(reports), reports.clients
-        paid, seconds = grown(column(state, "paid"), clients, 0.0), grown(column(state, "seconds"), clients, np.nan)
+        paid = grown(column(state, "paid"), clients, 0.0)
+        seconds = entered(grown(column(state, "seconds"), clients, np.nan), clients, reports.signal("seconds"))
         paid[clients] += money
-        told = np.isfinite(reports.signal("seconds"))
-        seconds[clients[told]] = reports.signal("seconds")[told]
         spent, deals = float(state.get("spent", 0.0)) + float(money.sum()), int(state.get("deals", 0)) + len(clients)
         return {**state, "paid": paid, "seconds": seconds, "spent": spent, "deals": deals}
 
@@ -229,6 +228,6 @@ def _earned(reports: Reports) -> Float64Array:
     """Return what those that answered were promised, (answered,)."""
     earned, choice = np.zeros(len(reports.clients)), reports.choice
     if choice is not None and choice.payments is not None:
-        _, at, place = np.intersect1d(choice.cohort, reports.clients, return_indices=True)
-        earned[place] = choice.payments[at]
+        _, promised, paid = np.intersect1d(choice.cohort, reports.clients, return_indices=True)
+        earned[paid] = choice.payments[promised]
     return earned

@@ -107,14 +107,14 @@ def by_likeness(masses: Float64Array, clusters: Int64Array, rng: np.random.Gener
     heaviest = np.argsort(-weights, kind="stable")[:num_left]
     urn_of = np.full(len(weights), -1)
     urn_of[heaviest] = np.arange(len(heaviest))
-    kept, others = np.flatnonzero(urn_of[group] >= 0), np.flatnonzero(urn_of[group] < 0)
-    order = rng.permutation(others)
+    inside, outside = np.flatnonzero(urn_of[group] >= 0), np.flatnonzero(urn_of[group] < 0)
+    order = rng.permutation(outside)
     order = order[np.argsort(weights[group[order]], kind="stable")]
     filled = pour(rest[order], np.maximum(1.0 - weights[heaviest], 0.0))
     return Urns(
-        np.concatenate([np.arange(len(alone)), len(alone) + urn_of[group[kept]], len(alone) + filled.urns]),
-        np.concatenate([alone, kept, order[filled.clients]]),
-        np.concatenate([np.ones(len(alone)), rest[kept], filled.masses]),
+        np.concatenate([np.arange(len(alone)), len(alone) + urn_of[group[inside]], len(alone) + filled.urns]),
+        np.concatenate([alone, inside, order[filled.clients]]),
+        np.concatenate([np.ones(len(alone)), rest[inside], filled.masses]),
     )
 
 
@@ -128,8 +128,8 @@ def draw_each(urns: Urns, rng: np.random.Generator) -> Int64Array:
     points = starts + rng.random(len(held)) * held
     last = np.searchsorted(number, np.arange(len(held)), "right") - 1
     first = np.searchsorted(number, np.arange(len(held)), "left")
-    found = np.clip(np.searchsorted(ends, points, "right"), first, last)
-    return urns.clients[order][found]
+    hit = np.clip(np.searchsorted(ends, points, "right"), first, last)
+    return urns.clients[order][hit]
 
 
 def capped_clusters(matrix: Float64Array, masses: Float64Array) -> Int64Array:
@@ -319,14 +319,14 @@ class ClusteredBySimilarity:
 
     def _clusters(self, view: View, masses: Float64Array, rng: np.random.Generator) -> Int64Array:
         """Return a cluster for each available client, (available,), none with more than 1 of what urns do not hold."""
-        known = recall(view.state)
-        at = positions(view.available, known.clients)
-        seen, unseen = np.flatnonzero(at >= 0), rng.permutation(np.flatnonzero(at < 0))
+        remembered = recall(view.state)
+        places = positions(view.available, remembered.clients)
+        seen, unseen = np.flatnonzero(places >= 0), rng.permutation(np.flatnonzero(places < 0))
         rest = masses % 1.0
         clusters = np.empty(len(masses), np.int64)
         clusters[unseen] = packed(rest[unseen])
         if len(seen):
-            matrix = unlikeness(known.vectors[at[seen]], self.measure)
+            matrix = unlikeness(remembered.vectors[places[seen]], self.measure)
             clusters[seen] = len(unseen) + capped_clusters(matrix, rest[seen])
         return clusters
 

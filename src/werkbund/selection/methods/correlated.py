@@ -16,7 +16,7 @@ from werkbund.selection.card import Card
 from werkbund.selection.choices import choice_of, choice_of_all
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.facts import answered, weights_of
-from werkbund.selection.ledger import asked_in
+from werkbund.selection.ledger import asked_in, column, entries, grown
 
 _LEAST = 1e-12  # lower bound of a conditioned variance, against rounding
 
@@ -100,23 +100,23 @@ def fit(embeddings: Float64Array, seen: Evidence, noise: float, steps: int, lear
     ----------
     Kingma, Ba, "Adam", ICLR 2015, algorithm 1, with its constants.
     """
-    found, mean, square = embeddings.copy(), np.zeros_like(embeddings), np.zeros_like(embeddings)
+    fitted, mean, square = embeddings.copy(), np.zeros_like(embeddings), np.zeros_like(embeddings)
     for step in range(1, steps + 1):
-        _, gradient = likelihood(found, seen, noise)
+        _, gradient = likelihood(fitted, seen, noise)
         mean = 0.9 * mean + 0.1 * gradient
         square = 0.999 * square + 0.001 * gradient**2
-        found = found - learning_rate * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
-    return found
+        fitted = fitted - learning_rate * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+    return fitted
 
 
 def first_embeddings(clients: Int64Array, dimension: int) -> Float64Array:
     """Return where embeddings begin, (clients, dimension): normal numbers of length about 1, the same in any run."""
     drawn = [generator(0, "fedcor embeddings", 0, client).standard_normal(dimension) for client in clients.tolist()]
-    begun: Float64Array = np.array(drawn).reshape(len(clients), dimension) / np.sqrt(dimension)
-    return begun
+    embeddings: Float64Array = np.array(drawn).reshape(len(clients), dimension) / np.sqrt(dimension)
+    return embeddings
 
 
-def correlated(
+def most_reducing(
     embeddings: Float64Array, noise: float, weights: Float64Array, annealing: Float64Array, wanted: int
 ) -> tuple[list[int], list[float]]:
     """Return places in the order in which they are chosen, and the score of each.
@@ -274,8 +274,8 @@ class CorrelatedSelection:
             return choice_of(cohort, wanted / len(available), reasons, equal=True)
         counts, _ = weights_of(view)
         embeddings = self._embeddings(view.state, int(available.max()) + 1)[available]
-        annealing = _reaching(view.state.get("annealing"), int(available.max()) + 1, 1.0)[available]
-        chosen, scores = correlated(embeddings, self.noise, counts / counts.sum(), annealing, wanted)
+        annealing = entries(column(view.state, "annealing"), available, 1.0)
+        chosen, scores = most_reducing(embeddings, self.noise, counts / counts.sum(), annealing, wanted)
         reasons = tuple(f"expected to lower all losses together by {score:.3g}" for score in scores)
         return choice_of(available[np.array(chosen)], 1.0, reasons, equal=True)
 
@@ -286,7 +286,7 @@ class CorrelatedSelection:
         if not chosen:
             return state
         asked = asked_in(reports)
-        annealing = _reaching(state.get("annealing"), int(asked.max(initial=-1)) + 1, 1.0)
+        annealing = grown(column(state, "annealing"), asked, 1.0)
         annealing[asked] *= self.annealing
         return {**state, "annealing": annealing}
 
@@ -295,18 +295,18 @@ class CorrelatedSelection:
         return 1 <= round <= self.warmup or (round > self.warmup and round % self.every == 0)
 
     def _learned(self, state: State, reports: Reports) -> State:
-        """Return the state with the losses that were told, and with the change since the round before if it teaches."""
-        clients, told = answered(reports.answers, "loss", "loss")
+        """Return the state with the losses of this round, and with their change since the last if that one teaches."""
+        clients, values = answered(reports.answers, "loss", "loss")
         if not len(clients):
             return state
         losses = np.full(int(clients.max()) + 1, np.nan)
-        losses[clients] = told
+        losses[clients] = values
         before = state.get("losses")
         after = {**state, "losses": losses, "asked": reports.round}
         if before is None or state["asked"] != reports.round - 1 or not self._teaches(reports.round - 1):
             return after
-        size = max(len(before), len(losses))
-        change = _reaching(losses, size, np.nan) - _reaching(before, size, np.nan)
+        everybody = np.arange(max(len(before), len(losses)))
+        change = entries(losses, everybody, np.nan) - entries(before, everybody, np.nan)
         return self._fitted(self._with_change(after, change, reports.round - 1), reports.round - 1)
 
     def _with_change(self, state: State, change: Float64Array, round: int) -> State:
@@ -327,19 +327,11 @@ class CorrelatedSelection:
         steps = self.steps if "embeddings" in state else self.first_steps
         seen = evidence(changes, round - state["change_rounds"], self.discount)
         begun = self._embeddings(state, changes.shape[1])
-        found = fit(begun[: changes.shape[1]], seen, self.noise, steps, self.learning_rate)
-        both = np.concatenate([found, begun[changes.shape[1] :]]).astype(np.float32)
+        fitted = fit(begun[: changes.shape[1]], seen, self.noise, steps, self.learning_rate)
+        both = np.concatenate([fitted, begun[changes.shape[1] :]]).astype(np.float32)
         return {**state, "embeddings": both, "annealing": np.ones(len(both))}
 
     def _embeddings(self, state: State, size: int) -> Float64Array:
         """Return the embeddings of the clients up to a number at least; those that have none yet begin."""
         known = state.get("embeddings", np.empty((0, self.dimension), np.float32)).astype(np.float64)
         return np.concatenate([known, first_embeddings(np.arange(len(known), size), self.dimension)])
-
-
-def _reaching(values: Float64Array | None, size: int, missing: float) -> Float64Array:
-    """Return a copy of an array by client number that has this length at least."""
-    known = np.empty(0) if values is None else values
-    grown = np.full(max(len(known), size), missing)
-    grown[: len(known)] = known
-    return grown

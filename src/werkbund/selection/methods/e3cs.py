@@ -16,7 +16,7 @@ from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.draws import systematic
-from werkbund.selection.ledger import column, entries, grown
+from werkbund.selection.ledger import asked_in, column, entries, grown
 
 _WEIGHT = "log_weight"
 _CERTAIN = 1.0 - 1e-12
@@ -59,6 +59,7 @@ def learned(
     weights: Float64Array,
     chance: Float64Array,
     succeeded: Float64Array,
+    *,
     cohort: int,
     everyone: int,
     quota: float,
@@ -165,10 +166,10 @@ class ExponentialWeights:
     def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
         """Draw with the probabilities that the weights give."""
         del answers
-        everyone = len(view.available)
-        number = self.size.of(everyone)
+        num_available = len(view.available)
+        number = self.size.of(num_available)
         logs = entries(column(view.state, _WEIGHT), view.available, 0.0)
-        quota = self._share(view.round, view.last) * number / max(everyone, 1)
+        quota = self._share(view.round, view.last) * number / max(num_available, 1)
         inclusion = allocation(np.exp(logs - logs.max(initial=0.0)), number, quota)
         places = systematic(inclusion, rng)
         chance = inclusion[places]
@@ -177,17 +178,16 @@ class ExponentialWeights:
 
     def observe(self, state: State, reports: Reports) -> State:
         """Raise the weights of those that answered."""
-        failed = np.array([failure.client for failure in reports.failures], dtype=np.int64)
-        asked = np.concatenate([reports.clients, failed])
+        asked = asked_in(reports)
         logs = grown(column(state, _WEIGHT), asked, 0.0)
         share = 0.0 if self.increasing else self.quota
-        choice: Choice | None = reports.choice
-        chance, everyone = _drawn_with(choice, logs, len(asked), share)
+        chance, num_available = _drawn_with(reports.choice, logs, len(asked), share)
         came = np.zeros(len(logs))
         came[reports.clients] = 1.0
-        number = len(asked)
-        quota = share * number / max(everyone, 1)
-        return {**state, _WEIGHT: learned(logs, chance, came, number, max(everyone, 1), quota, self.rate)}
+        cohort, everyone = len(asked), max(num_available, 1)
+        quota = share * cohort / everyone
+        logs = learned(logs, chance, came, cohort=cohort, everyone=everyone, quota=quota, rate=self.rate)
+        return {**state, _WEIGHT: logs}
 
     def _share(self, round: int, last: int) -> float:
         """Return σ as a share of k/N."""
@@ -197,7 +197,7 @@ class ExponentialWeights:
 
 
 def _drawn_with(choice: Choice | None, logs: Float64Array, number: int, share: float) -> tuple[Float64Array, int]:
-    """Return with which probability each known client was drawn, (known,), and among how many."""
+    """Return the probability with which each known client was drawn, (known,), and the number that was available."""
     chance = np.ones(len(logs))
     if choice is not None and choice.inclusion is not None:
         known: Int64Array = choice.cohort[choice.cohort < len(chance)]

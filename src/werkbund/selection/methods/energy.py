@@ -13,7 +13,7 @@ from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.draws import successive_inclusion, successively
-from werkbund.selection.ledger import column, entries, grown
+from werkbund.selection.ledger import asked_in, column, entries, failed_in, grown
 from werkbund.selection.methods.oort import Oort
 from werkbund.selection.methods.oort_rules import straggler_factor
 
@@ -37,9 +37,9 @@ def power_left(battery: Float64Array, capacity: Float64Array, joules: Float64Arr
     >>> power_left(np.array([0.5, 0.1, 1.0]), np.array([100.0, 100.0, np.inf]), np.array([20.0, 20.0, 20.0])).tolist()
     [0.3, 0.0, 1.0]
     """
-    some = np.isfinite(capacity) & (capacity > 0)
-    used = np.divide(np.nan_to_num(joules), capacity, out=np.zeros(len(battery)), where=some)
-    return np.where(some, (battery - used).clip(0.0, 1.0), 1.0)
+    has_battery = np.isfinite(capacity) & (capacity > 0)
+    used = np.divide(np.nan_to_num(joules), capacity, out=np.zeros(len(battery)), where=has_battery)
+    return np.where(has_battery, (battery - used).clip(0.0, 1.0), 1.0)
 
 
 def energy_factor(joules: Float64Array, penalty: float) -> Float64Array:
@@ -182,8 +182,8 @@ class OortEnergy:
 
     def observe(self, state: State, reports: Reports) -> State:
         """Note what Oort notes, and what everybody has spent."""
-        failed = np.array([failure.client for failure in reports.failures], np.int64)
-        spent = grown(column(state, "spent"), np.concatenate([reports.clients, failed]), 0.0)
+        failed = failed_in(reports)
+        spent = grown(column(state, "spent"), asked_in(reports), 0.0)
         np.add.at(spent, reports.clients, np.nan_to_num(reports.signal("joules")))
         np.add.at(spent, failed, [failure.joules for failure in reports.failures])
         return {**self._oort.observe(state, reports), "spent": spent}
@@ -200,11 +200,11 @@ class OortEnergy:
 
 def expected_joules(view: View) -> Float64Array:
     """Return what a round is expected to cost each available client, (available,), in joules; NaN where unknown."""
-    told = view.fact("joules", np.nan)
+    declared = view.fact("joules", np.nan)
     spent = entries(column(view.state, "spent"), view.available, 0.0)
     turns = entries(column(view.state, "turns"), view.available, 0.0)
     mean = np.divide(spent, turns, out=np.full(len(spent), np.nan), where=(turns > 0) & (spent > 0))
-    return np.where(np.isfinite(told), told, mean)
+    return np.where(np.isfinite(declared), declared, mean)
 
 
 @dataclass(frozen=True)
@@ -272,14 +272,14 @@ class Battery:
         """Draw by battery."""
         del answers
         battery = np.maximum(view.fact("battery", 1.0), 0.0)
-        some = np.flatnonzero(battery >= min(self.least, battery.max(initial=0.0)))
+        charged = np.flatnonzero(battery >= min(self.least, battery.max(initial=0.0)))
         if len(battery) and battery.max() < self.least:
-            some = some[:1]
-        weights = battery[some] ** self.power
-        number = min(self.size.of(len(battery)), len(some))
+            charged = charged[:1]
+        weights = battery[charged] ** self.power
+        number = min(self.size.of(len(battery)), len(charged))
         drawn = np.sort(successively(weights, number, rng))
         chance = successive_inclusion(weights, number) if number else np.empty(0)
-        places = some[drawn]
+        places = charged[drawn]
         reasons = tuple(f"battery at {level:.0%}" for level in battery[places].tolist())
         return Choice(view.available[places], chance[drawn], np.ones(number), reasons)
 

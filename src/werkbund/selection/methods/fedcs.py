@@ -14,7 +14,7 @@ from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
-from werkbund.selection.ledger import column, entries, grown
+from werkbund.selection.ledger import column, entered, entries
 
 _Times = tuple[float, float, float]
 _Kind = tuple[bool, bool]
@@ -171,27 +171,27 @@ class FedCS:
     def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
         """Draw candidates, and schedule them."""
         del answers
-        available = len(view.available)
-        number = self.size.of(available)
-        places = np.sort(rng.choice(available, number, replace=False))
+        num_available = len(view.available)
+        number = self.size.of(num_available)
+        places = np.sort(rng.choice(num_available, number, replace=False))
         compute, up, down = (_filled(times[places]) for times in _times(view))
         order, ends = schedule(compute, up, down, self._deadline(compute, up, down), self.overhead_s)
-        told = [f"fits the deadline, uploads as number {i + 1} by {end:.4g} s" for i, end in enumerate(ends.tolist())]
+        reasons = [
+            f"fits the deadline, uploads as number {i + 1} by {end:.4g} s" for i, end in enumerate(ends.tolist())
+        ]
         if number and not len(order):
-            order, told = np.array([np.argmin(down + compute + up)]), ["nobody fits the deadline; the fastest comes"]
+            order, reasons = np.array([np.argmin(down + compute + up)]), ["nobody fits the deadline; the fastest comes"]
         sorted_ = np.argsort(order)
         cohort = view.available[places[order[sorted_]]]
-        chance = np.full(len(cohort), number / max(available, 1))
-        return Choice(cohort, chance, np.ones(len(cohort)), tuple(told[i] for i in sorted_))
+        chance = np.full(len(cohort), number / max(num_available, 1))
+        return Choice(cohort, chance, np.ones(len(cohort)), tuple(reasons[place] for place in sorted_))
 
     def observe(self, state: State, reports: Reports) -> State:
-        """Note how long it took those that came."""
-        seconds, told = reports.signal("seconds"), np.isfinite(reports.signal("seconds"))
-        if not told.any():
+        """Keep how long it took those that came."""
+        seconds = reports.signal("seconds")
+        if not np.isfinite(seconds).any():
             return state
-        known = grown(column(state, "seconds"), reports.clients, np.nan)
-        known[reports.clients[told]] = seconds[told]
-        return {**state, "seconds": known}
+        return {**state, "seconds": entered(column(state, "seconds"), reports.clients, seconds)}
 
     def _deadline(self, compute: Float64Array, up: Float64Array, down: Float64Array) -> float:
         if self.deadline_s is not None:
@@ -212,5 +212,6 @@ def _times(view: View) -> tuple[Float64Array, Float64Array, Float64Array]:
 
 
 def _filled(seconds: Float64Array) -> Float64Array:
+    """Return seconds with the mean of those known in place of the others, (n,); 0 where none is known."""
     known = np.isfinite(seconds)
     return np.where(known, seconds, seconds[known].mean() if known.any() else 0.0)

@@ -46,12 +46,12 @@ def bias_entropy(biases: Float64Array, temperature: float) -> Float64Array:
     raised = raised - raised.max(axis=1, keepdims=True)
     shares = np.exp(raised)
     total = shares.sum(axis=1, keepdims=True)
-    found: Float64Array = np.log(total[:, 0]) - (shares * raised).sum(axis=1) / total[:, 0]
-    return np.maximum(found, 0.0)
+    entropies: Float64Array = np.log(total[:, 0]) - (shares * raised).sum(axis=1) / total[:, 0]
+    return np.maximum(entropies, 0.0)
 
 
 def bias_distances(
-    biases: Float64Array, entropies: Float64Array, others: Float64Array, their: Float64Array, factor: float
+    biases: Float64Array, entropies: Float64Array, others: Float64Array, other_entropies: Float64Array, factor: float
 ) -> Float64Array:
     """Return the angle between bias updates plus `factor` times the difference of entropies, (clients, others).
 
@@ -59,24 +59,25 @@ def bias_distances(
     """
     apart: Float64Array = _directions(biases) @ _directions(others).T
     np.arccos(np.clip(apart, -1.0, 1.0, out=apart), out=apart)
-    unlike = np.subtract.outer(entropies, their)
+    unlike = np.subtract.outer(entropies, other_entropies)
     unlike *= factor
     apart += np.abs(unlike, out=unlike)
     return apart
 
 
 def _directions(vectors: Float64Array) -> Float64Array:
+    """Return vectors of length 1, (vectors, entries); zeros stay zeros."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    found: Float64Array = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
-    return found
+    directions: Float64Array = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return directions
 
 
 def cluster_probabilities(entropies: Float64Array, sharpness: float) -> Float64Array:
     """Return the probability of each cluster, in proportion to exp(sharpness x mean entropy), (clusters,)."""
     raised = sharpness * entropies
     shares = np.exp(raised - raised.max())
-    found: Float64Array = shares / shares.sum()
-    return found
+    probabilities: Float64Array = shares / shares.sum()
+    return probabilities
 
 
 @dataclass(frozen=True)
@@ -250,9 +251,9 @@ def ward_clusters(
     labels[core] = np.unique(fcluster(tree, number, "maxclust"), return_inverse=True)[1]
     rest = np.setdiff1d(np.arange(total), core, assume_unique=True)
     for start in range(0, len(rest), _CLUSTERED):
-        some = rest[start : start + _CLUSTERED]
-        far = bias_distances(biases[some], entropies[some], biases[core], entropies[core], factor)
-        labels[some] = labels[core][far.argmin(axis=1)]
+        part = rest[start : start + _CLUSTERED]
+        far = bias_distances(biases[part], entropies[part], biases[core], entropies[core], factor)
+        labels[part] = labels[core][far.argmin(axis=1)]
     return labels
 
 

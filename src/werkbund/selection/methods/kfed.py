@@ -13,7 +13,7 @@ from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
 from werkbund.selection.choices import choice_of, choice_of_all
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
-from werkbund.selection.facts import answered, weights_of
+from werkbund.selection.facts import answer_of, weights_of
 from werkbund.selection.ledger import positions, recall, remember
 
 CENTROIDS = "centroids"
@@ -175,17 +175,15 @@ class FederatedClusters:
         if wanted == len(available):
             return choice_of_all(view)
         order = _by_rows(view, rng)
-        clients, losses = answered(answers, "loss", "loss")
-        at = positions(available[order], clients)
-        told = np.where(at >= 0, np.nan_to_num(losses[at], nan=-np.inf) if len(losses) else 0.0, -np.inf)
-        order = order[np.argsort(-told, kind="stable")]
+        losses = np.nan_to_num(answer_of(available[order], answers, "loss", "loss"), nan=-np.inf)
+        order = order[np.argsort(-losses, kind="stable")]
         held = self._held(view, answers)[order]
         cohort = distinct_first(np.unique(held, axis=0, return_inverse=True)[1].reshape(-1))[:wanted]
         share = wanted / len(available)  # stands in for inclusion probabilities that are not known
         return choice_of(available[order[cohort]], share, tuple(_in_words(row, self.clusters) for row in held[cohort]))
 
     def observe(self, state: State, reports: Reports) -> State:
-        """Keep the centroids that were told."""
+        """Keep the centroids that clients answered with."""
         return _with_centroids(state, reports.answers, reports.round, self.local)
 
     def _held(self, view: View, answers: tuple[Replies, ...]) -> Int64Array:
@@ -193,9 +191,10 @@ class FederatedClusters:
 
         The columns are the clusters and one for that number, (available, clusters + 1).
         """
-        known = recall(_with_centroids(view.state, answers, view.round, self.local))
-        local = known.vectors.reshape(len(known.clients), self.local, -1) if len(known.clients) else None
-        at = positions(view.available, known.clients)
+        remembered = recall(_with_centroids(view.state, answers, view.round, self.local))
+        num_known = len(remembered.clients)
+        local = remembered.vectors.reshape(num_known, self.local, -1) if num_known else None
+        at = positions(view.available, remembered.clients)
         held = np.zeros((len(at), self.clusters + 1), np.int64)
         if local is not None and (at >= 0).any():
             held[at >= 0, :-1] = cluster_sets(local, self.clusters)[at[at >= 0]]
@@ -215,17 +214,20 @@ def _with_centroids(state: State, answers: tuple[Replies, ...], round: int, loca
     width = recall(state).vectors.shape[1] // local or int(np.bincount(widths).argmax())
     same = [reply for reply in fitting if reply.clear[CENTROIDS].shape[2] == width]
     clients = np.concatenate([np.empty(0, np.int64), *(reply.clients for reply in same)])
-    told = np.concatenate([np.empty((0, local, width)), *(reply.clear[CENTROIDS] for reply in same)])
-    finite = np.isfinite(told).all(axis=2)
+    centroids = np.concatenate([np.empty((0, local, width)), *(reply.clear[CENTROIDS] for reply in same)])
+    finite = np.isfinite(centroids).all(axis=2)
     usable = finite.any(axis=1)
-    first = told[np.arange(len(told)), finite.argmax(axis=1)]
-    filled = np.where(finite[:, :, None], told, first[:, None, :])[usable]
+    first = centroids[np.arange(len(centroids)), finite.argmax(axis=1)]
+    filled = np.where(finite[:, :, None], centroids, first[:, None, :])[usable]
     return remember(state, Reports(round, clients[usable], {}, ()), filled.reshape(len(filled), local * width))
 
 
 def _fits(reply: Replies, local: int) -> bool:
-    told = reply.clear.get(CENTROIDS)
-    return told is not None and told.ndim == 3 and told.shape[1] == local and bool(told.size) and told.dtype.kind == "f"
+    """Return whether a reply has so many centroids of each client, (replies, local, features)."""
+    centroids = reply.clear.get(CENTROIDS)
+    if centroids is None or centroids.ndim != 3 or centroids.dtype.kind != "f":
+        return False
+    return centroids.shape[1] == local and bool(centroids.size)
 
 
 def _by_rows(view: View, rng: np.random.Generator) -> Int64Array:

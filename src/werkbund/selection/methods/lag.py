@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from werkbund.core.arrays import BoolArray, Float64Array, Int64Array
+from werkbund.core.arrays import BoolArray, Float64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
 from werkbund.selection.choices import AnnotatedChoice, notes_on
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
-from werkbund.selection.facts import rows_of, shares
+from werkbund.selection.facts import answered, rows_of, shares
 
 
 def threshold(steps: Float64Array, factor: float) -> float:
@@ -142,7 +142,7 @@ class LazyUpload:
 
     def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
         """Let those above the threshold upload."""
-        clients, norms = _norms(answers)
+        clients, norms = answered(answers, "hold", "norm")
         number = self.size.of(len(view.available))
         if not len(clients):
             drawn = np.sort(rng.choice(view.available, number, replace=False))
@@ -153,14 +153,14 @@ class LazyUpload:
         passed = informative(norms, counts, bound)
         if not passed.any():
             passed[np.nanargmax(shares(counts) * norms)] = True
-        told = tuple(f"update norm {norm:.4g}, threshold {bound:.4g}" for norm in norms[passed].tolist())
+        reasons = tuple(f"update norm {norm:.4g}, threshold {bound:.4g}" for norm in norms[passed].tolist())
         chance = np.full(int(passed.sum()), len(clients) / len(view.available))
         total = float(counts.sum())
         return AnnotatedChoice(
             clients[passed],
             chance,
             np.ones(len(chance)),
-            told,
+            reasons,
             equal="rows" not in view.facts,
             total=total if total > 0 else None,
             kind="upload",
@@ -168,20 +168,11 @@ class LazyUpload:
         )
 
     def observe(self, state: State, reports: Reports) -> State:
-        """Note how long the step is that these updates make."""
-        updates, part = reports.signals.get("update"), notes_on(reports, "share", np.nan)
+        """Keep the length of the step that these updates make together."""
+        updates, share = reports.signals.get("update"), notes_on(reports, "share", np.nan)
         if updates is None or updates.ndim != 2 or not len(updates):
             return state
-        part = np.where(np.isfinite(part), part, 1.0 / len(part))
+        share = np.where(np.isfinite(share), share, 1.0 / len(share))
         usable = np.isfinite(updates).all(axis=1)
-        step = float(np.linalg.norm(part[usable] @ np.asarray(updates[usable], dtype=np.float64)))
+        step = float(np.linalg.norm(share[usable] @ np.asarray(updates[usable], dtype=np.float64)))
         return {**state, "steps": [*state.get("steps", []), step][-self.memory :]}
-
-
-def _norms(answers: tuple[Replies, ...]) -> tuple[Int64Array, Float64Array]:
-    """Return who trained and holds, ascending, and the norm of its update, (n,); NaN where it is missing."""
-    held = [reply for reply in answers if reply.kind == "hold" and len(reply)]
-    clients = np.concatenate([np.empty(0, np.int64), *(reply.clients for reply in held)])
-    told = [np.asarray(reply.clear.get("norm", np.full(len(reply), np.nan)), dtype=np.float64) for reply in held]
-    order = np.argsort(clients, kind="stable")
-    return clients[order], np.concatenate([np.empty(0), *told])[order]

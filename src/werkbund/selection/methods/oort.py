@@ -16,7 +16,7 @@ from werkbund.selection.choices import AnnotatedChoice, notes_on
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.draws import successive_inclusion, successively
 from werkbund.selection.facts import durations, rows_of
-from werkbund.selection.ledger import column, entries, grown
+from werkbund.selection.ledger import asked_in, column, entered, entries, grown
 from werkbund.selection.methods import oort_rules as rules
 
 Adjust = Callable[[Float64Array], Float64Array]
@@ -170,8 +170,8 @@ class Oort:
         chance = np.zeros(len(last))
         exploited = _drawn(values, pool, num_old, chance, rng)
         places = np.sort(np.concatenate([exploited, _drawn(values, trials, num_new, chance, rng)]))
-        told = ("never tried; size and speed", "utility")
-        reasons = tuple(f"{told[int(last[i] > 0)]} {values[i]:.3g}" for i in places)
+        meanings = ("never tried; size and speed", "utility")
+        reasons = tuple(f"{meanings[int(last[place] > 0)]} {values[place]:.3g}" for place in places)
         return AnnotatedChoice(
             view.available[places],
             chance[places],
@@ -182,15 +182,12 @@ class Oort:
         )
 
     def observe(self, state: State, reports: Reports) -> State:
-        """Note losses, durations and turns, and let the pacer see what the exploited gave."""
-        failed = np.array([failure.client for failure in reports.failures], np.int64)
-        asked = np.unique(np.concatenate([reports.clients, failed]))
+        """Keep losses, durations and turns, and move the pacer by the utility of those that were chosen for theirs."""
+        asked = asked_in(reports)
         turns, last = (grown(column(state, name), asked, 0.0) for name in ("turns", "last"))
         turns[asked] += 1.0
         last[asked] = reports.round
-        rms = grown(column(state, _LOSS), asked, np.nan)
-        told = np.isfinite(reports.signal(_LOSS))
-        rms[reports.clients[told]] = reports.signal(_LOSS)[told]
+        rms = entered(grown(column(state, _LOSS), asked, np.nan), reports.clients, reports.signal(_LOSS))
         noticed: State = {**state, "turns": turns, "last": last, _LOSS: rms, "seconds": _seconds(state, reports, asked)}
         return {**noticed, **self._pacing(state, reports)}
 
@@ -217,9 +214,8 @@ class Oort:
 
 
 def _seconds(state: State, reports: Reports, asked: Int64Array) -> Float64Array:
-    seconds = grown(column(state, "seconds"), asked, np.nan)
-    told = np.isfinite(reports.signal("seconds"))
-    seconds[reports.clients[told]] = reports.signal("seconds")[told]
+    """Return the last duration of each client, (clients,) by number; for a failed one the time in vain if longer."""
+    seconds = entered(grown(column(state, "seconds"), asked, np.nan), reports.clients, reports.signal("seconds"))
     for failure in reports.failures:
         if failure.seconds > 0:
             seconds[failure.client] = np.fmax(seconds[failure.client], failure.seconds)

@@ -294,24 +294,24 @@ def _drawn(
     if not len(clients):
         cohort = rng.choice(view.available, wanted, replace=False)
         return choice_of(cohort, wanted / max(available, 1), ("nobody trained ahead; drawn at random",) * wanted)
-    counts, by_rows = weights_of(view)
-    at = np.searchsorted(view.available, clients)
-    drawn, probabilities = draw_somebody(rule(counts[at] * _filled(norms), min(wanted, len(clients))), rng)
+    weights, by_rows = weights_of(view)
+    places = np.searchsorted(view.available, clients)
+    drawn, probabilities = draw_somebody(rule(weights[places] * _filled(norms), min(wanted, len(clients))), rng)
     whole = max(pool, wanted) >= available
     scale = 1.0 if whole else available / len(clients)
     inclusion = np.zeros(available)
-    inclusion[at] = probabilities
+    inclusion[places] = probabilities
     return Choice(
         clients[drawn],
         probabilities[drawn] / scale,
         scale / probabilities[drawn],
         tuple(
-            f"update norm {norm:.3g}, uploads with probability {one:.3g}"
-            for norm, one in zip(norms[drawn], probabilities[drawn], strict=True)
+            f"update norm {norm:.3g}, uploads with probability {probability:.3g}"
+            for norm, probability in zip(norms[drawn], probabilities[drawn], strict=True)
         ),
         inclusion if whole else None,
         equal=not by_rows,
-        total=float(counts[at].sum() if whole else counts.sum()),
+        total=float(weights[places].sum() if whole else weights.sum()),
         kind="upload",
     )
 

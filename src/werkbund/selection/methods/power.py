@@ -17,26 +17,30 @@ from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.draws import largest, successive_inclusion, successively
-from werkbund.selection.facts import rows_of
-from werkbund.selection.ledger import column, entries, grown
+from werkbund.selection.facts import answer_of, rows_of
+from werkbund.selection.ledger import asked_in, column, entries, failed_in, grown
 
 _LOSS = "loss"
+_SOURCE = "Cho, Wang, Joshi, AISTATS 2022, section 3.1"
+_TRAINED = "train_loss"
+_AVOID = "Some plants have wrong labels or a broken sensor: the highest loss is theirs, and they train in every round."
+_ASSUMES = frozenset({"addressable", "reliable", "trustworthy"})
 
 
 def check_candidates(candidates: int | None) -> None:
-    """Raise unless a number of candidates is one.
+    """Check a number of candidates.
 
     Raises
     ------
     ConfigError
-        If it is below 1.
+        If it is given and below 1.
     """
     if candidates is not None and candidates < 1:
         raise ConfigError(f"strategy.selection.candidates must be >= 1 or left out, got {candidates}")
 
 
 def num_candidates(candidates: int | None, cohort: int, available: int) -> int:
-    """Return d: what was asked for, or twice the cohort; not less than the cohort, nor more than are available.
+    """Return d, how many clients are candidates: as given or twice the cohort, between the cohort and all available.
 
     Examples
     --------
@@ -47,19 +51,13 @@ def num_candidates(candidates: int | None, cohort: int, available: int) -> int:
     return min(max(wanted, cohort), available)
 
 
-def told(answers: tuple[Replies, ...], available: Int64Array) -> Float64Array:
-    """Return the losses that clients answered with, (available,); NaN for all others."""
-    fitting = [reply for reply in answers if _LOSS in reply.clear]
-    losses = np.full(len(available), np.nan)
-    if fitting:
-        clients = np.concatenate([reply.clients for reply in fitting])
-        values = np.concatenate([reply.clear[_LOSS] for reply in fitting])
-        here = np.isin(clients, available)
-        losses[np.searchsorted(available, clients[here])] = values[here]
+def answered_losses(answers: tuple[Replies, ...], available: Int64Array) -> Float64Array:
+    """Return the finite losses that clients answered with, (available,); NaN for all others."""
+    losses = answer_of(available, answers, _LOSS, _LOSS)
     return np.where(np.isfinite(losses), losses, np.nan)
 
 
-def highest(losses: Float64Array, rows: Float64Array, number: int, rng: np.random.Generator) -> Int64Array:
+def rank_by_loss(losses: Float64Array, rows: Float64Array, number: int, rng: np.random.Generator) -> Int64Array:
     """Return the places of the highest losses; places without one follow, drawn in proportion to their rows.
 
     Parameters
@@ -79,7 +77,7 @@ def highest(losses: Float64Array, rows: Float64Array, number: int, rng: np.rando
     return np.sort(np.concatenate([ranked, rest]))
 
 
-def question(
+def ask_losses(
     size: CohortSize,
     candidates: int | None,
     view: View,
@@ -87,16 +85,16 @@ def question(
     rng: np.random.Generator,
     shared: Arrays,
 ) -> Tasks | None:
-    """Ask the candidates for their loss, once; nobody where all candidates would train anyway.
+    """Return the question of the candidates' losses; None once it was asked, or where all of them would train.
 
     Parameters
     ----------
     size, candidates
-        k and d.
+        How many train (k), and how many are candidates (d); None for 2k.
     view, answers, rng
         As a selector gets them.
     shared
-        What the question says beside, such as over how many rows.
+        Arrays that go with the question, such as over how many rows the loss is taken.
     """
     number = size.of(len(view.available))
     d = num_candidates(candidates, number, len(view.available))
@@ -106,7 +104,7 @@ def question(
     return Tasks(_LOSS, view.round, asked, shared)
 
 
-def chosen(
+def choose_highest(
     size: CohortSize,
     candidates: int | None,
     view: View,
@@ -114,21 +112,21 @@ def chosen(
     rng: np.random.Generator,
     reason: str,
 ) -> Choice:
-    """Return those of the highest losses, (available,), NaN where unknown, to train and count alike.
+    """Return the choice of the k clients of the highest losses, whose updates count alike.
 
     Parameters
     ----------
     size, candidates
-        k and d.
+        How many train (k), and how many are candidates (d); None for 2k.
     view, rng
         As a selector gets them.
     losses
-        What the rule goes by.
+        (available,), NaN where unknown.
     reason
-        Says what a loss means; `{}` stands for it.
+        The reason for people, with `{}` where the loss stands.
     """
     number, rows = size.of(len(view.available)), rows_of(view)
-    places = highest(losses, rows, number, rng)
+    places = rank_by_loss(losses, rows, number, rng)
     chance = successive_inclusion(rows, num_candidates(candidates, number, len(rows)))[places]
     return Choice(
         view.available[places],
@@ -143,12 +141,6 @@ def _reason(loss: float, text: str) -> str:
     if np.isinf(loss):
         return "never trained yet"
     return "drawn in proportion to its rows" if np.isnan(loss) else text.format(loss)
-
-
-_SOURCE = "Cho, Wang, Joshi, AISTATS 2022, section 3.1"
-_TRAINED = "train_loss"
-_AVOID = "Some plants have wrong labels or a broken sensor: the highest loss is theirs, and they train in every round."
-_ASSUMES = frozenset({"addressable", "reliable", "trustworthy"})
 
 
 @dataclass(frozen=True)
@@ -212,11 +204,13 @@ class PowerOfChoice:
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
         """Ask the candidates for their loss over all training rows."""
-        return question(self.size, self.candidates, view, answers, rng, {})
+        return ask_losses(self.size, self.candidates, view, answers, rng, {})
 
     def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
         """Return those with the highest losses."""
-        return chosen(self.size, self.candidates, view, told(answers, view.available), rng, "loss {:.4g} now")
+        return choose_highest(
+            self.size, self.candidates, view, answered_losses(answers, view.available), rng, "loss {:.4g} now"
+        )
 
     def observe(self, state: State, reports: Reports) -> State:
         """Learn nothing."""
@@ -283,12 +277,12 @@ class CheapPowerOfChoice:
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
         """Ask the candidates for their loss over a few rows."""
-        return question(self.size, self.candidates, view, answers, rng, {"most": np.array(self.most)})
+        return ask_losses(self.size, self.candidates, view, answers, rng, {"most": np.array(self.most)})
 
     def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
         """Return those with the highest estimates."""
-        losses = told(answers, view.available)
-        return chosen(self.size, self.candidates, view, losses, rng, "loss {:.4g} now over a few rows")
+        losses = answered_losses(answers, view.available)
+        return choose_highest(self.size, self.candidates, view, losses, rng, "loss {:.4g} now over a few rows")
 
     def observe(self, state: State, reports: Reports) -> State:
         """Learn nothing."""
@@ -363,16 +357,15 @@ class RecentPowerOfChoice:
         losses = np.full(len(view.available), np.nan)
         places = successively(rows_of(view), d, rng)
         losses[places] = entries(column(view.state, _TRAINED), view.available[places], np.inf)
-        return chosen(self.size, self.candidates, view, losses, rng, "loss {:.4g} when it last trained")
+        return choose_highest(self.size, self.candidates, view, losses, rng, "loss {:.4g} when it last trained")
 
     def observe(self, state: State, reports: Reports) -> State:
-        """Note the training losses; who failed before it ever trained counts as the mean of the known ones."""
+        """Keep the training losses; who failed before it ever trained counts as the mean of the known ones."""
         loss = reports.signal(_TRAINED)
-        told_so = np.isfinite(loss)
-        silent = [*reports.clients[~told_so].tolist(), *(failure.client for failure in reports.failures)]
-        missing = np.array(silent, dtype=np.int64)
-        known = grown(column(state, _TRAINED), np.concatenate([reports.clients, missing]), np.nan)
-        known[reports.clients[told_so]] = loss[told_so]
+        finite = np.isfinite(loss)
+        silent = np.concatenate([reports.clients[~finite], failed_in(reports)])
+        known = grown(column(state, _TRAINED), asked_in(reports), np.nan)
+        known[reports.clients[finite]] = loss[finite]
         usual = float(np.mean(known[np.isfinite(known)])) if np.isfinite(known).any() else 0.0
-        known[missing] = np.where(np.isnan(known[missing]), usual, known[missing])
+        known[silent] = np.where(np.isnan(known[silent]), usual, known[silent])
         return {**state, _TRAINED: known}

@@ -157,16 +157,16 @@ class UniformUnbiased:
     def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
         """Draw the cohort; the factors are N/k, and the sum is divided by the rows of all."""
         del answers
-        everyone = len(view.available)
-        number = self.size.of(everyone)
+        num_available = len(view.available)
+        number = self.size.of(num_available)
         cohort = np.sort(rng.choice(view.available, number, replace=False))
-        inclusion = np.full(everyone, number / max(everyone, 1))
+        inclusion = np.full(num_available, number / max(num_available, 1))
         total = float(rows_of(view).sum())
         equal = "rows" not in view.facts
         return Choice(
             cohort,
             inclusion[:number],
-            np.full(number, everyone / max(number, 1)),
+            np.full(number, num_available / max(number, 1)),
             ("drawn at random",) * number,
             inclusion=inclusion,
             equal=equal,

@@ -13,7 +13,7 @@ from werkbund.core.errors import ConfigError
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
-from werkbund.selection.ledger import column, entries, grown
+from werkbund.selection.ledger import asked_in, column, entries, grown
 
 _GRAM, _MOMENT, _QUEUE, _SINCE = "gram", "moment", "queue", "since"
 
@@ -196,14 +196,12 @@ class FairAndFast:
 
     def observe(self, state: State, reports: Reports) -> State:
         """Learn the times of those that answered, and count the turns of all that were asked."""
-        failed = np.array([failure.client for failure in reports.failures], dtype=np.int64)
-        asked = np.concatenate([reports.clients, failed])
-        seconds = reports.signal("seconds")
-        told = np.isfinite(seconds)
-        clients, context = reports.clients[told], _contexts(state, reports.clients[told])
+        asked, seconds = asked_in(reports), reports.signal("seconds")
+        measured = np.isfinite(seconds)
+        clients, context = reports.clients[measured], _contexts(state, reports.clients[measured])
         gram, moment = (grown(array, asked, 0.0) for array in _regressions(state))
         gram[clients] += context[:, :, None] * context[:, None, :]
-        moment[clients] += seconds[told][:, None] * context
+        moment[clients] += seconds[measured][:, None] * context
         rounds = int(state.get("rounds", 0))
         queue, since = grown(column(state, _QUEUE), asked, 0.0), grown(column(state, _SINCE), asked, 0.0)
         queue[asked] = queued(queue[asked] + self.due * (rounds - since[asked]), self.due, np.ones(len(asked)))
@@ -213,6 +211,7 @@ class FairAndFast:
         return {**state, **arrays, "rounds": rounds + 1, "latest": latest}
 
     def _times(self, view: View, clients: Int64Array) -> Float64Array:
+        """Return the optimistic seconds of a round of these available clients, (clients,)."""
         gram, moment = (array[np.minimum(clients, len(array) - 1)] for array in _padded(_regressions(view.state)))
         unknown = clients >= len(column(view.state, _QUEUE))
         gram[unknown], moment[unknown] = 0.0, 0.0
@@ -222,21 +221,23 @@ class FairAndFast:
         return optimistic(gram, moment, _contexts(view.state, clients), usual, self.ridge, self.optimism)
 
     def _queues(self, state: State, clients: Int64Array) -> Float64Array:
-        """Return the queues now: noted when a client was last asked, and grown by β in each round since."""
-        noted, since = (entries(column(state, name), clients, 0.0) for name in (_QUEUE, _SINCE))
-        return np.asarray(noted + self.due * (int(state.get("rounds", 0)) - since))
+        """Return the queues now, (clients,): as of when each was last asked, grown by β (`due`) in each round since."""
+        queue, since = (entries(column(state, name), clients, 0.0) for name in (_QUEUE, _SINCE))
+        return np.asarray(queue + self.due * (int(state.get("rounds", 0)) - since))
 
 
 def _contexts(state: State, clients: Int64Array) -> Float64Array:
+    """Return c of each client, (clients, 2): 1, and whether it took part in the last round."""
     took_part = np.isin(clients, np.asarray(state.get("latest", ()), dtype=np.int64))
     return np.stack([np.ones(len(clients)), took_part.astype(np.float64)], axis=1)
 
 
 def _regressions(state: State) -> tuple[Float64Array, Float64Array]:
+    """Return Σ c cᵀ, (clients, 2, 2), and Σ τ c, (clients, 2), over the reports of each client."""
     return column(state, _GRAM).reshape(-1, 2, 2), column(state, _MOMENT).reshape(-1, 2)
 
 
 def _padded(arrays: tuple[Float64Array, Float64Array]) -> tuple[Float64Array, Float64Array]:
-    """Return arrays with one place more, which those stand for that nothing is known of."""
+    """Return the sums with a last row of zeros, for clients of which nothing is known."""
     gram, moment = arrays
     return np.concatenate([gram, np.zeros((1, 2, 2))]), np.concatenate([moment, np.zeros((1, 2))])

@@ -17,7 +17,7 @@ from werkbund.selection.choices import AnnotatedChoice, notes_on
 from werkbund.selection.contract import CohortSize, Declaration, Reports, Score, State, View
 from werkbund.selection.draws import largest, successive_inclusion, successively
 from werkbund.selection.facts import rows_of
-from werkbund.selection.ledger import column, entries, grown
+from werkbund.selection.ledger import asked_in, column, entries, grown
 
 Worth = Callable[[frozenset[int]], float]
 """Says what a coalition is worth."""
@@ -85,7 +85,7 @@ def gtg_shapley(
 
     def value(coalition: frozenset[int]) -> float:
         if coalition not in known:
-            known[coalition] = score(_made(weights, updates, shares, sorted(coalition)))
+            known[coalition] = score(_weights_by(weights, updates, shares, sorted(coalition)))
         return known[coalition]
 
     return guided_shapley(value, len(updates), rng, patience)
@@ -122,7 +122,7 @@ def guided_shapley(value: Worth, number: int, rng: np.random.Generator, patience
 def _gains(
     value: Worth, first: int, number: int, everything: float, truncation: float, rng: np.random.Generator
 ) -> Float64Array:
-    """Return what each adds to those before it in one order, (n,); what is left unasked adds nothing."""
+    """Return what each player adds to those before it in one order, (n,); 0 for those behind the truncation."""
     others = rng.permutation(np.delete(np.arange(number), first))
     gains, so_far = np.zeros(number), value(frozenset())
     coalition: frozenset[int] = frozenset()
@@ -136,16 +136,20 @@ def _gains(
 
 
 def _settled(estimates: list[Float64Array], patience: Patience) -> bool:
+    """Return whether the last estimates are near the newest, by the window and tolerance of `patience`."""
     newest = estimates[-1]
     apart = np.abs(np.array(estimates[-patience.window :]) - newest) / (np.abs(newest) + 1e-12)
     return bool(apart.mean(axis=1).max() <= patience.tolerance)
 
 
-def _made(weights: Float32Array, updates: FloatingArray, shares: Float64Array, some: list[int]) -> Float32Array:
-    total = shares[some].sum()
+def _weights_by(
+    weights: Float32Array, updates: FloatingArray, shares: Float64Array, coalition: list[int]
+) -> Float32Array:
+    """Return the weights that a coalition makes, (parameters,); those of the round where its shares sum to 0."""
+    total = shares[coalition].sum()
     if not total > 0:
         return weights
-    step = (shares[some] / total) @ updates[some].astype(np.float64)
+    step = (shares[coalition] / total) @ updates[coalition].astype(np.float64)
     return np.asarray(weights + step, dtype=weights.dtype)
 
 
@@ -225,19 +229,19 @@ class ShapleyAveraging:
     def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
         """Draw by softmax of relevance."""
         del answers
-        everyone = len(view.available)
+        num_available = len(view.available)
         valued = entries(column(view.state, "valued"), view.available, 0.0)
-        start = self.memory**valued / max(everyone, 1)
+        start = self.memory**valued / max(num_available, 1)
         relevance = entries(column(view.state, "relevance"), view.available, 0.0) + start
         mass = np.exp(relevance - relevance.max(initial=-np.inf))
-        number = self.size.of(everyone)
+        number = self.size.of(num_available)
         drawn = np.sort(successively(mass, number, rng))
         chance = successive_inclusion(mass, number) if number else np.empty(0)
         reasons = tuple(f"relevance {value:.4g}" for value in relevance[drawn].tolist())
         return _by_rows(view, drawn, chance[drawn], reasons)
 
     def observe(self, state: State, reports: Reports) -> State:
-        """Value the updates, and mix the values into what is known."""
+        """Compute the Shapley values of the updates, and average them into the relevance of their clients."""
         clients, values = valuations(reports, Patience(self.round_truncation, self.truncation), self.seed)
         relevance, valued = (grown(column(state, name), clients, 0.0) for name in ("relevance", "valued"))
         relevance[clients] = self.memory * relevance[clients] + self.weight * values
@@ -321,13 +325,12 @@ class GreedyShapley:
         old = np.flatnonzero(turns > 0)
         best = old[largest(value[old], number - len(new), rng)]
         places = np.sort(np.concatenate([new, best]))
-        told = tuple(f"mean value {value[i]:.4g}" if turns[i] > 0 else "not valued yet" for i in places.tolist())
-        return _by_rows(view, places, np.ones(number), told)
+        reasons = tuple(f"mean value {value[i]:.4g}" if turns[i] > 0 else "not valued yet" for i in places.tolist())
+        return _by_rows(view, places, np.ones(number), reasons)
 
     def observe(self, state: State, reports: Reports) -> State:
-        """Value the updates, and take the means further."""
-        failed = np.array([failure.client for failure in reports.failures], np.int64)
-        asked = np.concatenate([reports.clients, failed])
+        """Compute the Shapley values of the updates, and take the means of their clients further."""
+        asked = asked_in(reports)
         clients, values = valuations(reports, Patience(self.round_truncation, self.truncation), self.seed)
         turns, value, valued = (grown(column(state, name), asked, 0.0) for name in ("turns", "value", "valued"))
         turns[asked] += 1.0
@@ -338,7 +341,7 @@ class GreedyShapley:
 
 
 def valuations(reports: Reports, patience: Patience, seed: int) -> tuple[Int64Array, Float64Array]:
-    """Return whose update could be valued and its Shapley value, (valued,); nobody where updates or score are missing.
+    """Return the clients whose updates have a Shapley value and these, (valued,) each; none without updates or score.
 
     Parameters
     ----------

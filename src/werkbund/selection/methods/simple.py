@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from werkbund.core.arrays import Int64Array
 from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
+from werkbund.selection.choices import choice_of
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 
 
@@ -61,7 +61,7 @@ class Uniform:
         del answers
         number = self.size.of(len(view.available))
         cohort = np.sort(rng.choice(view.available, number, replace=False))
-        return _alike(cohort, number / max(len(view.available), 1), "drawn at random")
+        return choice_of(cohort, number / max(len(view.available), 1), ("drawn at random",) * number)
 
     def observe(self, state: State, reports: Reports) -> State:
         """Learn nothing."""
@@ -102,7 +102,7 @@ class Everyone:
     def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
         """Return all available clients."""
         del answers, rng
-        return _alike(view.available, 1.0, "everyone trains")
+        return choice_of(view.available, 1.0, ("everyone trains",) * len(view.available))
 
     def observe(self, state: State, reports: Reports) -> State:
         """Learn nothing."""
@@ -159,7 +159,8 @@ class RoundRobin:
         turns = np.array([used.get(str(client), 0) for client in view.available])
         order = np.lexsort((view.available, turns))
         number = self.size.of(len(view.available))
-        return _alike(np.sort(view.available[order[:number]]), number / max(len(view.available), 1), "least used")
+        share = number / max(len(view.available), 1)
+        return choice_of(view.available[order[:number]], share, ("least used",) * number)
 
     def observe(self, state: State, reports: Reports) -> State:
         """Count the turn of everybody who was asked."""
@@ -168,8 +169,3 @@ class RoundRobin:
         for client in asked:
             used[str(client)] = used.get(str(client), 0) + 1
         return {**state, "used": used}
-
-
-def _alike(cohort: Int64Array, probability: float, reason: str) -> Choice:
-    ones = np.ones(len(cohort))
-    return Choice(cohort, probability * ones, ones, (reason,) * len(cohort))

@@ -13,7 +13,7 @@ from werkbund.core.types import Choice, Replies, Tasks
 from werkbund.selection.card import Card
 from werkbund.selection.choices import AnnotatedChoice, notes_on
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
-from werkbund.selection.ledger import column, entries, grown
+from werkbund.selection.ledger import asked_in, column, entered, entries, failed_in, grown
 
 
 def tiers_of(latency: Float64Array, number: int) -> Int64Array:
@@ -52,9 +52,9 @@ def tier_chances(accuracy: Float64Array, credited: BoolArray) -> Float64Array:
     [0.5, 0.3333, 0.1667]
     """
     chances = np.zeros(len(accuracy))
-    some = np.flatnonzero(credited)
-    known = np.where(np.isnan(accuracy[some]), -np.inf, accuracy[some])
-    order = some[np.argsort(known, kind="stable")]
+    members = np.flatnonzero(credited)
+    known = np.where(np.isnan(accuracy[members]), -np.inf, accuracy[members])
+    order = members[np.argsort(known, kind="stable")]
     number = len(order)
     chances[order] = (number - np.arange(number)) / max(number * (number + 1) / 2, 1)
     return chances
@@ -170,9 +170,9 @@ class TiFL:
         tier = -1 if not number or (tiers < 0).any() else int(rng.choice(self.tiers, p=chances))
         distance = _distances(tiers, tier, self.tiers)
         places = np.sort(np.lexsort((rng.random(len(tiers)), distance))[:number])
-        possible = [(1.0, -1)] if tier < 0 else [(chance, one) for one, chance in enumerate(chances.tolist())]
+        possible = [(1.0, -1)] if tier < 0 else [(chance, place) for place, chance in enumerate(chances.tolist())]
         inclusion = sum(
-            (p * _inclusion(_distances(tiers, one, self.tiers), number) for p, one in possible), 0.0 * tiers
+            (p * _inclusion(_distances(tiers, place, self.tiers), number) for p, place in possible), 0.0 * tiers
         )
         drawn = f"tier {tier + 1} of {self.tiers}" if tier >= 0 else "not measured yet"
         reasons = tuple(drawn if tiers[place] == tier else f"fills up: {drawn}" for place in places.tolist())
@@ -195,8 +195,9 @@ class TiFL:
         return {**noticed, "tested": loss, **({"ranked": loss} if stagnant else {})}
 
     def _by_tier(self, state: State, name: str, missing: float) -> Float64Array:
-        found = column(state, name)
-        return found.copy() if len(found) == self.tiers else np.full(self.tiers, missing)
+        """Return an array of the state with an entry a tier, (tiers,), as a copy; `missing` before there is one."""
+        values = column(state, name)
+        return values.copy() if len(values) == self.tiers else np.full(self.tiers, missing)
 
     def _chances(self, view: View, tiers: Float64Array) -> Float64Array:
         """Return the probability of each tier that has somebody here and credit left, (tiers,)."""
@@ -209,28 +210,25 @@ class TiFL:
         return tier_chances(-self._by_tier(view.state, "ranked", np.nan), open_)
 
     def _losses(self, state: State) -> Float64Array:
-        """Return the mean loss of each tier's members that told one, (tiers,); NaN where nobody did."""
+        """Return the mean of the known losses in each tier, (tiers,); NaN where none is known."""
         loss = column(state, "loss")
         tiers = entries(tiers_of(column(state, "latency"), self.tiers).astype(np.float64), np.arange(len(loss)), -1.0)
-        told = np.isfinite(loss) & (tiers >= 0)
-        members = tiers[told].astype(np.int64)
-        sums, number = np.bincount(members, loss[told], self.tiers), np.bincount(members, minlength=self.tiers)
+        counted = np.isfinite(loss) & (tiers >= 0)
+        members = tiers[counted].astype(np.int64)
+        sums, number = np.bincount(members, loss[counted], self.tiers), np.bincount(members, minlength=self.tiers)
         return np.asarray(np.divide(sums, number, out=np.full(self.tiers, np.nan), where=number > 0))
 
 
 def _measured(state: State, reports: Reports) -> State:
-    """Return mean latencies, how often each was measured, and the losses told last."""
-    failed = np.array([failure.client for failure in reports.failures], np.int64)
-    asked = np.concatenate([reports.clients, failed])
+    """Return mean latencies, how often each was measured, and the last losses, (clients,) by number each."""
+    failed, asked = failed_in(reports), asked_in(reports)
     latency, loss = (grown(column(state, name), asked, np.nan) for name in ("latency", "loss"))
     times = grown(column(state, "times"), asked, 0.0)
     seconds, here = np.nan_to_num(reports.signal("seconds")), reports.clients
     latency[here] = (np.where(times[here] > 0, latency[here], 0.0) * times[here] + seconds) / (times[here] + 1.0)
     times[here] += 1.0
     latency[failed] = np.where(np.isnan(latency[failed]), np.inf, latency[failed])
-    told = np.isfinite(reports.signal("loss"))
-    loss[here[told]] = reports.signal("loss")[told]
-    return {"latency": latency, "times": times, "loss": loss}
+    return {"latency": latency, "times": times, "loss": entered(loss, here, reports.signal("loss"))}
 
 
 def _distances(tiers: Float64Array, tier: int, number: int) -> Float64Array:

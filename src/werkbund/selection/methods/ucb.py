@@ -14,7 +14,7 @@ from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.draws import largest
 from werkbund.selection.facts import rows_of, shares
-from werkbund.selection.ledger import column, entries, grown
+from werkbund.selection.ledger import asked_in, column, entries, failed_in, grown
 
 _LOSS, _SPREAD = "loss", "loss_std"
 
@@ -125,20 +125,18 @@ class UpperConfidence:
         """Discount what was, and add the round's losses."""
         loss, spread = reports.signal(_LOSS), reports.signal(_SPREAD)
         good = np.isfinite(loss)
-        silent = [*reports.clients[~good].tolist(), *(failure.client for failure in reports.failures)]
-        missing = np.array(silent, dtype=np.int64)
-        asked = np.concatenate([reports.clients, missing])
+        silent, asked = np.concatenate([reports.clients[~good], failed_in(reports)]), asked_in(reports)
         total, count = (self.discount * grown(column(state, name), asked, 0.0) for name in ("total", "count"))
         total[reports.clients[good]] += loss[good]
-        total[missing] += _usual(total, count, missing, loss[good])
+        total[silent] += _usual(total, count, silent, loss[good])
         count[reports.clients[good]] += 1.0
-        count[missing] += 1.0
-        seen = spread[np.isfinite(spread)]
+        count[silent] += 1.0
+        spreads = spread[np.isfinite(spread)]
         return {
             **state,
             "total": total,
             "count": count,
-            "spread": float(seen.max()) if len(seen) else float(state.get("spread", 0.0)),
+            "spread": float(spreads.max()) if len(spreads) else float(state.get("spread", 0.0)),
             "elapsed": self.discount * float(state.get("elapsed", 0.0)) + 1.0,
         }
 
