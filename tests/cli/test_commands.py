@@ -67,7 +67,7 @@ def test_predict_explains_each_row(kind: str, done: Path, tmp_path: Path) -> Non
         settings = [*SMALL[:-2], "--set", "model.kind=trees", "--no-compare", "--out", "grown"]
         assert werkbund("run", *settings, folder=tmp_path).returncode == 0
         folder = tmp_path / "grown"
-    generate(20, 3, 5).write_csv(tmp_path / "machines.csv")
+    generate(rows=20, plants=3, seed=5).write_csv(tmp_path / "machines.csv")
     finished = werkbund("predict", folder, "machines.csv", "--explain", "--out", "scored.csv", folder=tmp_path)
     assert finished.returncode == 0, finished.stderr
     reasons = pl.read_csv(tmp_path / "scored.csv")["reasons"].to_list()
@@ -80,7 +80,7 @@ def test_predict_explains_each_row(kind: str, done: Path, tmp_path: Path) -> Non
 
 
 def test_predict_scores_a_table_in_raw_units(done: Path, tmp_path: Path) -> None:
-    frame = generate(50, 3, 5)
+    frame = generate(rows=50, plants=3, seed=5)
     frame.write_csv(tmp_path / "machines.csv")
     finished = werkbund("predict", done, "machines.csv", "--out", "scored.csv", folder=tmp_path)
     assert finished.returncode == 0, finished.stderr
@@ -90,7 +90,7 @@ def test_predict_scores_a_table_in_raw_units(done: Path, tmp_path: Path) -> None
 
 
 def test_predict_without_a_file_writes_csv_to_stdout(done: Path, tmp_path: Path) -> None:
-    generate(5, 3, 5).write_csv(tmp_path / "machines.csv")
+    generate(rows=5, plants=3, seed=5).write_csv(tmp_path / "machines.csv")
     finished = werkbund("predict", done, "machines.csv", folder=tmp_path)
     assert pl.read_csv(finished.stdout.encode()).height == 5
 
@@ -103,7 +103,7 @@ def test_report_is_written_anew(done: Path, tmp_path: Path) -> None:
 
 
 def test_check_names_what_each_column_is_taken_for(tmp_path: Path) -> None:
-    generate(300, 1, 0).write_csv(tmp_path / "machines.csv")
+    generate(rows=300, plants=1, seed=0).write_csv(tmp_path / "machines.csv")
     finished = werkbund("check", "machines.csv", folder=tmp_path)
     assert "label" in finished.stdout
     assert "temperature_difference" in finished.stdout
@@ -117,7 +117,7 @@ def test_check_ends_with_an_error_if_nothing_can_be_learnt(tmp_path: Path) -> No
 
 
 def test_init_writes_a_configuration_that_runs(tmp_path: Path) -> None:
-    generate(900, 3, 0).write_csv(tmp_path / "machines.csv")
+    generate(rows=900, plants=3, seed=0).write_csv(tmp_path / "machines.csv")
     written = werkbund("init", "machines.csv", "--label", "Machine failure", "--client", "plant", folder=tmp_path)
     assert written.returncode == 0, written.stderr
     ran = werkbund("run", "federation.toml", "--set", "federation.rounds=2", "--no-compare", "--json", folder=tmp_path)

@@ -33,7 +33,7 @@ every_case = pytest.mark.parametrize(("kind", "options"), CASES)
 
 
 def _table(rows: int = 3000) -> Table:
-    return generated_table(rows, NUM_CLIENTS, 0)
+    return generated_table(rows=rows, plants=NUM_CLIENTS, seed=0)
 
 
 def _made(kind: str, options: dict[str, Any], table: Table | None = None, seed: int = 0) -> Partition:

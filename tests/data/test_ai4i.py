@@ -112,7 +112,7 @@ def test_the_twins_mode_is_one_of_the_originals() -> None:
 
 
 def test_derived_features_are_what_the_rules_compare() -> None:
-    frame = generate(500, 1, 0).cast({rules.SPEED: pl.Float64, rules.WEAR: pl.Float64})
+    frame = generate(rows=500, plants=1, seed=0).cast({rules.SPEED: pl.Float64, rules.WEAR: pl.Float64})
     derived = frame.select(to_polars(feature.tree).alias(feature.name) for feature in AI4I_SCHEMA.derived)
     columns = {name: frame[name].to_numpy() for name in (rules.AIR, rules.PROCESS, rules.WEAR, rules.TORQUE)}
     np.testing.assert_array_equal(derived["temperature_difference"], columns[rules.PROCESS] - columns[rules.AIR])
@@ -129,14 +129,14 @@ def test_no_feature_is_an_identifier_or_a_mode() -> None:
 
 
 def test_generated_values_are_plausible_for_the_schema() -> None:
-    frame = generate(50_000, 50, 0)
+    frame = generate(rows=50_000, plants=50, seed=0)
     for feature in AI4I_SCHEMA.features:
         if feature.low is not None:
             assert frame[feature.name].is_between(feature.low, feature.high).all(), feature.name
 
 
 def test_tables_are_recognised_by_their_header() -> None:
-    frame = generate(10, 1, 0)
+    frame = generate(rows=10, plants=1, seed=0)
     plain = frame.drop("plant")
     schema = recognise(frame)
     assert schema is not None
@@ -149,7 +149,7 @@ def test_tables_are_recognised_by_their_header() -> None:
 
 def _file_in(folder: Path, name: str = FILE_NAMES[0]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    generate(20, 1, 0).drop("plant").write_csv(folder / name)
+    generate(rows=20, plants=1, seed=0).drop("plant").write_csv(folder / name)
     return folder / name
 
 
@@ -190,7 +190,7 @@ def test_a_file_of_other_content_is_called_so(tmp_path: Path) -> None:
 
 def test_a_file_of_another_header_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "ai4i2020.csv"
-    generate(20, 1, 0).drop(rules.TORQUE).write_csv(file)
+    generate(rows=20, plants=1, seed=0).drop(rules.TORQUE).write_csv(file)
     with pytest.raises(DataError, match=r"'Torque \[Nm\]' missing"):
         load_ai4i(file)
 
@@ -203,12 +203,12 @@ def test_without_a_file_rows_are_generated(tmp_path: Path, monkeypatch: pytest.M
     table = load_ai4i(rows=120, plants=3, seed=5)
     assert table.origin.generated == {"rows": 120, "plants": 3, "seed": 5}
     assert table.origin.note.startswith("Generated: 120 rows of 3 plants")
-    assert table.frame.equals(generate(120, 3, 5))
+    assert table.frame.equals(generate(rows=120, plants=3, seed=5))
     assert table.schema.client == "plant"
 
 
 def test_each_generated_plant_has_tools_of_its_own() -> None:
-    table = generated_table(400, 8, 1)
+    table = generated_table(rows=400, plants=8, seed=1)
     machines = table.schema.machines(table.frame)
     pairs = {(int(machine), plant) for machine, plant in zip(machines, table.frame["plant"], strict=True)}
     assert len(pairs) == machines.max() + 1
@@ -258,24 +258,24 @@ def test_a_spoilt_file_in_the_cache_is_fetched_anew(tmp_path: Path) -> None:
 
 def test_altered_content_is_refused_and_not_kept(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"SHA-256 {AI4I_SHA256}, got [0-9a-f]{{64}}; it was altered"):
-        fetch_ai4i(tmp_path, lambda: generate(100, 1, 0))
+        fetch_ai4i(tmp_path, lambda: generate(rows=100, plants=1, seed=0))
     assert os.listdir(tmp_path) == []
 
 
 def test_missing_columns_are_named() -> None:
-    frame = generate(10, 1, 0).drop("TWF", rules.TORQUE)
+    frame = generate(rows=10, plants=1, seed=0).drop("TWF", rules.TORQUE)
     with pytest.raises(DataError, match=r"Torque \[Nm\], TWF missing"):
         canonical_bytes(frame)
 
 
 def test_a_text_among_numbers_is_refused() -> None:
-    frame = generate(10, 1, 0).with_columns(pl.lit("hot").alias(rules.AIR))
+    frame = generate(rows=10, plants=1, seed=0).with_columns(pl.lit("hot").alias(rules.AIR))
     with pytest.raises(DataError, match="must hold numbers"):
         canonical_bytes(frame)
 
 
 def test_canonical_bytes_read_back_as_the_same_table() -> None:
-    frame = generate(1000, 1, 3).select(rules.COLUMNS)
+    frame = generate(rows=1000, plants=1, seed=3).select(rules.COLUMNS)
     assert pl.read_csv(canonical_bytes(frame)).equals(frame)
 
 

@@ -46,7 +46,7 @@ def _statistics(frame: pl.DataFrame) -> dict[str, float]:
 
 @cache
 def _plain(seed: int) -> pl.DataFrame:
-    return generate(10_000, 1, seed)
+    return generate(rows=10_000, plants=1, seed=seed)
 
 
 @cache
@@ -79,8 +79,8 @@ def test_columns_are_those_of_the_file_and_the_plant() -> None:
 
 
 def test_the_same_seed_gives_the_same_table_and_another_another() -> None:
-    assert generate(500, 4, 7).equals(generate(500, 4, 7))
-    assert not generate(500, 4, 7).equals(generate(500, 4, 8))
+    assert generate(rows=500, plants=4, seed=7).equals(generate(rows=500, plants=4, seed=7))
+    assert not generate(rows=500, plants=4, seed=7).equals(generate(rows=500, plants=4, seed=8))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -95,8 +95,8 @@ def test_flags_of_many_plants_follow_from_true_values() -> None:
     zero, one = np.zeros(20), np.ones(20)
     exact = {"air_bias": zero, "process_bias": zero, "torque_gain": one, "speed_gain": one}
     columns = {field.name: getattr(drawn, field.name) for field in fields(drawn)}
-    frame = simulate(Plants(**(columns | exact)), 10_000, 5)
-    biased = simulate(drawn, 10_000, 5)
+    frame = simulate(Plants(**(columns | exact)), rows=10_000, seed=5)
+    biased = simulate(drawn, rows=10_000, seed=5)
     for mode, flags in rule_flags(frame).items():
         np.testing.assert_array_equal(flags, frame[mode].to_numpy() == 1)
         assert biased[mode].equals(frame[mode])
@@ -113,7 +113,7 @@ def test_the_label_is_any_counted_mode_or_unexplained() -> None:
 
 
 def test_wear_grows_by_the_type_and_falls_back_to_zero() -> None:
-    frame = generate(3000, 4, 2)
+    frame = generate(rows=3000, plants=4, seed=2)
     for (_,), plant in frame.group_by("plant", maintain_order=True):
         wear = plant[rules.WEAR].to_numpy()
         step = plant[rules.TYPE].replace_strict({"L": 2, "M": 3, "H": 5}, return_dtype=pl.Int64).to_numpy()
@@ -123,7 +123,7 @@ def test_wear_grows_by_the_type_and_falls_back_to_zero() -> None:
 
 
 def test_wear_equals_a_plain_loop_over_rows() -> None:
-    frame = generate(2000, 1, 11)
+    frame = generate(rows=2000, plants=1, seed=11)
     life = generator(11, "generate/tools")
     wear, current, limit = [], 0, max(198.0, life.normal(214.3, 10.6))
     for kind in frame[rules.TYPE]:
@@ -160,7 +160,7 @@ def test_decimals_are_what_reading_their_text_gives() -> None:
 
 
 def test_rows_are_shared_evenly_and_numbered_through() -> None:
-    frame = generate(1003, 10, 0)
+    frame = generate(rows=1003, plants=10, seed=0)
     assert sorted(frame["plant"].value_counts()["count"].to_list()) == [100] * 7 + [101] * 3
     assert frame[rules.ROW].to_list() == list(range(1, 1004))
     assert frame["plant"].is_sorted()
@@ -171,7 +171,7 @@ def test_rows_are_shared_evenly_and_numbered_through() -> None:
 def test_plants_differ_and_failures_stay_as_rare_as_published() -> None:
     rates = []
     for seed in range(10):
-        frame = generate(20_000, 20, seed)
+        frame = generate(rows=20_000, plants=20, seed=seed)
         heat = frame.group_by("plant").agg(pl.col("HDF").sum())["HDF"].to_numpy()
         rates.append(float(frame[rules.LABEL].to_numpy().mean()))
         assert heat.var(ddof=1) > 3 * heat.mean()  # plants that are alike would give the variance of a Poisson count
@@ -180,7 +180,7 @@ def test_plants_differ_and_failures_stay_as_rare_as_published() -> None:
 
 @pytest.mark.parametrize(("rows", "plants"), [(1, 1), (2, 2), (7, 5), (400, 400), (200_000, 20_000)])
 def test_plants_of_few_rows_have_finite_values(rows: int, plants: int) -> None:
-    frame = generate(rows, plants, 0)
+    frame = generate(rows=rows, plants=plants, seed=0)
     numbers = frame.select(rules.AIR, rules.PROCESS, rules.SPEED, rules.TORQUE).to_numpy()
     assert frame.height == rows
     assert np.isfinite(numbers).all()
@@ -192,11 +192,11 @@ def test_plants_of_few_rows_have_finite_values(rows: int, plants: int) -> None:
 )
 def test_numbers_that_cannot_be_are_refused(rows: int, plants: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        generate(rows, plants, 0)
+        generate(rows=rows, plants=plants, seed=0)
 
 
 def test_one_plant_is_the_plain_plant() -> None:
-    assert generate(300, 1, 9).equals(simulate(plain_plant(), 300, 9))
+    assert generate(rows=300, plants=1, seed=9).equals(simulate(plain_plant(), rows=300, seed=9))
 
 
 def test_plants_of_unequal_columns_are_refused() -> None:

@@ -442,7 +442,7 @@ def test_few_clients_must_all_answer() -> None:
 
 
 def test_a_known_table_is_named_and_its_leaks_are_found(drafted: Drafted) -> None:
-    text, config = drafted(generate(3000, 1, 0).drop("plant", strict=False), label="Machine failure")
+    text, config = drafted(generate(rows=3000, plants=1, seed=0).drop("plant", strict=False), label="Machine failure")
     assert "Werkbund knows this table by its header" in text
     assert config.data.machine_reset == "Tool wear [min]"
     assert {"UDI", "Product ID", "HDF", "PWF", "OSF"} & set(config.data.columns) == set()

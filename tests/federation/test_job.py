@@ -83,7 +83,7 @@ def test_round_lines_score_the_weights_before_the_round(compared: Run) -> None:
 
 
 def test_the_onnx_file_gives_the_models_probabilities(compared: Run) -> None:
-    frame = generate(400, 3, 11)
+    frame = generate(rows=400, plants=3, seed=11)
     probability, decision = score_onnx((compared.folder / "model.onnx").read_bytes(), frame)
     np.testing.assert_allclose(probability, compared.model.score(frame), atol=1e-5)
     np.testing.assert_array_equal(decision, probability >= compared.model.threshold_probability)

@@ -71,7 +71,7 @@ def marked_table(rows: int = 1000, seed: int = 0) -> Marked:
     Each is what the generator drew, moved by less than the step to which the published file is rounded, so that
     failures still follow the rules and tools still wear.
     """
-    frame = generated_table(rows, 1, seed).frame.select(COLUMNS)
+    frame = generated_table(rows=rows, plants=1, seed=seed).frame.select(COLUMNS)
     rng = np.random.default_rng(seed)
     drawn = frame.select(pl.col(NUMBERS).cast(pl.Float64)).to_numpy()
     values = drawn + _STEPS * rng.random(drawn.shape)

@@ -81,7 +81,7 @@ def _added(held: Live, folder: Path) -> Outcome:
     wait_for(lambda: "plant-4 may join" in held.log("server"), "the new key")
     held.trial.clients["plant-4"] = kits / "plant-4"
     held.set("plant-4", "server", poll_s=0.1)
-    frame = generated_table(500, 1, 77).frame.select(COLUMNS)
+    frame = generated_table(rows=500, plants=1, seed=77).frame.select(COLUMNS)
     frame.write_csv(folder / "plant-4.csv")
     edit(kits / "plant-4" / "client.toml", data={"path": str(folder / "plant-4.csv")})
     held.start("plant-4")

@@ -20,14 +20,14 @@ def _positives(table: Table, alpha: float, seed: int) -> np.ndarray:
 
 
 def test_a_large_alpha_makes_clients_alike() -> None:
-    table = generated_table(10_000, 1, 0)
+    table = generated_table(rows=10_000, plants=1, seed=0)
     partition = dirichlet(table, 10, np.random.default_rng(0), alpha=1e8)
     assert abs(partition.sizes - 1000).max() <= 2
     assert np.ptp(_positives(table, 1e8, 0)) <= 1
 
 
 def test_a_small_alpha_gathers_failures_at_few_clients() -> None:
-    table = generated_table(10_000, 1, 0)
+    table = generated_table(rows=10_000, plants=1, seed=0)
     shares = np.array([np.sort(_positives(table, 0.01, seed))[::-1] for seed in range(20)])
     # For alpha to 0 a Dirichlet draw is one client's alone.
     assert (shares[:, 0] / shares.sum(axis=1)).mean() > 0.8
@@ -57,7 +57,7 @@ def test_mending_moves_no_more_rows_than_needed() -> None:
 
 
 def test_modes_are_divided_each_by_its_own_shares() -> None:
-    table = generated_table(20_000, 1, 1)
+    table = generated_table(rows=20_000, plants=1, seed=1)
     partition = dirichlet(table, 5, np.random.default_rng(0), alpha=0.05, over="mode")
     flags, names = table.schema.mode_flags(table.frame)
     single = flags.sum(axis=1) == 1

@@ -5,7 +5,7 @@ from werkbund.core.errors import ConfigError
 from werkbund.data.ai4i import generated_table
 from werkbund.partition.quantity import quantity
 
-TABLE = generated_table(5000, 1, 0)
+TABLE = generated_table(rows=5000, plants=1, seed=0)
 
 
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0])

@@ -39,7 +39,7 @@ def test_different_values_are_divided_evenly(num_clients: int) -> None:
 
 
 def test_cuts_lie_at_the_quantiles() -> None:
-    table = generated_table(10_000, 1, 0)
+    table = generated_table(rows=10_000, plants=1, seed=0)
     partition = regime(table, 5, np.random.default_rng(0), column=rules.TORQUE)
     torque = table.frame[rules.TORQUE].to_numpy()
     highest = [torque[partition.rows(client)].max() for client in range(4)]
@@ -47,7 +47,7 @@ def test_cuts_lie_at_the_quantiles() -> None:
 
 
 def test_a_derived_feature_divides_too() -> None:
-    table = generated_table(2000, 1, 0)
+    table = generated_table(rows=2000, plants=1, seed=0)
     partition = regime(table, 3, np.random.default_rng(0), column="overstrain")
     product = (table.frame[rules.WEAR] * table.frame[rules.TORQUE]).to_numpy()
     assert product[partition.rows(0)].max() < product[partition.rows(1)].min()
@@ -71,10 +71,10 @@ def test_more_regimes_than_values_are_refused() -> None:
 
 def test_no_column_is_refused() -> None:
     with pytest.raises(ConfigError, match="regime needs a column"):
-        regime(generated_table(10, 1, 0), 2, np.random.default_rng(0))
+        regime(generated_table(rows=10, plants=1, seed=0), 2, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("column", [rules.TYPE, "absent"])
 def test_a_column_without_numbers_is_refused(column: str) -> None:
     with pytest.raises(DataError, match=column):
-        regime(generated_table(10, 1, 0), 2, np.random.default_rng(0), column=column)
+        regime(generated_table(rows=10, plants=1, seed=0), 2, np.random.default_rng(0), column=column)

@@ -16,12 +16,12 @@ from werkbund.partition import partition_table
 from werkbund.partition.shares import iid, tool_blocks
 
 RNG = np.random.default_rng(0)
-TABLE = generated_table(3000, 6, 0)
+TABLE = generated_table(rows=3000, plants=6, seed=0)
 FLAGS, MODES = TABLE.schema.mode_flags(TABLE.frame)
 
 
 def _file_like() -> Table:
-    return Table(generate(3000, 1, 0).drop("plant"), AI4I_SCHEMA, Origin("test"))
+    return Table(generate(rows=3000, plants=1, seed=0).drop("plant"), AI4I_SCHEMA, Origin("test"))
 
 
 def test_no_tool_is_cut_and_clients_have_equally_many() -> None:
@@ -47,7 +47,7 @@ def test_every_block_begins_with_a_new_tool() -> None:
 
 
 def test_as_many_blocks_as_tools_gives_each_client_one() -> None:
-    table = generated_table(1000, 1, 0)
+    table = generated_table(rows=1000, plants=1, seed=0)
     tools = table.schema.machines(table.frame)
     np.testing.assert_array_equal(tool_blocks(table, int(tools.max()) + 1, RNG).assignment, tools)
 
@@ -66,18 +66,18 @@ def test_a_table_without_machines_is_refused_with_a_remedy() -> None:
 
 
 def test_rows_are_dealt_evenly() -> None:
-    partition = iid(generated_table(1003, 1, 0), 10, np.random.default_rng(0))
+    partition = iid(generated_table(rows=1003, plants=1, seed=0), 10, np.random.default_rng(0))
     assert sorted(partition.sizes.tolist()) == [100] * 7 + [101] * 3
 
 
 def test_neighbouring_rows_meet_by_chance_alone() -> None:
-    partition = iid(generated_table(20_000, 1, 0), 4, np.random.default_rng(1))
+    partition = iid(generated_table(rows=20_000, plants=1, seed=0), 4, np.random.default_rng(1))
     together = np.mean(partition.assignment[1:] == partition.assignment[:-1])
     assert abs(together - 0.25) < 5 * np.sqrt(0.25 * 0.75 / 20_000)
 
 
 def test_machines_are_dealt_whole_and_evenly() -> None:
-    table = generated_table(5000, 1, 0)
+    table = generated_table(rows=5000, plants=1, seed=0)
     partition = iid(table, 4, np.random.default_rng(2), unit="machines")
     machines = table.schema.machines(table.frame)
     pairs = np.unique(np.stack([machines, partition.assignment]), axis=1)
@@ -89,7 +89,7 @@ def test_machines_are_dealt_whole_and_evenly() -> None:
 
 def test_an_unknown_unit_is_refused() -> None:
     with pytest.raises(ConfigError, match="unit must be one of rows, machines, got 'tools'"):
-        iid(generated_table(10, 1, 0), 2, np.random.default_rng(0), unit="tools")  # type: ignore[arg-type]
+        iid(generated_table(rows=10, plants=1, seed=0), 2, np.random.default_rng(0), unit="tools")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("base", ["tool-blocks", "iid"])

@@ -87,7 +87,7 @@ def test_the_schema_is_that_of_the_whole_federation_without_the_client(tmp_path:
 
 
 def test_a_recognised_table_needs_no_label_and_its_plant_is_ignored(tmp_path: Path) -> None:
-    frame = generate(60, 2, 1).with_columns(extra=pl.lit(7.5))
+    frame = generate(rows=60, plants=2, seed=1).with_columns(extra=pl.lit(7.5))
     settings = settings_of(tmp_path, rows=frame.write_csv())
     table = read_plant_table(settings, Config())
     assert table.schema == AI4I_SCHEMA
@@ -96,7 +96,7 @@ def test_a_recognised_table_needs_no_label_and_its_plant_is_ignored(tmp_path: Pa
 
 @pytest.mark.parametrize("schema", [AI4I_SCHEMA, TWIN_SCHEMA])
 def test_a_known_table_may_be_mapped_too(tmp_path: Path, schema: Any) -> None:
-    frame = generate(60, 1, 1).rename({"Torque [Nm]": "torque", "Air temperature [K]": "air"})
+    frame = generate(rows=60, plants=1, seed=1).rename({"Torque [Nm]": "torque", "Air temperature [K]": "air"})
     if schema is TWIN_SCHEMA:
         frame = frame.rename({"Machine failure": "Target"}).with_columns(pl.lit("No Failure").alias("Failure Type"))
         frame = frame.drop(AI4I_SCHEMA.modes)
@@ -108,7 +108,7 @@ def test_a_known_table_may_be_mapped_too(tmp_path: Path, schema: Any) -> None:
     """
     table = read_plant_table(settings_of(tmp_path, mapped, frame.write_csv()), Config())
     assert table.schema == schema
-    expected = generate(60, 1, 1)["Torque [Nm]"].to_list()
+    expected = generate(rows=60, plants=1, seed=1)["Torque [Nm]"].to_list()
     assert table.frame["Torque [Nm]"].to_list() == pytest.approx(expected)
 
 

@@ -162,12 +162,12 @@ def load_ai4i(
         If the path holds no file, or the file has another header.
     """
     file = locate(path, os.environ, Path.cwd())
-    return generated_table(rows, plants, seed) if file is None else _read(file)
+    return generated_table(rows=rows, plants=plants, seed=seed) if file is None else _read(file)
 
 
 def generated_table(rows: int, plants: int, seed: int) -> Table:
     """Return generated rows as a table whose clients are the plants."""
-    frame = generate(rows, plants, seed)
+    frame = generate(rows=rows, plants=plants, seed=seed)
     number = f"{plants} plants" if plants > 1 else "1 plant"
     note = f"Generated: {rows} rows of {number} by the rules of AI4I 2020, seed {seed}; not measured data."
     origin = Origin("generator", generated={"rows": rows, "plants": plants, "seed": seed}, note=note)

@@ -173,7 +173,7 @@ def generate(rows: int, plants: int, seed: int) -> pl.DataFrame:
             f"rows must be at least {plants} (one a plant), got {rows}; ask for more rows or fewer plants"
         )
     drawn = plain_plant() if plants == 1 else draw_plants(plants, generator(seed, "generate/plants"))
-    return simulate(drawn, rows, seed)
+    return simulate(drawn, rows=rows, seed=seed)
 
 
 def simulate(plants: Plants, rows: int, seed: int) -> pl.DataFrame:

@@ -38,7 +38,7 @@ def read_table(config: Config) -> Table:
         _check_positive(table.frame, data)
         return table
     if data.source == "generator":
-        table = generated_table(data.rows, plants, config.federation.seed)
+        table = generated_table(rows=data.rows, plants=plants, seed=config.federation.seed)
     else:
         table = load_ai4i(rows=data.rows, plants=plants, seed=config.federation.seed)
     return replace(table, schema=_with_features(table.schema, config.features))

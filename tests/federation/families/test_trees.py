@@ -129,7 +129,7 @@ def test_contenders_are_compared_and_federating_loses_nothing(tmp_path: Path) ->
 
 
 def test_the_onnx_file_decides_as_the_model_does(finished: Run) -> None:
-    frame = generate(500, 3, 11)
+    frame = generate(rows=500, plants=3, seed=11)
     probability, decision = score_onnx((finished.folder / "model.onnx").read_bytes(), frame)
     np.testing.assert_allclose(probability, finished.model.score(frame), atol=1e-12)
     np.testing.assert_array_equal(decision, finished.model.decide(frame))
@@ -193,7 +193,7 @@ def test_a_run_can_unite_trees_that_each_client_grows_alone(small: Small, tmp_pa
     assert digest(done.folder) == state.ensemble.digest
     assert len(state.ensemble.trees) == len(setup.grid.clients()) * (12 if setup.plan.forest else 4)
     assert record.messages == 1
-    frame = generate(300, 3, 11)
+    frame = generate(rows=300, plants=3, seed=11)
     probability, _ = score_onnx((done.folder / "model.onnx").read_bytes(), frame)
     np.testing.assert_allclose(probability, done.model.score(frame), atol=1e-12)
 
@@ -299,7 +299,7 @@ def test_the_risk_only_rises_with_a_monotone_feature(small: Small) -> None:
     config = grown(small, trees={"monotone": {"Torque [Nm]": 1}}, features={"preset": False})
     setup = parts(config)
     model = setup.model(train(setup).learnt, 0.5, "Machine failure")
-    frame = generate(50, 3, 2)
+    frame = generate(rows=50, plants=3, seed=2)
     scores = [model.score(frame.with_columns(pl.lit(torque).alias("Torque [Nm]"))) for torque in np.linspace(5, 75, 15)]
     assert (np.diff(scores, axis=0) >= 0).all()
     assert np.ptp(scores, axis=0).max() > 0

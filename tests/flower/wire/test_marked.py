@@ -66,7 +66,7 @@ def test_a_marked_table_is_read_as_ai4is(marked: Marked) -> None:
     assert numbers == list(NUMBERS)
     matrix = number_matrix(clean(marked.frame, NUMBERS, ()), NUMBERS, AI4I_SCHEMA.derived)
     assert np.array_equal(matrix, np.hstack([marked.values, marked.derived]))
-    drawn = generated_table(1000, 1, 1).frame
+    drawn = generated_table(rows=1000, plants=1, seed=1).frame
     for column in AI4I_SCHEMA.features:
         if column.kind == "number":
             assert marked.frame[column.name].is_between(column.low, column.high).all()

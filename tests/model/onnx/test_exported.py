@@ -38,7 +38,7 @@ def real_frame() -> pl.DataFrame:
 
 @pytest.fixture(scope="module", params=["real", "generated"])
 def readings(request: pytest.FixtureRequest) -> pl.DataFrame:
-    return real_frame() if request.param == "real" else generated_table(3000, 3, 7).frame
+    return real_frame() if request.param == "real" else generated_table(rows=3000, plants=3, seed=7).frame
 
 
 def model_on(frame: pl.DataFrame, kind: str, options: dict[str, Any]) -> TrainedModel:

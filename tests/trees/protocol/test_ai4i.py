@@ -35,7 +35,7 @@ class Readings:
 
 @pytest.fixture(scope="module", params=["real", "generated"])
 def readings(request: pytest.FixtureRequest) -> Readings:
-    table = generated_table(3000, 3, 7)
+    table = generated_table(rows=3000, plants=3, seed=7)
     if request.param == "real":
         path = locate(None, os.environ, Path(__file__).parents[3])
         if path is None:
