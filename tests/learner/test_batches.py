@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from werkbund.core.rng import keys
 from werkbund.learner import TrainingPlan
-from werkbund.learner.batches import Schedule, num_steps, schedule
+from werkbund.learner.batches import CohortBatches, draw_batches, num_steps
 
 SIZES = st.lists(st.integers(0, 25), min_size=1, max_size=6)
 WIDTHS = st.integers(1, 9)
 
 
-def _schedule(sizes: list[int], plan: TrainingPlan) -> Schedule:
-    return schedule(np.array(sizes), keys(0, "training", 1, range(len(sizes))), plan)
+def _schedule(sizes: list[int], plan: TrainingPlan) -> CohortBatches:
+    return draw_batches(np.array(sizes), keys(0, "training", 1, range(len(sizes))), plan)
 
 
 @given(SIZES, WIDTHS, st.integers(1, 3))
@@ -52,7 +52,7 @@ def test_a_client_draws_the_same_batches_alone(sizes: list[int], width: int, ste
     together = _schedule(sizes, plan)
     cohort = keys(0, "training", 1, range(len(sizes)))
     for client, size in enumerate(sizes):
-        alone = schedule(np.array([size]), cohort[client : client + 1], plan)
+        alone = draw_batches(np.array([size]), cohort[client : client + 1], plan)
         taken = alone.rows.shape[1]
         np.testing.assert_array_equal(together.rows[client, :taken], alone.rows[0])
         np.testing.assert_array_equal(together.present[client, :taken], alone.present[0])
@@ -67,12 +67,12 @@ def test_an_absent_entry_names_row_zero(sizes: list[int], width: int) -> None:
 
 def test_epochs_and_rounds_have_their_own_order() -> None:
     plan = TrainingPlan(batch_size=64, epochs=2)
-    first, second = schedule(np.array([64]), keys(0, "training", 1, [0]), plan).rows[0]
-    other = schedule(np.array([64]), keys(0, "training", 2, [0]), plan).rows[0, 0]
+    first, second = draw_batches(np.array([64]), keys(0, "training", 1, [0]), plan).rows[0]
+    other = draw_batches(np.array([64]), keys(0, "training", 2, [0]), plan).rows[0, 0]
     assert first.tolist() != second.tolist()
     assert first.tolist() != other.tolist()
 
 
 @pytest.mark.parametrize("sizes", [[], [0], [0, 0]])
 def test_nobody_with_rows_takes_no_step(sizes: list[int]) -> None:
-    assert _schedule(sizes, TrainingPlan()).rows.shape == (len(sizes), 0, 32)
+    assert _schedule(sizes, TrainingPlan()).rows.shape == (len(sizes), 0, TrainingPlan().batch_size)

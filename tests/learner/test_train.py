@@ -25,7 +25,7 @@ from werkbund.learner import (
     logits_of,
     weights_of,
 )
-from werkbund.learner.batches import schedule
+from werkbund.learner.batches import draw_batches
 from werkbund.learner.fused import fused_available
 
 SIZES = [0, 1, 7, 32, 33, 65, 200]
@@ -180,7 +180,7 @@ def _with_pytorch(plan: TrainingPlan, table: ClientTable) -> Float32Array:
         optimizer = torch.optim.SGD(tensors, momentum=plan.momentum, **common)
     else:
         optimizer = (torch.optim.Adam if plan.optimizer == "adam" else torch.optim.AdamW)(tensors, **common)
-    drawn = schedule(table.sizes, keys(0, "training", 1, [0]), plan)
+    drawn = draw_batches(table.sizes, keys(0, "training", 1, [0]), plan)
     for rows, present in zip(drawn.rows[0], drawn.present[0], strict=True):
         features, labels = table.features[rows[present]], table.labels[rows[present]]
         logits = network(torch.from_numpy(features))[:, 0]
@@ -206,7 +206,7 @@ def test_the_loss_is_the_mean_over_rows_before_each_step(make_table: Any) -> Non
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_clipped_step_is_no_longer_than_its_bound(way: str, make_table: Any) -> None:
-    plan = TrainingPlan("sgd", 1.0, steps=1, clip_norm=1e-3, positive_weight=100.0)
+    plan = TrainingPlan("sgd", 1.0, steps=1, weight_decay=0.0, clip_norm=1e-3, positive_weight=100.0)
     start = weights_of(build_network(SPECS[1], 4, 0))
     trained, _ = _train(SPECS[1], plan, make_table([50, 60, 70]), way=way, start=start)
     lengths = np.linalg.norm((trained.weights - start).astype(np.float64), axis=1)
@@ -244,7 +244,7 @@ def test_a_large_proximal_term_holds_the_weights_near_their_start(way: str, make
 def test_the_proximal_minimum_is_where_the_gradient_balances_the_pull(make_table: Any) -> None:
     table, mu = make_table([40]), 2.0
     start = np.full(5, 0.3, np.float32)
-    plan = TrainingPlan("sgd", 0.2, epochs=400, batch_size=64, proximal=mu)
+    plan = TrainingPlan("sgd", 0.2, weight_decay=0.0, epochs=400, batch_size=64, proximal=mu)
     trained, _ = _train(SPECS[0], plan, table, start=start)
     weights = trained.weights[0].astype(np.float64)
     x = np.c_[table.features, np.ones(40)].astype(np.float64)
@@ -260,8 +260,8 @@ def test_the_weight_of_positive_rows_is_that_many_copies_of_them(make_table: Any
     copied = ClientTable(("a",), np.array([0, rows]), features, labels, np.zeros((rows, 0), np.bool_))
     start = np.zeros(5, np.float32)
     # The mean is over more rows, each step as much larger.
-    weighted = TrainingPlan("sgd", 0.03 * 30, batch_size=1000, positive_weight=3.0)
-    plain = TrainingPlan("sgd", 0.03 * rows, batch_size=1000)
+    weighted = TrainingPlan("sgd", 0.03 * 30, weight_decay=0.0, batch_size=1000, positive_weight=3.0)
+    plain = TrainingPlan("sgd", 0.03 * rows, weight_decay=0.0, batch_size=1000)
     first, _ = _train(SPECS[0], weighted, table, start=start)
     second, _ = _train(SPECS[0], plain, copied, start=start)
     np.testing.assert_allclose(first.weights, second.weights, rtol=1e-5, atol=1e-6)

@@ -64,6 +64,19 @@ def derived_seed(seed: int, purpose: str, round: int = 0, client: int = 0) -> in
     return int(keys(seed, purpose, round, client)[0] >> np.uint64(1))
 
 
+def derived_keys(client_keys: UInt64Array, purpose: str, number: int) -> UInt64Array:
+    """Return a key for each client's key, this purpose and this number, such as that of a step: (clients,).
+
+    Examples
+    --------
+    >>> many = keys(0, "training", 1, [3, 4])
+    >>> bool(derived_keys(many, "noise", 5)[1] == derived_keys(many[1:], "noise", 5)[0])
+    True
+    """
+    digest = hashlib.blake2b(f"{purpose}/{number}".encode(), digest_size=8).digest()
+    return mix(mix(client_keys + _GOLDEN) ^ np.uint64(int.from_bytes(digest, "little")))
+
+
 def shuffles(client_keys: UInt64Array, epoch: int, sizes: npt.ArrayLike) -> Int64Array:
     """Shuffle each client's row numbers 0..n-1.
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from werkbund.core.arrays import Float32Array, Float64Array
+from werkbund.core.arrays import BoolArray, Float32Array, Float64Array
 from werkbund.core.errors import ModelError
+from werkbund.core.text import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,35 @@ class Layout:
         ends = np.cumsum((0, *self.sizes))
         return {name: slice(int(ends[i]), int(ends[i + 1])) for i, name in enumerate(self.names)}
 
+    def mask(self, patterns: Iterable[str]) -> BoolArray:
+        """Return which parameters belong to tensors, or to the layers around them, of these names: (parameters,).
+
+        Parameters
+        ----------
+        patterns
+            Names such as `0` or `0.bias`, or patterns such as `norm*`.
+
+        Raises
+        ------
+        ModelError
+            If a pattern names nothing.
+
+        Examples
+        --------
+        >>> Layout(("0.weight", "0.bias", "2.weight"), ((1, 2), (1,), (2,))).mask(["0"]).tolist()
+        [True, True, True, False, False]
+        """
+        mask, where = np.zeros(self.num_parameters, np.bool_), self.slices()
+        for pattern in patterns:
+            named = [name for name in self.names if any(fnmatchcase(part, pattern) for part in _around(name))]
+            if not named:
+                raise ModelError(
+                    f"layers must be among {', '.join(self.names)}, got {pattern!r}{did_you_mean(pattern, self.names)}"
+                )
+            for name in named:
+                mask[where[name]] = True
+        return mask
+
     def split(self, vector: Float32Array) -> dict[str, Float32Array]:
         """Return views into the vector, by name.
 
@@ -88,6 +119,12 @@ class Layout:
             raise ModelError(f"tensors must be {expected}, got {shapes}")
         parts = [np.asarray(tensors[name], dtype=np.float32).ravel() for name in self.names]
         return np.concatenate(parts) if parts else np.empty(0, np.float32)
+
+
+def _around(name: str) -> list[str]:
+    """Return a tensor's name and those of the layers that it lies in."""
+    parts = name.split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
 
 
 def norm(vector: Float32Array) -> float:

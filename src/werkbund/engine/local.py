@@ -14,9 +14,8 @@ from werkbund.core.errors import ClientError
 from werkbund.core.rng import shuffles, stream
 from werkbund.core.types import Replies, Tasks
 from werkbund.engine.worker import Handler
-from werkbund.learner.centroids import local_centroids
 from werkbund.learner.counts import count_scores
-from werkbund.learner.signals import FROM_LOSSES, loss_signals, losses_of
+from werkbund.learner.signals import FROM_LOSSES, local_centroids, loss_signals, losses_of
 from werkbund.learner.train import CohortTrainer
 
 

@@ -1,16 +1,31 @@
 """One client's work, and the same for a whole cohort at once."""
 
 from werkbund.learner.counts import NUM_BINS, count_scores
-from werkbund.learner.models import NETWORKS, ModelSpec, build_network, layout_of, load_weights, weights_of
+from werkbund.learner.models import NETWORKS, ModelSpec, build_network, layout_of, load_weights, logits_of, weights_of
+from werkbund.learner.objective import (
+    ControlledGradient,
+    GradientRule,
+    LocalObjective,
+    LocalStep,
+    MeanGradient,
+    NoisedExamples,
+    Proximal,
+)
 from werkbund.learner.plan import TrainingPlan
-from werkbund.learner.score import logits_of
 from werkbund.learner.train import CohortTrainer, TrainedCohort
 
 __all__ = [
     "NETWORKS",
     "NUM_BINS",
     "CohortTrainer",
+    "ControlledGradient",
+    "GradientRule",
+    "LocalObjective",
+    "LocalStep",
+    "MeanGradient",
     "ModelSpec",
+    "NoisedExamples",
+    "Proximal",
     "TrainedCohort",
     "TrainingPlan",
     "build_network",

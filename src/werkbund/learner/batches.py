@@ -12,8 +12,8 @@ from werkbund.learner.plan import TrainingPlan
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """Hold the batches of a cohort.
+class CohortBatches:
+    """Hold the rows of every step of a cohort.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def num_steps(sizes: Int64Array, plan: TrainingPlan) -> Int64Array:
     return np.where(sizes > 0, plan.steps if plan.steps is not None else plan.epochs * a_pass, 0)
 
 
-def schedule(sizes: Int64Array, keys: UInt64Array, plan: TrainingPlan) -> Schedule:
+def draw_batches(sizes: Int64Array, keys: UInt64Array, plan: TrainingPlan) -> CohortBatches:
     """Draw the batches of every client of a cohort.
 
     Parameters
@@ -62,7 +62,7 @@ def schedule(sizes: Int64Array, keys: UInt64Array, plan: TrainingPlan) -> Schedu
         is_row = drawn < sizes[client][:, None]
         rows[client, step[client, batch]] = np.where(is_row, drawn, 0)
         present[client, step[client, batch]] = is_row
-    return Schedule(rows, present)
+    return CohortBatches(rows, present)
 
 
 def _padded(order: Int64Array, width: int) -> Int64Array:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from werkbund.core.arrays import Float32Array
 from werkbund.core.errors import ModelError
 from werkbund.core.weights import Layout
-from werkbund.learner.randomness import torch_stream
+
+_ROWS_A_PASS = 65_536
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "silu": nn.SiLU}
 
@@ -179,6 +182,49 @@ def load_weights(network: nn.Module, weights: Float32Array) -> None:
     with torch.no_grad():
         for name, values in layout.split(weights).items():
             network.get_parameter(name).copy_(torch.tensor(values))
+
+
+def logits_of(network: nn.Module, weights: Float32Array, features: Float32Array) -> Float32Array:
+    """Score rows.
+
+    Parameters
+    ----------
+    network
+        Its own weights are overwritten by `weights`.
+    weights
+        (parameters,)
+    features
+        (rows, features), scaled.
+
+    Returns
+    -------
+    logits
+        (rows,)
+    """
+    load_weights(network, weights)
+    training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            parts = [
+                network(torch.from_numpy(features[first : first + _ROWS_A_PASS])).reshape(-1)
+                for first in range(0, len(features), _ROWS_A_PASS)
+            ]
+    finally:
+        network.train(training)
+    return torch.cat(parts).numpy() if parts else np.empty(0, np.float32)
+
+
+@contextmanager
+def torch_stream(seed: int) -> Iterator[None]:
+    """Let PyTorch draw from a stream of this seed within the block; its global generator is afterwards as before.
+
+    Layers draw initial weights and dropout masks from the global generator and take no other. Nothing else of ours
+    touches it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def _trainable(network: nn.Module) -> dict[str, nn.Parameter]:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from werkbund.core.defaults import BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY
 from werkbund.core.errors import ConfigError
 
 Optimizer = Literal["sgd", "adam", "adamw"]
@@ -37,12 +38,12 @@ class TrainingPlan:
     """
 
     optimizer: Optimizer = "sgd"
-    learning_rate: float = 0.1
+    learning_rate: float = LEARNING_RATE
     momentum: float = 0.0
-    weight_decay: float = 0.0
+    weight_decay: float = WEIGHT_DECAY
     epochs: int = 1
     steps: int | None = None
-    batch_size: int = 32
+    batch_size: int = BATCH_SIZE
     clip_norm: float | None = None
     positive_weight: float = 1.0
     proximal: float = 0.0

@@ -2,7 +2,8 @@
 
 A cohort's weights are one (clients, parameters) tensor. With the batched gradient all clients take their step
 together; with the plain gradient the same loop runs over clients one by one. Clients of unequal size stop at their own
-last step. For chains of linear layers the same loop exists compiled, in `werkbund.learner.fused`.
+last step. What else may differ is a `LocalObjective`. For chains of linear layers the usual loop exists compiled, in
+`werkbund.learner.fused`.
 """
 
 from __future__ import annotations
@@ -16,17 +17,31 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from werkbund.core.arrays import BoolArray, Float32Array, Float64Array, Int64Array, UInt64Array
+from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float32Array, Float64Array, Int64Array, UInt64Array
 from werkbund.core.clients import ClientTable
-from werkbund.learner.batches import num_steps, schedule
+from werkbund.core.errors import ConfigError, ModelError
+from werkbund.core.weights import Layout
+from werkbund.learner.batches import draw_batches, num_steps
 from werkbund.learner.chains import chain_of
 from werkbund.learner.fused import fused_available, logits_chain, train_chain
-from werkbund.learner.gradients import Gradient, batched_gradient, can_be_batched, plain_gradient
-from werkbund.learner.models import layout_of
+from werkbund.learner.models import layout_of, logits_of, torch_stream
+from werkbund.learner.objective import (
+    Gradient,
+    GradientRule,
+    LocalObjective,
+    LocalStep,
+    MeanGradient,
+    Proximal,
+    Sent,
+    Term,
+    batched_gradient,
+    batched_row_gradient,
+    can_be_batched,
+    plain_gradient,
+    plain_row_gradient,
+)
 from werkbund.learner.optimizers import optimizer_step, start_state
 from werkbund.learner.plan import TrainingPlan
-from werkbund.learner.randomness import torch_stream
-from werkbund.learner.score import logits_of
 
 Way = Literal["compiled", "batched", "plain"]
 
@@ -43,10 +58,16 @@ class TrainedCohort:
         (clients, parameters), each client's weights after its last step, or its weighted update.
     loss
         (clients,), mean loss over all rows drawn, before the step that used them; NaN for a client without rows.
+    steps
+        (clients,), how many steps each took.
+    learning_rate
+        Of these steps.
     """
 
     weights: Float32Array
     loss: Float64Array
+    steps: Int64Array
+    learning_rate: float
 
 
 class CohortTrainer:
@@ -63,12 +84,21 @@ class CohortTrainer:
     batched
         Train clients together where the network allows it; False is the plain loop, one client after the other.
     compiled
-        Use the compiled loop where the network is a chain and `batched` is set.
+        Use the compiled loop where the network is a chain, `batched` is set, and the objective is the usual one.
+    objective
+        What clients follow beside their loss, and which layers train.
 
     Attributes
     ----------
     way
         `compiled`, `batched` or `plain`: how this network is trained.
+
+    Raises
+    ------
+    ConfigError
+        If the plan clips the mean gradient and the objective has a rule of its own.
+    ModelError
+        If the objective names a layer that is not there.
     """
 
     def __init__(
@@ -78,16 +108,19 @@ class CohortTrainer:
         num_features: int,
         batched: bool = True,
         compiled: bool = True,
+        objective: LocalObjective = LocalObjective(),
     ) -> None:
+        if plan.clip_norm is not None and objective.rule is not None:
+            raise ConfigError(f"training.clip_norm bounds the mean gradient; {objective.rule} has a bound of its own")
         network = deepcopy(network)  # training in place must not change the weights that another begins with
-        self.plan = plan
+        self.plan, self.objective = plan, objective
         self.layout = layout_of(network)
         self._network = network.train()
         self._chain = chain_of(network) if batched and compiled and fused_available() else None
         together = batched and (self._chain is not None or can_be_batched(network, self.layout, num_features))
-        self.way: Way = "compiled" if self._chain else "batched" if together else "plain"
-        make = batched_gradient if together else plain_gradient
-        self._gradient = make(network, self.layout, plan.positive_weight)
+        is_compiled = self._chain is not None and objective.is_usual
+        self.way: Way = "compiled" if is_compiled else "batched" if together else "plain"
+        self._slopes = _Slopes.of(network, self.layout, plan, objective, together)
 
     def train(
         self,
@@ -97,6 +130,7 @@ class CohortTrainer:
         keys: UInt64Array,
         rate: float = 1.0,
         weight: Float64Array | None = None,
+        sent: Arrays | None = None,
     ) -> TrainedCohort:
         """Train each of these clients.
 
@@ -114,24 +148,45 @@ class CohortTrainer:
             Factor of the plan's learning rate in this round.
         weight
             (cohort,); if given, updates come back in place of weights: (weights - start) times this.
+        sent
+            Named arrays that came with the weights, for the objective: (parameters,) for all alike, or
+            (cohort, parameters).
+
+        Raises
+        ------
+        ModelError
+            If an array that was sent has another shape.
         """
         plan = replace(self.plan, learning_rate=self.plan.learning_rate * rate)
-        if self._chain is not None:
-            return TrainedCohort(*train_chain(self._chain, plan, table, clients, start, keys, weight))
         sizes = table.sizes[clients]
+        steps = num_steps(sizes, plan)
+        if self.way == "compiled" and self._chain is not None:
+            weights, loss = train_chain(self._chain, plan, table, clients, start, keys, weight)
+            return TrainedCohort(weights, loss, steps, plan.learning_rate)
+        beside = self._checked(sent or {}, len(clients))
         begin = np.broadcast_to(start, (len(clients), self.layout.num_parameters))
         weights = np.array(begin, dtype=np.float32)
         loss = np.full(len(clients), np.nan)
         for group in self._groups(sizes, table.num_features):
             batch = _Batch.gather(table, clients[group], keys[group], plan)
+            own = {name: torch.from_numpy(a if a.ndim == 1 else a[group]) for name, a in beside.items()}
+            # A network that draws in training is trained client by client, each with a stream of its own.
             with torch_stream(int(keys[group[0]] >> np.uint64(1))):
-                trained, totals = _descend(torch.from_numpy(weights[group]), batch, self._gradient, plan)
+                trained, totals = _descend(torch.from_numpy(weights[group]), batch, self._slopes, plan, own)
             weights[group] = trained.numpy()
             loss[group] = totals.numpy() / np.maximum(batch.num_drawn, 1)
         if weight is not None:
             weights -= start
             weights *= weight[:, None].astype(np.float32)
-        return TrainedCohort(weights, loss)
+        return TrainedCohort(weights, loss, steps, plan.learning_rate)
+
+    def _checked(self, sent: Arrays, num_clients: int) -> dict[str, AnyArray]:
+        """Return what was sent as float32, in a shape that the loop reads."""
+        shapes = ((self.layout.num_parameters,), (num_clients, self.layout.num_parameters))
+        for name, array in sent.items():
+            if array.shape not in shapes:
+                raise ModelError(f"what is sent must be {shapes[0]} or {shapes[1]}, got {name} of {array.shape}")
+        return {name: np.array(array, np.float32) for name, array in sent.items()}
 
     def score(self, weights: Float32Array, features: Float32Array) -> Float32Array:
         """Return the logits (rows,) of features (rows, features) under weights (parameters,)."""
@@ -161,6 +216,7 @@ class CohortTrainer:
 class _Batch:
     """Hold a group's rows in the order of its steps: features (steps, clients, batch, features) and so on."""
 
+    keys: UInt64Array
     features: Tensor
     labels: Tensor
     present: Tensor
@@ -169,12 +225,13 @@ class _Batch:
 
     @staticmethod
     def gather(table: ClientTable, clients: Int64Array, keys: UInt64Array, plan: TrainingPlan) -> _Batch:
-        drawn = schedule(table.sizes[clients], keys, plan)
+        drawn = draw_batches(table.sizes[clients], keys, plan)
         rows = (drawn.rows + table.offsets[clients][:, None, None]).transpose(1, 0, 2)
         present = drawn.present.transpose(1, 0, 2)
         # A place without a row must stay inside the table: its weight in the loss is zero.
         rows = np.where(present, rows, 0)
         return _Batch(
+            keys,
             torch.from_numpy(table.features[rows]),
             torch.from_numpy(table.labels[rows]),
             torch.from_numpy(present.astype(np.float32)),
@@ -183,26 +240,54 @@ class _Batch:
         )
 
 
-def _descend(start: Tensor, batch: _Batch, gradient: Gradient, plan: TrainingPlan) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class _Slopes:
+    """Hold how the slope of a step is made: gradient, rule and terms, and which parameters train.
+
+    `trains` is a mask (parameters,), or None where all do.
+    """
+
+    gradient: Gradient
+    rule: GradientRule
+    terms: tuple[Term, ...]
+    trains: Tensor | None
+
+    @staticmethod
+    def of(
+        network: nn.Module, layout: Layout, plan: TrainingPlan, objective: LocalObjective, together: bool
+    ) -> _Slopes:
+        rule = objective.rule or MeanGradient(plan.clip_norm)
+        row, mean = (batched_row_gradient, batched_gradient) if together else (plain_row_gradient, plain_gradient)
+        terms = ((Proximal(plan.proximal),) if plan.proximal else ()) + objective.terms
+        mask = objective.trained(layout)
+        trains = None if mask.all() else torch.from_numpy(mask)
+        return _Slopes((row if rule.per_example else mean)(network, layout, plan.positive_weight), rule, terms, trains)
+
+    def of_step(
+        self, weights: Tensor, start: Tensor, batch: tuple[Tensor, Tensor, Tensor], step: LocalStep
+    ) -> tuple[Tensor, Tensor]:
+        """Return slopes (clients, parameters) and summed losses (clients,)."""
+        gradients, losses = self.gradient(weights, *batch)
+        if self.trains is not None:  # else layers that rest would be counted in the norms
+            gradients = gradients * self.trains
+        slopes = self.rule.slope(gradients, step)
+        for term in self.terms:
+            slopes = slopes + term(weights, start, step.sent)
+        return slopes, losses
+
+
+def _descend(start: Tensor, batch: _Batch, slopes_of: _Slopes, plan: TrainingPlan, sent: Sent) -> tuple[Tensor, Tensor]:
     """Take all steps of a group; return weights (clients, parameters) and summed losses (clients,)."""
     step, state, weights = optimizer_step(plan), start_state(start, plan), start
     totals = torch.zeros(len(start), dtype=torch.float64)
     for i in range(len(batch.features)):
-        active = batch.active[i]
-        slopes, losses = gradient(weights, batch.features[i], batch.labels[i], batch.present[i])
-        slopes = _clipped(slopes, plan.clip_norm)
-        if plan.proximal:
-            slopes = slopes + plan.proximal * (weights - start)
+        rows = batch.features[i], batch.labels[i], batch.present[i]
+        slopes, losses = slopes_of.of_step(weights, start, rows, LocalStep(i, batch.present[i], sent, batch.keys))
         moved, state = step(weights, slopes, state)
+        if slopes_of.trains is not None:
+            moved = torch.where(slopes_of.trains, moved, weights)
         # A client that has taken its last step keeps its weights; its optimiser's state is not read again.
+        active = batch.active[i]
         weights = moved if active.all() else torch.where(torch.from_numpy(active)[:, None], moved, weights)
         totals += losses
     return weights, totals
-
-
-def _clipped(slopes: Tensor, bound: float | None) -> Tensor:
-    if bound is None:
-        return slopes
-    norms = slopes.norm(dim=1, keepdim=True)
-    clipped: Tensor = slopes * (bound / norms.clamp(min=1e-12)).clamp(max=1.0)
-    return clipped

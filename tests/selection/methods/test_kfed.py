@@ -7,7 +7,7 @@ from werkbund.core import ConfigError
 from werkbund.core.arrays import Float32Array, Int64Array
 from werkbund.core.rng import generator
 from werkbund.core.types import Replies
-from werkbund.learner.centroids import local_centroids
+from werkbund.learner.signals import local_centroids
 from werkbund.selection import CohortSize, Reports, State, View
 from werkbund.selection.methods.kfed import CENTROIDS, FederatedClusters, cluster_sets, distinct_first, first_centres
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from werkbund.core import Layout
 from werkbund.learner import ModelSpec, build_network, layout_of
-from werkbund.learner.gradients import Gradient, batched_gradient, can_be_batched, plain_gradient
+from werkbund.learner.objective import Gradient, batched_gradient, can_be_batched, plain_gradient
 
 CLIENTS, ROWS, FEATURES = 3, 6, 4
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from werkbund.core.errors import ConfigError
-from werkbund.learner.centroids import local_centroids
+from werkbund.learner.signals import local_centroids
 
 GROUPS = np.concatenate([np.full((30, 2), 5.0), np.full((12, 2), -5.0), np.full((3, 2), [50.0, 0.0])])
 

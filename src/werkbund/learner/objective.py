@@ -1,0 +1,343 @@
+"""What a client's steps follow: gradients of its loss, terms added to them, and the rule that makes one slope of them.
+
+The training loop is written once and varied by a `LocalObjective`. Gradients come in two ways that agree to float
+tolerance: `plain_gradient` differentiates one client's network as PyTorch users do; `batched_gradient` maps the same
+function over a cohort's stacked weights in one computation (`torch.func.vmap`). Shapes are written with c clients,
+b rows of a batch, f features and p parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, grad_and_value, vmap
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from werkbund.core.arrays import BoolArray, UInt64Array
+from werkbund.core.errors import ConfigError
+from werkbund.core.rng import derived_keys, stream
+from werkbund.core.weights import Layout
+
+Sent = Mapping[str, Tensor]
+"""Arrays that came with the weights, by name: (p,) for all clients alike, or (c, p)."""
+
+Term = Callable[[Tensor, Tensor, Sent], Tensor]
+"""(weights (c, p), weights at the start (c, p), sent) -> slope (c, p) that is added to the gradient of the loss."""
+
+
+@dataclass(frozen=True)
+class LocalStep:
+    """Say what a gradient rule may know of a step beside its gradients.
+
+    Parameters
+    ----------
+    number
+        Of the step in this round, from 0, the same for each client.
+    present
+        (c, b), 1 where a row is, 0 where the batch of a client is smaller than others'.
+    sent
+        What came with the weights.
+    keys
+        (c,), key of each client's random stream in this round.
+    """
+
+    number: int
+    present: Tensor
+    sent: Sent
+    keys: UInt64Array
+
+    def normal(self, size: int) -> Tensor:
+        """Draw standard normal numbers, (c, size), float32, from a stream of each client's own.
+
+        They follow from the client's key and the step alone, whoever else is in the group.
+        """
+        own = derived_keys(self.keys, "gradient noise", self.number).tolist()
+        drawn = [stream(key).standard_normal(size, dtype=np.float32) for key in own]
+        return torch.from_numpy(np.stack(drawn))
+
+
+class GradientRule(Protocol):
+    """Make one slope a client out of the gradients of a step."""
+
+    @property
+    def per_example(self) -> bool:
+        """Whether the rule gets the gradient of each row, (c, b, p), or the mean over a client's rows, (c, p)."""
+
+    def slope(self, gradients: Tensor, step: LocalStep) -> Tensor:
+        """Return the slopes (c, p). Gradients of rows that are not present, and of layers that rest, are zero."""
+
+
+@dataclass(frozen=True)
+class MeanGradient:
+    """Follow the mean gradient of the batch.
+
+    Parameters
+    ----------
+    clip_norm
+        Upper bound of its norm, or None.
+    """
+
+    clip_norm: float | None = None
+
+    @property
+    def per_example(self) -> bool:
+        """The mean is enough."""
+        return False
+
+    def slope(self, gradients: Tensor, step: LocalStep) -> Tensor:
+        """Return the gradients, shortened where they are too long."""
+        return clipped(gradients, self.clip_norm)
+
+
+@dataclass(frozen=True)
+class ControlledGradient:
+    """Correct the mean gradient by control variates: the server's minus the client's own, before it is clipped.
+
+    Parameters
+    ----------
+    control, own
+        Names of the arrays that are sent: (p,), the server's, and (c, p), each client's.
+    clip_norm
+        Upper bound of the norm of the corrected gradient, or None.
+
+    References
+    ----------
+    Karimireddy et al., "SCAFFOLD", ICML 2020, algorithm 1, line 10.
+    """
+
+    control: str = "control"
+    own: str = "own_control"
+    clip_norm: float | None = None
+
+    @property
+    def per_example(self) -> bool:
+        """The mean is enough."""
+        return False
+
+    def slope(self, gradients: Tensor, step: LocalStep) -> Tensor:
+        """Return the corrected gradients.
+
+        Raises
+        ------
+        ConfigError
+            If the control variates were not sent.
+        """
+        lacking = [name for name in (self.control, self.own) if name not in step.sent]
+        if lacking:
+            raise ConfigError(f"a corrected gradient needs {', '.join(lacking)} to be sent, got {sorted(step.sent)}")
+        return clipped(gradients + step.sent[self.control] - step.sent[self.own], self.clip_norm)
+
+
+@dataclass(frozen=True)
+class NoisedExamples:
+    """Clip the gradient of each row, and add Gaussian noise to their sum (DP-SGD).
+
+    Parameters
+    ----------
+    bound
+        Upper bound of the norm of a row's gradient.
+    noise
+        Standard deviation of the noise in multiples of the bound; 0 is clipping alone.
+    batch_size
+        What the noised sum is divided by; None: by the rows that are present, which tells how many they are.
+
+    References
+    ----------
+    Abadi et al., "Deep Learning with Differential Privacy", CCS 2016, algorithm 1.
+    """
+
+    bound: float
+    noise: float
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.bound > 0 or not self.noise >= 0:
+            raise ConfigError(f"bound must be > 0 and noise >= 0, got {self.bound} and {self.noise}")
+
+    @property
+    def per_example(self) -> bool:
+        """Each row's gradient is clipped by itself."""
+        return True
+
+    def slope(self, gradients: Tensor, step: LocalStep) -> Tensor:
+        """Return the mean of clipped and noised gradients."""
+        summed = clipped(gradients, self.bound).sum(dim=1)
+        if self.noise:
+            summed = summed + self.noise * self.bound * step.normal(summed.shape[1])
+        rows = self.batch_size or step.present.sum(dim=1, keepdim=True).clamp(min=1)
+        return summed / rows
+
+
+@dataclass(frozen=True)
+class Proximal:
+    """Pull towards the weights at the start: the slope of mu/2 ||w - start||^2 (FedProx).
+
+    Parameters
+    ----------
+    mu
+        Strength of the pull.
+
+    References
+    ----------
+    Li et al., "Federated Optimization in Heterogeneous Networks", MLSys 2020, equation 2.
+    """
+
+    mu: float
+
+    def __call__(self, weights: Tensor, start: Tensor, sent: Sent) -> Tensor:
+        """Return the slope, (c, p)."""
+        return self.mu * (weights - start)
+
+
+@dataclass(frozen=True)
+class LocalObjective:
+    """Say what local training follows beside the loss, how gradients become a step, and which layers take part.
+
+    The usual one is what a `TrainingPlan` says by itself: the mean gradient with its `clip_norm`, and its proximal
+    term.
+
+    Parameters
+    ----------
+    terms
+        Slopes that are added, behind the plan's proximal term.
+    rule
+        Makes a slope of the gradients; None is the mean with the plan's `clip_norm`, which no other rule reads.
+    trains
+        Names of layers or tensors, or patterns such as `norm*`, that train; the others keep their values.
+    leaves
+        Those that leave the client; what does not is its personal part, and stays.
+    """
+
+    terms: tuple[Term, ...] = ()
+    rule: GradientRule | None = None
+    trains: tuple[str, ...] = ("*",)
+    leaves: tuple[str, ...] = ("*",)
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether training does what the plan says and nothing else, in all layers."""
+        return not self.terms and self.rule is None and self.trains == ("*",)
+
+    def trained(self, layout: Layout) -> BoolArray:
+        """Return which parameters train: (parameters,)."""
+        return layout.mask(self.trains)
+
+    def shared(self, layout: Layout) -> BoolArray:
+        """Return which parameters leave the client: (parameters,)."""
+        return layout.mask(self.leaves)
+
+
+def clipped(slopes: Tensor, bound: float | None) -> Tensor:
+    """Shorten what is longer than a bound, by its norm over the last axis: (..., p)."""
+    if bound is None:
+        return slopes
+    norms = slopes.norm(dim=-1, keepdim=True)
+    shortened: Tensor = slopes * (bound / norms.clamp(min=1e-12)).clamp(max=1.0)
+    return shortened
+
+
+Gradient = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(weights (c, p), features (c, b, f), labels (c, b), present (c, b)) -> (gradients, summed losses (c,)).
+
+Gradients are those of the mean over the rows that are present, (c, p), or those of each row, (c, b, p).
+"""
+
+
+def plain_gradient(network: nn.Module, layout: Layout, positive_weight: float) -> Gradient:
+    """Return the gradient by ordinary automatic differentiation, for one client at a time (c = 1)."""
+    objective = _objective(network, layout, positive_weight)
+
+    def gradient(weights: Tensor, features: Tensor, labels: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        taken = present[0] > 0
+        leaf = weights[0].detach().requires_grad_()
+        mean, total = objective(leaf, features[0][taken], labels[0][taken], present[0][taken])
+        (slope,) = torch.autograd.grad(mean, leaf)
+        return slope[None], total.detach()[None]
+
+    return gradient
+
+
+def batched_gradient(network: nn.Module, layout: Layout, positive_weight: float) -> Gradient:
+    """Return the gradient of a whole cohort as one batched computation."""
+    slope = grad_and_value(_objective(network, layout, positive_weight), has_aux=True)
+    over_clients = vmap(slope)
+
+    def gradient(weights: Tensor, features: Tensor, labels: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        gradients, (_, totals) = over_clients(weights, features, labels, present)
+        return gradients, totals
+
+    return gradient
+
+
+def plain_row_gradient(network: nn.Module, layout: Layout, positive_weight: float) -> Gradient:
+    """Return the gradient of each row by ordinary automatic differentiation, for one client at a time (c = 1)."""
+    whole = plain_gradient(network, layout, positive_weight)
+
+    def gradient(weights: Tensor, features: Tensor, labels: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        slopes, total = torch.zeros(1, labels.shape[1], weights.shape[1]), torch.zeros(1)
+        for row in torch.nonzero(present[0])[:, 0].tolist():
+            own = slice(row, row + 1)
+            slope, loss = whole(weights, features[:, own], labels[:, own], present[:, own])
+            slopes[0, row] = slope[0]
+            total = total + loss
+        return slopes, total
+
+    return gradient
+
+
+def batched_row_gradient(network: nn.Module, layout: Layout, positive_weight: float) -> Gradient:
+    """Return the gradient of each row of a whole cohort as one batched computation."""
+    objective = _objective(network, layout, positive_weight)
+
+    def loss(weights: Tensor, features: Tensor, label: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        _, total = objective(weights, features[None], label[None], present[None])
+        return total, total
+
+    over_rows = vmap(grad(loss, has_aux=True), in_dims=(None, 0, 0, 0))
+    over_clients = vmap(over_rows)
+
+    def gradient(weights: Tensor, features: Tensor, labels: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        slopes, losses = over_clients(weights, features, labels, present)
+        return slopes, losses.sum(dim=1)
+
+    return gradient
+
+
+def can_be_batched(network: nn.Module, layout: Layout, num_features: int) -> bool:
+    """Say whether `torch.func.vmap` can map this network over clients: tried on a small batch.
+
+    A network that draws random numbers in training (dropout) is left to the plain loop, where each client has a
+    stream of its own.
+    """
+    if any(isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0 for part in network.modules()):
+        return False
+    weights = torch.zeros(2, layout.num_parameters)
+    rows = torch.ones(2, 3, num_features)
+    try:
+        batched_gradient(network, layout, 1.0)(weights, rows, rows[..., 0], rows[..., 0])
+    except (RuntimeError, NotImplementedError, ValueError, TypeError):
+        return False
+    return True
+
+
+def _objective(
+    network: nn.Module, layout: Layout, positive_weight: float
+) -> Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return the mean binary cross-entropy over the rows that are present, with the sum beside it."""
+    factor = torch.tensor(positive_weight)
+    sizes = list(layout.sizes)
+
+    def objective(weights: Tensor, features: Tensor, labels: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        parts = zip(layout.names, torch.split(weights, sizes), layout.shapes, strict=True)
+        tensors = {name: part.reshape(shape) for name, part, shape in parts}
+        logits = functional_call(network, tensors, (features,)).reshape(labels.shape)
+        losses = binary_cross_entropy_with_logits(logits, labels, reduction="none", pos_weight=factor)
+        total = (losses * present).sum()
+        return total / present.sum().clamp(min=1), total
+
+    return objective
