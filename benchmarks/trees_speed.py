@@ -82,7 +82,7 @@ def messages(source: str = "ai4i2020", rows: int = 10_000) -> dict[str, Any]:
 
 
 def _travelled(setup: TreeSimulation, way: Callable[..., Any], rounds: int) -> dict[str, float]:
-    doing = way(setup.grid, setup.plan, setup.rules, setup.begin(), rounds, None, False)
+    doing = way(setup.grid, setup.plan, setup.rules, setup.begin().state, rounds, None, False)
     records = [record for _, record in islice(doing, rounds)][1:]  # the first also tells the terms
     trees = len(records) * setup.plan.together
     return {
