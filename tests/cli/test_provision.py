@@ -10,7 +10,8 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from werkbund.cli.provision import keygen_command, provision_command
+from werkbund.cli.client import keygen_command
+from werkbund.cli.provision import provision_command
 
 app = typer.Typer()
 app.command("provision")(provision_command)

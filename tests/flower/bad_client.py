@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from werkbund.cli.hosting import run_until_stopped
+from werkbund.cli.signals import run_until_stopped
 from werkbund.flower.plant.host import ClientHost
 
 if __name__ == "__main__":

@@ -5,17 +5,29 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from werkbund.bench import Outcome, bench, plan_of
-from werkbund.cli.edge import output, print_json, progress, readable_errors
-from werkbund.cli.train import ConfigArgument, DataOption, JsonOption, SetOption, configured
-from werkbund.report import BenchFolder, bench_sentence, read_bench
+from werkbund.cli.edge import (
+    ConfigArgument,
+    DataOption,
+    JsonOption,
+    SetOption,
+    configured,
+    output,
+    print_json,
+    print_line,
+    progress,
+    readable_errors,
+)
+
+if TYPE_CHECKING:
+    from werkbund.bench import Outcome
+    from werkbund.report import BenchFolder
 
 _LOCAL_WORK = "training.epochs=5"
 """With sixty clients each has few rows; one pass over them would be too little work between two rounds."""
@@ -43,39 +55,49 @@ def bench_command(
 ) -> None:
     """Run every selector over several partitions and seeds, each against uniform at equal cost."""
     with readable_errors():
+        from werkbund.bench import bench, plan_of
+
         defaults = [_LOCAL_WORK] if config is None else []
         loaded = configured(config, data, [*defaults, *(settings or [])])
         plan = plan_of(
             loaded, _names(selectors), _names(partitions), range(first_seed, first_seed + seeds), cohort, target
         )
         with Meter(progress()) as meter:
-            done = bench(plan, out=out, workers=workers, listener=meter, command=["werkbund", *sys.argv[1:]])
+            finished = bench(plan, out=out, workers=workers, listener=meter, command=["werkbund", *sys.argv[1:]])
         if as_json:
-            print_json({"run_dir": str(done.folder), "report": str(done.report), **done.result})
-            return
-        found = read_bench(done.folder)
-        console = output()
-        console.print(summary_table(found))
-        console.print(
-            "Average precision (AP) against uniform with as many clients asked and trained, 95% intervals over seeds;\n"
-            "time and energy to the target as multiples of uniform's with the same cohort.",
-            style="dim",
-            soft_wrap=True,
-            highlight=False,
-        )
-        console.print(f"\n{bench_sentence(found)}", soft_wrap=True, highlight=False)
-        console.print(f"\nReport: {done.report}", soft_wrap=True, highlight=False)
+            print_json({"run_dir": str(finished.folder), "report": str(finished.report), **finished.result})
+        else:
+            _show(finished.folder)
+            print_line(f"\nReport: {finished.report}")
 
 
-def summary_table(found: BenchFolder) -> Table:
+def _show(folder: Path) -> None:
+    """Print a finished bench: a line a method, and who beats uniform."""
+    from werkbund.report import bench_sentence, read_bench
+
+    results = read_bench(folder)
+    console = output()
+    console.print(summary_table(results))
+    console.print(
+        "Average precision (AP) against uniform with as many clients asked and trained, 95% intervals over seeds;\n"
+        "time and energy to the target as multiples of uniform's with the same cohort.",
+        style="dim",
+        soft_wrap=True,
+        highlight=False,
+    )
+    print_line(f"\n{bench_sentence(results)}")
+
+
+def summary_table(results: BenchFolder) -> Table:
     """Return one line a method: against uniform at equal cost, and what the target takes."""
     table = Table(box=None, header_style="bold", padding=(0, 1))
     table.add_column("method", overflow="fold", min_width=20, max_width=24)
     for head in ("AP", "at equal cost", "reached", "time", "energy", "never"):
         table.add_column(head, justify="right", no_wrap=True)
     styles = {"better": "green", "worse": "red"}
-    ranked = found.ranked
-    for line in (*(one for one in found.of(found.overall) if one not in ranked), *ranked):
+    ranked = results.ranked
+    uniform = [line for line in results.of(results.overall) if line not in ranked]
+    for line in (*uniform, *ranked):
         cost = line.equal_cost
         table.add_row(
             line.selector,
@@ -95,7 +117,7 @@ class Meter:
     Parameters
     ----------
     console
-        Where to.
+        Where the progress is shown.
     """
 
     def __init__(self, console: Console) -> None:
@@ -116,7 +138,7 @@ class Meter:
             self._bar.stop()
 
     def stage(self, what: str, runs: int, done: int) -> None:
-        """Begin a bar."""
+        """Begin a bar over all runs of a bench, of which some were done before."""
         self._runs, self._done = runs, done
         if self._console.is_terminal:
             self._task = self._bar.add_task(what, total=runs, completed=done)
@@ -124,7 +146,7 @@ class Meter:
             self._console.print(f"{what}: {runs} runs, {done} done before", highlight=False)
 
     def ended(self, outcome: Outcome) -> None:
-        """Move on."""
+        """Take in a run that has ended; one that failed is named at once."""
         self._done += 1
         if outcome.error:
             case = outcome.case
@@ -140,4 +162,5 @@ def _names(text: str) -> list[str]:
 
 
 def _number(value: float, form: str) -> str:
+    """Return a number in a format, a dash for NaN."""
     return format(value, form) if value == value else "-"

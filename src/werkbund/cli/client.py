@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from werkbund.cli.deployed import plain_table
-from werkbund.cli.edge import FAULT, output, print_json, progress, readable_errors
-from werkbund.cli.hosting import run_until_stopped
-from werkbund.cli.provision import keygen_command
-from werkbund.cli.tables import findings_table, schema_table
-from werkbund.cli.train import JsonOption
+from werkbund.cli.edge import FAULT, JsonOption, output, print_json, print_line, progress, readable_errors
+from werkbund.cli.signals import run_until_stopped
+from werkbund.cli.tables import findings_table, plain_table, schema_table
 
 KitArgument = Annotated[Path, typer.Argument(metavar="[KIT]", help="Folder of the plant's kit.")]
 HERE = Path()
@@ -31,7 +29,6 @@ _COUNTED_WITH = {"train": "evaluate", "upload": "evaluate", "tree-level": "tree-
 """Kinds of tasks whose counts are also those of another."""
 
 app = typer.Typer(help="Take part in a real federation as a plant.", no_args_is_help=True, add_completion=False)
-app.command("keygen")(keygen_command)
 
 
 @app.command("start")
@@ -45,8 +42,8 @@ def start_command(kit: KitArgument = HERE) -> None:
         console, settings = progress(), load_settings(kit)
         for warning in certificate_warnings(kit, datetime.now(UTC)):
             console.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
-        what = f"Connecting {settings.client.name} to {settings.server.address}; Ctrl-C stops it."
-        console.print(what, soft_wrap=True, highlight=False)
+        line = f"Connecting {settings.client.name} to {settings.server.address}; Ctrl-C stops it."
+        console.print(line, soft_wrap=True, highlight=False)
         run_until_stopped(ClientHost(kit, lambda line: console.print(Text(line), soft_wrap=True)))
 
 
@@ -56,12 +53,12 @@ def check_command(kit: KitArgument = HERE, as_json: JsonOption = False) -> None:
     with readable_errors():
         from werkbund.plant.checking import check_plant
 
-        found = check_plant(kit)
+        checked = check_plant(kit)
         if as_json:
-            print_json(found.to_json())
+            print_json(checked.to_json())
         else:
-            _show(found.to_json())
-        if found.errors:
+            _show(checked.to_json())
+        if checked.errors:
             raise typer.Exit(FAULT)
 
 
@@ -71,11 +68,11 @@ def models_command(kit: KitArgument = HERE, as_json: JsonOption = False) -> None
     with readable_errors():
         from werkbund.plant.checking import models
 
-        found = models(kit)
+        delivered = models(kit)
         if as_json:
-            print_json({"models": found})
-        elif found:
-            output().print(_models_table(found))
+            print_json({"models": delivered})
+        elif delivered:
+            output().print(_models_table(delivered))
         else:
             output().print("No model has been delivered yet.")
 
@@ -99,17 +96,39 @@ def rollback_command(kit: KitArgument = HERE) -> None:
         from werkbund.plant import PlantFolder, load_settings
 
         folder = PlantFolder(load_settings(kit).state).rollback()
-        output().print(f"In use again: {folder / 'model.onnx'}", soft_wrap=True, highlight=False)
+        print_line(f"In use again: {folder / 'model.onnx'}")
 
 
-def _models_table(found: Sequence[Mapping[str, object]]) -> Table:
+@app.command("keygen")
+def keygen_command(
+    out: Annotated[Path, typer.Option("--out", help="Folder for client.key and client.pub.")] = Path("."),
+    name: Annotated[str, typer.Option("--name", help="Comment in the public key.")] = "client",
+    as_json: JsonOption = False,
+) -> None:
+    """Make this plant's own key pair, so that its private key never travels."""
+    with readable_errors():
+        from werkbund.flower.provision import keygen
+
+        fingerprint = keygen(out, name)
+        if as_json:
+            files = {"private_key": str(out / "client.key"), "public_key": str(out / "client.pub")}
+            print_json({**files, "fingerprint": fingerprint})
+            return
+        print_line(
+            f"Private key: {out / 'client.key'}   stays here; put it into the kit when it comes\n"
+            f"Public key:  {out / 'client.pub'}   goes to the operator\n"
+            f"Fingerprint: {fingerprint}   read it to the operator over the telephone"
+        )
+
+
+def _models_table(delivered: Sequence[Mapping[str, object]]) -> Table:
     table = plain_table("Models")
     for name in ("version", "in use", "received", "from run", "here"):
         table.add_column(name, overflow="fold")
-    for model in found:
+    for model in delivered:
         received = f"{datetime.fromisoformat(str(model['received'])).astimezone():%Y-%m-%d %H:%M}"
-        others = (Text(str(model[name])) for name in ("run", "reason"))
-        table.add_row(Text(str(model["version"])), Text(str(model["in_use"])), received, *others)
+        origin = (Text(str(model[name])) for name in ("run", "reason"))
+        table.add_row(Text(str(model["version"])), Text(str(model["in_use"])), received, *origin)
     return table
 
 
@@ -121,34 +140,40 @@ def _set_pause(kit: Path, pause: bool) -> None:
         output().print("This plant takes no part now." if pause else "This plant takes part again.")
 
 
-def _show(found: dict[str, object]) -> None:
+def _show(check: Mapping[str, Any]) -> None:
+    """Print a plant's check: what is wrong, what its rows are taken for, and what will leave."""
     console = output()
-    console.print(Text(str(found["summary"])), soft_wrap=True)
-    for error in found["errors"]:  # type: ignore[attr-defined]
+    console.print(Text(check["summary"]), soft_wrap=True)
+    for error in check["errors"]:
         console.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
-    if not found["leaving"]:
+    if not check["leaving"]:
         return
-    if found["columns"]:
+    if check["columns"]:
         console.print()
-        console.print(schema_table(found["columns"]))  # type: ignore[arg-type]
-    if found["findings"]:
+        console.print(schema_table(check["columns"]))
+    if check["findings"]:
         console.print()
-        console.print(findings_table(found["findings"]))  # type: ignore[arg-type]
+        console.print(findings_table(check["findings"]))
+    _show_leaving(console, check["leaving"])
+    console.print(Text(_LEGEND, style="dim"), soft_wrap=True)
+    console.print(Text(_by_choice(check["selection"])), soft_wrap=True)
+    if check["withheld"]:
+        console.print("\nWithheld by this plant's policy:", style="bold")
+        for line in check["withheld"]:
+            console.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def _show_leaving(console: Console, fields: Sequence[Mapping[str, Any]]) -> None:
+    """Print each field that leaves, by the moment at which it does."""
     console.print("\nWhat will leave this plant, and nothing else", style="bold")
-    for when, fields in _by_moment(found["leaving"]).items():  # type: ignore[arg-type]
+    for when, leaving in _by_moment(fields).items():
         console.print(f"\n{when}", style="dim")
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         for style in ("bold", "", "cyan", ""):
             table.add_column(style=style, overflow="fold")
-        for field in fields:
+        for field in leaving:
             table.add_row(*(Text(str(field[name])) for name in ("field", "what", "half", "size")))
         console.print(table)
-    console.print(Text(_LEGEND, style="dim"), soft_wrap=True)
-    console.print(Text(_by_choice(found["selection"])), soft_wrap=True)  # type: ignore[arg-type]
-    if found["withheld"]:
-        console.print("\nWithheld by this plant's policy:", style="bold")
-        for line in found["withheld"]:  # type: ignore[attr-defined]
-            console.print(Text(f"  {line}"), soft_wrap=True)
 
 
 def _by_choice(selection: Mapping[str, object] | None) -> str:
@@ -171,4 +196,4 @@ def _by_moment(fields: Sequence[Mapping[str, object]]) -> dict[str, list[Mapping
         in_any_round = field["kind"] == "evaluate" and field["asked"]
         when = "each round, also when it does not train" if in_any_round else str(field["when"])
         moments.setdefault(when, {}).setdefault((field["field"], field["what"], field["half"]), field)
-    return {when: list(told.values()) for when, told in moments.items()}
+    return {when: list(leaving.values()) for when, leaving in moments.items()}

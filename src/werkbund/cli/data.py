@@ -4,36 +4,51 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-import polars as pl
 import typer
 
-from werkbund.cli.edge import FAULT, output, print_json, progress, readable_errors
+from werkbund.cli.edge import (
+    FAULT,
+    ConfigArgument,
+    JsonOption,
+    RunArgument,
+    SetOption,
+    configured,
+    output,
+    print_json,
+    print_line,
+    progress,
+    readable_errors,
+)
 from werkbund.cli.tables import findings_table, schema_table
-from werkbund.cli.train import ConfigArgument, JsonOption, SetOption, configured
 from werkbund.core.errors import ConfigError
-from werkbund.data import Column, Schema, Table, source_for
-from werkbund.data.ai4i import fetch_ai4i, user_cache
-from werkbund.data.checks import check
-from werkbund.draft import draft_config
-from werkbund.federation.tables import read_table
-from werkbund.model import Explanation, load_model
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from werkbund.data import Column, Schema, Table
+    from werkbund.model import Explanation
 
 _REASONS = 3
+"""Inputs that are named for each row, if `--explain` asks for reasons."""
 
 DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help="CSV or Parquet file.")]
 
 
 def predict_command(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")],
+    run_dir: RunArgument,
     data: DataArgument,
     out: Annotated[Path | None, typer.Option("--out", help="CSV or Parquet file; without it, CSV on stdout.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Add what moved each row's score most.")] = False,
 ) -> None:
     """Score a table in raw units: probability of failure, and the decision at the cost threshold."""
     with readable_errors():
+        import polars as pl
+
+        from werkbund.data import source_for
+        from werkbund.model import load_model
+
         model = load_model(run_dir / "model")
         frame, _ = source_for(data).read()
         probability = model.score(frame)
@@ -52,12 +67,12 @@ def predict_command(
         )
 
 
-def _reasons(told: Explanation) -> list[str]:
+def _reasons(explanation: Explanation) -> list[str]:
     """Return the parts that move each row's score most, in words: `torque +1.20; speed -0.40`."""
-    order = np.argsort(-np.abs(told.parts), axis=1, kind="stable")[:, :_REASONS]
+    order = (-abs(explanation.parts)).argsort(axis=1, kind="stable")[:, :_REASONS]
     return [
-        "; ".join(f"{told.names[place]} {parts[place]:+.3g}" for place in places if parts[place])
-        for parts, places in zip(told.parts, order.tolist(), strict=True)
+        "; ".join(f"{explanation.names[place]} {parts[place]:+.3g}" for place in places if parts[place])
+        for parts, places in zip(explanation.parts, order.tolist(), strict=True)
     ]
 
 
@@ -66,6 +81,9 @@ def check_command(
 ) -> None:
     """Look for what is wrong with a table before anything is trained."""
     with readable_errors():
+        from werkbund.data.checks import check
+        from werkbund.federation.tables import read_table
+
         table = read_table(configured(config, data, settings))
         findings = [finding.to_json() for finding in check(table)]
         columns = _columns(table)
@@ -76,7 +94,7 @@ def check_command(
             )
         else:
             console = output()
-            console.print(f"{table.origin.note} {table.num_rows} rows.\n", highlight=False, soft_wrap=True)
+            print_line(f"{table.origin.note} {table.num_rows} rows.\n")
             console.print(schema_table(columns))
             console.print()
             console.print(findings_table(findings) if findings else "Nothing speaks against learning from it.")
@@ -93,19 +111,23 @@ def init_command(
 ) -> None:
     """Look at a table of one's own and write a commented configuration that runs as it is."""
     with readable_errors():
+        from werkbund.draft import draft_config
+
         if out.exists():
             raise ConfigError(f"--out must name a new file, got {out}, which exists; choose another or remove it")
         text = draft_config(data, label=label, client=client, positive=positive, config_folder=out.resolve().parent)
         out.write_text(text, encoding="utf-8")
-        output().print(f"Wrote {out}. Read it, then: werkbund run {out}", soft_wrap=True, highlight=False)
+        print_line(f"Wrote {out}. Read it, then: werkbund run {out}")
 
 
 def fetch_command(name: Annotated[str, typer.Argument(metavar="NAME", help="ai4i2020")]) -> None:
     """Download a public data set into the user's cache, and verify its checksum."""
     with readable_errors():
+        from werkbund.data.ai4i import fetch_ai4i, user_cache
+
         if name != "ai4i2020":
             raise ConfigError(f"NAME must be ai4i2020, got {name!r}; other tables are read from where they lie")
-        output().print(f"AI4I 2020 lies in {fetch_ai4i(user_cache())}", soft_wrap=True, highlight=False)
+        print_line(f"AI4I 2020 lies in {fetch_ai4i(user_cache())}")
 
 
 def _write(frame: pl.DataFrame, out: Path | None) -> None:

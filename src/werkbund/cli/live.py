@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,7 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from werkbund.federation import RoundNews
+if TYPE_CHECKING:
+    from werkbund.federation import RoundNews
 
 _ROWS = 8
 _NAMED, _FEW = 3, 20

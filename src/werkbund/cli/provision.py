@@ -1,28 +1,21 @@
-"""Commands that hand out certificates, keys and kits: provision, client keygen."""
+"""The command that hands out certificates, keys and kits, and changes them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from werkbund.cli.edge import output, print_json, progress, readable_errors
-from werkbund.cli.train import JsonOption
-from werkbund.config import load_config
+from werkbund.cli.edge import ConfigArgument, JsonOption, output, print_json, progress, readable_errors
+from werkbund.cli.tables import plain_table
 from werkbund.core.errors import ConfigError
-from werkbund.flower.provision import (
-    Party,
-    Provisioned,
-    add_client,
-    keygen,
-    provision,
-    renew_server,
-    revoke_client,
-)
+
+if TYPE_CHECKING:
+    from werkbund.flower.provision import Party, Provisioned
 
 Names = Annotated[list[str] | None, typer.Option("--client", help="Name of a plant, such as plant-a; repeat it.")]
 Hosts = Annotated[
@@ -35,9 +28,7 @@ PublicKeys = Annotated[
 
 
 def provision_command(
-    config: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG]", help="federation.toml; without one, the built-in federation.")
-    ] = None,
+    config: ConfigArgument = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of the kits.")] = Path("kits"),
     clients: Names = None,
     hosts: Hosts = None,
@@ -53,49 +44,30 @@ def provision_command(
 ) -> None:
     """Make a CA, the server's certificate, and a kit for the server and each plant; or change what was made."""
     with readable_errors():
+        from werkbund.config import load_config
+        from werkbund.flower.provision import add_client, provision, renew_server, revoke_client
+
         keys = _public_keys(public_keys or [])
         making = {"CONFIG": config, "--client": clients, "--host": hosts, "--port": port}
         if add is not None:
             _alone("--add", {**making, "--days": days, "--revoke": revoke, "--renew": renew})
             _only(keys, add)
-            done = add_client(out, add, keys.get(add))
+            provisioned = add_client(out, add, keys.get(add))
         elif revoke is not None:
             _alone("--revoke", {**making, "--days": days, "--public-key": public_keys, "--renew": renew})
-            done = revoke_client(out, revoke)
+            provisioned = revoke_client(out, revoke)
         elif renew:
             _alone("--renew", {**making, "--public-key": public_keys})
-            done = renew_server(out, _or(days, 825))
+            provisioned = renew_server(out, _or(days, 825))
         else:
             loaded = load_config(config)
-            done = provision(loaded, out, clients or [], hosts or [], _or(port, 8000), _or(days, 825), keys)
-        _show(done, as_json, keys)
-
-
-def keygen_command(
-    out: Annotated[Path, typer.Option("--out", help="Folder for client.key and client.pub.")] = Path("."),
-    name: Annotated[str, typer.Option("--name", help="Comment in the public key.")] = "client",
-    as_json: JsonOption = False,
-) -> None:
-    """Make this plant's own key pair, so that its private key never travels."""
-    with readable_errors():
-        shown = keygen(out, name)
-        if as_json:
-            files = {"private_key": str(out / "client.key"), "public_key": str(out / "client.pub")}
-            print_json({**files, "fingerprint": shown})
-            return
-        output().print(
-            f"Private key: {out / 'client.key'}   stays here; put it into the kit when it comes\n"
-            f"Public key:  {out / 'client.pub'}   goes to the operator\n"
-            f"Fingerprint: {shown}   read it to the operator over the telephone",
-            soft_wrap=True,
-            highlight=False,
-        )
+            provisioned = provision(loaded, out, clients or [], hosts or [], _or(port, 8000), _or(days, 825), keys)
+        _show(provisioned, as_json, keys)
 
 
 def parties_table(parties: Sequence[Party]) -> Table:
     """Return who has a kit, where its private key lies and until when it is valid."""
-    padding = (0, 2, 0, 0)
-    table = Table(title="Kits", title_justify="left", title_style="bold", header_style="dim", box=None, padding=padding)
+    table = plain_table("Kits")
     table.add_column("party", no_wrap=True)
     for title in ("kit", "private key"):
         table.add_column(title, overflow="fold")
@@ -106,24 +78,25 @@ def parties_table(parties: Sequence[Party]) -> Table:
     return table
 
 
-def _show(done: Provisioned, as_json: bool, own: Collection[str] = ()) -> None:
-    for warning in done.warnings:
+def _show(provisioned: Provisioned, as_json: bool, own: Collection[str] = ()) -> None:
+    """Print who has a kit and what to do next; of those in `own`, who made their key themselves, the fingerprint."""
+    for warning in provisioned.warnings:
         progress().print(Text.assemble(("Warning: ", "yellow"), warning), soft_wrap=True)
     if as_json:
-        print_json(done.to_json())
+        print_json(provisioned.to_json())
         return
     console = output()
-    console.print(parties_table(done.parties))
+    console.print(parties_table(provisioned.parties))
     console.print()
-    for party in done.parties:
+    for party in provisioned.parties:
         if party.name in own:
             console.print(Text(f"Fingerprint of {party.name}'s key: {party.fingerprint}"), soft_wrap=True)
-    for note in done.notes:
+    for note in provisioned.notes:
         console.print(Text(note), soft_wrap=True)
 
 
 def _public_keys(pairs: Sequence[str]) -> dict[str, Path]:
-    """Return file by name from `NAME=FILE` each."""
+    """Return the files by client's name, from a text `NAME=FILE` each."""
     keys: dict[str, Path] = {}
     for pair in pairs:
         name, equals, file = pair.partition("=")
@@ -135,13 +108,15 @@ def _public_keys(pairs: Sequence[str]) -> dict[str, Path]:
     return keys
 
 
-def _alone(option: str, others: dict[str, object]) -> None:
-    given = [name for name, value in others.items() if value]
+def _alone(option: str, forbidden: dict[str, object]) -> None:
+    """Refuse an option that changes kits beside those that make them."""
+    given = [name for name, value in forbidden.items() if value]
     if given:
         raise ConfigError(f"{option} changes kits that exist and must stand without {', '.join(given)}; leave that out")
 
 
 def _only(keys: dict[str, Path], name: str) -> None:
+    """Refuse public keys of clients other than the one that is added."""
     strangers = sorted(set(keys) - {name})
     if strangers:
         raise ConfigError(f"--public-key must be of the client that is added, {name}, got {', '.join(strangers)}")

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from werkbund.cli.deployed import plain_table, show_checks, show_deployed
-from werkbund.cli.edge import output, print_json, progress, readable_errors
-from werkbund.cli.hosting import run_until_stopped
+from werkbund.cli.edge import (
+    JsonOption,
+    OutOption,
+    RunArgument,
+    SeedOption,
+    SetOption,
+    output,
+    print_json,
+    print_line,
+    progress,
+    readable_errors,
+)
 from werkbund.cli.live import LiveRounds
-from werkbund.cli.train import JsonOption, SetOption
+from werkbund.cli.signals import STOPPED, run_until_stopped
+from werkbund.cli.tables import plain_table, show_checks, show_deployed
 from werkbund.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from werkbund.flower.server.submission import SubmittedRun
 
 KitArgument = Annotated[Path, typer.Argument(metavar="[KIT]", help="Folder of the server's kit.")]
 KitOption = Annotated[Path, typer.Option("--kit", help="Folder of the server's kit.")]
@@ -75,8 +88,8 @@ def run_command(
     ] = None,
     kit: KitOption = HERE,
     settings: SetOption = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the whole run.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run, new or empty.")] = None,
+    seed: SeedOption = None,
+    out: OutOption = None,
     wait: Annotated[int, typer.Option(min=0, help="Seconds to wait for clients that are not there yet.")] = 60,
     detach: Annotated[bool, typer.Option("--detach", help="Start the run and do not watch it.")] = False,
     as_json: JsonOption = False,
@@ -93,7 +106,7 @@ def run_command(
 
 @app.command("resume")
 def resume_command(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")],
+    run_dir: RunArgument,
     kit: KitOption = HERE,
     detach: Annotated[bool, typer.Option("--detach", help="Start the run and do not watch it.")] = False,
     as_json: JsonOption = False,
@@ -134,19 +147,15 @@ def stop_command(
         from werkbund.flower.server.kit import load_server_settings
         from werkbund.flower.server.status import run_number
 
-        console = output()
         if run is None:
-            if stop_server(kit):
-                told = "The server has stopped. Runs go on with `werkbund server resume` once it is started again."
-            else:
-                told = f"No server runs from {kit.resolve()}."
-            console.print(told, soft_wrap=True, highlight=False)
+            stopped = "The server has stopped. Runs go on with `werkbund server resume` once it is started again."
+            print_line(stopped if stop_server(kit) else f"No server runs from {kit.resolve()}.")
             return
         settings = load_server_settings(kit)
         number = run_number(settings, run)
         with connect(settings) as control:
             control.stop_run(number)
-        console.print(f"Run {run} has stopped; `werkbund server resume` goes on with it.")
+        output().print(f"Run {run} has stopped; `werkbund server resume` goes on with it.")
 
 
 @app.command("backup")
@@ -166,21 +175,28 @@ def backup_command(
             raise ConfigError(
                 f"--out must lie outside the kit, got {target}; else each copy would hold the ones before"
             )
-        told = f"Copied to {back_up(kit, target)}; it holds the server's private keys."
-        output().print(told, soft_wrap=True, highlight=False)
+        print_line(f"Copied to {back_up(kit, target)}; it holds the server's private keys.")
 
 
-def _watch(submitted: object, detach: bool, as_json: bool) -> None:
-    from werkbund.flower.server.submission import SubmittedRun, run_summary
+def _watch(submitted: SubmittedRun, detach: bool, as_json: bool) -> None:
+    """Show a run's rounds until it ends, and then what came of it; with `detach`, only that it has started."""
+    from werkbund.flower.server.submission import run_summary
 
-    assert isinstance(submitted, SubmittedRun)  # noqa: S101 - for the type alone: Flower is imported late
     if detach:
-        told = {"run_dir": str(submitted.folder), "run_id": submitted.run_id}
         if as_json:
-            print_json(told)
+            print_json({"run_dir": str(submitted.folder), "run_id": submitted.run_id})
         else:
-            output().print(f"Run {submitted.run_id} has started: {submitted.folder}", soft_wrap=True, highlight=False)
+            print_line(f"Run {submitted.run_id} has started: {submitted.folder}")
         return
+    _follow(submitted)
+    if as_json:
+        print_json(run_summary(submitted.folder))
+    else:
+        show_deployed(submitted.folder)
+
+
+def _follow(submitted: SubmittedRun) -> None:
+    """Show a run's rounds until it ends; Ctrl-C stops the showing and not the run."""
     console = progress()
     with LiveRounds(console) as live:
         try:
@@ -192,8 +208,4 @@ def _watch(submitted: object, detach: bool, as_json: bool) -> None:
                 f"`werkbund server stop --run {submitted.folder.name}` stops it."
             )
             console.print(line, soft_wrap=True)
-            raise typer.Exit(130) from None
-    if as_json:
-        print_json(run_summary(submitted.folder))
-    else:
-        show_deployed(submitted.folder)
+            raise typer.Exit(STOPPED) from None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from werkbund.cli.deployed import plain_table
-from werkbund.cli.edge import output, print_json, readable_errors
-from werkbund.cli.train import JsonOption
-from werkbund.federation.strategies import strategies, strategy_card
+from werkbund.cli.edge import JsonOption, output, print_json, readable_errors
+from werkbund.cli.tables import plain_table
 
 
 def strategies_command(
@@ -19,30 +18,32 @@ def strategies_command(
 ) -> None:
     """List the methods by kind, or print the card of one: rule, source, what it needs, costs and reveals."""
     with readable_errors():
-        found = strategies() if name is None else strategy_card(name)
+        from werkbund.federation.strategies import strategies, strategy_card
+
+        content: dict[str, Any] = strategies() if name is None else strategy_card(name)
         if as_json:
-            print_json(found)
+            print_json(content)
         elif name is None:
-            _list(found)
+            _print_list(content)
         else:
-            _card(found)
+            _print_card(content)
 
 
-def _list(found: dict[str, Any]) -> None:
+def _print_list(methods_by_kind: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     console = output()
-    for kind, methods in found.items():
+    for kind, methods in methods_by_kind.items():
         table = plain_table(kind.capitalize())
         for column in ("name", "method", "why", "unbiased", "secure sums"):
             table.add_column(column, overflow="fold")
-        for one in methods:
-            marks = ("yes" if one["unbiased"] else "", "yes" if one["secure_aggregation"] else "")
-            table.add_row(Text(one["name"], style="bold"), Text(one["title"]), Text(one["policy"]), *marks)
+        for method in methods:
+            marks = ("yes" if method["unbiased"] else "", "yes" if method["secure_aggregation"] else "")
+            table.add_row(Text(method["name"], style="bold"), Text(method["title"]), Text(method["policy"]), *marks)
         console.print(table)
         console.print()
     console.print("`werkbund strategies NAME` prints the card of one.", style="dim", markup=False)
 
 
-def _card(card: dict[str, Any]) -> None:
+def _print_card(card: Mapping[str, Any]) -> None:
     console = output()
     console.print(Text(f"{card['title']} ({card['name']}, {card['kind']})", style="bold"))
     console.print(Text(card["rule"]), soft_wrap=False)

@@ -1,14 +1,18 @@
-"""Tables for people."""
+"""What people see of runs, tables and plants: one look for all."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-WHO = {
+from werkbund.cli.edge import output
+
+_WHO = {
     "federated": "Federated",
     "local_mean": "Plant alone (mean)",
     "pooled": "Pooled, same model",
@@ -22,30 +26,31 @@ _COLUMNS = {
     "recall": "recall",
     "cost": "cost/1000",
 }
-_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan", "ok": "green"}
+_VERDICTS = {True: ("taken", "green"), False: ("refused", "yellow"), None: ("no answer", "red")}
 
 
 def comparison_table(metrics: Mapping[str, Mapping[str, Any]]) -> Table:
     """Return the contenders of one run on the same held-out rows."""
-    table = _table("On the same held-out machines")
+    table = plain_table("On the same held-out machines")
     table.add_column("model")
     for title in _COLUMNS.values():
         table.add_column(title, justify="right")
     for who, scores in metrics.items():
         style = "bold" if who == "federated" else ""
-        table.add_row(WHO.get(who, who), *(_number(scores.get(name), name) for name in _COLUMNS), style=style)
+        table.add_row(_WHO.get(who, who), *(_number(scores.get(name), name) for name in _COLUMNS), style=style)
     return table
 
 
 def seeds_table(comparison: Mapping[str, Any]) -> Table:
     """Return the contenders over several seeds: mean and half the width of the 95 % interval."""
-    table = _table(f"Mean and 95 % interval over seeds {', '.join(map(str, comparison['seeds']))}")
+    table = plain_table(f"Mean and 95 % interval over seeds {', '.join(map(str, comparison['seeds']))}")
     table.add_column("model", no_wrap=True)
     shown = [metric for metric in _COLUMNS if metric != "recall"]  # eighty columns have no room for more
     for title in map(_COLUMNS.__getitem__, shown):
         table.add_column(title, justify="right", no_wrap=True)
     rows = {(row["who"], row["metric"]): row for row in comparison["rows"]}
-    for who, name in WHO.items():
+    for who, name in _WHO.items():
         if (who, "average_precision") in rows:
             cells = [_interval(rows[who, metric], metric) for metric in shown]
             table.add_row(name, *cells, style="bold" if who == "federated" else "")
@@ -54,20 +59,20 @@ def seeds_table(comparison: Mapping[str, Any]) -> Table:
 
 def differences_table(comparison: Mapping[str, Any]) -> Table:
     """Return by how much the federation is ahead, seed by seed, with the 95 % interval of the mean."""
-    table = _table("Federated minus the others, in average precision")
+    table = plain_table("Federated minus the others, in average precision")
     for title in ("other", "mean and interval", "seed by seed"):
         table.add_column(title, no_wrap=title != "seed by seed")
     for row in comparison["rows"]:
-        other = str(row["who"]).removeprefix("federated minus ")
-        if other != row["who"]:
+        contender = str(row["who"]).removeprefix("federated minus ")
+        if contender != row["who"]:
             values = ", ".join("-" if value is None else f"{value:+.3f}" for value in row["values"])
-            table.add_row(WHO.get(other, other), _interval(row, "average_precision"), values)
+            table.add_row(_WHO.get(contender, contender), _interval(row, "average_precision"), values)
     return table
 
 
 def findings_table(findings: Sequence[Mapping[str, Any]]) -> Table:
-    """Return what a check of a table found."""
-    table = _table("Findings")
+    """Return what the checks of a table say."""
+    table = plain_table("Findings")
     for name in ("level", "column", "finding"):
         table.add_column(name, overflow="fold")
     for finding in findings:
@@ -78,7 +83,7 @@ def findings_table(findings: Sequence[Mapping[str, Any]]) -> Table:
 
 def schema_table(columns: Sequence[Mapping[str, str]]) -> Table:
     """Return what each column is taken for."""
-    table = _table("Columns")
+    table = plain_table("Columns")
     for name in ("column", "used as", "unit", "plausible range"):
         table.add_column(name)
     for column in columns:
@@ -86,18 +91,62 @@ def schema_table(columns: Sequence[Mapping[str, str]]) -> Table:
     return table
 
 
-def _table(title: str) -> Table:
+def show_checks(console: Console, checks: Sequence[Mapping[str, Any]], only_faults: bool = False) -> None:
+    """Show what clients said about themselves before the first round."""
+    faults = [check for check in checks if check["level"] != "ok"]
+    if only_faults and not faults:
+        return
+    table = plain_table("Before the first round")
+    for name in ("client", "state", "what", "what to do"):
+        table.add_column(name, overflow="fold")
+    for check in checks:
+        state = Text(str(check["level"]), style=_STYLES.get(str(check["level"]), ""))
+        table.add_row(Text(str(check["client"])), state, Text(str(check["what"])), Text(str(check["remedy"]) or "-"))
+    console.print(table)
+
+
+def show_deployed(folder: Path) -> None:
+    """Show how a finished run went, and what became of the model at each client."""
+    from werkbund.federation.folder import Folder
+
+    console, run = output(), Folder.existing(folder)
+    about, result = run.read_json("run.json"), run.read_json("result.json")
+    data = about["data"]
+    size = f"{data['rows']} training rows, {data['positives']} failures, {len(about['clients'])} clients"
+    console.print(f"\n{size}, {result['rounds']} rounds in {result['seconds']:.0f} s.\n", highlight=False)
+    console.print(comparison_table(result["metrics"]))
+    console.print()
+    console.print(delivery_table(result["delivered"]))
+    files = f"\nReport: {folder / 'report.html'}\nModel:  {folder / 'model.onnx'}"
+    console.print(files, soft_wrap=True, highlight=False)
+
+
+def delivery_table(delivered: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return what each plant made of the model that it was offered."""
+    table = plain_table("The model at the plants")
+    for name in ("client", "model", "why"):
+        table.add_column(name, overflow="fold")
+    for name, verdict in delivered.items():
+        word, style = _VERDICTS[verdict["accepted"]]
+        table.add_row(Text(name), Text(word, style=style), Text(str(verdict["reason"])))
+    return table
+
+
+def plain_table(title: str) -> Table:
+    """Return an empty table in the house's style."""
     padding = (0, 2, 0, 0)
     return Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, padding=padding)
 
 
 def _number(value: float | None, name: str) -> str:
+    """Return a metric's value, a dash where it is undefined."""
     if value is None:
         return "-"
     return f"{value:.1f}" if name == "cost" else f"{value:.3f}"
 
 
 def _interval(row: Mapping[str, Any], name: str) -> str:
+    """Return a mean, with half the width of its interval where that is known."""
     if row["low"] is None:
         return _number(row["mean"], name)
     return f"{_number(row['mean'], name)} ±{_number((row['high'] - row['low']) / 2, name)}"

@@ -4,51 +4,49 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from werkbund.cli.edge import output, print_json, progress, readable_errors
+from werkbund.cli.edge import (
+    ConfigArgument,
+    DataOption,
+    JsonOption,
+    OutOption,
+    RunArgument,
+    SeedOption,
+    SetOption,
+    configured,
+    output,
+    print_json,
+    print_line,
+    progress,
+    readable_errors,
+)
 from werkbund.cli.live import LiveRounds
 from werkbund.cli.tables import comparison_table, differences_table, seeds_table
-from werkbund.config import Config, changed, load_config
-from werkbund.federation import Run, compare, resume, run
-from werkbund.report import judge, read_run, write_report
 
-ConfigArgument = Annotated[
-    Path | None, typer.Argument(metavar="[CONFIG]", help="federation.toml; without one, the built-in federation.")
-]
-DataOption = Annotated[Path | None, typer.Option("--data", help="Table to learn from, in place of data.path.")]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key, such as federation.rounds=50.")
-]
-OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the run, new or empty.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else there.")]
-
-
-def configured(config: Path | None, data: Path | None, settings: list[str] | None, seed: int | None = None) -> Config:
-    """Return the configuration that the arguments describe."""
-    loaded = load_config(config, settings or [])
-    if data is not None:
-        loaded = changed(loaded, data={"path": str(data.resolve()), "clients": {}})
-    return loaded if seed is None else changed(loaded, federation={"seed": seed})
+if TYPE_CHECKING:
+    from werkbund.federation import Run
 
 
 def run_command(
     config: ConfigArgument = None,
     data: DataOption = None,
     settings: SetOption = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the whole run.")] = None,
+    seed: SeedOption = None,
     out: OutOption = None,
     no_compare: Annotated[bool, typer.Option("--no-compare", help="Train the federation alone.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a federation, compare it with what plants could do without, and write model and report."""
     with readable_errors():
+        from werkbund.federation import run
+
         loaded = configured(config, data, settings, seed)
         with LiveRounds(progress()) as live:
-            done = run(loaded, out=out, compare=not no_compare, watcher=live, command=_command())
-        _show(done, as_json)
+            finished = run(loaded, out=out, compare=not no_compare, watcher=live, command=_command())
+        _show(finished, as_json)
 
 
 def compare_command(
@@ -62,50 +60,62 @@ def compare_command(
 ) -> None:
     """Run the comparison over several seeds, with confidence intervals."""
     with readable_errors():
+        from werkbund.federation import compare
+
         loaded = configured(config, data, settings)
         with LiveRounds(progress()) as live:
             numbers = range(first_seed, first_seed + seeds)
-            done = compare(loaded, numbers, out=out, watcher=live, command=_command())
+            comparison = compare(loaded, numbers, out=out, watcher=live, command=_command())
         if as_json:
-            print_json({"run_dir": str(done.folder), **done.table})
+            print_json({"run_dir": str(comparison.folder), **comparison.table})
             return
         console = output()
-        console.print(seeds_table(done.table))
+        console.print(seeds_table(comparison.table))
         console.print()
-        console.print(differences_table(done.table))
-        console.print(f"\n{judge(read_run(done.folder)).sentence}", soft_wrap=True, highlight=False)
-        console.print(f"\nReport: {done.folder / 'report.html'}", soft_wrap=True, highlight=False)
+        console.print(differences_table(comparison.table))
+        print_line(f"\n{_verdict(comparison.folder)}")
+        print_line(f"\nReport: {comparison.folder / 'report.html'}")
 
 
-def resume_command(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")], as_json: JsonOption = False
-) -> None:
+def resume_command(run_dir: RunArgument, as_json: JsonOption = False) -> None:
     """Go on with a run that was stopped, to the same result."""
     with readable_errors():
+        from werkbund.federation import resume
+
         with LiveRounds(progress()) as live:
-            done = resume(run_dir, watcher=live)
-        _show(done, as_json)
+            finished = resume(run_dir, watcher=live)
+        _show(finished, as_json)
 
 
-def report_command(run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")]) -> None:
+def report_command(run_dir: RunArgument) -> None:
     """Write the report of a run anew from what lies in its folder."""
     with readable_errors():
+        from werkbund.report import write_report
+
         output().print(f"Report: {write_report(run_dir)}", soft_wrap=True)
 
 
-def _show(done: Run, as_json: bool) -> None:
+def _show(finished: Run, as_json: bool) -> None:
+    """Print how a run went: what it learnt from, the contenders, the verdict and its limits."""
     if as_json:
-        print_json(done.summary)
+        print_json(finished.summary)
         return
-    console, summary, data = output(), done.summary, done.summary["data"]
+    summary, data = finished.summary, finished.summary["data"]
     size = f"{data['rows']} rows, {data['positives']} failures, {summary['clients']} clients"
     pace = f"{summary['rounds']} rounds in {summary['seconds']:.0f} s"
-    console.print(f"\n{data['note']} {size}, {pace}.\n", soft_wrap=True, highlight=False)
-    console.print(comparison_table(summary["metrics"]))
-    console.print(f"\n{judge(read_run(done.folder)).sentence}", soft_wrap=True, highlight=False)
+    print_line(f"\n{data['note']} {size}, {pace}.\n")
+    output().print(comparison_table(summary["metrics"]))
+    print_line(f"\n{_verdict(finished.folder)}")
     for limit in summary["limits"]:
-        console.print(f"\n{limit}", soft_wrap=True, highlight=False)
-    console.print(f"\nReport: {done.report}\nModel:  {done.folder / 'model.onnx'}", soft_wrap=True, highlight=False)
+        print_line(f"\n{limit}")
+    print_line(f"\nReport: {finished.report}\nModel:  {finished.folder / 'model.onnx'}")
+
+
+def _verdict(folder: Path) -> str:
+    """Return in one sentence whether federating paid in a run."""
+    from werkbund.report import judge, read_run
+
+    return judge(read_run(folder)).sentence
 
 
 def _command() -> list[str]:
