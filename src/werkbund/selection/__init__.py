@@ -68,7 +68,7 @@ _PARTS = ("declaration", "probe", "choose", "observe")
 
 
 def register(selector: type[Any]) -> type[Any]:
-    """Add a selector of one's own, so that a configuration can name it; may stand before the class as a decorator.
+    """Make a selector of your own known by its name, so that a configuration can ask for it; also a class decorator.
 
     Parameters
     ----------
@@ -114,12 +114,12 @@ def build_selector(name: str, fraction: float = 1.0, count: int | None = None, *
 
 
 def selector_of(name: str) -> type[Any]:
-    """Return the class of a method's name, or that of one of your own, as for `build_selector`.
+    """Return the class of a selector, by a name that `build_selector` takes.
 
     Raises
     ------
     ConfigError
-        If there is none.
+        If no method has this name, or the class of your own cannot be loaded.
     """
     if ":" in name:
         return load_method(name, "strategy.selection.name", _PARTS, "docs/selection.md")

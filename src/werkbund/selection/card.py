@@ -49,5 +49,5 @@ class Card:
     notes: tuple[str, ...] = field(default=())
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return the card as a dict of strings and lists, for JSON."""
         return {**vars(self), "notes": list(self.notes)}

@@ -174,7 +174,7 @@ class Selector(Protocol):
         """Return the cohort with inclusion probabilities, factors and reasons."""
 
     def observe(self, state: State, reports: Reports) -> State:
-        """Return the state for the next round."""
+        """Return the state for the next round, with what the reports of this one say."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +199,6 @@ class CohortSize:
             raise ConfigError(f"strategy.selection.count must be >= 1 or left out, got {self.count}")
 
     def of(self, num_available: int) -> int:
-        """Return the cohort's size among this many clients."""
+        """Return how many of so many available clients train: at least 1 where there are any."""
         wanted = self.count if self.count is not None else int(np.ceil(self.fraction * num_available - 1e-9))
         return max(min(wanted, num_available), min(1, num_available))

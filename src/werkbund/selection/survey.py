@@ -36,10 +36,12 @@ class Category:
 
 
 def _says(attribute: str, *words: str) -> Match:
+    """Match methods whose card has one of these words in an attribute."""
     return lambda card, declared: any(word in str(getattr(card, attribute)) for word in words)
 
 
 def _without(*assumptions: str) -> Match:
+    """Match methods that make none of these assumptions."""
     return lambda card, declared: not declared.assumes & set(assumptions)
 
 
@@ -130,7 +132,7 @@ def survey_map() -> str:
 
 
 def method_table() -> str:
-    """Return one line a method in Markdown: what it needs, whether it is unbiased, what works with secure sums."""
+    """Return a table in Markdown with a row a method: what it shares, whether it is unbiased and allows secure sums."""
     lines = [
         "| method | what it is | source | clients share | unbiased | secure aggregation |",
         "| --- | --- | --- | --- | --- | --- |",

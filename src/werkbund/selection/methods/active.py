@@ -20,7 +20,7 @@ _LOSS = "loss"
 
 
 def valuation(rows: Float64Array, loss: Float64Array) -> Float64Array:
-    """Return what a client is worth: its total loss over the root of its rows, (n,); -inf where the loss is unknown.
+    """Return the value of each client, (n,): total loss over the square root of rows; -inf where the loss is unknown.
 
     The total is rows times the mean, so the value is the root of the rows times the mean loss.
 
@@ -154,6 +154,7 @@ class Active:
         return {**state, _LOSS: entered(column(state, _LOSS), reports.clients, reports.signal(_LOSS))}
 
     def _places(self, mass: Float64Array, number: int, rng: np.random.Generator) -> tuple[Int64Array, Int64Array]:
+        """Return the places drawn by value, and those drawn uniformly from the others; together `number`."""
         num_by_value = int(np.floor((1.0 - self.explored) * number + 1e-9))
         by_value = successively(mass, min(num_by_value, int((mass > 0).sum())), rng)
         others = np.setdiff1d(np.arange(len(mass)), by_value, assume_unique=True)

@@ -21,7 +21,7 @@ _PAYMENTS = ("first-price", "second-price")
 
 
 def worth(quality: Float64Array, importance: Float64Array, rule: str) -> Float64Array:
-    """Return s(q) of each offer, (n,).
+    """Return what each offer is worth to the server before its price, s(q), (n,).
 
     Parameters
     ----------
@@ -163,7 +163,9 @@ class Auction:
     def __post_init__(self) -> None:
         for name, known in (("rule", _RULES), ("payment", _PAYMENTS)):
             if getattr(self, name) not in known:
-                raise ConfigError(f"strategy.selection.{name} must be one of {', '.join(known)}")
+                raise ConfigError(
+                    f"strategy.selection.{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
+                )
         for name in ("rows_importance", "speed_importance", "unit"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise ConfigError(f"strategy.selection.{name} must be >= 0 and finite, got {getattr(self, name)}")
@@ -213,10 +215,11 @@ class Auction:
 
     @property
     def _importance(self) -> Float64Array:
+        """The importance of rows and of speed, (2,)."""
         return np.array([self.rows_importance, self.speed_importance])
 
     def _quality(self, view: View) -> Float64Array:
-        """Return rows over the most, and the shortest duration over its own, (available, 2)."""
+        """Return each client's rows over the largest number, and the shortest duration over its own, (available, 2)."""
         rows, (seconds, known) = rows_of(view), durations(view)
         most, least = rows.max(initial=0.0), float(np.nanmin(seconds)) if known else 0.0
         size = rows / most if most > 0 else np.ones(len(rows))
@@ -225,7 +228,7 @@ class Auction:
 
 
 def _earned(reports: Reports) -> Float64Array:
-    """Return what those that answered were promised, (answered,)."""
+    """Return the payment that each client that answered was promised, (answered,)."""
     earned, choice = np.zeros(len(reports.clients)), reports.choice
     if choice is not None and choice.payments is not None:
         _, promised, paid = np.intersect1d(choice.cohort, reports.clients, return_indices=True)

@@ -55,12 +55,12 @@ class Urns:
 
 
 def pour(masses: Float64Array, capacities: Float64Array) -> Urns:
-    """Pour masses in their order into urns in theirs, cut where an urn is full; clients are places in `masses`.
+    """Fill urns one after the other with the masses of clients in order; a mass that overflows goes on in the next urn.
 
     Parameters
     ----------
     masses, capacities
-        (clients,) and (urns,); with the same sum but for rounding.
+        (clients,) and (urns,), with equal sums up to rounding. In the result a client is its place in `masses`.
     """
     poured, room = np.cumsum(masses), np.cumsum(capacities)
     edges = np.unique(np.concatenate([[0.0], poured, room]))
@@ -133,7 +133,7 @@ def draw_each(urns: Urns, rng: np.random.Generator) -> Int64Array:
 
 
 def capped_clusters(matrix: Float64Array, masses: Float64Array) -> Int64Array:
-    """Return the largest clusters of Ward's tree whose masses are at most 1, as a number for each client, (clients,).
+    """Return the largest clusters in Ward's tree whose masses sum to 1 at most, as a number for each, (clients,).
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def capped_clusters(matrix: Float64Array, masses: Float64Array) -> Int64Array:
 
 
 def packed(masses: Float64Array) -> Int64Array:
-    """Return clusters of neighbours in this order whose masses are at most 1, (clients,)."""
+    """Return clusters of consecutive clients whose masses sum to 1 at most, as a number for each, (clients,)."""
     clusters, held, number = np.empty(len(masses), np.int64), 0.0, 0
     for place, mass in enumerate(masses.tolist()):
         if held + mass > 1.0 + _DUST:
@@ -318,7 +318,7 @@ class ClusteredBySimilarity:
         return remember(state, reports, reports.signals.get("update"), self.memory)
 
     def _clusters(self, view: View, masses: Float64Array, rng: np.random.Generator) -> Int64Array:
-        """Return a cluster for each available client, (available,), none with more than 1 of what urns do not hold."""
+        """Return the cluster of each available client, (available,); the fractional masses in one sum to 1 at most."""
         remembered = recall(view.state)
         places = positions(view.available, remembered.clients)
         seen, unseen = np.flatnonzero(places >= 0), rng.permutation(np.flatnonzero(places < 0))
@@ -332,6 +332,7 @@ class ClusteredBySimilarity:
 
 
 def _everyone(view: View) -> Choice:
+    """Return the choice of all, whose updates count by rows where any are declared, else alike."""
     _, by_rows = weights_of(view)
     return choice_of_all(view, equal=not by_rows)
 

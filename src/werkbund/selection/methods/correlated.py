@@ -23,7 +23,7 @@ _LEAST = 1e-12  # lower bound of a conditioned variance, against rounding
 
 @dataclass(frozen=True)
 class Evidence:
-    """Hold loss changes that were seen, prepared for the likelihood.
+    """Hold observed loss changes, prepared for the likelihood.
 
     Parameters
     ----------
@@ -44,12 +44,12 @@ class Evidence:
 
 
 def evidence(changes: AnyArray, ages: Int64Array, discount: float) -> Evidence:
-    """Return changes (events, clients) less the discounted mean of each client; NaN is one that was not seen.
+    """Return changes less the discounted mean of each client, ready for the likelihood.
 
     Parameters
     ----------
     changes
-        (events, clients)
+        (events, clients), NaN where a client's change was not observed.
     ages
         (events,), in rounds; an event counts discount ** age.
     discount
@@ -67,8 +67,18 @@ def evidence(changes: AnyArray, ages: Int64Array, discount: float) -> Evidence:
 def likelihood(embeddings: Float64Array, seen: Evidence, noise: float) -> tuple[float, Float64Array]:
     """Return the weighted negative log marginal likelihood, and its gradient by the embeddings, (clients, dimension).
 
-    For an event with residuals r of n clients and K = X X' + noise² I, it is (r' K⁻¹ r + log |K| + n log 2 pi) / 2; K⁻¹
-    and |K| come of the small matrix noise² I + X' X (Woodbury).
+    One event adds (r' K⁻¹ r + log |K| + n log 2 pi) / 2, where r are the residuals of the n clients observed in it, X
+    their rows of the embeddings and K = X X' + noise² I their covariance. K⁻¹ and |K| are computed from the small
+    matrix noise² I + X' X (Woodbury).
+
+    Parameters
+    ----------
+    embeddings
+        (clients, dimension).
+    seen
+        The observed changes.
+    noise
+        Standard deviation that the embeddings do not explain.
 
     References
     ----------
@@ -119,9 +129,11 @@ def first_embeddings(clients: Int64Array, dimension: int) -> Float64Array:
 def most_reducing(
     embeddings: Float64Array, noise: float, weights: Float64Array, annealing: Float64Array, wanted: int
 ) -> tuple[list[int], list[float]]:
-    """Return places in the order in which they are chosen, and the score of each.
+    """Return the places of the clients that lower the expected total loss most, in their order, and the score of each.
 
-    Take i with the largest a_i / sqrt(S_ii) x sum_j p_j S_ji, then condition on it: S <- S - S_i S_i' / S_ii.
+    With the covariance S of loss changes, the score of client i is a_i / sqrt(S_ii) x sum_j p_j S_ji, where p is what
+    clients count and a their annealing. The largest is taken, S is conditioned on it (S <- S - S_i S_i' / S_ii), and so
+    on.
 
     Parameters
     ----------
@@ -280,7 +292,7 @@ class CorrelatedSelection:
         return choice_of(available[np.array(chosen)], 1.0, reasons, equal=True)
 
     def observe(self, state: State, reports: Reports) -> State:
-        """Learn from the change of losses, and fit again once the warm-up is over."""
+        """Keep the change of losses, fit the process to them after the warm-up, and anneal the scores of the chosen."""
         chosen = "embeddings" in state and not self._teaches(reports.round)
         state = self._learned(state, reports)
         if not chosen:
@@ -310,6 +322,7 @@ class CorrelatedSelection:
         return self._fitted(self._with_change(after, change, reports.round - 1), reports.round - 1)
 
     def _with_change(self, state: State, change: Float64Array, round: int) -> State:
+        """Return the state with the change of a round, (clients,), and without those older than `history`."""
         rounds: Int64Array = state.get("change_rounds", np.empty(0, np.int64))
         changes = state.get("changes", np.empty((0, 0), np.float32))
         recent = rounds + self.history >= round
@@ -320,7 +333,7 @@ class CorrelatedSelection:
         return {**state, "changes": wide, "change_rounds": np.append(rounds[recent], round)}
 
     def _fitted(self, state: State, round: int) -> State:
-        """Fit the embeddings, unless the warm-up is still on; forget who was chosen since the last fit."""
+        """Return the state with embeddings fitted to its changes and without annealing; as it is during the warm-up."""
         changes = state["changes"]
         if round < self.warmup or not np.isfinite(changes).any():
             return state
@@ -332,6 +345,6 @@ class CorrelatedSelection:
         return {**state, "embeddings": both, "annealing": np.ones(len(both))}
 
     def _embeddings(self, state: State, size: int) -> Float64Array:
-        """Return the embeddings of the clients up to a number at least; those that have none yet begin."""
+        """Return the embeddings of the first `size` clients or more, (clients, dimension); new ones as they begin."""
         known = state.get("embeddings", np.empty((0, self.dimension), np.float32)).astype(np.float64)
         return np.concatenate([known, first_embeddings(np.arange(len(known), size), self.dimension)])

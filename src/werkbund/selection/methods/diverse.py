@@ -19,7 +19,7 @@ from werkbund.selection.ledger import counted_turns, positions, recall, remember
 
 
 def facility_location(matrix: Float64Array, weights: Float64Array, wanted: int) -> list[int]:
-    """Return places that greedily lower the sum over all of the distance to the nearest of them, in their order.
+    """Return the places that cover all points best, greedily: each lowers the sum of distances to the nearest most.
 
     The first is the one of least total distance; each further one lowers G(S) = sum_i w_i min_{j in S} d_ij most. What
     a place gains can only shrink as others are chosen, so old gains bound new ones and few are computed (lazy greedy).
@@ -147,7 +147,7 @@ class DiverseSelection:
 def _representative(
     view: View, met: Int64Array, turns: Int64Array, wanted: int, rng: np.random.Generator
 ) -> Int64Array:
-    """Return the places of so many of those that were met, (wanted,)."""
+    """Return the places of the clients in `met` whose last updates cover those of all of them best, (wanted,)."""
     if not wanted:
         return np.empty(0, np.int64)
     remembered = recall(view.state)

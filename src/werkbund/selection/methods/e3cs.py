@@ -65,7 +65,9 @@ def learned(
     quota: float,
     rate: float,
 ) -> Float64Array:
-    """Return log weights after a round, (n,): log ω + (k - Nσ)·η·x̂ / N with x̂ = x / P; who had P = 1 keeps its weight.
+    """Return the log weights after a round, (n,): those of clients that answered grow, more for an unlikely draw.
+
+    log ω grows by (k - Nσ)·η·x / (N·P); who was certain to be drawn (P = 1) keeps its weight.
 
     Parameters
     ----------
@@ -190,7 +192,7 @@ class ExponentialWeights:
         return {**state, _WEIGHT: logs}
 
     def _share(self, round: int, last: int) -> float:
-        """Return σ as a share of k/N."""
+        """Return the quota of each client in a round, σ, as a share of k/N, in [0, 1]."""
         if not self.increasing:
             return self.quota
         return 1.0 if last > 0 and round > last / 4 else 0.0

@@ -43,7 +43,10 @@ def power_left(battery: Float64Array, capacity: Float64Array, joules: Float64Arr
 
 
 def energy_factor(joules: Float64Array, penalty: float) -> Float64Array:
-    """Return (J/E)^β where E is more than the median J of those known, else 1, (n,).
+    """Return the factor on each client's value, (n,): below 1 for whoever needs more energy than the median client.
+
+    It is (J/E)^β with the expected energy E, `joules`, its median J over the clients where it is known, and β the
+    penalty; 1 where E is at most J or unknown.
 
     Examples
     --------
@@ -55,7 +58,7 @@ def energy_factor(joules: Float64Array, penalty: float) -> Float64Array:
 
 
 def blended(values: Float64Array, power: Float64Array, share: float) -> Float64Array:
-    """Return f·value + (1 - f)·power, (n,).
+    """Return the mean of values and battery power, (n,), in which the value weighs f, the share.
 
     Examples
     --------
@@ -67,7 +70,7 @@ def blended(values: Float64Array, power: Float64Array, share: float) -> Float64A
 
 @dataclass(frozen=True)
 class OortEnergy:
-    """Choose as Oort does, with values that know of energy, and leave out who has spent its quota or is near empty.
+    """Choose as Oort does, by values corrected for energy, without clients over their quota or with an empty battery.
 
     In the form `flame` a value is multiplied by (J/E_i)^β where client i expects to spend more than the median J; in
     the form `eafl` it becomes f·value + (1 - f)·power_i, power_i the share of its battery that the round would leave.
@@ -157,6 +160,7 @@ class OortEnergy:
 
     @property
     def _oort(self) -> Oort:
+        """The selector whose values are corrected."""
         names = ("penalty", "over_commitment", "cut_off", "clip")
         return Oort(self.size, **{name: getattr(self, name) for name in names})
 
@@ -181,7 +185,7 @@ class OortEnergy:
         )
 
     def observe(self, state: State, reports: Reports) -> State:
-        """Note what Oort notes, and what everybody has spent."""
+        """Keep what Oort keeps, and the energy that each client has spent."""
         failed = failed_in(reports)
         spent = grown(column(state, "spent"), asked_in(reports), 0.0)
         np.add.at(spent, reports.clients, np.nan_to_num(reports.signal("joules")))

@@ -84,7 +84,7 @@ def _kind(time: _Times, end: float, sent: float) -> _Kind:
 
 
 def _enqueue(queues: dict[_Kind, list[tuple[float, int]]], client: int, time: _Times, kind: _Kind) -> None:
-    """Put a client where its cost is a number of its own less what is alike for the whole queue."""
+    """Put a client into the queue of its kind, by the part of its cost that does not change from step to step."""
     heapq.heappush(queues[kind], (time[1] + kind[0] * time[0] + kind[1] * time[2], client))
 
 
@@ -194,6 +194,7 @@ class FedCS:
         return {**state, "seconds": entered(column(state, "seconds"), reports.clients, seconds)}
 
     def _deadline(self, compute: Float64Array, up: Float64Array, down: Float64Array) -> float:
+        """Return the deadline in seconds: as given, or `share` of what all candidates would take."""
         if self.deadline_s is not None:
             return self.deadline_s
         _, ends = schedule(compute, up, down, np.inf)

@@ -260,25 +260,25 @@ def ward_clusters(
 def draw_clients(
     labels: Int64Array,
     entropies: Float64Array,
-    counts: Float64Array,
+    weights: Float64Array,
     sharpness: float,
     wanted: int,
     rng: np.random.Generator,
 ) -> Int64Array:
-    """Draw clusters by entropy, and a new client by `counts` from each; a cluster without clients left drops out."""
+    """Draw a cluster by its entropy and a new client in it by its weight, `wanted` times; return the places drawn."""
     probabilities = cluster_probabilities(entropies, sharpness)
     # Exponential times divided by weights come in the order of draws without replacement.
-    times = rng.exponential(size=len(labels)) / np.maximum(counts, 1e-300)
+    times = rng.exponential(size=len(labels)) / np.maximum(weights, 1e-300)
     order = np.lexsort((times, labels))
     ends = np.cumsum(np.bincount(labels, minlength=len(entropies)))
     next_place = np.concatenate([[0], ends[:-1]])
     drawn = np.empty(wanted, np.int64)
     for turn in range(wanted):
-        weights = np.where(next_place < ends, probabilities, 0.0)
-        if not weights.sum() > 0:
-            weights = (next_place < ends).astype(np.float64)
-        point = int(np.searchsorted(np.cumsum(weights), rng.random() * weights.sum(), "right"))
-        cluster = min(point, int(np.flatnonzero(weights)[-1]))
+        chances = np.where(next_place < ends, probabilities, 0.0)  # a cluster without clients left drops out
+        if not chances.sum() > 0:
+            chances = (next_place < ends).astype(np.float64)
+        point = int(np.searchsorted(np.cumsum(chances), rng.random() * chances.sum(), "right"))
+        cluster = min(point, int(np.flatnonzero(chances)[-1]))
         drawn[turn] = order[next_place[cluster]]
         next_place[cluster] += 1
     return drawn

@@ -75,7 +75,7 @@ def cluster_sets(local: Float32Array, number: int) -> BoolArray:
 
 
 def distinct_first(sets: Int64Array) -> Int64Array:
-    """Return the places in an order in which no set comes a second time before every other has come once, (clients,).
+    """Return the places ordered so that no set is repeated before every other set has had its turn, (clients,).
 
     Parameters
     ----------
@@ -187,9 +187,9 @@ class FederatedClusters:
         return _with_centroids(state, reports.answers, reports.round, self.local)
 
     def _held(self, view: View, answers: tuple[Replies, ...]) -> Int64Array:
-        """Return the clusters of each available client as ones, and a number of its own for who told none.
+        """Return which clusters each available client holds, (available, clusters + 1), as 0 and 1.
 
-        The columns are the clusters and one for that number, (available, clusters + 1).
+        The last column is 0, or a number of its own for each client whose centroids are not known.
         """
         remembered = recall(_with_centroids(view.state, answers, view.round, self.local))
         num_known = len(remembered.clients)
@@ -203,9 +203,10 @@ class FederatedClusters:
 
 
 def _with_centroids(state: State, answers: tuple[Replies, ...], round: int, local: int) -> State:
-    """Return the state with the centroids that were told; a gap is filled with another of the client's centroids.
+    """Return the state with the centroids in the answers; where a client has fewer than `local`, its first fills up.
 
-    Those count that have as many features as the ones already known, or else as most of the answers have.
+    Answers with another number of features than the centroids already known are left out; where none are known, than
+    most of the answers have.
     """
     fitting = [reply for reply in answers if reply.kind == CENTROIDS and _fits(reply, local)]
     widths = np.concatenate([np.empty(0, np.int64), *(np.full(len(r), r.clear[CENTROIDS].shape[2]) for r in fitting)])
@@ -231,7 +232,7 @@ def _fits(reply: Replies, local: int) -> bool:
 
 
 def _by_rows(view: View, rng: np.random.Generator) -> Int64Array:
-    """Return the places of the available clients in the order of draws in proportion to rows without replacement."""
+    """Return the places of the available clients in a random order, drawn one by one in proportion to rows."""
     counts, _ = weights_of(view)
     with np.errstate(divide="ignore"):
         return np.argsort(rng.exponential(size=len(counts)) / counts, kind="stable")

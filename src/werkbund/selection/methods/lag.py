@@ -17,7 +17,7 @@ from werkbund.selection.facts import answered, rows_of, shares
 
 
 def threshold(steps: Float64Array, factor: float) -> float:
-    """Return the norm that an update must exceed: the root of ξ times the sum of the last squared steps.
+    """Return the norm that an update must exceed: the square root of ξ times the sum of the last squared steps.
 
     Parameters
     ----------
@@ -35,7 +35,9 @@ def threshold(steps: Float64Array, factor: float) -> float:
 
 
 def informative(norms: Float64Array, counts: Float64Array, bound: float) -> BoolArray:
-    """Return whose update is worth sending, (n,): n·p_i·‖Δ_i‖ > bound; an unknown norm is, too.
+    """Return whether each update is worth sending, (n,): its norm, times n and its share p_i, is above the bound.
+
+    An update of unknown norm is worth sending.
 
     Parameters
     ----------

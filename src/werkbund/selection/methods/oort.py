@@ -137,12 +137,12 @@ class Oort:
         return None
 
     def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
-        """Exploit, and explore."""
+        """Draw most of the cohort by utility, and the rest among those never tried."""
         del answers
         return self.choice_among(view, np.ones(len(view.available), np.bool_), lambda values: values, rng)
 
     def choice_among(self, view: View, allowed: BoolArray, adjust: Adjust, rng: np.random.Generator) -> Choice:
-        """Choose among some, by adjusted values.
+        """Choose among the clients that are allowed, by adjusted values.
 
         Parameters
         ----------
@@ -202,7 +202,7 @@ class Oort:
         return np.where(tried, _scaled(score, tried), _scaled(rows * slow, ~tried))
 
     def _pacing(self, state: State, reports: Reports) -> State:
-        """Return the percentile and the gains of the last two windows: mean utility of the exploited of each round."""
+        """Return the pacer's percentile, and the mean utility of the exploited in each of the last two windows' rounds."""
         utility = rules.statistical_utility(notes_on(reports, "rows", 1.0), reports.signal(_LOSS))
         counted = np.isfinite(utility) & (notes_on(reports, "tried", 1.0) > 0)
         gain = float(utility[counted].mean()) if counted.any() else 0.0
@@ -223,6 +223,7 @@ def _seconds(state: State, reports: Reports, asked: Int64Array) -> Float64Array:
 
 
 def _scaled(values: Float64Array, where: BoolArray) -> Float64Array:
+    """Return values over the largest one in a group, (n,); ones where that is not positive."""
     most = values[where].max(initial=0.0)
     return values / most if most > 0 else np.ones(len(values))
 
@@ -230,7 +231,7 @@ def _scaled(values: Float64Array, where: BoolArray) -> Float64Array:
 def _drawn(
     values: Float64Array, pool: Int64Array, number: int, chance: Float64Array, rng: np.random.Generator
 ) -> Int64Array:
-    """Draw places of a pool in proportion to their values, and enter how probable each was."""
+    """Return places drawn from a pool in proportion to their values; write the pool's probabilities to `chance`."""
     if not number:
         return np.empty(0, np.int64)
     chance[pool] = np.maximum(successive_inclusion(values[pool], number), np.finfo(float).tiny)

@@ -13,7 +13,7 @@ _EDGE = 1e-9
 
 
 def statistical_utility(rows: Float64Array, rms: Float64Array) -> Float64Array:
-    """Return n·sqrt(mean of squared losses), (n,).
+    """Return what each client teaches, (n,): its rows times the root of its mean squared loss, `rms`.
 
     Examples
     --------
@@ -24,7 +24,7 @@ def statistical_utility(rows: Float64Array, rms: Float64Array) -> Float64Array:
 
 
 def normalised(utility: Float64Array, quantile: float) -> Float64Array:
-    """Return (min(U, clip) - U_min) / (U_max - U_min), (n,); 1 where all are alike, 0 where it is NaN.
+    """Return utilities U as (min(U, clip) - U_min) / (U_max - U_min), (n,); 1 where all are alike, 0 where U is NaN.
 
     The clip is the value at place ⌊q·n⌋ of the ascending order, as in the authors' code. U_max is not clipped, also as
     there: it is an outlier that gains nothing, and the others keep their proportions.
@@ -48,7 +48,7 @@ def normalised(utility: Float64Array, quantile: float) -> Float64Array:
 
 
 def staleness_bonus(round: int, last: Float64Array) -> Float64Array:
-    """Return sqrt(0.1 ln t / L), (n,), L the round of the last participation; it grows while a client waits.
+    """Return sqrt(0.1 ln t / L), (n,), which grows while a client waits: t is this round, L that of its last turn.
 
     Examples
     --------
@@ -73,7 +73,9 @@ def preferred_seconds(seconds: Float64Array, percentile: float) -> float:
 
 
 def straggler_factor(seconds: Float64Array, preferred: float, penalty: float) -> Float64Array:
-    """Return (T/D)^α where D > T, else 1, (n,); 1 where the duration is unknown.
+    """Return the factor on each client's value, (n,): (T/D)^α where it takes longer than preferred, else 1.
+
+    D is its duration, `seconds`, T the preferred one and α the penalty. The factor is 1 where D is unknown.
 
     Examples
     --------
@@ -113,7 +115,7 @@ def paced(percentile: float, gains: Sequence[float], window: int, step: float) -
 
 
 def exploring(first: float, decay: float, least: float, round: int) -> float:
-    """Return ε of a round, from 1: it decays by the factor each round, down to the least.
+    """Return the explored share of a round, ε: it decays from the first round on by a factor, down to the least.
 
     Examples
     --------
@@ -124,9 +126,9 @@ def exploring(first: float, decay: float, least: float, round: int) -> float:
 
 
 def shared_out(number: int, explored: float, tried: int, untried: int) -> tuple[int, int]:
-    """Return how many to take of those that were tried, and of those that were not.
+    """Return how many of a cohort were tried before, and how many were not.
 
-    ⌊ε·k⌋ are explored; who is lacking on one side is made up for on the other.
+    ⌊ε·k⌋ of the k are explored, where ε is `explored`; where one group is too small the other fills up.
 
     Examples
     --------
@@ -157,12 +159,12 @@ def above_cut_off(scores: Float64Array, number: int, share: float) -> Int64Array
 
 
 def foremost(priors: Float64Array, number: int, window: float) -> Int64Array:
-    """Return the places of the W·number largest priors, ascending; ties by place."""
+    """Return the places of the `window` times `number` largest priors, ascending; ties by place."""
     return np.sort(np.argsort(-priors, kind="stable")[: int(window * number + _EDGE)])
 
 
 def blacklisted(turns: Int64Array, after: int, share: float) -> BoolArray:
-    """Return who had more than so many turns, (n,); of these the most used, a share of all n at most.
+    """Return who is asked no more, (n,): those with more turns than `after`, the most used of them up to a share of n.
 
     Parameters
     ----------

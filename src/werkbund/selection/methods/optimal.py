@@ -65,7 +65,7 @@ def optimal_probabilities(importances: Float64Array, expected: int) -> Float64Ar
 def aggregated_probabilities(
     importances: Float64Array, expected: int, steps: int, total: Total = np.sum
 ) -> Float64Array:
-    """Return nearly the optimal probabilities, where the server learns nothing but sums over clients.
+    """Return approximately optimal probabilities, (n,), computed from sums over clients alone.
 
     A client begins with min(1, k u_i / U) and stretches its probability as long as it is below 1 by the factor
     C = (k - n + I) / P that the server publishes; I counts those below 1 and P sums their probabilities.
@@ -103,7 +103,7 @@ def aggregated_probabilities(
 
 
 def draw_somebody(probabilities: Float64Array, rng: np.random.Generator) -> tuple[BoolArray, Float64Array]:
-    """Draw independently, again as long as nobody is drawn; return who, and how probable each was under that rule.
+    """Draw independently, and again as long as nobody is drawn; return who is, (n,), and each probability, (n,).
 
     Parameters
     ----------
@@ -112,9 +112,10 @@ def draw_somebody(probabilities: Float64Array, rng: np.random.Generator) -> tupl
 
     Notes
     -----
-    With q the probability that nobody is drawn, client i is in a cohort that has somebody with probability
-    pi_i / (1 - q). Divided by that, and not by pi_i, updates stay unbiased exactly; what it costs is size: k / (1 - q)
-    are expected in place of k. q is 0 as soon as one probability is 1, and at most exp(-k).
+    With pi_i the probability of client i in one draw, and q that of nobody being drawn, client i is in a cohort that
+    has somebody with probability pi_i / (1 - q). Divided by that, and not by pi_i, updates stay unbiased exactly; what
+    it costs is size: k / (1 - q) are expected in place of k. q is 0 as soon as one probability is 1, and at most
+    exp(-k).
     """
     drawn = rng.random(len(probabilities)) < probabilities
     while not drawn.any():
@@ -272,6 +273,7 @@ class AggregatedOptimalSampling:
 
 
 def _check_pool(pool: int) -> None:
+    """Raise a `ConfigError` for a pool below 1."""
     if pool < 1:
         raise ConfigError(f"strategy.selection.pool must be >= 1, got {pool}")
 
@@ -279,6 +281,7 @@ def _check_pool(pool: int) -> None:
 def _ask(
     view: View, answers: tuple[Replies, ...], rng: np.random.Generator, size: CohortSize, pool: int
 ) -> Tasks | None:
+    """Return the task for a random pool to train and hold; None once it was given, or where nobody is available."""
     available = len(view.available)
     if answers or not available:
         return None
@@ -289,6 +292,7 @@ def _ask(
 def _drawn(
     view: View, answers: tuple[Replies, ...], rng: np.random.Generator, pool: int, wanted: int, rule: Probabilities
 ) -> Choice:
+    """Return the choice of who uploads, with probabilities that `rule` gives to rows times norms."""
     available = len(view.available)
     clients, norms = answered(answers, "hold", "norm")
     if not len(clients):
@@ -317,6 +321,6 @@ def _drawn(
 
 
 def _filled(norms: Float64Array) -> Float64Array:
-    """Return the norms with the mean of the usable ones in place of the others, or ones where none is usable."""
+    """Return the norms with the mean of the usable ones in place of the others, (n,); ones where none is usable."""
     usable = np.isfinite(norms) & (norms >= 0)
     return np.where(usable, norms, norms[usable].mean() if usable.any() else 1.0)

@@ -138,6 +138,7 @@ def choose_highest(
 
 
 def _reason(loss: float, text: str) -> str:
+    """Return why a client was chosen: `text` with its loss, or what stands for a loss that is not known."""
     if np.isinf(loss):
         return "never trained yet"
     return "drawn in proportion to its rows" if np.isnan(loss) else text.format(loss)

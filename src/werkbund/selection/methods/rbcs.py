@@ -19,7 +19,9 @@ _GRAM, _MOMENT, _QUEUE, _SINCE = "gram", "moment", "queue", "since"
 
 
 def queued(queue: Float64Array, due: float, chosen: Float64Array) -> Float64Array:
-    """Return the queues after a round, (n,): max(0, z + β - x).
+    """Return the turns due to each client after a round, (n,): max(0, z + β - x).
+
+    z is the queue before it, β the turns that become due in a round, and x 1 for a chosen client, else 0.
 
     Examples
     --------
@@ -34,7 +36,9 @@ def queued(queue: Float64Array, due: float, chosen: Float64Array) -> Float64Arra
 def optimistic(
     gram: Float64Array, moment: Float64Array, context: Float64Array, usual: Float64Array, ridge: float, optimism: float
 ) -> Float64Array:
-    """Return the least times that the reports allow, (n,): max(0, c·θ - α·sqrt(c H⁻¹ c)), θ = H⁻¹ b.
+    """Return optimistic times of a round, (n,): the lower end of what a ridge regression on the reports allows.
+
+    It is max(0, c·θ - α·sqrt(c H⁻¹ c)) with coefficients θ = H⁻¹ b.
 
     Parameters
     ----------
@@ -56,7 +60,7 @@ def optimistic(
 
 
 def cheapest(times: Float64Array, queues: Float64Array, number: int, price: float) -> Int64Array:
-    """Return the k places that minimise V·(longest time) - (sum of queues), exactly, in ascending order.
+    """Return the k places of least V·(longest time) - (sum of queues), which is exact, in ascending order.
 
     Who is slowest decides the first part; the second is then largest for the k largest queues among those not slower.
     So the places are passed in order of time, the k largest queues so far are kept, and the best moment is taken:
@@ -82,7 +86,7 @@ def cheapest(times: Float64Array, queues: Float64Array, number: int, price: floa
 
 
 def _best_prefix(times: list[float], queues: list[float], number: int, price: float) -> int:
-    """Return how many of the clients, the fastest first, hold the best cohort."""
+    """Return among how many of the fastest clients the cohort of least cost is; times ascend."""
     queued_up: list[float] = []
     total, best, length = 0.0, np.inf, number
     for place, (time, queue) in enumerate(zip(times, queues, strict=True), start=1):

@@ -25,7 +25,7 @@ Worth = Callable[[frozenset[int]], float]
 
 @dataclass(frozen=True)
 class Patience:
-    """Say when to stop, and what to pass over.
+    """Say when the estimate of Shapley values stops, and which coalitions it does not score.
 
     Parameters
     ----------
@@ -363,6 +363,7 @@ def valuations(reports: Reports, patience: Patience, seed: int) -> tuple[Int64Ar
 
 
 def _declaration(source: str) -> Declaration:
+    """Return what both methods declare."""
     return Declaration(
         source,
         needs=frozenset({"update", "score"}),
@@ -374,10 +375,12 @@ def _declaration(source: str) -> Declaration:
 
 
 def _by_rows(view: View, places: Int64Array, chance: Float64Array, reasons: tuple[str, ...]) -> Choice:
+    """Return the choice of these places, with their rows as a note for the valuation."""
     notes = {"rows": rows_of(view)[places]}
     return AnnotatedChoice(view.available[places], chance, np.ones(len(places)), reasons, notes=notes)
 
 
 def _check_truncation(*values: float) -> None:
+    """Raise a `ConfigError` for a truncation that is negative or not finite."""
     if not all(0 <= value < np.inf for value in values):
         raise ConfigError(f"strategy.selection.round_truncation and truncation must be >= 0 and finite, got {values}")

@@ -42,9 +42,10 @@ def tiers_of(latency: Float64Array, number: int) -> Int64Array:
 
 
 def tier_chances(accuracy: Float64Array, credited: BoolArray) -> Float64Array:
-    """Return the probability of each tier, (tiers,): (n - r)/D for rank r by ascending accuracy, D = n(n + 1)/2.
+    """Return the probability of each tier, (tiers,): the less accurate, the higher.
 
-    Only tiers with credit count, n of them; one of unknown accuracy ranks as the worst.
+    Of the n tiers with credit, the one of rank r by ascending accuracy, from 0, has (n - r) / (n (n + 1) / 2); one of
+    unknown accuracy ranks as the worst.
 
     Examples
     --------
@@ -182,7 +183,7 @@ class TiFL:
         )
 
     def observe(self, state: State, reports: Reports) -> State:
-        """Note latencies and losses, use up a credit, and every I rounds test whether the tier has stagnated."""
+        """Keep latencies and losses, use up a credit, and every I rounds test whether the tier has stagnated."""
         tier = int(notes_on(reports, "tier", -1.0).max(initial=-1.0))
         used = self._by_tier(state, "used", 0.0)
         if tier >= 0:
@@ -232,12 +233,12 @@ def _measured(state: State, reports: Reports) -> State:
 
 
 def _distances(tiers: Float64Array, tier: int, number: int) -> Float64Array:
-    """Return in which order clients are taken, (n,): the tier itself, then faster ones, the next first, then slower."""
+    """Return how far each client is from a tier, (n,): 0 in it, then the faster tiers, the next first, then slower."""
     return np.where(tiers <= tier, tier - tiers, number + tiers - tier)
 
 
 def _inclusion(distance: Float64Array, number: int) -> Float64Array:
-    """Return how probable each is if groups are taken in order and the last one at random, (n,)."""
+    """Return the inclusion probability of each client, (n,), if `number` are taken by distance, ties at random."""
     inclusion, left = np.zeros(len(distance)), number
     for step in np.unique(distance).tolist():
         group = distance == step

@@ -22,7 +22,7 @@ _LOSS, _SPREAD = "loss", "loss_std"
 def scores(
     share: Float64Array, total: Float64Array, count: Float64Array, spread: float, elapsed: float
 ) -> Float64Array:
-    """Return p·(L/N + sqrt(2 σ² ln T / N)), (n,); inf where N is 0.
+    """Return an upper bound of each client's loss times its share, (n,): p·(L/N + sqrt(2 σ² ln T / N)); inf if N is 0.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ class UpperConfidence:
         return Choice(view.available[places], np.ones(number), np.ones(number), reasons)
 
     def observe(self, state: State, reports: Reports) -> State:
-        """Discount what was, and add the round's losses."""
+        """Discount the sums of losses and participations, and add those of the round."""
         loss, spread = reports.signal(_LOSS), reports.signal(_SPREAD)
         good = np.isfinite(loss)
         silent, asked = np.concatenate([reports.clients[~good], failed_in(reports)]), asked_in(reports)
