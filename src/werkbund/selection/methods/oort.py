@@ -202,7 +202,7 @@ class Oort:
         return np.where(tried, _scaled(score, tried), _scaled(rows * slow, ~tried))
 
     def _pacing(self, state: State, reports: Reports) -> State:
-        """Return the pacer's percentile, and the mean utility of the exploited in each of the last two windows' rounds."""
+        """Return the pacer's percentile, and the mean utility of the exploited in each round of two windows."""
         utility = rules.statistical_utility(notes_on(reports, "rows", 1.0), reports.signal(_LOSS))
         counted = np.isfinite(utility) & (notes_on(reports, "tried", 1.0) > 0)
         gain = float(utility[counted].mean()) if counted.any() else 0.0
