@@ -334,6 +334,19 @@ def test_an_unknown_option_is_refused_by_name(name: str) -> None:
     assert "size" not in parameters_of(name)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_an_option_of_another_type_is_refused_by_name(name: str) -> None:
+    for option in parameters_of(name):
+        wrong: dict[str, Any] = {option: [1]}
+        with pytest.raises(ConfigError, match=rf"strategy\.selection\.{option} must be "):
+            build_selector(name, **wrong)
+
+
+def test_a_whole_number_is_refused_a_fraction() -> None:
+    with pytest.raises(ConfigError, match=r"strategy\.selection\.tiers must be a whole number, got 2\.5"):
+        build_selector("tifl", tiers=2.5)
+
+
 def test_an_unknown_selector_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"must be one of uniform, .*, got 'randm'"):
         build_selector("randm")

@@ -1,11 +1,8 @@
 """Who trains: selectors, each with what it needs to know and what it costs."""
 
-from dataclasses import fields
 from typing import Any
 
-from werkbund.core.errors import ConfigError
-from werkbund.core.methods import load_method
-from werkbund.core.text import did_you_mean
+from werkbund.core.methods import Registry, options_of
 from werkbund.selection.card import Card
 from werkbund.selection.contract import CohortSize, Declaration, Reports, Selector, State, View
 from werkbund.selection.methods.active import Active
@@ -64,25 +61,18 @@ _SHIPPED: tuple[type[Any], ...] = (
 SELECTORS: dict[str, type[Any]] = {selector.name: selector for selector in _SHIPPED}
 """The methods by name. One of your own is registered by `register`."""
 
-_PARTS = ("declaration", "probe", "choose", "observe")
+_REGISTRY = Registry(
+    key="strategy.selection",
+    noun="a selector",
+    parts=("declaration", "probe", "choose", "observe"),
+    methods=SELECTORS,
+    page="docs/selection.md",
+)
 
+_SIZE = "size"
+"""The field of a selector that has a cohort's size; a configuration says it by fraction or count."""
 
-def register(selector: type[Any]) -> type[Any]:
-    """Make a selector of your own known by its name, so that a configuration can ask for it; also a class decorator.
-
-    Parameters
-    ----------
-    selector
-        A frozen dataclass with the methods of `Selector`, and with `name` and `card`.
-
-    Raises
-    ------
-    ConfigError
-        If the name is taken.
-    """
-    if SELECTORS.setdefault(selector.name, selector) is not selector:
-        raise ConfigError(f"a selector of the name {selector.name!r} is there already; choose another name")
-    return selector
+register = _REGISTRY.register
 
 
 def build_selector(name: str, fraction: float = 1.0, count: int | None = None, **options: Any) -> Selector:
@@ -95,21 +85,17 @@ def build_selector(name: str, fraction: float = 1.0, count: int | None = None, *
     fraction, count
         Size of the cohort; see `CohortSize`.
     options
-        The method's own parameters.
+        The method's own parameters; `parameters_of` lists them.
 
     Raises
     ------
     ConfigError
-        If there is none of this name, or an option does not fit.
+        If there is none of this name, or an option is unknown, of another type or out of range.
     """
-    selector, known = selector_of(name), parameters_of(name)
-    unknown = [option for option in options if option not in known]
-    if unknown:
-        takes = ", ".join(known) or "none"
-        raise ConfigError(f"strategy.selection of {name!r} takes no option {', '.join(unknown)}; it takes {takes}")
+    _REGISTRY.check_names(name, options, parameters_of(name))
     size = CohortSize(fraction, count)
-    is_sized = any(field.name == "size" for field in fields(selector))
-    built: Selector = selector(**({"size": size} if is_sized else {}), **options)
+    sized = {_SIZE: size} if _SIZE in options_of(selector_of(name)) else {}
+    built: Selector = _REGISTRY.build(name, {**sized, **options})
     return built
 
 
@@ -121,19 +107,12 @@ def selector_of(name: str) -> type[Any]:
     ConfigError
         If no method has this name, or the class of your own cannot be loaded.
     """
-    if ":" in name:
-        return load_method(name, "strategy.selection.name", _PARTS, "docs/selection.md")
-    if name not in SELECTORS:
-        raise ConfigError(
-            f"strategy.selection.name must be one of {', '.join(SELECTORS)}, or file.py:Class of your own, "
-            f"got {name!r}{did_you_mean(name, SELECTORS)}"
-        )
-    return SELECTORS[name]
+    return _REGISTRY.find(name)
 
 
 def parameters_of(name: str) -> dict[str, Any]:
     """Return a method's own parameters with their defaults."""
-    return {field.name: field.default for field in fields(selector_of(name)) if field.name != "size"}
+    return {key: option.default for key, option in options_of(selector_of(name)).items() if key != _SIZE}
 
 
 __all__ = [
