@@ -118,6 +118,7 @@ def read_toml(path: Path, writer: str = "werkbund init") -> dict[str, Any]:
 
 
 def _set(values: dict[str, Any], override: str) -> None:
+    """Write an override of the command line into plain values."""
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
@@ -177,6 +178,7 @@ def _is_section(kind: Any) -> bool:
 
 
 def _explain(model: type[BaseModel], fault: Mapping[str, Any]) -> str:
+    """Return one fault in words: key, rule and value."""
     key = _known_key(model, fault["loc"])
     if fault["type"] == "extra_forbidden":
         return f"{'.'.join(map(str, fault['loc']))} is not a key of the configuration{_nearest(model, fault['loc'])}"
@@ -215,6 +217,7 @@ def _fields(model: type[BaseModel], prefix: str) -> dict[str, FieldInfo]:
 
 
 def _with_absolute_paths(config: Config, folder: Path) -> Config:
+    """Return a configuration whose paths, written from its folder, are whole."""
     data = config.data
     changes: dict[str, Any] = {}
     if data.path is not None:

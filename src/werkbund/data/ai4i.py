@@ -182,6 +182,7 @@ def published(origin: Origin) -> Origin:
 
 
 def _read(path: Path) -> Table:
+    """Return a file as a table; it must have the header of the original or of the twin."""
     frame, origin = source_for(path).read()
     schema = recognise(frame)
     if schema is None:
@@ -250,6 +251,7 @@ def _plain(name: str) -> str:
 
 
 def _as_text(column: str, name: str) -> pl.Expr:
+    """Return a column as the published file writes it: a text, a whole number, or a number with one decimal."""
     if name in _TEXTS:
         return pl.col(column).cast(pl.String).alias(name)
     if name not in _DECIMALS:
@@ -263,6 +265,7 @@ def _as_text(column: str, name: str) -> pl.Expr:
 
 
 def _from_uci() -> Download:
+    """Return the download from the UCI repository; the package that it needs is looked for at once."""
     try:
         from ucimlrepo import fetch_ucirepo
         from ucimlrepo.fetch import DatasetNotFoundError

@@ -68,6 +68,7 @@ def header(text: str, separator: str, path: Path) -> list[str]:
 
 
 def _check_delimiter(first: str, separator: str, path: Path) -> None:
+    """Refuse a header line that holds another delimiter than the one that was asked for."""
     bare = re.sub(r'"[^"]*"', "", first)
     counts = {mark: bare.count(mark) for mark in DELIMITERS if mark != separator}
     likely = max(counts, key=lambda mark: counts[mark])

@@ -179,6 +179,7 @@ def _prefix(node: exp.Expr) -> Expression:
 
 
 def _constant(node: exp.Expr) -> Expression:
+    """Return a number or a text; null is NaN."""
     if isinstance(node, exp.Null):
         return Number(math.nan)
     if isinstance(node, exp.Boolean):
@@ -200,6 +201,7 @@ def _column(node: exp.Expr) -> Expression:
 
 
 def _equality(op: BinaryOp, left: exp.Expr, right: exp.Expr) -> Expression:
+    """Return a comparison of two numbers, or of a column with a text."""
     sides = _convert(left), _convert(right)
     if not any(isinstance(side, Text) for side in sides):
         if any(isinstance(side, exp.Null) for side in (left, right)):

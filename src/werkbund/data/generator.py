@@ -234,7 +234,7 @@ def _walk(offsets: Int64Array, rng: np.random.Generator) -> Float64Array:
 def _temperatures(
     plants: Plants, offsets: Int64Array, plant: Int32Array, seed: int
 ) -> tuple[Float64Array, Float64Array]:
-    """Draw true air and process temperature, in K, rounded to 0.1: twice (rows,)."""
+    """Draw true air and process temperature, in K, rounded to 0.1: (rows,) each."""
     air = _walk(offsets, generator(seed, "generate/air"))
     air *= plants.air_swing[plant]
     air += plants.air_mean[plant]
@@ -246,7 +246,7 @@ def _temperatures(
 
 
 def _load(rows: int, rng: np.random.Generator) -> tuple[Float64Array, Float64Array]:
-    """Draw true torque, in Nm, and the speed that goes with it, in rpm: twice (rows,)."""
+    """Draw true torque, in Nm, and the speed that goes with it, in rpm: (rows,) each."""
     mean, spread, least = TORQUE_NM
     torque = _tenths(np.maximum(rng.normal(mean, spread, rows), least))
     speed = np.interp(torque, SPEED_KNOTS[:, 0], SPEED_KNOTS[:, 1])

@@ -97,6 +97,7 @@ class PostgresSource:
 
     @contextmanager
     def _connected(self, psycopg: Any) -> Iterator[Any]:
+        """Connect, and close the connection at the end; an error never shows the password."""
         try:
             parts = psycopg.conninfo.conninfo_to_dict(self.url or "")
         except psycopg.Error:  # its message may repeat a part of the password
@@ -119,6 +120,7 @@ class PostgresSource:
             yield connection
 
     def _fetched(self, connection: Any) -> pl.DataFrame:
+        """Return all rows of the query, fetched `chunk_rows` at a time."""
         with connection.cursor(name="werkbund") as cursor:
             cursor.execute(self.query.rstrip(" \t\r\n;").encode())
             schema = _schema(connection, cursor.description)
@@ -166,7 +168,7 @@ def _schema(connection: Any, description: Any) -> dict[str, pl.DataType]:
 
 
 def _refusal(psycopg: Any, error: Exception, place: str) -> str:
-    """Return what to tell about a query that failed."""
+    """Return in words why the database refused a query."""
     reason = " ".join(str(error).split())
     errors = psycopg.errors
     if isinstance(error, errors.ReadOnlySqlTransaction):

@@ -189,6 +189,7 @@ class Preparation:
         return features
 
     def _fill(self, features: Float32Array, frame: pl.DataFrame) -> None:
+        """Write the inputs of some rows into `features`: (rows, features)."""
         cleaned = clean(frame, self.numeric, [name for name, _ in self.categories])
         with np.errstate(over="ignore"):
             scaled = (number_matrix(cleaned, self.numeric, self.derived) - self.mean) / self.scale

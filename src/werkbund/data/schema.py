@@ -169,7 +169,7 @@ class Schema:
         named |= dict.fromkeys(self.modes, "a failure mode, which leaks the label")
         single = {self.mode: "the failure mode, which leaks the label", self.machine: "the machine's id"}
         single |= {self.client: "the client column", self.label: "the label"}
-        return named | {name: what for name, what in single.items() if name is not None}
+        return named | {name: role for name, role in single.items() if name is not None}
 
     @property
     def used(self) -> tuple[str, ...]:

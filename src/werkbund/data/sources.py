@@ -126,6 +126,7 @@ class ClientFiles:
         return _stack(frames, self.client_column), Origin("clients", folder, digest, note=note)
 
     def _check_columns(self, frames: Mapping[str, pl.DataFrame]) -> None:
+        """Refuse files whose columns differ, or that have the client column already."""
         first, expected = next((name, set(frame.columns)) for name, frame in frames.items())
         for name, frame in frames.items():
             if self.client_column in frame.columns:

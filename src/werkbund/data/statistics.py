@@ -219,6 +219,7 @@ def _sums(values: AnyArray, offsets: Int64Array) -> AnyArray:
 
 
 def _vocabularies(cleaned: pl.DataFrame, names: Sequence[str], offsets: Int64Array) -> list[dict[str, tuple[str, ...]]]:
+    """Return the levels of each category column, sorted, one mapping a client."""
     vocabularies: list[dict[str, tuple[str, ...]]] = [dict.fromkeys(names, ()) for _ in range(len(offsets) - 1)]
     client = pl.Series("client", np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)))
     for name in names:

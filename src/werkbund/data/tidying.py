@@ -23,6 +23,7 @@ def tidy(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _tidy_column(column: pl.Series) -> pl.Series:
+    """Return a column of a plain type, with nulls for what is missing."""
     if column.dtype.is_float():
         return pl.select(pl.when(column.is_finite()).then(column).otherwise(None).alias(column.name)).to_series()
     if isinstance(column.dtype, (pl.Categorical, pl.Enum)):
@@ -35,6 +36,7 @@ def _tidy_column(column: pl.Series) -> pl.Series:
 
 
 def _tidy_text(column: pl.Series) -> pl.Series:
+    """Return a text without blanks around it; numbers that were texts for their blanks alone become numbers."""
     stripped = column.str.strip_chars()
     known = stripped.set(stripped.is_in(MISSING), None)
     if stripped.equals(column):

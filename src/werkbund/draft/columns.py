@@ -214,6 +214,7 @@ def _moment(column: pl.Series) -> str:
 
 
 def _identifier(column: pl.Series) -> str:
+    """Return that a column numbers or names its rows, by its values or by its header."""
     known, header = column.drop_nulls(), words(column.name)
     if len(known) < _FEWEST_ROWS or column.dtype.is_float() or column.dtype == pl.Boolean:
         return ""
@@ -228,6 +229,7 @@ def _identifier(column: pl.Series) -> str:
 
 
 def _spoiled(column: pl.Series) -> str:
+    """Return that a column is numbers but for a few texts, which a sensor writes where it fails."""
     if column.dtype != pl.String:
         return ""
     known = column.drop_nulls()

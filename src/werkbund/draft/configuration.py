@@ -85,6 +85,7 @@ def _read(files: SourceFiles) -> pl.DataFrame:
 
 
 def _check_client(frame: pl.DataFrame, client: str | None, label: str) -> None:
+    """Refuse a client column that is not there, is the label, or lacks values."""
     if client is None:
         return
     if client == label:
@@ -100,6 +101,7 @@ def _check_client(frame: pl.DataFrame, client: str | None, label: str) -> None:
 
 
 def _look(files: SourceFiles, frame: pl.DataFrame, label: str, client: str | None, positive: Value | None) -> Draft:
+    """Return what a look at the table says."""
     meaning = label_of(frame, label, positive)
     roles = roles_of(frame, label, client)
     features, excluded = sort_columns(frame, meaning, roles)
@@ -136,6 +138,7 @@ def _text_of(draft: Draft) -> str:
 
 
 def _head(draft: Draft) -> list[str]:
+    """Return what stands above all sections."""
     label, files = draft.label, draft.files
     source = files.path.name if files.path else f"the files of {len(files.by_client)} clients"
     lines = comment(
@@ -206,6 +209,7 @@ def _clients(draft: Draft) -> list[str]:
 
 
 def _partition_reason(draft: Draft) -> str:
+    """Return why the rows are divided as they are."""
     sizes = draft.sizes
     if sizes.partition == "tool-blocks":
         return (

@@ -24,7 +24,7 @@ _SHOWN = 12
 
 @dataclass(frozen=True)
 class ClientSize:
-    """Hold a client's name and its numbers of rows and failures."""
+    """Hold the name of a client, and how many rows and failures it has."""
 
     name: str
     rows: int
@@ -93,6 +93,7 @@ def sizes_of(frame: pl.DataFrame, label: Label, roles: Roles, client: str | None
 
 
 def _clients(column: pl.Series, label: Label) -> tuple[ClientSize, ...]:
+    """Return the clients that a column names, the largest first."""
     counted = (
         pl.DataFrame({"name": column.cast(pl.String), "label": label.values})
         .group_by("name", maintain_order=True)

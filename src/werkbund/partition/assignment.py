@@ -83,17 +83,19 @@ def client_names(num_clients: int) -> tuple[str, ...]:
     return tuple(f"client-{number:0{width}d}" for number in range(1, num_clients + 1))
 
 
-def check_num_clients(num_clients: int, available: int, what: str, remedy: str = "") -> None:
-    """Refuse a number of clients that is below 1 or above the number of `what` there are to deal out.
+def check_num_clients(num_clients: int, available: int, units: str, remedy: str = "") -> None:
+    """Refuse a number of clients that is below 1 or above the number of units to deal out.
 
     Parameters
     ----------
+    units
+        What is dealt out, in the plural.
     remedy
         What else helps beside fewer clients.
     """
     if not 1 <= num_clients <= available:
         raise ConfigError(
-            f"number of clients must be in 1..{available} (number of {what}), got {num_clients}; "
+            f"number of clients must be in 1..{available} (number of {units}), got {num_clients}; "
             f"change clients.count{remedy}"
         )
 

@@ -60,6 +60,7 @@ def check_roles(table: Table) -> Iterator[Finding]:
 
 
 def _check_missing(column: pl.Series) -> Iterator[Finding]:
+    """Yield a column without a value, or with missing ones and how many."""
     missing, total = column.null_count(), len(column)
     if missing == total:
         yield Finding("warning", column.name, "empty", "No row has a value; drop this feature.", total)
@@ -70,6 +71,7 @@ def _check_missing(column: pl.Series) -> Iterator[Finding]:
 
 
 def _check_constant(column: pl.Series) -> Iterator[Finding]:
+    """Yield a column that has one value alone."""
     known = column.drop_nulls()
     if len(column) > 1 and known.n_unique() == 1:
         message = f"Every value is {known[0]!r}: nothing can be learnt from it; drop this feature."
@@ -77,6 +79,7 @@ def _check_constant(column: pl.Series) -> Iterator[Finding]:
 
 
 def _check_category(column: pl.Series) -> Iterator[Finding]:
+    """Yield a category whose values are no levels, or are too many."""
     if column.dtype.is_nested() or column.dtype == pl.Binary:
         message = f"It is declared a category but holds {column.dtype} values; derive codes from it or drop it."
         yield Finding("error", column.name, "type", message, len(column))
@@ -108,6 +111,7 @@ def _text_as_number(column: pl.Series) -> Finding:
 
 
 def _check_range(feature: Column, values: Float64Array) -> Iterator[Finding]:
+    """Yield readings outside the plausible range; `values`: (known rows,)."""
     low = -math.inf if feature.low is None else feature.low
     high = math.inf if feature.high is None else feature.high
     excess = np.maximum(low - values, values - high)
@@ -152,7 +156,7 @@ def _mistaken(median: float, unit: str, low: float, high: float) -> Conversion |
 
 
 def _mistaken_clients(table: Table, client: str, feature: Column, unit: str) -> list[Finding]:
-    """Return the clients with another unit than the rest; none if all have it, or none."""
+    """Return a finding for each client that seems to measure in another unit; none if all clients do."""
     known = table.frame.select(
         pl.col(client).cast(pl.String).alias("client"), pl.col(feature.name).cast(pl.Float64).alias("value")
     ).drop_nulls()
@@ -245,6 +249,7 @@ def _check_sizes(table: Table, clients: pl.Series) -> Iterator[Finding]:
 
 
 def _check_positives(table: Table, clients: pl.Series) -> Iterator[Finding]:
+    """Yield clients without a failure."""
     try:
         labels = table.schema.labels(table.frame)
     except DataError:
