@@ -22,9 +22,10 @@ from werkbund.core.clients import ClientSplits
 from werkbund.core.errors import CheckpointError, ConfigError
 from werkbund.data import Preparation, generate
 from werkbund.federation import RoundNews, Run, resume, run
-from werkbund.federation.families.trees import TreeSimulation, simulate_trees, trees_in
+from werkbund.federation.families.trees import TreeSimulation, simulate_prepared_trees, simulate_trees, trees_in
 from werkbund.federation.folder import Folder
 from werkbund.federation.population import Population, divide
+from werkbund.federation.preparing import learn_in_process
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import train
 from werkbund.model import load_model, score_onnx
@@ -270,6 +271,18 @@ def test_rows_are_prepared_for_networks_only_when_a_baseline_needs_them(
     assert setup.alone(None).splits.test.num_clients == 1
     assert setup.alone(2).splits.test.names == setup.alone(2).grid.clients() == setup.grid.clients()[2:]
     assert len(asked) == 1
+
+
+def test_clients_agree_on_bins_only_when_the_server_begins(small: Small) -> None:
+    config = grown(small)
+    population = divide(read_table(config), config).population
+    setup = simulate_prepared_trees(config, population, learn_in_process(config, population).preparation)
+    assert setup.work().handlers()
+    assert setup.splits.train.names == population.names
+    assert "grid" not in vars(setup)  # nobody was reached
+    assert setup.begin().round == 0
+    assert "grid" in vars(setup)
+    assert setup.terms.digest() == parts(config).terms.digest()
 
 
 def test_united_trees_of_one_client_are_the_exact_ones(small: Small) -> None:

@@ -77,10 +77,7 @@ class TreeSetup:
 
     def model(self, learnt: Arrays, threshold: float, label: str) -> TreeModel:
         """Return these trees as a model that scores raw tables."""
-        ensemble = trees_in(learnt)
-        rules = {name: value for name, value in vars(self.plan.rules).items() if name != "monotone"}
-        options = {**rules, "monotone": list(self.plan.rules.monotone), "together": self.plan.together}
-        return TreeModel(self.preparation, ensemble, self.config.model.kind, threshold, label, options)
+        return _model(self.config, self.preparation, self.plan, learnt, threshold, label)
 
 
 @dataclass(frozen=True)
@@ -221,49 +218,109 @@ class TreeRows:
         """Return what clients do for trees, with these rows."""
         return TreeWork(self.train, self.validation, self.test, config.trees.min_cell_rows)
 
-    def grid(self, names: tuple[str, ...], config: Config) -> Grid:
-        """Return a grid that reaches these clients."""
-        return InProcessGrid(names, Worker(self.work(config).handlers()))
-
 
 @dataclass(frozen=True)
-class TreeSimulation(TreeSetup):
-    """Hold the parts of a run of trees in process.
+class TreeSimulation:
+    """Hold a run of trees in process: the clients' rows, and the server's parts as soon as somebody needs them.
 
     Parameters
     ----------
+    config, preparation, mode_names
+        As of any run.
+    names
+        Of the clients.
+    plan
+        How trees grow.
     prepare
         Gives the clients' rows as networks read them.
     rows
         The same rows as trees read them.
+    known_terms
+        What was agreed before; without it the clients agree when the server's parts are first needed.
     """
 
+    config: Config
+    preparation: Preparation
+    mode_names: tuple[str, ...]
+    names: tuple[str, ...]
+    plan: TreePlan
     prepare: Callable[[], ClientSplits]
     rows: TreeRows
+    known_terms: Terms | None = None
 
     @cached_property
     def splits(self) -> ClientSplits:
         """The clients' rows as networks read them, made when a baseline first needs them."""
         return self.prepare()
 
+    @cached_property
+    def grid(self) -> Grid:
+        """Reaches the clients."""
+        return InProcessGrid(self.names, Worker(self.work().handlers()))
+
+    @cached_property
+    def server(self) -> TreeSetup:
+        """The server's parts; the clients agree on bins and scales, unless that is known."""
+        terms = self.known_terms or agree(self.config, self.preparation, self.plan, self.grid).terms
+        rules = rules_for(self.config, self.plan, terms, self.rows.train.sizes, len(self.mode_names))
+        return TreeSetup(self.config, self.preparation, self.mode_names, self.grid, rules, self.plan, terms, {})
+
+    @property
+    def terms(self) -> Terms:
+        """What all clients agreed on."""
+        return self.server.terms
+
+    @property
+    def rules(self) -> Rules:
+        """What every round obeys."""
+        return self.server.rules
+
+    @property
+    def num_rounds(self) -> int:
+        """Rounds that are planned."""
+        return self.plan.rounds
+
+    @property
+    def num_parameters(self) -> None:
+        """Nothing: how many leaves trees have shows when they are grown."""
+        return None
+
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """Nobody: all clients are here."""
+        return {}
+
+    def begin(self) -> TreeStage:
+        """Return the stage before the first tree."""
+        return self.server.begin()
+
+    def restore(self, checkpoint: Checkpoint) -> TreeStage:
+        """Return the stage that a checkpoint was made of."""
+        return self.server.restore(checkpoint)
+
+    def model(self, learnt: Arrays, threshold: float, label: str) -> TreeModel:
+        """Return these trees as a model that scores raw tables."""
+        return _model(self.config, self.preparation, self.plan, learnt, threshold, label)
+
+    def agreed(self) -> TreeSimulation:
+        """Return these parts with what the clients agree on now; errors as `agree`."""
+        return replace(self, known_terms=self.terms)
+
     def alone(self, client: int | None) -> TreeSimulation:
         """Return one client as a federation by itself; without a number, all rows in one place.
 
         It agrees with itself on bins: those of all rows are again the federation's, a plant's are its own.
         """
-        rows, names = self.rows.of_client(client), ("pooled",) if client is None else (self.grid.clients()[client],)
+        rows, names = self.rows.of_client(client), ("pooled",) if client is None else (self.names[client],)
         # Whoever is alone withholds nothing from itself, and always asks itself.
         config = changed(
             self.config, federation={"quorum": 1.0}, trees={"min_cell_rows": 0}, strategy={"selection": {"name": "all"}}
         )
-        grid = rows.grid(names, config)
-        terms = self.terms
-        if len(rows.train.targets):
-            terms = agree(config, self.preparation, self.plan, grid).terms
-        rules = rules_for(config, self.plan, terms, rows.train.sizes, len(self.mode_names))
-        return replace(
-            self, config=config, grid=grid, rules=rules, terms=terms, rows=rows, prepare=lambda: self._own(client)
+        known = None if len(rows.train.targets) else self.terms
+        by_itself = replace(
+            self, config=config, names=names, rows=rows, prepare=lambda: self._own(client), known_terms=known
         )
+        return by_itself.agreed()
 
     def _own(self, client: int | None) -> ClientSplits:
         return self.splits.pooled() if client is None else self.splits.only(client)
@@ -273,7 +330,7 @@ class TreeSimulation(TreeSetup):
         return logits(trees_in(learnt), self.rows.test.features)
 
     def work(self) -> TreeWork:
-        """Return what clients do for trees, with the rows that are here."""
+        """Return what clients do, with these rows."""
         return self.rows.work(self.config)
 
 
@@ -282,24 +339,39 @@ def simulate_trees(config: Config, population: Population) -> TreeSimulation:
 
     Raises
     ------
-    ConfigError
-        If an option does not belong to the kind of trees, or names a feature that is not there.
-    DataError
-        If no client has training rows.
+    ConfigError, DataError
+        If the configuration does not fit, or there is nothing to learn from.
     """
-    return simulate_prepared_trees(config, population, learn_in_process(config, population).preparation)
+    preparation = learn_in_process(config, population).preparation
+    return simulate_prepared_trees(config, population, preparation).agreed()
 
 
 def simulate_prepared_trees(config: Config, population: Population, preparation: Preparation) -> TreeSimulation:
-    """Agree on bins and scales, and wire grid and worker of clients that are all here; errors as `simulate_trees`."""
+    """Wire grid and worker of clients that are all here; they agree on bins when trees are first to be grown.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration does not fit.
+    """
     plan = plan_of(config, preparation)
-    config = kept_to_the_end(config, plan)
-    rows = TreeRows(*(tree_table(population.splits[split], population.schema, preparation) for split in SPLITS))
-    grid = rows.grid(population.names, config)
-    terms, modes = agree(config, preparation, plan, grid).terms, population.mode_names
-    rules = rules_for(config, plan, terms, rows.train.sizes, len(modes))
-    prepare = partial(population.prepared, preparation)
-    return TreeSimulation(config, preparation, modes, grid, rules, plan, terms, {}, prepare, rows)
+    return TreeSimulation(
+        config=kept_to_the_end(config, plan),
+        preparation=preparation,
+        mode_names=population.mode_names,
+        names=population.names,
+        plan=plan,
+        prepare=partial(population.prepared, preparation),
+        rows=TreeRows(*(tree_table(population.splits[split], population.schema, preparation) for split in SPLITS)),
+    )
+
+
+def _model(
+    config: Config, preparation: Preparation, plan: TreePlan, learnt: Arrays, threshold: float, label: str
+) -> TreeModel:
+    rules = {name: value for name, value in vars(plan.rules).items() if name != "monotone"}
+    options = {**rules, "monotone": list(plan.rules.monotone), "together": plan.together}
+    return TreeModel(preparation, trees_in(learnt), config.model.kind, threshold, label, options)
 
 
 def tree_table(raw: RawTable, schema: Schema, how: Preparation) -> TreeTable:
