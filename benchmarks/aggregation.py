@@ -26,9 +26,10 @@ from rich.table import Table
 
 from werkbund.aggregation import FedAvg, Sums
 from werkbund.core.arrays import Arrays, Float32Array
-from werkbund.core.types import Replies
-from werkbund.engine.answers import Form
-from werkbund.engine.collect import OrderedFold, collect
+from werkbund.core.types import Failure, Replies, Tasks
+from werkbund.engine.asking import Form, ask
+from werkbund.engine.folding import OrderedFold, fold_answers
+from werkbund.engine.kinds import TRAIN
 
 TITLES = {
     "copy": "copies in memory",
@@ -72,7 +73,7 @@ class Arrivals:
         for client, update in enumerate(self.updates()):
             held: list[Arrays] = [{"update": update, "weight": np.ones(1), "loss": np.ones(1), "rows": np.ones(1)}]
             del update
-            yield Replies("train", 1, np.array([client]), held.pop(), {}, "same")
+            yield Replies(TRAIN, 1, np.array([client]), held.pop(), {}, "same")
 
 
 def copies(arrivals: Arrivals, weights: Float32Array) -> Float32Array:
@@ -94,12 +95,30 @@ def folded(arrivals: Arrivals, weights: Float32Array) -> Float32Array:
     return _finished(aggregator, fold.close(), weights)
 
 
+@dataclass(frozen=True)
+class _Arrived:
+    """Be a grid to which all answers have come."""
+
+    arrivals: Arrivals
+
+    def clients(self) -> tuple[str, ...]:
+        """Return the clients' names."""
+        return tuple(map(str, range(self.arrivals.number)))
+
+    def send(self, tasks: Tasks) -> None:
+        """Do nothing: the answers are there."""
+
+    def receive(self, timeout_s: float) -> Iterator[Replies | Failure]:
+        """Yield the answers."""
+        yield from self.arrivals.replies()
+
+
 def collected(arrivals: Arrivals, weights: Float32Array) -> Float32Array:
     """Return the next weights through the engine's whole path."""
     aggregator = FedAvg(momentum=0.0)
-    expected = {"train": np.arange(arrivals.number), "evaluate": np.arange(0)}
-    got = collect(arrivals.replies(), aggregator, expected, Form(len(weights), "same"), 1)
-    return _finished(aggregator, got.sums, weights)
+    cohort = np.arange(arrivals.number)
+    usable = ask(_Arrived(arrivals), [Tasks(TRAIN, 1, cohort)], 1.0, Form(len(weights), "same"))
+    return _finished(aggregator, fold_answers(usable, aggregator, cohort, len(weights)).accumulator, weights)
 
 
 WAYS: dict[str, Callable[[Arrivals, Float32Array], Float32Array]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,9 @@ import pytest
 from werkbund.aggregation import Aggregator, FedAvg
 from werkbund.config import Config, check_config
 from werkbund.core import ClientSplits, ClientTable, Failure, Replies, Tasks
+from werkbund.core.kinds import Kind
 from werkbund.engine import Handler, InProcessGrid, LocalWork, Rules, RunState, Strategy, Worker
+from werkbund.engine.kinds import TRAIN
 from werkbund.learner import CohortTrainer, ModelSpec, TrainingPlan, build_network, weights_of
 from werkbund.selection import Everyone, Selector
 
@@ -90,10 +92,10 @@ class Federation:
     rules: Rules
     state: RunState
 
-    def handlers(self) -> dict[str, Handler]:
+    def handlers(self) -> dict[Kind, Handler]:
         return self.work.handlers()
 
-    def with_handlers(self, **handlers: Handler) -> Federation:
+    def with_handlers(self, handlers: Mapping[Kind, Handler]) -> Federation:
         """Return the same federation with some work done otherwise."""
         worker = Worker({**self.handlers(), **handlers})
         return replace(self, grid=InProcessGrid(self.grid.clients(), worker))
@@ -146,7 +148,7 @@ def trained() -> Callable[..., Replies]:
     ) -> Replies:
         ones = np.ones(len(clients))
         arrays = {"update": np.asarray(updates, np.float32), "weight": ones, "loss": ones, "rows": ones, **sums}
-        return Replies("train", round, np.array(clients, np.int64), arrays, {}, fingerprint)
+        return Replies(TRAIN, round, np.array(clients, np.int64), arrays, {}, fingerprint)
 
     return build
 

@@ -26,7 +26,8 @@ from werkbund.selection import (
     build_selector,
     parameters_of,
 )
-from werkbund.selection.contract import OF_THE_UPDATE, QUESTIONS, SIGNALS
+from werkbund.selection.contract import OF_THE_UPDATE, SIGNALS
+from werkbund.selection.questions import QUESTIONS
 
 NUMBER, PARAMETERS, LAST = 12, 5, 40
 NAMES = tuple(SELECTORS)
@@ -168,7 +169,7 @@ def test_cohorts_are_some_of_the_available_in_order(name: str, options: dict[str
         choice = turn[0]
         _is_a_cohort(choice, view)
         assert len(choice.cohort) >= 1
-        if "count" in options and choice.keep is None and choice.kind == "train" and name not in {"all", "fedcs"}:
+        if "count" in options and choice.keep is None and not choice.held and name not in {"all", "fedcs"}:
             assert len(choice.cohort) <= options["count"]
         state = _next(selector, state, turn, round)
 

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from werkbund.core import ClientError, Failure, Replies, Tasks
+from werkbund.core.kinds import Kind
 from werkbund.engine import InProcessGrid, Worker
+from werkbund.engine.kinds import EVALUATE, TRAIN
 
 NAMES = ("Hof", "Ulm", "Jena")
 
 
 def _ask(kind: str = "count", clients: tuple[int, ...] = (0, 1, 2)) -> Tasks:
-    return Tasks(kind, 1, np.array(clients), {"all": np.ones(2)}, {"own": np.array(clients) * 10.0})
+    return Tasks(Kind(kind), 1, np.array(clients), {"all": np.ones(2)}, {"own": np.array(clients) * 10.0})
 
 
 def _echo(tasks: Tasks) -> Replies:
@@ -58,7 +60,7 @@ def test_work_that_has_not_begun_when_the_time_is_over_is_dropped() -> None:
     grid = InProcessGrid(NAMES, work)
     grid.send(_ask("slow"))
     grid.send(_ask("late"))
-    assert [arrival.kind for arrival in grid.receive(0.01) if isinstance(arrival, Replies)] == ["slow"]
+    assert [arrival.kind for arrival in grid.receive(0.01) if isinstance(arrival, Replies)] == [Kind("slow")]
     assert list(grid.receive(1.0)) == []
 
 
@@ -86,7 +88,7 @@ def test_a_keyboard_interrupt_is_nobodys_failure() -> None:
 
 
 def test_a_worker_without_the_kind_says_what_it_knows() -> None:
-    worker = Worker({"train": _echo, "evaluate": _echo})
+    worker = Worker({TRAIN: _echo, EVALUATE: _echo})
     with pytest.raises(ClientError, match="must be one of evaluate, train, got 'tree'"):
         worker(_ask("tree"))
     assert len(worker(_ask("train"))) == 3

@@ -9,6 +9,7 @@ from werkbund.aggregation import FedAvg
 from werkbund.core import Replies, Tasks
 from werkbund.core.rng import keys
 from werkbund.engine import LocalWork
+from werkbund.engine.kinds import EVALUATE, TRAIN
 from werkbund.learner import count_scores
 
 
@@ -16,7 +17,7 @@ def _train(federation: Any, clients: list[int], factors: list[float] | None = No
     numbers = np.array(clients)
     own = {"factor": np.array(factors or [1.0] * len(clients)), "key": keys(0, "training", 1, numbers)}
     shared = {"weights": federation.state.weights, "rate": np.ones(())}
-    return federation.work.train(Tasks("train", 1, numbers, shared, own))  # type: ignore[no-any-return]
+    return federation.work.train(Tasks(TRAIN, 1, numbers, shared, own))  # type: ignore[no-any-return]
 
 
 def test_an_update_is_weighted_by_its_rows(federation: Any) -> None:
@@ -57,8 +58,8 @@ def test_counts_come_for_each_client_where_that_is_asked(federation: Any) -> Non
     built = federation()
     clients = np.array([0, 2])
     shared = {"weights": built.state.weights, "each": np.ones((), np.bool_)}
-    reply = built.work.evaluate(Tasks("evaluate", 1, clients, shared))
-    added = built.work.evaluate(Tasks("evaluate", 1, clients, {"weights": built.state.weights}))
+    reply = built.work.evaluate(Tasks(EVALUATE, 1, clients, shared))
+    added = built.work.evaluate(Tasks(EVALUATE, 1, clients, {"weights": built.state.weights}))
     assert reply.pooled == {}
     assert len(reply.sums["test.histogram"]) == 2
     np.testing.assert_array_equal(reply.sums["test.histogram"].sum(axis=0), added.pooled["test.histogram"])
@@ -73,7 +74,7 @@ def test_some_clients_answer_what_all_would(federation: Any) -> None:
 
 def test_evaluation_counts_the_same_as_training(federation: Any) -> None:
     built = federation()
-    reply = built.work.evaluate(Tasks("evaluate", 1, np.arange(3), {"weights": built.state.weights}))
+    reply = built.work.evaluate(Tasks(EVALUATE, 1, np.arange(3), {"weights": built.state.weights}))
     trained = _train(built, [0, 1, 2])
     assert set(trained.sums) - set(reply.sums) == {"update", "weight", "loss", "rows"}
     for name, array in reply.sums.items():
@@ -92,9 +93,9 @@ def test_in_the_plain_way_many_clients_score_with_the_bits_of_one_who_is_alone(k
     built = federation([40, 0, 66, 2, 14], kind=kind, batched=False)
     assert built.work.trainer.way == "plain"
     shared = {"weights": built.state.weights, "each": np.ones((), np.bool_)}
-    together = built.work.evaluate(Tasks("evaluate", 1, np.arange(5), shared))
+    together = built.work.evaluate(Tasks(EVALUATE, 1, np.arange(5), shared))
     for client in range(5):
         alone = LocalWork(built.splits.only(client), built.work.trainer, built.work.weighting)
-        here = alone.evaluate(Tasks("evaluate", 1, np.zeros(1, np.int64), shared))
+        here = alone.evaluate(Tasks(EVALUATE, 1, np.zeros(1, np.int64), shared))
         for name, array in together.sums.items():
             np.testing.assert_array_equal(array[client : client + 1], here.sums[name])

@@ -9,6 +9,7 @@ import pytest
 from werkbund.aggregation import FedAvg
 from werkbund.core import Choice, ClientTable, QuorumError, Replies, RoundRecord, Tasks
 from werkbund.core.arrays import Float64Array
+from werkbund.core.kinds import Kind
 from werkbund.core.rng import keys
 from werkbund.engine import RunState, evaluate, one_round, rounds
 from werkbund.learner import TrainingPlan
@@ -197,12 +198,15 @@ def test_the_order_in_which_clients_answer_does_not_change_a_bit(federation: Any
             np.testing.assert_array_equal(one.counts["test"]["brier"], other.counts["test"]["brier"])
 
 
+PROBE = Kind("probe", "anything at all")
+
+
 class _Asks(Uniform):
     """Not a selector of the package: asks the first client, then the second, and then takes who answered."""
 
     def probe(self, view: Any, answers: Any, rng: Any) -> Tasks | None:
         asked = len(answers)
-        return Tasks("probe", view.round, np.array([asked])) if asked < 2 else None
+        return Tasks(PROBE, view.round, np.array([asked])) if asked < 2 else None
 
     def choose(self, view: Any, answers: Any, rng: Any) -> Choice:
         cohort = np.sort(np.concatenate([reply.clients for reply in answers]))
@@ -216,8 +220,8 @@ def test_a_selector_asks_until_it_asks_nothing(federation: Any) -> None:
 
     def handler(tasks: Tasks) -> Replies:
         probed.extend(tasks.clients.tolist())
-        return Replies("probe", tasks.round, tasks.clients, {}, {"norm": np.ones(len(tasks))})
+        return Replies(PROBE, tasks.round, tasks.clients, {}, {"norm": np.ones(len(tasks))})
 
-    _, (record,) = _done(built.with_handlers(probe=handler), 1)
+    _, (record,) = _done(built.with_handlers({PROBE: handler}), 1)
     assert probed == [0, 1]
     assert record.cohort == (0, 1)

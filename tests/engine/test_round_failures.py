@@ -13,6 +13,7 @@ import pytest
 from werkbund.core import Failure, QuorumError, Replies, RoundRecord, Tasks
 from werkbund.core.rng import keys
 from werkbund.engine import RunState, rounds
+from werkbund.engine.kinds import EVALUATE, TRAIN
 from werkbund.selection import CohortSize, Uniform
 
 
@@ -26,7 +27,7 @@ def _done(federation: Any, last: int) -> tuple[RunState, list[RoundRecord]]:
 
 def _spoilt(federation: Any, client: int, change: Callable[[dict[str, Any]], dict[str, Any]], **other: Any) -> Any:
     """Let one client's training answers be changed on their way."""
-    train = federation.handlers()["train"]
+    train = federation.handlers()[TRAIN]
 
     def handler(tasks: Tasks) -> Replies:
         if client not in tasks.clients:
@@ -38,7 +39,7 @@ def _spoilt(federation: Any, client: int, change: Callable[[dict[str, Any]], dic
         changed: Replies = replace(reply, **fields)
         return changed
 
-    return federation.with_handlers(train=handler)
+    return federation.with_handlers({TRAIN: handler})
 
 
 BAD: list[tuple[str, Callable[[dict[str, Any]], dict[str, Any]], dict[str, Any]]] = [
@@ -78,14 +79,14 @@ def test_below_the_quorum_the_failed_are_named(said: str, change: Any, other: di
 
 def test_a_client_whose_work_raises_is_recorded(federation: Any) -> None:
     built = federation()
-    train = built.handlers()["train"]
+    train = built.handlers()[TRAIN]
 
     def handler(tasks: Tasks) -> Replies:
         if 2 in tasks.clients:
             raise FileNotFoundError("rows.csv")
         return train(tasks)  # type: ignore[no-any-return]
 
-    _, records = _done(built.with_handlers(train=handler), 2)
+    _, records = _done(built.with_handlers({TRAIN: handler}), 2)
     assert [record.failures for record in records] == [
         (Failure(2, round, "FileNotFoundError: rows.csv"),) for round in (1, 2)
     ]
@@ -93,7 +94,7 @@ def test_a_client_whose_work_raises_is_recorded(federation: Any) -> None:
 
 def test_a_slow_client_is_not_waited_for(federation: Any) -> None:
     built = federation(timeout_s=0.05, quorum=0.3, batched=False)
-    train = built.handlers()["train"]
+    train = built.handlers()[TRAIN]
 
     def handler(tasks: Tasks) -> Replies:
         if len(tasks) > 1:
@@ -102,10 +103,10 @@ def test_a_slow_client_is_not_waited_for(federation: Any) -> None:
             time.sleep(0.3)
         return train(tasks)  # type: ignore[no-any-return]
 
-    _, (record,) = _done(built.with_handlers(train=handler), 1)
+    _, (record,) = _done(built.with_handlers({TRAIN: handler}), 1)
     assert Failure(2, 1, "no answer in time (federation.round_timeout_s)") in record.failures
     with pytest.raises(QuorumError, match="plant 2: no answer in time"):
-        _done(replace(built.with_handlers(train=handler), rules=replace(built.rules, quorum=1.0)), 1)
+        _done(replace(built.with_handlers({TRAIN: handler}), rules=replace(built.rules, quorum=1.0)), 1)
 
 
 def test_an_evaluator_that_fails_does_not_count_against_the_quorum(federation: Any) -> None:
@@ -114,6 +115,6 @@ def test_an_evaluator_that_fails_does_not_count_against_the_quorum(federation: A
     def handler(tasks: Tasks) -> Replies:
         raise MemoryError
 
-    _, (record,) = _done(built.with_handlers(evaluate=handler), 1)
+    _, (record,) = _done(built.with_handlers({EVALUATE: handler}), 1)
     assert len(record.failures) == 3
     assert record.evaluated["test"].tolist() == list(record.cohort)

@@ -9,6 +9,7 @@ import pytest
 from werkbund.core import ClientError, Failure, Replies, Tasks
 from werkbund.core.rng import keys
 from werkbund.engine import rounds, weights_from_client
+from werkbund.engine.kinds import TRAIN
 
 
 def test_rounds_are_done_up_to_the_last_and_no_further(federation: Any) -> None:
@@ -21,13 +22,13 @@ def test_rounds_are_done_up_to_the_last_and_no_further(federation: Any) -> None:
 def test_a_caller_that_stops_reading_stops_the_run(federation: Any) -> None:
     built = federation()
     trained: list[int] = []
-    train = built.handlers()["train"]
+    train = built.handlers()[TRAIN]
 
     def handler(tasks: Tasks) -> Replies:
         trained.append(tasks.round)
         return train(tasks)  # type: ignore[no-any-return]
 
-    built = built.with_handlers(train=handler)
+    built = built.with_handlers({TRAIN: handler})
     assert len(list(islice(rounds(built.grid, built.strategy, built.rules, built.state, 100), 2))) == 2
     assert trained == [1, 2]
 
@@ -47,13 +48,13 @@ def test_the_first_weights_are_one_clients_local_training(federation: Any) -> No
 
 def test_the_first_weights_need_no_other_client(federation: Any) -> None:
     built = federation()
-    train = built.handlers()["train"]
+    train = built.handlers()[TRAIN]
 
     def handler(tasks: Tasks) -> Replies:
         assert tasks.clients.tolist() == [2]
         return train(tasks)  # type: ignore[no-any-return]
 
-    np.testing.assert_array_equal(_first(built.with_handlers(train=handler), 2), _first(built, 2))
+    np.testing.assert_array_equal(_first(built.with_handlers({TRAIN: handler}), 2), _first(built, 2))
 
 
 @pytest.mark.parametrize(
@@ -61,8 +62,8 @@ def test_the_first_weights_need_no_other_client(federation: Any) -> None:
     [
         ([Failure(1, 0, "table is gone")], "plant 1 was to train .* failed: table is gone"),
         ([], "plant 1 was to train .* failed: no answer in time"),
-        ([Replies("train", 0, np.array([0]))], "plant 1 was to train .* failed: no answer in time"),
-        ([Replies("train", 0, np.array([1]))], "plant 1 was to train .* failed: its weights have the layout unknown"),
+        ([Replies(TRAIN, 0, np.array([0]))], "plant 1 was to train .* failed: no answer in time"),
+        ([Replies(TRAIN, 0, np.array([1]))], "plant 1 was to train .* failed: its weights have the layout unknown"),
     ],
 )
 def test_a_first_client_that_fails_is_named(arrivals: list[Any], said: str, federation: Any, make_grid: Any) -> None:
@@ -73,7 +74,7 @@ def test_a_first_client_that_fails_is_named(arrivals: list[Any], said: str, fede
 
 def test_a_first_client_that_diverges_is_named(federation: Any) -> None:
     built = federation()
-    train = built.handlers()["train"]
+    train = built.handlers()[TRAIN]
 
     def handler(tasks: Tasks) -> Replies:
         reply = train(tasks)
@@ -81,7 +82,7 @@ def test_a_first_client_that_diverges_is_named(federation: Any) -> None:
         return reply  # type: ignore[no-any-return]
 
     with pytest.raises(ClientError, match=r"plant 0 was to train .* NaN"):
-        _first(built.with_handlers(train=handler), 0)
+        _first(built.with_handlers({TRAIN: handler}), 0)
 
 
 def test_a_first_client_without_rows_is_named(federation: Any) -> None:

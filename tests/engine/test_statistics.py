@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 
 from werkbund.core import Failure, QuorumError, Replies, Tasks
+from werkbund.core.kinds import Kind
 from werkbund.engine import gather
+from werkbund.engine.asking import NO_ANSWER
 
+COUNT, OTHER = Kind("count"), Kind("other")
 NAMES = ("Hof", "Ulm", "Jena")
 
 
-def _counted(clients: Sequence[int], kind: str = "survey", round: int = 0, value: float = 1.0) -> Replies:
+def _counted(clients: Sequence[int], kind: Kind = COUNT, round: int = 0, value: float = 1.0) -> Replies:
     numbers = np.array(clients)
     sums = {"rows": numbers * 10, "sum": (numbers + 1) * value}
     return Replies(kind, round, numbers, sums, {"level": numbers.astype(str)})
@@ -20,10 +23,10 @@ def _counted(clients: Sequence[int], kind: str = "survey", round: int = 0, value
 
 def _gather(make_grid: Any, arrivals: Sequence[Replies | Failure]) -> Any:
     def answer(sent: list[Tasks]) -> Sequence[Replies | Failure]:
-        assert [tasks.kind for tasks in sent] == ["survey"]
+        assert [tasks.kind for tasks in sent] == [COUNT]
         return arrivals
 
-    return gather(make_grid(NAMES, answer), "survey", {"mean": np.zeros(2)}, 1.0)
+    return gather(make_grid(NAMES, answer), COUNT, {"mean": np.zeros(2)}, 1.0)
 
 
 def test_sums_are_added_over_clients_and_the_rest_stands_in_client_order(make_grid: Any) -> None:
@@ -40,7 +43,7 @@ def test_the_order_of_arrival_does_not_change_a_bit(make_grid: Any) -> None:
 
 
 def test_repeated_foreign_and_late_answers_are_not_added(make_grid: Any) -> None:
-    noise: list[Replies | Failure] = [_counted([0, 1]), _counted([7]), _counted([2], "squares"), _counted([2], round=3)]
+    noise: list[Replies | Failure] = [_counted([0, 1]), _counted([7]), _counted([2], OTHER), _counted([2], round=3)]
     noise += [Failure(9, 0, "who?"), Failure(0, 0, "late")]
     arrivals = [_counted([0]), *noise, _counted([2])]
     assert _gather(make_grid, arrivals).sums["sum"] == 6.0
@@ -49,7 +52,7 @@ def test_repeated_foreign_and_late_answers_are_not_added(make_grid: Any) -> None
 def test_everybody_is_needed_and_the_missing_are_named(make_grid: Any) -> None:
     with pytest.raises(QuorumError) as caught:
         _gather(make_grid, [Failure(2, 0, "table is gone"), _counted([0])])
-    assert caught.value.reasons == {"Ulm": "no answer in time", "Jena": "table is gone"}
+    assert caught.value.reasons == {"Ulm": NO_ANSWER, "Jena": "table is gone"}
     assert (caught.value.needed, caught.value.answered) == (3, 1)
 
 
@@ -57,18 +60,18 @@ def test_everybody_is_needed_and_the_missing_are_named(make_grid: Any) -> None:
 def test_sums_that_are_not_finite_are_refused_by_name(value: float, make_grid: Any) -> None:
     with pytest.raises(QuorumError) as caught:
         _gather(make_grid, [_counted([0, 2]), _counted([1], value=value)])
-    assert caught.value.reasons == {"Ulm": "its sums hold NaN or infinite numbers"}
+    assert caught.value.reasons == {"Ulm": "its sum cannot be added up: NaN, infinite or out of bounds"}
 
 
 def test_arrays_of_the_wrong_length_are_refused_by_name(make_grid: Any) -> None:
-    bad = Replies("survey", 0, np.array([1]), {"rows": np.zeros(2), "sum": np.zeros(1)}, {"level": np.array(["1"])})
+    bad = Replies(COUNT, 0, np.array([1]), {"rows": np.zeros(2), "sum": np.zeros(1)}, {"level": np.array(["1"])})
     with pytest.raises(QuorumError, match="Ulm: its rows must have one row a client"):
         _gather(make_grid, [_counted([0, 2]), bad])
 
 
 def _gathered(make_grid: Any, arrivals: Sequence[Replies | Failure], **how: Any) -> Any:
     grid = make_grid(NAMES, lambda sent: arrivals)
-    return gather(grid, "survey", {}, 1.0, **how), grid
+    return gather(grid, COUNT, {}, 1.0, **how), grid
 
 
 @pytest.mark.parametrize(("quorum", "needed"), [(0.01, 1), (0.5, 2), (2 / 3, 2), (0.67, 3), (1.0, 3)])
@@ -79,11 +82,11 @@ def test_a_quorum_is_a_share_of_all_clients_rounded_up(quorum: float, needed: in
     assert caught.value.reasons == dict.fromkeys(NAMES, "down")
     got, _ = _gathered(make_grid, [_counted([client]) for client in range(needed)], quorum=quorum)
     assert got.clients.tolist() == list(range(needed))
-    assert got.missing == dict.fromkeys(NAMES[needed:], "no answer in time")
+    assert got.missing == dict.fromkeys(NAMES[needed:], NO_ANSWER)
 
 
 def test_what_one_client_keeps_to_itself_is_said_by_the_others(make_grid: Any) -> None:
-    quiet = Replies("survey", 0, np.array([1]), _counted([1]).sums)
+    quiet = Replies(COUNT, 0, np.array([1]), _counted([1]).sums)
     got, _ = _gathered(make_grid, [_counted([2]), quiet, _counted([0])])
     assert got.clear["level"].clients.tolist() == [0, 2]
     assert got.clear["level"].values.tolist() == ["0", "2"]

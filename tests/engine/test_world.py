@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from werkbund.core.errors import ConfigError
+from werkbund.core.kinds import Effort, Kind
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine import InProcessGrid, Worker
-from werkbund.engine.fleet import Fleet, Work, joules_of, seconds_of
+from werkbund.engine.fleet import Fleet, joules_of, seconds_of
+from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD
 from werkbund.engine.world import Circumstances, WorldGrid
+from werkbund.selection.questions import HOLD, LOSS
 
 CLIENTS = 4
 
@@ -39,7 +42,7 @@ def _fleet(**changes: Any) -> Fleet:
     )
 
 
-def _answers(kind: str) -> Any:
+def _answers(kind: Kind) -> Any:
     def answer(tasks: Tasks) -> Replies:
         return Replies(kind, tasks.round, tasks.clients, {"rows": np.ones(len(tasks))})
 
@@ -48,7 +51,7 @@ def _answers(kind: str) -> Any:
 
 def _grid(fleet: Fleet | None = None, **around: Any) -> WorldGrid:
     names = tuple(f"plant-{number}" for number in range(CLIENTS))
-    worker = Worker({kind: _answers(kind) for kind in ("train", "evaluate", "loss", "hold", "upload")})
+    worker = Worker({kind: _answers(kind) for kind in (TRAIN, EVALUATE, LOSS, HOLD, UPLOAD)})
     circumstances: dict[str, Any] = {
         "examples": np.full(CLIENTS, 40.0),
         "rows": np.full(CLIENTS, 60.0),
@@ -59,7 +62,7 @@ def _grid(fleet: Fleet | None = None, **around: Any) -> WorldGrid:
     return WorldGrid(InProcessGrid(names, worker), fleet or _fleet(), Circumstances(**{**circumstances, **around}))
 
 
-def _asked(grid: WorldGrid, kind: str = "train", round: int = 1, keep: int | None = None) -> list[Any]:
+def _asked(grid: WorldGrid, kind: Kind = TRAIN, round: int = 1, keep: int | None = None) -> list[Any]:
     grid.send(Tasks(kind, round, np.arange(CLIENTS), keep=keep))
     return list(grid.receive(10.0))
 
@@ -81,10 +84,10 @@ def test_a_task_takes_what_receiving_computing_and_sending_take() -> None:
 
 
 def test_a_question_about_the_loss_is_a_forward_pass_and_few_bytes() -> None:
-    work = Work(np.full(CLIENTS, 20.0), 400.0, 8.0)
+    work = Effort(np.full(CLIENTS, 20.0), 400.0, 8.0)
     grid = _grid()
     grid.situation(1, {})
-    (reply,) = _asked(grid, "loss")
+    (reply,) = _asked(grid, LOSS)
     assert reply.clear["seconds"] == pytest.approx(seconds_of(_fleet(), np.arange(4), work, np.ones(4)))
     assert reply.clear["joules"] == pytest.approx(joules_of(_fleet(), np.arange(4), work))
 
@@ -92,7 +95,7 @@ def test_a_question_about_the_loss_is_a_forward_pass_and_few_bytes() -> None:
 def test_evaluation_is_measuring_and_costs_nothing() -> None:
     grid = _grid()
     grid.situation(1, {})
-    (reply,) = _asked(grid, "evaluate")
+    (reply,) = _asked(grid, EVALUATE)
     assert "seconds" not in reply.clear
     assert grid.state()["clock"] == 0.0
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.spoilt import TRAIN, Spoil, parts, spoilt
+from werkbund.engine.kinds import TRAIN
 from werkbund.flower.plant.answering import Desk
 from werkbund.flower.plant.worker import serve
 from werkbund.flower.wire.codec import Ask
@@ -30,7 +31,7 @@ class BadDesk(Desk):
         return spoilt(super().answer, self._spoil)(parcel)
 
     def _spoil(self, ask: Ask) -> Spoil | None:
-        bad = ask.tasks.kind == "train" and ask.tasks.round <= len(self._ways)
+        bad = ask.tasks.kind == TRAIN and ask.tasks.round <= len(self._ways)
         return WAYS[self._ways[ask.tasks.round - 1]][0] if bad else None
 
 

@@ -26,14 +26,14 @@ from tests.flower.trials import Live, live, small, wait_for
 from werkbund.cli import app
 from werkbund.core.arrays import Float64Array
 from werkbund.data.rules import TORQUE
-from werkbund.plant.settings import SIGNALS
+from werkbund.plant.settings import SIGNAL_NAMES
 
 ROUNDS = 2
 OPEN, CLOSED, FEW = "plant-1", "plant-2", "plant-3"
 POLICIES: dict[str, dict[str, Any]] = {
-    OPEN: {"signals": list(SIGNALS)},
+    OPEN: {"signals": list(SIGNAL_NAMES)},
     CLOSED: {"signals": ["vocabulary"]},
-    FEW: {"signals": list(SIGNALS), "minimum_rows": 250},
+    FEW: {"signals": list(SIGNAL_NAMES), "minimum_rows": 250},
 }
 BY_CLUSTERS = {"selection": {"name": "k-fed", "options": {"candidates": 3}}}
 ROWS = {OPEN: 1000, CLOSED: 400, FEW: 800}
@@ -173,12 +173,12 @@ def test_the_fields_are_those_that_were_announced(captured: dict[str, Captured],
 def test_signals_that_are_refused_are_not_sent(captured: dict[str, Captured]) -> None:
     everything, few = (announced(captured[name].check["leaving"]) for name in (OPEN, CLOSED))
     refused = {field["signal"] for field in captured[OPEN].check["leaving"]} - {"", "vocabulary"}
-    assert refused == set(SIGNALS) - {"vocabulary"}
+    assert refused == set(SIGNAL_NAMES) - {"vocabulary"}
     signals = {(one["kind"], one["half"], one["field"]): one["signal"] for one in captured[OPEN].check["leaving"]}
     assert {signals[field] for field in everything - few} == refused - {"norm", "trees"}, "nobody asks for these here"
     facts = _facts(captured[CLOSED])
     assert facts["rows"] is None
-    assert facts["policy"]["refused"] == [signal for signal in SIGNALS if signal != "vocabulary"]
+    assert facts["policy"]["refused"] == [signal for signal in SIGNAL_NAMES if signal != "vocabulary"]
 
 
 def test_figures_over_too_few_rows_are_not_sent(captured: dict[str, Captured]) -> None:
@@ -242,7 +242,7 @@ def test_plants_of_any_policy_send_what_they_announced(tmp_path: Path, seed: int
     names = (OPEN, CLOSED, FEW)
     policies = {
         name: {
-            "signals": [signal for signal in SIGNALS if rng.random() < 0.5],
+            "signals": [signal for signal in SIGNAL_NAMES if rng.random() < 0.5],
             "minimum_rows": int(rng.choice([20, 60, 250])),
             "minimum_failures": int(rng.choice([0, 3, 10])),
         }
@@ -260,7 +260,7 @@ def test_plants_of_any_policy_send_what_they_announced(tmp_path: Path, seed: int
 @pytest.mark.faults
 @pytest.mark.parametrize("combine", ["exact", "bagging"])
 def test_plants_whose_trees_are_grown_send_what_they_announced_and_no_row(tmp_path: Path, combine: str) -> None:
-    policies: dict[str, dict[str, Any]] = {OPEN: {"signals": list(SIGNALS)}, CLOSED: {"signals": ["trees"]}}
+    policies: dict[str, dict[str, Any]] = {OPEN: {"signals": list(SIGNAL_NAMES)}, CLOSED: {"signals": ["trees"]}}
     trees: dict[str, Any] = {"model": {"kind": "trees", "hidden": None}, "trees": {"max_depth": 3, "combine": combine}}
     for name, one in capture(tmp_path, policies, ROWS, 5, **trees).items():
         _check_for_rows(one)

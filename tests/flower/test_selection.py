@@ -33,7 +33,7 @@ from werkbund.federation.preparing import CommonPreparation, learn_preparation
 from werkbund.federation.tables import read_table
 from werkbund.federation.worlds import PRESETS
 from werkbund.flower.server.grid import FlowerGrid
-from werkbund.plant.settings import SIGNALS
+from werkbund.plant.settings import SIGNAL_NAMES
 from werkbund.selection import SELECTORS, build_selector
 
 FIRST, PLANTS, ROUNDS = 11, 5, 6
@@ -83,7 +83,7 @@ class Both:
         return grid, network
 
 
-OPEN: dict[str, Any] = {"signals": list(SIGNALS), "minimum_rows": 1}
+OPEN: dict[str, Any] = {"signals": list(SIGNAL_NAMES), "minimum_rows": 1}
 """What is withheld over few rows is not there, so both ways tell the same."""
 
 

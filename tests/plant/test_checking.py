@@ -12,7 +12,7 @@ from werkbund.config.reading import to_toml
 from werkbund.federation.asking import network_asks
 from werkbund.plant.checking import check_plant
 from werkbund.plant.leaving import FIELDS, KINDS, asked_for, signals_asked
-from werkbund.plant.settings import SIGNALS
+from werkbund.plant.settings import SIGNAL_NAMES
 from werkbund.selection import SELECTORS, build_selector
 from werkbund.selection.contract import QUESTIONS
 
@@ -55,11 +55,11 @@ HELD = {"update", "weight", "loss", "rows"}
 def test_a_check_tells_what_the_run_agreed_on_asks_for(
     selection: dict[str, Any], asked: dict[str, set[str]], tmp_path: Path
 ) -> None:
-    assert _asked(_kit(tmp_path, selection, signals=list(SIGNALS))) == asked
+    assert _asked(_kit(tmp_path, selection, signals=list(SIGNAL_NAMES))) == asked
 
 
 def test_what_the_run_does_not_ask_for_may_leave_all_the_same_and_is_shown(tmp_path: Path) -> None:
-    kit = _kit(tmp_path, {"name": "lag"}, signals=list(SIGNALS))
+    kit = _kit(tmp_path, {"name": "lag"}, signals=list(SIGNAL_NAMES))
     found = check_plant(kit).to_json()
     assert {(one["kind"], one["half"], one["field"]) for one in found["leaving"]} == {
         (one.kind, one.half, one.name) for one in FIELDS

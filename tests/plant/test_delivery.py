@@ -16,6 +16,7 @@ from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.families.networks import NetworkSetup, network_server
 from werkbund.federation.preparing import CommonPreparation, learn_preparation
 from werkbund.model import CardFacts, TrainedModel, model_card, score_onnx
+from werkbund.plant.leaving import DELIVER
 from werkbund.server.preflight import preflight
 
 Deliver = Callable[..., dict[str, Any]]
@@ -45,7 +46,7 @@ class Federation:
             [json.dumps(model_card(self.setup.model({"weights": self.zeros}, 0.3, "Machine failure"), facts))]
         )
         all_ = {"weights": weights, "threshold": np.array(0.3), "card": card, **shared}
-        replies = self.deployment.plant("plant-1").answer(self.briefing, Tasks("deliver", 2, np.array([0]), all_))
+        replies = self.deployment.plant("plant-1").answer(self.briefing, Tasks(DELIVER, 2, np.array([0]), all_))
         return _told(replies)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from werkbund.core.types import Replies
-from werkbund.plant.leaving import FIELDS, SIGNALS, cut_down, declared, leaving
-from werkbund.plant.settings import SIGNALS as REFUSABLE
+from werkbund.plant.leaving import FIELDS, SIGNAL_NAMES, cut_down, declared, leaving
+from werkbund.plant.settings import SIGNAL_NAMES as REFUSABLE
 
 
 def _everything(kind: str) -> Replies:
@@ -30,9 +30,9 @@ KINDS = sorted({field.kind for field in FIELDS} - {"any"})
 
 
 def test_every_signal_can_be_refused_and_is_explained() -> None:
-    assert tuple(SIGNALS) == REFUSABLE
-    assert {field.signal for field in FIELDS} == {"", *SIGNALS}
-    assert all(SIGNALS.values())
+    assert tuple(SIGNAL_NAMES) == REFUSABLE
+    assert {field.signal for field in FIELDS} == {"", *SIGNAL_NAMES}
+    assert all(SIGNAL_NAMES.values())
     assert all(field.what for field in FIELDS)
 
 
@@ -43,7 +43,7 @@ def test_no_field_is_declared_twice() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("signals", [set(), set(SIGNALS), *({signal} for signal in SIGNALS)])
+@pytest.mark.parametrize("signals", [set(), set(SIGNAL_NAMES), *({signal} for signal in SIGNAL_NAMES)])
 def test_what_leaves_is_what_is_declared_and_allowed(kind: str, signals: set[str]) -> None:
     left = cut_down(_everything(kind), signals)
     found = {declared(half, name) for half in ("sums", "clear") for name in getattr(left, half)}
@@ -53,14 +53,16 @@ def test_what_leaves_is_what_is_declared_and_allowed(kind: str, signals: set[str
 
 
 def test_counts_of_all_together_leave_as_one_clients() -> None:
-    left = cut_down(_everything("evaluate"), SIGNALS)
+    left = cut_down(_everything("evaluate"), SIGNAL_NAMES)
     assert left.sums["validation.histogram"].shape == (1, 2)
     assert left.sums["test.histogram"].shape == (1, 2)
 
 
 def test_of_a_kind_that_is_not_declared_nothing_leaves() -> None:
     one = np.ones(1)
-    left = cut_down(Replies("dance", 0, np.array([0]), {"update": one}, {"facts": one}, pooled={"a": one}), SIGNALS)
+    left = cut_down(
+        Replies("dance", 0, np.array([0]), {"update": one}, {"facts": one}, pooled={"a": one}), SIGNAL_NAMES
+    )
     assert (left.sums, left.clear, left.pooled) == ({}, {}, {})
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from werkbund.core.errors import ConfigError
-from werkbund.plant.settings import SIGNALS, load_settings, minutes_of
+from werkbund.plant.settings import SIGNAL_NAMES, load_settings, minutes_of
 
 LEAST = """
 [client]
@@ -60,7 +60,7 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     assert settings.server.private_key == str(tmp_path / "client.key")
     assert settings.data.path == str(tmp_path / "machines.csv")
     assert (settings.server.poll_s, settings.server.insecure, settings.data.query) == (0.5, False, None)
-    assert settings.policy.signals == [signal for signal in SIGNALS if signal not in ("centroids", "trees")]
+    assert settings.policy.signals == [signal for signal in SIGNAL_NAMES if signal not in ("centroids", "trees")]
     assert (settings.policy.minimum_rows, settings.policy.minimum_failures, settings.policy.rounds_a_day) == (20, 0, 0)
     assert settings.policy.minimum_cell_rows == 0
     assert (settings.policy.hours, settings.policy.pause, settings.policy.bundles) == ("", False, [])

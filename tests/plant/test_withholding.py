@@ -13,7 +13,8 @@ from werkbund.core.types import Replies
 from werkbund.data import Column, Origin, Schema, Table
 from werkbund.engine import InProcessGrid, Worker
 from werkbund.federation.briefing import Briefing
-from werkbund.federation.preparing import StatisticsWork, learn_preparation
+from werkbund.federation.preparing import SQUARES, SURVEY, StatisticsWork, learn_preparation
+from werkbund.plant.leaving import DELIVER, HELLO
 from werkbund.plant.parts import Parts
 from werkbund.plant.policy import Policy
 from werkbund.plant.withholding import levels_of, withheld
@@ -40,7 +41,7 @@ def parts() -> Parts:
 def _survey(parts: Parts) -> Replies:
     from werkbund.core.types import Tasks
 
-    return parts.statistics["survey"](Tasks("survey", 0, np.zeros(1, np.int64)))
+    return parts.statistics[SURVEY](Tasks(SURVEY, 0, np.zeros(1, np.int64)))
 
 
 def test_levels_are_counted_over_training_rows(parts: Parts) -> None:
@@ -71,7 +72,7 @@ def test_a_survey_with_nothing_to_withhold_is_left_as_it_is(parts: Parts) -> Non
 
 
 def test_squares_of_a_column_with_few_values_are_withheld(parts: Parts) -> None:
-    replies = Replies("squares", 0, np.array([0]), {"squares": np.array([[3.0, 4.0]])})
+    replies = Replies(SQUARES, 0, np.array([0]), {"squares": np.array([[3.0, 4.0]])})
     assert withheld(replies, Policy(minimum_rows=50), parts).sums["squares"].tolist() == [[0.0, 4.0]]
     assert withheld(replies, Policy(minimum_rows=1), parts).sums["squares"].tolist() == [[3.0, 4.0]]
 
@@ -119,7 +120,7 @@ def test_figures_and_the_reason_that_quotes_them_go_together(policy: Policy, tol
         "accepted": np.array([json.dumps({"accepted": False, "reason": reason})]),
         "figures": np.array(['{"offered": {"brier": 0.1}}']),
     }
-    found = withheld(Replies("deliver", 1, np.array([0]), {}, clear), policy, parts)
+    found = withheld(Replies(DELIVER, 1, np.array([0]), {}, clear), policy, parts)
     verdict = json.loads(str(found.clear["accepted"][0]))
     assert verdict["accepted"] is False
     assert (verdict["reason"] == reason) is told
@@ -128,5 +129,5 @@ def test_figures_and_the_reason_that_quotes_them_go_together(policy: Policy, tol
 
 
 def test_what_a_plant_says_about_itself_passes(parts: Parts, tmp_path: Path) -> None:
-    replies = Replies("hello", 0, np.array([0]), {}, {"facts": np.array(["{}"])})
+    replies = Replies(HELLO, 0, np.array([0]), {}, {"facts": np.array(["{}"])})
     assert withheld(replies, Policy(), parts).clear["facts"].tolist() == ["{}"]

@@ -8,6 +8,7 @@ import numpy as np
 
 from tests.deployed import DirectGrid, weights_in
 from tests.spoilt import TRAIN, Spoil, spoilt
+from werkbund.engine.kinds import TRAIN
 from werkbund.flower.wire.codec import Ask
 
 LAST = {"evaluation": {"keep_best": False}}
@@ -24,7 +25,7 @@ def test_no_bad_update_ends_a_run_or_moves_its_weights(deployed: Any) -> None:
     one, other = deployed(**sections), deployed(**sections)
 
     def spoil(ask: Ask) -> Spoil | None:
-        bad = ask.tasks.kind == "train" and ask.tasks.round <= len(ways)
+        bad = ask.tasks.kind == TRAIN and ask.tasks.round <= len(ways)
         return ways[ask.tasks.round - 1][0] if bad else None
 
     one.run(one.grid(**{"plant-2": spoilt(one.desk("plant-2").answer, spoil)}))
@@ -39,7 +40,7 @@ def test_no_bad_update_ends_a_run_or_moves_its_weights(deployed: Any) -> None:
 
     class Absent(DirectGrid):
         def send(self, tasks: Any) -> None:
-            away = tasks.kind == "train" and tasks.round <= len(ways)
+            away = tasks.kind == TRAIN and tasks.round <= len(ways)
             self.offline = {"plant-2"} if away else set()
             super().send(tasks)
 

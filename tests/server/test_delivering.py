@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from werkbund.core.types import Failure, Replies, Tasks
+from werkbund.plant.leaving import DELIVER
 from werkbund.server.delivering import deliver
 
 NAMES = ("Hof", "Ulm")
@@ -92,7 +93,7 @@ def test_a_verdict_that_is_none_is_no_answer(clear: dict[str, str]) -> None:
 
 
 def test_an_array_without_a_row_is_no_answer() -> None:
-    empty = Replies("deliver", 7, np.array([0]), {}, {"accepted": np.empty(0, np.str_)})
+    empty = Replies(DELIVER, 7, np.array([0]), {}, {"accepted": np.empty(0, np.str_)})
     assert _deliver(empty)["Hof"].accepted is None
 
 

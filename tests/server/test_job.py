@@ -14,7 +14,7 @@ from werkbund.core.types import Tasks
 from werkbund.federation import run
 from werkbund.federation.asking import network_asks
 from werkbund.flower.wire.codec import decode_answer
-from werkbund.plant.leaving import asked_for, declared, leaving
+from werkbund.plant.leaving import DELIVER, HELLO, asked_for, declared, leaving
 from werkbund.selection import Everyone
 
 ALL = network_asks(Everyone().declaration)
@@ -197,14 +197,14 @@ def test_refused_signals_are_absent_and_the_run_works_without(refused: str, who:
         announced = {(one.kind, one.half, one.name) for one in fields if one.kind != "any" and asked_for(one, ALL)}
         assert left == announced
     if refused in ("delivery", "all"):
-        told = [parcel for ask, parcel in grid.answered if ask.tasks.kind == "deliver" and ask.name in unwilling]
+        told = [parcel for ask, parcel in grid.answered if ask.tasks.kind == DELIVER and ask.name in unwilling]
         assert told
         for parcel in told:
             replies = decode_answer(parcel).replies
             assert replies is not None
             assert not re.search(r"\d", str(json.loads(str(replies.clear["accepted"][0]))["reason"]))
     if refused in ("rows", "all"):
-        facts = [decode_answer(p).replies for ask, p in grid.answered if ask.tasks.kind == "hello"]
+        facts = [decode_answer(p).replies for ask, p in grid.answered if ask.tasks.kind == HELLO]
         rows = {reply.clear["facts"][0]: json.loads(str(reply.clear["facts"][0]))["rows"] for reply in facts if reply}
         assert [json.loads(text)["name"] for text, number in rows.items() if number is None] == sorted(
             unwilling, reverse=True

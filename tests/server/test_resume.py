@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from tests.deployed import Answerer, deploy, weights_in
+from werkbund.engine.kinds import TRAIN
 from werkbund.flower.wire.codec import decode_answer, decode_ask
 from werkbund.flower.wire.parcel import Parcel
+from werkbund.plant.leaving import DELIVER
 
 SECTIONS: dict[str, Any] = {"federation": {"rounds": 3}, "evaluation": {"keep_best": False}}
 
@@ -74,7 +76,7 @@ def test_plants_may_be_two_rounds_ahead_of_the_servers_checkpoint(deployed: Any,
         deployment.run(deployment.grid(**{"plant-1": _until(deployment.desk("plant-1").answer, "train", 3, True)}))
     grid = deployment.grid()
     done = deployment.resume(grid)
-    assert Counter(a.tasks.round for a in grid.asked if a.tasks.kind == "train") == {1: 3, 2: 3, 3: 3}
+    assert Counter(a.tasks.round for a in grid.asked if a.tasks.kind == TRAIN) == {1: 3, 2: 3, 3: 3}
     np.testing.assert_array_equal(weights_in(done.folder), weights_in(uninterrupted.folder))
 
 
@@ -86,7 +88,7 @@ def test_a_resumed_server_asks_the_same_tasks_and_gets_the_same_bytes(deployed: 
     second = deployment.grid()
     deployment.resume(second)
     given = [
-        {(ask.name, ask.tasks.round): parcel for ask, parcel in grid.answered if ask.tasks.kind == "train"}
+        {(ask.name, ask.tasks.round): parcel for ask, parcel in grid.answered if ask.tasks.kind == TRAIN}
         for grid in (first, second)
     ]
     again = set(given[0]) & set(given[1])
@@ -106,4 +108,4 @@ def test_a_finished_run_that_is_resumed_delivers_no_second_model(deployed: Any) 
     deployment.resume(grid)
     np.testing.assert_array_equal(weights_in(before.folder), weights)
     assert {name: deployment.store(name).current() for name in deployment.kits} == models
-    assert all(decode_answer(p).replies is not None for ask, p in grid.answered if ask.tasks.kind == "deliver")
+    assert all(decode_answer(p).replies is not None for ask, p in grid.answered if ask.tasks.kind == DELIVER)

@@ -20,10 +20,11 @@ from werkbund.flower.wire.codec import decode_answer
 from werkbund.model import load_model
 from werkbund.model.trees import TreeModel
 from werkbund.plant.leaving import asked_for, declared, leaving
-from werkbund.plant.settings import SIGNALS
+from werkbund.plant.settings import SIGNAL_NAMES
 from werkbund.server.preflight import Check
+from werkbund.trees.protocol.kinds import TREE_BAG, TREE_LEVEL
 
-ALL = {"signals": list(SIGNALS)}
+ALL = {"signals": list(SIGNAL_NAMES)}
 NAMES = ("plant-1", "plant-2", "plant-3")
 WAYS: dict[str, dict[str, Any]] = {
     "boosting": {"model": {"kind": "trees"}, "trees": {"max_depth": 3}},
@@ -100,7 +101,7 @@ def test_a_plant_that_leaves_in_the_middle_of_a_tree_is_not_in_it_and_comes_back
         seen = 0
 
         def send(self, tasks: Tasks) -> None:
-            if tasks.kind == "tree-level" and tasks.round == 2:
+            if tasks.kind == TREE_LEVEL and tasks.round == 2:
                 self.seen += 1
             self.offline = {"plant-2"} if self.seen == 2 else set()
             super().send(tasks)
@@ -120,7 +121,7 @@ def _run_with_one_remark(deployment: Deployment, grid: DirectGrid) -> tuple[Run,
 
 
 def test_a_plant_that_does_not_allow_trees_is_told_before_anything_is_asked_of_it(deployed: Any) -> None:
-    usual = [signal for signal in SIGNALS if signal != "trees"]
+    usual = [signal for signal in SIGNAL_NAMES if signal != "trees"]
     deployment = _trees(deployed, plant_2={"signals": usual})
     grid = deployment.grid()
     done, check = _run_with_one_remark(deployment, grid)
@@ -164,7 +165,7 @@ def test_what_leaves_is_what_is_announced(way: str, deployed: Any) -> None:
     deployment.run(grid)
     asks = tree_asks("bagging" if way == "bagging" else "exact")
     announced = {
-        (one.kind, one.half, one.name) for one in leaving(SIGNALS) if one.kind != "any" and asked_for(one, asks)
+        (one.kind, one.half, one.name) for one in leaving(SIGNAL_NAMES) if one.kind != "any" and asked_for(one, asks)
     }
     left = set()
     for _, parcel in grid.answered:
@@ -216,7 +217,7 @@ def test_in_bagging_no_leaf_is_of_fewer_rows_than_a_plant_allows(deployed: Any) 
     for ask, parcel in grid.answered:
         replies = decode_answer(parcel).replies
         assert replies is not None
-        if replies.kind == "tree-bag" and "rows" in replies.clear:
+        if replies.kind == TREE_BAG and "rows" in replies.clear:
             nodes[ask.name] += int(replies.clear["bag.left.length"][0])
     assert nodes["plant-1"] < min(nodes["plant-2"], nodes["plant-3"])
 

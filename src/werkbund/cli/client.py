@@ -25,9 +25,6 @@ _LEGEND = (
     "clear: read as it is. Which signals may leave is set under [policy] in client.toml."
 )
 
-_COUNTED_WITH = {"train": "evaluate", "upload": "evaluate", "tree-level": "tree-evaluate", "tree-bag": "tree-evaluate"}
-"""Kinds of tasks whose counts are also those of another."""
-
 app = typer.Typer(help="Take part in a real federation as a plant.", no_args_is_help=True, add_completion=False)
 
 
@@ -189,11 +186,10 @@ def _by_moment(fields: Sequence[Mapping[str, object]]) -> dict[str, list[Mapping
     What leaves in any round stands once, and so does what could leave at several moments that do not come.
     """
     moments: dict[str, dict[tuple[object, ...], Mapping[str, object]]] = {}
-    asked = {(field["kind"], field["field"]) for field in fields if field["asked"]}
+    measured = {field["field"] for field in fields if field["asked"] and field["measures"]}
     for field in sorted(fields, key=lambda field: not field["asked"]):
-        if field["asked"] and (_COUNTED_WITH.get(str(field["kind"])), field["field"]) in asked:
-            continue
-        in_any_round = field["kind"] == "evaluate" and field["asked"]
-        when = "each round, also when it does not train" if in_any_round else str(field["when"])
+        if field["asked"] and not field["measures"] and field["field"] in measured:
+            continue  # counts leave in each round, with whatever is asked
+        when = str(field["when"])
         moments.setdefault(when, {}).setdefault((field["field"], field["what"], field["half"]), field)
     return {when: list(leaving.values()) for when, leaving in moments.items()}

@@ -54,8 +54,8 @@ def check_config(values: Mapping[str, Any], folder: Path | None = None) -> Confi
     return _with_absolute_paths(config, folder) if folder is not None else config
 
 
-def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
-    """Check plain values against the rules of a model made of sections.
+def checked(model: type[Model], values: Mapping[str, Any], context: Mapping[str, Any] | None = None) -> Model:
+    """Check plain values against the rules of a model made of sections; `context` is handed to its validators.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
         With one line for each fault: key, rule, value, and for an unknown key the nearest one.
     """
     try:
-        return model.model_validate(dict(values))
+        return model.model_validate(dict(values), context=context)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(model, fault) for fault in _distinct(model, error))) from error
 

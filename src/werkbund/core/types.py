@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from werkbund.core.arrays import Arrays, Float64Array, Int64Array
+from werkbund.core.kinds import Kind
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Tasks:
     Parameters
     ----------
     kind
-        What is asked, a key of the worker's table of handlers.
+        What is asked.
     round, attempt
         Which round, and which try of it; with the client they identify the task.
     clients
@@ -32,7 +33,7 @@ class Tasks:
         Only so many answers are wanted, the first that come; None for all.
     """
 
-    kind: str
+    kind: Kind
     round: int
     clients: Int64Array
     shared: Arrays = field(default_factory=dict)
@@ -64,7 +65,7 @@ class Replies:
         The layout of the weights that the client trained; empty where none were.
     """
 
-    kind: str
+    kind: Kind
     round: int
     clients: Int64Array
     sums: Arrays = field(default_factory=dict)
@@ -116,8 +117,8 @@ class Choice:
     total
         What the sum of weighted updates is divided by, so that an unbiased method stays so; None: by the weights of
         those that answered.
-    kind
-        `train`, or `upload` where the chosen have trained already and hold their updates.
+    held
+        Whether the chosen have trained already and hold their updates, which they are then asked to upload.
     keep
         Only so many updates are wanted, the first that come; None for all.
     payments
@@ -131,7 +132,7 @@ class Choice:
     inclusion: Float64Array | None = None
     equal: bool | None = None
     total: float | None = None
-    kind: str = "train"
+    held: bool = False
     keep: int | None = None
     payments: Float64Array | None = None
 

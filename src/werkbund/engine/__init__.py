@@ -1,14 +1,14 @@
 """The server's loops: a round, a run, statistics; the grid that carries tasks; checkpoints."""
 
+from werkbund.engine.asking import Check
 from werkbund.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_atomically
 from werkbund.engine.grid import Grid
 from werkbund.engine.inprocess import InProcessGrid
 from werkbund.engine.local import LocalWork
 from werkbund.engine.round import evaluate, evaluators, one_round
 from werkbund.engine.run import rounds, weights_from_client
-from werkbund.engine.schedule import Schedule
-from werkbund.engine.state import Rules, RunState, Strategy
-from werkbund.engine.statistics import Check, Gathered, gather
+from werkbund.engine.state import RateSchedule, Rules, RunState, Strategy
+from werkbund.engine.statistics import Gathered, gather
 from werkbund.engine.worker import Handler, Worker
 
 __all__ = [
@@ -19,9 +19,9 @@ __all__ = [
     "Handler",
     "InProcessGrid",
     "LocalWork",
+    "RateSchedule",
     "Rules",
     "RunState",
-    "Schedule",
     "Strategy",
     "Worker",
     "evaluate",

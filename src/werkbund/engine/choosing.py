@@ -1,7 +1,8 @@
-"""A selector at work: it asks what it wants to know until it asks nothing, then it chooses; questions are paid for."""
+"""Who can be asked, and a selector at work: it asks until it asks nothing, then it chooses; questions are paid for."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,16 +11,43 @@ from werkbund.core.arrays import Arrays, Float32Array
 from werkbund.core.errors import FederationError
 from werkbund.core.rng import generator, keys
 from werkbund.core.types import Choice, Failure, Replies, Tasks
-from werkbund.engine.answers import NO_ANSWER, claim, flaw, kept
-from werkbund.engine.grid import Grid
-from werkbund.engine.spending import Spent, spent_on
+from werkbund.engine.asking import answers
+from werkbund.engine.grid import Grid, Situated
 from werkbund.engine.state import Rules, RunState
 from werkbund.selection.contract import Selector, View
+from werkbund.selection.questions import HOLD, LOSS
 
 _MOST_QUESTIONS = 100
 
-HOLD, LOSS = "hold", "loss"
-"""Kinds of questions that need the weights: train and keep the update, or say how high the loss is."""
+
+@dataclass(frozen=True)
+class Spent:
+    """Hold what a stage takes in a simulated world; two stages one after the other add up.
+
+    Parameters
+    ----------
+    seconds
+        Simulated time.
+    joules
+        Energy of all who worked, in vain or not.
+    """
+
+    seconds: float = 0.0
+    joules: float = 0.0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(self.seconds + other.seconds, self.joules + other.joules)
+
+
+def spent_on(replies: Iterable[Replies], failures: Iterable[Failure]) -> Spent:
+    """Return what one stage took: as long as the last of its clients, whether it answered or was given up."""
+    seconds, joules = 0.0, 0.0
+    for reply in replies:
+        seconds = max(seconds, float(np.max(reply.clear.get("seconds", 0.0), initial=0.0)))
+        joules += float(np.sum(reply.clear.get("joules", 0.0)))
+    for failure in failures:
+        seconds, joules = max(seconds, failure.seconds), joules + failure.joules
+    return Spent(seconds, joules)
 
 
 @dataclass(frozen=True)
@@ -52,6 +80,17 @@ class Chosen:
         return tuple(sorted({client for tasks in self.asked for client in tasks.clients.tolist()}))
 
 
+def view_of(grid: Grid, rules: Rules, state: RunState) -> View:
+    """Return what a selector may know in the next round: who can be asked, and what clients and grid say of each."""
+    round = state.round + 1
+    if isinstance(grid, Situated):
+        available, facts = grid.situation(round, state.world)
+        facts = {**rules.facts, **facts}
+    else:
+        available, facts = np.arange(len(grid.clients())), rules.facts
+    return View(round, available, facts, state.selector_state, rules.schedule.rounds)
+
+
 def choose(grid: Grid, selector: Selector, view: View, rules: Rules, state: RunState) -> Chosen:
     """Ask what the selector wants to know until it asks nothing, then let it choose.
 
@@ -60,26 +99,32 @@ def choose(grid: Grid, selector: Selector, view: View, rules: Rules, state: RunS
     FederationError
         If it never stops asking, or chooses who is not available.
     """
-    asked: tuple[Tasks, ...] = ()
-    answers: tuple[Replies, ...] = ()
-    failed: tuple[Failure, ...] = ()
-    spent = Spent()
+    chosen = Chosen(Choice(np.empty(0, np.int64), np.empty(0), np.empty(0), ()))
     rng = generator(rules.seed, "selection", view.round)
-    while (question := selector.probe(view, answers, rng)) is not None:
-        if len(asked) == _MOST_QUESTIONS:
+    while (question := selector.probe(view, chosen.replies, rng)) is not None:
+        if len(chosen.asked) == _MOST_QUESTIONS:
             raise FederationError(f"a selector may ask {_MOST_QUESTIONS} times a round at most; it asks for ever")
-        tasks = completed(question, state.weights, rules, selector.declaration.needs, len(asked))
-        grid.send(tasks)
-        replies, failures = answers_to(grid, rules.timeout_s, tasks, rules, len(state.weights))
-        nobody = [Replies(tasks.kind, tasks.round, np.empty(0, np.int64))]
-        answers = (*answers, *(replies or nobody))  # a selector must see that it has asked
-        asked, spent = (*asked, tasks), spent + spent_on(replies, failures)
-        failed += tuple(replace(one, reason=f"{tasks.kind}, before the choice: {one.reason}") for one in failures)
-    choice = selector.choose(view, answers, rng)
-    if not set(choice.cohort.tolist()) <= set(view.available.tolist()):
-        away = sorted(set(choice.cohort.tolist()) - set(view.available.tolist()))
+        tasks = completed(question, state.weights, rules, selector.declaration.needs, len(chosen.asked))
+        chosen = _asked(grid, tasks, rules, len(state.weights), chosen)
+    choice = selector.choose(view, chosen.replies, rng)
+    away = sorted(set(choice.cohort.tolist()) - set(view.available.tolist()))
+    if away:
         raise FederationError(f"a selector must choose among the available clients, chose {away[:5]} too")
-    return Chosen(choice, asked, answers, spent, failed)
+    return replace(chosen, choice=choice)
+
+
+def _asked(grid: Grid, tasks: Tasks, rules: Rules, num_parameters: int, chosen: Chosen) -> Chosen:
+    """Return what is known after one more question."""
+    replies, failures = answers(grid, [tasks], rules.timeout_s, rules.form(num_parameters))
+    nobody = [Replies(tasks.kind, tasks.round, np.empty(0, np.int64))]
+    named = [replace(one, reason=f"{tasks.kind}, before the choice: {one.reason}") for one in failures]
+    return replace(
+        chosen,
+        asked=(*chosen.asked, tasks),
+        replies=(*chosen.replies, *(replies or nobody)),  # a selector must see that it has asked
+        spent=chosen.spent + spent_on(replies, failures),
+        failures=(*chosen.failures, *named),
+    )
 
 
 def completed(tasks: Tasks, weights: Float32Array, rules: Rules, needs: frozenset[str], number: int) -> Tasks:
@@ -97,27 +142,3 @@ def signals_wanted(needs: frozenset[str]) -> Arrays:
     """Return what tells a client which signals to send; nothing where none are needed."""
     wanted = sorted(needs - {"score"})
     return {"needs": np.array(wanted)} if wanted else {}
-
-
-def answers_to(
-    grid: Grid, timeout_s: float, tasks: Tasks, rules: Rules, num_parameters: int = 0
-) -> tuple[list[Replies], list[Failure]]:
-    """Return the usable answers to these tasks, and a failure for every other client that was asked."""
-    replies: list[Replies] = []
-    failures: list[Failure] = []
-    missing = dict.fromkeys(tasks.clients.tolist(), tasks.kind)
-    for arrival in grid.receive(timeout_s):
-        if arrival.round != tasks.round:
-            continue
-        if isinstance(arrival, Failure):
-            if missing.pop(arrival.client, None) is not None:
-                failures.append(arrival)
-            continue
-        owed = claim(arrival, missing)
-        reason = flaw(arrival, rules.form(num_parameters))
-        if reason is None:
-            replies.append(kept(arrival, owed))
-        else:
-            failures += [Failure(client, tasks.round, reason) for client in arrival.clients[owed].tolist()]
-    failures += [Failure(client, tasks.round, NO_ANSWER) for client in sorted(missing)]
-    return replies, failures

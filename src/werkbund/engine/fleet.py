@@ -8,6 +8,7 @@ import numpy as np
 
 from werkbund.core.arrays import BoolArray, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
+from werkbund.core.kinds import Effort
 
 HOUR_S, DAY_H = 3600.0, 24.0
 
@@ -83,35 +84,14 @@ class Fleet:
         return np.asarray(on_shift & ~away)
 
 
-@dataclass(frozen=True)
-class Work:
-    """Say what tasks of one kind take, for these clients: (tasks,) each.
-
-    Parameters
-    ----------
-    examples
-        Examples to compute, in units of training; a mere forward pass is a third of one.
-    down_bytes, up_bytes
-        What each receives and sends.
-    """
-
-    examples: Float64Array
-    down_bytes: float
-    up_bytes: float
-
-
-FORWARD = 1.0 / 3.0
-"""Cost of a forward pass in units of a training step, which is a forward and a backward pass of twice its cost."""
-
-
-def seconds_of(fleet: Fleet, clients: Int64Array, work: Work, slowness: Float64Array) -> Float64Array:
+def seconds_of(fleet: Fleet, clients: Int64Array, effort: Effort, slowness: Float64Array) -> Float64Array:
     """Return how long each client takes, in seconds: receive, compute, send, one after the other."""
-    compute = work.examples / fleet.examples_per_s[clients] * slowness[clients]
-    down = work.down_bytes / fleet.down_bytes_per_s[clients]
-    return np.asarray(down + compute + work.up_bytes / fleet.up_bytes_per_s[clients])
+    compute = effort.examples / fleet.examples_per_s[clients] * slowness[clients]
+    down = effort.down_bytes / fleet.down_bytes_per_s[clients]
+    return np.asarray(down + compute + effort.up_bytes / fleet.up_bytes_per_s[clients])
 
 
-def joules_of(fleet: Fleet, clients: Int64Array, work: Work) -> Float64Array:
+def joules_of(fleet: Fleet, clients: Int64Array, effort: Effort) -> Float64Array:
     """Return what each client spends, in joules."""
-    moved = work.down_bytes + work.up_bytes
-    return np.asarray(work.examples * fleet.joules_per_example[clients] + moved * fleet.joules_per_byte[clients])
+    moved = effort.down_bytes + effort.up_bytes
+    return np.asarray(effort.examples * fleet.joules_per_example[clients] + moved * fleet.joules_per_byte[clients])

@@ -11,12 +11,15 @@ from werkbund.aggregation.contract import Weighting
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array, UInt64Array
 from werkbund.core.clients import ClientSplits, ClientTable
 from werkbund.core.errors import ClientError
+from werkbund.core.kinds import Kind
 from werkbund.core.rng import shuffles, stream
 from werkbund.core.types import Replies, Tasks
+from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD
 from werkbund.engine.worker import Handler
 from werkbund.learner.counts import count_scores
 from werkbund.learner.signals import FROM_LOSSES, local_centroids, loss_signals, losses_of
 from werkbund.learner.train import CohortTrainer
+from werkbund.selection.questions import CENTROIDS, HOLD, LOSS
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,15 @@ class LocalWork:
     weighting: Weighting
     held: dict[int, Held] = field(default_factory=dict, compare=False)
 
-    def handlers(self) -> dict[str, Handler]:
+    def handlers(self) -> dict[Kind, Handler]:
         """Return the functions for the kinds that clients know."""
         return {
-            "train": self.train,
-            "evaluate": self.evaluate,
-            "loss": self.loss,
-            "hold": self.hold,
-            "upload": self.upload,
-            "centroids": self.centroids,
+            TRAIN: self.train,
+            EVALUATE: self.evaluate,
+            LOSS: self.loss,
+            HOLD: self.hold,
+            UPLOAD: self.upload,
+            CENTROIDS: self.centroids,
         }
 
     def holds(self, client: int, round: int) -> bool:
@@ -80,7 +83,7 @@ class LocalWork:
         """Score the incoming weights, then train from them and answer with weighted updates."""
         each, pooled = self._counts(tasks)
         sums, clear = self._trained(tasks, self._weights_in_the_mean(tasks))
-        return Replies("train", tasks.round, tasks.clients, {**sums, **each}, clear, self._fingerprint, pooled)
+        return Replies(TRAIN, tasks.round, tasks.clients, {**sums, **each}, clear, self._fingerprint, pooled)
 
     def hold(self, tasks: Tasks) -> Replies:
         """Train as in `train`, but keep the update here and answer with signals alone."""
@@ -88,7 +91,7 @@ class LocalWork:
         for place, client in enumerate(tasks.clients.tolist()):
             loss, rows = float(sums["loss"][place]), float(sums["rows"][place])
             self.held[client] = Held(tasks.round, sums["update"][place].copy(), loss, rows)
-        return Replies("hold", tasks.round, tasks.clients, {}, clear, self._fingerprint)
+        return Replies(HOLD, tasks.round, tasks.clients, {}, clear, self._fingerprint)
 
     def upload(self, tasks: Tasks) -> Replies:
         """Score the incoming weights, and answer with the updates that were held.
@@ -110,7 +113,7 @@ class LocalWork:
             "loss": np.array([one.loss for one in held]),
             "rows": np.array([one.rows for one in held]),
         }
-        return Replies("upload", tasks.round, tasks.clients, {**sums, **each}, {}, self._fingerprint, pooled)
+        return Replies(UPLOAD, tasks.round, tasks.clients, {**sums, **each}, {}, self._fingerprint, pooled)
 
     def loss(self, tasks: Tasks) -> Replies:
         """Answer with the mean loss of the incoming weights over training rows, of all or of a few drawn at random."""
@@ -119,7 +122,7 @@ class LocalWork:
         if "most" in tasks.shared:
             losses, sizes = _some(losses, table, tasks.own["key"], int(tasks.shared["most"]))
         clear = loss_signals(losses, sizes, ("loss",))
-        return Replies("loss", tasks.round, tasks.clients, {}, clear, self._fingerprint)
+        return Replies(LOSS, tasks.round, tasks.clients, {}, clear, self._fingerprint)
 
     def centroids(self, tasks: Tasks) -> Replies:
         """Answer with the centres of `k` clusters of each client's prepared training rows, none over few rows."""
@@ -127,12 +130,12 @@ class LocalWork:
         least = int(tasks.shared.get("least", 1))
         places = zip(tasks.clients.tolist(), tasks.own["key"].tolist(), strict=True)
         found = [local_centroids(train.features[train.rows(i)], k, stream(key), least)[0] for i, key in places]
-        return Replies("centroids", tasks.round, tasks.clients, {}, {"centroids": np.stack(found)})
+        return Replies(CENTROIDS, tasks.round, tasks.clients, {}, {"centroids": np.stack(found)})
 
     def evaluate(self, tasks: Tasks) -> Replies:
         """Score the incoming weights."""
         each, pooled = self._counts(tasks)
-        return Replies("evaluate", tasks.round, tasks.clients, each, {}, self._fingerprint, pooled)
+        return Replies(EVALUATE, tasks.round, tasks.clients, each, {}, self._fingerprint, pooled)
 
     @property
     def _fingerprint(self) -> str:

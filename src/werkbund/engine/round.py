@@ -12,22 +12,19 @@ from dataclasses import replace
 import numpy as np
 
 from werkbund.aggregation.contract import Closing
-from werkbund.core.arrays import Arrays, Float32Array, Int64Array
+from werkbund.core.arrays import Arrays, Int64Array
 from werkbund.core.rng import generator, keys
 from werkbund.core.types import Choice, RoundRecord, Tasks
 from werkbund.core.weights import norm
-from werkbund.engine.answers import payload, size_of
-from werkbund.engine.choosing import Chosen, answers_to, choose, signals_wanted
-from werkbund.engine.collect import Collected, collect
-from werkbund.engine.counts import gathered_counts
-from werkbund.engine.grid import Grid
-from werkbund.engine.quorum import check_quorum
-from werkbund.engine.recording import Course, measuring, record_of
-from werkbund.engine.situation import Situated, situation, world_of
+from werkbund.engine.asking import Meter, answers, ask, check_quorum, payload, size_of
+from werkbund.engine.choosing import Chosen, choose, signals_wanted, view_of
+from werkbund.engine.folding import Folded, fold_answers
+from werkbund.engine.grid import Grid, Situated, world_of
+from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD
+from werkbund.engine.records import Proceedings, bytes_measuring, gathered_counts, record_of, signals_in
 from werkbund.engine.state import Rules, RunState, Strategy
-from werkbund.engine.telling import NUMBERS, told
 from werkbund.engine.worker import SENT
-from werkbund.selection.contract import Reports, Score, View
+from werkbund.selection.contract import NUMBERS, Reports
 
 
 def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> tuple[RunState, RoundRecord]:
@@ -54,31 +51,23 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
     QuorumError
         If too few of the cohort answered usefully; names each that did not.
     """
-    started, round = time.perf_counter(), state.round + 1
-    everyone = np.arange(len(grid.clients()))
-    needs = strategy.selector.declaration.needs
-    available, facts = situation(grid, rules, state)
-    view = View(round, available, facts, state.selector_state, rules.schedule.rounds)
-    chosen = choose(grid, strategy.selector, view, rules, state)
-    choice = chosen.choice
-    others = np.setdiff1d(evaluators(everyone, rules, round), choice.cohort, assume_unique=True)
-    outgoing = strategy.aggregator.outgoing(state.carry)
-    train = _train_tasks(choice, state.weights, outgoing, rules, round, needs)
-    sent = [train, _evaluate_tasks(others, state.weights, round)]
-    for tasks in sent:
-        if len(tasks):
-            grid.send(tasks)
-    expected = {choice.kind: choice.cohort, "evaluate": others}
-    aggregator = strategy.aggregator
-    form = replace(rules.form(len(state.weights)), keep=choice.keep, each="update" in needs, folds=aggregator.folds)
-    got = collect(grid.receive(rules.timeout_s), aggregator, expected, form, round)
-    _check_quorum(got, choice, grid.clients(), rules, round)
-    total = None if choice.total is None else choice.total * _share(choice, got.trained)
-    weights, carry = aggregator.finish(got.sums, state.weights, state.carry, Closing(total, len(everyone)))
-    reports = _reports(got, chosen, round, needs, state.weights if "score" in needs else None, rules.score)
-    selector_state = strategy.selector.observe(state.selector_state, reports)
-    course = Course(chosen, tuple(sent), got, needs, isinstance(grid, Situated))
-    record = record_of(course, state, weights, time.perf_counter() - started)
+    started, selector = time.perf_counter(), strategy.selector
+    view = view_of(grid, rules, state)
+    chosen = choose(grid, selector, view, rules, state)
+    sent = tasks_of(chosen.choice, strategy, rules, state, len(grid.clients()))
+    meter, choice, aggregator = Meter(), chosen.choice, strategy.aggregator
+    form = replace(rules.form(len(state.weights)), folds=aggregator.folds)
+    arrivals = ask(grid, sent, rules.timeout_s, form, meter=meter)
+    each = "update" in selector.declaration.needs
+    folded = fold_answers(arrivals, aggregator, choice.cohort, len(state.weights), choice.keep, each)
+    _check_quorum(folded, choice, grid.clients(), rules, view.round)
+    total = None if choice.total is None else choice.total * _share(choice, folded.trained)
+    closing = Closing(total, len(grid.clients()))
+    weights, carry = aggregator.finish(folded.accumulator, state.weights, state.carry, closing)
+    selector_state = selector.observe(state.selector_state, _reports(folded, chosen, strategy, rules, state))
+    needs, simulated = selector.declaration.needs, isinstance(grid, Situated)
+    proceedings = Proceedings(chosen, sent, folded, meter.bytes_up, needs, simulated)
+    record = record_of(proceedings, state, weights, time.perf_counter() - started)
     return state.next(weights, carry, selector_state, world_of(grid)), record
 
 
@@ -94,9 +83,8 @@ def evaluate(grid: Grid, rules: Rules, state: RunState, clients: Int64Array | No
     """
     started, round = time.perf_counter(), state.round + 1
     asked = np.arange(len(grid.clients())) if clients is None else clients
-    tasks = _evaluate_tasks(asked, state.weights, round, each=clients is not None)
-    grid.send(tasks)
-    replies, failures = answers_to(grid, rules.timeout_s, tasks, rules, len(state.weights))
+    tasks = _evaluate_tasks(asked, state, round, each=clients is not None)
+    replies, failures = answers(grid, [tasks], rules.timeout_s, rules.form(len(state.weights)))
     counts, evaluated = gathered_counts(replies)
     return RoundRecord(
         round=round,
@@ -111,8 +99,25 @@ def evaluate(grid: Grid, rules: Rules, state: RunState, clients: Int64Array | No
         bytes_down=size_of(tasks),
         bytes_up=sum(map(payload, replies)),
         seconds=time.perf_counter() - started,
-        bytes_measuring=measuring([tasks], replies),
+        bytes_measuring=bytes_measuring([tasks], replies),
     )
+
+
+def tasks_of(
+    choice: Choice, strategy: Strategy, rules: Rules, state: RunState, num_clients: int
+) -> tuple[Tasks, Tasks]:
+    """Return what a round asks after the choice: the cohort for updates, others for their counts."""
+    round = state.round + 1
+    own = {"factor": choice.factors, "key": keys(rules.seed, "training", round, choice.cohort)}
+    rate = np.array(rules.schedule.factor(round))
+    equal = {} if choice.equal is None else {"equal": np.array(choice.equal)}
+    needs = signals_wanted(strategy.selector.declaration.needs)
+    sent = {f"{SENT}{name}": array for name, array in strategy.aggregator.outgoing(state.carry).items()}
+    shared: Arrays = {"weights": state.weights, "rate": rate, **sent, **needs, **equal}
+    kind = UPLOAD if choice.held else TRAIN
+    others = np.setdiff1d(evaluators(np.arange(num_clients), rules, round), choice.cohort, assume_unique=True)
+    trained = Tasks(kind, round, choice.cohort, shared, own, keep=choice.keep)
+    return trained, _evaluate_tasks(others, state, round)
 
 
 def evaluators(everyone: Int64Array, rules: Rules, round: int) -> Int64Array:
@@ -129,37 +134,27 @@ def _share(choice: Choice, trained: list[int]) -> float:
     return float(choice.factors[answered].sum() / choice.factors.sum())
 
 
-def _train_tasks(
-    choice: Choice, weights: Float32Array, outgoing: Arrays, rules: Rules, round: int, needs: frozenset[str]
-) -> Tasks:
-    own = {"factor": choice.factors, "key": keys(rules.seed, "training", round, choice.cohort)}
-    rate = np.array(rules.schedule.factor(round))
-    equal = {} if choice.equal is None else {"equal": np.array(choice.equal)}
-    sent = {f"{SENT}{name}": array for name, array in outgoing.items()}
-    shared: Arrays = {"weights": weights, "rate": rate, **sent, **signals_wanted(needs), **equal}
-    return Tasks(choice.kind, round, choice.cohort, shared, own, keep=choice.keep)
+def _evaluate_tasks(clients: Int64Array, state: RunState, round: int, each: bool = False) -> Tasks:
+    wanted = {"each": np.ones((), np.bool_)} if each else {}
+    return Tasks(EVALUATE, round, clients, {"weights": state.weights, **wanted})
 
 
-def _evaluate_tasks(clients: Int64Array, weights: Float32Array, round: int, each: bool = False) -> Tasks:
-    return Tasks("evaluate", round, clients, {"weights": weights} | ({"each": np.ones((), np.bool_)} if each else {}))
-
-
-def _check_quorum(got: Collected, choice: Choice, names: tuple[str, ...], rules: Rules, round: int) -> None:
+def _check_quorum(folded: Folded, choice: Choice, names: tuple[str, ...], rules: Rules, round: int) -> None:
     wanted = len(choice.cohort) if choice.keep is None else min(choice.keep, len(choice.cohort))
     cohort = set(choice.cohort.tolist())
-    reasons = {names[f.client]: f.reason for f in got.failures if f.client in cohort}
-    check_quorum(wanted, len(got.trained), rules.quorum, round, reasons)
+    reasons = {names[failure.client]: failure.reason for failure in folded.failures if failure.client in cohort}
+    check_quorum(wanted, len(folded.trained), rules.quorum, round, reasons)
 
 
-def _reports(
-    got: Collected, chosen: Chosen, round: int, needs: frozenset[str], weights: Float32Array | None, score: Score | None
-) -> Reports:
-    choice = chosen.choice
-    signals = dict(told((reply for reply in got.replies if reply.kind == choice.kind), needs & NUMBERS))
+def _reports(folded: Folded, chosen: Chosen, strategy: Strategy, rules: Rules, state: RunState) -> Reports:
+    """Return what the selector is told of its cohort, as far as it declares that it needs it."""
+    choice, needs = chosen.choice, strategy.selector.declaration.needs
+    signals = dict(signals_in((reply for reply in folded.replies if reply.kind.updates), needs & NUMBERS))
     trained = signals.pop("clients")
-    if got.updates:
-        signals["update"] = np.stack([got.updates[client] for client in sorted(got.trained)])
+    if folded.updates:
+        signals["update"] = np.stack([folded.updates[client] for client in sorted(folded.trained)])
     cohort = set(choice.cohort.tolist())
-    failures = tuple(failure for failure in got.failures if failure.client in cohort)
-    judge = score if weights is not None else None
-    return Reports(round, trained, signals, failures, weights, judge, choice, chosen.replies)
+    failures = tuple(failure for failure in folded.failures if failure.client in cohort)
+    judges = "score" in needs
+    weights, score = (state.weights, rules.score) if judges else (None, None)
+    return Reports(state.round + 1, trained, signals, failures, weights, score, choice, chosen.replies)

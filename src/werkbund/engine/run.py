@@ -11,8 +11,10 @@ from werkbund.core.arrays import Float32Array
 from werkbund.core.errors import ClientError
 from werkbund.core.rng import keys
 from werkbund.core.types import RoundRecord, Tasks
-from werkbund.engine.collect import collect
+from werkbund.engine.asking import ask
+from werkbund.engine.folding import fold_answers
 from werkbund.engine.grid import Grid
+from werkbund.engine.kinds import TRAIN
 from werkbund.engine.round import one_round
 from werkbund.engine.state import Rules, RunState, Strategy
 
@@ -58,13 +60,13 @@ def weights_from_client(grid: Grid, client: int, weights: Float32Array, rules: R
     alone, mean = np.array([client]), FedAvg(step=1.0, momentum=0.0)
     for number in range(num_rounds):
         own = {"factor": np.ones(1), "key": keys(rules.seed, f"first client {number}", 0, alone)}
-        grid.send(Tasks("train", 0, alone, {"weights": weights, "rate": np.ones(())}, own))
-        arrivals = grid.receive(rules.timeout_s)
-        got = collect(arrivals, mean, {"train": alone}, rules.form(len(weights)), 0)
-        if got.failures:
-            reason = got.failures[0].reason
+        tasks = Tasks(TRAIN, 0, alone, {"weights": weights, "rate": np.ones(())}, own)
+        arrivals = ask(grid, [tasks], rules.timeout_s, rules.form(len(weights)))
+        folded = fold_answers(arrivals, mean, alone, len(weights))
+        if folded.failures:
+            reason = folded.failures[0].reason
             raise ClientError(f"{name} was to train the first weights (model.initial) and failed: {reason}")
-        if not got.weight > 0:
+        if not folded.weight > 0:
             raise ClientError(f"{name} was to train the first weights (model.initial) and has no training rows")
-        weights, _ = mean.finish(got.sums, weights, {})
+        weights, _ = mean.finish(folded.accumulator, weights, {})
     return weights

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -12,10 +13,48 @@ from werkbund.aggregation.contract import Aggregator, Carry
 from werkbund.core.arrays import Arrays, Float32Array
 from werkbund.core.defaults import EVALUATED_CLIENTS
 from werkbund.core.errors import ConfigError
-from werkbund.engine.answers import Form
+from werkbund.engine.asking import Form
 from werkbund.engine.checkpoint import Checkpoint
-from werkbund.engine.schedule import Schedule
 from werkbund.selection.contract import Score, Selector, State
+
+
+@dataclass(frozen=True)
+class RateSchedule:
+    """Give the factor of the clients' learning rate in each round.
+
+    Parameters
+    ----------
+    kind
+        `constant`, or `cosine`: from 1 in the first round along half a cosine towards 0 after the last.
+    rounds
+        Number of rounds that the cosine spans.
+
+    References
+    ----------
+    Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017, equation 5, without
+    restart; here it moves once a round, not once a step.
+
+    Examples
+    --------
+    >>> [round(RateSchedule("cosine", 4).factor(number), 3) for number in (1, 2, 3, 4)]
+    [1.0, 0.854, 0.5, 0.146]
+    """
+
+    kind: Literal["constant", "cosine"] = "constant"
+    rounds: int = 1
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("constant", "cosine"):
+            raise ConfigError(f"training.schedule must be constant or cosine, got {self.kind!r}")
+        if self.rounds < 1:
+            raise ConfigError(f"federation.rounds must be >= 1, got {self.rounds}")
+
+    def factor(self, round: int) -> float:
+        """Return the factor of this round, counted from 1; a round beyond the last gets the last one's."""
+        if self.kind == "constant":
+            return 1.0
+        done = min(max(round, 1), self.rounds) - 1
+        return 0.5 * (1.0 + math.cos(math.pi * done / self.rounds))
 
 
 @dataclass(frozen=True)
@@ -58,7 +97,7 @@ class Rules:
     fingerprint: str
     evaluate_clients: int = EVALUATED_CLIENTS
     facts: Arrays = field(default_factory=dict)
-    schedule: Schedule = field(default_factory=Schedule)
+    schedule: RateSchedule = field(default_factory=RateSchedule)
     counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     score: Score | None = None
 

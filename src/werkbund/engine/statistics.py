@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Int64Array
+from werkbund.core.arrays import AnyArray, Arrays, Int64Array
+from werkbund.core.kinds import Kind
 from werkbund.core.types import Failure, Replies, Tasks
-from werkbund.engine.answers import Form, Missing, claim, finite_rows, flaw, kept
+from werkbund.engine.asking import Check, ask, check_quorum
 from werkbund.engine.grid import Grid
-from werkbund.engine.quorum import check_quorum
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,9 @@ class Gathered:
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
-Check = Callable[[Replies], str | None]
-"""Says why an answer of the right kind cannot be used all the same, or None."""
-
-
 def gather(
     grid: Grid,
-    kind: str,
+    kind: Kind,
     shared: Arrays,
     timeout_s: float,
     quorum: float = 1.0,
@@ -92,8 +88,7 @@ def gather(
     """
     names, absent = grid.clients(), absent or {}
     asked = np.array([number for number, name in enumerate(names) if name not in absent], np.int64)
-    grid.send(Tasks(kind, 0, asked, shared))
-    replies, reasons = _answers(grid, dict.fromkeys(asked.tolist(), kind), timeout_s, check)
+    replies, reasons = _alike(ask(grid, [Tasks(kind, 0, asked, shared)], timeout_s, check=check))
     missing = {name: absent.get(name) or reasons[i] for i, name in enumerate(names) if name in absent or i in reasons}
     check_quorum(len(names), len(names) - len(missing), quorum, 0, missing)
     clients = np.concatenate([reply.clients for reply in replies])
@@ -103,27 +98,19 @@ def gather(
     return Gathered({name: row.sum(axis=0) for name, row in rows.items()}, clear, clients[order], missing)
 
 
-def _answers(
-    grid: Grid, missing: Missing, timeout_s: float, check: Check | None
-) -> tuple[list[Replies], dict[int, str]]:
-    """Return the usable answers, and why each other client has none."""
+def _alike(arrivals: Iterable[Replies | Failure]) -> tuple[list[Replies], dict[int, str]]:
+    """Return the answers whose sums have the form of the first one's, and why each other client is missing."""
     replies: list[Replies] = []
     reasons: dict[int, str] = {}
-    for arrival in grid.receive(timeout_s):
-        if arrival.round != 0:
-            continue
+    for arrival in arrivals:
         if isinstance(arrival, Failure):
-            if missing.pop(arrival.client, None) is not None:
-                reasons[arrival.client] = arrival.reason
-            continue
-        owed = claim(arrival, missing)
-        reason = flaw(arrival, Form()) or (check and check(arrival)) or _otherwise(arrival, replies)
-        usable = owed & _finite(arrival) if reason is None else np.zeros_like(owed)
-        why = reason or "its sums hold NaN or infinite numbers"
-        reasons |= dict.fromkeys(arrival.clients[owed & ~usable].tolist(), why)
-        if usable.any():
-            replies.append(kept(arrival, usable))
-    return replies, reasons | dict.fromkeys(missing, "no answer in time")
+            reasons[arrival.client] = arrival.reason
+        elif replies and _signature(arrival) != _signature(replies[0]):
+            why = f"its sums {_signature(arrival)} are not those of the other clients, {_signature(replies[0])}"
+            reasons |= dict.fromkeys(arrival.clients.tolist(), why)
+        else:
+            replies.append(arrival)
+    return replies, reasons
 
 
 def _said(replies: list[Replies], name: str) -> Said:
@@ -133,20 +120,5 @@ def _said(replies: list[Replies], name: str) -> Said:
     return Said(clients[order], np.concatenate([reply.clear[name] for reply in telling])[order])
 
 
-def _otherwise(arrival: Replies, replies: list[Replies]) -> str | None:
-    """Return why an answer cannot be added to those that came before, or None."""
-    if not replies or _signature(arrival) == _signature(replies[0]):
-        return None
-    return f"its sums {_signature(arrival)} are not those of the other clients, {_signature(replies[0])}"
-
-
 def _signature(replies: Replies) -> dict[str, tuple[int, ...]]:
     return {name: array.shape[1:] for name, array in replies.sums.items()}
-
-
-def _finite(replies: Replies) -> BoolArray:
-    finite = np.ones(len(replies), np.bool_)
-    for array in replies.sums.values():
-        if array.dtype.kind == "f":
-            finite &= finite_rows(array)
-    return finite

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from werkbund.core.errors import ClientError
+from werkbund.core.kinds import Kind
 from werkbund.core.types import Replies, Tasks
 
 SENT = "sent."
@@ -25,7 +26,7 @@ class Worker:
         One function a kind of task.
     """
 
-    handlers: Mapping[str, Handler]
+    handlers: Mapping[Kind, Handler]
 
     def __call__(self, tasks: Tasks) -> Replies:
         """Return the answers to these tasks.
@@ -36,6 +37,6 @@ class Worker:
             If no handler knows the kind.
         """
         if tasks.kind not in self.handlers:
-            known = ", ".join(sorted(self.handlers))
-            raise ClientError(f"task kind must be one of {known}, got {tasks.kind!r}; update the client's version")
+            known = ", ".join(sorted(kind.name for kind in self.handlers))
+            raise ClientError(f"task kind must be one of {known}, got {tasks.kind.name!r}; update the client's version")
         return self.handlers[tasks.kind](tasks)

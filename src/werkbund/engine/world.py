@@ -13,14 +13,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from werkbund.core.arrays import Arrays, BoolArray, Float64Array, Int64Array
+from werkbund.core.errors import FederationError
+from werkbund.core.kinds import Effort, Sizes, as_training
 from werkbund.core.rng import generator
 from werkbund.core.types import Failure, Replies, Tasks
-from werkbund.engine.answers import MEASURING
-from werkbund.engine.fleet import FORWARD, Fleet, Work, joules_of, seconds_of
+from werkbund.engine.fleet import Fleet, joules_of, seconds_of
 from werkbund.engine.grid import Grid
 from werkbund.selection.contract import State
-
-_UPLOADS = ("train", "upload")
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ class WorldGrid:
         longest = 0.0
         while self._waiting:
             tasks = self._waiting.popleft()
-            if tasks.kind == MEASURING:
+            if tasks.kind.measures:
                 self.inner.send(tasks)
                 yield from self.inner.receive(timeout_s)
                 continue
@@ -145,9 +144,9 @@ class WorldGrid:
 
     def _fate(self, tasks: Tasks) -> _Fate:
         """Decide who answers in time; take the energy of all, of those too who do not."""
-        work = self._work(tasks)
-        seconds = seconds_of(self.fleet, tasks.clients, work, self._slowness)
-        joules = joules_of(self.fleet, tasks.clients, work)
+        effort = self._effort(tasks)
+        seconds = seconds_of(self.fleet, tasks.clients, effort, self._slowness)
+        joules = joules_of(self.fleet, tasks.clients, effort)
         rng = generator(self.around.seed, f"world {self._questions}", tasks.round)
         self._questions += 1
         luck, when = rng.random((2, self.fleet.num_clients))[:, tasks.clients]
@@ -177,15 +176,13 @@ class WorldGrid:
             return self.around.deadline_s
         return float(seconds.max(initial=0.0))  # a failure is seen at once where nobody waits for a deadline
 
-    def _work(self, tasks: Tasks) -> Work:
-        size, clients = self.around.model_bytes, tasks.clients
-        if tasks.kind == "loss":
-            rows = self.around.rows[clients]
-            few = np.minimum(rows, float(tasks.shared["most"])) if "most" in tasks.shared else rows
-            return Work(few * FORWARD, size, 8.0)
-        examples = np.zeros(len(clients)) if tasks.kind == "upload" else self.around.examples[clients]
-        down = 0.0 if tasks.kind == "upload" else size
-        return Work(examples, down, size if tasks.kind in _UPLOADS else 8.0)
+    def _effort(self, tasks: Tasks) -> Effort:
+        """Return what a task takes of each of its clients, as its kind declares."""
+        around, clients = self.around, tasks.clients
+        sizes = Sizes(around.examples[clients], around.rows[clients], around.model_bytes)
+        if tasks.kind.cost is None:
+            raise FederationError(f"a simulated world must know what a {tasks.kind} task costs; declare its Kind.cost")
+        return tasks.kind.cost(sizes, tasks.shared)
 
     def _pass(self, seconds: float) -> None:
         """Let time pass, and batteries charge."""
@@ -211,7 +208,7 @@ class WorldGrid:
 
     def _facts(self) -> Arrays:
         everyone, size = np.arange(self.fleet.num_clients), self.around.model_bytes
-        train = Work(self.around.examples, size, size)
+        train = as_training(Sizes(self.around.examples, self.around.rows, size), {})
         joules = joules_of(self.fleet, everyone, train)
         return {
             "seconds_compute": self.around.examples / self.fleet.examples_per_s * self._slowness,

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from werkbund.core.kinds import Field, Kind
+from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD
+from werkbund.federation.preparing import SQUARES, SURVEY
 from werkbund.selection.contract import Declaration
+from werkbund.selection.questions import HOLD
+from werkbund.trees.protocol.kinds import TREE_BAG, TREE_CELLS, TREE_EVALUATE, TREE_LEVEL, TREE_SURVEY
 
-Asks = Mapping[str, frozenset[str]]
+Asks = Mapping[Kind, frozenset[str]]
 """Kind of task -> signals in clear that are asked for with it."""
 
-TREE_KINDS = ("tree-cells", "tree-survey", "tree-level", "tree-evaluate", "tree-bag")
-"""The kinds of tasks that runs of trees consist of."""
-
 _NONE = frozenset[str]()
-_ALWAYS: Asks = dict.fromkeys(("any", "hello", "survey", "squares", "deliver"), _NONE)
+_SCALING: Asks = dict.fromkeys((SURVEY, SQUARES), _NONE)
 
 
 def network_asks(selector: Declaration) -> Asks:
     """Return what a run of a network asks for that chooses clients by this selector."""
-    asks = {**_ALWAYS, "evaluate": _NONE, "train": selector.needs}
+    asks = {**_SCALING, EVALUATE: _NONE, TRAIN: selector.needs}
     asks |= dict.fromkeys(selector.asks, selector.needs)
-    return asks | ({"upload": _NONE} if "hold" in selector.asks else {})
+    return asks | ({UPLOAD: _NONE} if HOLD in selector.asks else {})
 
 
 def tree_asks(combine: str) -> Asks:
     """Return what a run of trees asks for, by how the clients' trees or sums are combined."""
-    grows = "tree-bag" if combine == "bagging" else "tree-level"
-    return {**_ALWAYS, **dict.fromkeys(("tree-cells", "tree-survey", "tree-evaluate", grows), _NONE)}
+    grows = TREE_BAG if combine == "bagging" else TREE_LEVEL
+    return {**_SCALING, **dict.fromkeys((TREE_CELLS, TREE_SURVEY, TREE_EVALUATE, grows), _NONE)}
+
+
+def is_asked(kind: Kind, field: Field, asks: Asks) -> bool:
+    """Say whether a run that asks for this asks for a field of the answer to a kind of task."""
+    return kind in asks and (not field.on_request or field.name in asks[kind])

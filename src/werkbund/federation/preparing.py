@@ -12,6 +12,8 @@ import numpy as np
 from werkbund.config.sections import Config
 from werkbund.core.arrays import AnyArray, Int64Array
 from werkbund.core.errors import ClientError
+from werkbund.core.kinds import Field, Kind, Signal
+from werkbund.core.signals import ROWS
 from werkbund.core.types import Replies, Tasks
 from werkbund.data import Preparation, Schema, SurveyCounts
 from werkbund.data.statistics import category_names, feature_names, squares_each, survey_each
@@ -23,6 +25,31 @@ MOST_LEVELS = 10_000
 
 _MOST_ROWS = 2.0**48
 _LARGEST_SUM = 1e300  # sums of as many clients as there may be stay finite
+
+VOCABULARY = Signal("vocabulary", "the levels of each category column")
+
+SURVEY = Kind(
+    "survey",
+    "count and add up the training rows, for the common scaling",
+    "once, for the common scaling",
+    (),
+    (
+        Field("sums", "labels", "number of training rows without and with a failure", (2,), unit="rows"),
+        Field("sums", "count", "number of values of each numeric feature", ("features",)),
+        Field("sums", "missing", "number of missing values of each numeric feature", ("features",)),
+        Field("sums", "sum", "sum of each numeric feature over all training rows", ("features",)),
+        Field("clear", "rows", "number of training rows", (), unit="rows", signal=ROWS),
+        Field("clear", "vocabulary", "levels of each category column", (), "U", signal=VOCABULARY),
+    ),
+)
+
+SQUARES = Kind(
+    "squares",
+    "add up squared deviations from the common mean",
+    "once, for the common scaling",
+    (Field("shared", "mean", "the common mean of each feature", ("features",), "f"),),
+    (Field("sums", "squares", "sum of squared deviations of each feature from the common mean", ("features",)),),
+)
 
 
 @dataclass(frozen=True)
@@ -81,9 +108,9 @@ class StatisticsWork:
     table: RawTable
     schema: Schema
 
-    def handlers(self) -> dict[str, Handler]:
+    def handlers(self) -> dict[Kind, Handler]:
         """Return the functions for the kinds `survey` and `squares`."""
-        return {"survey": self.survey, "squares": self.squares}
+        return {SURVEY: self.survey, SQUARES: self.squares}
 
     def survey(self, tasks: Tasks) -> Replies:
         """Answer with counts and sums, and in clear with the levels of each category and the number of rows."""
@@ -94,7 +121,7 @@ class StatisticsWork:
             vocabularies += [json.dumps(by_column) for by_column in levels]
         sums = {name: np.concatenate([counted[name] for counted in arrays]) for name in arrays[0]}
         clear = {"vocabulary": np.array(vocabularies), "rows": sums["labels"].sum(axis=1)}
-        return Replies("survey", tasks.round, tasks.clients, sums, clear)
+        return Replies(SURVEY, tasks.round, tasks.clients, sums, clear)
 
     def squares(self, tasks: Tasks) -> Replies:
         """Answer with sums of squared deviations from the common mean.
@@ -109,7 +136,7 @@ class StatisticsWork:
             raise ClientError(f"the mean must be {width} finite numbers, got the shape {mean.shape}")
         pieces = self.table.pieces(tasks.clients)
         summed = [squares_each(frame, self.schema, mean, offsets) for frame, offsets in pieces]
-        return Replies("squares", tasks.round, tasks.clients, {"squares": np.concatenate(summed)})
+        return Replies(SQUARES, tasks.round, tasks.clients, {"squares": np.concatenate(summed)})
 
 
 def learn_preparation(grid: Grid, schema: Schema, timeout_s: float, quorum: float = 1.0) -> CommonPreparation:
@@ -136,9 +163,9 @@ def learn_preparation(grid: Grid, schema: Schema, timeout_s: float, quorum: floa
     survey, squares = usable_survey(schema), usable_squares(schema)
     absent: Mapping[str, str] = {}
     while True:
-        first = gather(grid, "survey", {}, timeout_s, quorum, absent, survey)
+        first = gather(grid, SURVEY, {}, timeout_s, quorum, absent, survey)
         total = SurveyCounts.from_arrays(feature_names(schema), first.sums, _vocabulary(first, schema))
-        second = gather(grid, "squares", {"mean": total.mean}, timeout_s, quorum, first.missing, squares)
+        second = gather(grid, SQUARES, {"mean": total.mean}, timeout_s, quorum, first.missing, squares)
         if second.missing.keys() == first.missing.keys():
             break
         absent = second.missing  # both sums must be over the same rows: again, without those who have left

@@ -8,7 +8,7 @@ from werkbund.aggregation import build_aggregator
 from werkbund.config.sections import Config, ModelSection, TrainingSection
 from werkbund.core.arrays import Arrays, Int64Array
 from werkbund.core.errors import ConfigError
-from werkbund.engine import Rules, Schedule, Strategy
+from werkbund.engine import RateSchedule, Rules, Strategy
 from werkbund.evaluation import Costs
 from werkbund.learner import ModelSpec, TrainingPlan
 from werkbund.learner.counts import count_shapes
@@ -76,7 +76,7 @@ def rules_of(config: Config, fingerprint: str, facts: Arrays, num_modes: int) ->
         fingerprint,
         config.evaluation.clients,
         facts,
-        Schedule(config.training.schedule, section.rounds),
+        RateSchedule(config.training.schedule, section.rounds),
         count_shapes(num_modes),
     )
 

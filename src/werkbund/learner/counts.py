@@ -12,11 +12,37 @@ import numpy.typing as npt
 
 from werkbund.core.arrays import AnyArray, BoolArray, Float64Array, FloatingArray, Int64Array
 from werkbund.core.errors import ClientError, DataError
+from werkbund.core.kinds import Field
+from werkbund.core.signals import COUNTS
 
 NUM_BINS = 1024
 LOWEST_LOGIT = -16.0
 BINS_PER_LOGIT = 32
 NUM_DECILES = 10
+
+COUNT_FIELDS = (
+    Field(
+        "sums",
+        "*.histogram",
+        "held-out rows by class and by score, in 1,024 bins",
+        (2, NUM_BINS),
+        "iuf",
+        "rows",
+        COUNTS,
+    ),
+    Field("sums", "*.modes", "held-out failures by failure mode and score", ("modes", NUM_BINS), "iuf", "rows", COUNTS),
+    Field("sums", "*.brier", "sum of squared errors over held-out rows", (), "iuf", signal=COUNTS),
+    Field("sums", "*.log_loss", "sum of log losses over held-out rows", (), "iuf", signal=COUNTS),
+    Field(
+        "sums",
+        "*.calibration",
+        "rows, scores and failures in ten ranges of the score, summed",
+        (NUM_DECILES, 3),
+        "iuf",
+        signal=COUNTS,
+    ),
+)
+"""What an answer holds for each split that was scored; `*` is the split's name."""
 
 _HIGHEST_EDGE = LOWEST_LOGIT + (NUM_BINS - 1) / BINS_PER_LOGIT
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,47 +13,30 @@ import numpy as np
 from werkbund.config.reading import load_config
 from werkbund.config.sections import Config
 from werkbund.core.errors import FederationError
+from werkbund.core.kinds import Field, Kind
 from werkbund.core.types import Tasks
 from werkbund.data import Schema, Table
 from werkbund.data.checks import check
 from werkbund.engine import InProcessGrid, Worker
-from werkbund.federation.asking import Asks
+from werkbund.engine.kinds import TRAIN
+from werkbund.federation.asking import Asks, is_asked
 from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.families.family import family_of, grows_trees
 from werkbund.federation.families.networks import network_of
-from werkbund.federation.preparing import StatisticsWork, learn_preparation
+from werkbund.federation.preparing import SURVEY, StatisticsWork, learn_preparation
 from werkbund.federation.wiring import strategy_of
 from werkbund.learner import layout_of
-from werkbund.learner.counts import count_shapes
-from werkbund.learner.signals import FROM_LOSSES
 from werkbund.plant.agreed import FILE_NAME
-from werkbund.plant.leaving import SIGNALS, Field, asked_for, cut_down, leaving
+from werkbund.plant.leaving import asked_anyway, cut_down, leaving, signals_of
+from werkbund.plant.offers import OFFERS, Offer, kinds_of
 from werkbund.plant.parts import Parts
 from werkbund.plant.policy import Policy
 from werkbund.plant.settings import load_settings
 from werkbund.plant.source import read_plant_table
 from werkbund.plant.store import PlantFolder
-from werkbund.plant.withholding import levels_of, withheld
+from werkbund.plant.withholding import few_values, levels_of
 from werkbund.selection import SELECTORS, Declaration
 
-_WHEN = {
-    "any": "with each answer",
-    "hello": "once, before the first round",
-    "survey": "once, for the common scaling",
-    "squares": "once, for the common scaling",
-    "train": "each round that it trains in",
-    "evaluate": "each round that it does not train in",
-    "deliver": "when a model comes",
-    "loss": "when a run asks for its loss before it chooses clients",
-    "hold": "when a run lets it train and hold its update, before it chooses clients",
-    "upload": "when it is chosen and uploads what it held",
-    "centroids": "when a run asks for clusters, mostly once",
-    "tree-cells": "a few times before the first tree, to agree on cells",
-    "tree-survey": "once, before the first tree",
-    "tree-level": "each level of each round's trees",
-    "tree-evaluate": "once each round, and at the end",
-    "tree-bag": "each round",
-}
 _UNASKED = "only if a run asks for it; one of the federation's file, which {}, does not"
 _HOW = {"sums": "only to be added to other plants'", "clear": "in clear"}
 
@@ -71,7 +54,7 @@ class PlantCheck:
     errors
         What must be mended before it can take part.
     fields
-        What may leave, with its size here.
+        What may leave, with the kind of task that it answers and its size here.
     asks
         What a run by the federation's file asks for; None if that is not known.
     chosen_by
@@ -87,7 +70,7 @@ class PlantCheck:
     name: str
     table: Table | None
     errors: tuple[str, ...]
-    fields: tuple[tuple[Field, str], ...] = ()
+    fields: tuple[tuple[Kind, Field, str], ...] = ()
     asks: Asks | None = None
     chosen_by: tuple[str, Declaration] | None = None
     preview: Mapping[str, Any] = field(default_factory=dict)
@@ -96,11 +79,7 @@ class PlantCheck:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        rows = [
-            {"kind": one.kind, "half": one.half, "field": one.name, "signal": one.signal, "size": size}
-            | {"when": self._when(one), "what": one.what, "how": _HOW[one.half], "asked": self._is_asked(one)}
-            for one, size in self.fields
-        ]
+        rows = [self._row(kind, field, size) for kind, field, size in self.fields]
         return {
             "client": self.name,
             "summary": self._summary(),
@@ -113,15 +92,25 @@ class PlantCheck:
             "withheld": list(self.withheld),
         }
 
-    def _is_asked(self, one: Field) -> bool:
-        return self.asks is None or asked_for(one, self.asks)
-
-    def _when(self, one: Field) -> str:
-        return _WHEN[one.kind] if self._is_asked(one) else _UNASKED.format(self._does())
+    def _row(self, kind: Kind, field: Field, size: str) -> dict[str, Any]:
+        """Return what a reader wants to know of a field."""
+        asked = self.asks is None or is_asked(kind, field, self.asks)
+        return {
+            "kind": kind.name,
+            "half": field.half,
+            "field": field.name,
+            "signal": field.signal.name if field.signal else "",
+            "size": size,
+            "when": kind.when if asked else _UNASKED.format(self._does()),
+            "what": field.what,
+            "how": _HOW[field.half],
+            "asked": asked,
+            "measures": kind.measures,
+        }
 
     def _does(self) -> str:
         """Return in words what a run does that does not ask for all."""
-        if self.chosen_by is None or self.asks is None or "train" not in self.asks:
+        if self.chosen_by is None or self.asks is None or TRAIN not in self.asks:
             return "grows trees"
         return f"chooses clients by {self.chosen_by[0]}"
 
@@ -133,7 +122,7 @@ class PlantCheck:
         return {
             "name": name,
             "needs": sorted(declared.needs),
-            "asks": sorted(declared.asks),
+            "asks": sorted(kind.name for kind in declared.asks),
             "reveals": declared.reveals,
         }
 
@@ -144,15 +133,23 @@ class PlantCheck:
         return f"{self.name}: {self.table.num_rows} rows, {failures} failures. {self.table.origin.note}"
 
 
-def check_plant(kit: Path) -> PlantCheck:
+def check_plant(kit: Path, offers: Sequence[Offer] = OFFERS) -> PlantCheck:
     """Look at a plant's rows and rules without sending anything.
+
+    Parameters
+    ----------
+    kit
+        The plant's.
+    offers
+        The kinds of tasks that it does.
 
     Raises
     ------
     ConfigError
         If the kit's files cannot be read or break a rule.
     """
-    settings = load_settings(kit)
+    kinds = kinds_of(offers)
+    settings = load_settings(kit, [signal.name for signal in signals_of(kinds)])
     policy, file = Policy.of(settings), settings.kit / FILE_NAME
     agreed = load_config(file) if file.is_file() else None
     config = for_clients(agreed or Config())
@@ -169,9 +166,9 @@ def check_plant(kit: Path) -> PlantCheck:
         sizes = _sizes(parts)
     except FederationError as error:
         return PlantCheck(settings.client.name, None, (str(error),))
-    fields = tuple((one, sizes.get(one.name.removeprefix("*."), "a text")) for one in leaving(policy.signals))
-    kept, preview, chosen_by = _kept(parts, policy), _preview(parts, policy), _chosen_by(agreed)
-    asks = family_of(agreed).asks(agreed) if agreed is not None and chosen_by is not None else None
+    fields = tuple((kind, field, _size(field, sizes)) for kind, field in leaving(kinds, policy.signals))
+    kept, preview, chosen_by = _kept(parts, policy, kinds), _preview(parts, policy), _chosen_by(agreed)
+    asks = asked_anyway(family_of(agreed).asks(agreed)) if agreed is not None and chosen_by is not None else None
     return PlantCheck(settings.client.name, table, errors, fields, asks, chosen_by, preview, kept, findings)
 
 
@@ -198,23 +195,28 @@ def models(kit: Path) -> list[dict[str, Any]]:
 
 
 def _sizes(parts: Parts) -> dict[str, str]:
-    """Return how large each field is here; the network's size is that with this plant's own categories."""
+    """Return what the words in the fields' shapes are here; the network's size is that with this plant's categories."""
     statistics = Worker(StatisticsWork(parts.population.splits["train"], parts.population.schema).handlers())
     grid = InProcessGrid((parts.name,), statistics)
     preparation = learn_preparation(grid, parts.population.schema, 600.0).preparation
-    features = len(preparation.numbers)
-    sizes = {
-        name: " x ".join(map(str, shape)) or "1" for name, shape in count_shapes(len(parts.briefing.mode_names)).items()
+    return {
+        "features": str(len(preparation.numbers)),
+        "prepared features": str(preparation.num_features),
+        "classes": "2",
+        "modes": str(len(parts.briefing.mode_names)),
+        "parameters": _num_parameters(parts.briefing.config, preparation.num_features),
     }
-    sizes |= dict.fromkeys(("count", "missing", "sum", "squares"), str(features))
-    sizes |= {"labels": "2"} | dict.fromkeys(("weight", "rows", "norm", *FROM_LOSSES, "train_loss"), "1")
-    sizes |= {"cells": "intervals asked", "histograms": "cells asked x 3", "classes": "2", "behind": "1"}
-    sizes |= {"bag.*": "a few numbers a node"}
-    sizes |= {"centroids": f"clusters x {preparation.num_features}"}
-    return sizes | {"update": _size_of_update(parts.briefing.config, preparation.num_features)}
 
 
-def _size_of_update(config: Config, num_features: int) -> str:
+def _size(field: Field, sizes: Mapping[str, str]) -> str:
+    """Return how large a field is here, in words."""
+    if field.dtype == "U":
+        return "a text"
+    parts = [sizes.get(size, size) if isinstance(size, str) else str(size) for size in field.shape]
+    return " x ".join(parts) or "1"
+
+
+def _num_parameters(config: Config, num_features: int) -> str:
     if grows_trees(config):
         return "as large as the network"
     _, network = network_of(config, num_features)
@@ -223,17 +225,18 @@ def _size_of_update(config: Config, num_features: int) -> str:
 
 def _preview(parts: Parts, policy: Policy) -> dict[str, Any]:
     """Return the survey as it would leave."""
-    asked = Tasks("survey", 0, np.zeros(1, np.int64))
-    replies = cut_down(withheld(parts.statistics["survey"](asked), policy, parts), policy.signals)
+    asked = Tasks(SURVEY, 0, np.zeros(1, np.int64))
+    replies = cut_down(few_values(parts.statistics[SURVEY](asked), policy, parts), policy.signals)
     told = {name: array[0].tolist() for half in (replies.sums, replies.clear) for name, array in half.items()}
     if "vocabulary" in told:
         told["vocabulary"] = json.loads(told["vocabulary"])
     return told
 
 
-def _kept(parts: Parts, policy: Policy) -> tuple[str, ...]:
+def _kept(parts: Parts, policy: Policy, kinds: Iterable[Kind]) -> tuple[str, ...]:
     """Return in words what the policy keeps back."""
-    lines = [f"{SIGNALS[name]} (policy.signals)" for name in SIGNALS if name not in policy.signals]
+    signals = signals_of(kinds)
+    lines = [f"{signal.what} (policy.signals)" for signal in signals if signal.name not in policy.signals]
     names = [*(column.name for column in parts.population.schema.features if column.kind == "number")]
     names += [one.name for one in parts.population.schema.derived]
     few = [

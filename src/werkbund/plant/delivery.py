@@ -19,6 +19,7 @@ from werkbund.evaluation.acceptance import Gate
 from werkbund.federation.wiring import costs_of
 from werkbund.learner import count_scores
 from werkbund.model import Model, card_markdown, load_model
+from werkbund.plant.leaving import DELIVER
 from werkbund.plant.parts import Parts
 from werkbund.plant.settings import PlantSettings
 from werkbund.plant.store import PlantFolder
@@ -56,7 +57,7 @@ class Delivery:
             "accepted": np.array([json.dumps({"accepted": accepted, "reason": reason})]),
             "figures": np.array([json.dumps(figures)]),
         }
-        return Replies("deliver", tasks.round, tasks.clients, {}, clear)
+        return Replies(DELIVER, tasks.round, tasks.clients, {}, clear)
 
     def _model(self, tasks: Tasks) -> Model:
         here, threshold = self.parts.simulation, float(tasks.shared["threshold"])
@@ -72,7 +73,7 @@ class Delivery:
         try:
             present = self._metrics(load_model(current / "model"))
         except FederationError as error:  # it was damaged, or is of a federation with other columns
-            self.folder.event("error", task="deliver", error=str(error))
+            self.folder.event("error", task=DELIVER.name, error=str(error))
             return figures, gate.verdict(here, alone, f"{self._what_alone()}; the model in use does not work")
         return figures | {"present": present.to_json()}, gate.verdict(here, present, "the model in use")
 

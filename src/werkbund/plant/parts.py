@@ -12,6 +12,7 @@ from werkbund.config.reading import changed
 from werkbund.config.sections import Config
 from werkbund.core.arrays import Int64Array
 from werkbund.core.errors import ClientError
+from werkbund.core.kinds import Kind
 from werkbund.data import Table
 from werkbund.data.statistics import survey_each
 from werkbund.engine import Handler
@@ -100,7 +101,7 @@ class Parts:
         return train(self.simulation.alone(0))
 
     @cached_property
-    def statistics(self) -> dict[str, Handler]:
+    def statistics(self) -> dict[Kind, Handler]:
         """Counts over training rows."""
         return StatisticsWork(self.population.splits["train"], self.population.schema).handlers()
 
@@ -114,6 +115,6 @@ class Parts:
         return "work" in vars(self) and self.work.holds(0, round)
 
     @cached_property
-    def training(self) -> Mapping[str, Handler]:
+    def training(self) -> Mapping[Kind, Handler]:
         """The functions for the kinds of `work`."""
         return self.work.handlers()

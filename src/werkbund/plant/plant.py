@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -11,22 +10,21 @@ import numpy as np
 
 from werkbund.config.sections import Config
 from werkbund.core.errors import ClientError, ConfigError, FederationError
+from werkbund.core.kinds import Kind, by_name
 from werkbund.core.types import Replies, Tasks
 from werkbund.data import Table
 from werkbund.data.schema_json import differences
-from werkbund.engine import Handler
-from werkbund.federation.asking import TREE_KINDS
 from werkbund.federation.briefing import Briefing
 from werkbund.plant.agreed import RefusedError, check_agreed
-from werkbund.plant.delivery import Delivery
-from werkbund.plant.facts import Facts
-from werkbund.plant.leaving import KINDS, cut_down
+from werkbund.plant.leaving import cut_down, signals_of
+from werkbund.plant.offers import OFFERS, Offer, Plot
 from werkbund.plant.parts import Parts
-from werkbund.plant.policy import TRAINS, Policy
+from werkbund.plant.policy import Policy
 from werkbund.plant.settings import FILE_NAME, PlantSettings, load_settings
 from werkbund.plant.source import read_plant_table
 from werkbund.plant.store import PlantFolder
-from werkbund.plant.withholding import over_enough, withheld
+from werkbund.plant.withholding import over_enough
+from werkbund.selection.questions import HOLD
 
 Clock = Callable[[], datetime]
 
@@ -42,10 +40,19 @@ class Plant:
         Where what must survive lies.
     clock
         Tells local time, with its zone.
+    offers
+        The kinds of tasks that it does.
     """
 
-    def __init__(self, settings: PlantSettings, folder: PlantFolder, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: PlantSettings,
+        folder: PlantFolder,
+        clock: Clock | None = None,
+        offers: Sequence[Offer] = OFFERS,
+    ) -> None:
         self.settings, self.folder = settings, folder
+        self._offers = {offer.kind: offer for offer in offers}
         self._clock = clock or (lambda: datetime.now().astimezone())
         self._policy = Policy.of(settings)
         self._written = self._last_change()
@@ -56,6 +63,11 @@ class Plant:
     def name(self) -> str:
         """The plant's name in the federation."""
         return self.settings.client.name
+
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """The kinds of tasks that it does, by name."""
+        return by_name(tuple(self._offers))
 
     def answer(self, briefing: Briefing, tasks: Tasks) -> Replies:
         """Do one task.
@@ -75,18 +87,19 @@ class Plant:
             If it cannot be done.
         """
         self._read_policy_again()
-        under_way = tasks.kind in TREE_KINDS and self._counted == (briefing.run, tasks.round)
+        under_way = tasks.kind.staged and self._counted == (briefing.run, tasks.round)
         refusal = self._policy.refusal(tasks.kind, self._clock(), self.folder.counters(), under_way)
         if refusal is not None:
             raise RefusedError(refusal)
         self._check_schema(briefing)
-        handler = self._handler(briefing, tasks.kind)
+        offer = self._offer(briefing, tasks.kind)
+        plot = Plot(self.settings, self.folder, self._policy, self._prepared(briefing), self._clock())
         here = replace(over_enough(tasks, self._policy), clients=np.zeros(1, np.int64))
-        replies = replace(handler(here), clients=tasks.clients)
-        if tasks.kind in TRAINS and not under_way:
+        replies = replace(offer.handler(plot)(here), clients=tasks.clients)
+        if tasks.kind.trains and not under_way:
             self.folder.count_round(self._clock())
             self._counted = (briefing.run, tasks.round)
-        return cut_down(withheld(replies, self._policy, self._prepared(briefing)), self._policy.signals)
+        return cut_down(offer.withheld(replies, self._policy, plot.parts), self._policy.signals)
 
     def recall(self, task_id: str, tasks: Tasks) -> bytes | None:
         """Return the answer that was given to this task before.
@@ -98,9 +111,9 @@ class Plant:
             self._read_policy_again()
         except RefusedError:
             return None
-        if self._policy.refusal("recall", self._clock(), {}) is not None:
+        if self._policy.refusal(None, self._clock(), {}) is not None:
             return None
-        if tasks.kind == "hold" and (self._parts is None or not self._parts.holds(tasks.round)):
+        if tasks.kind == HOLD and (self._parts is None or not self._parts.holds(tasks.round)):
             return None
         return self.folder.recorded_reply(self._under_policy(task_id))
 
@@ -121,7 +134,7 @@ class Plant:
         if changed == self._written:
             return
         try:
-            now = load_settings(self.settings.kit)
+            now = load_settings(self.settings.kit, [signal.name for signal in signals_of(self._offers)])
         except ConfigError as error:  # its text may quote the file
             self.folder.event("error", task="policy", error=str(error))
             raise RefusedError(f"its {FILE_NAME} was changed and cannot be read; mend it there") from error
@@ -133,29 +146,30 @@ class Plant:
         file = self.settings.kit / FILE_NAME
         return file.stat().st_mtime_ns if file.is_file() else 0
 
-    def _handler(self, briefing: Briefing, kind: str) -> Handler:
-        parts = self._prepared(briefing)
-        if kind == "hello":
-            return self._hello
-        if parts.num_training_rows < self._policy.minimum_rows:
+    def _offer(self, briefing: Briefing, kind: Kind) -> Offer:
+        """Return how a kind of task is done here.
+
+        Raises
+        ------
+        RefusedError
+            If there are too few training rows, or a signal without which the answer says nothing is not allowed.
+        ClientError
+            If the plant does no such task; of what is not declared nothing would leave.
+        """
+        parts, offer = self._prepared(briefing), self._offers.get(kind)
+        few = parts.num_training_rows < self._policy.minimum_rows
+        if few and (offer is None or offer.about_rows):
             raise RefusedError(
                 f"policy.minimum_rows is {self._policy.minimum_rows}, and there are {parts.num_training_rows} training "
                 "rows here; nothing about so few rows leaves this plant"
             )
-        if kind in TREE_KINDS:
-            refusal = self._policy.refusal_of_trees(parts.num_training_failures)
-            if refusal is not None:
-                raise RefusedError(refusal)
-        if kind in parts.statistics:
-            return parts.statistics[kind]
-        if kind == "deliver":
-            return Delivery(self.settings, self.folder, parts).deliver
-        if kind not in KINDS:  # of what is not declared nothing would leave
-            raise ClientError(f"task kind must be one of {', '.join(KINDS)}, got {kind!r}; update the plant's version")
-        if kind not in parts.training:
-            model = briefing.config.model.kind
-            raise ClientError(f"a {kind} task is of another run than one of {model}; the server runs other code")
-        return parts.training[kind]
+        if offer is None:
+            known = ", ".join(self.kinds)
+            raise ClientError(f"task kind must be one of {known}, got {kind.name!r}; update the plant's version")
+        refusal = self._policy.refusal_of_signal(kind, parts.num_training_failures if kind.signal else 0)
+        if refusal is not None:
+            raise RefusedError(refusal)
+        return offer
 
     def _check_schema(self, briefing: Briefing) -> None:
         """Refuse to add up what means something else here."""
@@ -185,11 +199,3 @@ class Plant:
             raise ClientError(
                 "its rows do not fit the federation's columns; `werkbund client check` there says what to write"
             ) from error
-
-    def _hello(self, tasks: Tasks) -> Replies:
-        assert self._parts is not None  # noqa: S101 - `answer` has prepared them
-        self._parts.statistics["survey"](tasks)  # a column that cannot be used is found now, and not in the first round
-        told = self._policy.for_server()
-        facts = Facts.of(self.name, self._parts.table, "rows" in self._policy.signals, told, self._clock())
-        clear = {"facts": np.array([json.dumps(facts.to_json())])}
-        return Replies("hello", tasks.round, tasks.clients, {}, clear)

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 
 from werkbund.core.arrays import AnyArray, Arrays, Float64Array, Int64Array
-from werkbund.plant.settings import SIGNALS, USUAL, PlantSettings, minutes_of
+from werkbund.core.kinds import Kind
+from werkbund.plant.leaving import USUAL
+from werkbund.plant.settings import SIGNAL_NAMES, PlantSettings, minutes_of
 
 Levels = Mapping[str, Mapping[str, int]]
 """Category column -> level -> rows that have it."""
-
-TRAINS = ("train", "hold", "tree-level", "tree-bag")
-"""Kinds of tasks that are a round's work; to upload what was held is none."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,10 @@ class Policy:
             section.minimum_cell_rows,
         )
 
-    def refusal(self, kind: str, now: datetime, counters: Mapping[str, int], under_way: bool = False) -> str | None:
-        """Return why the plant does not do a task now; None if it does.
+    def refusal(
+        self, kind: Kind | None, now: datetime, counters: Mapping[str, int], under_way: bool = False
+    ) -> str | None:
+        """Return why the plant does not do a task now, or anything at all if no kind is given; None if it does.
 
         Parameters
         ----------
@@ -80,31 +81,37 @@ class Policy:
         if not self._open(now):
             return f"policy.hours are {self.hours} in local time, and it is {now:%H:%M} here"
         trained = counters.get(now.date().isoformat(), 0)
-        if kind in TRAINS and not under_way and self.rounds_a_day and trained >= self.rounds_a_day:
+        if kind and kind.trains and not under_way and self.rounds_a_day and trained >= self.rounds_a_day:
             return f"policy.rounds_a_day is {self.rounds_a_day}, and {trained} were trained here today"
         return None
 
-    def refusal_of_trees(self, failures: int) -> str | None:
-        """Return why the plant does nothing for trees; None if it does.
+    def refusal_of_signal(self, kind: Kind, failures: int) -> str | None:
+        """Return why the plant never does a kind of task under this policy; None if it does.
 
         Parameters
         ----------
+        kind
+            Of the task.
         failures
             Among its training rows.
         """
-        if "trees" not in self.signals:
-            return 'policy.signals does not hold "trees": no cells of single features and no trees leave this plant'
+        if kind.signal is None:
+            return None
+        if kind.signal.name not in self.signals:
+            return (
+                f'policy.signals does not hold "{kind.signal.name}": this does not leave the plant ({kind.signal.what})'
+            )
         if failures < self.minimum_failures:
             return (
                 f"policy.minimum_failures is {self.minimum_failures}, and there are {failures} failures among the "
-                "training rows here; cells of trees would tell of each"
+                f"training rows here; an answer to a {kind} task would tell of each"
             )
         return None
 
     def for_server(self) -> dict[str, Any]:
         """Return what the server needs to know to plan with this plant, as plain values."""
         return {
-            "refused": [signal for signal in SIGNALS if signal not in self.signals],
+            "refused": [signal for signal in SIGNAL_NAMES if signal not in self.signals],
             "minimum_rows": self.minimum_rows,
             "minimum_failures": self.minimum_failures,
             "minimum_cell_rows": self.minimum_cell_rows,

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import tomlkit
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from werkbund.config.reading import checked, read_toml
 from werkbund.config.sections import Section
+from werkbund.core.text import did_you_mean
 from werkbund.engine import write_atomically
+from werkbund.plant.leaving import SIGNALS, USUAL
 
 FILE_NAME = "client.toml"
 
-Signal = Literal["rows", "loss", "counts", "vocabulary", "delivery", "norm", "centroids", "trees"]
-SIGNALS: tuple[Signal, ...] = get_args(Signal)
-"""What may leave a plant beside its update, each of which it can refuse."""
-
-USUAL: tuple[Signal, ...] = tuple(signal for signal in SIGNALS if signal not in ("centroids", "trees"))
-"""Those that a plant allows unless it says otherwise: centroids tell what its machines are run at, and cells of trees
-may be of single rows."""
+SIGNAL_NAMES: tuple[str, ...] = tuple(signal.name for signal in SIGNALS)
+"""Names of what may leave a plant beside its update."""
 
 Minutes = tuple[int, int]
 _HOURS = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")
@@ -96,7 +93,7 @@ class ColumnMapping(Section):
 class PolicySection(Section):
     """Say what the plant allows."""
 
-    signals: list[Signal] = Field(default_factory=lambda: list(USUAL))
+    signals: list[str] = Field(default_factory=lambda: list(USUAL))
     minimum_rows: Annotated[int, Field(ge=1)] = 20
     """A statistic over fewer rows is withheld."""
     minimum_failures: Annotated[int, Field(ge=0)] = 0
@@ -111,6 +108,15 @@ class PolicySection(Section):
     pause: bool = False
     bundles: list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(default_factory=list)
     """SHA-256 of further app bundles that the plant approves."""
+
+    @field_validator("signals")
+    @classmethod
+    def _are_known(cls, signals: list[str], info: ValidationInfo) -> list[str]:
+        known = (info.context or {}).get("signals", SIGNAL_NAMES)
+        unknown = [name for name in signals if name not in known]
+        if unknown:
+            raise ValueError(f"must be among {', '.join(known)}{did_you_mean(unknown[0], known)}")
+        return signals
 
     @field_validator("hours")
     @classmethod
@@ -150,13 +156,15 @@ class PlantSettings(PlantFile):
         return self.kit / "state"
 
 
-def load_settings(kit: Path) -> PlantSettings:
+def load_settings(kit: Path, signals: Sequence[str] = SIGNAL_NAMES) -> PlantSettings:
     """Read a plant's file.
 
     Parameters
     ----------
     kit
         The folder that holds `client.toml`, or the file itself. Paths in it are taken from its folder.
+    signals
+        Names of the signals that the plant may allow.
 
     Raises
     ------
@@ -164,12 +172,12 @@ def load_settings(kit: Path) -> PlantSettings:
         If the file cannot be read, or a key, type or value breaks a rule; one line for each.
     """
     path = kit / FILE_NAME if kit.is_dir() else kit
-    file = checked(PlantFile, read_toml(path, "werkbund provision"))
+    file = checked(PlantFile, read_toml(path, "werkbund provision"), {"signals": signals})
     folder = path.resolve().parent
     values = {name: getattr(file, name) for name in PlantFile.model_fields}
     values["server"] = _absolute(file.server, folder, "root_certificates", "private_key")
     values["data"] = _absolute(file.data, folder, "path")
-    return PlantSettings(kit=folder, **values)
+    return PlantSettings.model_validate({"kit": folder, **values}, context={"signals": signals})
 
 
 def set_pause(kit: Path, pause: bool) -> None:

@@ -12,7 +12,6 @@ from werkbund.core.arrays import Arrays
 from werkbund.core.types import Replies, Tasks
 from werkbund.data.features import clean
 from werkbund.data.statistics import category_names, number_names
-from werkbund.federation.asking import TREE_KINDS
 from werkbund.plant.parts import Parts
 from werkbund.plant.policy import Levels, Policy, withhold_counts, withhold_squares, withhold_survey
 
@@ -20,38 +19,42 @@ from werkbund.plant.policy import Levels, Policy, withhold_counts, withhold_squa
 def over_enough(tasks: Tasks, policy: Policy) -> Tasks:
     """Return a task that asks for no figure over fewer rows than the policy's minimum.
 
-    A loss over a few rows is one over as many at least, and clusters of fewer rows have no centroid. Cells of trees
-    have a minimum of their own.
+    Each array of the task that its kind declares as such a number is raised to the entry of the policy that it names,
+    and added where it is missing and the kind says so.
     """
-    if tasks.kind == "loss" and "most" in tasks.shared:
-        most = np.maximum(tasks.shared["most"], policy.minimum_rows)
-        return replace(tasks, shared={**tasks.shared, "most": most})
-    if tasks.kind == "centroids":
-        return replace(tasks, shared={**tasks.shared, "least": np.array(policy.minimum_rows)})
-    if tasks.kind in TREE_KINDS:
-        return replace(tasks, shared={**tasks.shared, "least": np.array(policy.minimum_cell_rows)})
-    return tasks
+    shared = dict(tasks.shared)
+    for field in tasks.kind.request:
+        if field.minimum and (field.added or field.name in shared):
+            least = int(getattr(policy, field.minimum))
+            shared[field.name] = np.maximum(shared.get(field.name, least), least)
+    return replace(tasks, shared=shared)
 
 
-def withheld(replies: Replies, policy: Policy, parts: Parts) -> Replies:
-    """Return an answer without figures over fewer rows than the policy's minimum."""
-    if replies.kind == "survey":
-        return _survey(replies, policy, parts)
-    if replies.kind == "squares":
-        told = withhold_squares(replies.sums["squares"], parts.num_values, policy.minimum_rows)
-        return replace(replies, sums={"squares": told})
-    if replies.kind == "deliver":
-        rows, failures = parts.num_held_out
-        few = rows < policy.minimum_rows or failures < policy.minimum_failures
-        if few or "delivery" not in policy.signals:
-            return _without_figures(replies)
-        return _without_rare_modes(replies, policy, parts) if policy.minimum_failures else replies
+def few_counts(replies: Replies, policy: Policy, parts: Parts) -> Replies:
+    """Return an answer without counts over fewer rows or failures than the policy's minimum."""
+    del parts
     both: Arrays = {**replies.sums, **{name: array[None] for name, array in replies.pooled.items()}}
     sums = withhold_counts(both, policy.minimum_rows, policy.minimum_failures)
     return replace(replies, sums=sums, pooled={})
 
 
-def _survey(replies: Replies, policy: Policy, parts: Parts) -> Replies:
+def few_squares(replies: Replies, policy: Policy, parts: Parts) -> Replies:
+    """Return squared deviations without those of columns with too few values."""
+    kept = withhold_squares(replies.sums["squares"], parts.num_values, policy.minimum_rows)
+    return replace(replies, sums={"squares": kept})
+
+
+def few_figures(replies: Replies, policy: Policy, parts: Parts) -> Replies:
+    """Return a verdict on a model without figures over too few held-out rows or failures."""
+    rows, failures = parts.num_held_out
+    few = rows < policy.minimum_rows or failures < policy.minimum_failures
+    if few or "delivery" not in policy.signals:
+        return _without_figures(replies)
+    return _without_rare_modes(replies, policy, parts) if policy.minimum_failures else replies
+
+
+def few_values(replies: Replies, policy: Policy, parts: Parts) -> Replies:
+    """Return a survey without sums over too few values, and without rare levels."""
     levels = levels_of(parts)
     sums, vocabulary = withhold_survey(replies.sums, levels, policy.minimum_rows, policy.minimum_failures)
     clear = {**replies.clear, "vocabulary": np.array([json.dumps(vocabulary)])}

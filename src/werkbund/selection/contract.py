@@ -14,6 +14,7 @@ import numpy as np
 
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
+from werkbund.core.kinds import Kind
 from werkbund.core.types import Choice, Failure, Replies, Tasks
 
 Score = Callable[[Float32Array], float]
@@ -38,12 +39,8 @@ SIGNALS: dict[str, str] = {
 OF_THE_UPDATE = frozenset({"norm", "update"})
 """Signals that are a client's update or are taken from it: who may see updates only in their sum has none of them."""
 
-QUESTIONS: dict[str, str] = {
-    "loss": "how high the loss of the received weights is, over all training rows or a few",
-    "hold": "train, keep the update, and tell signals about it; who is chosen uploads it",
-    "centroids": "mean rows of a few clusters of the prepared training rows",
-}
-"""What a selector may ask before it chooses: kinds of tasks, each with what it is."""
+NUMBERS = frozenset(SIGNALS) - {"update", "score"}
+"""Signals that are one number a client."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +136,7 @@ class Declaration:
     reveals
         What the server learns about a client, in words.
     asks
-        Kinds of questions before the choice, of `QUESTIONS`.
+        Kinds of questions before the choice, ; those that ship are in `werkbund.selection.questions`.
     """
 
     source: str
@@ -148,7 +145,7 @@ class Declaration:
     unbiased: bool = True
     cost: str = "nothing"
     reveals: str = "who took part"
-    asks: frozenset[str] = frozenset()
+    asks: frozenset[Kind] = frozenset()
 
     @property
     def secure_aggregation(self) -> bool:

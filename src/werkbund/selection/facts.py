@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from werkbund.core.arrays import Float64Array, Int64Array
+from werkbund.core.kinds import Kind
 from werkbund.core.types import Replies
 from werkbund.selection.contract import View
 from werkbund.selection.ledger import column, entries, positions
@@ -55,7 +56,7 @@ def durations(view: View) -> tuple[Float64Array, bool]:
     return seconds, bool(np.isfinite(seconds).any())
 
 
-def answered(answers: tuple[Replies, ...], kind: str, signal: str) -> tuple[Int64Array, Float64Array]:
+def answered(answers: tuple[Replies, ...], kind: Kind, signal: str) -> tuple[Int64Array, Float64Array]:
     """Return who answered a kind of question, (answered,) ascending, and its signal, (answered,); NaN without one."""
     fitting = [reply for reply in answers if reply.kind == kind]
     clients = np.concatenate([np.empty(0, np.int64), *(reply.clients for reply in fitting)])

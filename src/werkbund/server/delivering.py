@@ -13,8 +13,9 @@ from werkbund.core.arrays import Arrays
 from werkbund.core.text import one_line
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine import Grid
-from werkbund.engine.answers import claim
+from werkbund.engine.asking import NO_ANSWER, ask
 from werkbund.evaluation import Metrics
+from werkbund.plant.leaving import DELIVER
 
 _WHOSE, _BY_MODE, _LARGEST = ("offered", "alone", "present"), "recall_by_mode", 1e15
 
@@ -63,16 +64,14 @@ def deliver(
     names = grid.clients()
     texts = np.array([json.dumps(dict(card))])
     shared = {**packed, "threshold": np.array(threshold), "card": texts}
-    missing = dict.fromkeys(range(len(names)), "deliver")
-    grid.send(Tasks("deliver", round, np.arange(len(names)), shared))
-    found = dict.fromkeys(names, Delivered(None, "no answer in time"))
-    for arrival in grid.receive(timeout_s):
+    delivered = dict.fromkeys(names, Delivered(None, NO_ANSWER))
+    for arrival in ask(grid, [Tasks(DELIVER, round, np.arange(len(names)), shared)], timeout_s):
         if isinstance(arrival, Failure):
-            found[names[arrival.client]] = Delivered(None, arrival.reason)
+            delivered[names[arrival.client]] = Delivered(None, arrival.reason)
         else:
-            for client in arrival.clients[claim(arrival, missing)].tolist():
-                found[names[client]] = _verdict(arrival)
-    return found
+            for client in arrival.clients.tolist():
+                delivered[names[client]] = _verdict(arrival)
+    return delivered
 
 
 def _verdict(replies: Replies) -> Delivered:

@@ -21,7 +21,7 @@ from werkbund.federation.folder import Folder
 from werkbund.federation.preparing import CommonPreparation, learn_preparation
 from werkbund.federation.training import Outlets, Trained, train
 from werkbund.federation.watch import Nobody, Watcher
-from werkbund.plant.leaving import signals_asked
+from werkbund.plant.leaving import KINDS, asked_anyway, signals_asked
 from werkbund.report import write_report
 from werkbund.server.delivering import Delivered, deliver
 from werkbund.server.midway import Midway
@@ -114,7 +114,7 @@ def _ask_about_themselves(config: Config, grid: BriefedGrid, run: str, folder: F
     watcher.stage(f"asking {len(grid.clients())} clients about themselves")
     public = for_clients(config)
     grid.brief(lambda number: Briefing(run, public, number))
-    asked = signals_asked(family_of(config).asks(config))
+    asked = signals_asked(KINDS, asked_anyway(family_of(config).asks(config)))
     answers = preflight(grid, config.federation.round_timeout_s, config.federation.quorum, asked)
     folder.write_json("preflight.json", answers.to_json())
     return answers
@@ -183,7 +183,7 @@ def _about(
     name: str, setup: Setup, common: CommonPreparation, answers: Preflight, command: Sequence[str]
 ) -> dict[str, Any]:
     """Return the content of run.json, as far as the clients tell."""
-    names, asked = setup.grid.clients(), signals_asked(family_of(setup.config).asks(setup.config))
+    names, asked = setup.grid.clients(), signals_asked(KINDS, asked_anyway(family_of(setup.config).asks(setup.config)))
     without, with_failure = common.survey.labels.tolist()
     data = {
         "source": "clients",

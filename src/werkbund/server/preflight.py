@@ -18,9 +18,9 @@ from werkbund.core.types import Failure, Tasks
 from werkbund.data import Schema
 from werkbund.data.schema_json import differences, schema_fingerprint
 from werkbund.engine import Grid
-from werkbund.engine.answers import claim
-from werkbund.engine.quorum import check_quorum
+from werkbund.engine.asking import ask, check_quorum
 from werkbund.plant.facts import Facts
+from werkbund.plant.leaving import HELLO
 
 CLOCK_TOLERANCE_S = 60.0
 """Above this a client's clock is reported; beyond 300 s Flower no longer lets it in."""
@@ -130,20 +130,18 @@ def preflight(grid: Grid, timeout_s: float, quorum: float, asked: Collection[str
 def _asked(grid: Grid, timeout_s: float) -> tuple[dict[str, Facts], dict[str, str]]:
     """Return what clients say, and why others say nothing."""
     names = grid.clients()
-    silent = dict.fromkeys(names, "no answer in time")
+    silent: dict[str, str] = {}
     facts: dict[str, Facts] = {}
-    missing = dict.fromkeys(range(len(names)), "hello")
-    grid.send(Tasks("hello", 0, np.arange(len(names))))
-    for arrival in grid.receive(timeout_s):
+    for arrival in ask(grid, [Tasks(HELLO, 0, np.arange(len(names)))], timeout_s):
         if isinstance(arrival, Failure):
             silent[names[arrival.client]] = arrival.reason
             continue
-        owed, told = claim(arrival, missing), arrival.clear.get("facts")
-        texts = told[owed] if told is not None and told.shape == owed.shape else [""] * int(owed.sum())
-        for client, text in zip(arrival.clients[owed].tolist(), texts, strict=True):
+        texts = arrival.clear.get("facts")
+        if texts is None or texts.shape != (len(arrival),):
+            texts = np.full(len(arrival), "")
+        for client, text in zip(arrival.clients.tolist(), texts, strict=True):
             try:
                 facts[names[client]] = Facts.from_json(_object(str(text)))
-                silent.pop(names[client], None)
             except ClientError as error:
                 silent[names[client]] = str(error)
     return {name: facts[name] for name in names if name in facts}, silent

@@ -27,7 +27,7 @@ from werkbund.flower.plant.answering import Desk
 from werkbund.flower.wire.codec import Answer, Ask, decode_answer, encode_ask, encode_whoami
 from werkbund.flower.wire.parcel import Parcel
 from werkbund.plant.leaving import KINDS
-from werkbund.plant.settings import SIGNALS
+from werkbund.plant.settings import SIGNAL_NAMES
 
 SECRET = "-".join(("SECRET", "4711"))
 
@@ -314,7 +314,7 @@ def test_whatever_is_asked_is_answered_or_no_task(lasting: Server, changes: dict
 @pytest.fixture(scope="module")
 def growing(tmp_path_factory: Any) -> Server:
     """Give the plant of a run of trees that allows them."""
-    everything = {"plant-1": {"signals": list(SIGNALS)}}
+    everything = {"plant-1": {"signals": list(SIGNAL_NAMES)}}
     server = Server(deploy(tmp_path_factory.mktemp("growing") / "it", everything, data={"rows": 450}))
     trees = changed(server.briefing.config, model={"kind": "trees", "hidden": None})
     server.briefing = replace(server.briefing, config=trees)

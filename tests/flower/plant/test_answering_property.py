@@ -19,11 +19,13 @@ from werkbund.core.arrays import Arrays, Float64Array
 from werkbund.core.errors import QuorumError
 from werkbund.core.types import Replies
 from werkbund.federation.asking import Asks, network_asks, tree_asks
+from werkbund.federation.preparing import SQUARES, SURVEY
 from werkbund.flower.wire.codec import decode_answer
 from werkbund.flower.wire.parcel import Parcel
-from werkbund.plant.leaving import asked_for, declared, leaving
-from werkbund.plant.settings import SIGNALS
+from werkbund.plant.leaving import DELIVER, asked_for, declared, leaving
+from werkbund.plant.settings import SIGNAL_NAMES
 from werkbund.selection import build_selector
+from werkbund.selection.questions import CENTROIDS
 
 WATCHED = "plant-a"
 DATA: dict[str, Any] = {
@@ -73,7 +75,7 @@ CASES = st.builds(
     **ROWS,
     policy=st.fixed_dictionaries(
         {
-            "signals": st.sets(st.sampled_from(SIGNALS)).map(sorted),
+            "signals": st.sets(st.sampled_from(SIGNAL_NAMES)).map(sorted),
             "minimum_rows": st.integers(12, 150),
             "minimum_failures": st.integers(0, 12),
         }
@@ -85,7 +87,7 @@ GROWING = st.builds(
     **ROWS,
     policy=st.fixed_dictionaries(
         {
-            "signals": st.sets(st.sampled_from(SIGNALS)).map(lambda some: sorted({*some, "trees"})),
+            "signals": st.sets(st.sampled_from(SIGNAL_NAMES)).map(lambda some: sorted({*some, "trees"})),
             "minimum_rows": st.integers(12, 60),
             "minimum_failures": st.integers(0, 3),
             "minimum_cell_rows": st.integers(0, 9),
@@ -147,7 +149,7 @@ def answers(folder: Path, case: Case) -> tuple[list[Parcel], Secret]:
     for name, rows in {WATCHED: frame, **others}.items():
         kits[name].mkdir(parents=True)
         rows.write_csv(kits[name] / "rows.csv")
-        deployment.write(name, policy=case.policy if name == WATCHED else {"signals": list(SIGNALS)})
+        deployment.write(name, policy=case.policy if name == WATCHED else {"signals": list(SIGNAL_NAMES)})
     grid = deployment.grid()
     assert isinstance(grid, DirectGrid)
     deployment.run(grid)
@@ -191,15 +193,15 @@ def _check_figures(replies: Replies, case: Case, secret: Secret) -> None:
         if name.endswith("modes"):
             few = array[0].sum(axis=-1)
             assert np.all((few == 0) | (few >= case.policy["minimum_failures"]))
-    if replies.kind == "survey":
+    if replies.kind == SURVEY:
         count = sums["count"][0]
         assert np.all((count == 0) | (count >= minimum))
         assert not sums["sum"][0][count == 0].any()
-    if replies.kind == "centroids" and replies.clear:
+    if replies.kind == CENTROIDS and replies.clear:
         told = int(np.isfinite(replies.clear["centroids"]).all(axis=2).sum())
         assert told * minimum <= case.rows
     _check_trees(sums, replies.clear, case)
-    if replies.kind == "squares":
+    if replies.kind == SQUARES:
         assert sums["squares"].shape == (1, 2)
 
 
@@ -231,10 +233,10 @@ def test_a_failure_mode_with_too_few_failures_is_not_judged(tmp_path: Path) -> N
 
 def _figures(folder: Path, minimum_failures: int) -> dict[str, Any]:
     """Return what a plant says about a model that was delivered."""
-    policy = {"signals": sorted(SIGNALS), "minimum_rows": 20, "minimum_failures": minimum_failures}
+    policy = {"signals": sorted(SIGNAL_NAMES), "minimum_rows": 20, "minimum_failures": minimum_failures}
     parcels, _ = answers(folder, Case(1, 400, 0.0, 3, policy))
     arrived = [replies for parcel in parcels if (replies := decode_answer(parcel).replies) is not None]
-    (delivered,) = [replies for replies in arrived if replies.kind == "deliver"]
+    (delivered,) = [replies for replies in arrived if replies.kind == DELIVER]
     figures: dict[str, Any] = json.loads(str(delivered.clear["figures"][0]))["offered"]
     return figures
 
@@ -266,7 +268,7 @@ def test_answers_hold_what_is_allowed_and_no_row_often(tmp_path_factory: pytest.
 )
 def test_a_refusal_does_not_quote_rows(tmp_path: Path, column: str, value: str) -> None:
     """A column of another form is no reason to tell what is in it."""
-    case = Case(1, 200, 0.0, 5, {"signals": sorted(SIGNALS), "minimum_rows": 20, "minimum_failures": 0})
+    case = Case(1, 200, 0.0, 5, {"signals": sorted(SIGNAL_NAMES), "minimum_rows": 20, "minimum_failures": 0})
     frame, _ = table(case)
     texts = frame[column].cast(pl.String).to_list()
     texts[7] = value

@@ -15,11 +15,13 @@ from tests.flower.standin import Network, as_server_app
 from tests.spoilt import TRAIN, Spoil, arrays, head, spoilt
 from werkbund.core.errors import ClientError
 from werkbund.core.types import Failure, Replies, Tasks
+from werkbund.engine.kinds import TRAIN
 from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.flower.server.grid import FlowerGrid
 from werkbund.flower.wire.codec import Ask
 from werkbund.flower.wire.parcel import Parcel
 from werkbund.flower.wire.records import from_records, to_records
+from werkbund.plant.leaving import HELLO
 
 FIRST = 11
 
@@ -48,7 +50,7 @@ def _grid(plants: Deployment, network: Network, timeout_s: float = 60.0) -> Flow
 
 
 def _hello(grid: FlowerGrid, round: int = 0, clients: tuple[int, ...] = (0, 1, 2)) -> None:
-    grid.send(Tasks("hello", round, np.array(clients)))
+    grid.send(Tasks(HELLO, round, np.array(clients)))
 
 
 def _received(grid: FlowerGrid, timeout_s: float = 5.0) -> dict[int, str]:
@@ -92,7 +94,7 @@ def test_only_those_that_are_meant_are_asked(plants: Deployment) -> None:
 def test_each_gets_its_own_row_of_what_is_its_own(plants: Deployment) -> None:
     network = _network(plants)
     grid = _grid(plants, network)
-    grid.send(Tasks("hello", 0, np.array([0, 2]), {"all": np.ones(2)}, {"mine": np.array([[1, 2], [3, 4]])}))
+    grid.send(Tasks(HELLO, 0, np.array([0, 2]), {"all": np.ones(2)}, {"mine": np.array([[1, 2], [3, 4]])}))
     for message, mine in zip(network.pushed, ([1, 2], [3, 4]), strict=True):
         body = _ask(message).tasks
         assert body.shared["all"].tolist() == [1, 1]
@@ -363,7 +365,7 @@ def test_a_run_over_flowers_messages_is_the_direct_one_and_no_bad_answer_moves_i
     one, other = deploy(tmp_path / "one", **sections), deploy(tmp_path / "other", **sections)
 
     def spoil(ask: Ask) -> Spoil | None:
-        bad = ask.tasks.kind == "train" and ask.tasks.round <= len(listed)
+        bad = ask.tasks.kind == TRAIN and ask.tasks.round <= len(listed)
         return listed[ask.tasks.round - 1][0] if bad else None
 
     network = _network(one, **{"plant-2": spoilt(one.desk("plant-2").answer, spoil)})
@@ -396,7 +398,7 @@ def test_how_long_an_answer_took_is_measured_where_it_is_asked_for_whatever_the_
     network = _network(plants, **{"plant-2": liar})
     grid = _grid(plants, network)
     for needs, measured in ((["loss", "seconds"], True), (["loss"], False)):
-        grid.send(Tasks("hello", len(needs), np.array([0, 1]), {"needs": np.array(needs)}))
+        grid.send(Tasks(HELLO, len(needs), np.array([0, 1]), {"needs": np.array(needs)}))
         time.sleep(0.05)
         for arrival in grid.receive(5.0):
             assert isinstance(arrival, Replies)
@@ -408,7 +410,7 @@ def test_when_enough_have_come_nobody_waits_for_the_others(plants: Deployment) -
     network = _network(plants)
     network.silent = {FIRST}
     grid = _grid(plants, network)
-    grid.send(Tasks("hello", 1, np.array([0, 1, 2]), keep=2))
+    grid.send(Tasks(HELLO, 1, np.array([0, 1, 2]), keep=2))
     arrivals = list(grid.receive(60.0))
     (given_up,) = [one for one in arrivals if isinstance(one, Failure)]
     assert len(arrivals) == 3
@@ -429,7 +431,7 @@ def test_an_answer_may_be_as_large_as_the_weights_ask_for(plants: Deployment, mo
         from werkbund.flower.wire.codec import Answer, encode_answer
 
         ask = _ask(message)
-        replies = Replies("train", ask.tasks.round, ask.tasks.clients, reply)
+        replies = Replies(TRAIN, ask.tasks.round, ask.tasks.clients, reply)
         return to_records(encode_answer(ask, Answer(replies, name="plant-1")))
 
     network = _network(plants)
@@ -437,7 +439,7 @@ def test_an_answer_may_be_as_large_as_the_weights_ask_for(plants: Deployment, mo
     grid = _grid(plants, network)
     for parameters, fits in ((500, True), (100, False)):
         weights = {"weights": np.zeros(parameters, np.float32)}
-        grid.send(Tasks("train", parameters, np.array([0]), weights))
+        grid.send(Tasks(TRAIN, parameters, np.array([0]), weights))
         (arrival,) = grid.receive(5.0)
         assert isinstance(arrival, Replies) is fits
 

@@ -15,6 +15,7 @@ from werkbund._version import __version__
 from werkbund.core.arrays import AnyArray
 from werkbund.core.errors import ClientError
 from werkbund.core.types import Replies, Tasks
+from werkbund.engine.kinds import EVALUATE, TRAIN
 from werkbund.flower.wire import codec
 from werkbund.flower.wire.codec import (
     WHO,
@@ -99,11 +100,11 @@ def test_an_answer_comes_back_as_it_was(both: tuple[Ask, Answer]) -> None:
 
 def test_weights_and_update_are_raw_little_endian_and_nothing_else() -> None:
     weights = np.array([1.5, -0.0, np.nan], np.float32)
-    ask = Ask("run", "Hof", Tasks("train", 1, np.array([0]), {"weights": weights}), "brief")
+    ask = Ask("run", "Hof", Tasks(TRAIN, 1, np.array([0]), {"weights": weights}), "brief")
     parcel = encode_ask(ask)
     assert parcel.vector == weights.astype("<f4").tobytes()
     assert len(parcel.body) == 1
-    update = Replies("train", 1, np.array([0]), {"update": weights[None]})
+    update = Replies(TRAIN, 1, np.array([0]), {"update": weights[None]})
     assert encode_answer(ask, Answer(update)).vector == weights.astype("<f4").tobytes()
 
 
@@ -111,8 +112,8 @@ def test_weights_and_update_are_raw_little_endian_and_nothing_else() -> None:
 def test_counts_as_a_plant_sends_them_come_back(count: int) -> None:
     histogram = np.zeros((count, 2, 1024), np.int64)
     histogram[:, 1, 1000] = 300
-    replies = Replies("evaluate", 2, np.array([1]), {"test.histogram": histogram}, {}, "abc")
-    ask = Ask("run", "Hof", Tasks("evaluate", 2, np.array([1])), "brief")
+    replies = Replies(EVALUATE, 2, np.array([1]), {"test.histogram": histogram}, {}, "abc")
+    ask = Ask("run", "Hof", Tasks(EVALUATE, 2, np.array([1])), "brief")
     parcel = encode_answer(ask, Answer(replies, name="Hof"))
     assert parcel.num_bytes < 600
     found = decode_answer(parcel).replies
@@ -163,7 +164,7 @@ def _head(parcel: Parcel, **values: Any) -> Parcel:
     return replace(parcel, head=json.dumps(head).encode())
 
 
-ANSWER = encode_answer(_ask(), Answer(Replies("train", 3, np.array([1]), {"update": np.ones((1, 2))}), name="Hof"))
+ANSWER = encode_answer(_ask(), Answer(Replies(TRAIN, 3, np.array([1]), {"update": np.ones((1, 2))}), name="Hof"))
 REFUSAL = encode_answer(_ask(), Answer(None, "policy", "not today", "Hof"))
 
 NO_TEXTS: list[Any] = [7, None, [], {}, True, 1.5]

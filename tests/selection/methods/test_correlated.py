@@ -18,6 +18,7 @@ from werkbund.selection.methods.correlated import (
     likelihood,
     most_reducing,
 )
+from werkbund.selection.questions import LOSS
 
 
 def test_golden_choice() -> None:
@@ -121,8 +122,8 @@ def _play(selector: CorrelatedSelection, rounds: int, number: int = 6) -> tuple[
         question, answers = selector.probe(view, (), rng), tuple[Replies, ...]()
         if question is not None:
             asked.append(round)
-            assert question.kind == "loss"
-            answers = (Replies("loss", round, question.clients, {}, {"loss": losses[round - 1]}),)
+            assert question.kind == LOSS
+            answers = (Replies(LOSS, round, question.clients, {}, {"loss": losses[round - 1]}),)
             assert selector.probe(view, answers, rng) is None
         choice = selector.choose(view, answers, rng)
         cohorts.append(choice.cohort.tolist())
@@ -169,9 +170,9 @@ def test_without_answers_it_is_uniform() -> None:
 def test_new_clients_and_missing_losses_are_tolerated() -> None:
     _, state, _ = _play(SMALL, 9)
     view = View(10, np.array([0, 3, 9, 14]), state=state)
-    answers = (Replies("loss", 10, view.available, {}, {"loss": np.array([0.5, np.nan, 1.0, np.inf])}),)
+    answers = (Replies(LOSS, 10, view.available, {}, {"loss": np.array([0.5, np.nan, 1.0, np.inf])}),)
     state = SMALL.observe(state, Reports(10, np.array([0, 9]), {}, (), answers=answers))
-    answers = (Replies("loss", 11, view.available, {}, {"loss": np.array([0.4, 0.1, 0.9, 1.0])}),)
+    answers = (Replies(LOSS, 11, view.available, {}, {"loss": np.array([0.4, 0.1, 0.9, 1.0])}),)
     state = SMALL.observe(state, Reports(11, np.array([0, 9]), {}, (), answers=answers))
     assert np.isfinite(state["embeddings"]).all()
     assert np.isfinite(state["changes"][-1]).nonzero()[0].tolist() == [0, 9]

@@ -9,7 +9,8 @@ from werkbund.core.rng import generator
 from werkbund.core.types import Replies
 from werkbund.learner.signals import local_centroids
 from werkbund.selection import CohortSize, Reports, State, View
-from werkbund.selection.methods.kfed import CENTROIDS, FederatedClusters, cluster_sets, distinct_first, first_centres
+from werkbund.selection.methods.kfed import FederatedClusters, cluster_sets, distinct_first, first_centres
+from werkbund.selection.questions import CENTROIDS, LOSS
 
 CORNERS = np.array([[0.0, 0], [10, 0], [0, 10], [10, 10]])
 HELD = [(0, 1), (2, 3), (0, 1), (1, 2), (0, 1), (0, 1)]
@@ -24,7 +25,7 @@ def _rows(client: int) -> Float32Array:
 
 def _centroid_answers(clients: Int64Array, round: int = 1, local: int = 2) -> Replies:
     centroids = [local_centroids(_rows(client), local, np.random.default_rng(client))[0] for client in clients.tolist()]
-    return Replies(CENTROIDS, round, clients, {}, {CENTROIDS: np.stack(centroids)})
+    return Replies(CENTROIDS, round, clients, {}, {"centroids": np.stack(centroids)})
 
 
 def test_local_centroids_are_the_middles_of_a_client_s_rows() -> None:
@@ -57,7 +58,7 @@ def test_the_first_client_s_centroids_begin_and_the_farthest_follow() -> None:
 
 
 def test_clusters_over_all_clients_are_found() -> None:
-    local = _centroid_answers(np.arange(6)).clear[CENTROIDS]
+    local = _centroid_answers(np.arange(6)).clear["centroids"]
     sets = cluster_sets(local, 4)
     assert sets.shape == (6, 4)
     assert (sets.sum(axis=1) == 2).all()
@@ -119,9 +120,9 @@ def test_with_power_of_choice_large_losses_come_first_but_sets_do_not_repeat() -
     view = View(3, np.arange(6), state=state)
     asked = selector.probe(view, (), rng)
     assert asked is not None
-    assert (asked.kind, len(asked)) == ("loss", 6)
+    assert (asked.kind, len(asked)) == (LOSS, 6)
     losses = np.array([5.0, 1.0, 6.0, 2.0, np.nan, 4.0])
-    answers = (Replies("loss", 3, np.arange(6), {}, {"loss": losses}),)
+    answers = (Replies(LOSS, 3, np.arange(6), {}, {"loss": losses}),)
     assert selector.probe(view, answers, rng) is None
     assert selector.choose(view, answers, rng).cohort.tolist() == [2, 3]
 
@@ -133,17 +134,17 @@ def test_candidates_are_as_many_as_said_and_come_before_the_others() -> None:
     asked = selector.probe(view, (), generator(0, "s", 3))
     assert asked is not None
     assert asked.clients.tolist() == [0, 2, 4]
-    answers = (Replies("loss", 3, np.array([4]), {}, {"loss": np.array([0.1])}),)
+    answers = (Replies(LOSS, 3, np.array([4]), {}, {"loss": np.array([0.1])}),)
     assert selector.choose(view, answers, generator(0, "s", 3)).cohort.tolist() == [4]
 
 
 def test_odd_answers_are_passed_over() -> None:
     selector = FederatedClusters(CohortSize(count=2), clusters=4, local=2)
     odd = (
-        Replies(CENTROIDS, 1, np.array([0]), {}, {CENTROIDS: np.zeros((1, 3, 2), np.float32)}),
+        Replies(CENTROIDS, 1, np.array([0]), {}, {"centroids": np.zeros((1, 3, 2), np.float32)}),
         Replies(CENTROIDS, 1, np.array([1]), {}, {}),
-        Replies(CENTROIDS, 1, np.array([2]), {}, {CENTROIDS: np.full((1, 2, 2), np.nan, np.float32)}),
-        Replies(CENTROIDS, 1, np.array([3]), {}, {CENTROIDS: np.array([[[1.0, 1], [np.nan, 1]]], np.float32)}),
+        Replies(CENTROIDS, 1, np.array([2]), {}, {"centroids": np.full((1, 2, 2), np.nan, np.float32)}),
+        Replies(CENTROIDS, 1, np.array([3]), {}, {"centroids": np.array([[[1.0, 1], [np.nan, 1]]], np.float32)}),
     )
     state = selector.observe({}, Reports(1, np.array([0]), {}, (), answers=odd))
     assert state["clients"].tolist() == [3]
@@ -153,7 +154,7 @@ def test_odd_answers_are_passed_over() -> None:
 
 def test_one_client_with_other_features_does_not_drive_out_the_rest() -> None:
     selector = FederatedClusters(CohortSize(count=2), clusters=4, local=2)
-    odd = Replies(CENTROIDS, 1, np.array([9]), {}, {CENTROIDS: np.ones((1, 2, 7), np.float32)})
+    odd = Replies(CENTROIDS, 1, np.array([9]), {}, {"centroids": np.ones((1, 2, 7), np.float32)})
     state = selector.observe({}, Reports(1, np.array([0]), {}, (), answers=(odd, _centroid_answers(np.arange(6)))))
     assert state["clients"].tolist() == list(range(6))
     assert selector.observe(state, Reports(2, np.array([0]), {}, (), answers=(odd,))) == state

@@ -7,6 +7,7 @@ from werkbund.core.types import Choice, Replies
 from werkbund.selection import CohortSize, Reports, State, View
 from werkbund.selection.choices import AnnotatedChoice
 from werkbund.selection.methods.lag import LazyUpload, informative, threshold
+from werkbund.selection.questions import HOLD
 
 ROWS = {"rows": np.full(8, 10.0)}
 
@@ -14,7 +15,7 @@ ROWS = {"rows": np.full(8, 10.0)}
 def _held(norms: dict[int, float]) -> tuple[Replies, ...]:
     """One answer a client, the last first, as a grid may yield them."""
     return tuple(
-        Replies("hold", 1, np.array([client]), {}, {"norm": np.array([norms[client]])})
+        Replies(HOLD, 1, np.array([client]), {}, {"norm": np.array([norms[client]])})
         for client in sorted(norms, reverse=True)
     )
 
@@ -41,7 +42,7 @@ def test_all_train_and_hold_and_are_asked_once() -> None:
     view = View(1, np.array([1, 4, 6]))
     tasks = LazyUpload().probe(view, (), np.random.default_rng(0))
     assert tasks is not None
-    assert (tasks.kind, tasks.clients.tolist()) == ("hold", [1, 4, 6])
+    assert (tasks.kind, tasks.clients.tolist()) == (HOLD, [1, 4, 6])
     assert LazyUpload().probe(view, _held({1: 1.0}), np.random.default_rng(0)) is None
     some = LazyUpload(CohortSize(count=2)).probe(view, (), np.random.default_rng(0))
     assert some is not None
@@ -50,7 +51,7 @@ def test_all_train_and_hold_and_are_asked_once() -> None:
 
 def test_in_the_first_round_nobody_stays_silent() -> None:
     choice = _choose(LazyUpload(), View(1, np.arange(8), ROWS), {1: 0.1, 5: 9.0, 3: 0.2})
-    assert (choice.cohort.tolist(), choice.kind, choice.total) == ([1, 3, 5], "upload", 30.0)
+    assert (choice.cohort.tolist(), choice.held, choice.total) == ([1, 3, 5], True, 30.0)
 
 
 def test_those_above_the_threshold_upload_and_the_sum_is_divided_by_all_that_trained() -> None:
@@ -93,12 +94,12 @@ def test_what_is_missing_is_tolerated() -> None:
     state = selector.observe({}, Reports(1, clients, {"update": np.array([[np.nan, 1.0], [3.0, 4.0]])}, ()))
     assert state["steps"] == [2.5]
     view = View(1, np.array([3, 5]))
-    nobody = (Replies("hold", 1, np.empty(0, np.int64)),)
+    nobody = (Replies(HOLD, 1, np.empty(0, np.int64)),)
     choice = selector.choose(view, nobody, generator(0, "selection", 1))
-    assert (choice.kind, choice.cohort.tolist()) == ("train", [3, 5])
-    silent = (Replies("hold", 1, clients),)
+    assert (choice.held, choice.cohort.tolist()) == (False, [3, 5])
+    silent = (Replies(HOLD, 1, clients),)
     choice = selector.choose(view, silent, generator(0, "selection", 1))
-    assert (choice.kind, choice.cohort.tolist(), choice.equal) == ("upload", [3, 5], True)
+    assert (choice.held, choice.cohort.tolist(), choice.equal) == (True, [3, 5], True)
     empty = View(1, np.empty(0, np.int64))
     assert selector.probe(empty, (), np.random.default_rng(0)) is None
     assert len(selector.choose(empty, (), np.random.default_rng(0)).cohort) == 0

@@ -18,6 +18,7 @@ from werkbund.selection.methods.optimal import (
     draw_somebody,
     optimal_probabilities,
 )
+from werkbund.selection.questions import HOLD
 
 positive = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=8).map(np.array)
 
@@ -124,7 +125,7 @@ def _held(view: View, norms: Float64Array) -> tuple[Replies, ...]:
     """Answer in two batches, the later clients first."""
     half = len(view.available) // 2
     parts = [slice(half, None), slice(0, half)]
-    return tuple(Replies("hold", view.round, view.available[part], {}, {"norm": norms[part]}) for part in parts)
+    return tuple(Replies(HOLD, view.round, view.available[part], {}, {"norm": norms[part]}) for part in parts)
 
 
 def _aggregate(choice: Choice, updates: Float64Array, rows: Float64Array) -> Float64Array:
@@ -162,7 +163,7 @@ def test_it_is_unbiased_with_a_part_of_the_clients_as_pool() -> None:
         asked = selector.probe(view, (), stream)
         assert asked is not None
         assert len(asked) == 4
-        answers = (Replies("hold", 1, asked.clients, {}, {"norm": np.linalg.norm(updates[asked.clients], axis=1)}),)
+        answers = (Replies(HOLD, 1, asked.clients, {}, {"norm": np.linalg.norm(updates[asked.clients], axis=1)}),)
         choice = selector.choose(view, answers, stream)
         np.testing.assert_allclose(choice.factors * choice.probabilities, 1.0)
         draws.append(_aggregate(choice, updates, rows))
@@ -175,18 +176,18 @@ def test_it_asks_once_and_uploads_what_is_held() -> None:
     selector = OptimalSampling(CohortSize(count=2))
     asked = selector.probe(view, (), rng)
     assert asked is not None
-    assert (asked.kind, asked.clients.tolist()) == ("hold", [1, 4, 6])
+    assert (asked.kind, asked.clients.tolist()) == (HOLD, [1, 4, 6])
     answers = _held(view, np.array([1.0, 1.0, 1.0]))
     assert selector.probe(view, answers, rng) is None
     choice = selector.choose(view, answers, rng)
-    assert choice.kind == "upload"
+    assert choice.held
     assert choice.inclusion is not None
     np.testing.assert_allclose(choice.inclusion, (2 / 3) / (1 - 1 / 27))
 
 
 def test_who_did_not_train_is_not_asked_to_upload() -> None:
     view = View(1, np.arange(5), {"rows": np.full(5, 10.0)})
-    answers = (Replies("hold", 1, np.array([3]), {}, {"norm": np.array([2.0])}),)
+    answers = (Replies(HOLD, 1, np.array([3]), {}, {"norm": np.array([2.0])}),)
     choice = OptimalSampling(CohortSize(count=2)).choose(view, answers, np.random.default_rng(0))
     assert choice.cohort.tolist() == [3]
     assert choice.total == 10.0
@@ -203,22 +204,22 @@ def test_missing_norms_count_like_the_mean_of_the_others() -> None:
 def test_what_is_no_number_a_client_counts_as_missing() -> None:
     view = View(1, np.arange(3))
     odd = (
-        Replies("hold", 1, np.arange(2), {}, {"norm": np.ones((2, 2))}),
-        Replies("hold", 1, np.array([2]), {}, {"norm": np.array(["x"])}),
+        Replies(HOLD, 1, np.arange(2), {}, {"norm": np.ones((2, 2))}),
+        Replies(HOLD, 1, np.array([2]), {}, {"norm": np.array(["x"])}),
     )
     assert len(OptimalSampling(CohortSize(count=3)).choose(view, odd, np.random.default_rng(0)).cohort) == 3
 
 
 def test_without_any_norm_all_are_alike() -> None:
     view = View(1, np.arange(4))
-    answers = (Replies("hold", 1, np.arange(4)),)
+    answers = (Replies(HOLD, 1, np.arange(4)),)
     choice = AggregatedOptimalSampling(CohortSize(count=4)).choose(view, answers, np.random.default_rng(0))
     assert choice.cohort.tolist() == [0, 1, 2, 3]
 
 
 def test_a_silent_pool_is_replaced_by_a_cohort_that_trains() -> None:
     choice = OptimalSampling(CohortSize(count=2)).choose(View(1, np.arange(5)), (), np.random.default_rng(0))
-    assert (choice.kind, len(choice.cohort)) == ("train", 2)
+    assert (choice.held, len(choice.cohort)) == (False, 2)
 
 
 def test_nobody_is_asked_where_nobody_is_there() -> None:

@@ -8,6 +8,7 @@ from werkbund.core.types import Choice
 from werkbund.selection import CohortSize, Reports, State, View
 from werkbund.selection.draws import successive_inclusion
 from werkbund.selection.methods.power import CheapPowerOfChoice, PowerOfChoice, RecentPowerOfChoice
+from werkbund.selection.questions import LOSS
 
 Asking = PowerOfChoice | CheapPowerOfChoice
 
@@ -21,7 +22,7 @@ def _play(selector: Asking, view: View, losses: Float64Array, seed: int = 0) -> 
     answers: tuple[Replies, ...] = ()
     if question is not None:
         each = [np.array([client]) for client in question.clients[::-1]]
-        answers = tuple(Replies("loss", view.round, one, clear={"loss": losses[one]}) for one in each)
+        answers = tuple(Replies(LOSS, view.round, one, clear={"loss": losses[one]}) for one in each)
         assert selector.probe(view, answers, rng) is None
     return question, selector.choose(view, answers, rng)
 
@@ -63,7 +64,7 @@ def test_only_the_cheap_form_restricts_the_rows() -> None:
     assert few is not None
     assert dict(full.shared) == {}
     assert int(few.shared["most"]) == 7
-    assert (full.kind, full.round, len(full)) == (few.kind, few.round, len(few)) == ("loss", 3, 4)
+    assert (full.kind, full.round, len(full)) == (few.kind, few.round, len(few)) == (LOSS, 3, 4)
 
 
 @ASKING
@@ -86,18 +87,18 @@ def test_all_clients_as_candidates_give_the_highest_of_all(kind: type[Asking]) -
 def test_too_few_answers_are_filled_up_from_the_others(kind: type[Asking]) -> None:
     selector, rng = kind(CohortSize(count=4), candidates=6), generator(0, "s", 1)
     view = View(1, np.arange(12), {"rows": np.r_[np.zeros(8), np.ones(4)]})
-    one = (Replies("loss", 1, np.array([2]), clear={"loss": np.array([0.1])}),)
+    one = (Replies(LOSS, 1, np.array([2]), clear={"loss": np.array([0.1])}),)
     choice = selector.choose(view, one, rng)
     assert 2 in choice.cohort
     assert len(choice.cohort) == 4
     assert set(choice.cohort.tolist()) - {2} < {8, 9, 10, 11}
-    silent = (Replies("loss", 1, np.arange(12), clear={"loss": np.full(12, np.nan)}),)
+    silent = (Replies(LOSS, 1, np.arange(12), clear={"loss": np.full(12, np.nan)}),)
     assert len(selector.choose(view, silent, rng).cohort) == 4
 
 
 @ASKING
 def test_answers_of_clients_that_went_away_are_passed_over(kind: type[Asking]) -> None:
-    stray = (Replies("loss", 1, np.array([1, 3, 40]), clear={"loss": np.array([9.0, 1.0, 9.0])}),)
+    stray = (Replies(LOSS, 1, np.array([1, 3, 40]), clear={"loss": np.array([9.0, 1.0, 9.0])}),)
     choice = kind(CohortSize(count=1)).choose(View(1, np.array([0, 3])), stray, generator(0, "s", 1))
     assert choice.cohort.tolist() == [3]
 

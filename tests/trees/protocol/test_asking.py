@@ -10,6 +10,7 @@ import pytest
 
 from werkbund.core import Failure, Replies, Tasks
 from werkbund.trees.protocol.asking import Heard, ask_all
+from werkbund.trees.protocol.kinds import TREE_LEVEL
 
 NAMES = ("Hof", "Ulm", "Jena")
 SHAPES = {"histograms": (2, 3)}
@@ -26,11 +27,11 @@ def _one(client: int, words: Any = None, **how: Any) -> Replies:
 
 def _heard(make_grid: Callable[..., Any], arrivals: Sequence[Replies | Failure]) -> Heard:
     grid = make_grid(NAMES, lambda sent: arrivals)
-    return ask_all(grid, Tasks("tree-level", 1, np.arange(3)), SHAPES, 1.0)
+    return ask_all(grid, Tasks(TREE_LEVEL, 1, np.arange(3)), SHAPES, 1.0)
 
 
 def test_answers_are_added_in_any_order_and_pooled_ones_beside_single_ones(make_grid: Any) -> None:
-    pooled = Replies("tree-level", 1, np.array([0, 2]), pooled={"histograms": _words(4)})
+    pooled = Replies(TREE_LEVEL, 1, np.array([0, 2]), pooled={"histograms": _words(4)})
     singles = [_one(0), _one(2)]
     for arrivals in ([*singles, _one(1)], [_one(1), *singles[::-1]], [pooled, _one(1)]):
         heard = _heard(make_grid, arrivals)
@@ -79,13 +80,13 @@ def test_sums_that_cannot_be_are_refused(words: Any, reason: str, make_grid: Any
 
 
 def test_a_pooled_answer_with_someone_who_was_not_asked_is_refused(make_grid: Any) -> None:
-    pooled = Replies("tree-level", 1, np.array([1, 5]), pooled={"histograms": _words(4)})
+    pooled = Replies(TREE_LEVEL, 1, np.array([1, 5]), pooled={"histograms": _words(4)})
     heard = _heard(make_grid, [_one(0), pooled, _one(2)])
     assert [failure.client for failure in heard.failures] == [1]
 
 
 def test_who_is_behind_is_neither_added_nor_failed(make_grid: Any) -> None:
-    late = Replies("tree-level", 1, np.array([1]), {}, {"behind": np.array([True])})
+    late = Replies(TREE_LEVEL, 1, np.array([1]), {}, {"behind": np.array([True])})
     heard = _heard(make_grid, [_one(0), late, _one(2)])
     assert heard.behind == [1]
     assert not heard.failures

@@ -8,6 +8,7 @@ import pytest
 from tests.trees.protocol.treefed import TreeFederation, divided, rows
 from werkbund.core import ClientError, ConfigError, DataError, QuorumError, Tasks
 from werkbund.trees.arithmetic import TreePlan, even_edges
+from werkbund.trees.protocol.kinds import TREE_CELLS
 from werkbund.trees.rows.table import TreeTable
 
 N = 500
@@ -94,12 +95,12 @@ def test_odd_answers_are_refused_by_name() -> None:
     handlers = federation.work.handlers()
 
     def spoilt(tasks: Tasks) -> Any:
-        replies = handlers["tree-cells"](tasks)
+        replies = handlers[TREE_CELLS](tasks)
         if tasks.clients[0] == 2:
             replies.sums["cells"] = replies.sums["cells"][:, :-1]  # type: ignore[index]
         return replies
 
-    federation.work.handlers = lambda: {**handlers, "tree-cells": spoilt}  # type: ignore[method-assign]
+    federation.work.handlers = lambda: {**handlers, TREE_CELLS: spoilt}  # type: ignore[method-assign]
     with pytest.raises(QuorumError, match="plant 2: its cells have another form"):
         federation.agree(PLAN, "logistic")
 

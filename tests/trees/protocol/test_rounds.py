@@ -15,6 +15,7 @@ from tests.trees.protocol.treefed import RULES, TreeFederation, divided, rows, r
 from werkbund.core import ClientError, QuorumError, Tasks
 from werkbund.engine import Rules
 from werkbund.trees.arithmetic import TreePlan, scores
+from werkbund.trees.protocol.kinds import TREE_LEVEL
 from werkbund.trees.protocol.rounds import evaluate_trees
 from werkbund.trees.protocol.state import TreeState
 from werkbund.trees.rows.local import train_trees
@@ -279,7 +280,7 @@ def test_cells_of_few_rows_and_no_others_are_withheld(name: str, least: int) -> 
     state = TreeState.begin(federation.agree(plan, kind, classes).terms)
     federation.seen.clear()
     federation.grow(plan, state, 1)
-    questions = [tasks for tasks in federation.seen if tasks.kind == "tree-level"]
+    questions = [tasks for tasks in federation.seen if tasks.kind == TREE_LEVEL]
     assert len(questions) > 2
     each = [np.array([client]) for client in range(3)]
     whole = [TreeFederation.of(table).work for _ in each]
@@ -307,8 +308,8 @@ def test_no_answer_tells_of_few_rows_where_that_is_asked() -> None:
     federation = TreeFederation.of(divided(X, y, np.arange(N) % 3, 3), alone=True, min_rows=4)
     told: list[Any] = []
     handlers = federation.work.handlers()
-    level = handlers["tree-level"]
-    federation.work.handlers = lambda: {**handlers, "tree-level": lambda tasks: told.append(level(tasks)) or told[-1]}  # type: ignore[method-assign, func-returns-value]
+    level = handlers[TREE_LEVEL]
+    federation.work.handlers = lambda: {**handlers, TREE_LEVEL: lambda tasks: told.append(level(tasks)) or told[-1]}  # type: ignore[method-assign, func-returns-value]
     state = TreeState.begin(federation.agree(plan, kind, classes).terms)
     federation.grow(plan, state, 2)
     rows_told = np.concatenate([r.sums["histograms"][0, :, 2] for r in told if "histograms" in r.sums])

@@ -11,6 +11,7 @@ import pytest
 from tests.trees.protocol.treefed import TreeFederation, divided, rows
 from werkbund.core import ClientError, ModelError, Tasks
 from werkbund.trees.arithmetic import TreePlan
+from werkbund.trees.protocol.kinds import TREE_CELLS
 from werkbund.trees.protocol.state import TreeState
 
 N = 300
@@ -83,7 +84,7 @@ def test_intervals_that_cannot_be_are_refused(cuts: list[int], parts: list[int],
     ends = {"lows": np.array([low], np.uint64), "highs": np.array([5], np.uint64)}
     asked = {**ends, "cuts": np.array(cuts), "parts": np.array(parts)}
     with pytest.raises(ClientError, match="intervals must"):
-        federation.work.cells(Tasks("tree-cells", 0, np.arange(2), asked))
+        federation.work.cells(Tasks(TREE_CELLS, 0, np.arange(2), asked))
 
 
 def test_targets_that_are_no_classes_are_named() -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from werkbund.config.sections import Config
 from werkbund.core.arrays import Arrays, Float32Array, FloatingArray, Int64Array
 from werkbund.core.clients import ClientSplits
+from werkbund.core.kinds import Kind
 from werkbund.core.types import RoundRecord
 from werkbund.data import Preparation
 from werkbund.engine import Checkpoint, Grid, Handler, Rules
@@ -115,7 +116,7 @@ class Setup(Protocol):
 class ClientWork(Protocol):
     """Be what clients do in a run, with the rows that are here."""
 
-    def handlers(self) -> Mapping[str, Handler]:
+    def handlers(self) -> Mapping[Kind, Handler]:
         """Return the functions for the kinds of tasks that clients know."""
 
     def holds(self, client: int, round: int) -> bool:

@@ -15,9 +15,6 @@ from werkbund.plant import Plant, RefusedError
 
 _log = logging.getLogger(__name__)
 
-_ONCE = ("train", "hold", "upload", "deliver")
-"""Kinds of tasks that are not done again when they come again."""
-
 
 class Desk:
     """Take questions for a plant, and see that each is answered once.
@@ -30,12 +27,13 @@ class Desk:
 
     def __init__(self, plant: Plant) -> None:
         self._plant = plant
+        self._kinds = {**plant.kinds, WHO.name: WHO}
         self._briefings: dict[str, Briefing] = {}
 
     def answer(self, parcel: Parcel) -> Parcel:
         """Return the answer to a task, or why there is none."""
         try:
-            ask = decode_ask(parcel)
+            ask = decode_ask(parcel, self._kinds)
         except ClientError as error:
             self._plant.folder.event("error", task="read", error=str(error))
             return encode_refusal("protocol", str(error), self._plant.name)
@@ -46,7 +44,7 @@ class Desk:
             return Parcel.from_bytes(recorded)
         answer = self._answered(ask)
         reply = encode_answer(ask, answer)
-        if answer.replies is not None and ask.tasks.kind in _ONCE:
+        if answer.replies is not None and not ask.tasks.kind.repeatable:
             self._plant.remember(task_id(ask), reply.to_bytes(), ask.tasks.round)
         self._note(ask, answer, reply)
         return reply
@@ -70,7 +68,7 @@ class Desk:
             return Answer(None, "failed", str(error), name)
         except Exception as error:  # whatever it is, the server must hear of it, but its text may quote rows
             _log.exception("a task failed")
-            self._plant.folder.event("error", task=ask.tasks.kind, error=f"{type(error).__name__}: {error}")
+            self._plant.folder.event("error", task=ask.tasks.kind.name, error=f"{type(error).__name__}: {error}")
             what = f"{type(error).__name__}; its text stays at the plant, where `werkbund client check` shows it"
             return Answer(None, "failed", what, name)
 
@@ -93,7 +91,7 @@ class Desk:
         return self._briefings[ask.briefing]
 
     def _note(self, ask: Ask, answer: Answer, reply: Parcel) -> None:
-        facts: dict[str, Any] = {"task": ask.tasks.kind, "run": ask.run, "round": ask.tasks.round}
+        facts: dict[str, Any] = {"task": ask.tasks.kind.name, "run": ask.run, "round": ask.tasks.round}
         if answer.replies is None:
             facts |= {"refused": answer.code, "reason": answer.reason}
         else:

@@ -10,7 +10,7 @@ from flwr.app import Message
 from flwr.serverapp import Grid as FlowerApi
 
 from werkbund.core.errors import ClientError
-from werkbund.flower.wire.codec import decode_answer, encode_whoami
+from werkbund.flower.wire.codec import WHO, decode_answer, encode_whoami
 from werkbund.flower.wire.records import from_records, to_records
 
 _PATIENCE_S, _WAIT_S = 180.0, 5.0
@@ -85,7 +85,7 @@ class Directory:
         if reply.has_error():
             return
         try:
-            name = decode_answer(from_records(reply.content)).name
+            name = decode_answer(from_records(reply.content), WHO).name
         except ClientError:
             return
         if name:

@@ -12,9 +12,10 @@ from flwr.app import Message
 from flwr.serverapp import Grid as FlowerApi
 
 from werkbund.core.errors import ClientError
+from werkbund.core.kinds import Kind
 from werkbund.core.text import one_line
 from werkbund.core.types import Failure, Replies, Tasks
-from werkbund.engine.answers import NO_ANSWER
+from werkbund.engine.asking import ENOUGH, NO_ANSWER
 from werkbund.federation.briefing import Briefing
 from werkbund.flower.server.directory import Directory
 from werkbund.flower.server.owing import Owing
@@ -23,7 +24,9 @@ from werkbund.flower.wire.codec import MOST_SMALL_BYTES, Answer, Ask, decode_ans
 from werkbund.flower.wire.records import from_records, to_records
 
 _PAUSE_S = 0.1
-_TOO_LATE = "came after enough others (over-commitment)"
+_TRAIN, _EVALUATE, _QUERY = "train", "evaluate", "query"
+"""Flower's own kinds of messages; all of them reach the same function of ours."""
+_LARGEST_NUMBER = 8
 _OFFLINE = 5
 _KNOWN_ERRORS = {
     7: "it does not approve the app bundle",
@@ -133,7 +136,7 @@ class FlowerGrid:
 
     def receive(self, timeout_s: float) -> Iterator[Replies | Failure]:
         """Yield answers and failures as they arrive, until none is owed or the time is over."""
-        deadline, came = time.monotonic() + timeout_s, Counter[str]()
+        deadline, came = time.monotonic() + timeout_s, Counter[Kind]()
         while True:
             yield from self._taken_failures()
             yield from self._given_up(came)
@@ -150,14 +153,14 @@ class FlowerGrid:
             self._owing.add(number, sent.client, _what(sent.ask))
         self._waiting = {}
 
-    def _given_up(self, came: Mapping[str, int]) -> Iterator[Failure]:
+    def _given_up(self, came: Mapping[Kind, int]) -> Iterator[Failure]:
         """Yield a failure for each client whose answer is no longer wanted, because enough others have come."""
         for number, sent in list(self._waiting.items()):
             tasks = sent.ask.tasks
             if tasks.keep is not None and came[tasks.kind] >= tasks.keep:
                 del self._waiting[number]
                 self._owing.add(number, sent.client, _what(sent.ask))
-                yield Failure(sent.client, tasks.round, _TOO_LATE, sent.seconds)
+                yield Failure(sent.client, tasks.round, ENOUGH, sent.seconds)
 
     def _conflict(self, name: str) -> str:
         """Return why none of several clients of one name is asked: nothing tells which of them is meant."""
@@ -175,7 +178,7 @@ class FlowerGrid:
         parcel = encode_ask(ask)
         self.traffic.down += parcel.num_bytes
         self.traffic.messages += 1
-        kind = "train" if tasks.kind == "train" else "evaluate" if tasks.kind == "evaluate" else "query"
+        kind = _TRAIN if tasks.kind.updates else _EVALUATE if tasks.kind.measures else _QUERY
         group = str(tasks.round)
         records = to_records(parcel)
         message = Message(records, dst_node_id=node, message_type=kind, ttl=self._timeout_s, group_id=group)
@@ -232,7 +235,7 @@ class FlowerGrid:
             raise ClientError(reason or _KNOWN_ERRORS.get(code, f"failed with Flower's code {code}"))
         parcel = from_records(message.content)
         self.traffic.up += parcel.num_bytes
-        answer = decode_answer(parcel, self._most_bytes(sent))
+        answer = decode_answer(parcel, sent.ask.tasks.kind, self._most_bytes(sent))
         replies, tasks = answer.replies, sent.ask.tasks
         if answer.name != sent.ask.name:
             raise ClientError(f"an answer of {answer.name[:100]!r} came instead; two clients may use the same key")
@@ -245,8 +248,8 @@ class FlowerGrid:
         return answer
 
     def _most_bytes(self, sent: _Sent) -> int:
-        weights = sent.ask.tasks.shared.get("weights")
-        return max(MOST_SMALL_BYTES, 0 if weights is None else 2 * weights.nbytes)
+        vector = sent.ask.tasks.shared.get(sent.ask.tasks.kind.vector_asked)
+        return max(MOST_SMALL_BYTES, 0 if vector is None else _LARGEST_NUMBER * vector.size)
 
     def _taken_failures(self) -> Iterator[Failure]:
         while self._failed:

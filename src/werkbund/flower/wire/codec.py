@@ -1,7 +1,7 @@
 """Tasks and answers as parcels and back.
 
-One client a message. The weights, or the update, are the one vector: raw little-endian float32. Everything else is
-small and lies in the body; the head says what is what, in JSON.
+One client a message. Its kind says which array is the one vector, such as the weights or the update: raw little-endian
+numbers. Everything else is small and lies in the body; the head says what is what, in JSON.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from werkbund._version import __version__
-from werkbund.core.arrays import AnyArray, Float32Array
+from werkbund.core.arrays import AnyArray
 from werkbund.core.errors import ClientError
+from werkbund.core.kinds import Kind
 from werkbund.core.text import one_line
 from werkbund.core.types import Replies, Tasks
 from werkbund.flower.wire.arrays import Entry, pack, unpack
@@ -30,7 +31,8 @@ MOST_SMALL_BYTES = 64 * 2**20
 
 _MOST_HEAD_BYTES = 2**23
 _HEAD = ("werkbund", "kind", "round", "attempt", "client", "arrays")
-_TASK_VECTOR, _REPLY_VECTOR = "weights", "update"
+_VECTOR_TYPES = ("<f4", "<f8", "<u8", "<i8", "<u4", "<i4")
+"""Numbers that a vector may be made of; 32-bit floating point where the head does not say."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,7 @@ class Answer:
     name: str = ""
 
 
-WHO = "whoami"
-"""The kind of task that asks a client for its name and nothing else."""
+WHO = Kind("whoami", "say the client's name and nothing else", "when the server looks for its clients")
 
 
 def encode_whoami() -> Parcel:
@@ -95,18 +96,28 @@ def encode_whoami() -> Parcel:
 def encode_ask(ask: Ask) -> Parcel:
     """Return a task as a parcel."""
     tasks = ask.tasks
-    arrays = [("shared", name, array) for name, array in tasks.shared.items() if name != _TASK_VECTOR]
-    arrays += [("own", name, array) for name, array in tasks.own.items()]
+    vector = tasks.kind.vector_asked
+    arrays = [("shared", name, array) for name, array in tasks.shared.items() if name != vector]
+    arrays += [("own", name, array) for name, array in tasks.own.items() if name != vector]
     entries, body = pack((half, name, np.asarray(array)) for half, name, array in arrays)
     head = _head(tasks.kind, tasks.round, tasks.attempt, int(tasks.clients[0]), entries)
     head |= {"run": ask.run, "name": ask.name, "briefing": ask.briefing}
     if ask.brief is not None:
         head["brief"] = dict(ask.brief)
-    return Parcel(_json(head), body, _raw(tasks.shared.get(_TASK_VECTOR)))
+    if vector in tasks.own:  # each client starts elsewhere
+        return _parcel(head | {"vector_half": "own"}, body, tasks.own[vector][0])
+    return _parcel(head, body, tasks.shared.get(vector))
 
 
-def decode_ask(parcel: Parcel) -> Ask:
+def decode_ask(parcel: Parcel, kinds: Mapping[str, Kind]) -> Ask:
     """Read a task.
+
+    Parameters
+    ----------
+    parcel
+        What came.
+    kinds
+        Those that are known here, by name; a task of another kind has one of its name that declares nothing.
 
     Raises
     ------
@@ -114,12 +125,13 @@ def decode_ask(parcel: Parcel) -> Ask:
         If the parcel is none, is of another protocol, or is damaged.
     """
     head = _read_head(parcel, (*_HEAD, "run", "name", "briefing"))
-    halves = _halves(head, parcel)
-    shared = halves["shared"]
-    if parcel.vector:
-        shared[_TASK_VECTOR] = _vector(parcel.vector)
+    halves, kind = _halves(head, parcel), _kind(head, kinds)
+    if parcel.vector and kind.vector_asked:
+        vector = _vector(head, parcel.vector)
+        own = head.get("vector_half") == "own"
+        halves["own" if own else "shared"][kind.vector_asked] = vector[None] if own else vector
     clients = np.array([_whole(head, "client")])
-    tasks = Tasks(_text(head, "kind"), _whole(head, "round"), clients, shared, halves["own"], _whole(head, "attempt"))
+    tasks = Tasks(kind, _whole(head, "round"), clients, halves["shared"], halves["own"], _whole(head, "attempt"))
     run, name, briefing, version = (_text(head, key) for key in ("run", "name", "briefing", "werkbund"))
     return Ask(run, name, tasks, briefing, head.get("brief"), version)
 
@@ -130,26 +142,29 @@ def encode_answer(ask: Ask, answer: Answer) -> Parcel:
     if replies is None:
         head = _head(tasks.kind, tasks.round, tasks.attempt, int(tasks.clients[0]), [])
         return Parcel(_json(head | {"code": answer.code, "reason": answer.reason, "name": answer.name}))
+    vector = tasks.kind.vector_answered
     halves = {"sums": replies.sums, "clear": replies.clear, "pooled": replies.pooled}
     arrays = [(half, name, array) for half, named in halves.items() for name, array in named.items()]
-    entries, body = pack((half, name, np.asarray(a)) for half, name, a in arrays if name != _REPLY_VECTOR)
+    entries, body = pack((half, name, np.asarray(a)) for half, name, a in arrays if (half, name) != ("sums", vector))
     head = _head(tasks.kind, tasks.round, tasks.attempt, int(tasks.clients[0]), entries)
-    vector = replies.sums.get(_REPLY_VECTOR)
-    return Parcel(_json(head | {"fingerprint": replies.fingerprint, "name": answer.name}), body, _raw(vector))
+    head |= {"fingerprint": replies.fingerprint, "name": answer.name}
+    return _parcel(head, body, replies.sums.get(vector))
 
 
 def encode_refusal(code: str, reason: str, name: str) -> Parcel:
     """Return the answer to a parcel that could not be read as a task."""
-    return Parcel(_json(_head("unknown", 0, 0, 0, []) | {"code": code, "reason": reason, "name": name}))
+    return Parcel(_json(_head(Kind("unknown"), 0, 0, 0, []) | {"code": code, "reason": reason, "name": name}))
 
 
-def decode_answer(parcel: Parcel, most_bytes: int = MOST_SMALL_BYTES) -> Answer:
+def decode_answer(parcel: Parcel, kind: Kind, most_bytes: int = MOST_SMALL_BYTES) -> Answer:
     """Read an answer.
 
     Parameters
     ----------
     parcel
         What came.
+    kind
+        Of the task that was asked.
     most_bytes
         Bytes that its vector and its small arrays may have at most, each.
 
@@ -163,13 +178,12 @@ def decode_answer(parcel: Parcel, most_bytes: int = MOST_SMALL_BYTES) -> Answer:
     head = _read_head(parcel)
     if "code" in head:
         return Answer(None, _text(head, "code"), one_line(_text(head, "reason")), _text(head, "name"))
-    halves = _halves(head, parcel, most_bytes)
-    if parcel.vector:
-        halves["sums"][_REPLY_VECTOR] = _vector(parcel.vector)[None]
+    halves, kind = _halves(head, parcel, most_bytes), _kind(head, {kind.name: kind})
+    if parcel.vector and kind.vector_answered:
+        halves["sums"][kind.vector_answered] = _vector(head, parcel.vector)[None]
     clients = np.array([_whole(head, "client")])
     sums, clear, pooled = halves["sums"], halves["clear"], halves["pooled"]
-    round, kind = _whole(head, "round"), _text(head, "kind")
-    replies = Replies(kind, round, clients, sums, clear, _text(head, "fingerprint"), pooled)
+    replies = Replies(kind, _whole(head, "round"), clients, sums, clear, _text(head, "fingerprint"), pooled)
     return Answer(replies, name=_text(head, "name"))
 
 
@@ -185,9 +199,9 @@ def task_id(ask: Ask) -> str:
     return digest.hexdigest()[:32]
 
 
-def _head(kind: str, round: int, attempt: int, client: int, entries: list[Entry]) -> dict[str, Any]:
+def _head(kind: Kind, round: int, attempt: int, client: int, entries: list[Entry]) -> dict[str, Any]:
     arrays = [entry.to_json() for entry in entries]
-    base = {"protocol": PROTOCOL, "werkbund": __version__, "kind": kind, "round": round, "attempt": attempt}
+    base = {"protocol": PROTOCOL, "werkbund": __version__, "kind": kind.name, "round": round, "attempt": attempt}
     return base | {"client": client, "arrays": arrays}
 
 
@@ -245,11 +259,29 @@ def _text(head: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _raw(vector: AnyArray | None) -> bytes:
-    return b"" if vector is None else np.ascontiguousarray(vector, dtype="<f4").tobytes()
+def _kind(head: Mapping[str, Any], kinds: Mapping[str, Kind]) -> Kind:
+    name = _text(head, "kind")
+    return kinds.get(name) or Kind(one_line(name, 100))
 
 
-def _vector(raw: bytes) -> Float32Array:
-    if len(raw) % 4:
-        raise ClientError(f"a vector must have four bytes a parameter, got {len(raw)} bytes")
-    return np.frombuffer(raw, "<f4").astype(np.float32)
+def _parcel(head: Mapping[str, Any], body: bytes, vector: AnyArray | None) -> Parcel:
+    """Return a parcel with a vector as raw little-endian numbers; the head names their type unless it is the usual one.
+
+    Numbers that are no such type travel as the usual one, 32-bit floating point.
+    """
+    if vector is None:
+        return Parcel(_json(head), body)
+    code = np.asarray(vector).dtype.newbyteorder("<").str
+    if code in _VECTOR_TYPES[2:]:
+        return Parcel(_json({**head, "vector": code}), body, np.ascontiguousarray(vector, dtype=code).tobytes())
+    return Parcel(_json(head), body, np.ascontiguousarray(vector, dtype=_VECTOR_TYPES[0]).tobytes())
+
+
+def _vector(head: Mapping[str, Any], raw: bytes) -> AnyArray:
+    code = _text(head, "vector") or _VECTOR_TYPES[0]
+    if code not in _VECTOR_TYPES:
+        raise ClientError(f"a vector must be made of one of {', '.join(_VECTOR_TYPES)}, got {one_line(code, 20)!r}")
+    dtype = np.dtype(code)
+    if len(raw) % dtype.itemsize:
+        raise ClientError(f"a vector must have {dtype.itemsize} bytes a parameter, got {len(raw)} bytes")
+    return np.frombuffer(raw, dtype).astype(dtype.newbyteorder("="))

@@ -17,6 +17,7 @@ from werkbund.selection.choices import choice_of, choice_of_all
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.facts import answered, weights_of
 from werkbund.selection.ledger import asked_in, column, entries, grown
+from werkbund.selection.questions import LOSS
 
 _LEAST = 1e-12  # lower bound of a conditioned variance, against rounding
 
@@ -265,14 +266,14 @@ class CorrelatedSelection:
             cost=f"everybody's loss in the first {self.warmup + 1} rounds and twice each {self.every} rounds; at the "
             "server, a fit of embeddings",
             reveals="the loss of the current weights on its rows, taking part or not",
-            asks=frozenset({"loss"}),
+            asks=frozenset({LOSS}),
         )
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
         """Ask everybody's loss before and after the rounds that the process learns from."""
         del rng
         wanted = self._teaches(view.round) or self._teaches(view.round - 1)
-        return Tasks("loss", view.round, view.available) if wanted and not answers and len(view.available) else None
+        return Tasks(LOSS, view.round, view.available) if wanted and not answers and len(view.available) else None
 
     def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
         """Draw uniformly where the process learns, or choose by what it has learned."""
@@ -308,7 +309,7 @@ class CorrelatedSelection:
 
     def _learned(self, state: State, reports: Reports) -> State:
         """Return the state with the losses of this round, and with their change since the last if that one teaches."""
-        clients, values = answered(reports.answers, "loss", "loss")
+        clients, values = answered(reports.answers, LOSS, "loss")
         if not len(clients):
             return state
         losses = np.full(int(clients.max()) + 1, np.nan)

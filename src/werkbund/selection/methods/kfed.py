@@ -15,8 +15,10 @@ from werkbund.selection.choices import choice_of, choice_of_all
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.facts import answer_of, weights_of
 from werkbund.selection.ledger import positions, recall, remember
+from werkbund.selection.questions import CENTROIDS, LOSS
 
-CENTROIDS = "centroids"
+_CENTRES = "centroids"
+"""Name of the array that answers."""
 """Kind of question that a client answers with `centroids`, (asked clusters, features); NaN where it has fewer."""
 
 
@@ -153,7 +155,7 @@ class FederatedClusters:
             unbiased=False,
             cost=f"k-means over its own rows and {self.local} centroids of each client, once{losses}",
             reveals=f"{self.local} mean rows of its prepared features" + (", and its loss" if self.candidates else ""),
-            asks=frozenset({CENTROIDS, "loss"} if self.candidates else {CENTROIDS}),
+            asks=frozenset({CENTROIDS, LOSS} if self.candidates else {CENTROIDS}),
         )
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
@@ -163,10 +165,10 @@ class FederatedClusters:
         if not kinds and len(lacking) and view.round & (view.round - 1) == 0:
             keys = rng.integers(0, 2**63, len(lacking), dtype=np.uint64)
             return Tasks(CENTROIDS, view.round, lacking, {"k": np.array(self.local)}, {"key": keys})
-        if self.candidates and "loss" not in kinds and len(view.available):
+        if self.candidates and LOSS not in kinds and len(view.available):
             number = min(max(self.candidates, self.size.of(len(view.available))), len(view.available))
             order = _by_rows(view, rng)[:number]
-            return Tasks("loss", view.round, np.sort(view.available[order]))
+            return Tasks(LOSS, view.round, np.sort(view.available[order]))
         return None
 
     def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
@@ -175,7 +177,7 @@ class FederatedClusters:
         if wanted == len(available):
             return choice_of_all(view)
         order = _by_rows(view, rng)
-        losses = np.nan_to_num(answer_of(available[order], answers, "loss", "loss"), nan=-np.inf)
+        losses = np.nan_to_num(answer_of(available[order], answers, LOSS, "loss"), nan=-np.inf)
         order = order[np.argsort(-losses, kind="stable")]
         held = self._held(view, answers)[order]
         cohort = distinct_first(np.unique(held, axis=0, return_inverse=True)[1].reshape(-1))[:wanted]
@@ -209,13 +211,13 @@ def _with_centroids(state: State, answers: tuple[Replies, ...], round: int, loca
     most of the answers have.
     """
     fitting = [reply for reply in answers if reply.kind == CENTROIDS and _fits(reply, local)]
-    widths = np.concatenate([np.empty(0, np.int64), *(np.full(len(r), r.clear[CENTROIDS].shape[2]) for r in fitting)])
+    widths = np.concatenate([np.empty(0, np.int64), *(np.full(len(r), r.clear[_CENTRES].shape[2]) for r in fitting)])
     if not len(widths):
         return state
     width = recall(state).vectors.shape[1] // local or int(np.bincount(widths).argmax())
-    same = [reply for reply in fitting if reply.clear[CENTROIDS].shape[2] == width]
+    same = [reply for reply in fitting if reply.clear[_CENTRES].shape[2] == width]
     clients = np.concatenate([np.empty(0, np.int64), *(reply.clients for reply in same)])
-    centroids = np.concatenate([np.empty((0, local, width)), *(reply.clear[CENTROIDS] for reply in same)])
+    centroids = np.concatenate([np.empty((0, local, width)), *(reply.clear[_CENTRES] for reply in same)])
     finite = np.isfinite(centroids).all(axis=2)
     usable = finite.any(axis=1)
     first = centroids[np.arange(len(centroids)), finite.argmax(axis=1)]
@@ -225,7 +227,7 @@ def _with_centroids(state: State, answers: tuple[Replies, ...], round: int, loca
 
 def _fits(reply: Replies, local: int) -> bool:
     """Return whether a reply has so many centroids of each client, (replies, local, features)."""
-    centroids = reply.clear.get(CENTROIDS)
+    centroids = reply.clear.get(_CENTRES)
     if centroids is None or centroids.ndim != 3 or centroids.dtype.kind != "f":
         return False
     return centroids.shape[1] == local and bool(centroids.size)

@@ -14,6 +14,7 @@ from werkbund.selection.card import Card
 from werkbund.selection.choices import AnnotatedChoice, notes_on
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.facts import answered, rows_of, shares
+from werkbund.selection.questions import HOLD
 
 
 def threshold(steps: Float64Array, factor: float) -> float:
@@ -132,7 +133,7 @@ class LazyUpload:
             unbiased=False,
             cost="all train for few uploads; one number from each, and one more message",
             reveals="the norm of each update, and the updates of those that upload",
-            asks=frozenset({"hold"}),
+            asks=frozenset({HOLD}),
         )
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
@@ -140,11 +141,11 @@ class LazyUpload:
         number = self.size.of(len(view.available))
         if answers or not number:
             return None
-        return Tasks("hold", view.round, np.sort(rng.choice(view.available, number, replace=False)))
+        return Tasks(HOLD, view.round, np.sort(rng.choice(view.available, number, replace=False)))
 
     def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
         """Let those above the threshold upload."""
-        clients, norms = answered(answers, "hold", "norm")
+        clients, norms = answered(answers, HOLD, "norm")
         number = self.size.of(len(view.available))
         if not len(clients):
             drawn = np.sort(rng.choice(view.available, number, replace=False))
@@ -165,7 +166,7 @@ class LazyUpload:
             reasons,
             equal="rows" not in view.facts,
             total=total if total > 0 else None,
-            kind="upload",
+            held=True,
             notes={"share": shares(counts)[passed]},
         )
 

@@ -20,6 +20,7 @@ from werkbund.selection.card import Card
 from werkbund.selection.choices import choice_of
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.facts import answered, weights_of
+from werkbund.selection.questions import HOLD
 
 Total = Callable[[Float64Array], float]
 
@@ -185,7 +186,7 @@ class OptimalSampling:
             assumes=frozenset({"available", "addressable", "reliable", "trustworthy"}),
             cost="a whole pool trains for a few uploads; one number from each of the pool",
             reveals="the norm of its update",
-            asks=frozenset({"hold"}),
+            asks=frozenset({HOLD}),
         )
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
@@ -254,7 +255,7 @@ class AggregatedOptimalSampling:
             assumes=frozenset({"available", "addressable", "reliable", "trustworthy"}),
             cost="a whole pool trains for a few uploads; one number from each of the pool",
             reveals="the norm of its update, of which the rule uses sums alone",
-            asks=frozenset({"hold"}),
+            asks=frozenset({HOLD}),
         )
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
@@ -286,7 +287,7 @@ def _ask(
     if answers or not available:
         return None
     number = min(max(pool, size.of(available)), available)
-    return Tasks("hold", view.round, np.sort(rng.choice(view.available, number, replace=False)))
+    return Tasks(HOLD, view.round, np.sort(rng.choice(view.available, number, replace=False)))
 
 
 def _drawn(
@@ -294,7 +295,7 @@ def _drawn(
 ) -> Choice:
     """Return the choice of who uploads, with probabilities that `rule` gives to rows times norms."""
     available = len(view.available)
-    clients, norms = answered(answers, "hold", "norm")
+    clients, norms = answered(answers, HOLD, "norm")
     if not len(clients):
         cohort = rng.choice(view.available, wanted, replace=False)
         return choice_of(cohort, wanted / max(available, 1), ("nobody trained ahead; drawn at random",) * wanted)
@@ -316,7 +317,7 @@ def _drawn(
         inclusion if whole else None,
         equal=not by_rows,
         total=float(weights[places].sum() if whole else weights.sum()),
-        kind="upload",
+        held=True,
     )
 
 

@@ -19,6 +19,7 @@ from werkbund.selection.contract import CohortSize, Declaration, Reports, State,
 from werkbund.selection.draws import largest, successive_inclusion, successively
 from werkbund.selection.facts import answer_of, rows_of
 from werkbund.selection.ledger import asked_in, column, entries, failed_in, grown
+from werkbund.selection.questions import LOSS
 
 _LOSS = "loss"
 _SOURCE = "Cho, Wang, Joshi, AISTATS 2022, section 3.1"
@@ -53,7 +54,7 @@ def num_candidates(candidates: int | None, cohort: int, available: int) -> int:
 
 def answered_losses(answers: tuple[Replies, ...], available: Int64Array) -> Float64Array:
     """Return the finite losses that clients answered with, (available,); NaN for all others."""
-    losses = answer_of(available, answers, _LOSS, _LOSS)
+    losses = answer_of(available, answers, LOSS, _LOSS)
     return np.where(np.isfinite(losses), losses, np.nan)
 
 
@@ -101,7 +102,7 @@ def ask_losses(
     if answers or d <= number:
         return None
     asked = view.available[np.sort(successively(rows_of(view), d, rng))]
-    return Tasks(_LOSS, view.round, asked, shared)
+    return Tasks(LOSS, view.round, asked, shared)
 
 
 def choose_highest(
@@ -200,7 +201,7 @@ class PowerOfChoice:
             unbiased=False,
             cost="d downloads of the weights, d passes over all training rows, d numbers",
             reveals="the current loss of d clients, and everybody's rows",
-            asks=frozenset({"loss"}),
+            asks=frozenset({LOSS}),
         )
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
@@ -273,7 +274,7 @@ class CheapPowerOfChoice:
             unbiased=False,
             cost="d downloads of the weights, d passes over a few rows, d numbers",
             reveals="an estimate of the current loss of d clients, and everybody's rows",
-            asks=frozenset({"loss"}),
+            asks=frozenset({LOSS}),
         )
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from werkbund.core.arrays import AnyArray, BoolArray
+from werkbund.core.arrays import AnyArray
 from werkbund.core.types import Failure, Replies, Tasks
-from werkbund.engine.answers import NO_ANSWER, Form, Missing, claim, flaw, kept, payload, size_of
+from werkbund.engine.asking import Meter, ask, size_of
 from werkbund.engine.grid import Grid
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -76,50 +76,44 @@ def ask_all(grid: Grid, tasks: Tasks, shapes: Shapes, timeout_s: float) -> Heard
     timeout_s
         Seconds to wait.
     """
-    heard = Heard(bytes_down=size_of(tasks), messages=1)
     if not len(tasks):
         return Heard()
-    missing: Missing = dict.fromkeys(tasks.clients.tolist(), tasks.kind)
-    grid.send(tasks)
-    for arrival in grid.receive(timeout_s):
-        if arrival.round != tasks.round:
-            continue
+    heard, meter = Heard(bytes_down=size_of(tasks), messages=1), Meter()
+
+    def check(reply: Replies) -> str | None:
+        return None if _is_behind(reply) else _odd(reply, shapes)
+
+    for arrival in ask(grid, [tasks], timeout_s, check=check, meter=meter):
         if isinstance(arrival, Failure):
-            if missing.pop(arrival.client, None) is not None:
-                heard.failures.append(arrival)
-            continue
-        heard.bytes_up += payload(arrival)
-        _take(heard, arrival, missing, shapes)
-    heard.failures += [Failure(client, tasks.round, NO_ANSWER) for client in sorted(missing)]
+            heard.failures.append(arrival)
+        elif _is_behind(arrival):
+            heard.behind += arrival.clients.tolist()
+        else:
+            _take(heard, arrival, shapes)
+    heard.bytes_up = meter.bytes_up
     return heard
 
 
-def _take(heard: Heard, reply: Replies, missing: Missing, shapes: Shapes) -> None:
-    owed = claim(reply, missing)
-    if not owed.any():
-        return
-    clients = reply.clients[owed].tolist()
+def _is_behind(reply: Replies) -> bool:
+    """Return whether an answer says that its clients must be sent the whole first."""
     behind = reply.clear.get("behind")
-    if behind is not None and behind.shape == owed.shape and behind.dtype == np.bool_ and behind.any():
-        heard.behind += clients
-        return
-    reason = flaw(reply, Form()) or _odd(reply, owed, shapes)
-    if reason is not None:
-        heard.failures += [Failure(client, reply.round, reason) for client in clients]
-        return
-    own = {name: array[owed].sum(axis=0) for name, array in reply.sums.items()}
+    plain = behind is not None and behind.shape == (len(reply),) and behind.dtype == np.bool_
+    return behind is not None and plain and bool(behind.any())
+
+
+def _take(heard: Heard, reply: Replies, shapes: Shapes) -> None:
+    """Add an answer's sums, and keep what else it holds."""
+    own = {name: array.sum(axis=0) for name, array in reply.sums.items()}
     for name, array in {**own, **reply.pooled}.items():
         heard.sums[name] = heard.sums[name] + array if name in heard.sums else array
-    heard.clients += clients
+    heard.clients += reply.clients.tolist()
     rest = {name: array for name, array in reply.pooled.items() if name not in shapes}
     each = {name: array for name, array in reply.sums.items() if name not in shapes}
-    heard.replies.append(kept(replace(reply, sums=each, pooled=rest), owed))
+    heard.replies.append(replace(reply, sums=each, pooled=rest))
 
 
-def _odd(reply: Replies, owed: BoolArray, shapes: Shapes) -> str | None:
+def _odd(reply: Replies, shapes: Shapes) -> str | None:
     """Return why an answer cannot be added, or None."""
-    if reply.pooled and not owed.all():
-        return "its sums hold clients that were not asked, or have answered"
     found = {name: array.shape[1:] for name, array in reply.sums.items()}
     found |= {name: array.shape for name, array in reply.pooled.items()}
     odd = [name for name, shape in shapes.items() if found.get(name) != shape]

@@ -15,11 +15,12 @@ import numpy as np
 
 from werkbund.core.errors import FederationError
 from werkbund.core.types import Failure, Replies
+from werkbund.engine.asking import check_quorum
 from werkbund.engine.grid import Grid
-from werkbund.engine.quorum import check_quorum
 from werkbund.engine.state import Rules
 from werkbund.trees.arithmetic import Group, TreePlan, Trees, ground_of
 from werkbund.trees.protocol.asking import Heard, reasons_of
+from werkbund.trees.protocol.kinds import TREE_BAG
 from werkbund.trees.protocol.rounds import Cohort, record_of
 from werkbund.trees.protocol.state import TreeRecord, TreeState
 from werkbund.trees.protocol.talk import Links, Talk
@@ -52,7 +53,7 @@ def bagging_rounds(
         if evaluate:
             shared["evaluate"] = np.ones((), np.bool_)
         others = talk.counts_of_others() if evaluate else Heard()
-        heard = talk.ask("tree-bag", shared, {})
+        heard = talk.ask(TREE_BAG, shared, {})
         trees, failures = _united(heard, state, len(group.outputs))
         if failures:
             talk.spent.failures += failures

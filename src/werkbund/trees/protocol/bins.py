@@ -11,12 +11,14 @@ import numpy as np
 from werkbund.core.arrays import BoolArray, Float64Array
 from werkbund.core.defaults import RANK_ERROR
 from werkbund.core.errors import ConfigError, DataError
+from werkbund.core.kinds import Kind as Task
 from werkbund.core.types import Failure, Tasks
+from werkbund.engine.asking import check_quorum
 from werkbund.engine.grid import Grid
-from werkbund.engine.quorum import check_quorum
 from werkbund.trees.arithmetic import BinEdges, Cells, Kind, Objective, Terms, TreePlan, base_score
 from werkbund.trees.arithmetic.cells import numbers_of
 from werkbund.trees.protocol.asking import Heard, ask_all, reasons_of
+from werkbund.trees.protocol.kinds import TREE_CELLS, TREE_SURVEY
 from werkbund.trees.rows.counts import TARGET_STEPS
 
 
@@ -140,7 +142,7 @@ class _Asking:
     number: int = 0
 
     def __call__(
-        self, kind: str, shared: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
+        self, kind: Task, shared: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
     ) -> Mapping[str, Any]:
         everyone = len(self.grid.clients())
         clients = np.array([i for i in range(everyone) if i not in self.failures], np.int64)
@@ -199,7 +201,7 @@ def _refined(asking: _Asking, binning: Binning, target: bool) -> tuple[dict[int,
             "parts": np.array([own.parts if own else 1 for own in wanted]),
         }
         offsets = np.cumsum([0, *(int(own.asked.sum()) if own else 0 for own in wanted)], dtype=np.int64)
-        sums = asking("tree-cells", shared, {"cells": (int(offsets[-1]),), "rows": ()})
+        sums = asking(TREE_CELLS, shared, {"cells": (int(offsets[-1]),), "rows": ()})
         rows = int(sums["rows"])
         for i, own in cells.items():
             if not own.settled:
@@ -224,7 +226,7 @@ def _number(asking: _Asking, cells: Cells, num_rows: int) -> tuple[Objective, Fl
         raise DataError(f"a target must be finite and not always the same, got {lowest} to {highest}")
     width = highest - lowest
     shared = {"lowest": np.array(lowest), "width": np.array(width)}
-    total = int(asking("tree-survey", shared, {"total": ()})["total"])
+    total = int(asking(TREE_SURVEY, shared, {"total": ()})["total"])
     return Objective("squared", (), width), base_score(
         Objective("squared", (), width), [], lowest + width * (total / (num_rows * TARGET_STEPS))
     )
@@ -233,7 +235,7 @@ def _number(asking: _Asking, cells: Cells, num_rows: int) -> tuple[Objective, Fl
 def _classes(
     asking: _Asking, kind: Kind, num_classes: int, class_weights: tuple[float, ...] | str
 ) -> tuple[Objective, Float64Array]:
-    counts = asking("tree-survey", {"classes": np.array(num_classes)}, {"classes": (num_classes,)})["classes"]
+    counts = asking(TREE_SURVEY, {"classes": np.array(num_classes)}, {"classes": (num_classes,)})["classes"]
     if isinstance(class_weights, str):
         if class_weights != "balanced":
             raise ConfigError(f'class_weights must be numbers or "balanced", got {class_weights!r}')

@@ -17,11 +17,12 @@ import numpy as np
 
 from werkbund.core.arrays import Int64Array
 from werkbund.core.types import RoundRecord
-from werkbund.engine.counts import gathered_counts
 from werkbund.engine.grid import Grid
+from werkbund.engine.records import gathered_counts
 from werkbund.engine.state import Rules
 from werkbund.trees.arithmetic import Ground, Group, Growth, TreePlan, Trees, advance, begin, ground_of
 from werkbund.trees.protocol.asking import Heard
+from werkbund.trees.protocol.kinds import TREE_EVALUATE, TREE_LEVEL
 from werkbund.trees.protocol.state import TreeRecord, TreeState
 from werkbund.trees.protocol.talk import Links, Talk
 
@@ -121,7 +122,7 @@ def evaluate_trees(
     none = Group.of(rules.seed, state.round + 1, state.terms.num_outputs, 1)
     talk = Talk(grid, rules, state, links or Links(), none, Heard(), asked, len(asked))
     each = {} if clients is None else {"each": np.ones((), np.bool_)}
-    heard = talk.ask("tree-evaluate", each, {})
+    heard = talk.ask(TREE_EVALUATE, each, {})
     return record_of(
         state, state, Trees.none(), np.empty(0, np.int64), talk.spent, heard, time.perf_counter() - started
     )
@@ -134,7 +135,7 @@ def _grow(talk: Talk, ground: Ground, evaluate: bool) -> tuple[Growth | None, He
         shared = _question(talk, ground, growth)
         if first is None and evaluate:
             shared["evaluate"] = np.ones((), np.bool_)
-        heard = talk.ask("tree-level", shared, {"histograms": (growth.asked.num_cells, 3)})
+        heard = talk.ask(TREE_LEVEL, shared, {"histograms": (growth.asked.num_cells, 3)})
         first = first or heard
         if heard.failures and growth.depth:
             return None, first if evaluate else None

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from werkbund.core.arrays import Int64Array
+from werkbund.core.kinds import Kind
 from werkbund.core.types import Failure, Tasks
+from werkbund.engine.asking import check_quorum
 from werkbund.engine.grid import Grid
-from werkbund.engine.quorum import check_quorum
 from werkbund.engine.state import Rules
 from werkbund.trees.arithmetic import Group, Trees
 from werkbund.trees.protocol.asking import Heard, Shapes, ask_all, reasons_of
+from werkbund.trees.protocol.kinds import TREE_EVALUATE
 from werkbund.trees.protocol.state import TreeState, mark_bytes
 
 
@@ -40,7 +42,7 @@ class Talk:
     alive: Int64Array
     num_asked: int
 
-    def ask(self, kind: str, shared: Mapping[str, Any], shapes: Shapes) -> Heard:
+    def ask(self, kind: Kind, shared: Mapping[str, Any], shapes: Shapes) -> Heard:
         """Return the answers to one question; who has none is no longer there.
 
         Raises
@@ -53,7 +55,7 @@ class Talk:
         check_quorum(self.num_asked, len(self.alive), self.rules.quorum, self.state.round + 1, reasons)
         return heard
 
-    def _ask(self, kind: str, shared: Mapping[str, Any], shapes: Shapes) -> Heard:
+    def _ask(self, kind: Kind, shared: Mapping[str, Any], shapes: Shapes) -> Heard:
         common = {"mark": mark_bytes(self.state.mark), "num_trees": np.array(len(self.state.ensemble.trees)), **shared}
         near = {self.state.mark} | ({self.links.before} if self.links.before else set())
         known = np.array([self.links.held.get(client, "") in near for client in self.alive.tolist()], np.bool_)
@@ -79,13 +81,13 @@ class Talk:
         others = np.setdiff1d(np.arange(len(self.grid.clients())), self.alive)
         if not len(others):
             return Heard()
-        heard = replace(self, spent=Heard(), alive=others)._ask("tree-evaluate", {}, {})
+        heard = replace(self, spent=Heard(), alive=others)._ask(TREE_EVALUATE, {}, {})
         self.spent.bytes_down += heard.bytes_down
         self.spent.bytes_up += heard.bytes_up
         self.spent.failures += heard.failures
         return heard
 
-    def _put(self, kind: str, number: int, clients: Int64Array, shared: Mapping[str, Any], shapes: Shapes) -> Heard:
+    def _put(self, kind: Kind, number: int, clients: Int64Array, shared: Mapping[str, Any], shapes: Shapes) -> Heard:
         tasks = Tasks(kind, self.state.round + 1, clients, shared, attempt=number)
         return ask_all(self.grid, tasks, shapes, self.rules.timeout_s)
 

@@ -14,10 +14,12 @@ import numpy as np
 
 from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Int64Array, UInt64Array
 from werkbund.core.errors import ClientError
+from werkbund.core.kinds import Kind
 from werkbund.core.types import Replies, Tasks
 from werkbund.engine.worker import Handler
 from werkbund.trees.arithmetic import Blocks, Ensemble, Ground, Group, GrowthRules, Terms, Trees, keys_of
 from werkbund.trees.arithmetic.cells import count_keys, parts_of
+from werkbund.trees.protocol.kinds import TREE_BAG, TREE_CELLS, TREE_EVALUATE, TREE_LEVEL, TREE_SURVEY
 from werkbund.trees.rows.counts import count_classes, count_outputs, sum_targets
 from werkbund.trees.rows.grove import Grove
 from werkbund.trees.rows.local import grow_alone
@@ -54,14 +56,14 @@ class TreeWork:
         tables = {"validation": self.validation, "test": self.test}
         self._scored = {name: Standing(table, always=True) for name, table in tables.items() if table is not None}
 
-    def handlers(self) -> dict[str, Handler]:
+    def handlers(self) -> dict[Kind, Handler]:
         """Return the functions for the kinds that trees need."""
         return {
-            "tree-cells": self.cells,
-            "tree-survey": self.survey,
-            "tree-level": self.level,
-            "tree-evaluate": self.evaluate,
-            "tree-bag": self.bag,
+            TREE_CELLS: self.cells,
+            TREE_SURVEY: self.survey,
+            TREE_LEVEL: self.level,
+            TREE_EVALUATE: self.evaluate,
+            TREE_BAG: self.bag,
         }
 
     def holds(self, client: int, round: int) -> bool:

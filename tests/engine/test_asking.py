@@ -7,8 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from werkbund.core import Replies
-from werkbund.engine.answers import Form, claim, finite_rows, flaw, kept, payload, usable_numbers
+from tests.conftest import SpokenGrid
+from werkbund.core import Failure, Replies, Tasks
+from werkbund.core.kinds import Kind
+from werkbund.engine.asking import NO_ANSWER, Asking, Form, ask, finite_rows, flaw, kept, payload, unusable_rows
+from werkbund.engine.kinds import EVALUATE, TRAIN
+from werkbund.selection.questions import HOLD, LOSS
 
 GOOD = {"update": np.zeros((2, 3), np.float32), "weight": np.ones(2), "loss": np.ones(2), "rows": np.ones(2)}
 
@@ -16,17 +20,34 @@ GOOD = {"update": np.zeros((2, 3), np.float32), "weight": np.ones(2), "loss": np
 FORM = Form(3, "same")
 
 
-def _reply(kind: str = "train", fingerprint: str = "same", **sums: Any) -> Replies:
+def _reply(kind: Kind = TRAIN, fingerprint: str = "same", **sums: Any) -> Replies:
     present = {name: array for name, array in {**GOOD, **sums}.items() if array is not None}
     return Replies(kind, 1, np.array([4, 7]), present, {}, fingerprint)
 
 
 def test_only_what_is_owed_can_be_claimed_and_only_once() -> None:
-    missing = {4: "train", 7: "evaluate", 9: "train"}
-    assert claim(_reply("train"), missing).tolist() == [True, False]
-    assert missing == {7: "evaluate", 9: "train"}
-    assert claim(_reply("train"), missing).tolist() == [False, False]
-    assert claim(_reply("evaluate"), missing).tolist() == [False, True]
+    arrivals = [_reply(TRAIN), _reply(TRAIN), _reply(EVALUATE)]
+    grid = SpokenGrid(("a",) * 10, lambda sent: arrivals)
+    asked = [Tasks(TRAIN, 1, np.array([4, 9])), Tasks(EVALUATE, 1, np.array([7]))]
+    usable = list(ask(grid, asked, 1.0, FORM))
+    assert [(one.kind, one.clients.tolist()) for one in usable if isinstance(one, Replies)] == [
+        (TRAIN, [4]),
+        (EVALUATE, [7]),
+    ]
+    assert [(one.client, one.reason) for one in usable if isinstance(one, Failure)] == [(9, NO_ANSWER)]
+
+
+def test_what_is_owed_stays_owed_until_it_comes() -> None:
+    late = iter([[_reply(TRAIN)], [replace(_reply(TRAIN), clients=np.array([9, 8]))]])
+    asking = Asking(SpokenGrid(("a",) * 10, lambda sent: next(late)), FORM)
+    asking.send(Tasks(TRAIN, 1, np.array([4, 9])))
+    assert [one.clients.tolist() for one in asking.receive(1.0) if isinstance(one, Replies)] == [[4]]
+    assert set(asking.owed) == {(1, 9)}
+    asking.send(Tasks(TRAIN, 2, np.array([4])))
+    assert [one.clients.tolist() for one in asking.receive(1.0) if isinstance(one, Replies)] == [[9]]
+    assert set(asking.owed) == {(2, 4)}
+    assert [(one.round, one.client) for one in asking.give_up()] == [(2, 4)]
+    assert not asking.owed
 
 
 def test_an_answer_in_order_has_no_flaw() -> None:
@@ -38,7 +59,7 @@ def test_an_answer_in_order_has_no_flaw() -> None:
     [
         ({"fingerprint": "other"}, "layout other, not same"),
         ({"fingerprint": ""}, "layout unknown, not same"),
-        ({"kind": "evaluate", "fingerprint": "other"}, "layout other, not same"),
+        ({"kind": EVALUATE, "fingerprint": "other"}, "layout other, not same"),
         ({"update": np.zeros((2, 4), np.float32)}, r"shape (4,), not (3,)"),
         ({"update": np.zeros((2, 3, 1), np.float32)}, r"shape (3, 1), not (3,)"),
         ({"update": np.zeros((3, 3), np.float32)}, "its update must have one row a client"),
@@ -56,11 +77,11 @@ def test_an_answer_out_of_order_is_described(change: dict[str, Any], said: str) 
     assert said in (flaw(_reply(**change), FORM) or "")
 
 
-@pytest.mark.parametrize("kind", ["train", "hold", "loss"])
+@pytest.mark.parametrize("kind", [TRAIN, HOLD, LOSS])
 @pytest.mark.parametrize(
     "told", [np.array(["a", "b"]), np.ones((2, 1)), np.array([True, False]), np.array([1j, 2j]), np.array([None, 1])]
 )
-def test_a_number_in_clear_must_be_one(kind: str, told: Any) -> None:
+def test_a_number_in_clear_must_be_one(kind: Kind, told: Any) -> None:
     reply = replace(_reply(kind), clear={"loss_std": told, "other": told})
     assert flaw(reply, FORM) == "its loss_std must be one plain number"
     assert flaw(replace(reply, clear={"loss_std": np.array([1, 2])}), FORM) is None
@@ -75,7 +96,7 @@ def test_a_number_in_clear_that_nobody_can_reckon_with_was_not_told() -> None:
 
 
 def test_an_evaluation_needs_no_layout_and_no_update() -> None:
-    assert flaw(Replies("evaluate", 1, np.array([0]), {"test.brier": np.zeros(1)}), FORM) is None
+    assert flaw(Replies(EVALUATE, 1, np.array([0]), {"test.brier": np.zeros(1)}), FORM) is None
 
 
 @pytest.mark.parametrize(
@@ -91,11 +112,11 @@ def test_an_evaluation_needs_no_layout_and_no_update() -> None:
 def test_counts_that_cannot_be_added_are_refused(counts: dict[str, Any]) -> None:
     form = Form(3, "same", {"histogram": (2, 4)})
     name = next(iter(counts))
-    assert f"its counts {name} have another form" in (flaw(Replies("evaluate", 1, np.array([0]), counts), form) or "")
-    pooled = Replies("evaluate", 1, np.array([0]), pooled={name: counts[name][0]})
+    assert f"its counts {name} have another form" in (flaw(Replies(EVALUATE, 1, np.array([0]), counts), form) or "")
+    pooled = Replies(EVALUATE, 1, np.array([0]), pooled={name: counts[name][0]})
     assert f"its counts {name}" in (flaw(pooled, form) or "")
     good = {"test.histogram": np.ones((1, 2, 4), np.int64)}
-    assert flaw(Replies("evaluate", 1, np.array([0]), good), form) is None
+    assert flaw(Replies(EVALUATE, 1, np.array([0]), good), form) is None
 
 
 @given(hnp.arrays(np.float32, (3, 4), elements=st.sampled_from([0.0, 1.0, -1e30, np.nan, np.inf, -np.inf])))
@@ -103,10 +124,10 @@ def test_a_row_is_finite_if_every_entry_is(rows: np.ndarray[tuple[int, int], np.
     np.testing.assert_array_equal(finite_rows(rows), np.isfinite(rows).all(axis=1))
 
 
-def test_usable_rows_are_kept_without_their_update() -> None:
-    part = kept(_reply(), np.array([False, True]), without="update")
+def test_usable_rows_are_kept() -> None:
+    part = kept(_reply(), np.array([False, True]))
     assert part.clients.tolist() == [7]
-    assert sorted(part.sums) == ["loss", "rows", "weight"]
+    assert sorted(part.sums) == ["loss", "rows", "update", "weight"]
     assert all(len(array) == 1 for array in part.sums.values())
 
 
@@ -119,17 +140,17 @@ def test_the_payload_is_the_arrays_bytes() -> None:
 def test_counts_are_so_few_that_their_sum_cannot_overflow(count: int, fits: bool, dtype: Any) -> None:
     form = Form(3, "same", {"histogram": (2, 4)})
     counts = {"test.histogram": np.full((1, 2, 4), count, dtype)}
-    assert (flaw(Replies("evaluate", 1, np.array([0]), counts), form) is None) is fits
+    assert (flaw(Replies(EVALUATE, 1, np.array([0]), counts), form) is None) is fits
 
 
 def test_a_split_has_all_of_its_counts_or_none() -> None:
     form = Form(3, "same", {"histogram": (2, 4), "brier": ()})
     histogram, brier = np.zeros((1, 2, 4), np.int64), np.zeros(1)
     for whole in ({}, {"test.histogram": histogram, "test.brier": brier}):
-        assert flaw(Replies("evaluate", 1, np.array([0]), whole), form) is None
-    some = flaw(Replies("evaluate", 1, np.array([0]), {"test.histogram": histogram}), form)
+        assert flaw(Replies(EVALUATE, 1, np.array([0]), whole), form) is None
+    some = flaw(Replies(EVALUATE, 1, np.array([0]), {"test.histogram": histogram}), form)
     assert "its counts test.brier have another form" in (some or "")
-    pooled = Replies("evaluate", 1, np.array([0]), pooled={"validation.brier": np.zeros(())})
+    pooled = Replies(EVALUATE, 1, np.array([0]), pooled={"validation.brier": np.zeros(())})
     assert "its counts validation.histogram" in (flaw(pooled, form) or "")
 
 
@@ -152,8 +173,10 @@ def test_a_split_has_all_of_its_counts_or_none() -> None:
 )
 def test_numbers_that_cannot_be_added_are_found_client_by_client(name: str, value: float, usable: bool) -> None:
     sums: dict[str, Any] = {name: np.array([1.0, value])}
-    assert usable_numbers(_reply(**sums)).tolist() == [True, usable]
+    assert {name: rows.tolist() for name, rows in unusable_rows(_reply(**sums)).items()} == (
+        {} if usable else {name: [False, True]}
+    )
 
 
 def test_numbers_that_are_not_told_are_not_missed() -> None:
-    assert usable_numbers(_reply(loss=None, rows=None)).tolist() == [True, True]
+    assert unusable_rows(_reply(loss=None, rows=None)) == {}

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import SpokenGrid
 from werkbund.aggregation import FedAvg
-from werkbund.core import Failure, Replies
+from werkbund.core import Failure, Replies, Tasks
 from werkbund.core.arrays import Float32Array
-from werkbund.engine.answers import Form
-from werkbund.engine.collect import Collected, OrderedFold, collect
+from werkbund.engine.asking import Form, ask
+from werkbund.engine.folding import Folded, OrderedFold, fold_answers
+from werkbund.engine.kinds import EVALUATE, TRAIN
 
 NUM_CLIENTS, NUM_PARAMETERS = 7, 5
 COHORT = np.array([2, 3, 5, 11, 13, 17, 19])
@@ -98,22 +100,24 @@ def test_updates_in_turn_do_not_wait() -> None:
     assert folded == [3, 1, 1]
 
 
-def _collect(arrivals: Sequence[Replies | Failure], **expected: list[int]) -> Collected:
+def _collect(arrivals: Sequence[Replies | Failure], **expected: list[int]) -> Folded:
     asked = {"train": [0, 1, 2], "evaluate": [3], **expected}
-    numbers = {kind: np.array(clients, np.int64) for kind, clients in asked.items()}
-    return collect(arrivals, FedAvg(), numbers, Form(2, "same"), 1)
+    cohort, others = (np.array(asked[name], np.int64) for name in ("train", "evaluate"))
+    grid = SpokenGrid(("a",) * 20, lambda sent: arrivals)
+    usable = ask(grid, [Tasks(TRAIN, 1, cohort), Tasks(EVALUATE, 1, others)], 1.0, Form(2, "same"))
+    return fold_answers(usable, FedAvg(), cohort, 2)
 
 
-def _reasons(got: Collected) -> dict[int, str]:
+def _reasons(got: Folded) -> dict[int, str]:
     assert len({failure.client for failure in got.failures}) == len(got.failures), "a client fails once"
     return {failure.client: failure.reason for failure in got.failures}
 
 
 def test_all_good_answers_are_folded(trained: Trained) -> None:
-    got = _collect([trained([2], [[1, 1]]), Replies("evaluate", 1, np.array([3])), trained([0, 1], [[1, 2], [3, 4]])])
+    got = _collect([trained([2], [[1, 1]]), Replies(EVALUATE, 1, np.array([3])), trained([0, 1], [[1, 2], [3, 4]])])
     assert got.failures == []
     assert sorted(got.trained) == [0, 1, 2]
-    assert got.sums.arrays["update"].tolist() == [5, 7]
+    assert got.accumulator.arrays["update"].tolist() == [5, 7]
     assert all("update" not in replies.sums for replies in got.replies)
 
 
@@ -122,7 +126,7 @@ def test_an_update_that_is_not_finite_is_a_failure(value: float, trained: Traine
     got = _collect([trained([0, 1, 2], [[1, 1], [1, value], [2, 2]])], evaluate=[])
     assert "NaN, infinite" in _reasons(got)[1]
     assert sorted(got.trained) == [0, 2]
-    assert got.sums.arrays["update"].tolist() == [3, 3]
+    assert got.accumulator.arrays["update"].tolist() == [3, 3]
 
 
 @pytest.mark.parametrize("weight", [np.nan, np.inf, -1.0])
@@ -130,7 +134,7 @@ def test_a_weight_that_is_not_finite_or_negative_is_a_failure(weight: float, tra
     got = _collect([trained([0, 1], [[1, 1], [1, 1]], weight=np.array([1.0, weight])), trained([2], [[1, 1]])])
     assert sorted(got.trained) == [0, 2]
     assert set(_reasons(got)) == {1, 3}
-    assert got.weight == got.sums.weight == 2
+    assert got.weight == got.accumulator.weight == 2
 
 
 def test_infinities_of_both_signs_do_not_cancel(trained: Trained) -> None:
@@ -140,7 +144,7 @@ def test_infinities_of_both_signs_do_not_cancel(trained: Trained) -> None:
 def test_another_layout_is_refused_by_name_and_the_rest_goes_on(trained: Trained) -> None:
     got = _collect([trained([0], [[9, 9]], fingerprint="0123"), trained([1, 2], [[1, 1], [1, 1]])], evaluate=[])
     assert _reasons(got) == {0: "its weights have the layout 0123, not same"}
-    assert got.sums.arrays["update"].tolist() == [2, 2]
+    assert got.accumulator.arrays["update"].tolist() == [2, 2]
 
 
 def test_a_wrong_length_is_refused_and_the_rest_goes_on(trained: Trained) -> None:
@@ -149,7 +153,7 @@ def test_a_wrong_length_is_refused_and_the_rest_goes_on(trained: Trained) -> Non
 
 
 def test_an_answer_without_its_arrays_is_refused(trained: Trained) -> None:
-    got = _collect([Replies("train", 1, np.array([0]), {}, {}, "same"), trained([1, 2], [[1, 1], [1, 1]])], evaluate=[])
+    got = _collect([Replies(TRAIN, 1, np.array([0]), {}, {}, "same"), trained([1, 2], [[1, 1], [1, 1]])], evaluate=[])
     assert _reasons(got) == {0: "its answer lacks update, weight"}
 
 
@@ -157,14 +161,14 @@ def test_an_answer_without_its_arrays_is_refused(trained: Trained) -> None:
 def test_a_client_that_was_not_asked_to_train_is_dropped(client: int, trained: Trained) -> None:
     got = _collect([trained([client], [[9, 9]]), trained([0, 1, 2], np.ones((3, 2)))])
     assert sorted(got.trained) == [0, 1, 2]
-    assert got.sums.arrays["update"].tolist() == [3, 3]
+    assert got.accumulator.arrays["update"].tolist() == [3, 3]
     assert _reasons(got) == {3: "no answer in time (federation.round_timeout_s)"}
 
 
 def test_the_first_answer_of_a_client_counts(trained: Trained) -> None:
     got = _collect([trained([0], [[1, 1]]), trained([0, 1], [[9, 9], [1, 1]]), trained([2, 2], [[1, 1], [9, 9]])])
     assert sorted(got.trained) == [0, 1, 2]
-    assert got.sums.arrays["update"].tolist() == [3, 3]
+    assert got.accumulator.arrays["update"].tolist() == [3, 3]
 
 
 def test_a_refused_client_has_no_second_try(trained: Trained) -> None:
@@ -182,9 +186,9 @@ def test_answers_and_failures_of_another_round_are_dropped(round: int, trained: 
 
 
 def test_an_answer_of_another_kind_does_not_use_up_the_clients_turn(trained: Trained) -> None:
-    got = _collect([Replies("evaluate", 1, np.array([0])), trained([0, 1, 2], np.ones((3, 2)))], evaluate=[])
+    got = _collect([Replies(EVALUATE, 1, np.array([0])), trained([0, 1, 2], np.ones((3, 2)))], evaluate=[])
     assert sorted(got.trained) == [0, 1, 2]
-    silent = _collect([Replies("evaluate", 1, np.array([0])), trained([1, 2], np.ones((2, 2)))], evaluate=[])
+    silent = _collect([Replies(EVALUATE, 1, np.array([0])), trained([1, 2], np.ones((2, 2)))], evaluate=[])
     assert set(_reasons(silent)) == {0}
 
 
@@ -208,4 +212,4 @@ def test_nobody_at_all_is_no_error() -> None:
     got = _collect([], train=[], evaluate=[])
     assert not got.trained
     assert not got.failures
-    assert got.sums.num_updates == 0
+    assert got.accumulator.num_updates == 0

@@ -4,13 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from werkbund.core import Replies
-from werkbund.engine.counts import gathered_counts
+from werkbund.engine.kinds import EVALUATE
+from werkbund.engine.records import gathered_counts
 
 
 def _reply(clients: list[int], *splits: str) -> Replies:
     numbers = np.array(clients, np.int64)
     sums = {f"{split}.brier": numbers * 2.0 for split in splits} | {"rows": numbers}
-    return Replies("evaluate", 1, numbers, sums)
+    return Replies(EVALUATE, 1, numbers, sums)
 
 
 @given(st.permutations(range(6)), st.integers(1, 6))
@@ -25,8 +26,8 @@ def test_counts_stand_in_client_order(order: list[int], size: int) -> None:
 
 def test_counts_that_came_added_make_one_row_an_answer() -> None:
     numbers = np.array([3, 5])
-    added = Replies("evaluate", 1, numbers, pooled={"test.brier": np.array(7.0)})
-    counts, evaluated = gathered_counts([added, Replies("evaluate", 1, np.array([1]), {"test.brier": np.array([2.0])})])
+    added = Replies(EVALUATE, 1, numbers, pooled={"test.brier": np.array(7.0)})
+    counts, evaluated = gathered_counts([added, Replies(EVALUATE, 1, np.array([1]), {"test.brier": np.array([2.0])})])
     assert counts["test"]["brier"].tolist() == [2.0, 7.0]
     assert evaluated["test"].tolist() == [1, 3, 5]
 

@@ -8,13 +8,15 @@ import pytest
 from werkbund.core import Replies
 from werkbund.core.types import Tasks
 from werkbund.engine import rounds
-from werkbund.engine.telling import NUMBERS, told
+from werkbund.engine.kinds import TRAIN
+from werkbund.engine.records import signals_in
 from werkbund.selection import CohortSize, build_selector
-from werkbund.selection.contract import SIGNALS
+from werkbund.selection.contract import NUMBERS, SIGNALS
+from werkbund.selection.questions import LOSS
 
 
 def _reply(clients: list[int], **clear: Any) -> Replies:
-    return Replies("train", 1, np.array(clients), {}, {name: np.array(values) for name, values in clear.items()})
+    return Replies(TRAIN, 1, np.array(clients), {}, {name: np.array(values) for name, values in clear.items()})
 
 
 def test_every_signal_but_whole_vectors_and_the_servers_own_is_a_number() -> None:
@@ -23,13 +25,13 @@ def test_every_signal_but_whole_vectors_and_the_servers_own_is_a_number() -> Non
 
 def test_what_some_do_not_tell_is_missing_for_them_alone() -> None:
     answers = [_reply([7], norm=[3.0]), _reply([]), _reply([2, 4], loss=[1, 2], norm=[5.0, 6.0])]
-    found = told(answers, {"loss", "norm", "seconds"})
-    assert list(found) == ["clients", "loss", "norm"]
-    assert found["clients"].tolist() == [2, 4, 7]
-    assert found["norm"].tolist() == [5.0, 6.0, 3.0]
-    np.testing.assert_array_equal(found["loss"], [1.0, 2.0, np.nan])
-    assert list(told(answers, {"norm"})) == ["clients", "norm"]
-    assert told([], {"norm"})["clients"].shape == (0,)
+    columns = signals_in(answers, {"loss", "norm", "seconds"})
+    assert list(columns) == ["clients", "loss", "norm"]
+    assert columns["clients"].tolist() == [2, 4, 7]
+    assert columns["norm"].tolist() == [5.0, 6.0, 3.0]
+    np.testing.assert_array_equal(columns["loss"], [1.0, 2.0, np.nan])
+    assert list(signals_in(answers, {"norm"})) == ["clients", "norm"]
+    assert signals_in([], {"norm"})["clients"].shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_who_does_not_answer_a_question_is_among_the_failures_once(federation: A
             raise ValueError("no rows today")
         return built.work.loss(tasks)  # type: ignore[no-any-return]
 
-    lame = built.with_handlers(loss=loss)
+    lame = built.with_handlers({LOSS: loss})
     ((_, record),) = rounds(lame.grid, lame.strategy, lame.rules, lame.state, 1)
     (failure,) = record.failures
     assert (failure.client, failure.reason) == (1, "loss, before the choice: ValueError: no rows today")

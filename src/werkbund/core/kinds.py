@@ -1,0 +1,234 @@
+"""A kind of task is a value: what is asked and answered, what may leave with it, what it costs, when it is asked.
+
+Each protocol declares its kinds beside its code. Whoever must know a kind reads the value: the loop that asks, the
+codec, a plant's policy and its list of what may leave, the simulated world, cards and documents. Nothing else names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Literal
+
+import numpy as np
+
+from werkbund.core.arrays import Arrays, Float64Array
+
+Half = Literal["shared", "own", "sums", "clear"]
+"""Where an array lies: `shared` and `own` in a task; in an answer `sums`, meant only to be added, and `clear`."""
+
+FORWARD = 1.0 / 3.0
+"""Cost of a forward pass in units of a training step, which is a forward and a backward pass of twice its cost."""
+
+NUMBER_BYTES = 8.0
+"""What one number in an answer weighs."""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Name something that a plant may keep to itself.
+
+    Parameters
+    ----------
+    name
+        As it stands in a plant's file.
+    what
+        What it says about the plant, for people.
+    usual
+        Whether a plant lets it leave unless its file says otherwise.
+    """
+
+    name: str
+    what: str
+    usual: bool = True
+
+
+@dataclass(frozen=True)
+class Field:
+    """Declare one array, or one text, of a task or of an answer.
+
+    Parameters
+    ----------
+    half
+        Where it lies.
+    name
+        In the message; with `*` for what follows or stands before.
+    what
+        For people.
+    shape
+        Of one client's part: numbers, and words for sizes that are known later, such as `parameters`.
+    dtype
+        Codes of NumPy's kinds of numbers that it may have, such as `f` or `iu`; empty for any.
+    unit
+        What its numbers are counted in.
+    signal
+        The signal that it belongs to; None where the federation cannot go on without it.
+    needed
+        Whether an answer without it is of no use.
+    on_request
+        Whether it is answered only if the task names it among the signals it wants.
+    least, most
+        Bounds of its numbers; an answer beyond them cannot be added up.
+    vector
+        Whether it travels as raw numbers beside the rest of the message, because it is as large as the weights.
+    minimum
+        Of an array of a task: the entry of a plant's policy that the plant raises it to, `minimum_rows` or
+        `minimum_cell_rows`, so that no figure is over fewer rows; empty for none.
+    added
+        Of such an array: whether the plant adds it where the task lacks it.
+    """
+
+    half: Half
+    name: str
+    what: str = ""
+    shape: tuple[int | str, ...] = ()
+    dtype: str = ""
+    unit: str = ""
+    signal: Signal | None = None
+    needed: bool = False
+    on_request: bool = False
+    least: float | None = None
+    most: float | None = None
+    vector: bool = False
+    minimum: str = ""
+    added: bool = False
+
+    def is_name_of(self, name: str) -> bool:
+        """Return whether an array of this name is what is declared here."""
+        return fnmatchcase(name, self.name) if "*" in self.name else name == self.name
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Hold what the cost of a task follows from, for the clients that it is for.
+
+    Parameters
+    ----------
+    examples
+        (tasks,), training examples of one round of each client.
+    rows
+        (tasks,), its training rows.
+    model_bytes
+        Size of the weights.
+    """
+
+    examples: Float64Array
+    rows: Float64Array
+    model_bytes: float
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Say what a task takes of each client: (tasks,), or alike for all.
+
+    Parameters
+    ----------
+    examples
+        Examples to compute, in units of training; see `FORWARD`.
+    down_bytes, up_bytes
+        What each receives and sends.
+    """
+
+    examples: Float64Array
+    down_bytes: float
+    up_bytes: float
+
+
+Cost = Callable[[Sizes, Arrays], Effort]
+"""Given sizes, and what all clients of a task are sent alike, say what it takes."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Declare a kind of task. Two kinds of one name are the same.
+
+    Parameters
+    ----------
+    name
+        On the wire, in records and in a plant's events.
+    what
+        What is asked, in words.
+    when
+        When it is asked, in words for the plant.
+    request, answer
+        What a task and its answer may hold; what is not declared does not leave a plant.
+    cost
+        What it takes in a simulated world; None where nobody knows, and a world refuses it.
+    measures
+        Whether it asks for counts alone: measuring is no part of what a world simulates.
+    trains
+        Whether it is a round's work, which a plant counts.
+    staged
+        Whether a round consists of several such tasks, which count once.
+    repeatable
+        Whether a client may simply do it again when it comes again; else it sends the answer that it gave.
+    updates
+        Whether its answer holds an update, to be folded into the next weights.
+    signal
+        The signal without which a plant refuses the whole task; None for none.
+    """
+
+    name: str
+    what: str = field(default="", compare=False)
+    when: str = field(default="", compare=False)
+    request: tuple[Field, ...] = field(default=(), compare=False)
+    answer: tuple[Field, ...] = field(default=(), compare=False)
+    cost: Cost | None = field(default=None, compare=False, kw_only=True)
+    measures: bool = field(default=False, compare=False, kw_only=True)
+    trains: bool = field(default=False, compare=False, kw_only=True)
+    staged: bool = field(default=False, compare=False, kw_only=True)
+    repeatable: bool = field(default=True, compare=False, kw_only=True)
+    updates: bool = field(default=False, compare=False, kw_only=True)
+    signal: Signal | None = field(default=None, compare=False, kw_only=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def asked(self, half: Half, name: str) -> Field | None:
+        """Return the declaration of an array of a task; None if it is not declared."""
+        return next((one for one in self.request if one.half == half and one.is_name_of(name)), None)
+
+    def answered(self, half: Half, name: str) -> Field | None:
+        """Return the declaration of an array of an answer; None if it is not declared."""
+        return next((one for one in self.answer if one.half == half and one.is_name_of(name)), None)
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """The signals of its answer, each once."""
+        each = [self.signal, *(one.signal for one in self.answer)]
+        return tuple(dict.fromkeys(one for one in each if one is not None))
+
+    @property
+    def vector_asked(self) -> str:
+        """Name of the shared array that travels as raw numbers; empty for none."""
+        return next((one.name for one in self.request if one.vector), "")
+
+    @property
+    def vector_answered(self) -> str:
+        """Name of the sum that travels as raw numbers; empty for none."""
+        return next((one.name for one in self.answer if one.vector), "")
+
+
+def as_training(sizes: Sizes, shared: Arrays) -> Effort:
+    """Return the cost of a round's training: weights come, weights go."""
+    return Effort(sizes.examples, sizes.model_bytes, sizes.model_bytes)
+
+
+def by_name(kinds: tuple[Kind, ...]) -> Mapping[str, Kind]:
+    """Return kinds by their names.
+
+    Raises
+    ------
+    ValueError
+        If two of them share a name.
+    """
+    table = {kind.name: kind for kind in kinds}
+    if len(table) < len(kinds):
+        raise ValueError(f"kinds of tasks must have names of their own, got {[kind.name for kind in kinds]}")
+    return table
+
+
+def nothing(sizes: Sizes) -> Float64Array:
+    """Return no examples, for each client."""
+    return np.zeros(len(sizes.rows))

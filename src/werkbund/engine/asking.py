@@ -1,0 +1,332 @@
+"""The one way to ask clients: each usable answer comes out once, and each failure with its reason.
+
+A client may run another version, be late, or mean ill. What it sends must never end a round, so every answer passes
+here before anything reads its arrays: it must have been asked for, be the first of its client, and be of the form that
+its kind declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from werkbund.core.arrays import AnyArray, BoolArray, Float64Array
+from werkbund.core.errors import QuorumError
+from werkbund.core.kinds import Field, Half, Kind
+from werkbund.core.types import Failure, Replies, Tasks
+from werkbund.engine.grid import Grid
+from werkbund.selection.contract import NUMBERS
+
+NO_ANSWER = "no answer in time (federation.round_timeout_s)"
+"""Why a client failed that said nothing."""
+
+ENOUGH = "came after enough others (over-commitment)"
+"""Why an answer is not used that came when as many as were wanted had come."""
+
+_MOST_COUNTED = 2.0**48  # more rows than any client has; sums of such numbers over all clients stay exact
+_LARGEST = float(np.finfo(np.float32).max)
+_WORDS = {"f": "floating-point numbers", "iu": "whole numbers", "b": "truths", "U": "texts"}
+
+Check = Callable[[Replies], str | None]
+"""Says why an answer of the right form cannot be used all the same, or None."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """Say what a usable answer looks like.
+
+    Parameters
+    ----------
+    num_parameters, fingerprint
+        Of the weights that were sent.
+    counts
+        Shape of each evaluation count of one client, by name; empty where none are expected, or any.
+    folds
+        Names of the sums that are folded beside the update, which an answer with an update must hold too.
+    """
+
+    num_parameters: int = 0
+    fingerprint: str = ""
+    counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    folds: tuple[str, ...] = ()
+
+
+@dataclass
+class Meter:
+    """Count the payload of what comes, in bytes, whether it can be used or not."""
+
+    bytes_up: int = 0
+
+
+@dataclass
+class Asking:
+    """Ask clients, and know who owes which answer.
+
+    What is owed stays owed until it comes: a round that is closed early may take late answers in the next one.
+
+    Parameters
+    ----------
+    grid
+        Reaches the clients.
+    form
+        What a usable answer looks like.
+    check
+        Looks at each answer that has this form, before it is used.
+    meter
+        Counts bytes.
+    """
+
+    grid: Grid
+    form: Form = field(default_factory=Form)
+    check: Check | None = None
+    meter: Meter = field(default_factory=Meter)
+    owed: dict[tuple[int, int], Kind] = field(default_factory=dict)
+
+    def send(self, tasks: Tasks) -> None:
+        """Ask each of the tasks' clients, if there are any."""
+        if len(tasks):
+            self.owed |= {(tasks.round, client): tasks.kind for client in tasks.clients.tolist()}
+            self.grid.send(tasks)
+
+    def receive(self, timeout_s: float) -> Iterator[Replies | Failure]:
+        """Yield usable answers, and failures of clients that owed one, as they come; what nobody owed is dropped.
+
+        Who stops reading before the end leaves the rest to the next call.
+        """
+        for arrival in self.grid.receive(timeout_s):
+            if isinstance(arrival, Failure):
+                if self.owed.pop((arrival.round, arrival.client), None) is not None:
+                    yield arrival
+            elif any(round == arrival.round for round, _ in self.owed):
+                self.meter.bytes_up += payload(arrival)
+                yield from self._checked(arrival)
+            del arrival  # before the next one is made, which may be as large as all the weights
+
+    def give_up(self) -> Iterator[Failure]:
+        """Yield a failure for each client that still owes an answer, which is then owed no longer."""
+        for round, client in sorted(self.owed):
+            yield Failure(client, round, NO_ANSWER)
+        self.owed.clear()
+
+    def _checked(self, replies: Replies) -> Iterator[Replies | Failure]:
+        """Yield the usable rows of an answer as one answer, and a failure for each other client that owed it."""
+        due = self._claim(replies)
+        if not due.any():
+            return
+        reason = flaw(replies, self.form) or (self.check(replies) if self.check else None)
+        if replies.pooled and not due.all():
+            reason = "its sums hold clients that were not asked, or have answered"
+        unusable = {} if reason else unusable_rows(replies)
+        usable = due & ~np.any([*unusable.values(), np.zeros(len(replies), np.bool_)], axis=0)
+        if reason is None and usable.any():
+            yield kept(replies, usable)
+        for place in np.flatnonzero(due if reason else due & ~usable).tolist():
+            names = ", ".join(name for name, rows in unusable.items() if rows[place])
+            why = reason or f"its {names} cannot be added up: NaN, infinite or out of bounds"
+            yield Failure(int(replies.clients[place]), replies.round, why)
+
+    def _claim(self, replies: Replies) -> BoolArray:
+        """Strike the clients of an answer off what is owed; say for each row whether it was: (replies,)."""
+        due = np.zeros(len(replies), np.bool_)
+        for place, client in enumerate(replies.clients.tolist()):
+            if self.owed.get((replies.round, client)) == replies.kind:
+                del self.owed[replies.round, client]
+                due[place] = True
+        return due
+
+
+def ask(
+    grid: Grid,
+    questions: Sequence[Tasks],
+    timeout_s: float,
+    form: Form | None = None,
+    check: Check | None = None,
+    meter: Meter | None = None,
+) -> Iterator[Replies | Failure]:
+    """Ask, and yield each usable answer once, and a failure for every other client that was asked.
+
+    Parameters
+    ----------
+    grid
+        Reaches the clients.
+    questions
+        Tasks of one round; no client stands in two of them.
+    timeout_s
+        Seconds to wait.
+    form, check
+        What a usable answer looks like, and what else is looked at before it is used.
+    meter
+        Counts bytes.
+    """
+    asking = Asking(grid, form or Form(), check, meter or Meter())
+    for tasks in questions:
+        asking.send(tasks)
+    if asking.owed:
+        yield from asking.receive(timeout_s)
+    yield from asking.give_up()
+
+
+def answers(
+    grid: Grid, questions: Sequence[Tasks], timeout_s: float, form: Form | None = None, check: Check | None = None
+) -> tuple[list[Replies], list[Failure]]:
+    """Ask, and return all usable answers, and a failure for every other client that was asked; see `ask`."""
+    arrivals = list(ask(grid, questions, timeout_s, form, check))
+    replies = [arrival for arrival in arrivals if isinstance(arrival, Replies)]
+    return replies, [arrival for arrival in arrivals if isinstance(arrival, Failure)]
+
+
+def check_quorum(asked: int, answered: int, quorum: float, round: int, reasons: Mapping[str, str]) -> None:
+    """Raise if too few of those asked answered usefully.
+
+    Parameters
+    ----------
+    asked, answered
+        Numbers of clients.
+    quorum
+        Share of those asked that is needed, rounded up; one at least.
+    round
+        Its number; 0 before the first.
+    reasons
+        Why each other client is missing, by name.
+
+    Raises
+    ------
+    QuorumError
+        If fewer than the quorum answered; it names each that is missing.
+    """
+    needed = max(1, int(np.ceil(quorum * asked - 1e-9)))
+    if answered < needed:
+        raise QuorumError(round, needed, answered, reasons)
+
+
+def flaw(replies: Replies, form: Form) -> str | None:
+    """Return why an answer has not the form that its kind declares, or None."""
+    kind = replies.kind
+    if replies.fingerprint != form.fingerprint and (kind.updates or replies.fingerprint):
+        return f"its weights have the layout {replies.fingerprint or 'unknown'}, not {form.fingerprint}"
+    halves: tuple[tuple[Half, Mapping[str, AnyArray]], ...] = (("sums", replies.sums), ("clear", replies.clear))
+    num_rows = (len(replies),)
+    uneven = [name for _, half in halves for name, array in half.items() if array.shape[:1] != num_rows]
+    if uneven:
+        return f"its {', '.join(uneven)} must have one row a client"
+    strange = [name for name in NUMBERS & replies.clear.keys() if not _is_plain(replies.clear[name], num_rows)]
+    if strange:
+        return f"its {', '.join(sorted(strange))} must be one plain number"
+    odd = _odd_counts(replies, form.counts)
+    if odd:
+        return f"its counts {', '.join(odd)} have another form than this federation's; it may run another version"
+    lacking = [one.name for one in kind.answer if one.needed and one.name not in getattr(replies, one.half)]
+    lacking += [name for name in form.folds if kind.updates and name not in replies.sums]
+    if lacking:
+        return f"its answer lacks {', '.join(lacking)}"
+    for half, arrays in halves:
+        for name, array in arrays.items():
+            declared = kind.answered(half, name)
+            looked_at = (half == "clear" and name in NUMBERS) or "." in name  # above, or by who asked
+            misfit = None if declared is None or looked_at else _misfit(declared, name, array, form)
+            if misfit:
+                return misfit
+    return None
+
+
+def _misfit(declared: Field, name: str, array: AnyArray, form: Form) -> str | None:
+    """Return what is wrong with the form of a declared array, (replies, ...), or None."""
+    sizes: dict[int | str, int] = {"parameters": form.num_parameters}
+    expected = tuple(sizes.get(size, size) for size in declared.shape)
+    given = array.shape[1:]
+    fits = len(given) == len(expected) and all(
+        isinstance(size, str) or size == number for size, number in zip(expected, given, strict=True)
+    )
+    if not fits and expected:
+        return f"its {name} has the shape {given}, not {expected}"
+    if not fits or (declared.dtype and array.dtype.kind not in declared.dtype):
+        return f"its {name} must be plain {_WORDS.get(declared.dtype, 'numbers')}"
+    return None
+
+
+def unusable_rows(replies: Replies) -> dict[str, BoolArray]:
+    """Return for each sum that cannot be added up at some client, at which: (replies,) by name.
+
+    Floating-point numbers must be finite, and all within the bounds that are declared.
+    """
+    found: dict[str, BoolArray] = {}
+    for name, array in replies.sums.items():
+        declared = replies.kind.answered("sums", name)
+        good = finite_rows(array) if array.dtype.kind == "f" else np.ones(len(array), np.bool_)
+        if declared is not None and declared.least is not None:
+            good &= _each_row(array >= declared.least)
+        if declared is not None and declared.most is not None:
+            good &= _each_row(array <= declared.most)
+        if not good.all():
+            found[name] = ~good
+    return found
+
+
+def _each_row(truths: BoolArray) -> BoolArray:
+    return np.asarray(truths.all(axis=tuple(range(1, truths.ndim))))
+
+
+def _odd_counts(replies: Replies, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Return the names of counts (`split.name`) that are no such counts, or else of those that a split lacks."""
+    if not shapes:
+        return []
+    counts = {name: (array.shape[1:], array) for name, array in replies.sums.items() if "." in name}
+    counts |= {name: (array.shape, array) for name, array in replies.pooled.items()}
+    splits = sorted({name.partition(".")[0] for name in counts})
+    absent = [f"{split}.{part}" for split in splits for part in shapes if f"{split}.{part}" not in counts]
+    odd = [
+        name
+        for name, (shape, array) in counts.items()
+        if shapes.get(name.partition(".")[2]) != shape or not _is_countable(array)
+    ]
+    return odd or absent
+
+
+def _is_plain(array: AnyArray, shape: tuple[int, ...]) -> bool:
+    return array.shape == shape and array.dtype.kind in "fiu"
+
+
+def _is_countable(array: AnyArray) -> bool:
+    return array.dtype.kind in "iuf" and bool(((array >= 0) & (array <= _MOST_COUNTED)).all())
+
+
+def finite_rows(array: AnyArray) -> BoolArray:
+    """Say for each row whether all its entries are finite: (rows,).
+
+    The sum of a row is finite only if every entry is, in one pass without a mask of the matrix's size.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite: BoolArray = np.isfinite(array.sum(axis=tuple(range(1, array.ndim))))
+    return finite
+
+
+def kept(replies: Replies, usable: BoolArray) -> Replies:
+    """Return the usable rows of an answer; pooled arrays stay if any row does.
+
+    A number in clear that is infinite or beyond float32 becomes NaN, as if it had not been sent.
+    """
+    every = bool(usable.all())
+    sums = {name: array if every else array[usable] for name, array in replies.sums.items()}
+    clear = {name: array if every else array[usable] for name, array in replies.clear.items()}
+    clear |= {name: _bounded(clear[name]) for name in NUMBERS & clear.keys()}
+    clients = replies.clients if every else replies.clients[usable]
+    return replace(replies, clients=clients, sums=sums, clear=clear)
+
+
+def _bounded(array: AnyArray) -> Float64Array:
+    numbers = array.astype(np.float64)
+    return np.where(np.abs(numbers) <= _LARGEST, numbers, np.nan)
+
+
+def payload(replies: Replies) -> int:
+    """Return the size in bytes of an answer's arrays."""
+    parts = (replies.sums, replies.clear, replies.pooled)
+    return sum(array.nbytes for part in parts for array in part.values())
+
+
+def size_of(tasks: Tasks) -> int:
+    """Return the size in bytes of the arrays that go to all clients of these tasks."""
+    shared = sum(array.nbytes for array in tasks.shared.values())
+    return len(tasks) * shared + sum(array.nbytes for array in tasks.own.values())

@@ -1,0 +1,183 @@
+"""Updates of a round: folded in client order while they come, whatever the order of arrival."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from werkbund.aggregation.contract import UPDATE, Aggregator
+from werkbund.core.arrays import Arrays, BoolArray, Float32Array, Float64Array, Int64Array
+from werkbund.core.types import Failure, Replies
+from werkbund.engine.asking import ENOUGH
+
+WEIGHT = "weight"
+"""Name of the client's weight in the mean, among the sums of its answer."""
+
+
+class OrderedFold:
+    """Fold updates in client order, whatever the order of arrival, so that the sum has the same bits.
+
+    An update that comes before its turn waits. Clients that answer in order, or all at once, wait for nobody.
+
+    Parameters
+    ----------
+    aggregator
+        Adds the updates.
+    cohort
+        (cohort,), client numbers, ascending.
+    num_parameters
+        Length of an update.
+
+    Attributes
+    ----------
+    weight
+        Sum of the weights that were folded.
+    """
+
+    def __init__(self, aggregator: Aggregator, cohort: Int64Array, num_parameters: int) -> None:
+        self._aggregator = aggregator
+        self._cohort = cohort.tolist()
+        self._turn = 0
+        self._waiting: dict[int, tuple[Arrays, float] | None] = {}
+        self._accumulator = aggregator.begin(num_parameters)
+        self.weight = 0.0
+
+    def add(self, clients: Int64Array, updates: Arrays, weights: Float64Array) -> None:
+        """Take clients (k,) with their weighted updates, (k, parameters), what is folded beside, and weights (k,)."""
+        in_turn = self._cohort[self._turn : self._turn + len(clients)]
+        if not self._waiting and clients.tolist() == in_turn:
+            self._fold(updates, weights)
+            self._turn += len(clients)
+            return
+        for i, (client, weight) in enumerate(zip(clients.tolist(), weights.tolist(), strict=True)):
+            self._waiting[client] = ({name: rows[i : i + 1] for name, rows in updates.items()}, weight)
+        self._advance()
+
+    def skip(self, client: int) -> None:
+        """Wait for this client no longer."""
+        self._waiting[client] = None
+        self._advance()
+
+    def close(self) -> Any:
+        """Return the aggregator's accumulator of all that came; a client still missing is skipped."""
+        for client in self._cohort[self._turn :]:
+            self._waiting.setdefault(client, None)
+        self._advance()
+        return self._accumulator
+
+    def _fold(self, updates: Arrays, weights: Float64Array) -> None:
+        self._accumulator = self._aggregator.fold(self._accumulator, updates, weights)
+        for weight in weights.tolist():
+            self.weight += weight
+
+    def _advance(self) -> None:
+        while self._turn < len(self._cohort) and self._cohort[self._turn] in self._waiting:
+            entry = self._waiting.pop(self._cohort[self._turn])
+            self._turn += 1
+            if entry is not None:
+                updates, weight = entry
+                self._fold(updates, np.array([weight]))
+
+
+@dataclass
+class Folded:
+    """Hold what a round's answers gave.
+
+    Parameters
+    ----------
+    accumulator
+        The aggregator's, of all updates.
+    weight
+        Sum of their weights.
+    trained
+        Clients whose update was folded.
+    failures
+        Clients of the cohort, or evaluators, without a usable answer, ascending.
+    replies
+        All usable answers; their updates are left out.
+    updates
+        (parameters,), the unweighted update of each client that was folded, where single updates are asked for.
+    """
+
+    accumulator: Any = None
+    weight: float = 0.0
+    trained: list[int] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    replies: list[Replies] = field(default_factory=list)
+    updates: dict[int, Float32Array] = field(default_factory=dict)
+
+
+def fold_answers(
+    arrivals: Iterable[Replies | Failure],
+    aggregator: Aggregator,
+    cohort: Int64Array,
+    num_parameters: int,
+    most: int | None = None,
+    each: bool = False,
+) -> Folded:
+    """Fold usable answers as they arrive.
+
+    Parameters
+    ----------
+    arrivals
+        As `ask` yields them.
+    aggregator
+        Folds the updates.
+    cohort
+        (cohort,), clients that were asked for an update, ascending.
+    num_parameters
+        Length of an update.
+    most
+        Only so many updates are folded, the first that come; later ones are failures. None for all.
+    each
+        Whether single updates are kept too.
+    """
+    fold = OrderedFold(aggregator, cohort, num_parameters)
+    folded = Folded()
+    for arrival in arrivals:
+        if isinstance(arrival, Failure):
+            fold.skip(arrival.client)
+            folded.failures.append(arrival)
+            continue
+        wanted = _wanted(arrival, most, folded) if arrival.kind.updates else np.ones(len(arrival), np.bool_)
+        for client in arrival.clients[~wanted].tolist():
+            fold.skip(client)
+            folded.failures.append(Failure(client, arrival.round, ENOUGH))
+        if arrival.kind.updates and wanted.any():
+            _fold(arrival, wanted, fold, folded, (UPDATE, *aggregator.folds), each)
+        folded.replies.append(_without_update(arrival, wanted))
+        del arrival  # before the next one is made, which may be as large as all the weights
+    folded.accumulator, folded.weight = fold.close(), fold.weight
+    folded.failures.sort(key=lambda failure: failure.client)
+    return folded
+
+
+def _wanted(replies: Replies, most: int | None, folded: Folded) -> BoolArray:
+    """Say for each update whether it is among as many as are wanted: (replies,)."""
+    places = np.arange(1, len(replies) + 1) + len(folded.trained)
+    return places <= (np.inf if most is None else most)
+
+
+def _fold(
+    replies: Replies, wanted: BoolArray, fold: OrderedFold, folded: Folded, names: tuple[str, ...], each: bool
+) -> None:
+    every = bool(wanted.all())
+    arrays = {name: replies.sums[name] if every else replies.sums[name][wanted] for name in names}
+    updates, weights = arrays[UPDATE], replies.sums[WEIGHT][wanted].astype(np.float64)
+    clients = replies.clients[wanted]
+    if each:  # before the fold, which may use the storage
+        nothing = np.zeros(updates.shape[1], np.float32)
+        for client, update, weight in zip(clients.tolist(), updates, weights.tolist(), strict=True):
+            folded.updates[client] = update / np.float32(weight) if weight > 0 else nothing
+    fold.add(clients, arrays, weights)
+    folded.trained.extend(clients.tolist())
+
+
+def _without_update(replies: Replies, wanted: BoolArray) -> Replies:
+    every = bool(wanted.all())
+    sums = {name: array if every else array[wanted] for name, array in replies.sums.items() if name != UPDATE}
+    clear = {name: array if every else array[wanted] for name, array in replies.clear.items()}
+    return replace(replies, clients=replies.clients[wanted], sums=sums, clear=clear)

@@ -1,0 +1,82 @@
+"""What a round asks of clients: to train, to upload what they held, to count scores."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from werkbund.core.arrays import Arrays
+from werkbund.core.kinds import Effort, Field, Kind, Sizes, as_training, nothing
+from werkbund.core.signals import LOSS, ROWS
+from werkbund.learner.counts import COUNT_FIELDS
+from werkbund.selection.questions import KEY, NEEDS, RATE, SIGNALS_IN_CLEAR, WEIGHTS
+
+LARGEST = float(np.finfo(np.float32).max)
+"""Beyond this, numbers cannot be added up in single precision."""
+
+_FACTOR = Field("own", "factor", "what the update is multiplied by", (), "f")
+_EQUAL = Field("shared", "equal", "whether all clients count alike", (), "b")
+_SENT = Field("shared", "sent.*", "what the aggregator sends along with the weights")
+_EACH = Field("shared", "each", "whether each client's counts are wanted, or those of all together", (), "b")
+
+UPDATE_FIELDS = (
+    Field(
+        "sums",
+        "update",
+        "weights after training minus weights before, times the client's weight",
+        ("parameters",),
+        "f",
+        needed=True,
+        vector=True,
+    ),
+    Field(
+        "sums",
+        "weight",
+        "the client's weight in the mean: its training rows, or 1",
+        (),
+        "f",
+        needed=True,
+        least=0.0,
+        most=LARGEST,
+    ),
+    Field("sums", "loss", "mean training loss times training rows", (), "f", "", LOSS, least=-LARGEST, most=LARGEST),
+    Field("sums", "rows", "number of training rows", (), "f", "rows", ROWS, least=0.0, most=LARGEST),
+)
+"""What an answer with an update holds, beside counts."""
+
+
+def _uploading(sizes: Sizes, shared: Arrays) -> Effort:
+    """Return the cost of sending what was held: the weights went to the client when it trained."""
+    return Effort(nothing(sizes), 0.0, sizes.model_bytes)
+
+
+TRAIN = Kind(
+    "train",
+    "score the weights that come, train from them, and answer with the update",
+    "each round that it trains in",
+    (WEIGHTS, _SENT, RATE, NEEDS, _EQUAL, _EACH, _FACTOR, KEY),
+    (*UPDATE_FIELDS, *COUNT_FIELDS, *SIGNALS_IN_CLEAR),
+    cost=as_training,
+    trains=True,
+    repeatable=False,
+    updates=True,
+)
+
+UPLOAD = Kind(
+    "upload",
+    "score the weights that come, and answer with the update that was held",
+    "when it is chosen and uploads what it held",
+    (WEIGHTS, _SENT, RATE, NEEDS, _EQUAL, _EACH, _FACTOR, KEY),
+    (*UPDATE_FIELDS, *COUNT_FIELDS),
+    cost=_uploading,
+    repeatable=False,
+    updates=True,
+)
+
+EVALUATE = Kind(
+    "evaluate",
+    "score the weights that come on held-out rows, and answer with counts",
+    "each round, also when it does not train",
+    (WEIGHTS, _EACH),
+    COUNT_FIELDS,
+    measures=True,
+)

@@ -1,0 +1,192 @@
+"""What a round leaves behind: who took part, who failed, what was told in clear, the counts, and what it all took."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from werkbund.core.arrays import AnyArray, Arrays, Float32Array, Float64Array, Int64Array
+from werkbund.core.types import Choice, Failure, Replies, RoundRecord, Tasks
+from werkbund.core.weights import norm
+from werkbund.engine.asking import payload, size_of
+from werkbund.engine.choosing import Chosen, Spent, spent_on
+from werkbund.engine.folding import Folded
+from werkbund.engine.state import RunState
+from werkbund.selection.contract import NUMBERS
+from werkbund.selection.questions import LOSS
+
+SPLITS = ("validation", "test")
+"""Splits that clients score; a count's name in an answer is `split.name`."""
+
+
+@dataclass(frozen=True)
+class Proceedings:
+    """Hold how a round went.
+
+    Parameters
+    ----------
+    chosen
+        The choice, and the questions before it.
+    sent
+        The tasks after it.
+    folded
+        What came.
+    bytes_up
+        Payload of what came after the choice.
+    needs
+        The signals that the selector declares.
+    simulated
+        Whether a world says what it took.
+    """
+
+    chosen: Chosen
+    sent: tuple[Tasks, ...]
+    folded: Folded
+    bytes_up: int
+    needs: frozenset[str]
+    simulated: bool
+
+
+def record_of(proceedings: Proceedings, state: RunState, weights: Float32Array, seconds: float) -> RoundRecord:
+    """Return the record of a round.
+
+    Parameters
+    ----------
+    proceedings
+        How it went.
+    state, weights
+        Before it, and what it made of the weights.
+    seconds
+        Wall-clock time that it took.
+    """
+    chosen, folded, choice = proceedings.chosen, proceedings.folded, proceedings.chosen.choice
+    # What clients say of seconds and joules is no account.
+    spent = chosen.spent + _spent_after(proceedings) if proceedings.simulated else Spent()
+    counts, evaluated = gathered_counts(folded.replies)
+    losses, rows = _total(folded, "loss"), _total(folded, "rows")
+    return RoundRecord(
+        round=state.round + 1,
+        scored=state.round,
+        cohort=tuple(choice.cohort.tolist()),
+        failures=_failures(chosen, folded),
+        counts=counts,
+        evaluated=evaluated,
+        loss=losses / rows if rows else None,
+        update_norm=norm(weights - state.weights),
+        weights_norm=norm(weights),
+        bytes_down=sum(map(size_of, [*chosen.asked, *proceedings.sent])),
+        bytes_up=proceedings.bytes_up + sum(map(payload, chosen.replies)),
+        seconds=seconds,
+        reasons=choice.reasons,
+        simulated_seconds=spent.seconds,
+        joules=spent.joules,
+        probed=chosen.probed,
+        told=_signals_by_kind(proceedings),
+        bytes_measuring=bytes_measuring(proceedings.sent, folded.replies),
+        reward=_reward(choice, folded.trained),
+    )
+
+
+def bytes_measuring(sent: Iterable[Tasks], replies: Iterable[Replies]) -> int:
+    """Return the payload in bytes to and from those who were asked for nothing but their counts."""
+    down = sum(size_of(tasks) for tasks in sent if tasks.kind.measures)
+    return down + sum(payload(reply) for reply in replies if reply.kind.measures)
+
+
+def signals_in(answers: Iterable[Replies], names: Collection[str]) -> Arrays:
+    """Return `clients`, (answered,) and ascending, and each of these signals that any of them sent, (answered,).
+
+    Parameters
+    ----------
+    answers
+        No client twice.
+    names
+        Of `NUMBERS`. A client that does not send one, by its policy or because it cannot, has NaN there.
+    """
+    given = [reply for reply in answers if len(reply)]
+    clients = np.concatenate([np.empty(0, np.int64), *(reply.clients for reply in given)])
+    order = np.argsort(clients, kind="stable")
+    sent = {name for reply in given for name in reply.clear} & set(names)
+    columns = {name: np.concatenate([_column(reply, name) for reply in given])[order] for name in sorted(sent)}
+    return {"clients": clients[order], **columns}
+
+
+def gathered_counts(replies: Iterable[Replies]) -> tuple[dict[str, Arrays], dict[str, Int64Array]]:
+    """Return each split's counts, and the clients that are counted in them.
+
+    Counts that came for each client are in ascending order of clients; counts that came added over several clients
+    make one row an answer.
+    """
+    answers = sorted((reply for reply in replies if len(reply)), key=lambda reply: int(reply.clients[0]))
+    counts: dict[str, Arrays] = {}
+    evaluated: dict[str, Int64Array] = {}
+    for split in SPLITS:
+        parts = [(reply.clients, part) for reply in answers if (part := _part(reply, split))]
+        if parts:
+            clients = np.concatenate([numbers for numbers, _ in parts])
+            columns = {name: _joined([part[name] for _, part in parts]) for name in parts[0][1]}
+            counts[split] = _in_order(columns, clients)
+            evaluated[split] = np.sort(clients)
+    return counts, evaluated
+
+
+def _column(reply: Replies, name: str) -> Float64Array:
+    return np.asarray(reply.clear.get(name, np.full(len(reply), np.nan)), dtype=np.float64)
+
+
+def _part(reply: Replies, split: str) -> dict[str, AnyArray]:
+    """Return the counts of a split by their own names, with one row a client or one for all."""
+    prefix = f"{split}."
+    each = {name.removeprefix(prefix): array for name, array in reply.sums.items() if name.startswith(prefix)}
+    pooled = {name.removeprefix(prefix): a[None] for name, a in reply.pooled.items() if name.startswith(prefix)}
+    return each or pooled
+
+
+def _joined(arrays: list[AnyArray]) -> AnyArray:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _in_order(columns: Arrays, clients: Int64Array) -> Arrays:
+    rows = len(next(iter(columns.values())))
+    if rows != len(clients) or bool((clients[1:] > clients[:-1]).all()):
+        return columns
+    order = np.argsort(clients, kind="stable")
+    return {name: column[order] for name, column in columns.items()}
+
+
+def _reward(choice: Choice, trained: list[int]) -> float:
+    return 0.0 if choice.payments is None else float(choice.payments[np.isin(choice.cohort, trained)].sum())
+
+
+def _spent_after(proceedings: Proceedings) -> Spent:
+    """Return what the work after the choice took; measuring costs nothing."""
+    folded = proceedings.folded
+    return spent_on((reply for reply in folded.replies if reply.kind.updates), folded.failures)
+
+
+def _failures(chosen: Chosen, folded: Folded) -> tuple[Failure, ...]:
+    """Return who failed, each client once: in the round's work, or else when it was asked before the choice."""
+    late = {failure.client for failure in folded.failures}
+    before = {failure.client: failure for failure in chosen.failures if failure.client not in late}
+    return tuple(sorted([*folded.failures, *before.values()], key=lambda failure: failure.client))
+
+
+def _signals_by_kind(proceedings: Proceedings) -> dict[str, Arrays]:
+    """Return the numbers that the selector was given, by name of the kind of task, with the clients that sent them."""
+    chosen, needs = proceedings.chosen, proceedings.needs
+    columns_by_kind: dict[str, Arrays] = {}
+    for kind in dict.fromkeys(tasks.kind for tasks in (*chosen.asked, proceedings.sent[0])):
+        answers = [reply for reply in (*chosen.replies, *proceedings.folded.replies) if reply.kind == kind]
+        columns = signals_in(answers, (needs | {LOSS.name} if kind == LOSS else needs) & NUMBERS)
+        if len(columns) > 1:
+            columns_by_kind[kind.name] = columns
+    return columns_by_kind
+
+
+def _total(folded: Folded, name: str) -> float:
+    """Return the sum over the clients that say how much and of how many rows, exact in any order of arrival."""
+    complete = [reply for reply in folded.replies if {"loss", "rows"} <= reply.sums.keys()]
+    return math.fsum(value for reply in complete for value in reply.sums[name].tolist())

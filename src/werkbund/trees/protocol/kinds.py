@@ -1,0 +1,133 @@
+"""What the server asks of clients that grow trees together."""
+
+from __future__ import annotations
+
+from werkbund.core.kinds import Field, Kind, Signal
+from werkbund.learner.counts import COUNT_FIELDS
+
+TREES = Signal(
+    "trees",
+    "for trees: rows and sums of gradients in each cell of a feature's values, or trees grown here; a cell or a leaf "
+    "may be of a single row",
+    usual=False,
+)
+
+_LEAST = Field(
+    "shared", "least", "fewest rows of one client that are told of", (), "iu", minimum="minimum_cell_rows", added=True
+)
+_TREES_SO_FAR = (
+    Field("shared", "mark", "which trees the scores must hold", (16,), "u"),
+    Field("shared", "num_trees", "how many these are", (), "iu"),
+    Field("shared", "last.*", "the last round's trees, for who follows"),
+    Field("shared", "terms.*", "bins and scales that all agreed on, for who is behind"),
+    Field("shared", "ensemble.*", "all trees so far, for who is behind"),
+    _LEAST,
+)
+_GROUP = (
+    Field("shared", "outputs", "which score each of the round's trees adds to", ("trees",), "iu"),
+    Field("shared", "keys", "streams of the round's trees", ("trees",), "u"),
+    Field("shared", "row_keys", "streams by which rows are drawn", ("trees",), "u"),
+    Field("shared", "evaluate", "whether counts of the trees so far are wanted too", (), "b"),
+)
+_BEHIND = Field("clear", "behind", "whether it must be sent all trees anew, because it was started again", (), "b")
+_ROWS = "number of training rows"
+
+TREE_CELLS = Kind(
+    "tree-cells",
+    "count rows in intervals of each feature's values",
+    "a few times before the first tree, to agree on cells",
+    (
+        Field("shared", "lows", "lowest key of each interval", ("intervals",), "u"),
+        Field("shared", "highs", "highest key of each interval", ("intervals",), "u"),
+        Field("shared", "cuts", "intervals of each feature and of the target", ("features",), "iu"),
+        Field("shared", "parts", "equal parts that an interval is cut into", ("features",), "iu"),
+        _LEAST,
+    ),
+    (
+        Field(
+            "sums",
+            "cells",
+            "training rows in each interval of each feature's values",
+            ("intervals asked",),
+            signal=TREES,
+        ),
+        Field("sums", "rows", _ROWS, (), signal=TREES),
+    ),
+    signal=TREES,
+)
+
+TREE_SURVEY = Kind(
+    "tree-survey",
+    "count the rows of each class, or add up the targets",
+    "once, before the first tree",
+    (
+        Field("shared", "classes", "number of classes", (), "iu"),
+        Field("shared", "lowest", "lowest target", (), "f"),
+        Field("shared", "width", "width of the targets", (), "f"),
+        _LEAST,
+    ),
+    (Field("sums", "classes", "number of training rows without and with a failure", ("classes",), signal=TREES),),
+    signal=TREES,
+)
+
+TREE_LEVEL = Kind(
+    "tree-level",
+    "add up gradients in the cells of some nodes",
+    "each level of each round's trees",
+    (
+        *_TREES_SO_FAR,
+        *_GROUP,
+        Field("shared", "grown.*", "the round's trees so far"),
+        Field("shared", "asked", "nodes", ("nodes",), "iu"),
+        Field("shared", "features", "which features of each node", ("nodes", "features"), "iu"),
+    ),
+    (
+        Field(
+            "sums",
+            "histograms",
+            "rows and sums of gradients in each cell of each node asked",
+            ("cells asked", 3),
+            signal=TREES,
+        ),
+        *COUNT_FIELDS,
+        _BEHIND,
+    ),
+    trains=True,
+    staged=True,
+    signal=TREES,
+)
+
+TREE_EVALUATE = Kind(
+    "tree-evaluate",
+    "count the scores of the trees so far on held-out rows",
+    "once each round, and at the end",
+    (*_TREES_SO_FAR, Field("shared", "each", "whether each client's counts are wanted", (), "b")),
+    (*COUNT_FIELDS, _BEHIND),
+    measures=True,
+    signal=TREES,
+)
+
+TREE_BAG = Kind(
+    "tree-bag",
+    "grow trees on each client's own rows alone",
+    "each round",
+    (*_TREES_SO_FAR, *_GROUP, Field("shared", "rules", "how trees grow", ("rules",), "f")),
+    (
+        *COUNT_FIELDS,
+        _BEHIND,
+        Field(
+            "clear",
+            "bag.*",
+            "trees grown on the training rows here alone: splits and leaves",
+            ("a few numbers a node",),
+            signal=TREES,
+        ),
+        Field("clear", "rows", _ROWS + ", by which its trees count", (), signal=TREES),
+    ),
+    trains=True,
+    staged=True,
+    signal=TREES,
+)
+
+TREE_KINDS = (TREE_CELLS, TREE_SURVEY, TREE_LEVEL, TREE_EVALUATE, TREE_BAG)
+"""All of them."""
