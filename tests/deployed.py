@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tomlkit
 
+from tests.wire import read_answer, read_ask
 from werkbund.config import Config, changed, check_config
 from werkbund.core.arrays import Float32Array
 from werkbund.core.errors import ClientError
@@ -22,7 +23,7 @@ from werkbund.federation.briefing import Briefing
 from werkbund.federation.folder import Folder
 from werkbund.federation.tables import write_parts
 from werkbund.flower.plant.answering import Desk
-from werkbund.flower.wire.codec import Ask, decode_answer, decode_ask, encode_ask
+from werkbund.flower.wire.codec import Ask, encode_ask
 from werkbund.flower.wire.parcel import Parcel
 from werkbund.plant import Plant, PlantFolder, load_settings
 from werkbund.server import resume_deployed, run_deployed
@@ -102,7 +103,7 @@ class DirectGrid:
         try:
             parcel = self.desks[ask.name](encode_ask(ask))
             self.answered.append((ask, parcel))
-            answer = decode_answer(parcel)
+            answer = read_answer(parcel)
         except ClientError as error:
             return Failure(client, round, str(error))
         return Failure(client, round, answer.reason) if answer.replies is None else answer.replies
@@ -196,5 +197,5 @@ def weights_in(run: Path) -> Float32Array:
 
 def kind_of(parcel: Parcel) -> tuple[str, int]:
     """Return which kind of task a parcel asks, and of which round."""
-    tasks = decode_ask(parcel).tasks
-    return tasks.kind, tasks.round
+    tasks = read_ask(parcel).tasks
+    return tasks.kind.name, tasks.round

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from tests.deployed import Answerer
+from tests.wire import read_answer, read_ask
 from werkbund.core.arrays import AnyArray
-from werkbund.flower.wire.codec import MOST_SMALL_BYTES, Ask, decode_answer, decode_ask, encode_answer
+from werkbund.flower.wire.codec import MOST_SMALL_BYTES, Ask, encode_answer
 from werkbund.flower.wire.parcel import Parcel
 
 Spoil = Callable[[Ask, Parcel], Parcel]
@@ -24,7 +25,7 @@ def spoilt(desk: Answerer, spoil: Callable[[Ask], Spoil | None]) -> Answerer:
     """Return a desk whose answers are spoilt, each in the way that `spoil` gives for its task; None for not at all."""
 
     def answer(parcel: Parcel) -> Parcel:
-        ask, reply = decode_ask(parcel), desk(parcel)
+        ask, reply = read_ask(parcel), desk(parcel)
         how = spoil(ask)
         return reply if how is None else how(ask, reply)
 
@@ -63,7 +64,7 @@ def arrays(half: str, **changes: Any) -> Spoil:
     """Replace arrays of a half by others, by functions of what they were, or by nothing (None)."""
 
     def spoil(ask: Ask, parcel: Parcel) -> Parcel:
-        answer = decode_answer(parcel)
+        answer = read_answer(parcel)
         assert answer.replies is not None
         held: dict[str, AnyArray] = dict(getattr(answer.replies, half))
         for name, change in changes.items():
@@ -93,20 +94,20 @@ def longer(body: bytes) -> bytes:
     return body + bytes(MOST_SMALL_BYTES + 1)
 
 
-TRAIN: dict[str, tuple[Spoil, str]] = {
+BAD_TRAINING: dict[str, tuple[Spoil, str]] = {
     "a NaN in the update": (parts(vector=lambda raw: b"\x00\x00\xc0\x7f" + raw[4:]), "NaN"),
     "an infinite update": (parts(vector=lambda raw: b"\x00\x00\x80\x7f" * (len(raw) // 4)), "NaN, infinite"),
     "a short update": (parts(vector=lambda raw: raw[:-4]), "update has the shape"),
     "a long update": (parts(vector=lambda raw: raw + raw), "update has the shape"),
-    "half a number": (parts(vector=lambda raw: raw[:-1]), "four bytes"),
+    "half a number": (parts(vector=lambda raw: raw[:-1]), "4 bytes"),
     "no update": (parts(vector=lambda raw: b""), "lacks update"),
     "no weight": (arrays("sums", weight=None), "lacks weight"),
-    "a negative weight": (arrays("sums", weight=np.array([-1.0])), "negative"),
+    "a negative weight": (arrays("sums", weight=np.array([-1.0])), "out of bounds"),
     "an infinite weight": (arrays("sums", weight=np.array([np.inf])), "infinite"),
     "a weight of texts": (arrays("sums", weight=np.array(["much"])), "floating-point"),
-    "a weight beyond float32": (arrays("sums", weight=np.array([1e300])), "beyond"),
+    "a weight beyond float32": (arrays("sums", weight=np.array([1e300])), "out of bounds"),
     "a loss that is no number": (arrays("sums", loss=np.array([np.nan])), "NaN"),
-    "a loss beyond float32": (arrays("sums", loss=np.array([1e308])), "beyond"),
+    "a loss beyond float32": (arrays("sums", loss=np.array([1e308])), "out of bounds"),
     "two rows": (arrays("sums", rows=np.ones(2)), "one row a client"),
     "a norm in texts": (arrays("clear", norm=np.array(["long"])), "its norm must be one plain number"),
     "two losses in clear": (arrays("clear", loss=np.ones((1, 2))), "its loss must be one plain number"),

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.spoilt import TRAIN, Spoil, parts, spoilt
+from tests.spoilt import BAD_TRAINING, Spoil, parts, spoilt
 from werkbund.engine.kinds import TRAIN
 from werkbund.flower.plant.answering import Desk
 from werkbund.flower.plant.worker import serve
@@ -15,7 +15,10 @@ from werkbund.flower.wire.parcel import Parcel
 from werkbund.plant import Plant, PlantFolder, load_settings
 
 HUGE = "a hundred megabytes too much"
-WAYS: dict[str, tuple[Spoil, str]] = {**TRAIN, HUGE: (parts(vector=lambda raw: raw + bytes(100 * 2**20)), "more than")}
+WAYS: dict[str, tuple[Spoil, str]] = {
+    **BAD_TRAINING,
+    HUGE: (parts(vector=lambda raw: raw + bytes(100 * 2**20)), "more than"),
+}
 """How, and what the record of the round says about it."""
 
 

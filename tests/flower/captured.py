@@ -26,11 +26,12 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 
 from tests.flower.http_capture import requests_in, responses_in
 from tests.flower.proxy import Recording
-from werkbund.core.arrays import AnyArray
-from werkbund.flower.wire.codec import Answer, decode_answer
+from tests.wire import declared, kind_of, read_answer
+from werkbund.core.arrays import AnyArray, Arrays
+from werkbund.core.kinds import Half
+from werkbund.flower.wire.codec import Answer
 from werkbund.flower.wire.parcel import Parcel
 from werkbund.flower.wire.records import from_records
-from werkbund.plant.leaving import declared
 
 _FLEET = "/v1/fleet/"
 PULL, PULL_PART, CONFIRM = f"{_FLEET}pull-messages", f"{_FLEET}pull-object", f"{_FLEET}confirm-message-received"
@@ -92,18 +93,22 @@ class Said:
     number: str
 
     @property
-    def arrays(self) -> dict[tuple[str, str], AnyArray]:
+    def arrays(self) -> dict[tuple[Half, str], AnyArray]:
         """All arrays, by half and name; a pooled one is a sum."""
         replies = self.answer.replies
         if replies is None:
             return {}
-        parts = (("sums", replies.sums), ("sums", replies.pooled), ("clear", replies.clear))
+        parts: tuple[tuple[Half, Arrays], ...] = (
+            ("sums", replies.sums),
+            ("sums", replies.pooled),
+            ("clear", replies.clear),
+        )
         return {(half, name): array for half, named in parts for name, array in named.items()}
 
     @property
     def fields(self) -> set[Announced]:
         """All arrays as they are declared; the head is a field of any kind."""
-        return {("any", "clear", "head"), *((self.kind, *declared(half, name)) for half, name in self.arrays)}
+        return {("any", "clear", "head"), *(declared(kind_of(self.kind), half, name) for half, name in self.arrays)}
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ def said(called: Iterable[Called]) -> list[Said]:
         if not message.has_error():
             parcel, question = from_records(message.content), message.metadata.reply_to_message_id
             head = json.loads(parcel.head)
-            messages.append(Said(head["kind"], head["round"], parcel, decode_answer(parcel), question, number))
+            messages.append(Said(head["kind"], head["round"], parcel, read_answer(parcel), question, number))
     return messages
 
 

@@ -21,6 +21,7 @@ from tests.flower.trials import Live, Run, small
 from werkbund.config import Config, load_config
 from werkbund.core.arrays import Float32Array
 from werkbund.core.types import Tasks
+from werkbund.engine.kinds import EVALUATE, TRAIN
 from werkbund.federation.folder import Folder
 from werkbund.flower.plant.answering import Desk
 from werkbund.plant import Plant, PlantFolder, load_settings
@@ -166,7 +167,7 @@ def away_where_it_failed(rounds: Sequence[dict[str, Any]], names: Sequence[str],
     failed = {line["round"]: {names[failure["client"]] for failure in line["failures"]} for line in rounds}
 
     def away(tasks: Tasks) -> set[str]:
-        return {*always, *(failed.get(tasks.round, set()) if tasks.kind in ("train", "evaluate") else set())}
+        return {*always, *(failed.get(tasks.round, set()) if tasks.kind in (TRAIN, EVALUATE) else set())}
 
     return away
 

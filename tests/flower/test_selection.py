@@ -120,7 +120,7 @@ class Replayed:
         asked, self.asked = self.asked, []
         for tasks in asked:
             line = self.lines[tasks.round - 1]
-            failed = {one["client"]: one for one in line["failures"]} if tasks.kind in ("train", "upload") else {}
+            failed = {one["client"]: one for one in line["failures"]} if tasks.kind.updates else {}
             for client in sorted(set(failed) & set(tasks.clients.tolist())):
                 one = failed[client]
                 yield Failure(client, tasks.round, one["reason"], one.get("seconds", 0.0), one.get("joules", 0.0))

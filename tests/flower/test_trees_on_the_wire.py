@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from tests.trees.protocol.treefed import RULES, TreeFederation, divided, rows, run
+from tests.wire import read_answer, read_ask
 from werkbund.core import Replies, Tasks
 from werkbund.engine import InProcessGrid, Worker
-from werkbund.flower.wire.codec import Answer, Ask, decode_answer, decode_ask, encode_answer, encode_ask
+from werkbund.flower.wire.codec import Answer, Ask, encode_answer, encode_ask
 from werkbund.trees.arithmetic import TreePlan
 from werkbund.trees.protocol.bagging import bagging_rounds
 from werkbund.trees.protocol.bins import Binning, agree_terms
@@ -28,9 +29,9 @@ def _over_bytes(federation: TreeFederation) -> InProcessGrid:
     def answer(tasks: Tasks) -> Replies:
         if len(tasks) > 1:
             raise ValueError("one by one")
-        ask = decode_ask(encode_ask(Ask("run", "plant", tasks, "")))
+        ask = read_ask(encode_ask(Ask("run", "plant", tasks, "")))
         replies = Worker(federation.work.handlers())(ask.tasks)
-        back = decode_answer(encode_answer(ask, Answer(replies, name="plant"))).replies
+        back = read_answer(encode_answer(ask, Answer(replies, name="plant"))).replies
         assert back is not None
         return back
 

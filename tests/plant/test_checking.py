@@ -9,12 +9,13 @@ from typer.testing import CliRunner
 from tests.deployed import deploy
 from werkbund.cli import app
 from werkbund.config.reading import to_toml
-from werkbund.federation.asking import network_asks
+from werkbund.engine.kinds import UPLOAD
+from werkbund.federation.asking import is_asked, network_asks
 from werkbund.plant.checking import check_plant
-from werkbund.plant.leaving import FIELDS, KINDS, asked_for, signals_asked
+from werkbund.plant.leaving import ANY, KINDS, asked_anyway, signals_asked
 from werkbund.plant.settings import SIGNAL_NAMES
 from werkbund.selection import SELECTORS, build_selector
-from werkbund.selection.contract import QUESTIONS
+from werkbund.selection.questions import QUESTIONS
 
 ALWAYS = {"rows", "loss", "counts", "vocabulary", "delivery"}
 
@@ -30,8 +31,12 @@ def _kit(folder: Path, selection: dict[str, Any] | None, **policy: Any) -> Path:
 def _asked(kit: Path) -> dict[str, set[str]]:
     """Return the fields that the run asks for, by kind, of those that belong to the choice of clients."""
     found: dict[str, set[str]] = {}
+    questions = [kind.name for kind in (*QUESTIONS, UPLOAD)]
     for one in check_plant(kit).to_json()["leaving"]:
-        by_choice = one["kind"] in (*QUESTIONS, "upload") or (one["kind"], one["half"]) == ("train", "clear")
+        by_choice = one["kind"] in questions or (one["kind"], one["half"]) == (
+            "train",
+            "clear",
+        )
         if by_choice and one["asked"] and not one["field"].startswith("*."):
             found.setdefault(one["kind"], set()).add(one["field"])
     return found
@@ -62,7 +67,7 @@ def test_what_the_run_does_not_ask_for_may_leave_all_the_same_and_is_shown(tmp_p
     kit = _kit(tmp_path, {"name": "lag"}, signals=list(SIGNAL_NAMES))
     found = check_plant(kit).to_json()
     assert {(one["kind"], one["half"], one["field"]) for one in found["leaving"]} == {
-        (one.kind, one.half, one.name) for one in FIELDS
+        (kind.name, one.half, one.name) for kind in (ANY, *KINDS) for one in kind.answer
     }
     (centroids,) = [one for one in found["leaving"] if one["field"] == "centroids"]
     assert "chooses clients by lag" in centroids["when"]
@@ -95,9 +100,14 @@ def test_what_a_selector_needs_of_a_client_is_declared_to_plants_or_measured(nam
         "score",
         "update",
     }  # by the server, in a world, or of what is sent anyway
-    told = {one.name for one in FIELDS if one.half == "clear" and asked_for(one, network_asks(declared))}
+    told = {
+        one.name
+        for kind in KINDS
+        for one in kind.answer
+        if one.half == "clear" and is_asked(kind, one, network_asks(declared))
+    }
     assert declared.needs - measured <= told
-    assert signals_asked(network_asks(declared)) >= ALWAYS
+    assert signals_asked(KINDS, asked_anyway(network_asks(declared))) >= ALWAYS
 
 
 def test_a_method_of_the_servers_own_is_not_loaded_at_a_plant(tmp_path: Path) -> None:

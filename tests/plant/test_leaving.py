@@ -5,19 +5,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.wire import declared
+from werkbund.core.kinds import Field, Half, Kind
 from werkbund.core.types import Replies
-from werkbund.plant.leaving import FIELDS, SIGNAL_NAMES, cut_down, declared, leaving
-from werkbund.plant.settings import SIGNAL_NAMES as REFUSABLE
+from werkbund.engine.kinds import EVALUATE
+from werkbund.plant.leaving import ANY, KINDS, SIGNALS, cut_down, leaving, signals_of
+from werkbund.plant.settings import SIGNAL_NAMES
 
 
-def _everything(kind: str) -> Replies:
+def _everything(kind: Kind) -> Replies:
     """Return an answer with every declared array of a kind, and with some that are not."""
     sums: dict[str, Any] = {"secret": np.ones(1), "other.histogram": np.ones(1)}
     clear: dict[str, Any] = {"secret": np.ones(1), "update": np.ones(1)}
     pooled: dict[str, Any] = {"validation.secret": np.ones(2)}
-    for field in FIELDS:
-        if field.kind != kind:
-            continue
+    for field in kind.answer:
         if field.name.startswith("*."):
             sums[f"test.{field.name[2:]}"] = np.ones((1, 2))
             pooled[f"validation.{field.name[2:]}"] = np.ones(2)
@@ -26,34 +27,40 @@ def _everything(kind: str) -> Replies:
     return Replies(kind, 3, np.array([2]), sums, clear, "layout", pooled)
 
 
-KINDS = sorted({field.kind for field in FIELDS} - {"any"})
+FIELDS = [(kind, field) for kind in (ANY, *KINDS) for field in kind.answer]
 
 
 def test_every_signal_can_be_refused_and_is_explained() -> None:
-    assert tuple(SIGNAL_NAMES) == REFUSABLE
-    assert {field.signal for field in FIELDS} == {"", *SIGNAL_NAMES}
-    assert all(SIGNAL_NAMES.values())
-    assert all(field.what for field in FIELDS)
+    assert tuple(signal.name for signal in SIGNALS) == SIGNAL_NAMES
+    assert {field.signal for _, field in FIELDS} == {None, *SIGNALS}
+    assert signals_of(KINDS) == SIGNALS
+    assert all(signal.what for signal in SIGNALS)
+    assert all(field.what for _, field in FIELDS)
+    assert all(kind.what and kind.when for kind in KINDS)
 
 
 def test_no_field_is_declared_twice() -> None:
-    names = [(field.kind, field.half, field.name) for field in FIELDS]
+    names = [(kind, field.half, field.name) for kind, field in FIELDS]
     assert len(set(names)) == len(names)
-    assert {field.half for field in FIELDS} == {"sums", "clear"}
+    assert {field.half for _, field in FIELDS} == {"sums", "clear"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("signals", [set(), set(SIGNAL_NAMES), *({signal} for signal in SIGNAL_NAMES)])
-def test_what_leaves_is_what_is_declared_and_allowed(kind: str, signals: set[str]) -> None:
+def test_what_leaves_is_what_is_declared_and_allowed(kind: Kind, signals: set[str]) -> None:
     left = cut_down(_everything(kind), signals)
-    found = {declared(half, name) for half in ("sums", "clear") for name in getattr(left, half)}
-    assert found == {(field.half, field.name) for field in leaving(signals) if field.kind == kind}
+    halves: tuple[Half, ...] = ("sums", "clear")
+    fields = {declared(kind, half, name)[1:] for half in halves for name in getattr(left, half)}
+    allowed = [field for field in kind.answer if field.signal is None or field.signal.name in signals]
+    assert fields == {(field.half, field.name) for field in allowed}
+    if kind.signal is None:
+        assert [(kind, field) for field in allowed] == [one for one in leaving(KINDS, signals) if one[0] == kind]
     assert left.pooled == {}
     assert (left.kind, left.round, left.clients.tolist(), left.fingerprint) == (kind, 3, [2], "layout")
 
 
 def test_counts_of_all_together_leave_as_one_clients() -> None:
-    left = cut_down(_everything("evaluate"), SIGNAL_NAMES)
+    left = cut_down(_everything(EVALUATE), SIGNAL_NAMES)
     assert left.sums["validation.histogram"].shape == (1, 2)
     assert left.sums["test.histogram"].shape == (1, 2)
 
@@ -61,7 +68,7 @@ def test_counts_of_all_together_leave_as_one_clients() -> None:
 def test_of_a_kind_that_is_not_declared_nothing_leaves() -> None:
     one = np.ones(1)
     left = cut_down(
-        Replies("dance", 0, np.array([0]), {"update": one}, {"facts": one}, pooled={"a": one}), SIGNAL_NAMES
+        Replies(Kind("dance"), 0, np.array([0]), {"update": one}, {"facts": one}, pooled={"a": one}), SIGNAL_NAMES
     )
     assert (left.sums, left.clear, left.pooled) == ({}, {}, {})
 
@@ -78,4 +85,5 @@ def test_of_a_kind_that_is_not_declared_nothing_leaves() -> None:
     ],
 )
 def test_only_the_known_splits_are_meant_by_a_star(name: str, as_declared: str) -> None:
-    assert declared("sums", name) == ("sums", as_declared)
+    answer = tuple(Field("sums", f"*.{part}") for part in ("histogram", "modes", "a.b"))
+    assert declared(Kind("count", answer=answer), "sums", name) == ("count", "sums", as_declared)

@@ -12,19 +12,20 @@ import polars as pl
 import pytest
 
 from tests.deployed import Deployment, deploy
+from tests.wire import kind_of
 from werkbund.core.errors import ClientError
 from werkbund.core.rng import keys
 from werkbund.core.types import Replies, Tasks
 from werkbund.data.ai4i import AI4I_SCHEMA
-from werkbund.federation.asking import TREE_KINDS
 from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.families.networks import network_server
-from werkbund.federation.preparing import learn_preparation
+from werkbund.federation.preparing import SQUARES, learn_preparation
 from werkbund.plant import Plant, RefusedError
 from werkbund.plant import plant as module
-from werkbund.plant.leaving import KINDS, cut_down
-from werkbund.plant.settings import SIGNALS, USUAL
+from werkbund.plant.leaving import DELIVER, KINDS, USUAL, cut_down
+from werkbund.plant.settings import SIGNAL_NAMES
 from werkbund.plant.source import read_plant_table
+from werkbund.trees.protocol.kinds import TREE_KINDS
 
 NOON = datetime(2026, 5, 4, 12, 0).astimezone()
 
@@ -54,7 +55,7 @@ class Asked:
         shared: dict[str, Any] = {"weights": self.weights, "rate": np.ones(()), "mean": np.zeros(8)}
         shared |= {"k": np.array(3), **self.more}
         own = {"factor": np.ones(1), "key": keys(1, "training", round, np.zeros(1, np.int64))}
-        tasks = Tasks(kind, round, np.array([0]), shared, own)
+        tasks = Tasks(kind_of(kind), round, np.array([0]), shared, own)
         return self.plant.answer(replace(self.briefing, **briefing), tasks)
 
 
@@ -126,7 +127,9 @@ def test_the_policy_of_the_file_holds_from_the_next_task_on(asked: Asked) -> Non
 
 
 def test_nothing_leaves_that_the_declaration_would_cut(asked: Asked) -> None:
-    for kind in sorted({*KINDS} - {"deliver", *TREE_KINDS}):  # what is uploaded must be held before
+    for kind in sorted(
+        {one.name for one in KINDS} - {DELIVER.name, *(one.name for one in TREE_KINDS)}
+    ):  # what is uploaded must be held before
         replies = asked(kind)
         assert replies.sums or replies.clear or kind in ("hold", "centroids")
         again = cut_down(replies, USUAL)
@@ -165,7 +168,7 @@ ALL_NEEDS = np.array(["battery", "joules", "loss", "loss_rms", "loss_std", "norm
 def test_numbers_in_clear_are_those_that_are_asked_and_allowed(
     kind: str, refused: tuple[str, ...], asked: Asked
 ) -> None:
-    asked.policy(signals=[signal for signal in SIGNALS if signal not in refused])
+    asked.policy(signals=[signal for signal in SIGNAL_NAMES if signal not in refused])
     assert asked(kind).clear == {}, "what nobody asks for is not told"
     asked.more = {"needs": ALL_NEEDS}
     told = set(asked(kind, 2).clear)
@@ -188,15 +191,15 @@ def test_a_loss_over_few_rows_is_one_over_as_many_as_the_policy_wants(asked: Ask
 
 def test_centroids_leave_where_the_plant_says_so_and_over_rows_enough(asked: Asked) -> None:
     assert asked("centroids").clear == {}
-    asked.policy(signals=list(SIGNALS), minimum_rows=1)
+    asked.policy(signals=list(SIGNAL_NAMES), minimum_rows=1)
     whole = asked("centroids").clear["centroids"]
     assert whole.shape[:2] == (1, 3)
     assert np.isfinite(whole).all()
     asked.more = {"k": np.array(40), "least": np.array(1)}
-    asked.policy(signals=list(SIGNALS), minimum_rows=12)
+    asked.policy(signals=list(SIGNAL_NAMES), minimum_rows=12)
     told = np.isfinite(asked("centroids").clear["centroids"][0]).all(axis=1)
     assert np.count_nonzero(told) <= 48 // 12, "the server's own minimum counts nothing"
-    asked.policy(signals=list(SIGNALS), minimum_rows=40)
+    asked.policy(signals=list(SIGNAL_NAMES), minimum_rows=40)
     assert np.isnan(asked("centroids").clear["centroids"]).all()
 
 
@@ -229,7 +232,7 @@ def test_another_schema_than_the_federations_is_refused(asked: Asked) -> None:
     "mean", [np.zeros((300, 8)), np.zeros(1), np.zeros(()), np.full(8, np.nan), np.full(8, np.inf)]
 )
 def test_a_mean_that_could_tell_single_rows_is_refused(mean: Any, asked: Asked) -> None:
-    tasks = Tasks("squares", 0, np.array([0]), {"mean": mean})
+    tasks = Tasks(SQUARES, 0, np.array([0]), {"mean": mean})
     with pytest.raises(ClientError, match="must be 8 finite numbers"):
         asked.plant.answer(asked.briefing, tasks)
 

@@ -12,12 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from werkbund.core.arrays import AnyArray
+from werkbund.core.kinds import Kind
 from werkbund.data import Column, Schema
 from werkbund.data.statistics import feature_names, squares_each, survey_each
+from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD
 from werkbund.learner.counts import count_scores
 from werkbund.plant.leaving import KINDS
 from werkbund.plant.policy import Policy, withhold_counts, withhold_squares, withhold_survey
 from werkbund.plant.settings import load_settings
+from werkbund.selection.questions import CENTROIDS, HOLD, LOSS
 
 NOON = datetime(2026, 3, 4, 12, 0)
 TODAY = {"2026-03-04": 3, "2026-03-03": 99}
@@ -36,7 +39,7 @@ def test_a_policy_is_that_of_the_plants_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_plant_that_pauses_does_nothing(kind: str) -> None:
+def test_a_plant_that_pauses_does_nothing(kind: Kind) -> None:
     assert "policy.pause" in str(Policy(pause=True).refusal(kind, NOON, {}))
     assert Policy().refusal(kind, NOON, {}) is None
 
@@ -61,7 +64,7 @@ def test_a_plant_that_pauses_does_nothing(kind: str) -> None:
 )
 def test_hours_begin_and_end_to_the_minute_over_midnight_too(hours: str, time: str, taken: bool) -> None:
     now = datetime.fromisoformat(f"2026-03-04T{time}:30")
-    for kind in ("train", "evaluate"):
+    for kind in (TRAIN, EVALUATE):
         refusal = Policy(hours=hours).refusal(kind, now, {})
         assert (refusal is None) == taken
         if refusal is not None:
@@ -71,15 +74,15 @@ def test_hours_begin_and_end_to_the_minute_over_midnight_too(hours: str, time: s
 
 def test_hours_are_told_by_the_clock_on_the_wall() -> None:
     night = datetime.fromisoformat("2026-03-04T23:00:00+09:00")
-    assert Policy(hours="22:00-06:00").refusal("train", night, {}) is None
+    assert Policy(hours="22:00-06:00").refusal(TRAIN, night, {}) is None
 
 
-@pytest.mark.parametrize("kind", ["train", "hold"])
+@pytest.mark.parametrize("kind", [TRAIN, HOLD])
 @pytest.mark.parametrize(("limit", "taken"), [(0, True), (3, False), (4, True), (2, False)])
-def test_rounds_of_the_day_are_counted_for_training_alone(limit: int, taken: bool, kind: str) -> None:
+def test_rounds_of_the_day_are_counted_for_training_alone(limit: int, taken: bool, kind: Kind) -> None:
     policy = Policy(rounds_a_day=limit)
     assert (policy.refusal(kind, NOON, TODAY) is None) == taken
-    for other in ("evaluate", "upload", "loss", "centroids"):
+    for other in (EVALUATE, UPLOAD, LOSS, CENTROIDS):
         assert policy.refusal(other, NOON, TODAY) is None
     assert policy.refusal(kind, NOON.replace(day=5), TODAY) is None
 

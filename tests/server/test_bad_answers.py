@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tests.deployed import DirectGrid, weights_in
-from tests.spoilt import TRAIN, Spoil, spoilt
+from tests.spoilt import BAD_TRAINING, Spoil, spoilt
 from werkbund.engine.kinds import TRAIN
 from werkbund.flower.wire.codec import Ask
 
@@ -20,7 +20,7 @@ def _reasons(folder: Any) -> dict[int, str]:
 
 
 def test_no_bad_update_ends_a_run_or_moves_its_weights(deployed: Any) -> None:
-    ways = list(TRAIN.values())
+    ways = list(BAD_TRAINING.values())
     sections = {**LAST, "federation": {"rounds": len(ways) + 1}, "data": {"rows": 450}}
     one, other = deployed(**sections), deployed(**sections)
 
@@ -32,7 +32,7 @@ def test_no_bad_update_ends_a_run_or_moves_its_weights(deployed: Any) -> None:
     reasons = _reasons(one.folder / "run")
     wrong = {
         name: reasons[number]
-        for number, (name, (_, expected)) in enumerate(TRAIN.items(), start=1)
+        for number, (name, (_, expected)) in enumerate(BAD_TRAINING.items(), start=1)
         if not re.search(expected, reasons[number])
     }
     assert wrong == {}

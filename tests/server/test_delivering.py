@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from werkbund.core.kinds import Kind
 from werkbund.core.types import Failure, Replies, Tasks
+from werkbund.engine.asking import NO_ANSWER
+from werkbund.engine.kinds import TRAIN
 from werkbund.plant.leaving import DELIVER
 from werkbund.server.delivering import deliver
 
@@ -30,7 +33,7 @@ class Told:
         yield from self.arrivals
 
 
-def _said(client: int = 0, kind: str = "deliver", **clear: str) -> Replies:
+def _said(client: int = 0, kind: Kind = DELIVER, /, **clear: str) -> Replies:
     return Replies(kind, 7, np.array([client]), {}, {name: np.array([text]) for name, text in clear.items()})
 
 
@@ -46,7 +49,7 @@ def test_everybody_gets_weights_threshold_and_card() -> None:
     grid = Told(())
     deliver(grid, {"weights": np.ones(3, np.float32)}, 0.25, {"name": "it"}, 7, 1.0)
     (sent,) = grid.sent
-    assert (sent.kind, sent.round, sent.clients.tolist()) == ("deliver", 7, [0, 1])
+    assert (sent.kind, sent.round, sent.clients.tolist()) == (DELIVER, 7, [0, 1])
     assert sent.shared["weights"].tolist() == [1, 1, 1]
     assert float(sent.shared["threshold"]) == 0.25
     assert json.loads(str(sent.shared["card"][0])) == {"name": "it"}
@@ -55,7 +58,7 @@ def test_everybody_gets_weights_threshold_and_card() -> None:
 def test_verdicts_are_told_by_name_and_nobody_is_waited_for() -> None:
     figures = json.dumps({"offered": {"brier": 0.1}, "alone": {"brier": None, "recall_by_mode": {"TWF": None}}})
     found = _deliver(_said(1, accepted=_accepted(False, "worse"), figures=figures))
-    assert (found["Hof"].accepted, found["Hof"].reason) == (None, "no answer in time")
+    assert (found["Hof"].accepted, found["Hof"].reason) == (None, NO_ANSWER)
     assert (found["Ulm"].accepted, found["Ulm"].reason) == (False, "worse")
     assert found["Ulm"].figures["alone"] == {"brier": None, "recall_by_mode": {"TWF": None}}
     failed = _deliver(Failure(0, 7, "is offline"))["Hof"]
@@ -85,7 +88,7 @@ def test_verdicts_are_told_by_name_and_nobody_is_waited_for() -> None:
     ],
 )
 def test_a_verdict_that_is_none_is_no_answer(clear: dict[str, str]) -> None:
-    found = _deliver(_said(0, **clear), _said(1, accepted=_accepted()))
+    found = _deliver(_said(0, DELIVER, **clear), _said(1, accepted=_accepted()))
     assert found["Hof"].accepted is None
     assert found["Hof"].reason.startswith("its answer cannot be read")
     assert found["Hof"].figures == {}
@@ -100,7 +103,7 @@ def test_an_array_without_a_row_is_no_answer() -> None:
 def test_answers_of_others_and_second_ones_are_not_heard() -> None:
     found = _deliver(
         _said(5, accepted=_accepted()),
-        _said(0, "train", accepted=_accepted()),
+        _said(0, TRAIN, accepted=_accepted()),
         _said(1, accepted=_accepted(False, "worse")),
         _said(1, accepted=_accepted(True, "second thoughts")),
     )

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from tests.deployed import DirectGrid, weights_in
+from tests.wire import announced, declared, read_answer
 from werkbund.core.errors import CheckpointError, QuorumError
+from werkbund.core.kinds import Half
 from werkbund.core.types import Tasks
+from werkbund.engine.kinds import TRAIN
 from werkbund.federation import run
 from werkbund.federation.asking import network_asks
-from werkbund.flower.wire.codec import decode_answer
-from werkbund.plant.leaving import DELIVER, HELLO, asked_for, declared, leaving
+from werkbund.plant.leaving import DELIVER, HELLO, asked_anyway
 from werkbund.selection import Everyone
 
 ALL = network_asks(Everyone().declaration)
@@ -102,7 +104,7 @@ def test_a_client_that_joins_later_is_briefed_and_trains(deployed: Any) -> None:
     failed = {line["round"]: [(f["client"], f["reason"]) for f in line["failures"]] for line in _rounds(done.folder)}
     assert failed == {1: [(2, "is offline")], 2: [(2, "is offline")], 3: [], 4: []}
     asked = [(ask.tasks.kind, ask.tasks.round) for ask in grid.asked if ask.name == "plant-3"]
-    assert asked[:2] == [("train", 3), ("train", 4)]
+    assert asked[:2] == [(TRAIN, 3), (TRAIN, 4)]
     assert json.loads((done.folder / "run.json").read_text())["absent"] == {"plant-3": "is offline"}
     assert done.summary["delivered"]["plant-3"]["accepted"] in (True, False)
 
@@ -125,10 +127,10 @@ def test_a_plant_that_pauses_in_the_middle_gives_nothing_from_then_on(deployed: 
     useful = [
         (ask.tasks.kind, ask.tasks.round)
         for ask, parcel in grid.answered
-        if ask.name == "plant-2" and decode_answer(parcel).replies is not None
+        if ask.name == "plant-2" and read_answer(parcel).replies is not None
     ]
-    assert ("train", 2) in useful
-    assert ("train", 3) in given
+    assert (TRAIN, 2) in useful
+    assert (TRAIN, 3) in given
     assert not [one for one in useful if one[1] >= 3]
     assert done.summary["delivered"]["plant-2"]["accepted"] is None
 
@@ -187,24 +189,23 @@ def test_refused_signals_are_absent_and_the_run_works_without(refused: str, who:
     assert np.isfinite(weights_in(done.folder)).all()
     seen: dict[str, set[tuple[str, str, str]]] = {name: set() for name in deployment.kits}
     for ask, parcel in grid.answered:
-        replies = decode_answer(parcel).replies
+        replies = read_answer(parcel).replies
         assert replies is not None
         assert replies.pooled == {}
-        for half in ("sums", "clear"):
-            seen[ask.name] |= {(replies.kind, *declared(half, name)) for name in getattr(replies, half)}
+        halves: tuple[Half, ...] = ("sums", "clear")
+        for half in halves:
+            seen[ask.name] |= {declared(replies.kind, half, name) for name in getattr(replies, half)}
     for name, left in seen.items():
-        fields = leaving(allowed if name in unwilling else SIGNALS)
-        announced = {(one.kind, one.half, one.name) for one in fields if one.kind != "any" and asked_for(one, ALL)}
-        assert left == announced
+        assert left == announced(allowed if name in unwilling else SIGNALS, asked_anyway(ALL))
     if refused in ("delivery", "all"):
         told = [parcel for ask, parcel in grid.answered if ask.tasks.kind == DELIVER and ask.name in unwilling]
         assert told
         for parcel in told:
-            replies = decode_answer(parcel).replies
+            replies = read_answer(parcel).replies
             assert replies is not None
             assert not re.search(r"\d", str(json.loads(str(replies.clear["accepted"][0]))["reason"]))
     if refused in ("rows", "all"):
-        facts = [decode_answer(p).replies for ask, p in grid.answered if ask.tasks.kind == HELLO]
+        facts = [read_answer(p).replies for ask, p in grid.answered if ask.tasks.kind == HELLO]
         rows = {reply.clear["facts"][0]: json.loads(str(reply.clear["facts"][0]))["rows"] for reply in facts if reply}
         assert [json.loads(text)["name"] for text, number in rows.items() if number is None] == sorted(
             unwilling, reverse=True

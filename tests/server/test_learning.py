@@ -31,7 +31,7 @@ def _learnt(plants: Any, grid: DirectGrid, quorum: float = 0.5) -> CommonPrepara
 
 def _with(plants: Any, **how: Spoil) -> DirectGrid:
     """Return a grid whose plant-3, which answers first, spoils its answers to some kinds of tasks."""
-    bad = spoilt(plants.desk("plant-3").answer, lambda ask: how.get(ask.tasks.kind))
+    bad = spoilt(plants.desk("plant-3").answer, lambda ask: how.get(ask.tasks.kind.name))
     return plants.grid(**{"plant-3": bad})  # type: ignore[no-any-return]
 
 
@@ -107,7 +107,7 @@ def test_a_client_that_fails_at_the_second_question_is_left_out_of_both(
 def test_a_client_that_comes_back_between_the_questions_is_in_neither(plants: Any, of_two: CommonPreparation) -> None:
     class Returning(DirectGrid):
         def send(self, tasks: Tasks) -> None:
-            self.offline = {"plant-3"} if tasks.kind == "survey" else set()
+            self.offline = {"plant-3"} if tasks.kind.name == "survey" else set()
             super().send(tasks)
 
     grid = Returning({name: plants.desk(name).answer for name in plants.kits})

@@ -12,7 +12,7 @@ from tests.spoilt import Spoil, arrays, head, spoilt, without
 from werkbund.core.errors import QuorumError
 from werkbund.federation.asking import network_asks
 from werkbund.federation.briefing import Briefing, for_clients
-from werkbund.plant.leaving import signals_asked
+from werkbund.plant.leaving import KINDS, signals_asked
 from werkbund.selection import Everyone
 from werkbund.server.preflight import Preflight, preflight
 
@@ -44,7 +44,7 @@ def _preflight(deployment: Any, how: Spoil | None = None, quorum: float = 0.5) -
     grid = deployment.grid(**{"plant-3": spoilt(deployment.desk("plant-3").answer, lambda ask: how)})
     public = for_clients(deployment.config)
     grid.brief(lambda number: Briefing("run", public, number))
-    return preflight(grid, 5.0, quorum, signals_asked(network_asks(Everyone().declaration))), grid
+    return preflight(grid, 5.0, quorum, signals_asked(KINDS, network_asks(Everyone().declaration))), grid
 
 
 def test_what_fits_is_said_with_versions_and_rows(deployed: Any) -> None:

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 from tests.deployed import Deployment, DirectGrid
+from tests.wire import announced, declared, read_answer
 from werkbund.config.reading import changed
 from werkbund.core.errors import ConfigError, QuorumError
 from werkbund.core.types import Tasks
 from werkbund.federation import Run, run
-from werkbund.federation.asking import TREE_KINDS, tree_asks
-from werkbund.flower.wire.codec import decode_answer
+from werkbund.federation.asking import tree_asks
 from werkbund.model import load_model
 from werkbund.model.trees import TreeModel
-from werkbund.plant.leaving import asked_for, declared, leaving
+from werkbund.plant.leaving import asked_anyway
 from werkbund.plant.settings import SIGNAL_NAMES
 from werkbund.server.preflight import Check
-from werkbund.trees.protocol.kinds import TREE_BAG, TREE_LEVEL
+from werkbund.trees.protocol.kinds import TREE_BAG, TREE_KINDS, TREE_LEVEL
 
 ALL = {"signals": list(SIGNAL_NAMES)}
 NAMES = ("plant-1", "plant-2", "plant-3")
@@ -78,7 +78,7 @@ class Gone(DirectGrid):
     round, number, seen = 2, 2, 0
 
     def send(self, tasks: Tasks) -> None:
-        self.seen += tasks.kind in ("tree-level", "tree-bag") and tasks.round == self.round
+        self.seen += tasks.kind in (TREE_LEVEL, TREE_BAG) and tasks.round == self.round
         if self.seen == self.number:
             raise KeyboardInterrupt
         super().send(tasks)
@@ -131,7 +131,7 @@ def test_a_plant_that_does_not_allow_trees_is_told_before_anything_is_asked_of_i
     refused = [reason for reasons in _failures(done.folder).values() for reason in reasons]
     assert refused
     assert all('policy.signals does not hold "trees"' in reason for reason in refused)
-    answers = [decode_answer(parcel) for ask, parcel in grid.answered if ask.name == "plant-2"]
+    answers = [read_answer(parcel) for ask, parcel in grid.answered if ask.name == "plant-2"]
     assert not [one for one in answers if one.replies is not None and one.replies.kind in TREE_KINDS]
 
 
@@ -164,17 +164,15 @@ def test_what_leaves_is_what_is_announced(way: str, deployed: Any) -> None:
     grid = deployment.grid()
     deployment.run(grid)
     asks = tree_asks("bagging" if way == "bagging" else "exact")
-    announced = {
-        (one.kind, one.half, one.name) for one in leaving(SIGNAL_NAMES) if one.kind != "any" and asked_for(one, asks)
-    }
+    told = announced(SIGNAL_NAMES, asked_anyway(asks))
     left = set()
     for _, parcel in grid.answered:
-        replies = decode_answer(parcel).replies
+        replies = read_answer(parcel).replies
         assert replies is not None
-        left |= {(replies.kind, *declared("sums", name)) for name in (*replies.sums, *replies.pooled)}
-        left |= {(replies.kind, *declared("clear", name)) for name in replies.clear}
-    assert left <= announced
-    assert {one for one in announced - left if one[2] != "behind"} == set()
+        left |= {declared(replies.kind, "sums", name) for name in (*replies.sums, *replies.pooled)}
+        left |= {declared(replies.kind, "clear", name) for name in replies.clear}
+    assert left <= told
+    assert {one for one in told - left if one[2] != "behind"} == set()
 
 
 @pytest.mark.parametrize("least", [4, 40])
@@ -199,7 +197,7 @@ def _cells(grid: DirectGrid, name: str) -> Any:
     """Return the rows of all cells that a plant told of, but for empty ones."""
     rows = []
     for ask, parcel in grid.answered:
-        replies = decode_answer(parcel).replies
+        replies = read_answer(parcel).replies
         assert replies is not None
         if ask.name == name and "histograms" in replies.sums:
             rows.append(replies.sums["histograms"][0][:, 2].ravel())
@@ -215,7 +213,7 @@ def test_in_bagging_no_leaf_is_of_fewer_rows_than_a_plant_allows(deployed: Any) 
     deployment.run(grid)
     nodes = dict.fromkeys(NAMES, 0)
     for ask, parcel in grid.answered:
-        replies = decode_answer(parcel).replies
+        replies = read_answer(parcel).replies
         assert replies is not None
         if replies.kind == TREE_BAG and "rows" in replies.clear:
             nodes[ask.name] += int(replies.clear["bag.left.length"][0])

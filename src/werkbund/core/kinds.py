@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Literal
 
 import numpy as np
@@ -17,6 +16,9 @@ from werkbund.core.arrays import Arrays, Float64Array
 
 Half = Literal["shared", "own", "sums", "clear"]
 """Where an array lies: `shared` and `own` in a task; in an answer `sums`, meant only to be added, and `clear`."""
+
+HELD_OUT = ("validation", "test")
+"""Splits of held-out rows, whose names stand before those of their counts."""
 
 FORWARD = 1.0 / 3.0
 """Cost of a forward pass in units of a training step, which is a forward and a backward pass of twice its cost."""
@@ -53,7 +55,7 @@ class Field:
     half
         Where it lies.
     name
-        In the message; with `*` for what follows or stands before.
+        In the message; `*.` in front stands for one of `HELD_OUT`, `.*` at the end for whatever follows.
     what
         For people.
     shape
@@ -96,7 +98,10 @@ class Field:
 
     def is_name_of(self, name: str) -> bool:
         """Return whether an array of this name is what is declared here."""
-        return fnmatchcase(name, self.name) if "*" in self.name else name == self.name
+        if self.name.startswith("*."):
+            split, _, rest = name.partition(".")
+            return split in HELD_OUT and rest == self.name[2:]
+        return name.startswith(self.name[:-1]) if self.name.endswith(".*") else name == self.name
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from werkbund.core.arrays import AnyArray, Arrays, Float32Array, Float64Array, Int64Array
+from werkbund.core.kinds import HELD_OUT
 from werkbund.core.types import Choice, Failure, Replies, RoundRecord, Tasks
 from werkbund.core.weights import norm
 from werkbund.engine.asking import payload, size_of
@@ -17,9 +18,6 @@ from werkbund.engine.folding import Folded
 from werkbund.engine.state import RunState
 from werkbund.selection.contract import NUMBERS
 from werkbund.selection.questions import LOSS
-
-SPLITS = ("validation", "test")
-"""Splits that clients score; a count's name in an answer is `split.name`."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def gathered_counts(replies: Iterable[Replies]) -> tuple[dict[str, Arrays], dict
     answers = sorted((reply for reply in replies if len(reply)), key=lambda reply: int(reply.clients[0]))
     counts: dict[str, Arrays] = {}
     evaluated: dict[str, Int64Array] = {}
-    for split in SPLITS:
+    for split in HELD_OUT:
         parts = [(reply.clients, part) for reply in answers if (part := _part(reply, split))]
         if parts:
             clients = np.concatenate([numbers for numbers, _ in parts])

@@ -13,21 +13,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.deployed import Deployment, deploy
+from tests.wire import kind_of, read_answer
 from werkbund._version import __version__
 from werkbund.config.reading import changed
 from werkbund.core.errors import ClientError
 from werkbund.core.rng import keys
 from werkbund.core.types import Tasks
 from werkbund.data.ai4i import AI4I_SCHEMA
-from werkbund.federation.asking import TREE_KINDS
 from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.families.networks import NetworkSetup, network_server
 from werkbund.federation.preparing import CommonPreparation, learn_preparation
 from werkbund.flower.plant.answering import Desk
-from werkbund.flower.wire.codec import Answer, Ask, decode_answer, encode_ask, encode_whoami
+from werkbund.flower.wire.codec import Answer, Ask, encode_ask, encode_whoami
 from werkbund.flower.wire.parcel import Parcel
-from werkbund.plant.leaving import KINDS
+from werkbund.plant.leaving import HELLO, KINDS
 from werkbund.plant.settings import SIGNAL_NAMES
+from werkbund.trees.protocol.kinds import TREE_KINDS
 
 SECRET = "-".join(("SECRET", "4711"))
 
@@ -63,7 +64,7 @@ class Server:
         }
         key = keys(1, "training", round, np.zeros(1, np.int64))
         own: dict[str, Any] = {"factor": np.ones(1), "key": key} if kind in self.keyed else {}
-        tasks = Tasks(kind, round, np.array([0]), needs.get(kind, {}), own)
+        tasks = Tasks(kind_of(kind), round, np.array([0]), needs.get(kind, {}), own)
         told = self.briefing.to_json() if briefed else None
         return replace(Ask("run", name, tasks, self.briefing.fingerprint, told), **how)
 
@@ -77,7 +78,7 @@ def server(tmp_path: Path) -> Server:
 
 
 def _answer(desk: Desk, ask: Ask) -> Answer:
-    return decode_answer(desk.answer(encode_ask(ask)))
+    return read_answer(desk.answer(encode_ask(ask)))
 
 
 def _events(server: Server) -> list[dict[str, Any]]:
@@ -85,7 +86,7 @@ def _events(server: Server) -> list[dict[str, Any]]:
 
 
 def test_a_plant_says_its_name_to_whoever_asks(server: Server) -> None:
-    answer = decode_answer(server.desk().answer(encode_whoami()))
+    answer = read_answer(server.desk().answer(encode_whoami()))
     assert (answer.replies, answer.name, answer.code) == (None, "plant-1", "name")
 
 
@@ -93,7 +94,7 @@ def test_a_plant_says_its_name_to_whoever_asks(server: Server) -> None:
 def test_an_answer_names_kind_round_client_and_plant(kind: str, server: Server) -> None:
     answer = _answer(server.desk(), server.ask(kind, 5))
     assert answer.replies is not None
-    assert (answer.replies.kind, answer.replies.round, answer.replies.clients.tolist()) == (kind, 5, [0])
+    assert (answer.replies.kind.name, answer.replies.round, answer.replies.clients.tolist()) == (kind, 5, [0])
     assert answer.name == "plant-1"
 
 
@@ -109,7 +110,7 @@ def test_only_servers_of_the_same_release_are_answered(version: str, done: bool,
     assert __version__.startswith("0.1.")
     parcel = encode_ask(server.ask("hello"))
     head = json.dumps(json.loads(parcel.head) | {"werkbund": version}).encode()
-    answer = decode_answer(server.desk().answer(replace(parcel, head=head)))
+    answer = read_answer(server.desk().answer(replace(parcel, head=head)))
     assert (answer.replies is not None) is done
     assert done or (answer.code == "version" and "install the same version" in answer.reason)
 
@@ -135,7 +136,7 @@ def test_a_description_that_reads_differently_here_is_refused(server: Server) ->
 def test_a_description_that_is_none_is_refused(brief: Any, server: Server) -> None:
     parcel = encode_ask(server.ask("hello"))
     head = json.dumps(json.loads(parcel.head) | {"brief": brief}).encode()
-    answer = decode_answer(server.desk().answer(replace(parcel, head=head)))
+    answer = read_answer(server.desk().answer(replace(parcel, head=head)))
     assert (answer.replies, answer.code) == (None, "failed")
     assert "description of the run is incomplete" in answer.reason
 
@@ -154,7 +155,7 @@ def test_a_kind_of_task_that_is_not_declared_is_refused_with_those_that_are(kind
     answer = _answer(server.desk(), server.ask(kind))
     assert (answer.replies, answer.code) == (None, "failed")
     for known in KINDS:
-        assert known in answer.reason
+        assert known.name in answer.reason
     assert server.deployment.store("plant-1").counters() == {}
 
 
@@ -185,7 +186,7 @@ def test_an_update_that_is_held_is_uploaded_once_and_trained_anew_only_where_it_
     assert anew.answer(encode_ask(server.ask("hold"))) == first
     assert sum(counted().values()) == 2
     uploaded = anew.answer(encode_ask(server.ask("upload")))
-    assert decode_answer(uploaded).replies is not None
+    assert read_answer(uploaded).replies is not None
     assert server.desk().answer(encode_ask(server.ask("upload"))) == uploaded, "also after a restart"
     assert sum(counted().values()) == 2
 
@@ -252,7 +253,7 @@ COLUMNS = (
 
 
 def _inflated(parcel: Parcel) -> bytes:
-    answer = decode_answer(parcel)
+    answer = read_answer(parcel)
     arrays = [] if answer.replies is None else [*answer.replies.sums.items(), *answer.replies.clear.items()]
     return parcel.to_bytes() + json.dumps([[name, array.tolist()] for name, array in arrays], default=str).encode()
 
@@ -265,7 +266,7 @@ def test_no_answer_quotes_a_value_of_a_row(column: str, server: Server) -> None:
     values[60] = SECRET
     frame.with_columns(pl.Series(column, values)).write_csv(path)
     desk = server.desk()
-    for kind in KINDS:
+    for kind in (one.name for one in KINDS):
         for whole in (False, True):
             told = replace(server.briefing, schema=AI4I_SCHEMA) if whole else server.briefing
             ask = server.ask(kind, briefing=told.fingerprint, brief=told.to_json())
@@ -308,7 +309,7 @@ def test_whatever_is_asked_is_answered_or_no_task(lasting: Server, changes: dict
         parcel = encode_ask(lasting.ask(kind))
         head = json.dumps(json.loads(parcel.head) | changes).encode()
         with contextlib.suppress(ClientError):
-            decode_answer(desk.answer(replace(parcel, head=head, vector=vector or parcel.vector)))
+            read_answer(desk.answer(replace(parcel, head=head, vector=vector or parcel.vector)))
 
 
 @pytest.fixture(scope="module")
@@ -321,20 +322,20 @@ def growing(tmp_path_factory: Any) -> Server:
     return server
 
 
-@pytest.mark.parametrize("kind", TREE_KINDS)
+@pytest.mark.parametrize("kind", [one.name for one in TREE_KINDS])
 def test_a_question_of_trees_without_what_it_needs_is_a_failure_and_not_the_end(kind: str, growing: Server) -> None:
     desk, ask = growing.desk(), growing.ask(kind)
     for shared in ({}, {"mark": np.zeros(16, np.uint8)}, {"lows": np.zeros(1), "classes": np.array("x")}):
-        answer = _answer(desk, replace(ask, tasks=Tasks(kind, 9, np.array([0]), shared)))
+        answer = _answer(desk, replace(ask, tasks=Tasks(kind_of(kind), 9, np.array([0]), shared)))
         assert (answer.replies, answer.code) == (None, "failed") or set(answer.replies.clear) == {"behind"}  # type: ignore[union-attr]
     assert "is of another run than one of trees" in _answer(desk, growing.ask("train")).reason
 
 
-@pytest.mark.parametrize("kind", sorted({*KINDS} - {"hello", *TREE_KINDS}))
+@pytest.mark.parametrize("kind", sorted(one.name for one in {*KINDS} - {HELLO, *TREE_KINDS}))
 def test_a_task_without_what_it_needs_is_a_failure_and_not_the_end(kind: str, lasting: Server) -> None:
     desk = lasting.desk()
     ask = lasting.ask(kind)
     for shared in ({}, {"weights": np.zeros(3, np.float32)}, {"mean": np.zeros(1)}):
-        answer = _answer(desk, replace(ask, tasks=Tasks(kind, 9, np.array([0]), shared)))
+        answer = _answer(desk, replace(ask, tasks=Tasks(kind_of(kind), 9, np.array([0]), shared)))
         assert answer.replies is not None or answer.code == "failed"
         assert kind == "survey" or answer.replies is None

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from tests.deployed import Deployment, DirectGrid, small_config
 from tests.flower.marked import in_array, leaks, texts_in
+from tests.wire import announced, declared, read_answer
 from werkbund.core.arrays import Arrays, Float64Array
 from werkbund.core.errors import QuorumError
 from werkbund.core.types import Replies
 from werkbund.federation.asking import Asks, network_asks, tree_asks
 from werkbund.federation.preparing import SQUARES, SURVEY
-from werkbund.flower.wire.codec import decode_answer
 from werkbund.flower.wire.parcel import Parcel
-from werkbund.plant.leaving import DELIVER, asked_for, declared, leaving
+from werkbund.plant.leaving import DELIVER, asked_anyway
 from werkbund.plant.settings import SIGNAL_NAMES
 from werkbund.selection import build_selector
 from werkbund.selection.questions import CENTROIDS
@@ -164,18 +164,17 @@ def check(case: Case, folder: Path) -> None:
     assert leaks(sent, secret.numbers) == []
     assert texts_in(sent, secret.texts) == []
     for parcel in parcels:
-        replies = decode_answer(parcel).replies
+        replies = read_answer(parcel).replies
         if replies is not None:
             _check_fields(replies, case)
             _check_figures(replies, case, secret)
 
 
 def _check_fields(replies: Replies, case: Case) -> None:
-    told = [one for one in leaving(case.policy["signals"]) if asked_for(one, case.asks)]
-    allowed = {(one.half, one.name) for one in told if one.kind == replies.kind}
-    found = {declared("sums", name) for name in (*replies.sums, *replies.pooled)}
-    found |= {declared("clear", name) for name in replies.clear}
-    assert found <= allowed
+    allowed = announced(case.policy["signals"], asked_anyway(case.asks))
+    left = {declared(replies.kind, "sums", name) for name in (*replies.sums, *replies.pooled)}
+    left |= {declared(replies.kind, "clear", name) for name in replies.clear}
+    assert left <= allowed
 
 
 def _check_figures(replies: Replies, case: Case, secret: Secret) -> None:
@@ -235,7 +234,7 @@ def _figures(folder: Path, minimum_failures: int) -> dict[str, Any]:
     """Return what a plant says about a model that was delivered."""
     policy = {"signals": sorted(SIGNAL_NAMES), "minimum_rows": 20, "minimum_failures": minimum_failures}
     parcels, _ = answers(folder, Case(1, 400, 0.0, 3, policy))
-    arrived = [replies for parcel in parcels if (replies := decode_answer(parcel).replies) is not None]
+    arrived = [replies for parcel in parcels if (replies := read_answer(parcel).replies) is not None]
     (delivered,) = [replies for replies in arrived if replies.kind == DELIVER]
     figures: dict[str, Any] = json.loads(str(delivered.clear["figures"][0]))["offered"]
     return figures

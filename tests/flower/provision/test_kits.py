@@ -17,7 +17,8 @@ from werkbund.config import check_config, load_config
 from werkbund.core.errors import ConfigError
 from werkbund.flower.provision import expiry, fingerprint, provision, read_public_key
 from werkbund.flower.provision.kits import Site, plant_config, read_site, server_config
-from werkbund.plant.settings import USUAL, AcceptanceSection, PolicySection, load_settings
+from werkbund.plant.leaving import USUAL
+from werkbund.plant.settings import AcceptanceSection, PolicySection, load_settings
 
 yaml: Any = pytest.importorskip("yaml")  # Flower brings it
 

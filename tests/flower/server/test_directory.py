@@ -6,9 +6,10 @@ import pytest
 from flwr.app import Error
 
 from tests.flower.standin import Network, as_server_app
+from tests.wire import read_ask
 from werkbund.flower.server import directory as module
 from werkbund.flower.server.directory import Directory
-from werkbund.flower.wire.codec import WHO, Answer, decode_ask, encode_answer
+from werkbund.flower.wire.codec import WHO, Answer, encode_answer
 from werkbund.flower.wire.parcel import Parcel
 from werkbund.flower.wire.records import from_records
 
@@ -22,7 +23,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _desk(name: str) -> Any:
     def answer(parcel: Parcel) -> Parcel:
-        ask = decode_ask(parcel)
+        ask = read_ask(parcel)
         assert ask.tasks.kind == WHO
         return encode_answer(ask, Answer(None, "name", "", name))
 
@@ -45,7 +46,7 @@ def test_nodes_without_a_name_are_asked_once() -> None:
     for _ in range(3):
         assert directory.online() == {"Hof": 1, "Ulm": 2, "Jena": 3}
     assert [message.metadata.dst_node_id for message in network.pushed] == [2, 3]
-    assert all(decode_ask(from_records(message.content)).name == "" for message in network.pushed)
+    assert all(read_ask(from_records(message.content)).name == "" for message in network.pushed)
 
 
 def test_only_who_is_there_now_is_online_and_a_name_may_come_back_with_another_number() -> None:

@@ -12,7 +12,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRec
 
 from tests.deployed import Deployment, deploy, kind_of, weights_in
 from tests.flower.standin import Network, as_server_app
-from tests.spoilt import TRAIN, Spoil, arrays, head, spoilt
+from tests.spoilt import BAD_TRAINING, Spoil, arrays, head, spoilt
 from werkbund.core.errors import ClientError
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine.kinds import TRAIN
@@ -102,9 +102,9 @@ def test_each_gets_its_own_row_of_what_is_its_own(plants: Deployment) -> None:
 
 
 def _ask(message: Message) -> Ask:
-    from werkbund.flower.wire.codec import decode_ask
+    from tests.wire import read_ask
 
-    return decode_ask(from_records(message.content))
+    return read_ask(from_records(message.content))
 
 
 def test_without_a_briefing_nothing_is_sent(plants: Deployment) -> None:
@@ -350,7 +350,10 @@ def test_another_briefing_is_sent_to_everybody(plants: Deployment) -> None:
 
 def test_a_run_over_flowers_messages_is_the_direct_one_and_no_bad_answer_moves_it(tmp_path: Path) -> None:
     ways: dict[str, tuple[Spoil, str]] = {
-        **{name: TRAIN[name] for name in ("a NaN in the update", "no update", "another layout", "a bomb", "no head")},
+        **{
+            name: BAD_TRAINING[name]
+            for name in ("a NaN in the update", "no update", "another layout", "a bomb", "no head")
+        },
         "another kind": (head(kind="evaluate"), "it answered its evaluate task"),
         "another round": (head(round=1), "it answered its train task of round 1"),
         "another client": (head(client=0), "instead"),

@@ -11,23 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tests.wire import KNOWN, read_answer, read_ask
 from werkbund._version import __version__
 from werkbund.core.arrays import AnyArray
 from werkbund.core.errors import ClientError
+from werkbund.core.kinds import Kind
 from werkbund.core.types import Replies, Tasks
 from werkbund.engine.kinds import EVALUATE, TRAIN
 from werkbund.flower.wire import codec
-from werkbund.flower.wire.codec import (
-    WHO,
-    Answer,
-    Ask,
-    decode_answer,
-    decode_ask,
-    encode_answer,
-    encode_ask,
-    encode_whoami,
-    task_id,
-)
+from werkbund.flower.wire.codec import WHO, Answer, Ask, encode_answer, encode_ask, encode_whoami, task_id
 from werkbund.flower.wire.parcel import Parcel
 from werkbund.flower.wire.records import from_records, to_records
 
@@ -44,7 +36,9 @@ def _asks(draw: st.DrawFn) -> Ask:
     if draw(st.booleans()):
         shared["weights"] = draw(VECTORS)
     client = np.array([draw(WHOLE)])
-    tasks = Tasks(draw(NAMES), draw(WHOLE), client, shared, draw(NAMED), draw(WHOLE))
+    tasks = Tasks(
+        draw(st.sampled_from([*KNOWN.values(), Kind("dance")])), draw(WHOLE), client, shared, draw(NAMED), draw(WHOLE)
+    )
     brief = draw(st.none() | st.dictionaries(NAMES, st.integers() | NAMES, max_size=2))
     return Ask(draw(NAMES), draw(NAMES), tasks, draw(NAMES), brief, __version__)
 
@@ -72,7 +66,7 @@ def _same(one: Any, other: Any) -> None:
 @settings(deadline=None, max_examples=60)
 @given(_asks())
 def test_a_task_comes_back_as_it_was(ask: Ask) -> None:
-    found = decode_ask(from_records(to_records(encode_ask(ask))))
+    found = read_ask(from_records(to_records(encode_ask(ask))))
     assert replace(found, tasks=ask.tasks) == ask
     for name in ("kind", "round", "attempt"):
         assert getattr(found.tasks, name) == getattr(ask.tasks, name)
@@ -85,7 +79,7 @@ def test_a_task_comes_back_as_it_was(ask: Ask) -> None:
 @given(_answers())
 def test_an_answer_comes_back_as_it_was(both: tuple[Ask, Answer]) -> None:
     ask, answer = both
-    found = decode_answer(from_records(to_records(encode_answer(ask, answer))))
+    found = read_answer(from_records(to_records(encode_answer(ask, answer))))
     assert (found.code, found.reason, found.name) == (answer.code, answer.reason, answer.name)
     if answer.replies is None:
         assert found.replies is None
@@ -116,13 +110,13 @@ def test_counts_as_a_plant_sends_them_come_back(count: int) -> None:
     ask = Ask("run", "Hof", Tasks(EVALUATE, 2, np.array([1])), "brief")
     parcel = encode_answer(ask, Answer(replies, name="Hof"))
     assert parcel.num_bytes < 600
-    found = decode_answer(parcel).replies
+    found = read_answer(parcel).replies
     assert found is not None
     np.testing.assert_array_equal(found.sums["test.histogram"], histogram)
 
 
 def test_asking_for_a_name_says_nothing_else() -> None:
-    ask = decode_ask(encode_whoami())
+    ask = read_ask(encode_whoami())
     assert (ask.tasks.kind, ask.run, ask.name, ask.brief) == (WHO, "", "", None)
 
 
@@ -136,7 +130,7 @@ def _ask(**how: Any) -> Ask:
 
 
 def test_the_same_task_has_the_same_id_whether_it_is_briefed_or_not() -> None:
-    assert task_id(_ask()) == task_id(_ask(brief={"a": 1})) == task_id(decode_ask(encode_ask(_ask(brief={"a": 1}))))
+    assert task_id(_ask()) == task_id(_ask(brief={"a": 1})) == task_id(read_ask(encode_ask(_ask(brief={"a": 1}))))
 
 
 @pytest.mark.parametrize(
@@ -180,31 +174,31 @@ WRONG += [("arrays", 7), ("arrays", None), ("arrays", ""), ("arrays", {}), ("arr
 )
 def test_a_task_with_a_part_of_another_type_is_refused(key: str, value: Any) -> None:
     with pytest.raises(ClientError, match=key):
-        decode_ask(_head(encode_ask(_ask()), **{key: value}))
+        read_ask(_head(encode_ask(_ask()), **{key: value}))
 
 
 @pytest.mark.parametrize("key", ["kind", "run", "name", "briefing", "werkbund", "round", "attempt", "client", "arrays"])
 def test_a_task_without_a_part_is_refused(key: str) -> None:
     with pytest.raises(ClientError, match=f"lacks {key}"):
-        decode_ask(_head(encode_ask(_ask()), **{key: ...}))
+        read_ask(_head(encode_ask(_ask()), **{key: ...}))
 
 
 @pytest.mark.parametrize(("key", "value"), [*WRONG, *(("fingerprint", value) for value in NO_TEXTS)])
 def test_an_answer_with_a_part_of_another_type_is_refused(key: str, value: Any) -> None:
     with pytest.raises(ClientError, match=key):
-        decode_answer(_head(ANSWER, **{key: value}))
+        read_answer(_head(ANSWER, **{key: value}))
 
 
 @pytest.mark.parametrize("key", ["code", "reason", "name"])
 @pytest.mark.parametrize("value", NO_TEXTS)
 def test_a_refusal_with_a_part_of_another_type_is_refused(key: str, value: Any) -> None:
     with pytest.raises(ClientError, match=key):
-        decode_answer(_head(REFUSAL, **{key: value}))
+        read_answer(_head(REFUSAL, **{key: value}))
 
 
 @pytest.mark.parametrize("protocol", [0, 2, "1", None, 1.5, [], ...])
 def test_another_protocol_is_refused_with_both_versions(protocol: Any) -> None:
-    for read, whole in ((decode_ask, encode_ask(_ask())), (decode_answer, ANSWER)):
+    for read, whole in ((read_ask, encode_ask(_ask())), (read_answer, ANSWER)):
         with pytest.raises(ClientError, match=rf"protocol 1, got one of Werkbund 9.9; this is {__version__}"):
             read(_head(whole, protocol=protocol, werkbund="9.9"))
 
@@ -213,13 +207,13 @@ def test_another_protocol_is_refused_with_both_versions(protocol: Any) -> None:
     "head", [b"", b"{", b"[]", b"7", b"\xff", b'{"a": "\\ud800"}', b"[" * 100_000, b'{"a":' * 100_000, b"9" * 5000]
 )
 def test_what_is_no_head_is_refused(head: bytes) -> None:
-    for read in (decode_ask, decode_answer):
+    for read in (read_ask, read_answer):
         with pytest.raises(ClientError, match="head must be JSON"):
             read(Parcel(head))
 
 
 def test_a_very_long_head_is_not_read() -> None:
-    for read in (decode_ask, decode_answer):
+    for read in (read_ask, read_answer):
         with pytest.raises(ClientError, match="at most"):
             read(Parcel(b" " * (2**23 + 1)))
 
@@ -228,42 +222,42 @@ def test_a_very_long_head_is_not_read() -> None:
 def test_numbers_that_count_nothing_are_refused(number: Any) -> None:
     for key in ("round", "client"):
         with pytest.raises(ClientError, match="whole number"):
-            decode_answer(_head(ANSWER, **{key: number}))
+            read_answer(_head(ANSWER, **{key: number}))
 
 
 @pytest.mark.parametrize("half", ["own half", "", "UPDATE"])
 def test_an_array_of_no_part_of_a_message_is_refused(half: str) -> None:
     entry = [half, "a", "|u1", "|u1", [1], 1]
     with pytest.raises(ClientError, match="belong once"):
-        decode_answer(_head(replace(ANSWER, body=b"r\x00"), arrays=[entry]))
+        read_answer(_head(replace(ANSWER, body=b"r\x00"), arrays=[entry]))
 
 
 def test_an_array_that_comes_twice_is_refused() -> None:
     entry = ["sums", "a", "|u1", "|u1", [1], 1]
     with pytest.raises(ClientError, match="belong once"):
-        decode_answer(_head(replace(ANSWER, body=b"r\x00\x01"), arrays=[entry, entry]))
+        read_answer(_head(replace(ANSWER, body=b"r\x00\x01"), arrays=[entry, entry]))
 
 
 @pytest.mark.parametrize("part", ["head", "body", "vector"])
 def test_an_answer_beyond_the_limit_is_not_looked_at(part: str) -> None:
     with pytest.raises(ClientError, match="more than the 1000 that are allowed"):
-        decode_answer(replace(ANSWER, **{part: bytes(1004)}), 1000)
+        read_answer(replace(ANSWER, **{part: bytes(1004)}), 1000)
 
 
 def test_a_reason_is_cut_and_cannot_move_a_terminal() -> None:
-    found = decode_answer(encode_answer(_ask(), Answer(None, "failed", "no\n\x1b[2J\r\u202e" + "x" * 10**5, "Hof")))
+    found = read_answer(encode_answer(_ask(), Answer(None, "failed", "no\n\x1b[2J\r\u202e" + "x" * 10**5, "Hof")))
     assert found.reason.startswith("no  [2J  xxx")
     assert len(found.reason) == 2000
 
 
 def test_a_vector_of_half_numbers_is_refused() -> None:
-    for read, whole in ((decode_ask, encode_ask(_ask())), (decode_answer, ANSWER)):
+    for read, whole in ((read_ask, encode_ask(_ask())), (read_answer, ANSWER)):
         with pytest.raises(ClientError, match="four bytes"):
             read(replace(whole, vector=whole.vector[:-1]))
 
 
 def _reads(parcel: Parcel) -> None:
-    for read in (decode_ask, decode_answer):
+    for read in (read_ask, read_answer):
         with contextlib.suppress(ClientError):
             read(parcel)
 
