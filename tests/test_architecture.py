@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "aggregation": {"core"},
     "privacy": {"core"},
     "engine": {"core", "learner", "selection", "aggregation", "privacy"},
-    "trees.protocol": {"core", "engine", "trees.arithmetic", "trees.rows"},
+    "trees.protocol": {"core", "learner", "engine", "trees.arithmetic", "trees.rows"},
     "trees": set(),
     "evaluation": {"core"},
     "report": {"core", "evaluation"},

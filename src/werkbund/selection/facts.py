@@ -65,7 +65,7 @@ def answered(answers: tuple[Replies, ...], kind: Kind, signal: str) -> tuple[Int
     return unique, np.concatenate([np.empty(0), *values])[first]
 
 
-def answer_of(clients: Int64Array, answers: tuple[Replies, ...], kind: str, signal: str) -> Float64Array:
+def answer_of(clients: Int64Array, answers: tuple[Replies, ...], kind: Kind, signal: str) -> Float64Array:
     """Return the signal with which each of these clients answered a kind of question, (clients,); NaN without one."""
     asked, values = answered(answers, kind, signal)
     places = positions(clients, asked)
