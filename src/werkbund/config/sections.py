@@ -176,7 +176,7 @@ class TreesSection(Section):
     """Least training rows of a leaf, over all clients together."""
     l2: Annotated[float, Field(ge=0)] | None = None
     """Pull of the leaves' values to zero."""
-    num_bins: Annotated[int, Field(ge=2, le=255)] = 255
+    num_bins: Annotated[int, Field(ge=2, le=defaults.MOST_BINS)] = defaults.MOST_BINS
     """Values of a feature that trees tell apart, at most."""
     rank_error: Annotated[float, Field(gt=0, lt=1)] = defaults.RANK_ERROR
     """Share of the rows by which a bin's edge may be off its rank, where a feature has more values than bins."""

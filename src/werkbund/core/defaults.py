@@ -18,6 +18,9 @@ BATCH_SIZE = 16
 EVALUATED_CLIENTS = 1000
 """Clients that evaluate in a round at most."""
 
+MOST_BINS = 255
+"""Bins of a feature of trees, at most and by default: a code is one byte, and one code is for missing values."""
+
 RANK_ERROR = 0.0005
 """Share of the rows by which the edge of a tree's bin may be off its rank."""
 

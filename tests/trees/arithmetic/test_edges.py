@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from werkbund.core import ConfigError, DataError
-from werkbund.trees.arithmetic import MOST_BINS, BinEdges, even_edges
+from werkbund.core.defaults import MOST_BINS
+from werkbund.trees.arithmetic import BinEdges, even_edges
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=True)
 

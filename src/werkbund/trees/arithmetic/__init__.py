@@ -1,7 +1,7 @@
 """Tree arithmetic alone: bins, fixed point, histograms, splits, growth, prediction, contributions."""
 
 from werkbund.trees.arithmetic.cells import Cells, keys_of
-from werkbund.trees.arithmetic.edges import MOST_BINS, BinEdges, even_edges
+from werkbund.trees.arithmetic.edges import BinEdges, even_edges
 from werkbund.trees.arithmetic.ensemble import Ensemble, Trees, importance
 from werkbund.trees.arithmetic.growth import Growth, advance, begin
 from werkbund.trees.arithmetic.histograms import WORDS, Blocks, accumulate, add_value, divide
@@ -14,7 +14,6 @@ from werkbund.trees.arithmetic.terms import Group, Terms, TreePlan, base_score, 
 
 __all__ = [
     "KINDS",
-    "MOST_BINS",
     "WORDS",
     "BinEdges",
     "Blocks",

@@ -17,9 +17,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from werkbund.core.arrays import BoolArray, Float64Array, Int64Array, UInt64Array
-from werkbund.core.defaults import RANK_ERROR
+from werkbund.core.defaults import MOST_BINS, RANK_ERROR
 from werkbund.core.errors import ConfigError
-from werkbund.trees.arithmetic.edges import MOST_BINS
 
 _SIGN = np.uint64(1) << np.uint64(63)
 _MOST_ASKED = 8192  # intervals of a feature in one question, unless more than half as many must be refined

@@ -14,11 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from werkbund.core.arrays import AnyArray, Float64Array, Int64Array, UInt8Array
+from werkbund.core.defaults import MOST_BINS
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.trees.arithmetic.kernels import even_slices, inlined, kernel, num_threads, spread
-
-MOST_BINS = 255
-"""Bins of a feature, beside the cell of missing values: a code is one byte."""
 
 _BLOCK = 512  # rows coded at a time, so that the edges of one feature stay in the cache
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from werkbund.core.arrays import BoolArray, Float64Array
-from werkbund.core.defaults import RANK_ERROR
+from werkbund.core.defaults import MOST_BINS, RANK_ERROR
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.core.kinds import Kind as Task
 from werkbund.core.types import Failure, Tasks
@@ -45,7 +45,7 @@ class Binning:
 
     levels: Sequence[int]
     declared: Mapping[int, Float64Array] = field(default_factory=dict)
-    num_bins: int = 255
+    num_bins: int = MOST_BINS
     rank_error: float = RANK_ERROR
     least: int = 1
     most_parts: int = 0

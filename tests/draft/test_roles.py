@@ -1,0 +1,78 @@
+"""Which columns name the machine, the time or the site."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.draft.tables import ROWS, Drafted, machines, reason
+from werkbund.federation.population import divide
+from werkbund.federation.tables import read_table
+
+
+@pytest.mark.parametrize("name", ["machine", "machineID", "asset_no", "Maschine", "engine_id", "UNIT"])
+def test_a_machine_column_is_known_by_name_and_repetition(drafted: Drafted, name: str) -> None:
+    _, config = drafted(machines(**{name: np.arange(ROWS) // 50}))
+    assert config.data.machine == name
+    assert config.clients.partition == "tool-blocks"
+    assert divide(read_table(config), config).partition.num_clients == 2
+
+
+def test_the_whole_is_preferred_to_its_tool(drafted: Drafted) -> None:
+    _, config = drafted(machines(tool_id=np.arange(ROWS) // 10, machine_id=np.arange(ROWS) // 50))
+    assert config.data.machine == "machine_id"
+
+
+@pytest.mark.parametrize(("name", "every"), [("Tool wear [min]", 50), ("machine type", 50), ("machine", 1)])
+def test_other_columns_are_no_machine(drafted: Drafted, name: str, every: int) -> None:
+    assert drafted(machines(**{name: np.arange(ROWS) // every}))[1].data.machine is None
+
+
+def test_wear_that_falls_back_tells_tools_apart(drafted: Drafted) -> None:
+    _, config = drafted(machines(**{"Tool wear [min]": np.arange(ROWS) % 40 * 5}))
+    assert config.data.machine_reset == "Tool wear [min]"
+    assert "Tool wear [min]" in config.data.columns
+    assert len(np.unique(read_table(config).schema.machines(read_table(config).frame))) == ROWS // 40
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("ts", [f"2024-01-{1 + number // 24:02d} {number % 24:02d}:00:00" for number in range(ROWS)]),
+        ("timestamp", [1_700_000_000 + 60 * number for number in range(ROWS)]),
+        ("measured", [f"2024/02/{1 + number % 28:02d}" for number in range(ROWS)]),
+    ],
+)
+def test_a_time_column_orders_the_rows(drafted: Drafted, name: str, values: list[Any]) -> None:
+    text, config = drafted(machines(**{name: values}))
+    assert config.data.time == name
+    assert name not in config.data.columns
+    assert ("already rise" in text) == (values == sorted(values))
+    assert divide(read_table(config), config).table.frame[name].is_sorted()
+
+
+def test_a_time_whose_texts_do_not_sort_leaves_the_order_of_the_file(drafted: Drafted) -> None:
+    text, config = drafted(machines(date=[f"{1 + number % 28:02d}.03.2024 14:00" for number in range(ROWS)]))
+    assert config.data.time is None
+    assert "'date' is a time, but its values do not sort as time does" in text
+    assert "a date or time" in reason(text, "date")
+
+
+def test_a_duration_is_no_time(drafted: Drafted) -> None:
+    _, config = drafted(machines(**{"cycle time [s]": np.arange(ROWS) % 13 + 0.5}))
+    assert config.data.time is None
+    assert config.data.columns["cycle time [s]"].unit == "s"
+
+
+def test_a_site_is_suggested_but_not_decided(drafted: Drafted) -> None:
+    frame = machines(site=["north", "south"] * (ROWS // 2))
+    text, config = drafted(frame)
+    assert (config.data.client, config.clients.partition) == (None, "iid")
+    assert "Is 'site' the site?" in text
+    assert "seems to name the site" in reason(text, "site")
+    text, config = drafted(frame, client="site")
+    assert (config.data.client, config.clients.partition) == ("site", "by-column")
+    assert "north: 200 rows" in text
+    assert divide(read_table(config), config).population.names == ("north", "south")
