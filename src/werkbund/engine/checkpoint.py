@@ -24,7 +24,7 @@ _HEAD = ("version", "kind", "round", "progress", "arrays")
 _FIRST_KIND = "weights"  # of files that were written before there was another
 
 
-class State(Protocol):
+class StoredState(Protocol):
     """Be what the next round depends on, whatever is learnt; each kind of run has its own."""
 
     @property
@@ -67,7 +67,7 @@ class Checkpoint:
 
     @classmethod
     def of(
-        cls, state: State, best: Float32Array | None = None, progress: Mapping[str, Any] | None = None
+        cls, state: StoredState, best: Float32Array | None = None, progress: Mapping[str, Any] | None = None
     ) -> Checkpoint:
         """Return the checkpoint of a state; `best` and `progress` as above."""
         values, arrays = state.parts()
