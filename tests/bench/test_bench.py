@@ -53,32 +53,38 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Benched, _Heard]:
 def test_every_selector_runs_in_every_setting_with_every_seed(done: tuple[Benched, _Heard]) -> None:
     benched, heard = done
     assert heard.stages[0] == ("each selector", 8, 0)
-    assert {(one.case.setting, one.case.seed, one.case.selector) for one in heard.outcomes[:8]} == {
+    assert {(outcome.case.setting, outcome.case.seed, outcome.case.selector) for outcome in heard.outcomes[:8]} == {
         (setting, seed, selector)
         for setting in ("natural", "label-noise")
         for seed in (0, 1)
         for selector in ("uniform", "pow-d")
     }
-    assert all(not one.error and one.figures["rounds"] == 6.0 for one in heard.outcomes)
+    assert all(not outcome.error and outcome.figures["rounds"] == 6.0 for outcome in heard.outcomes)
     assert benched.report.is_file()
 
 
 def test_a_method_that_asks_more_clients_faces_a_uniform_that_trains_as_many(done: tuple[Benched, _Heard]) -> None:
     _, heard = done
-    asked = {(one.case.setting, one.case.seed): one for one in heard.outcomes if one.case.selector == "pow-d"}
+    asked = {
+        (outcome.case.setting, outcome.case.seed): outcome
+        for outcome in heard.outcomes
+        if outcome.case.selector == "pow-d"
+    }
     matched = list(heard.outcomes[8:])
-    assert {one.case.selector for one in matched} == {"uniform"}
-    for one in matched:
-        contacts = asked[one.case.setting, one.case.seed].figures["contacts"]
-        assert one.case.count == round(contacts) > 2
-        assert one.figures["cohort"] <= one.case.count
+    assert {outcome.case.selector for outcome in matched} == {"uniform"}
+    for outcome in matched:
+        contacts = asked[outcome.case.setting, outcome.case.seed].figures["contacts"]
+        assert outcome.case.count == round(contacts) > 2
+        assert outcome.figures["cohort"] <= outcome.case.count
 
 
 def test_the_difference_is_that_of_the_runs(done: tuple[Benched, _Heard]) -> None:
     benched, heard = done
     score = {
-        (one.case.setting, one.case.seed, one.case.selector, one.case.count): one.figures["average_precision"]
-        for one in heard.outcomes
+        (outcome.case.setting, outcome.case.seed, outcome.case.selector, outcome.case.count): outcome.figures[
+            "average_precision"
+        ]
+        for outcome in heard.outcomes
     }
     counts = {(s, seed): c for (s, seed, name, c) in score if name == "uniform" and c > 2}
     expected = [
@@ -91,23 +97,23 @@ def test_the_difference_is_that_of_the_runs(done: tuple[Benched, _Heard]) -> Non
         )
         for seed in (0, 1)
     ]
-    line = next(one for one in benched.result["lines"] if one["selector"] == "pow-d" and one["setting"] == "all")
+    line = next(row for row in benched.result["lines"] if (row["selector"], row["setting"]) == ("pow-d", "all"))
     assert line["equal_cost"]["mean"] == pytest.approx(float(np.mean(expected)))
-    uniform = next(one for one in benched.result["lines"] if one["selector"] == "uniform" and one["setting"] == "all")
+    uniform = next(row for row in benched.result["lines"] if (row["selector"], row["setting"]) == ("uniform", "all"))
     assert uniform["equal_cost"]["mean"] == 0.0
     assert uniform["savings"]["bytes"]["mean"] == pytest.approx(1.0)
 
 
 def test_the_course_costs_what_the_rounds_before_it_cost(done: tuple[Benched, _Heard]) -> None:
     _, heard = done
-    for one in heard.outcomes:
-        course = one.course
+    for outcome in heard.outcomes:
+        course = outcome.course
         assert course is not None
         assert course.rounds.tolist() == list(range(7))
         for costs in (course.seconds, course.joules, course.bytes):
             assert costs[0] == 0.0
             assert (np.diff(costs) > 0).all()
-        assert course.joules[-1] == pytest.approx(one.figures["joules"])
+        assert course.joules[-1] == pytest.approx(outcome.figures["joules"])
 
 
 def test_the_same_bench_in_the_same_folder_does_nothing_again(done: tuple[Benched, _Heard]) -> None:
@@ -140,10 +146,10 @@ def test_another_bench_in_the_same_folder_is_refused(done: tuple[Benched, _Heard
 
 def test_two_processes_give_the_same_as_one(done: tuple[Benched, _Heard], tmp_path: Path) -> None:
     plan = _plan(("uniform",), ("natural",))
-    found = bench(plan, out=tmp_path / "two", workers=2).result["lines"]
-    mine = [one for one in done[0].result["lines"] if (one["selector"], one["setting"]) == ("uniform", "natural")]
-    assert [one["figures"]["average_precision"] for one in found] == [
-        one["figures"]["average_precision"] for one in mine
+    measured = bench(plan, out=tmp_path / "two", workers=2).result["lines"]
+    mine = [line for line in done[0].result["lines"] if (line["selector"], line["setting"]) == ("uniform", "natural")]
+    assert [line["figures"]["average_precision"] for line in measured] == [
+        line["figures"]["average_precision"] for line in mine
     ]
 
 
@@ -163,17 +169,17 @@ def test_a_run_that_fails_is_told_and_the_bench_goes_on() -> None:
 
 
 def test_an_outcome_goes_through_json(done: tuple[Benched, _Heard]) -> None:
-    for one in done[1].outcomes:
-        back = Outcome.from_json(json.loads(json.dumps(one.to_json())))
-        assert back.case == one.case
-        assert back.figures == one.figures
+    for outcome in done[1].outcomes:
+        back = Outcome.from_json(json.loads(json.dumps(outcome.to_json())))
+        assert back.case == outcome.case
+        assert back.figures == outcome.figures
         assert back.course is not None
-        assert one.course is not None
-        assert back.course.scores == pytest.approx(one.course.scores, rel=1e-5)
+        assert outcome.course is not None
+        assert back.course.scores == pytest.approx(outcome.course.scores, rel=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"selectors": ["uniformm"]}, "--selectors must be among all, .*did you mean uniform"),
         ({"settings": ["natral"]}, "--partitions must be among .*did you mean natural"),
@@ -182,10 +188,10 @@ def test_an_outcome_goes_through_json(done: tuple[Benched, _Heard]) -> None:
         ({"target": 1.5}, "--target must be"),
     ],
 )
-def test_a_plan_that_makes_no_sense_is_refused(changes: dict[str, Any], told: str) -> None:
+def test_a_plan_that_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -> None:
     config = check_config({"clients": {"count": 8}})
     values: dict[str, Any] = {"selectors": ["uniform"], "settings": ["natural"], "seeds": range(2), "cohort": 2}
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         plan_of(config, **{**values, **changes})
 
 
@@ -207,8 +213,8 @@ def test_a_minus_leaves_a_method_out() -> None:
 
 
 def test_the_report_says_the_same(done: tuple[Benched, _Heard]) -> None:
-    found = read_bench(done[0].folder)
-    sentence = bench_sentence(found)
+    measured = read_bench(done[0].folder)
+    sentence = bench_sentence(measured)
     assert "of 1" in sentence
     page = done[0].report.read_text()
     assert sentence in page

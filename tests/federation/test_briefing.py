@@ -56,8 +56,8 @@ def test_a_server_that_reads_its_configuration_from_the_runs_folder_says_the_sam
     config = check_config(values)
     (tmp_path / "config.toml").write_text(to_toml(config))
     again = load_config(tmp_path / "config.toml")
-    one, other = (_briefing(config=for_clients(each)) for each in (config, again))
-    assert one.fingerprint == other.fingerprint
+    first, second = (_briefing(config=for_clients(each)) for each in (config, again))
+    assert first.fingerprint == second.fingerprint
 
 
 def test_where_the_servers_data_lie_and_how_they_are_divided_is_not_told() -> None:
@@ -67,10 +67,15 @@ def test_where_the_servers_data_lie_and_how_they_are_divided_is_not_told() -> No
             "clients": {"partition": "dirichlet", "count": 7, "options": {"alpha": 0.5}, "test": 0.3},
         }
     )
-    told = for_clients(config)
-    assert "private" not in json.dumps(_briefing(config=told).to_json())
-    assert (told.data.path, told.data.clients, told.clients.partition, told.clients.count) == (None, {}, None, None)
-    assert (told.clients.test, told.data.label, told.data.never) == (0.3, "failed", ["note"])
+    public = for_clients(config)
+    assert "private" not in json.dumps(_briefing(config=public).to_json())
+    assert (public.data.path, public.data.clients, public.clients.partition, public.clients.count) == (
+        None,
+        {},
+        None,
+        None,
+    )
+    assert (public.clients.test, public.data.label, public.data.never) == (0.3, "failed", ["note"])
     by_path = for_clients(check_config({"data": {"path": "/srv/private.csv", "client": "site"}}))
     assert (by_path.data.path, by_path.data.client) == (None, None)
 

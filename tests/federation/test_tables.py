@@ -84,6 +84,6 @@ def test_derived_features_join_the_recognised_ones_or_replace_them() -> None:
     base = {"data": {"source": "generator", "rows": 100, "plants": 1}}
     both = read_table(check_config({**base, "features": section})).schema.derived
     alone = read_table(check_config({**base, "features": {**section, "preset": False}})).schema.derived
-    assert [one.name for one in alone] == ["speed_by_torque"]
-    assert [one.name for one in both][-1] == "speed_by_torque"
+    assert [feature.name for feature in alone] == ["speed_by_torque"]
+    assert [feature.name for feature in both][-1] == "speed_by_torque"
     assert len(both) > 1

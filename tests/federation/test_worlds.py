@@ -22,10 +22,10 @@ NAMES = ("a", "b", "c")
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_is_drawn_by_the_seed(preset: Any) -> None:
     section = WorldSection(preset=preset)
-    one, same, other = (fleet_of(section, NAMES, seed) for seed in (0, 0, 1))
-    assert one.num_clients == 3
-    assert all(np.array_equal(value, getattr(same, name)) for name, value in vars(one).items())
-    differs = any(not np.array_equal(value, getattr(other, name)) for name, value in vars(one).items())
+    fleet, same, another = (fleet_of(section, NAMES, seed) for seed in (0, 0, 1))
+    assert fleet.num_clients == 3
+    assert all(np.array_equal(value, getattr(same, name)) for name, value in vars(fleet).items())
+    differs = any(not np.array_equal(value, getattr(another, name)) for name, value in vars(fleet).items())
     assert differs == (preset != "uniform")
 
 
@@ -39,17 +39,17 @@ def test_a_table_names_clients_in_any_order_and_the_rest_is_usual(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("name,dropout\na,0\n", "must have a column client"),
         ("client,speed\na,1\nb,1\nc,1\n", "has columns speed; known are"),
         ("client,dropout\na,0\n", "none for b, c"),
     ],
 )
-def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, text: str, told: str) -> None:
+def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "fleet.csv"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         fleet_of(WorldSection(path=str(path)), NAMES, 0)
 
 
@@ -79,7 +79,7 @@ def test_a_run_in_a_world_goes_on_from_a_checkpoint_to_the_same_result(tmp_path:
     assert again.summary["metrics"] == whole.summary["metrics"]
     for name in ("weights", "best"):
         ends = [load_checkpoint(done.folder / "checkpoint.npz") for done in (whole, again)]
-        one, other = (end.arrays["weights"] if name == "weights" else end.best for end in ends)
-        assert np.array_equal(np.asarray(one), np.asarray(other))
+        uninterrupted, resumed = (end.arrays["weights"] if name == "weights" else end.best for end in ends)
+        assert np.array_equal(np.asarray(uninterrupted), np.asarray(resumed))
     lines = [(done.folder / "rounds.jsonl").read_text().splitlines() for done in (whole, again)]
-    assert [len(found) for found in lines] == [7, 7]
+    assert [len(rounds) for rounds in lines] == [7, 7]

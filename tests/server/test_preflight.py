@@ -21,19 +21,19 @@ def _facts(change: Callable[[dict[str, Any]], Any]) -> Spoil:
     """Return a way to say other facts."""
 
     def text(before: Any) -> Any:
-        told = json.loads(str(before[0]))
-        changed = change(told)
-        return np.array([json.dumps(told if changed is None else changed)])
+        facts = json.loads(str(before[0]))
+        changed = change(facts)
+        return np.array([json.dumps(facts if changed is None else changed)])
 
     return arrays("clear", facts=text)
 
 
 def _said(**values: Any) -> Spoil:
-    return _facts(lambda told: told.update(values))
+    return _facts(lambda facts: facts.update(values))
 
 
 def _schema(**values: Any) -> Spoil:
-    return _facts(lambda told: told["schema"].update(values))
+    return _facts(lambda facts: facts["schema"].update(values))
 
 
 def _raw(text: str) -> Spoil:
@@ -48,11 +48,11 @@ def _preflight(deployment: Any, how: Spoil | None = None, quorum: float = 0.5) -
 
 
 def test_what_fits_is_said_with_versions_and_rows(deployed: Any) -> None:
-    told, _ = _preflight(deployed())
-    assert [(check.client, check.level) for check in told.checks] == [(f"plant-{i}", "ok") for i in (1, 2, 3)]
-    assert "300 rows, Werkbund" in told.checks[0].what
-    assert told.mode_names == ("TWF", "HDF", "PWF", "OSF", "RNF")
-    assert json.loads(json.dumps(told.to_json()))["facts"]["plant-1"]["rows"] == 300
+    flight, _ = _preflight(deployed())
+    assert [(check.client, check.level) for check in flight.checks] == [(f"plant-{i}", "ok") for i in (1, 2, 3)]
+    assert "300 rows, Werkbund" in flight.checks[0].what
+    assert flight.mode_names == ("TWF", "HDF", "PWF", "OSF", "RNF")
+    assert json.loads(json.dumps(flight.to_json()))["facts"]["plant-1"]["rows"] == 300
 
 
 BAD: dict[str, Spoil] = {
@@ -96,14 +96,14 @@ BAD: dict[str, Spoil] = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_makes_no_sense_is_that_clients_fault_alone(name: str, deployed: Any) -> None:
-    told, _ = _preflight(deployed(), BAD[name])
-    levels = {check.client: check.level for check in told.checks}
+    flight, _ = _preflight(deployed(), BAD[name])
+    levels = {check.client: check.level for check in flight.checks}
     assert levels == {"plant-1": "ok", "plant-2": "ok", "plant-3": "error"}
-    assert list(told.facts) == ["plant-1", "plant-2"]
-    (check,) = [check for check in told.checks if check.client == "plant-3"]
+    assert list(flight.facts) == ["plant-1", "plant-2"]
+    (check,) = [check for check in flight.checks if check.client == "plant-3"]
     assert check.what
     assert len(check.what) < 2100
-    json.dumps(told.to_json(), ensure_ascii=False).encode()
+    json.dumps(flight.to_json(), ensure_ascii=False).encode()
 
 
 @pytest.mark.parametrize(
@@ -119,27 +119,27 @@ def test_what_makes_no_sense_is_that_clients_fault_alone(name: str, deployed: An
     ],
 )
 def test_what_does_not_fit_is_said_with_a_remedy(how: Spoil, level: str, what: str, deployed: Any) -> None:
-    told, _ = _preflight(deployed(), how)
-    (check,) = [check for check in told.checks if check.client == "plant-3"]
+    flight, _ = _preflight(deployed(), how)
+    (check,) = [check for check in flight.checks if check.client == "plant-3"]
     assert (check.level, what in check.what) == (level, True)
     assert check.remedy or "policy" in check.what
 
 
 def test_that_a_client_refuses_what_nobody_asks_for_is_not_spoken_of(deployed: Any) -> None:
-    told, _ = _preflight(deployed(), _said(policy={"refused": ["norm", "centroids"]}))
-    assert [check.level for check in told.checks] == ["ok"] * 3
+    flight, _ = _preflight(deployed(), _said(policy={"refused": ["norm", "centroids"]}))
+    assert [check.level for check in flight.checks] == ["ok"] * 3
 
 
 def test_what_a_client_says_cannot_move_the_terminal(deployed: Any) -> None:
-    told, _ = _preflight(deployed(), _said(versions={"werkbund": "0.9\n\x1b[2J" + "9" * 5000}))
-    (check,) = [check for check in told.checks if check.client == "plant-3"]
+    flight, _ = _preflight(deployed(), _said(versions={"werkbund": "0.9\n\x1b[2J" + "9" * 5000}))
+    (check,) = [check for check in flight.checks if check.client == "plant-3"]
     assert check.what.isprintable()
     assert len(check.what) < 300
 
 
 def test_the_schema_is_the_one_that_most_have_whoever_answers_first(deployed: Any) -> None:
-    told, _ = _preflight(deployed(), _schema(label="Target"))
-    assert told.schema.label == "Machine failure"
+    flight, _ = _preflight(deployed(), _schema(label="Target"))
+    assert flight.schema.label == "Machine failure"
 
 
 def test_below_the_quorum_every_client_that_does_not_fit_is_named(deployed: Any) -> None:

@@ -164,7 +164,7 @@ def test_a_resumed_run_ends_with_the_same_bits(
         run(config, out=tmp_path / "cut", compare=False, watcher=StopAt(stop))
     resumed = resume(tmp_path / "cut")
     assert digest(resumed.folder) == digest(whole.folder)
-    written = [(one.folder / "rounds.jsonl").read_text().splitlines() for one in (whole, resumed)]
+    written = [(done.folder / "rounds.jsonl").read_text().splitlines() for done in (whole, resumed)]
     scores = [[json.loads(line)["metrics"] for line in lines] for lines in written]
     assert scores[0] == scores[1]
 
@@ -207,7 +207,7 @@ def test_a_run_of_united_trees_says_what_they_are(small: Small, tmp_path: Path) 
     assert card["training"]["aggregation"] == "each client's own trees, united by share of rows"
     assert limit in card["limits"]
     assert limit in html.unescape(done.report.read_text())
-    cited = [one["what"] for one in json.loads((done.folder / "run.json").read_text())["citations"]]
+    cited = [citation["what"] for citation in json.loads((done.folder / "run.json").read_text())["citations"]]
     assert "Clients' own trees, united" in cited
 
 
