@@ -201,8 +201,8 @@ def test_a_change_of_the_parts_reaches_the_compiled_code_on_disk() -> None:
 def test_it_compiles_where_no_folder_can_be_written() -> None:
     program = (
         "from numba import types\n"
-        "from werkbund.learner.fused_tiles import compiled\n"
-        "double = compiled(types.int64(types.int64), cache=True)(lambda x: 2 * x)\n"
+        "from werkbund.learner.fused_tiles import entry\n"
+        "double = entry(types.int64(types.int64))(lambda x: 2 * x)\n"
         "assert double(21) == 42\n"
     )
     surroundings = {**os.environ, "NUMBA_CACHE_DIR": "/dev/null/nowhere"}

@@ -6,14 +6,12 @@ not depend on who computes them, so the number of threads changes nothing but ti
 
 from __future__ import annotations
 
-import importlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,9 +23,11 @@ from werkbund.learner.batches import num_steps
 from werkbund.learner.chains import Chain
 from werkbund.learner.plan import TrainingPlan
 
-if TYPE_CHECKING:
-    from werkbund.learner.fused_kernels import Places
+try:
+    from werkbund.learner import fused_kernels as kernels
     from werkbund.learner.fused_steps import Recipe
+except Exception:  # Numba is missing, or whatever a broken installation raises: the general path does the work
+    kernels = None  # type: ignore[assignment]
 
 Work = Callable[[slice], None]
 
@@ -41,13 +41,11 @@ _WORTH_A_THREAD = 500_000  # products of two numbers below which a second thread
 
 @cache
 def fused_available() -> bool:
-    """Say whether the compiled kernels can be had: Numba is installed, loads, and may compile."""
+    """Say whether the compiled kernels can be had: Numba is installed, loads, and may compile. Compiles them."""
     try:
-        numba = importlib.import_module("numba")
-        importlib.import_module("werkbund.learner.fused_kernels")
-    except Exception:  # whatever a broken installation raises, the general path does the work
+        return kernels is not None and kernels.prepare()
+    except Exception:  # whatever a broken installation raises
         return False
-    return not numba.config.DISABLE_JIT
 
 
 def train_chain(
@@ -88,8 +86,6 @@ def train_chain(
     loss
         (cohort,), mean loss over all rows drawn, before the step that used them; NaN for a client without rows.
     """
-    from werkbund.learner import fused_kernels as kernels
-
     begin = np.ascontiguousarray(np.atleast_2d(start), dtype=np.float32)
     _check(chain, begin.shape[1], table.features)
     if len(begin) not in (1, len(clients)) or len(keys) != len(clients):
@@ -151,8 +147,6 @@ def logits_chain(
     logits
         (rows,)
     """
-    from werkbund.learner import fused_kernels as kernels
-
     _check(chain, len(weights), features)
     room = _room(chain, _BLOCK, training=False)
     vector, x = np.ascontiguousarray(weights, np.float32), np.ascontiguousarray(features, np.float32)
@@ -180,8 +174,6 @@ def _check(chain: Chain, num_parameters: int, features: Float32Array) -> None:
 
 
 def _recipe(chain: Chain, plan: TrainingPlan, batch_size: int) -> Recipe:
-    from werkbund.learner.fused_steps import Recipe
-
     return Recipe(
         activation=_KINDS.index(chain.activation),
         optimizer=_OPTIMIZERS.index(plan.optimizer),
@@ -202,7 +194,7 @@ class _Room:
     """Say how one thread's flat array is divided."""
 
     layers: Int64Array
-    places: Places
+    places: kernels.Places
     size: int
 
     def scratch(self) -> Float32Array:
@@ -227,8 +219,6 @@ class _Divider:
 
 def _room(chain: Chain, batch_size: int, training: bool = True) -> _Room:
     """Divide the flat array: zeros, a one, weights, four blocks of the same length, copies, a batch's values."""
-    from werkbund.learner.fused_kernels import Places
-
     divider = _Divider()
     padded = [_padded(width) for width in chain.widths]
     hidden = range(len(padded) - 2)
@@ -243,21 +233,44 @@ def _room(chain: Chain, batch_size: int, training: bool = True) -> _Room:
     values = [divider.take(batch_size * width) for width in padded[:-1]]
     slopes = [divider.take(batch_size * padded[i + 1]) for i in hidden]
     deltas = [divider.take(batch_size * padded[i + 1]) for i in hidden]
-    rows = [
-        (
-            *chain.widths[i : i + 2],
-            *padded[i : i + 2],
-            *matrices[i],
-            copies[i],
-            *values[i : i + 2],
-            slopes[i],
-            deltas[i],
-        )
-        for i in hidden
-    ]
-    labels, logits, errors = (divider.take(batch_size) for _ in range(3))
-    places = Places(one, padded[-2], padded[0], values[0], values[-1], head, block, length, labels, logits, errors)
-    return _Room(np.array(rows, np.int64).reshape(-1, 11), places, divider.size)
+    pairs = [(chain.widths[i : i + 2], padded[i : i + 2], values[i : i + 2]) for i in hidden]
+    layers = list(map(_layer, pairs, matrices, zip(copies, slopes, deltas, strict=True)))
+    places = kernels.Places(
+        one=one,
+        row=padded[-2],
+        inputs=padded[0],
+        rows=values[0],
+        top=values[-1],
+        head=head,
+        block=block,
+        length=length,
+        labels=divider.take(batch_size),
+        logits=divider.take(batch_size),
+        errors=divider.take(batch_size),
+    )
+    return _Room(np.array(layers, np.int64).reshape(-1, len(kernels.LayerPlaces._fields)), places, divider.size)
+
+
+def _layer(
+    pairs: tuple[Sequence[int], Sequence[int], Sequence[int]], matrix: tuple[int, int], rest: tuple[int, int, int]
+) -> kernels.LayerPlaces:
+    """Return a hidden layer's row.
+
+    Parameters
+    ----------
+    pairs
+        Below the layer and above it: widths, padded widths, and where a batch's values lie.
+    matrix
+        Where weights and bias lie.
+    rest
+        Where the transposed copy, the activation's derivative and the output's gradient lie.
+    """
+    (inputs, outputs), (row_in, row_out), (below, above) = pairs
+    (weight, bias), (copy, slope, delta) = matrix, rest
+    return kernels.LayerPlaces(
+        inputs=inputs, outputs=outputs, row_in=row_in, row_out=row_out, weight=weight, bias=bias,
+        copy=copy, below=below, above=above, slope=slope, delta=delta,
+    )  # fmt: skip
 
 
 def _padded(length: int) -> int:

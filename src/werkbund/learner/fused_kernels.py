@@ -4,6 +4,8 @@ A thread works on one flat float32 array that holds everything of one client: we
 activations of a batch, at the offsets of `Places` and of a table of layers. Matrices are padded with zeros to rows of
 a multiple of 16. A layer's weights lie as (in, out), so that products run along the outputs, and behind each update
 a transposed copy is made for the way back.
+
+In every function `s` is that flat array, and other whole numbers are offsets into it unless a docstring says otherwise.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from werkbund.core.arrays import Float32Array, Float64Array, Int64Array, UInt64A
 from werkbund.learner.fused_steps import Recipe, activate, amend, dot, errors, gate, shuffle, total, update
 from werkbund.learner.fused_tiles import (
     compiled,
+    entry,
     tile_1x16,
     tile_1x32,
     tile_4x16,
@@ -26,15 +29,31 @@ from werkbund.learner.fused_tiles import (
 )
 
 # Numba recompiles what is on disk when this file changes, not when these change: a digest of both keeps it honest.
-SOURCES = {"fused_steps.py": "3c6233419d321a5b", "fused_tiles.py": "9883752b15d8b6ad"}
+SOURCES = {"fused_steps.py": "bbbf4e3ff687c0f4", "fused_tiles.py": "f5b7e905f25e9f6c"}
 
-# Columns of the table of hidden layers, (layers, 11): widths, padded widths, and offsets into the flat array of
-# weights (in, out), bias, transposed copy, input, output, derivative of the activation, gradient of the output.
-INPUTS, OUTPUTS, ROW_IN, ROW_OUT, WEIGHT, BIAS, COPY, BELOW, ABOVE, SLOPE, DELTA = range(11)
+
+class LayerPlaces(NamedTuple):
+    """Be a row of the table of hidden layers: its widths, and where its arrays lie in the flat array."""
+
+    inputs: int  # width below
+    outputs: int  # width above
+    row_in: int  # both padded to a multiple of 16
+    row_out: int
+    weight: int  # (in, out)
+    bias: int
+    copy: int  # of the weights, transposed
+    below: int  # a batch's input
+    above: int  # a batch's output
+    slope: int  # derivative of the activation
+    delta: int  # gradient of the output
+
+
+# Columns of that table, as compiled code reads it.
+INPUTS, OUTPUTS, ROW_IN, ROW_OUT, WEIGHT, BIAS, COPY, BELOW, ABOVE, SLOPE, DELTA = range(len(LayerPlaces._fields))
 
 
 class Places(NamedTuple):
-    """Say where things lie in the flat array."""
+    """Say where things lie in the flat array that do not belong to one layer."""
 
     one: int  # a single 1; zeros lie at offset 0
     row: int  # padded width of the last hidden layer, or of the input if there is none
@@ -50,14 +69,14 @@ class Places(NamedTuple):
 
 
 @compiled()
-def carry(target: Float32Array, at: int, source: Float32Array, start: int, length: int) -> None:
-    """Copy a piece of one array into another."""
+def copy_piece(target: Float32Array, at: int, source: Float32Array, start: int, length: int) -> None:
+    """Copy `length` numbers of `source`, from `start` on, to `target`, from `at` on."""
     to, of = target[at : at + length], source[start : start + length]  # else each index is tested for its sign
     for i in range(length):
         to[i] = of[i]
 
 
-@compiled(types.none(types.float32[::1], *[types.int64] * 11))
+@compiled()
 def multiply(
     s: Float32Array,
     c: int,
@@ -146,13 +165,13 @@ def unpack(s: Float32Array, layers: Int64Array, places: Places, vector: Float32A
         inputs, outputs, row, copy = layers[i, INPUTS], layers[i, OUTPUTS], layers[i, ROW_IN], layers[i, COPY]
         clear(s, copy, row * layers[i, ROW_OUT])
         for j in range(outputs):
-            carry(s, copy + j * row, vector, at + j * inputs, inputs)
+            copy_piece(s, copy + j * row, vector, at + j * inputs, inputs)
         transpose(s, layers[i, WEIGHT], copy, layers[i, ROW_OUT], row)
-        carry(s, layers[i, BIAS], vector, at + inputs * outputs, outputs)
+        copy_piece(s, layers[i, BIAS], vector, at + inputs * outputs, outputs)
         at += (inputs + 1) * outputs
     width = len(vector) - at - 1
-    carry(s, places.head, vector, at, width)
-    carry(s, places.head + places.row, vector, at + width, 1)
+    copy_piece(s, places.head, vector, at, width)
+    copy_piece(s, places.head + places.row, vector, at + width, 1)
 
 
 @compiled()
@@ -163,12 +182,12 @@ def pack(s: Float32Array, layers: Int64Array, places: Places, vector: Float32Arr
         inputs, outputs, row, copy = layers[i, INPUTS], layers[i, OUTPUTS], layers[i, ROW_IN], layers[i, COPY]
         transpose(s, copy, layers[i, WEIGHT], row, layers[i, ROW_OUT])
         for j in range(outputs):
-            carry(vector, at + j * inputs, s, copy + j * row, inputs)
-        carry(vector, at + inputs * outputs, s, layers[i, BIAS], outputs)
+            copy_piece(vector, at + j * inputs, s, copy + j * row, inputs)
+        copy_piece(vector, at + inputs * outputs, s, layers[i, BIAS], outputs)
         at += (inputs + 1) * outputs
     width = len(vector) - at - 1
-    carry(vector, at, s, places.head, width)
-    carry(vector, at + width, s, places.head + places.row, 1)
+    copy_piece(vector, at, s, places.head, width)
+    copy_piece(vector, at + width, s, places.head + places.row, 1)
 
 
 @compiled()
@@ -201,7 +220,7 @@ def train_client(
         rows = min(width, size - batch * width)
         for i in range(rows):
             row = order[batch * width + i]
-            carry(s, places.rows + i * places.inputs, x[row], 0, x.shape[1])
+            copy_piece(s, places.rows + i * places.inputs, x[row], 0, x.shape[1])
             s[places.labels + i] = y[row]
         forward(s, layers, places, recipe.activation, rows)
         e, z, t = places.errors, places.logits, places.labels
@@ -219,16 +238,15 @@ _INTS, _INT_TABLE = types.Array(types.int64, 1, "C", readonly=True), types.Array
 _KEYS, _FLOATS = types.Array(types.uint64, 1, "C", readonly=True), types.Array(types.float32, 1, "C", readonly=True)
 _FLOAT_TABLE = types.Array(types.float32, 2, "C", readonly=True)
 _typeof: Any = numba.typeof
-_PLACES = _typeof(Places(*[0] * len(Places._fields)))
-_RECIPE = _typeof(Recipe(*(kind(0) for kind in get_type_hints(Recipe).values())))
+_PLACES = _typeof(Places(**dict.fromkeys(Places._fields, 0)))
+_RECIPE = _typeof(Recipe(**{name: kind(0) for name, kind in get_type_hints(Recipe).items()}))
 
 
-@compiled(
+@entry(
     types.none(
         types.float32[::1], _INT_TABLE, _PLACES, _RECIPE, _FLOAT_TABLE, _FLOATS, _INTS, _INTS, _FLOAT_TABLE, _KEYS,
         types.uint64[:, ::1], types.int64[::1], types.int64[::1], types.float32[:, ::1], types.float64[::1],
-    ),
-    cache=True,
+    )
 )  # fmt: skip
 def train_clients(
     s: Float32Array,
@@ -253,9 +271,9 @@ def train_clients(
         first, last = offsets[clients[i]], offsets[clients[i] + 1]
         if i == 0 or len(start) > 1:
             unpack(s, layers, places, start[min(i, len(start) - 1)])
-            carry(s, block + 2 * n, s, block, n)
+            copy_piece(s, block + 2 * n, s, block, n)
         else:
-            carry(s, block, s, block + 2 * n, n)
+            copy_piece(s, block, s, block + 2 * n, n)
             for k in range(1, len(layers)):
                 transpose(s, layers[k, COPY], layers[k, WEIGHT], layers[k, ROW_IN], layers[k, ROW_OUT])
         if last > first:
@@ -264,11 +282,10 @@ def train_clients(
         pack(s, layers, places, weights[i])
 
 
-@compiled(
+@entry(
     types.none(
         types.float32[::1], _INT_TABLE, _PLACES, types.int64, types.int64, _FLOATS, _FLOAT_TABLE, types.float32[::1]
-    ),
-    cache=True,
+    )
 )
 def score_rows(
     s: Float32Array,
@@ -285,6 +302,16 @@ def score_rows(
     for first in range(0, len(x), block):
         rows = min(block, len(x) - first)
         for i in range(rows):
-            carry(s, places.rows + i * places.inputs, x[first + i], 0, x.shape[1])
+            copy_piece(s, places.rows + i * places.inputs, x[first + i], 0, x.shape[1])
         forward(s, layers, places, kind, rows)
-        carry(logits, first, s, places.logits, rows)
+        copy_piece(logits, first, s, places.logits, rows)
+
+
+def prepare() -> bool:
+    """Compile what Python calls, or read it from disk; say whether Numba may compile at all."""
+    config: Any = numba.config  # its types do not know every setting
+    if config.DISABLE_JIT:
+        return False
+    train_clients.prepare()
+    score_rows.prepare()
+    return True

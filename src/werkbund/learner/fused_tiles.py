@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any, TypeVar, cast
 
 import numba
@@ -23,35 +24,77 @@ _INDEX = ir.IntType(64)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def compiled(*signature: Any, reorder: bool = False, cache: bool = False, inline: bool = False) -> Callable[[F], F]:
-    """Compile a function with Numba: without the interpreter's lock, in the plain arithmetic of the hardware.
+def compiled(reorder: bool = False, inline: bool = False) -> Callable[[F], F]:
+    """Let Numba compile a function when another one is compiled that calls it; Python cannot call it.
+
+    It runs without the interpreter's lock, in the plain arithmetic of the hardware.
 
     Parameters
     ----------
-    signature
-        Types of the arguments, compiled at once; none means at the first call.
     reorder
         Let sums be split over the lanes of a vector.
-    cache
-        Keep the machine code on disk, where a folder can be written. Only such a function can be called from Python.
     inline
         Dissolve the function in its callers.
     """
-    fastmath = {"contract", "nsz"} | ({"reassoc"} if reorder else set())
-    njit: Any = numba.njit  # its types do not know every option
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath, "forceinline": inline}
-    if not cache:  # called by other compiled functions alone
-        options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    options = _options(reorder) | {"forceinline": inline, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
     def decorate(function: F) -> F:
-        try:
-            return cast(F, njit(*signature, cache=cache, **options)(function))
-        except (RuntimeError, OSError):  # no folder can be written, or the disk is full
-            if not cache:
-                raise
-            return cast(F, njit(*signature, **options)(function))
+        return cast(F, _njit(**options)(function))
 
     return decorate
+
+
+class Entry:
+    """Be a compiled function that Python calls; importing its module compiles nothing.
+
+    Its machine code is made when it is first needed, and kept on disk where a folder can be written.
+
+    Parameters
+    ----------
+    function
+        In the part of Python that Numba compiles.
+    signature
+        Numba's type of its arguments and its result.
+    """
+
+    def __init__(self, function: Callable[..., Any], signature: Any) -> None:
+        self._function, self._signature = function, signature
+        self._machine_code: Callable[..., Any] | None = None
+        self._lock = Lock()
+
+    def prepare(self) -> Callable[..., Any]:
+        """Return the machine code, read from disk or compiled now, once."""
+        with self._lock:
+            if self._machine_code is None:
+                self._machine_code = self._compile()
+        return self._machine_code
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Run the machine code."""
+        return (self._machine_code or self.prepare())(*arguments)
+
+    def _compile(self) -> Callable[..., Any]:
+        options = _options(reorder=False)
+        try:
+            return cast(Callable[..., Any], _njit(self._signature, cache=True, **options)(self._function))
+        except (RuntimeError, OSError):  # no folder can be written, or the disk is full
+            return cast(Callable[..., Any], _njit(self._signature, **options)(self._function))
+
+
+def entry(signature: Any) -> Callable[[Callable[..., Any]], Entry]:
+    """Return what makes an `Entry` of a function; stands before it as a decorator."""
+    return lambda function: Entry(function, signature)
+
+
+_njit: Any = numba.njit  # its types do not know every option
+
+
+def _options(reorder: bool) -> dict[str, Any]:
+    return {
+        "nogil": True,
+        "error_model": "numpy",
+        "fastmath": {"contract", "nsz"} | ({"reassoc"} if reorder else set()),
+    }
 
 
 def _address(context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value) -> ir.Value:
@@ -180,8 +223,8 @@ def _transpose(typing: Any, s: Any, target: Any, target_row: Any, source: Any, s
     return types.none(s, target, target_row, source, source_row), generate
 
 
-def _shuffled(builder: ir.IRBuilder, one: ir.Value, other: ir.Value, lanes: list[int]) -> ir.Value:
-    return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(ir.IntType(32), LANES), lanes))
+def _shuffled(builder: ir.IRBuilder, first: ir.Value, second: ir.Value, lanes: list[int]) -> ir.Value:
+    return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(ir.IntType(32), LANES), lanes))
 
 
 transpose_16x16 = cast(Callable[..., None], intrinsic(_transpose))
