@@ -6,7 +6,7 @@ from werkbund.evaluation.costs import Costs, cost_curve
 from werkbund.evaluation.counts import NUM_BINS, Confusion, Counts, lower_probabilities
 from werkbund.evaluation.effort import NEVER, Effort, LearningCurve, jain_index
 from werkbund.evaluation.intervals import Interval, mean_interval, paired_difference
-from werkbund.evaluation.metrics import DIRECTIONS, Metrics, metrics
+from werkbund.evaluation.metrics import DIRECTIONS, Gate, Metrics, metrics
 from werkbund.evaluation.ranking import Curve, average_precision, precision_recall_curve, roc_auc, roc_curve
 from werkbund.evaluation.thresholds import Threshold, choose_threshold
 
@@ -19,6 +19,7 @@ __all__ = [
     "Counts",
     "Curve",
     "Effort",
+    "Gate",
     "Interval",
     "LearningCurve",
     "Metrics",

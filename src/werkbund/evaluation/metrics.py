@@ -1,4 +1,4 @@
-"""The figures by which a model is judged, all from counts."""
+"""The figures by which a model is judged, all from counts, and whether a plant takes a model by them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from werkbund.core.errors import DataError
+from werkbund.core.errors import ConfigError, DataError
 from werkbund.evaluation.calibration import expected_calibration_error
 from werkbund.evaluation.costs import PER_ROWS, Costs
 from werkbund.evaluation.counts import Confusion, Counts
@@ -25,6 +25,9 @@ DIRECTIONS: dict[str, int] = {
     "expected_calibration_error": -1,
 }
 """The metrics that rank models, by name: 1 if more is better, -1 if less is."""
+
+_ALWAYS_DEFINED = "log_loss"
+"""The metric that any row defines."""
 
 
 @dataclass(frozen=True)
@@ -125,3 +128,55 @@ def _ratio(numerator: float, denominator: float) -> float:
 
 def _plain(value: object) -> object:
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Decide whether a plant takes a model that it is offered: not if it is worse there than what the plant has.
+
+    Parameters
+    ----------
+    metric
+        Name of the metric, one of `DIRECTIONS`.
+    tolerance
+        By how much the offered model may be worse and still be taken, at least 0, in the metric's own unit.
+    """
+
+    metric: str
+    tolerance: float
+
+    def __post_init__(self) -> None:
+        if self.metric not in DIRECTIONS:
+            raise ConfigError(f"acceptance.metric must be one of {', '.join(DIRECTIONS)}, got {self.metric!r}")
+        if not self.tolerance >= 0:
+            raise ConfigError(
+                f"acceptance.tolerance must be at least 0, got {self.tolerance}; 0 takes no model that is worse"
+            )
+
+    def verdict(self, offered: Metrics, present: Metrics | None, what: str) -> tuple[bool, str]:
+        """Say whether the offered model is taken, and why.
+
+        Parameters
+        ----------
+        offered, present
+            Figures of the offered model and of what the plant has, on the same held-out rows of its own; None if it
+            has nothing.
+        what
+            What it has, for people.
+        """
+        if present is None:
+            return True, "there is no other model to compare it with"
+        if offered.rows == 0:
+            return True, "there are no held-out rows to judge it by"
+        metric = self._defined(offered, present)
+        new, old = getattr(offered, metric), getattr(present, metric)
+        ahead = (new - old) * DIRECTIONS[metric]
+        figures = f"{metric.replace('_', ' ')} {new:.4f} against {old:.4f} of {what}"
+        if ahead >= -self.tolerance:
+            return True, figures
+        return False, f"{figures}, worse by more than the tolerance of {self.tolerance:g}"
+
+    def _defined(self, offered: Metrics, present: Metrics) -> str:
+        """Return the metric, or log loss where the rows do not define it: without a failure nothing is ranked."""
+        values = getattr(offered, self.metric), getattr(present, self.metric)
+        return self.metric if all(math.isfinite(value) for value in values) else _ALWAYS_DEFINED

@@ -14,8 +14,7 @@ from werkbund.core.arrays import Arrays
 from werkbund.core.errors import FederationError
 from werkbund.core.types import Replies, Tasks
 from werkbund.engine import write_atomically
-from werkbund.evaluation import Counts, Metrics, Threshold, metrics
-from werkbund.evaluation.acceptance import Gate
+from werkbund.evaluation import Counts, Gate, Metrics, Threshold, metrics
 from werkbund.federation.wiring import costs_of
 from werkbund.learner import count_scores
 from werkbund.model import Model, card_markdown, load_model
