@@ -8,11 +8,21 @@ from typing import Any
 
 import pytest
 
-from werkbund.config.sections import DataSection, EvaluationSection, Section, SelectionSection, TreesSection
+from werkbund.config.sections import (
+    DataSection,
+    EvaluationSection,
+    Section,
+    SelectionSection,
+    TrainingSection,
+    TreesSection,
+)
 from werkbund.data.ai4i import load_ai4i
 from werkbund.engine import Rules
+from werkbund.learner import TrainingPlan
 from werkbund.selection.contract import CohortSize
 from werkbund.trees.protocol.bins import Binning
+
+_TRAINING = ("optimizer", "learning_rate", "momentum", "weight_decay", "epochs", "steps", "batch_size", "clip_norm")
 
 
 def _defaults(part: Any) -> dict[str, Any]:
@@ -28,6 +38,7 @@ def _defaults(part: Any) -> dict[str, Any]:
         (DataSection, load_ai4i, {"rows": "rows", "path": "path"}),
         (SelectionSection, CohortSize, {"fraction": "fraction", "count": "count"}),
         (TreesSection, Binning, {"num_bins": "num_bins", "rank_error": "rank_error"}),
+        (TrainingSection, TrainingPlan, {key: key for key in _TRAINING}),
         (EvaluationSection, Rules, {"clients": "evaluate_clients"}),
     ],
 )
