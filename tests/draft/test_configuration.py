@@ -15,7 +15,7 @@ from werkbund.config.reading import valid_keys
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.data import generate
 from werkbund.draft import draft_config
-from werkbund.draft.text import EXAMPLES, INAPPLICABLE
+from werkbund.draft.toml import EXAMPLES, INAPPLICABLE
 from werkbund.federation.population import divide
 from werkbund.federation.tables import read_table
 

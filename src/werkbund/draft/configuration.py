@@ -15,12 +15,12 @@ from werkbund.data.names import nearest
 from werkbund.data.sources import CLIENT_COLUMN
 from werkbund.data.targets import Value
 from werkbund.draft.columns import sort_columns
-from werkbund.draft.data import Draft, SourceFiles, data_section
+from werkbund.draft.data_section import Draft, SourceFiles, data_section
 from werkbund.draft.dialect import PARQUET, Dialect, dialect_of
 from werkbund.draft.label import label_of
 from werkbund.draft.roles import roles_of
 from werkbund.draft.sizes import listed, positive_weight_of, sizes_of
-from werkbund.draft.text import SetKey, comment, name_of, section, value
+from werkbund.draft.toml import SetKey, comment, name_of, section, value
 
 
 def draft_config(

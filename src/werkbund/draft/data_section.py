@@ -14,7 +14,7 @@ from werkbund.draft.dialect import Dialect
 from werkbund.draft.label import Label
 from werkbund.draft.roles import Roles
 from werkbund.draft.sizes import Sizes
-from werkbund.draft.text import SetKey, comment, key, remark, section, value
+from werkbund.draft.toml import SetKey, comment, key, remark, section, value
 
 
 @dataclass(frozen=True)
