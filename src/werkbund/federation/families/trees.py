@@ -255,7 +255,7 @@ class TreeSimulation:
 
     @cached_property
     def grid(self) -> Grid:
-        """Reaches the clients."""
+        """The grid that reaches the clients."""
         return InProcessGrid(self.names, Worker(self.work().handlers()))
 
     @cached_property
@@ -282,7 +282,7 @@ class TreeSimulation:
 
     @property
     def num_parameters(self) -> None:
-        """Nothing: how many leaves trees have shows when they are grown."""
+        """None: how many leaves trees have shows only when they are grown."""
         return None
 
     @property
@@ -330,7 +330,7 @@ class TreeSimulation:
         return logits(trees_in(learnt), self.rows.test.features)
 
     def work(self) -> TreeWork:
-        """Return what clients do, with these rows."""
+        """Return what clients do for trees, with the rows that are here."""
         return self.rows.work(self.config)
 
 
@@ -339,8 +339,10 @@ def simulate_trees(config: Config, population: Population) -> TreeSimulation:
 
     Raises
     ------
-    ConfigError, DataError
-        If the configuration does not fit, or there is nothing to learn from.
+    ConfigError
+        If an option does not belong to the kind of trees, or names a feature that is not there.
+    DataError
+        If no client has training rows.
     """
     preparation = learn_in_process(config, population).preparation
     return simulate_prepared_trees(config, population, preparation).agreed()
@@ -352,7 +354,7 @@ def simulate_prepared_trees(config: Config, population: Population, preparation:
     Raises
     ------
     ConfigError
-        If the configuration does not fit.
+        If an option does not belong to the kind of trees, or names a feature that is not there.
     """
     plan = plan_of(config, preparation)
     return TreeSimulation(
