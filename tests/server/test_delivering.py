@@ -12,7 +12,9 @@ from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine.asking import NO_ANSWER
 from werkbund.engine.kinds import TRAIN
 from werkbund.plant.leaving import DELIVER
-from werkbund.server.delivering import deliver
+from werkbund.server.delivering import Offer, deliver
+
+OFFER = Offer({"weights": np.ones(3, np.float32)}, 0.25, {"name": "it"}, 7)
 
 NAMES = ("Hof", "Ulm")
 
@@ -42,12 +44,12 @@ def _accepted(accepted: Any = True, reason: Any = "better") -> str:
 
 
 def _deliver(*arrivals: Replies | Failure) -> Any:
-    return deliver(Told(arrivals), {"weights": np.ones(3, np.float32)}, 0.25, {"name": "it"}, 7, 1.0)
+    return deliver(Told(arrivals), OFFER, 1.0)
 
 
 def test_everybody_gets_weights_threshold_and_card() -> None:
     grid = Told(())
-    deliver(grid, {"weights": np.ones(3, np.float32)}, 0.25, {"name": "it"}, 7, 1.0)
+    deliver(grid, OFFER, 1.0)
     (sent,) = grid.sent
     assert (sent.kind, sent.round, sent.clients.tolist()) == (DELIVER, 7, [0, 1])
     assert sent.shared["weights"].tolist() == [1, 1, 1]
@@ -57,10 +59,10 @@ def test_everybody_gets_weights_threshold_and_card() -> None:
 
 def test_verdicts_are_told_by_name_and_nobody_is_waited_for() -> None:
     figures = json.dumps({"offered": {"brier": 0.1}, "alone": {"brier": None, "recall_by_mode": {"TWF": None}}})
-    found = _deliver(_said(1, accepted=_accepted(False, "worse"), figures=figures))
-    assert (found["Hof"].accepted, found["Hof"].reason) == (None, NO_ANSWER)
-    assert (found["Ulm"].accepted, found["Ulm"].reason) == (False, "worse")
-    assert found["Ulm"].figures["alone"] == {"brier": None, "recall_by_mode": {"TWF": None}}
+    delivered = _deliver(_said(1, accepted=_accepted(False, "worse"), figures=figures))
+    assert (delivered["Hof"].accepted, delivered["Hof"].reason) == (None, NO_ANSWER)
+    assert (delivered["Ulm"].accepted, delivered["Ulm"].reason) == (False, "worse")
+    assert delivered["Ulm"].figures["alone"] == {"brier": None, "recall_by_mode": {"TWF": None}}
     failed = _deliver(Failure(0, 7, "is offline"))["Hof"]
     assert (failed.accepted, failed.reason, failed.figures) == (None, "is offline", {})
 
@@ -88,11 +90,11 @@ def test_verdicts_are_told_by_name_and_nobody_is_waited_for() -> None:
     ],
 )
 def test_a_verdict_that_is_none_is_no_answer(clear: dict[str, str]) -> None:
-    found = _deliver(_said(0, DELIVER, **clear), _said(1, accepted=_accepted()))
-    assert found["Hof"].accepted is None
-    assert found["Hof"].reason.startswith("its answer cannot be read")
-    assert found["Hof"].figures == {}
-    assert found["Ulm"].accepted is True
+    delivered = _deliver(_said(0, DELIVER, **clear), _said(1, accepted=_accepted()))
+    assert delivered["Hof"].accepted is None
+    assert delivered["Hof"].reason.startswith("its answer cannot be read")
+    assert delivered["Hof"].figures == {}
+    assert delivered["Ulm"].accepted is True
 
 
 def test_an_array_without_a_row_is_no_answer() -> None:
@@ -101,14 +103,14 @@ def test_an_array_without_a_row_is_no_answer() -> None:
 
 
 def test_answers_of_others_and_second_ones_are_not_heard() -> None:
-    found = _deliver(
+    delivered = _deliver(
         _said(5, accepted=_accepted()),
         _said(0, TRAIN, accepted=_accepted()),
         _said(1, accepted=_accepted(False, "worse")),
         _said(1, accepted=_accepted(True, "second thoughts")),
     )
-    assert found["Hof"].accepted is None
-    assert (found["Ulm"].accepted, found["Ulm"].reason) == (False, "worse")
+    assert delivered["Hof"].accepted is None
+    assert (delivered["Ulm"].accepted, delivered["Ulm"].reason) == (False, "worse")
 
 
 def test_a_reason_is_one_line_that_a_terminal_cannot_obey() -> None:

@@ -1,20 +1,27 @@
-"""The kept model goes to every client, which judges it by its own rows and takes it or does not."""
+"""A model goes to every client, which judges it by its own rows and takes it or does not.
+
+The kept one does at the end; the best one so far while the run goes on, where the configuration asks for that.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
 from werkbund.core.arrays import Arrays
 from werkbund.core.text import one_line
-from werkbund.core.types import Failure, Replies, Tasks
-from werkbund.engine import Grid
+from werkbund.core.types import Failure, Replies, RoundRecord, Tasks
+from werkbund.engine import Checkpoint, Grid
 from werkbund.engine.asking import NO_ANSWER, ask
 from werkbund.evaluation import Metrics
+from werkbund.federation.families.contract import Setup
+from werkbund.federation.folder import Folder
+from werkbund.model import CardFacts, model_card
 from werkbund.plant.leaving import DELIVER
 
 _WHOSE, _BY_MODE, _LARGEST = ("offered", "alone", "present"), "recall_by_mode", 1e15
@@ -40,21 +47,39 @@ class Delivered:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
-def deliver(
-    grid: Grid, packed: Arrays, threshold: float, card: Mapping[str, Any], round: int, timeout_s: float
-) -> dict[str, Delivered]:
-    """Send the model to all clients.
+@dataclass(frozen=True)
+class Offer:
+    """Hold a model that is delivered.
+
+    Parameters
+    ----------
+    learnt
+        What was learnt, as named arrays.
+    threshold
+        A row is decided positive if its probability is at least this.
+    card
+        The model's card.
+    round
+        Number of the round that gave it.
+    """
+
+    learnt: Arrays
+    threshold: float
+    card: Mapping[str, Any]
+    round: int
+
+
+def deliver(grid: Grid, offer: Offer, timeout_s: float) -> dict[str, Delivered]:
+    """Send a model to all clients, and wait for their verdicts.
 
     Parameters
     ----------
     grid
         Reaches the clients.
-    packed, threshold, card
-        What is delivered: what was learnt, as named arrays; where to look; about it.
-    round
-        The round that gave it.
+    offer
+        The model.
     timeout_s
-        Seconds to wait for their verdicts.
+        Seconds to wait.
 
     Returns
     -------
@@ -62,10 +87,10 @@ def deliver(
         By client name. Nothing waits for a client that does not answer.
     """
     names = grid.clients()
-    texts = np.array([json.dumps(dict(card))])
-    shared = {**packed, "threshold": np.array(threshold), "card": texts}
+    texts = np.array([json.dumps(dict(offer.card))])
+    shared = {**offer.learnt, "threshold": np.array(offer.threshold), "card": texts}
     delivered = dict.fromkeys(names, Delivered(None, NO_ANSWER))
-    for arrival in ask(grid, [Tasks(DELIVER, round, np.arange(len(names)), shared)], timeout_s):
+    for arrival in ask(grid, [Tasks(DELIVER, offer.round, np.arange(len(names)), shared)], timeout_s):
         if isinstance(arrival, Failure):
             delivered[names[arrival.client]] = Delivered(None, arrival.reason)
         else:
@@ -74,20 +99,70 @@ def deliver(
     return delivered
 
 
+class Midway:
+    """Save checkpoints and note rounds as ever, and deliver the best model every few rounds if it is better.
+
+    Parameters
+    ----------
+    folder
+        The run's.
+    setup
+        Its parts.
+    label
+        What the model foretells.
+    """
+
+    def __init__(self, folder: Folder, setup: Setup, label: str) -> None:
+        self._folder, self._setup, self._label = folder, setup, label
+        self._thresholds: dict[int, float] = {}
+        self._delivered = 0
+
+    def note(self, record: RoundRecord, scores: Mapping[str, Metrics]) -> None:
+        """Note a round, and the threshold of what it scored."""
+        self._folder.append_round(record, scores)
+        if "validation" in scores:
+            self._thresholds[record.scored] = scores["validation"].threshold
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Save a checkpoint, and deliver the best model if it is due."""
+        self._folder.save_checkpoint(checkpoint)
+        every, round = self._setup.config.federation.deliver_every, checkpoint.round
+        best = int(checkpoint.progress.get("best_round", -1))
+        due = every > 0 and round > 0 and round % every == 0 and round < self._setup.num_rounds
+        if due and best > self._delivered and best in self._thresholds:
+            self._deliver(self._setup.restore(checkpoint).at(best, checkpoint.best).learnt, best)
+            self._delivered = best
+
+    def _deliver(self, learnt: Arrays, round: int) -> None:
+        threshold, config = self._thresholds[round], self._setup.config
+        model = self._setup.model(learnt, threshold, self._label)
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        facts = CardFacts(self._folder.path.name, created, training={"kept_round": round, "finished": False})
+        timeout_s = config.federation.round_timeout_s
+        offer = Offer(learnt, threshold, model_card(model, facts), round)
+        delivered = deliver(self._setup.grid, offer, timeout_s)
+        verdicts = {name: vars(verdict) for name, verdict in delivered.items()}
+        self._folder.write_json("delivered.json", {"round": round, "delivered": verdicts})
+
+
 def _verdict(replies: Replies) -> Delivered:
     """Read one client's verdict; it may run other code, or mean ill."""
     try:
-        told = json.loads(str(replies.clear["accepted"].ravel()[0]))
+        verdict = json.loads(str(replies.clear["accepted"].ravel()[0]))
         figures = json.loads(str(replies.clear["figures"].ravel()[0])) if "figures" in replies.clear else {}
-        if not isinstance(told["accepted"], bool) or not isinstance(told["reason"], str) or not _are_figures(figures):
+        if (
+            not isinstance(verdict["accepted"], bool)
+            or not isinstance(verdict["reason"], str)
+            or not _are_figures(figures)
+        ):
             raise ValueError("a verdict has a truth, a text, and figures by name")
-        return Delivered(told["accepted"], one_line(told["reason"]), figures)
+        return Delivered(verdict["accepted"], one_line(verdict["reason"]), figures)
     except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
         return Delivered(None, one_line(f"its answer cannot be read: {error!r}"))
 
 
-def _are_figures(told: Any) -> bool:
-    return isinstance(told, dict) and all(who in _WHOSE and _are_metrics(values) for who, values in told.items())
+def _are_figures(figures: Any) -> bool:
+    return isinstance(figures, dict) and all(who in _WHOSE and _are_metrics(own) for who, own in figures.items())
 
 
 def _are_metrics(values: Any) -> bool:

@@ -23,8 +23,7 @@ from werkbund.federation.training import Outlets, Trained, train
 from werkbund.federation.watch import Nobody, Watcher
 from werkbund.plant.leaving import KINDS, asked_anyway, signals_asked
 from werkbund.report import write_report
-from werkbund.server.delivering import Delivered, deliver
-from werkbund.server.midway import Midway
+from werkbund.server.delivering import Delivered, Midway, Offer, deliver
 from werkbund.server.preflight import Preflight, preflight
 
 Seen = Callable[[Preflight], None]
@@ -114,10 +113,15 @@ def _ask_about_themselves(config: Config, grid: BriefedGrid, run: str, folder: F
     watcher.stage(f"asking {len(grid.clients())} clients about themselves")
     public = for_clients(config)
     grid.brief(lambda number: Briefing(run, public, number))
-    asked = signals_asked(KINDS, asked_anyway(family_of(config).asks(config)))
+    asked = _signals(config)
     answers = preflight(grid, config.federation.round_timeout_s, config.federation.quorum, asked)
     folder.write_json("preflight.json", answers.to_json())
     return answers
+
+
+def _signals(config: Config) -> frozenset[str]:
+    """Return the names of the signals that a run asks its clients for."""
+    return signals_asked(KINDS, asked_anyway(family_of(config).asks(config)))
 
 
 def _learn(config: Config, grid: BriefedGrid, run: str, answers: Preflight, watcher: Watcher) -> CommonPreparation:
@@ -154,7 +158,8 @@ def _train_and_finish(
     watcher.stage(f"delivering the model to {len(names)} clients")
     timeout_s = setup.config.federation.round_timeout_s
     threshold = trained.threshold.probability
-    delivered = deliver(setup.grid, trained.learnt, threshold, card, trained.kept_round, timeout_s)
+    offer = Offer(trained.learnt, threshold, card, trained.kept_round)
+    delivered = deliver(setup.grid, offer, timeout_s)
     folder.write_json("result.json", _with_verdicts(result, delivered))
     watcher.stage("writing the report")
     write_report(folder.path)
@@ -183,7 +188,7 @@ def _about(
     name: str, setup: Setup, common: CommonPreparation, answers: Preflight, command: Sequence[str]
 ) -> dict[str, Any]:
     """Return the content of run.json, as far as the clients tell."""
-    names, asked = setup.grid.clients(), signals_asked(KINDS, asked_anyway(family_of(setup.config).asks(setup.config)))
+    names, asked = setup.grid.clients(), _signals(setup.config)
     without, with_failure = common.survey.labels.tolist()
     data = {
         "source": "clients",

@@ -85,7 +85,7 @@ class Preflight:
         return max((_least_cell_rows(facts) for facts in self.facts.values()), default=0)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return facts, checks and modes as values that JSON holds."""
         return {
             "facts": {name: facts.to_json() for name, facts in self.facts.items()},
             "checks": [vars(check) for check in self.checks],
@@ -113,22 +113,22 @@ def preflight(grid: Grid, timeout_s: float, quorum: float, asked: Collection[str
         If fewer than the quorum of all clients can take part; it names what is wrong with each.
     """
     names = grid.clients()
-    facts, silent = _asked(grid, timeout_s)
-    schema = _most_common([one.schema for one in facts.values()])
+    facts, silent = _hello(grid, timeout_s)
+    schema = _most_common([own.schema for own in facts.values()])
     checks: list[Check] = []
     for name in names:
         if name in silent or schema is None:
             checks.append(Check(name, "error", silent.get(name, "no answer"), _REMEDIES["silent"]))
         else:
-            checks += _checked(name, facts[name], schema, asked) or [Check(name, "ok", _summary(facts[name]))]
+            checks += _unfit(name, facts[name], schema, asked) or [Check(name, "ok", _summary(facts[name]))]
     _check_quorum(checks, names, quorum)
     assert schema is not None  # noqa: S101 - somebody has answered
-    unfit = {check.client for check in checks if check.level == "error"}
-    return Preflight(facts, tuple(checks), schema, _modes(schema, [f for n, f in facts.items() if n not in unfit]))
+    unable = {check.client for check in checks if check.level == "error"}
+    return Preflight(facts, tuple(checks), schema, _modes(schema, [f for n, f in facts.items() if n not in unable]))
 
 
-def _asked(grid: Grid, timeout_s: float) -> tuple[dict[str, Facts], dict[str, str]]:
-    """Return what clients say, and why others say nothing."""
+def _hello(grid: Grid, timeout_s: float) -> tuple[dict[str, Facts], dict[str, str]]:
+    """Ask every client about itself; return the facts of those that answered, and why the others did not, by name."""
     names = grid.clients()
     silent: dict[str, str] = {}
     facts: dict[str, Facts] = {}
@@ -164,31 +164,31 @@ def _most_common(schemas: Sequence[Schema]) -> Schema | None:
     return schemas[prints.index(Counter(prints).most_common(1)[0][0])]
 
 
-def _checked(name: str, facts: Facts, schema: Schema, asked: Collection[str]) -> list[Check]:
-    """Return what does not fit about a client."""
-    found = []
+def _unfit(name: str, facts: Facts, schema: Schema, asked: Collection[str]) -> list[Check]:
+    """Return what does not fit about a client; nothing if all does."""
+    checks = []
     version = facts.versions.get("werkbund", "unknown")
     if _release(version) != _release(__version__):
         what = f"runs Werkbund {version}, the server {__version__}"
-        found.append(Check(name, "error", what, _REMEDIES["version"]))
+        checks.append(Check(name, "error", what, _REMEDIES["version"]))
     odd = differences(facts.schema, schema)
     if odd:
         what = one_line(f"has another schema than most: {'; '.join(odd)}")
-        found.append(Check(name, "error", what, _REMEDIES["schema"]))
+        checks.append(Check(name, "error", what, _REMEDIES["schema"]))
     behind = (datetime.now(UTC) - datetime.fromisoformat(facts.clock)).total_seconds()
     if abs(behind) > CLOCK_TOLERANCE_S:
         what = f"its clock is {abs(behind):.0f} s {'behind' if behind > 0 else 'ahead'}"
-        found.append(Check(name, "warning", what, _REMEDIES["clock"]))
-    refused = [one for one in facts.policy.get("refused") or [] if one in asked]
+        checks.append(Check(name, "warning", what, _REMEDIES["clock"]))
+    refused = [signal for signal in facts.policy.get("refused") or [] if signal in asked]
     if refused:
         what = one_line(f"does not tell {', '.join(map(str, refused))}, by its policy")
         without = "trees" in refused  # there is nothing else that it could tell
-        found.append(Check(name, "error" if without else "warning", what, _REMEDIES["trees"] if without else ""))
+        checks.append(Check(name, "error" if without else "warning", what, _REMEDIES["trees"] if without else ""))
     least = _least_cell_rows(facts)
     if "trees" in asked and least > 1:
         what = f"withholds cells and leaves of fewer than {least} rows: trees are not those of the pooled rows"
-        found.append(Check(name, "warning", what))
-    return found
+        checks.append(Check(name, "warning", what))
+    return checks
 
 
 def _least_cell_rows(facts: Facts) -> int:
@@ -217,4 +217,4 @@ def _check_quorum(checks: Sequence[Check], names: Sequence[str], quorum: float) 
 def _modes(schema: Schema, facts: Sequence[Facts]) -> tuple[str, ...]:
     if schema.mode is None:
         return schema.modes
-    return tuple(sorted({mode for one in facts for mode in one.modes}))
+    return tuple(sorted({mode for own in facts for mode in own.modes}))
