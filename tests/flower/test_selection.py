@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.deployed import Deployment, deploy
-from tests.flower.standin import Network, as_server_app
+from tests.flower.fake_network import Network, as_server_app
 from werkbund.aggregation import FedAvg
 from werkbund.core.arrays import Float32Array
 from werkbund.core.types import Failure, Replies, RoundRecord, Tasks

@@ -11,7 +11,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 
 from tests.deployed import Deployment, deploy, kind_of, weights_in
-from tests.flower.standin import Network, as_server_app
+from tests.flower.fake_network import Network, as_server_app
 from tests.spoilt import BAD_TRAINING, Spoil, arrays, head, spoilt
 from werkbund.core.errors import ClientError
 from werkbund.core.types import Failure, Replies, Tasks

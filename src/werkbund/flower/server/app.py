@@ -20,8 +20,8 @@ from werkbund.federation import RoundNews, Watcher
 from werkbund.federation.folder import Folder
 from werkbund.flower.machine.pidfile import check_is_over, write_record
 from werkbund.flower.machine.processes import follow_starter
-from werkbund.flower.server.directory import Directory
 from werkbund.flower.server.grid import FlowerGrid
+from werkbund.flower.server.nodes import Directory
 from werkbund.flower.server.submission import how_to_go_on, running_record
 from werkbund.flower.wire.records import look_again_soon
 from werkbund.server import Preflight, resume_deployed, run_deployed

@@ -17,9 +17,8 @@ from werkbund.core.text import one_line
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine.asking import ENOUGH, NO_ANSWER
 from werkbund.federation.briefing import Briefing
-from werkbund.flower.server.directory import Directory
-from werkbund.flower.server.owing import Owing
-from werkbund.flower.server.pulling import Pulling, is_lost
+from werkbund.flower.server.mailbox import Mailbox, is_lost
+from werkbund.flower.server.nodes import BusyClients, Directory
 from werkbund.flower.wire.codec import MOST_SMALL_BYTES, Answer, Ask, decode_answer, encode_ask
 from werkbund.flower.wire.records import from_records, to_records
 
@@ -85,8 +84,8 @@ class FlowerGrid:
         self._briefed: dict[int, str] = {}
         self._failed: list[Failure] = []
         self._waiting: dict[str, _Sent] = {}
-        self._pulling = Pulling(grid)
-        self._owing = Owing(grid, self._pulling)
+        self._mailbox = Mailbox(grid)
+        self._busy = BusyClients(grid, self._mailbox)
 
     def clients(self) -> tuple[str, ...]:
         """Return the clients' names."""
@@ -99,12 +98,12 @@ class FlowerGrid:
         that may be long gone.
         """
         for client in range(len(self._names)):
-            self._owing.add("", client, "what it was asked before the run went on")
+            self._busy.add("", client, "what it was asked before the run went on")
 
     def ready(self) -> frozenset[str]:
         """Return the clients that are online and owe no answer; those that owe one are asked for a sign of life."""
         online = self._look()
-        owing = self._owing.tasks()
+        owing = self._busy.tasks()
         return frozenset(name for client, name in enumerate(self._names) if name in online and client not in owing)
 
     def brief(self, tell: Callable[[int], Briefing]) -> None:
@@ -114,7 +113,7 @@ class FlowerGrid:
     def send(self, tasks: Tasks) -> None:
         """Ask each of the tasks' clients that is online and free."""
         online = self._look()
-        busy = self._owing.tasks() | {sent.client: _what(sent.ask) for sent in self._waiting.values()}
+        busy = self._busy.tasks() | {sent.client: _what(sent.ask) for sent in self._waiting.values()}
         messages: list[tuple[_Sent, Message]] = []
         for place, client in enumerate(tasks.clients.tolist()):
             name = self._names[client]
@@ -131,7 +130,7 @@ class FlowerGrid:
     def _look(self) -> dict[str, int]:
         """Return the nodes that are online, by name, once those that owe an answer have been looked after."""
         online = self.directory.online()
-        self._owing.look({client: online[name] for client, name in enumerate(self._names) if name in online})
+        self._busy.look({client: online[name] for client, name in enumerate(self._names) if name in online})
         return online
 
     def receive(self, timeout_s: float) -> Iterator[Replies | Failure]:
@@ -142,7 +141,7 @@ class FlowerGrid:
             yield from self._given_up(came)
             if not self._waiting or time.monotonic() >= deadline:
                 break
-            arrived = self._pulling.pull(list(self._waiting), deadline - time.monotonic())
+            arrived = self._mailbox.pull(list(self._waiting), deadline - time.monotonic())
             for message in arrived:
                 for arrival in self._arrived(message):
                     came.update([arrival.kind] if isinstance(arrival, Replies) else [])
@@ -150,7 +149,7 @@ class FlowerGrid:
             if not arrived:
                 time.sleep(min(_PAUSE_S, max(deadline - time.monotonic(), 0.0)))
         for number, sent in self._waiting.items():
-            self._owing.add(number, sent.client, _what(sent.ask))
+            self._busy.add(number, sent.client, _what(sent.ask))
         self._waiting = {}
 
     def _given_up(self, came: Mapping[Kind, int]) -> Iterator[Failure]:
@@ -159,7 +158,7 @@ class FlowerGrid:
             tasks = sent.ask.tasks
             if tasks.keep is not None and came[tasks.kind] >= tasks.keep:
                 del self._waiting[number]
-                self._owing.add(number, sent.client, _what(sent.ask))
+                self._busy.add(number, sent.client, _what(sent.ask))
                 yield Failure(sent.client, tasks.round, ENOUGH, sent.seconds)
 
     def _conflict(self, name: str) -> str:
@@ -199,11 +198,11 @@ class FlowerGrid:
     def _arrived(self, message: Message) -> Iterator[Replies | Failure]:
         sent = self._waiting.pop(message.metadata.reply_to_message_id, None)
         if sent is None:
-            self._owing.hear(message)
+            self._busy.hear(message)
             return
         round, seconds = sent.ask.tasks.round, sent.seconds
         if is_lost(message):  # its time was over a moment before the round's
-            self._owing.add("", sent.client, _what(sent.ask))
+            self._busy.add("", sent.client, _what(sent.ask))
             yield Failure(sent.client, round, NO_ANSWER, seconds)
             return
         try:

@@ -20,8 +20,7 @@ from werkbund.core.errors import ClientError
 from werkbund.core.kinds import Kind
 from werkbund.core.text import one_line
 from werkbund.core.types import Replies, Tasks
-from werkbund.flower.wire.arrays import Entry, pack, unpack
-from werkbund.flower.wire.parcel import Parcel
+from werkbund.flower.wire.parcel import Entry, Parcel, pack, unpack
 
 PROTOCOL = 1
 """Number of this form of messages; another one is refused by name."""

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from flwr.app import Error, Message, RecordDict
 
-from tests.flower.standin import Network, as_server_app
-from werkbund.flower.server.pulling import Pulling
+from tests.flower.fake_network import Network, as_server_app
+from werkbund.flower.server.mailbox import Mailbox
 
 
 @pytest.fixture(autouse=True)
@@ -45,23 +45,23 @@ def _numbers(messages: list[Message]) -> list[str]:
 
 
 def test_what_is_there_is_fetched() -> None:
-    pulling = Pulling(_Halting({"a", "b"}, {}))
-    assert _numbers(pulling.pull(["a"])) == ["a"]
-    assert _numbers(pulling.pull(["a", "b"])) == ["b"]
-    assert pulling.pull(["a", "b"]) == []
-    assert pulling.pull([]) == []
+    mailbox = Mailbox(_Halting({"a", "b"}, {}))
+    assert _numbers(mailbox.pull(["a"])) == ["a"]
+    assert _numbers(mailbox.pull(["a", "b"])) == ["b"]
+    assert mailbox.pull(["a", "b"]) == []
+    assert mailbox.pull([]) == []
 
 
 def test_an_answer_whose_content_is_on_its_way_holds_up_no_other() -> None:
     gate = threading.Event()
     network = _Halting({"slow"}, {"slow": gate})
-    pulling = Pulling(network, patience_s=0.05)
-    assert pulling.pull(["slow", "quick"]) == []
+    mailbox = Mailbox(network, patience_s=0.05)
+    assert mailbox.pull(["slow", "quick"]) == []
     network._ready.add("quick")
-    assert _numbers(pulling.pull(["slow", "quick"])) == ["quick"]
+    assert _numbers(mailbox.pull(["slow", "quick"])) == ["quick"]
     gate.set()
-    pulling._calls[0].thread.join(30)
-    assert _numbers(pulling.pull([])) == ["slow"]
+    mailbox._calls[0].thread.join(30)
+    assert _numbers(mailbox.pull([])) == ["slow"]
 
 
 class _Forgetting(_Halting):
@@ -80,35 +80,35 @@ class _Forgetting(_Halting):
 
 def test_that_there_is_no_answer_is_not_believed_while_a_call_may_bring_it() -> None:
     gate = threading.Event()
-    pulling = Pulling(_Forgetting({"slow"}, {"slow": gate}), patience_s=0.05)
+    mailbox = Mailbox(_Forgetting({"slow"}, {"slow": gate}), patience_s=0.05)
     for _ in range(3):
-        assert pulling.pull(["slow"]) == [], "the first call has it, and the others hear that there is none"
+        assert mailbox.pull(["slow"]) == [], "the first call has it, and the others hear that there is none"
     gate.set()
-    pulling._calls[0].thread.join(30)
-    (answer,) = pulling.pull([])
+    mailbox._calls[0].thread.join(30)
+    (answer,) = mailbox.pull([])
     assert answer.error.code == 2
-    assert pulling.pull([]) == []
+    assert mailbox.pull([]) == []
 
 
 def test_that_there_is_no_answer_is_told_once_no_call_can_bring_it() -> None:
     gate = threading.Event()
-    pulling = Pulling(_Forgetting({"slow"}, {"slow": gate}), patience_s=0.05)
-    assert pulling.pull(["slow", "never"]) == []
-    assert pulling.pull(["never"]) == []
+    mailbox = Mailbox(_Forgetting({"slow"}, {"slow": gate}), patience_s=0.05)
+    assert mailbox.pull(["slow", "never"]) == []
+    assert mailbox.pull(["never"]) == []
     gate.set()
-    pulling._calls[0].thread.join(30)
-    codes = {message.metadata.reply_to_message_id: message.error.code for message in pulling.pull([])}
+    mailbox._calls[0].thread.join(30)
+    codes = {message.metadata.reply_to_message_id: message.error.code for message in mailbox.pull([])}
     assert codes == {"slow": 2, "never": 3}
-    assert [message.error.code for message in pulling.pull(["never"])] == [3]
+    assert [message.error.code for message in mailbox.pull(["never"])] == [3]
 
 
 def test_calls_that_do_not_come_back_are_not_made_without_end() -> None:
     never = threading.Event()
     network = _Halting({str(number) for number in range(40)}, {str(number): never for number in range(40)})
-    pulling = Pulling(network, patience_s=0.001)
+    mailbox = Mailbox(network, patience_s=0.001)
     for number in range(40):
-        assert pulling.pull([str(number)]) == []
-    assert len(pulling._calls) == 16
+        assert mailbox.pull([str(number)]) == []
+    assert len(mailbox._calls) == 16
     never.set()
 
 
@@ -121,4 +121,4 @@ def test_an_error_of_flowers_is_raised_where_it_is_waited_for() -> None:
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        Pulling(Stopped({}, {})).pull(["a"])
+        Mailbox(Stopped({}, {})).pull(["a"])

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from flwr.app import Error
 
-from tests.flower.standin import Network, as_server_app
+from tests.flower.fake_network import Network, as_server_app
 from tests.wire import read_ask
-from werkbund.flower.server import directory as module
-from werkbund.flower.server.directory import Directory
+from werkbund.flower.server import nodes as module
+from werkbund.flower.server.nodes import Directory
 from werkbund.flower.wire.codec import WHO, Answer, encode_answer
 from werkbund.flower.wire.parcel import Parcel
 from werkbund.flower.wire.records import from_records

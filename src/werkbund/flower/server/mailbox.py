@@ -1,4 +1,4 @@
-"""Answers are fetched without waiting for one whose content is still on its way."""
+"""Fetching answers from Flower without waiting for one whose content is still on its way."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ PATIENCE_S = 2.0
 _MOST_CALLS = 16
 """At most so many calls are under way at once: while the SuperLink is away, none comes back."""
 
-
 _LOST = (3, 4)  # the message or its answer has expired, or is known no more
 
 
 def is_lost(message: Message) -> bool:
-    """Say whether a message of Flower's tells that no answer will come, because the time for it is over."""
+    """Return whether Flower says by a message that no answer will come, because the time for it is over."""
     return bool(message.has_error() and message.error.code in _LOST)
 
 
@@ -31,7 +30,7 @@ class _Call:
     numbers: frozenset[str]
 
 
-class Pulling:
+class Mailbox:
     """Fetch answers from Flower, each call in a thread of its own.
 
     A client announces its answer before it sends the content. If its network fails in between, Flower's own call waits
@@ -58,7 +57,7 @@ class Pulling:
         self._doubtful: list[Message] = []
 
     def pull(self, numbers: Sequence[str], within_s: float = PATIENCE_S) -> list[Message]:
-        """Return what has arrived, also what an earlier call was still waiting for.
+        """Return the answers that have arrived, also those that an earlier call was still waiting for.
 
         Parameters
         ----------
@@ -75,7 +74,7 @@ class Pulling:
         if self._calls:
             self._calls[-1].thread.join(max(min(within_s, self._patience_s), 0.0))
         under_way = self._under_way()  # looked at before the answers: who has ended has put his there
-        return self._sifted(self._taken(), {number for call in under_way for number in call.numbers})
+        return self._trustworthy(self._taken(), {number for call in under_way for number in call.numbers})
 
     def _under_way(self) -> list[_Call]:
         return [call for call in self._calls if call.thread.is_alive()]
@@ -83,14 +82,14 @@ class Pulling:
     def _taken(self) -> list[Message]:
         arrived: list[Message] = []
         while not self._done.empty():
-            found = self._done.get()
-            if isinstance(found, BaseException):
-                raise found
-            arrived += found
+            result = self._done.get()
+            if isinstance(result, BaseException):
+                raise result
+            arrived += result
         return arrived
 
-    def _sifted(self, arrived: list[Message], awaited: set[str]) -> list[Message]:
-        """Return what arrived, without what is known better or may be soon; `awaited` are numbers under way."""
+    def _trustworthy(self, arrived: list[Message], awaited: set[str]) -> list[Message]:
+        """Return what arrived, without a "no answer" to what was answered, or still may be: its number is `awaited`."""
         answers = [message for message in arrived if not is_lost(message)]
         self._answered |= {_number(message) for message in answers}
         lost = [*self._doubtful, *(message for message in arrived if is_lost(message))]
