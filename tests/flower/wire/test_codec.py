@@ -123,9 +123,9 @@ def test_asking_for_a_name_says_nothing_else() -> None:
 def _ask(**how: Any) -> Ask:
     weights = how.pop("weights", np.zeros(2, np.float32))
     own = {"key": np.array([how.pop("key", 5)])}
-    told = {"kind": "train", "round": 3, "attempt": 0, **how}
-    ask = {name: told.pop(name) for name in ("run", "name", "briefing", "brief", "version") if name in told}
-    tasks = Tasks(told["kind"], told["round"], np.array([1]), {"weights": weights}, own, told["attempt"])
+    task = {"kind": TRAIN, "round": 3, "attempt": 0, **how}
+    ask = {name: task.pop(name) for name in ("run", "name", "briefing", "brief", "version") if name in task}
+    tasks = Tasks(task["kind"], task["round"], np.array([1]), {"weights": weights}, own, task["attempt"])
     return Ask(**{"run": "run", "name": "Hof", "briefing": "b", **ask}, tasks=tasks)
 
 
@@ -136,7 +136,7 @@ def test_the_same_task_has_the_same_id_whether_it_is_briefed_or_not() -> None:
 @pytest.mark.parametrize(
     "how",
     [
-        {"kind": "evaluate"},
+        {"kind": EVALUATE},
         {"round": 4},
         {"attempt": 1},
         {"key": 6},
@@ -252,7 +252,7 @@ def test_a_reason_is_cut_and_cannot_move_a_terminal() -> None:
 
 def test_a_vector_of_half_numbers_is_refused() -> None:
     for read, whole in ((read_ask, encode_ask(_ask())), (read_answer, ANSWER)):
-        with pytest.raises(ClientError, match="four bytes"):
+        with pytest.raises(ClientError, match="must have 4 bytes a parameter"):
             read(replace(whole, vector=whole.vector[:-1]))
 
 
