@@ -10,7 +10,7 @@ import numpy as np
 
 from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.engine import InProcessGrid, Rules, Worker
-from werkbund.trees.arithmetic import Ensemble, Kind, TreePlan
+from werkbund.trees.arithmetic import Ensemble, ObjectiveKind, TreePlan
 from werkbund.trees.protocol.bins import Binning, agree_terms
 from werkbund.trees.protocol.rounds import tree_rounds
 from werkbund.trees.protocol.state import TreeRecord, TreeState
@@ -46,7 +46,11 @@ class Grown:
 
 
 def grow(
-    table: TreeTable, plan: TreePlan, kind: Kind, num_classes: int = 2, clock: Callable[[], float] = time.perf_counter
+    table: TreeTable,
+    plan: TreePlan,
+    kind: ObjectiveKind,
+    num_classes: int = 2,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Grown:
     """Let the clients of a table, whose features are all numbers, agree on bins and grow all trees."""
     none = table.take(np.empty(0, np.int64))

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.trees_grown import divided, grow
 from werkbund.core.arrays import Float64Array
 from werkbund.evaluation import mean_interval, paired_difference
-from werkbund.trees.arithmetic import Kind, TreePlan, scores
+from werkbund.trees.arithmetic import ObjectiveKind, TreePlan, scores
 
 FOLDS, PLANTS, TREES = 5, 10, 50
 PLAN = TreePlan.boosting(TREES, learning_rate=0.1, max_depth=8, max_leaves=31, l2=0.0, min_child_rows=20)
@@ -41,7 +41,7 @@ class Task:
 
     features: Float64Array
     targets: Float64Array
-    kind: Kind
+    kind: ObjectiveKind
     num_classes: int
     metric: str
     measure: Callable[[Float64Array, Float64Array], float]

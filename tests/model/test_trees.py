@@ -14,11 +14,11 @@ from werkbund.core.errors import ModelError
 from werkbund.data.preparation import Preparation
 from werkbund.model import Model, TrainedModel, load_model, score_onnx
 from werkbund.model.trees import TreeModel
-from werkbund.trees.arithmetic import BinEdges, Kind, Objective, Terms, TreePlan, base_score
+from werkbund.trees.arithmetic import BinEdges, Objective, ObjectiveKind, Terms, TreePlan, base_score
 from werkbund.trees.rows.local import train_trees
 from werkbund.trees.rows.table import TreeTable
 
-PLANS: dict[str, tuple[TreePlan, Kind]] = {
+PLANS: dict[str, tuple[TreePlan, ObjectiveKind]] = {
     "trees": (TreePlan.boosting(12, max_depth=4, min_child_rows=2), "logistic"),
     "forest": (TreePlan.random_forest(12, 4), "share"),
     "extra-trees": (TreePlan.extra_trees(12, 4), "share"),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from werkbund.core.arrays import Float64Array, Int64Array
-from werkbund.trees.arithmetic import BinEdges, Ground, Objective, Trees, advance, begin
+from werkbund.trees.arithmetic import BinEdges, GrowthBasis, Objective, Trees, advance, begin
 from werkbund.trees.arithmetic.ensemble import LEAF
 
 LEVELS = 5
@@ -64,12 +64,12 @@ def goes_left(trees: Trees, node: int, row: Float64Array) -> bool:
     return bool(np.unpackbits(trees.subsets[trees.subset[node]], bitorder="little")[int(value)])
 
 
-def grow(ground: Ground, x: Float64Array, pairs: Any, key: int = 0) -> tuple[Trees, list[Any]]:
+def grow(basis: GrowthBasis, x: Float64Array, pairs: Any, key: int = 0) -> tuple[Trees, list[Any]]:
     """Grow one tree, histograms counted the slow way; return it and what was asked on the way."""
-    growth, asked = begin(ground, [0], np.array([key], np.uint64)), []
+    growth, asked = begin(basis, [0], np.array([key], np.uint64)), []
     while not growth.finished:
         asked.append(growth.asked)
-        growth = advance(ground, growth, counted(x, pairs, growth.trees, growth.asked, ground.edges))
+        growth = advance(basis, growth, counted(x, pairs, growth.trees, growth.asked, basis.edges))
     return growth.trees, asked
 
 

@@ -19,7 +19,7 @@ def _settled(parts: list[np.ndarray], withheld: int = 0, **how: float) -> tuple[
     while not cells.settled:
         lows, highs = cells.lows[cells.asked], cells.highs[cells.asked]
         counts = np.array([count_keys(keys, lows, highs) for keys in ordered])
-        cells = cells.told(np.where(counts < withheld, 0, counts).sum(axis=0))
+        cells = cells.refined(np.where(counts < withheld, 0, counts).sum(axis=0))
         questions += 1
         assert questions < 70
     return cells, questions

@@ -8,7 +8,7 @@ import pytest
 
 from tests.trees.arithmetic.growing import edges_of, first_gradients, grow, rows
 from werkbund.core import ModelError
-from werkbund.trees.arithmetic import Ensemble, Ground, GrowthRules, Trees, importance
+from werkbund.trees.arithmetic import Ensemble, GrowthBasis, GrowthRules, Trees, importance
 from werkbund.trees.arithmetic.ensemble import LEAF
 
 X, SCORE = rows(300)
@@ -17,8 +17,8 @@ PAIRS, FIXED = first_gradients((SCORE > 1).astype(float))
 
 @pytest.fixture(scope="module")
 def trees() -> list[Trees]:
-    grounds = [Ground(edges_of(X), FIXED, GrowthRules(max_depth=depth, min_child_rows=5)) for depth in (2, 4, 3)]
-    return [grow(ground, X, PAIRS)[0] for ground in grounds]
+    grounds = [GrowthBasis(edges_of(X), FIXED, GrowthRules(max_depth=depth, min_child_rows=5)) for depth in (2, 4, 3)]
+    return [grow(basis, X, PAIRS)[0] for basis in grounds]
 
 
 def test_joined_trees_come_apart_again(trees: list[Trees]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.trees.arithmetic.growing import edges_of, first_gradients, grow, rows, steps
 from werkbund.core import ConfigError
-from werkbund.trees.arithmetic import BinEdges, Ground, GrowthRules, Trees, advance, begin
+from werkbund.trees.arithmetic import BinEdges, GrowthBasis, GrowthRules, Trees, advance, begin
 from werkbund.trees.arithmetic.ensemble import LEAF
 
 X, SCORE = rows(400)
@@ -16,9 +16,9 @@ PAIRS, FIXED = first_gradients(Y)
 EDGES = edges_of(X)
 
 
-def _ground(**rules: Any) -> Ground:
+def _ground(**rules: Any) -> GrowthBasis:
     usual: dict[str, Any] = {"max_depth": 4, "min_child_rows": 5, "learning_rate": 1.0}
-    return Ground(EDGES, FIXED, GrowthRules(**{**usual, **rules}))
+    return GrowthBasis(EDGES, FIXED, GrowthRules(**{**usual, **rules}))
 
 
 def _leaves(trees: Trees) -> Any:
@@ -111,12 +111,12 @@ def test_nodes_draw_their_own_features() -> None:
 def test_a_tree_grows_alike_whoever_grows_beside_it() -> None:
     from tests.trees.arithmetic.growing import counted
 
-    ground = _ground(node_features=0.5, random_cuts=True, max_depth=3)
-    growth = begin(ground, [0, 0, 0], np.array([1, 2, 3], np.uint64))
+    basis = _ground(node_features=0.5, random_cuts=True, max_depth=3)
+    growth = begin(basis, [0, 0, 0], np.array([1, 2, 3], np.uint64))
     while not growth.finished:
-        growth = advance(ground, growth, counted(X, PAIRS, growth.trees, growth.asked, EDGES))
+        growth = advance(basis, growth, counted(X, PAIRS, growth.trees, growth.asked, EDGES))
     for tree in range(3):
-        alone, _ = grow(ground, X, PAIRS, tree + 1)
+        alone, _ = grow(basis, X, PAIRS, tree + 1)
         assert growth.trees.take([tree]).digest == alone.digest
 
 
@@ -149,8 +149,8 @@ def test_rules_out_of_range_raise(rules: dict[str, Any]) -> None:
 def test_rows_without_any_number_are_divided_by_their_missing_values() -> None:
     x = np.where(np.arange(40)[:, None] % 2, np.nan, 1.0)
     pairs, fixed = first_gradients((np.arange(40) % 2).astype(float))
-    ground = Ground(BinEdges.build([[]]), fixed, GrowthRules(min_child_rows=5, max_depth=2))
-    trees, _ = grow(ground, x, pairs)
+    basis = GrowthBasis(BinEdges.build([[]]), fixed, GrowthRules(min_child_rows=5, max_depth=2))
+    trees, _ = grow(basis, x, pairs)
     assert trees.threshold[0] == np.inf
     assert not trees.missing_left[0]
     assert trees.num_leaves == 2

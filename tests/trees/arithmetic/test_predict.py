@@ -12,14 +12,14 @@ import pytest
 
 from tests.trees.arithmetic.growing import edges_of, first_gradients, goes_left, grow, rows, steps
 from werkbund.core import DataError, ModelError
-from werkbund.trees.arithmetic import Ensemble, Ground, GrowthRules, Trees, contributions, logits, scores
+from werkbund.trees.arithmetic import Ensemble, GrowthBasis, GrowthRules, Trees, contributions, logits, scores
 from werkbund.trees.arithmetic.ensemble import LEAF
 from werkbund.trees.arithmetic.predict import logits_of_shares
 
 X, SCORE = rows(300)
 PAIRS, FIXED = first_gradients((SCORE > 1).astype(float))
-GROUND = Ground(edges_of(X), FIXED, GrowthRules(max_depth=4, min_child_rows=5, node_features=0.5))
-TREES = grow(GROUND, X, PAIRS, 1)[0].joined(grow(GROUND, X, PAIRS, 2)[0]).joined(grow(GROUND, X, PAIRS, 3)[0])
+BASIS = GrowthBasis(edges_of(X), FIXED, GrowthRules(max_depth=4, min_child_rows=5, node_features=0.5))
+TREES = grow(BASIS, X, PAIRS, 1)[0].joined(grow(BASIS, X, PAIRS, 2)[0]).joined(grow(BASIS, X, PAIRS, 3)[0])
 ENSEMBLE = Ensemble(np.array([0.25]), TREES)
 OTHER, _ = rows(700, 9, 0.3)
 
@@ -64,7 +64,7 @@ def test_a_tree_for_a_score_that_there_is_not_raises() -> None:
         scores(Ensemble(np.zeros(1), replace(TREES, outputs=np.full(3, 4, np.int32))), OTHER)
 
 
-DEEPER = Ground(edges_of(X), FIXED, GrowthRules(max_depth=5, min_child_rows=4, node_features=0.75))
+DEEPER = GrowthBasis(edges_of(X), FIXED, GrowthRules(max_depth=5, min_child_rows=4, node_features=0.75))
 EXPLAINED = grow(DEEPER, X, PAIRS, 1)[0].joined(grow(DEEPER, X, PAIRS, 2)[0])
 
 

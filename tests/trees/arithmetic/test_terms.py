@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from werkbund.core import ClientError, ConfigError
-from werkbund.trees.arithmetic import BinEdges, Group, Objective, Terms, TreePlan, base_score, ground_of
+from werkbund.trees.arithmetic import BinEdges, Group, Objective, Terms, TreePlan, base_score, basis_of
 
 EDGES = BinEdges.build([[0.5, 1.5], []], [0, 3])
 
@@ -65,7 +65,7 @@ def test_scores_of_one_set_of_classes_draw_the_same_rows() -> None:
 
 def test_boosted_trees_that_stand_side_by_side_share_the_step() -> None:
     plan = TreePlan(TreePlan.boosting(row_share=0.5, learning_rate=0.4).rules, 10, 4)
-    assert ground_of(_terms(plan), plan).rules.learning_rate == 0.1
+    assert basis_of(_terms(plan), plan).rules.learning_rate == 0.1
 
 
 def test_the_base_is_the_best_constant() -> None:

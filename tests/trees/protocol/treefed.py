@@ -11,7 +11,7 @@ import numpy as np
 from werkbund.core import ClientError, Replies, Tasks
 from werkbund.core.arrays import AnyArray, Float64Array
 from werkbund.engine import InProcessGrid, Rules, Worker
-from werkbund.trees.arithmetic import Kind, TreePlan
+from werkbund.trees.arithmetic import ObjectiveKind, TreePlan
 from werkbund.trees.protocol.bins import Agreed, Binning, agree_terms
 from werkbund.trees.protocol.rounds import tree_rounds
 from werkbund.trees.protocol.state import TreeRecord, TreeState
@@ -75,7 +75,7 @@ class TreeFederation:
             self.before(tasks)
         return Worker(self.work.handlers())(tasks)
 
-    def agree(self, plan: TreePlan, kind: Kind, num_classes: int = 2, **how: Any) -> Agreed:
+    def agree(self, plan: TreePlan, kind: ObjectiveKind, num_classes: int = 2, **how: Any) -> Agreed:
         levels = how.pop("levels", LEVELS)
         binning = Binning(levels, **how.pop("binning", {}))
         return agree_terms(self.grid, plan, kind, binning, 60.0, num_classes, **how)
@@ -85,7 +85,9 @@ class TreeFederation:
         return list(tree_rounds(self.grid, plan, rules, state, plan.rounds if last is None else last, **how))
 
 
-def run(table: TreeTable, plan: TreePlan, kind: Kind, num_classes: int = 2, **how: Any) -> tuple[Any, list[TreeRecord]]:
+def run(
+    table: TreeTable, plan: TreePlan, kind: ObjectiveKind, num_classes: int = 2, **how: Any
+) -> tuple[Any, list[TreeRecord]]:
     """Agree, grow, and return the last state and all records."""
     federation = TreeFederation.of(table, **how)
     agreed = federation.agree(plan, kind, num_classes)

@@ -1,7 +1,8 @@
-"""Trees of one party against scikit-learn's histogram booster and forests, an independent oracle."""
+"""Trees of one party against scikit-learn's histogram booster and forests, an independent oracle; rows in nodes."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,29 @@ from sklearn.ensemble import (
 )
 from sklearn.metrics import log_loss
 
+from werkbund.core import ClientError
 from werkbund.core.arrays import Float64Array
-from werkbund.trees.arithmetic import BinEdges, Cells, Ensemble, Objective, Terms, TreePlan, base_score, keys_of, scores
+from werkbund.trees.arithmetic import (
+    BinEdges,
+    Cells,
+    Ensemble,
+    Group,
+    Growth,
+    Objective,
+    Terms,
+    TreePlan,
+    Trees,
+    advance,
+    base_score,
+    basis_of,
+    begin,
+    keys_of,
+    leaf_sums,
+    scores,
+)
 from werkbund.trees.arithmetic.cells import count_keys
-from werkbund.trees.rows.local import train_trees
-from werkbund.trees.rows.table import TreeTable
+from werkbund.trees.rows.local import NodeRows, train_trees
+from werkbund.trees.rows.table import ScoredTable, TreeTable
 
 
 def _edges(x: Float64Array, levels: dict[int, int]) -> BinEdges:
@@ -28,7 +47,7 @@ def _edges(x: Float64Array, levels: dict[int, int]) -> BinEdges:
         column = x[:, feature]
         keys, cells = np.sort(keys_of(column[~np.isnan(column)])), Cells.whole()
         while not cells.settled:
-            cells = cells.told(count_keys(keys, cells.lows[cells.asked], cells.highs[cells.asked]))
+            cells = cells.refined(count_keys(keys, cells.lows[cells.asked], cells.highs[cells.asked]))
         edges.append(np.empty(0) if feature in levels else cells.edges())
     return BinEdges.build(edges, [levels.get(feature, 0) for feature in range(x.shape[1])])
 
@@ -143,3 +162,111 @@ def test_training_can_go_on_from_an_ensemble() -> None:
     every = list(train_trees(TreeTable.build(x, y), terms, PLAN, 0))
     *_, last = train_trees(TreeTable.build(x, y), terms, PLAN, 0, every[7])
     assert last.digest == every[-1].digest
+
+
+DRAWS = np.random.default_rng(0)
+POINTS = DRAWS.normal(size=(300, 3))
+CLASSES = (POINTS[:, 0] + POINTS[:, 1] > 0).astype(float)
+DRAWN = TreePlan(TreePlan.boosting(max_depth=4, min_child_rows=3, row_share=0.7).rules, 1, 2)
+EDGES = BinEdges.build([np.linspace(-2, 2, 20)] * 3)
+TERMS = Terms.agreed(EDGES, Objective("logistic"), DRAWN, 300, np.zeros(1))
+GROUP = Group.of(0, 1, 1, 2)
+
+
+def _scored() -> ScoredTable:
+    scored = ScoredTable(TreeTable.build(POINTS, CLASSES, [0, 100, 180, 300]))
+    scored.agree(TERMS)
+    return scored
+
+
+def _planted(clients: Any = (0, 1, 2)) -> NodeRows:
+    return NodeRows.at_roots(_scored(), np.array(clients), GROUP.row_keys)
+
+
+def _grown(levels: int = 4) -> list[Growth]:
+    basis, nodes = basis_of(TERMS, DRAWN), _planted()
+    stages = [begin(basis, GROUP.outputs, GROUP.keys)]
+    while len(stages) < levels and not stages[-1].finished:
+        nodes.follow(stages[-1].trees)
+        stages.append(advance(basis, stages[-1], nodes.histograms(stages[-1].asked, GROUP.outputs)))
+    return stages
+
+
+STAGES = _grown()
+
+
+def test_sums_over_clients_are_those_of_all_rows() -> None:
+    for stage in STAGES[:-1]:
+        whole, parts = _planted(), [_planted((i,)) for i in range(3)]
+        for nodes in (whole, *parts):
+            nodes.follow(stage.trees)
+        together = whole.histograms(stage.asked, GROUP.outputs)
+        assert (together == sum(nodes.histograms(stage.asked, GROUP.outputs) for nodes in parts)).all()
+
+
+def test_who_comes_late_stands_where_the_others_do() -> None:
+    stage = STAGES[-1]
+    late, early = _planted(), _planted()
+    for earlier in STAGES:
+        early.follow(earlier.trees)
+    late.follow(stage.trees)
+    assert (late.index == early.index).all()
+    assert (late.first, late.last, late.tree) == (early.first, early.last, early.tree)
+
+
+def test_every_row_lies_in_the_node_that_it_walks_to() -> None:
+    nodes, trees = _planted(), STAGES[-1].trees
+    nodes.follow(trees)
+    sums = np.zeros((300, 1))
+    nodes.add_leaves(sums, trees)
+    assert (sums == leaf_sums(trees, 1, POINTS)).all()
+
+
+@pytest.mark.parametrize("least", [2, 5])
+def test_withheld_cells_are_empty_and_the_others_whole(least: int) -> None:
+    stage, nodes = STAGES[0], _planted((1,))
+    nodes.follow(stage.trees)
+    words = nodes.histograms(stage.asked, GROUP.outputs)
+    shown = nodes.histograms(stage.asked, GROUP.outputs, least)
+    few = words[:, 2] < least
+    assert few.any()
+    assert not shown[few].any()
+    assert (shown[~few] == words[~few]).all()
+
+
+def test_trees_of_another_beginning_are_told_apart() -> None:
+    nodes, trees = _planted(), STAGES[-1].trees
+    nodes.follow(trees)
+    assert nodes.leads_to(trees)
+    assert not nodes.leads_to(STAGES[0].trees)
+    bins = trees.bin.copy()
+    bins[0] += 1
+    assert not nodes.leads_to(replace(trees, bin=bins))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda trees: trees.take([0]),
+        lambda trees: replace(trees, feature=np.where(trees.feature >= 0, 9, -1).astype(np.int32)),
+        lambda trees: replace(trees, outputs=np.array([0, 7], np.int32)),
+        lambda trees: replace(trees, left=np.where(trees.left >= 0, trees.left[::-1].max(), -1).astype(np.int32)),
+        lambda trees: trees.joined(trees).take([2, 1]),
+    ],
+)
+def test_trees_that_are_not_this_rounds_raise(change: Any) -> None:
+    with pytest.raises(ClientError):
+        _planted().follow(change(STAGES[-1].trees))
+
+
+def test_a_client_without_rows_counts_nothing() -> None:
+    scored = ScoredTable(TreeTable.build(POINTS, CLASSES, [0, 300, 300]))
+    scored.agree(TERMS)
+    nodes = NodeRows.at_roots(scored, np.array([1]), GROUP.row_keys)
+    nodes.follow(STAGES[-1].trees)
+    assert not nodes.histograms(STAGES[0].asked, GROUP.outputs).any()
+    nodes.add_leaves(np.empty((0, 1)), STAGES[-1].trees)
+
+
+def test_no_trees_are_not_those_that_are_followed() -> None:
+    assert not _planted().leads_to(Trees.none())

@@ -7,7 +7,7 @@ from tests.conftest import MakeTable
 from werkbund.core import DataError
 from werkbund.trees.arithmetic import BinEdges, Objective, Terms, TreePlan, leaf_sums
 from werkbund.trees.rows.local import train_trees
-from werkbund.trees.rows.table import Standing, TreeTable
+from werkbund.trees.rows.table import ScoredTable, TreeTable
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 2))
@@ -44,14 +44,14 @@ def test_a_table_that_does_not_fit_raises(offsets: list[int], targets: np.ndarra
 
 def test_scores_added_round_by_round_are_those_learnt_at_once() -> None:
     *_, ensemble = train_trees(TABLE, TERMS, PLAN, 0)
-    steps, whole = Standing(TABLE), Standing(TABLE)
+    steps, whole = ScoredTable(TABLE), ScoredTable(TABLE)
     everyone = np.arange(4)
     for standing in (steps, whole):
         standing.agree(TERMS)
     for tree in range(3):
         steps.add(everyone[[0, 2]], ensemble.trees.take([tree]), f"{tree}")
         steps.add(everyone[[1, 3]], ensemble.trees.take([tree]), f"{tree}")
-    whole.learn(everyone, ensemble, "2")
+    whole.restart(everyone, ensemble, "2")
     assert (steps.sums == whole.sums).all()
     assert (whole.sums == leaf_sums(ensemble.trees, 1, X)).all()
     assert steps.holds(everyone, "2").all()
@@ -59,9 +59,9 @@ def test_scores_added_round_by_round_are_those_learnt_at_once() -> None:
 
 
 def test_new_terms_forget_what_was_known_and_the_same_ones_do_not() -> None:
-    standing, everyone = Standing(TABLE), np.arange(4)
+    standing, everyone = ScoredTable(TABLE), np.arange(4)
     standing.agree(TERMS)
-    standing.marked(everyone, "a")
+    standing.mark(everyone, "a")
     standing.agree(Terms.from_arrays(TERMS.to_arrays()))
     assert standing.holds(everyone, "a").all()
     other = Terms.agreed(BinEdges.build([[0.5], [0.0]]), Objective("logistic"), PLAN, 90, np.zeros(1))
@@ -71,4 +71,4 @@ def test_new_terms_forget_what_was_known_and_the_same_ones_do_not() -> None:
 
 
 def test_who_agreed_to_nothing_holds_nothing() -> None:
-    assert not Standing(TABLE).holds(np.arange(4), "").any()
+    assert not ScoredTable(TABLE).holds(np.arange(4), "").any()

@@ -15,7 +15,7 @@ from werkbund.data import Preparation
 from werkbund.engine import Rules
 from werkbund.federation.wiring import strategy_of
 from werkbund.selection.contract import View
-from werkbund.trees.arithmetic import Kind, TreePlan
+from werkbund.trees.arithmetic import ObjectiveKind, TreePlan
 from werkbund.trees.protocol.bins import Binning
 from werkbund.trees.protocol.rounds import Cohort
 
@@ -64,7 +64,7 @@ def binning_of(config: Config, preparation: Preparation, num_clients: int) -> Bi
     return replace(binning, least=_SHARES * section.min_cell_rows * num_clients, most_parts=2)
 
 
-def objective_of(plan: TreePlan) -> Kind:
+def objective_of(plan: TreePlan) -> ObjectiveKind:
     """Return what trees minimise where a label is a failure or none: forests the share, boosting the logistic loss."""
     return "share" if plan.forest else "logistic"
 

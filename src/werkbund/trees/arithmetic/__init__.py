@@ -6,26 +6,26 @@ from werkbund.trees.arithmetic.ensemble import Ensemble, Trees, importance
 from werkbund.trees.arithmetic.growth import Growth, advance, begin
 from werkbund.trees.arithmetic.histograms import WORDS, Blocks, accumulate, add_value, divide
 from werkbund.trees.arithmetic.kernels import even_slices, num_threads, spread
-from werkbund.trees.arithmetic.objectives import KINDS, FixedPoint, Kind, Objective
+from werkbund.trees.arithmetic.objectives import OBJECTIVE_KINDS, FixedPoint, Objective, ObjectiveKind
 from werkbund.trees.arithmetic.predict import contributions, leaf_sums, logits, scores
-from werkbund.trees.arithmetic.rules import Ground, GrowthRules
+from werkbund.trees.arithmetic.rules import GrowthBasis, GrowthRules
 from werkbund.trees.arithmetic.sampling import draw_rows, row_hashes
-from werkbund.trees.arithmetic.terms import Group, Terms, TreePlan, base_score, ground_of
+from werkbund.trees.arithmetic.terms import Group, Terms, TreePlan, base_score, basis_of
 
 __all__ = [
-    "KINDS",
+    "OBJECTIVE_KINDS",
     "WORDS",
     "BinEdges",
     "Blocks",
     "Cells",
     "Ensemble",
     "FixedPoint",
-    "Ground",
     "Group",
     "Growth",
+    "GrowthBasis",
     "GrowthRules",
-    "Kind",
     "Objective",
+    "ObjectiveKind",
     "Terms",
     "TreePlan",
     "Trees",
@@ -33,13 +33,13 @@ __all__ = [
     "add_value",
     "advance",
     "base_score",
+    "basis_of",
     "begin",
     "contributions",
     "divide",
     "draw_rows",
     "even_edges",
     "even_slices",
-    "ground_of",
     "importance",
     "keys_of",
     "leaf_sums",

@@ -126,7 +126,7 @@ class Cells:
         """Whether every interval is a single number."""
         return bool((self.lows == self.highs).all())
 
-    def told(self, counts: Int64Array) -> Cells:
+    def refined(self, counts: Int64Array) -> Cells:
         """Return what the answer leads to: occupied intervals, those to be refined cut into parts.
 
         Parameters

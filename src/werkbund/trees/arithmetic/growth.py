@@ -15,7 +15,7 @@ from werkbund.core.arrays import BoolArray, Float64Array, Int64Array, UInt8Array
 from werkbund.core.rng import mix
 from werkbund.trees.arithmetic.ensemble import Trees
 from werkbund.trees.arithmetic.histograms import Blocks
-from werkbund.trees.arithmetic.rules import Ground
+from werkbund.trees.arithmetic.rules import GrowthBasis
 from werkbund.trees.arithmetic.sampling import draw_features
 from werkbund.trees.arithmetic.splits import Histograms, Limits, Splits, best_splits
 
@@ -66,24 +66,24 @@ class Growth:
         return len(self.open) == 0
 
 
-def begin(ground: Ground, outputs: npt.ArrayLike, keys: UInt64Array) -> Growth:
+def begin(basis: GrowthBasis, outputs: npt.ArrayLike, keys: UInt64Array) -> Growth:
     """Return trees that are roots alone.
 
     Parameters
     ----------
-    ground
+    basis
         What stays the same.
     outputs
         (trees,), to which score each adds.
     keys
         (trees,), seed of each.
     """
-    n, features = len(keys), ground.edges.num_features
+    n, features = len(keys), basis.edges.num_features
     roots = np.arange(n)
     growth = Growth(
         trees=Trees.stumps(outputs),
         keys=keys,
-        tree_features=draw_features(keys, features, _share(ground.rules.tree_features, features)),
+        tree_features=draw_features(keys, features, _share(basis.rules.tree_features, features)),
         owner=roots,
         paths=np.ones(n, np.uint64),
         totals=np.zeros((n, 3), np.int64),
@@ -91,67 +91,67 @@ def begin(ground: Ground, outputs: npt.ArrayLike, keys: UInt64Array) -> Growth:
         asked=Blocks.none(),
         open=roots,
     )
-    return _ask(ground, growth, roots)
+    return _ask(basis, growth, roots)
 
 
-def advance(ground: Ground, growth: Growth, words: Int64Array) -> Growth:
+def advance(basis: GrowthBasis, growth: Growth, words: Int64Array) -> Growth:
     """Return the trees one level deeper.
 
     Parameters
     ----------
-    ground
+    basis
         What stays the same.
     growth
         Trees that are not finished.
     words
         (cells, 3), the histograms that were asked, summed over all clients.
     """
-    growth = _with_root_sums(ground, growth, words) if growth.parents is None else growth
-    blocks, full = _open_histograms(ground, growth, words)
+    growth = _with_root_sums(basis, growth, words) if growth.parents is None else growth
+    blocks, full = _open_histograms(basis, growth, words)
     nodes = blocks.nodes
     histograms = Histograms(full, blocks.features, blocks.starts, growth.totals[nodes], growth.bounds[nodes])
-    splits = best_splits(histograms, ground.traits, ground.limits, _cut_draws(ground, growth, blocks))
-    chosen = _chosen(ground, growth, nodes, splits.gain)
-    grown = _split(ground, growth, nodes[chosen], splits.take(chosen))
+    splits = best_splits(histograms, basis.traits, basis.limits, _cut_draws(basis, growth, blocks))
+    chosen = _chosen(basis, growth, nodes, splits.gain)
+    grown = _split(basis, growth, nodes[chosen], splits.take(chosen))
     deeper = replace(grown, depth=growth.depth + 1, parents=(blocks, full))
-    return _ask_children(ground, deeper, grown.trees.left[nodes[chosen]].astype(np.int64))
+    return _ask_children(basis, deeper, grown.trees.left[nodes[chosen]].astype(np.int64))
 
 
-def _ask_children(ground: Ground, growth: Growth, left: Int64Array) -> Growth:
+def _ask_children(basis: GrowthBasis, growth: Growth, left: Int64Array) -> Growth:
     """Return the trees with the histograms that the next level needs, of the children that may be split.
 
     Parameters
     ----------
-    ground
+    basis
         What stays the same.
     growth
         Trees whose last level was split.
     left
         (splits,), each split's left child.
     """
-    divisible = _divisible(ground, growth)
+    divisible = _divisible(basis, growth)
     pairs = left[divisible[left] | divisible[left + 1]]
     both = np.sort(np.concatenate([pairs, pairs + 1]))
-    if not ground.rules.subtracts:
+    if not basis.rules.subtracts:
         wanted = both[divisible[both]]
-        return _ask(ground, replace(growth, open=wanted), wanted)
+        return _ask(basis, replace(growth, open=wanted), wanted)
     smaller = pairs + (growth.totals[pairs + 1, 2] < growth.totals[pairs, 2])
-    return _ask(ground, replace(growth, open=both), smaller)
+    return _ask(basis, replace(growth, open=both), smaller)
 
 
-def _ask(ground: Ground, growth: Growth, nodes: Int64Array) -> Growth:
+def _ask(basis: GrowthBasis, growth: Growth, nodes: Int64Array) -> Growth:
     """Return the trees with the histograms of these nodes wanted next; without nodes they are finished."""
     if not len(nodes):
         return replace(growth, asked=Blocks.none(), open=nodes, parents=None)
-    return replace(growth, asked=Blocks.lay(nodes, _features(ground, growth, nodes), ground.edges.sizes))
+    return replace(growth, asked=Blocks.lay(nodes, _features(basis, growth, nodes), basis.edges.sizes))
 
 
-def _features(ground: Ground, growth: Growth, nodes: Int64Array) -> Int64Array:
+def _features(basis: GrowthBasis, growth: Growth, nodes: Int64Array) -> Int64Array:
     """Return the features that each node may ask: (nodes, m)."""
     of_tree = growth.tree_features[growth.owner[nodes]]
-    if ground.rules.node_features == 1:
+    if basis.rules.node_features == 1:
         return of_tree
-    most = _share(ground.rules.node_features, of_tree.shape[1])
+    most = _share(basis.rules.node_features, of_tree.shape[1])
     places = draw_features(_node_keys(growth, nodes, _NODE), of_tree.shape[1], most)
     return np.take_along_axis(of_tree, places, axis=1)
 
@@ -166,29 +166,29 @@ def _node_keys(growth: Growth, nodes: Int64Array, salt: np.uint64) -> UInt64Arra
     return mix(growth.keys[growth.owner[nodes]] ^ salt) ^ mix(growth.paths[nodes])
 
 
-def _cut_draws(ground: Ground, growth: Growth, blocks: Blocks) -> UInt64Array:
+def _cut_draws(basis: GrowthBasis, growth: Growth, blocks: Blocks) -> UInt64Array:
     """Return the random numbers that choose thresholds: (nodes, m), or (0, 0) where all are tried."""
-    if not ground.rules.random_cuts:
+    if not basis.rules.random_cuts:
         return np.empty((0, 0), np.uint64)
     base = _node_keys(growth, blocks.nodes, _CUT)
     return mix(base[:, None] + mix(blocks.features.astype(np.uint64) + np.uint64(1)))
 
 
-def _with_root_sums(ground: Ground, growth: Growth, words: Int64Array) -> Growth:
+def _with_root_sums(basis: GrowthBasis, growth: Growth, words: Int64Array) -> Growth:
     """Return the trees with the roots' sums and values, which are those of any of their features."""
     starts = growth.asked.starts[:, 0]
-    stops = starts + ground.edges.sizes[growth.asked.features[:, 0]]
+    stops = starts + basis.edges.sizes[growth.asked.features[:, 0]]
     totals = np.stack([words[start:stop].sum(axis=0) for start, stop in zip(starts, stops, strict=True)])
-    values = ground.rules.learning_rate * _newton_steps(ground.limits, totals, growth.bounds)
+    values = basis.rules.learning_rate * _newton_steps(basis.limits, totals, growth.bounds)
     return replace(growth, totals=totals, trees=replace(growth.trees, value=values, rows=totals[:, 2].copy()))
 
 
-def _open_histograms(ground: Ground, growth: Growth, words: Int64Array) -> tuple[Blocks, Int64Array]:
+def _open_histograms(basis: GrowthBasis, growth: Growth, words: Int64Array) -> tuple[Blocks, Int64Array]:
     """Return the histograms of all open nodes: those that came, and what these leave of their parents'."""
-    if growth.parents is None or not ground.rules.subtracts:
+    if growth.parents is None or not basis.rules.subtracts:
         return growth.asked, words
     above, parents = growth.parents
-    blocks = Blocks.lay(growth.open, _features(ground, growth, growth.open), ground.edges.sizes)
+    blocks = Blocks.lay(growth.open, _features(basis, growth, growth.open), basis.edges.sizes)
     full = np.empty((blocks.num_cells, 3), np.int64)
     ends, counted_ends, parent_ends = blocks.edges, growth.asked.edges, above.edges
     parent_of = {int(growth.trees.left[node]): block for block, node in enumerate(above.nodes.tolist())}
@@ -202,12 +202,12 @@ def _open_histograms(ground: Ground, growth: Growth, words: Int64Array) -> tuple
     return blocks, full
 
 
-def _chosen(ground: Ground, growth: Growth, nodes: Int64Array, gain: Float64Array) -> Int64Array:
+def _chosen(basis: GrowthBasis, growth: Growth, nodes: Int64Array, gain: Float64Array) -> Int64Array:
     """Return which of the open nodes are split, as places among them, ascending: of each tree those that gain most."""
     useful = np.flatnonzero(gain > 0)
-    if not ground.rules.max_leaves:
+    if not basis.rules.max_leaves:
         return useful
-    room = ground.rules.max_leaves - _leaves(growth)
+    room = basis.rules.max_leaves - _leaves(growth)
     order = useful[np.lexsort((useful, -gain[useful]))]
     owner = growth.owner[nodes[order]]
     rank = np.zeros(len(order), np.int64)
@@ -217,16 +217,16 @@ def _chosen(ground: Ground, growth: Growth, nodes: Int64Array, gain: Float64Arra
     return np.sort(order[rank < room[owner]])
 
 
-def _split(ground: Ground, growth: Growth, nodes: Int64Array, splits: Splits) -> Growth:
+def _split(basis: GrowthBasis, growth: Growth, nodes: Int64Array, splits: Splits) -> Growth:
     """Return the trees with these nodes split; the children stand behind all nodes, in the order of their parents."""
     n = len(nodes)
     sums = np.empty((2 * n, 3), np.int64)
     sums[0::2], sums[1::2] = splits.left, growth.totals[nodes] - splits.left
-    bounds = _child_bounds(ground.limits, ground.traits.signs[splits.feature], growth.bounds[nodes], sums)
-    values = ground.rules.learning_rate * _newton_steps(ground.limits, sums, bounds)
+    bounds = _child_bounds(basis.limits, basis.traits.signs[splits.feature], growth.bounds[nodes], sums)
+    values = basis.rules.learning_rate * _newton_steps(basis.limits, sums, bounds)
     return replace(
         growth,
-        trees=_widened(ground, growth.trees, nodes, splits, values, sums[:, 2]),
+        trees=_widened(basis, growth.trees, nodes, splits, values, sums[:, 2]),
         owner=np.concatenate([growth.owner, np.repeat(growth.owner[nodes], 2)]),
         paths=np.concatenate([growth.paths, np.repeat(growth.paths[nodes] * _TWO, 2) + np.tile(_SIDES, n)]),
         totals=np.concatenate([growth.totals, sums]),
@@ -235,7 +235,7 @@ def _split(ground: Ground, growth: Growth, nodes: Int64Array, splits: Splits) ->
 
 
 def _widened(
-    ground: Ground, trees: Trees, nodes: Int64Array, splits: Splits, values: Float64Array, rows: Int64Array
+    basis: GrowthBasis, trees: Trees, nodes: Int64Array, splits: Splits, values: Float64Array, rows: Int64Array
 ) -> Trees:
     """Return the trees' arrays with these splits, and with children of these values and rows."""
     by_levels = splits.bin < 0
@@ -243,7 +243,7 @@ def _widened(
     changed = {
         "feature": splits.feature,
         "bin": splits.bin,
-        "threshold": [ground.edges.threshold(f, b) if b >= 0 else 0.0 for f, b in cuts],
+        "threshold": [basis.edges.threshold(f, b) if b >= 0 else 0.0 for f, b in cuts],
         "missing_left": splits.missing_left,
         "subset": np.where(by_levels, len(trees.subsets) + np.cumsum(by_levels) - 1, -1),
         "left": trees.num_nodes + 2 * np.arange(len(nodes)),
@@ -256,14 +256,14 @@ def _widened(
     for name, of_nodes in changed.items():
         wider[name][nodes] = of_nodes
     wider["value"][trees.num_nodes :], wider["rows"][trees.num_nodes :] = values, rows
-    subsets = _with_unknown(ground.edges.levels, splits.take(np.flatnonzero(by_levels)))
+    subsets = _with_unknown(basis.edges.levels, splits.take(np.flatnonzero(by_levels)))
     return replace(trees, **wider, subsets=np.concatenate([trees.subsets, subsets]))
 
 
-def _divisible(ground: Ground, growth: Growth) -> BoolArray:
+def _divisible(basis: GrowthBasis, growth: Growth) -> BoolArray:
     """Say of each node whether its sums could give two children, and its tree may be deeper and have more leaves."""
-    limits, most = ground.limits, ground.rules.max_leaves
-    if growth.depth >= ground.rules.max_depth:
+    limits, most = basis.limits, basis.rules.max_leaves
+    if growth.depth >= basis.rules.max_depth:
         return np.zeros(len(growth.owner), np.bool_)
     rows = growth.totals[:, 2] >= 2 * max(limits.min_rows, 1)
     weight = growth.totals[:, 1] * limits.hessian_step >= 2 * limits.min_weight

@@ -20,8 +20,8 @@ from werkbund.core.arrays import Float64Array, Int32Array
 from werkbund.core.errors import ClientError, ConfigError
 from werkbund.trees.arithmetic.kernels import even_slices, inlined, kernel, num_threads, spread
 
-Kind = Literal["logistic", "softmax", "squared", "share"]
-KINDS: tuple[Kind, ...] = ("logistic", "softmax", "squared", "share")
+ObjectiveKind = Literal["logistic", "softmax", "squared", "share"]
+OBJECTIVE_KINDS: tuple[ObjectiveKind, ...] = ("logistic", "softmax", "squared", "share")
 
 TARGET_REACH = 4.0
 """A score may stray so many ranges of the target from a target before squared error refuses to go on."""
@@ -101,13 +101,13 @@ class Objective:
         Width of the range of the target, for `squared`.
     """
 
-    kind: Kind
+    kind: ObjectiveKind
     class_weights: tuple[float, ...] = (1.0, 1.0)
     target_range: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ConfigError(f"objective must be one of {', '.join(KINDS)}, got {self.kind!r}")
+        if self.kind not in OBJECTIVE_KINDS:
+            raise ConfigError(f"objective must be one of {', '.join(OBJECTIVE_KINDS)}, got {self.kind!r}")
         least = {"logistic": 2, "softmax": 2, "squared": 0, "share": 2}[self.kind]
         most = {"logistic": 2, "softmax": 2**15, "squared": 0, "share": 2**15}[self.kind]
         if not least <= len(self.class_weights) <= most:
@@ -162,7 +162,7 @@ class Objective:
         """
         pairs = np.empty((self.num_outputs, len(targets), 2), np.int32)
         weights = np.array(self.class_weights or (1.0,))
-        loss = _Loss(KINDS.index(self.kind), weights, fixed.gradient_scale, fixed.hessian_scale)
+        loss = _Loss(OBJECTIVE_KINDS.index(self.kind), weights, fixed.gradient_scale, fixed.hessian_scale)
         scores, refused = _Scores(sums, base, factor), list[int]()
 
         def work(rows: slice) -> None:
@@ -214,7 +214,7 @@ def exponentials(x: Float64Array) -> Float64Array:
 class _Loss(NamedTuple):
     """What kernels read of an objective and its scales."""
 
-    kind: int  # place in KINDS
+    kind: int  # place in OBJECTIVE_KINDS
     class_weights: Float64Array
     gradient_scale: float
     hessian_scale: float

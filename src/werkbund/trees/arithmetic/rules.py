@@ -120,7 +120,7 @@ def _check_numbers(rules: GrowthRules) -> None:
 
 
 @dataclass(frozen=True)
-class Ground:
+class GrowthBasis:
     """Hold what stays the same while trees grow.
 
     Parameters

@@ -15,8 +15,8 @@ from werkbund.core.errors import ClientError, ConfigError
 from werkbund.core.rng import keys
 from werkbund.trees.arithmetic.edges import BinEdges
 from werkbund.trees.arithmetic.ensemble import Ensemble, Trees
-from werkbund.trees.arithmetic.objectives import KINDS, FixedPoint, Objective
-from werkbund.trees.arithmetic.rules import Ground, GrowthRules
+from werkbund.trees.arithmetic.objectives import OBJECTIVE_KINDS, FixedPoint, Objective
+from werkbund.trees.arithmetic.rules import GrowthBasis, GrowthRules
 from werkbund.trees.arithmetic.sampling import MOST_DRAWS
 
 
@@ -118,14 +118,19 @@ class Terms:
         """Number of scores."""
         return self.objective.num_outputs
 
-    def nothing(self) -> Ensemble:
+    def without_trees(self) -> Ensemble:
         """Return the ensemble without a tree."""
         return Ensemble(self.base, Trees.none(), self.forest)
 
     def to_arrays(self) -> dict[str, AnyArray]:
         """Return named arrays."""
         objective = self.objective
-        numbers = [float(KINDS.index(objective.kind)), objective.target_range, float(self.forest), self.row_share]
+        numbers = [
+            float(OBJECTIVE_KINDS.index(objective.kind)),
+            objective.target_range,
+            float(self.forest),
+            self.row_share,
+        ]
         numbers += [float(self.bootstrap), self.fixed.gradient_exponent, self.fixed.hessian_exponent]
         return {
             "terms.numbers": np.array(numbers),
@@ -147,7 +152,7 @@ class Terms:
             own = {name.removeprefix("terms."): array for name, array in arrays.items() if name.startswith("terms.")}
             kind, width, forest, share, bootstrap, gradient, hessian = own["numbers"].tolist()
             weights = tuple(own["weights"].tolist())
-            objective = Objective(KINDS[int(kind)], weights, width)
+            objective = Objective(OBJECTIVE_KINDS[int(kind)], weights, width)
             fixed = FixedPoint(int(gradient), int(hessian))
             base = np.array(own["base"], np.float64)
             edges = BinEdges.from_arrays(own)
@@ -190,12 +195,12 @@ class Group:
         return cls(outputs, keys(seed, "tree", round, np.arange(width)), rows)
 
 
-def ground_of(terms: Terms, plan: TreePlan) -> Ground:
+def basis_of(terms: Terms, plan: TreePlan) -> GrowthBasis:
     """Return what stays the same while trees grow; boosted trees that stand side by side share the step."""
     rules = plan.rules
     if not plan.forest and plan.together > 1:
         rules = replace(rules, learning_rate=rules.learning_rate / plan.together)
-    return Ground(terms.edges, terms.fixed, rules)
+    return GrowthBasis(terms.edges, terms.fixed, rules)
 
 
 def base_score(objective: Objective, counts: npt.ArrayLike, mean: float = 0.0) -> Float64Array:

@@ -18,7 +18,7 @@ from werkbund.core.types import Failure, Replies
 from werkbund.engine.asking import check_quorum
 from werkbund.engine.grid import Grid
 from werkbund.engine.state import Rules
-from werkbund.trees.arithmetic import Group, TreePlan, Trees, ground_of
+from werkbund.trees.arithmetic import Group, TreePlan, Trees, basis_of
 from werkbund.trees.protocol.asking import Heard, reasons_of
 from werkbund.trees.protocol.kinds import TREE_BAG
 from werkbund.trees.protocol.rounds import Cohort, record_of
@@ -48,7 +48,7 @@ def bagging_rounds(
         asked = cohort(state.round + 1) if cohort else np.arange(len(grid.clients()))
         group = Group.of(rules.seed, state.round + 1, state.terms.num_outputs, plan.together)
         talk = Talk(grid, rules, state, links, group, Heard(), asked, len(asked))
-        shared: dict[str, Any] = {"rules": ground_of(state.terms, plan).rules.to_array()}
+        shared: dict[str, Any] = {"rules": basis_of(state.terms, plan).rules.to_array()}
         shared |= {"outputs": group.outputs, "keys": group.keys, "row_keys": group.row_keys}
         if evaluate:
             shared["evaluate"] = np.ones((), np.bool_)

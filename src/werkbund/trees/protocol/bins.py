@@ -11,11 +11,11 @@ import numpy as np
 from werkbund.core.arrays import BoolArray, Float64Array
 from werkbund.core.defaults import MOST_BINS, RANK_ERROR
 from werkbund.core.errors import ConfigError, DataError
-from werkbund.core.kinds import Kind as Task
+from werkbund.core.kinds import Kind
 from werkbund.core.types import Failure, Tasks
 from werkbund.engine.asking import check_quorum
 from werkbund.engine.grid import Grid
-from werkbund.trees.arithmetic import BinEdges, Cells, Kind, Objective, Terms, TreePlan, base_score
+from werkbund.trees.arithmetic import BinEdges, Cells, Objective, ObjectiveKind, Terms, TreePlan, base_score
 from werkbund.trees.arithmetic.cells import numbers_of
 from werkbund.trees.protocol.asking import Heard, ask_all, reasons_of
 from werkbund.trees.protocol.kinds import TREE_CELLS, TREE_SURVEY
@@ -85,7 +85,7 @@ class _Left(Exception):  # noqa: N818 - no error: it leads back to the start
 def agree_terms(
     grid: Grid,
     plan: TreePlan,
-    kind: Kind,
+    kind: ObjectiveKind,
     binning: Binning,
     timeout_s: float,
     num_classes: int = 2,
@@ -142,7 +142,7 @@ class _Asking:
     number: int = 0
 
     def __call__(
-        self, kind: Task, shared: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
+        self, kind: Kind, shared: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
     ) -> Mapping[str, Any]:
         everyone = len(self.grid.clients())
         clients = np.array([i for i in range(everyone) if i not in self.failures], np.int64)
@@ -162,7 +162,7 @@ class _Asking:
 def _agree(
     asking: _Asking,
     plan: TreePlan,
-    kind: Kind,
+    kind: ObjectiveKind,
     binning: Binning,
     num_classes: int,
     class_weights: tuple[float, ...] | str,
@@ -205,7 +205,7 @@ def _refined(asking: _Asking, binning: Binning, target: bool) -> tuple[dict[int,
         rows = int(sums["rows"])
         for i, own in cells.items():
             if not own.settled:
-                cells[i] = own.told(sums["cells"][offsets[i] : offsets[i + 1]])
+                cells[i] = own.refined(sums["cells"][offsets[i] : offsets[i + 1]])
     return cells, rows
 
 
@@ -233,7 +233,7 @@ def _number(asking: _Asking, cells: Cells, num_rows: int) -> tuple[Objective, Fl
 
 
 def _classes(
-    asking: _Asking, kind: Kind, num_classes: int, class_weights: tuple[float, ...] | str
+    asking: _Asking, kind: ObjectiveKind, num_classes: int, class_weights: tuple[float, ...] | str
 ) -> tuple[Objective, Float64Array]:
     counts = asking(TREE_SURVEY, {"classes": np.array(num_classes)}, {"classes": (num_classes,)})["classes"]
     if isinstance(class_weights, str):

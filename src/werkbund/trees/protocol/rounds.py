@@ -20,7 +20,7 @@ from werkbund.core.types import RoundRecord
 from werkbund.engine.grid import Grid
 from werkbund.engine.records import gathered_counts
 from werkbund.engine.state import Rules
-from werkbund.trees.arithmetic import Ground, Group, Growth, TreePlan, Trees, advance, begin, ground_of
+from werkbund.trees.arithmetic import Group, Growth, GrowthBasis, TreePlan, Trees, advance, basis_of, begin
 from werkbund.trees.protocol.asking import Heard
 from werkbund.trees.protocol.kinds import TREE_EVALUATE, TREE_LEVEL
 from werkbund.trees.protocol.state import TreeRecord, TreeState
@@ -85,12 +85,12 @@ def one_round_of_trees(
     """Grow the next round's trees; parameters as for `tree_rounds`, one by one."""
     started, attempts, alive = time.perf_counter(), 0, cohort
     group = Group.of(rules.seed, state.round + 1, state.terms.num_outputs, plan.together)
-    talk, ground = Talk(grid, rules, state, links, group, Heard(), cohort, len(cohort)), ground_of(state.terms, plan)
+    talk, basis = Talk(grid, rules, state, links, group, Heard(), cohort, len(cohort)), basis_of(state.terms, plan)
     others, counted = talk.counts_of_others() if evaluate else Heard(), None
     while True:
         attempts += 1
         talk = replace(talk, alive=alive)
-        growth, first = _grow(talk, ground, evaluate and counted is None)
+        growth, first = _grow(talk, basis, evaluate and counted is None)
         counted = counted or first
         alive = talk.alive
         if growth is not None:
@@ -128,24 +128,24 @@ def evaluate_trees(
     )
 
 
-def _grow(talk: Talk, ground: Ground, evaluate: bool) -> tuple[Growth | None, Heard | None]:
+def _grow(talk: Talk, basis: GrowthBasis, evaluate: bool) -> tuple[Growth | None, Heard | None]:
     """Return the trees, or None if somebody left in the middle; and the answers that hold counts."""
-    growth, first = begin(ground, talk.group.outputs, talk.group.keys), None
+    growth, first = begin(basis, talk.group.outputs, talk.group.keys), None
     while not growth.finished:
-        shared = _question(talk, ground, growth)
+        shared = _question(talk, basis, growth)
         if first is None and evaluate:
             shared["evaluate"] = np.ones((), np.bool_)
         heard = talk.ask(TREE_LEVEL, shared, {"histograms": (growth.asked.num_cells, 3)})
         first = first or heard
         if heard.failures and growth.depth:
             return None, first if evaluate else None
-        growth = advance(ground, growth, heard.sums["histograms"])
+        growth = advance(basis, growth, heard.sums["histograms"])
     return growth, first if evaluate else None
 
 
-def _question(talk: Talk, ground: Ground, growth: Growth) -> dict[str, Any]:
+def _question(talk: Talk, basis: GrowthBasis, growth: Growth) -> dict[str, Any]:
     shared = {**growth.trees.to_arrays("grown."), "asked": growth.asked.nodes.astype(np.int32)}
-    if growth.asked.features.shape[1] < ground.edges.num_features:
+    if growth.asked.features.shape[1] < basis.edges.num_features:
         shared["features"] = growth.asked.features.astype(np.int32)
     return {**shared, "row_keys": talk.group.row_keys}
 

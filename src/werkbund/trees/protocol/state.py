@@ -44,7 +44,7 @@ class TreeState:
     @classmethod
     def begin(cls, terms: Terms) -> TreeState:
         """Return the state before the first round."""
-        return cls(0, terms, terms.nothing(), terms.digest())
+        return cls(0, terms, terms.without_trees(), terms.digest())
 
     def next(self, trees: Trees) -> TreeState:
         """Return the state with one more round's trees."""

@@ -17,13 +17,12 @@ from werkbund.core.errors import ClientError
 from werkbund.core.kinds import Kind
 from werkbund.core.types import Replies, Tasks
 from werkbund.engine.worker import Handler
-from werkbund.trees.arithmetic import Blocks, Ensemble, Ground, Group, GrowthRules, Terms, Trees, keys_of
+from werkbund.trees.arithmetic import Blocks, Ensemble, Group, GrowthBasis, GrowthRules, Terms, Trees, keys_of
 from werkbund.trees.arithmetic.cells import count_keys, parts_of
 from werkbund.trees.protocol.kinds import TREE_BAG, TREE_CELLS, TREE_EVALUATE, TREE_LEVEL, TREE_SURVEY
 from werkbund.trees.rows.counts import count_classes, count_outputs, sum_targets
-from werkbund.trees.rows.grove import Grove
-from werkbund.trees.rows.local import grow_alone
-from werkbund.trees.rows.table import Standing, TreeTable
+from werkbund.trees.rows.local import NodeRows, grow_alone
+from werkbund.trees.rows.table import ScoredTable, TreeTable
 
 TEXT_BYTES = 16
 _MOST_INTERVALS = 2**20
@@ -46,15 +45,15 @@ class TreeWork:
     validation: TreeTable | None = None
     test: TreeTable | None = None
     min_rows: int = 0
-    _standing: Standing = field(init=False)
-    _scored: dict[str, Standing] = field(init=False)
-    _grove: tuple[tuple[Any, ...], Grove] | None = field(default=None, init=False)
+    _standing: ScoredTable = field(init=False)
+    _scored: dict[str, ScoredTable] = field(init=False)
+    _grove: tuple[tuple[Any, ...], NodeRows] | None = field(default=None, init=False)
     _ordered: tuple[tuple[bytes, bool], list[list[UInt64Array]]] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._standing = Standing(self.train)
+        self._standing = ScoredTable(self.train)
         tables = {"validation": self.validation, "test": self.test}
-        self._scored = {name: Standing(table, always=True) for name, table in tables.items() if table is not None}
+        self._scored = {name: ScoredTable(table, always=True) for name, table in tables.items() if table is not None}
 
     def handlers(self) -> dict[Kind, Handler]:
         """Return the functions for the kinds that trees need."""
@@ -129,13 +128,13 @@ class TreeWork:
         counts = self._counts(tasks) if "evaluate" in tasks.shared else {}
         terms, rules, least = self._standing.agreed, GrowthRules.from_array(tasks.shared["rules"]), self._least(tasks)
         rules = replace(rules, min_child_rows=max(rules.min_child_rows, least))
-        ground = Ground(terms.edges, terms.fixed, rules)
+        basis = GrowthBasis(terms.edges, terms.fixed, rules)
         group = Group(tasks.shared["outputs"], tasks.shared["keys"], tasks.shared["row_keys"])
         sizes = self.train.sizes[tasks.clients]
         sizes = np.where(sizes < least, 0, sizes)
         nothing = Trees.stumps(group.outputs)
         grown = [
-            grow_alone(self._standing, np.array([client]), ground, group) if size else nothing
+            grow_alone(self._standing, np.array([client]), basis, group) if size else nothing
             for client, size in zip(tasks.clients.tolist(), sizes.tolist(), strict=True)
         ]
         arrays = [trees.to_arrays() for trees in grown]
@@ -155,7 +154,7 @@ class TreeWork:
                 one.agree(terms)
                 late = clients[~one.holds(clients, mark)]
                 if len(late):
-                    one.learn(late, ensemble, mark)
+                    one.restart(late, ensemble, mark)
         elif "last.mark" in shared:
             before = _mark(shared["last.mark"])
             last = Trees.from_arrays(shared, "last.")
@@ -164,26 +163,26 @@ class TreeWork:
         held = [one.holds(clients, mark) for one in standings]
         return np.asarray(~np.all(held, axis=0))
 
-    def _add(self, standing: Standing, clients: Int64Array, trees: Trees, before: str, mark: str) -> None:
+    def _add(self, standing: ScoredTable, clients: Int64Array, trees: Trees, before: str, mark: str) -> None:
         if not len(clients):
             return
         rows, kept = standing.table.rows(clients), self._grove
         own = kept is not None and standing is self._standing and kept[0][:2] == (before, clients.tobytes())
-        if own and kept is not None and standing.scored and kept[1].leads_to(trees):
+        if own and kept is not None and standing.keeps_sums and kept[1].leads_to(trees):
             part = standing.sums[rows]
-            kept[1].settle(part, trees)
+            kept[1].add_leaves(part, trees)
             standing.sums[rows] = part
-            standing.marked(clients, mark)
+            standing.mark(clients, mark)
         else:
             standing.add(clients, trees, mark)
 
-    def _grove_of(self, tasks: Tasks, trees: Trees) -> Grove:
+    def _grove_of(self, tasks: Tasks, trees: Trees) -> NodeRows:
         row_keys = tasks.shared["row_keys"]
         key = (_mark(tasks.shared["mark"]), tasks.clients.tobytes(), row_keys.tobytes(), tasks.round)
         kept = self._grove
         roots_alone = trees.num_nodes == len(trees)
         if kept is None or roots_alone or kept[0] != key or not kept[1].leads_to(trees):
-            kept = self._grove = (key, Grove.plant(self._standing, tasks.clients, row_keys))
+            kept = self._grove = (key, NodeRows.at_roots(self._standing, tasks.clients, row_keys))
         return kept[1]
 
     def _blocks(self, tasks: Tasks, trees: Trees) -> Blocks:

@@ -1,4 +1,4 @@
-"""What a client counts of targets, and of what trees foretell: integers, or sums that are exact in any order."""
+"""What a client counts of targets and of its rows' scores: integers, or sums that are exact in any order."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from werkbund.trees.arithmetic import Objective
 from werkbund.trees.arithmetic.predict import logits_of_shares
 from werkbund.trees.rows.table import TreeTable
 
-_PRECISION = 2.0**30  # steps a unit; sums of such multiples are exact in a double up to 2**23
-_LIMIT = float(-np.log(np.finfo(np.float64).eps))
+_STEPS = 2.0**30  # a unit of loss is counted in; sums of whole steps are exact in a double up to 2**23
+_HIGHEST_LOSS = float(-np.log(np.finfo(np.float64).eps))  # of one row; an infinite loss is not to decide alone
 TARGET_STEPS = 2**24
-"""Steps that the range of a target is counted in for its mean."""
+"""Steps that the range of a target is counted in for the mean."""
 
 
 def count_classes(targets: Float64Array, num_classes: int) -> Int64Array:
@@ -33,7 +33,15 @@ def count_classes(targets: Float64Array, num_classes: int) -> Int64Array:
 
 
 def sum_targets(targets: Float64Array, lowest: float, width: float) -> int:
-    """Return the sum of all targets' places in a range, in whole steps."""
+    """Return the sum of all targets' places in a range, in whole steps.
+
+    Parameters
+    ----------
+    targets
+        (rows,)
+    lowest, width
+        Where the range begins, and how wide it is; it is cut into `TARGET_STEPS` steps.
+    """
     return int(np.rint((targets - lowest) / width * TARGET_STEPS).astype(np.int64).sum())
 
 
@@ -63,10 +71,10 @@ def count_outputs(
     groups = len(offsets) - 1
     group = np.repeat(np.arange(groups), np.diff(offsets))
     if objective.num_classes == 2 and scores.shape[1] == 1:
-        one = logits_of_shares(scores[:, 0]) if forest else scores[:, 0]
-        return count_scores(one, table.targets, table.modes, offsets)
+        score = logits_of_shares(scores[:, 0]) if forest else scores[:, 0]
+        return count_scores(score, table.targets, table.modes, offsets)
     if objective.num_classes:
-        return _classes(objective.num_classes, forest, scores, table.targets.astype(np.int64), group, groups)
+        return _class_counts(objective.num_classes, forest, scores, table.targets.astype(np.int64), group, groups)
     error = (scores[:, 0] - table.targets) / objective.target_range
     return {
         "rows": np.diff(offsets).astype(np.int64),
@@ -84,9 +92,10 @@ def output_shapes(objective: Objective, num_modes: int) -> dict[str, tuple[int, 
     return {"rows": (), "squares": (), "absolute": ()}
 
 
-def _classes(
+def _class_counts(
     num_classes: int, forest: bool, scores: Float64Array, targets: Int64Array, group: Int64Array, groups: int
 ) -> dict[str, AnyArray]:
+    """Return the confusion and the log loss of each group, to which `group` assigns rows: (rows,)."""
     likeliest = scores.argmax(axis=1)
     slot = (group * num_classes + targets) * num_classes + likeliest
     confusion = np.bincount(slot, minlength=groups * num_classes**2).reshape(groups, num_classes, num_classes)
@@ -94,15 +103,16 @@ def _classes(
 
 
 def _log_loss(forest: bool, scores: Float64Array, targets: Int64Array, group: Int64Array, groups: int) -> Float64Array:
-    own = np.take_along_axis(scores, targets[:, None], axis=1)[:, 0]
+    """Return each group's sum of -log(chance of a row's own class), whole steps: shares of a forest, else softmax."""
+    of_target = np.take_along_axis(scores, targets[:, None], axis=1)[:, 0]
     if forest:
         total = np.maximum(scores.sum(axis=1), np.finfo(np.float64).tiny)
-        loss = -np.log(np.maximum(own, np.finfo(np.float64).tiny) / total)
+        loss = -np.log(np.maximum(of_target, np.finfo(np.float64).tiny) / total)
     else:
         highest = scores.max(axis=1)
-        loss = np.log(np.exp(scores - highest[:, None]).sum(axis=1)) + highest - own
-    return np.bincount(group, _rounded(np.clip(loss, 0.0, _LIMIT)), groups).astype(np.float64, copy=False)
+        loss = np.log(np.exp(scores - highest[:, None]).sum(axis=1)) + highest - of_target
+    return np.bincount(group, _rounded(np.clip(loss, 0.0, _HIGHEST_LOSS)), groups).astype(np.float64, copy=False)
 
 
 def _rounded(values: Float64Array) -> Float64Array:
-    return np.asarray(np.rint(values * _PRECISION) / _PRECISION)
+    return np.asarray(np.rint(values * _STEPS) / _STEPS)

@@ -1,4 +1,4 @@
-"""What a client keeps while trees are grown: its rows' cells, their scores so far, and where they stand in the tree.
+"""What a client keeps while trees are grown: its rows, their cells, and the sums of leaves that they have reached.
 
 Everything here can be made anew from the rows, the terms and the trees: a client that was started again asks for
 these and goes on.
@@ -29,7 +29,7 @@ class TreeTable:
     features
         (rows, features), float64, raw prepared values; NaN where missing. A level of a category is its number.
     targets
-        (rows,), float64: the class, 0, 1, ..., or the number to be foretold.
+        (rows,), float64: the class, 0, 1, ..., or the number to be predicted.
     modes
         (rows, modes), bool: which failure modes a row has. For evaluation alone.
     """
@@ -88,21 +88,21 @@ class TreeTable:
 
 
 @dataclass
-class Standing:
-    """Keep what clients know of the trees.
+class ScoredTable:
+    """Keep what clients know of the trees: the terms, and what these and the trees make of each row.
 
     Parameters
     ----------
     table
         Their rows.
+    always
+        Keep the sums of a forest too, whose gradients do not need them.
     marks
-        (clients,), which trees each client's scores hold, by the server's word; empty for none.
+        (clients,), which trees each client's sums hold, by the server's word; empty for none.
     sums
         (rows, outputs), sums of the leaves that each row reaches.
     terms
         What was agreed; None before that.
-    always
-        Keep the sums of a forest too, whose gradients do not need them.
     """
 
     table: TreeTable
@@ -110,46 +110,46 @@ class Standing:
     marks: list[str] = field(default_factory=list)
     sums: Float64Array = field(default_factory=lambda: np.empty((0, 0)))
     terms: Terms | None = None
-    _mark: str = ""
+    _digest: str = ""
     _codes: UInt8Array | None = None
     _hashes: UInt64Array | None = None
 
     def agree(self, terms: Terms) -> None:
         """Take new terms; whatever was known under others is forgotten."""
-        mark = terms.digest()
-        if mark == self._mark:
+        digest = terms.digest()
+        if digest == self._digest:
             return
-        self.terms, self._mark, self._codes = terms, mark, None
+        self.terms, self._digest, self._codes = terms, digest, None
         self.marks = [""] * self.table.num_clients
         self.sums = np.zeros((len(self.table.features), terms.num_outputs))
 
-    def learn(self, clients: Int64Array, ensemble: Ensemble, mark: str) -> None:
-        """Take over an ensemble as a whole."""
-        if self.scored:
+    def restart(self, clients: Int64Array, ensemble: Ensemble, mark: str) -> None:
+        """Score these clients' rows by a whole ensemble, which `mark` names."""
+        if self.keeps_sums:
             rows = self.table.rows(clients)
             self.sums[rows] = leaf_sums(ensemble.trees, ensemble.num_outputs, self.table.features[rows])
-        self.marked(clients, mark)
+        self.mark(clients, mark)
 
     def add(self, clients: Int64Array, trees: Trees, mark: str) -> None:
-        """Add trees to the scores of these clients' rows."""
-        if self.scored:
+        """Add trees to the sums of these clients' rows; `mark` names all trees with these."""
+        if self.keeps_sums:
             rows = self.table.rows(clients)
             self.sums[rows] = leaf_sums(trees, self.sums.shape[1], self.table.features[rows], self.sums[rows])
-        self.marked(clients, mark)
+        self.mark(clients, mark)
 
-    def marked(self, clients: Int64Array, mark: str) -> None:
-        """Note which trees these clients' scores hold."""
+    def mark(self, clients: Int64Array, mark: str) -> None:
+        """Note which trees these clients' sums hold."""
         for client in clients.tolist():
             self.marks[client] = mark
 
     def holds(self, clients: Int64Array, mark: str) -> BoolArray:
-        """Say of each client whether its scores hold just these trees: (clients,)."""
+        """Say of each client whether its sums hold just these trees: (clients,)."""
         if self.terms is None:
             return np.zeros(len(clients), np.bool_)
         return np.array([self.marks[client] == mark for client in clients.tolist()], np.bool_)
 
     @property
-    def scored(self) -> bool:
+    def keeps_sums(self) -> bool:
         """Whether sums are kept: gradients of a forest do not see them."""
         return self.always or not self.agreed.forest
 
@@ -169,6 +169,6 @@ class Standing:
 
     @property
     def agreed(self) -> Terms:
-        """The terms, which are there."""
+        """The terms, once `agree` has been called."""
         assert self.terms is not None, "agree comes first"  # noqa: S101 - guaranteed by the callers in this project
         return self.terms
