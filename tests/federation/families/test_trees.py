@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from werkbund.federation.training import train
 from werkbund.model import load_model, score_onnx
 from werkbund.model.trees import TreeModel
 from werkbund.trees.protocol.bagging import bagging_rounds
+from werkbund.trees.protocol.talk import Links
 from werkbund.trees.rows.local import train_trees
 
 Small = Callable[..., Config]
@@ -283,6 +285,29 @@ def test_clients_agree_on_bins_only_when_the_server_begins(small: Small) -> None
     assert setup.begin().round == 0
     assert "grid" in vars(setup)
     assert setup.terms.digest() == parts(config).terms.digest()
+
+
+@pytest.mark.parametrize("trees", [{}, BAGGED])
+def test_at_the_end_nobody_is_sent_the_trees_that_it_has(small: Small, trees: dict[str, Any]) -> None:
+    setup = parts(grown(small, trees=trees))
+    *_, (stage, _) = setup.begin().rounds()
+    first, second = stage.evaluate(), stage.evaluate(np.arange(len(setup.names)))
+    anew = replace(stage, links=Links()).evaluate()
+    assert second.bytes_down < 100 * len(setup.names)  # a mark and two numbers for each
+    assert second.bytes_down < first.bytes_down < anew.bytes_down / 2
+    np.testing.assert_equal(first.counts, anew.counts)
+
+
+@pytest.mark.parametrize("trees", [{}, BAGGED])
+def test_earlier_trees_are_sent_once_and_counted_as_they_are(small: Small, trees: dict[str, Any]) -> None:
+    setup = parts(grown(small, trees=trees))
+    *_, (stage, _) = setup.begin().rounds()
+    earlier = stage.at(2, None)
+    first, second = earlier.evaluate(), earlier.evaluate()
+    anew = replace(earlier, links=Links()).evaluate()
+    assert second.bytes_down < 100 * len(setup.names) < first.bytes_down == anew.bytes_down
+    np.testing.assert_equal(first.counts, anew.counts)
+    np.testing.assert_equal(second.counts, anew.counts)
 
 
 def test_united_trees_of_one_client_are_the_exact_ones(small: Small) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from werkbund.core import Failure, Replies, Tasks
 from werkbund.trees.protocol.asking import Heard, ask_all
-from werkbund.trees.protocol.kinds import TREE_LEVEL
+from werkbund.trees.protocol.kinds import TREE_CELLS, TREE_LEVEL
 
 NAMES = ("Hof", "Ulm", "Jena")
 SHAPES = {"histograms": (2, 3)}
@@ -22,7 +22,7 @@ def _words(scale: int = 1) -> Any:
 
 def _one(client: int, words: Any = None, **how: Any) -> Replies:
     sums = {"histograms": (_words(client + 1) if words is None else np.asarray(words))[None]}
-    return Replies(how.get("kind", "tree-level"), how.get("round", 1), np.array([client]), sums)
+    return Replies(how.get("kind", TREE_LEVEL), how.get("round", 1), np.array([client]), sums)
 
 
 def _heard(make_grid: Callable[..., Any], arrivals: Sequence[Replies | Failure]) -> Heard:
@@ -45,7 +45,7 @@ def test_late_repeated_and_foreign_answers_are_not_added(make_grid: Any) -> None
         _one(0),
         _one(7),
         _one(1, round=2),
-        _one(1, kind="tree-cells"),
+        _one(1, kind=TREE_CELLS),
         Failure(0, 1, "late"),
         Failure(9, 1, "?"),
     ]
@@ -65,7 +65,8 @@ def test_who_does_not_answer_is_named(make_grid: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (np.zeros((2, 2), np.int64), "another form"),
+        (np.zeros((2, 2), np.int64), "has the shape"),
+        (np.zeros((3, 3), np.int64), "another form"),
         (np.zeros((2, 3)), "whole numbers"),
         (np.full((2, 3), 2**62), "whole numbers"),
         (np.array([[0, -1, 0], [0, 0, 0]]), "at least 0"),

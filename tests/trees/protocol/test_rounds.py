@@ -112,8 +112,8 @@ def test_the_scores_that_clients_keep_are_those_of_the_model(method: str) -> Non
     federation = TreeFederation.of(divided(X, y, np.arange(N) % 3, 3))
     state = federation.grow(plan, TreeState.begin(federation.agree(plan, kind, classes).terms))[-1][0]
     evaluate_trees(federation.grid, RULES, state)
-    standing = federation.work._scored["validation"]
-    kept = state.ensemble.base + state.ensemble.factor * standing.sums
+    scored = federation.work._held_out["validation"]
+    kept = state.ensemble.base + state.ensemble.factor * scored.sums
     assert (kept == scores(state.ensemble, federation.table.features)).all()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from werkbund.trees.protocol.bagging import bagging_rounds
 from werkbund.trees.protocol.bins import Agreed, agree_terms
 from werkbund.trees.protocol.rounds import evaluate_trees, tree_rounds
 from werkbund.trees.protocol.state import TreeState
+from werkbund.trees.protocol.talk import Links
 from werkbund.trees.protocol.work import TreeWork
 from werkbund.trees.rows.table import TreeTable
 
@@ -90,10 +91,13 @@ class TreeStage:
         The parts of the run.
     state
         After the last round.
+    links
+        What this process knows of its clients.
     """
 
     setup: TreeSetup
     state: TreeState
+    links: Links = field(default_factory=Links)
 
     @property
     def round(self) -> int:
@@ -119,12 +123,13 @@ class TreeStage:
         setup = self.setup
         grow = bagging_rounds if setup.config.trees.combine == "bagging" else tree_rounds
         cohort = cohort_of(setup.config, setup.rules, len(setup.grid.clients()))
-        for after, record in grow(setup.grid, setup.plan, setup.rules, self.state, setup.num_rounds, cohort):
+        doing = grow(setup.grid, setup.plan, setup.rules, self.state, setup.num_rounds, cohort=cohort, links=self.links)
+        for after, record in doing:
             yield replace(self, state=after), record.round
 
     def evaluate(self, clients: Int64Array | None = None) -> RoundRecord:
         """Let clients count the trees: if given, these, one row of counts each; else everybody."""
-        return evaluate_trees(self.setup.grid, self.setup.rules, self.state, None, clients)
+        return evaluate_trees(self.setup.grid, self.setup.rules, self.state, self.links, clients)
 
     def checkpoint(self, best: Float32Array | None, progress: Mapping[str, Any]) -> Checkpoint:
         """Return what a resumed run needs of it."""

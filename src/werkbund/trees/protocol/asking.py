@@ -114,9 +114,9 @@ def _take(heard: Heard, reply: Replies, shapes: Shapes) -> None:
 
 def _odd(reply: Replies, shapes: Shapes) -> str | None:
     """Return why an answer cannot be added, or None."""
-    found = {name: array.shape[1:] for name, array in reply.sums.items()}
-    found |= {name: array.shape for name, array in reply.pooled.items()}
-    odd = [name for name, shape in shapes.items() if found.get(name) != shape]
+    own_shapes = {name: array.shape[1:] for name, array in reply.sums.items()}
+    own_shapes |= {name: array.shape for name, array in reply.pooled.items()}
+    odd = [name for name, shape in shapes.items() if own_shapes.get(name) != shape]
     if odd:
         return f"its {', '.join(odd)} have another form than was asked; it may run another version"
     for part in (reply.sums, reply.pooled):
@@ -130,6 +130,7 @@ def _odd(reply: Replies, shapes: Shapes) -> str | None:
 
 
 def _addable(array: AnyArray, whole: bool) -> bool:
+    """Say whether an array holds numbers that can be added; if `whole`, whole ones alone."""
     if whole and array.dtype.kind not in "iu":
         return False
     if array.dtype.kind == "f":

@@ -34,6 +34,7 @@ def bagging_rounds(
     last: int,
     cohort: Cohort | None = None,
     evaluate: bool = True,
+    links: Links | None = None,
 ) -> Iterator[tuple[TreeState, TreeRecord]]:
     """Unite rounds of the clients' own trees up to number `last`; parameters and errors as for `tree_rounds`.
 
@@ -42,7 +43,7 @@ def bagging_rounds(
     state, record
         After each round.
     """
-    links = Links()
+    links = links or Links()
     while state.round < last:
         started = time.perf_counter()
         asked = cohort(state.round + 1) if cohort else np.arange(len(grid.clients()))
@@ -60,7 +61,7 @@ def bagging_rounds(
             reasons = reasons_of(grid, talk.spent.failures)
             check_quorum(len(asked), len(talk.alive) - len(failures), rules.quorum, state.round + 1, reasons)
         after = state.next(trees)
-        links.before, links.last = state.mark, trees
+        links.step(state.mark, trees, after.mark)
         counted = others.joined(heard) if evaluate else None
         record = record_of(state, after, trees, asked, talk.spent, counted, time.perf_counter() - started)
         state = after
@@ -69,19 +70,19 @@ def bagging_rounds(
 
 def _united(heard: Heard, state: TreeState, width: int) -> tuple[Trees, list[Failure]]:
     """Return all clients' trees in client order, each by its share of the rows; and whose could not be read."""
-    found: dict[int, tuple[Trees, int]] = {}
+    readable: dict[int, tuple[Trees, int]] = {}
     failures: list[Failure] = []
     for reply in heard.replies:
         for i, client in enumerate(reply.clients.tolist()):
             try:
-                found[client] = _own(reply, i, state, width)
+                readable[client] = _own(reply, i, state, width)
             except (FederationError, KeyError, IndexError, ValueError, TypeError) as error:
                 failures.append(Failure(client, state.round + 1, f"its trees cannot be read: {error}"))
-    total, trees = sum(rows for _, rows in found.values()), Trees.none()
-    for client in sorted(found):
-        own, rows = found[client]
+    total, trees = sum(rows for _, rows in readable.values()), Trees.none()
+    for client in sorted(readable):
+        own, rows = readable[client]
         if rows:
-            trees = trees.joined(own.scaled(rows / total * (len(found) if state.terms.forest else 1)))
+            trees = trees.joined(own.scaled(rows / total * (len(readable) if state.terms.forest else 1)))
     return trees, failures
 
 

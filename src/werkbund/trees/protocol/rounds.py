@@ -96,7 +96,7 @@ def one_round_of_trees(
         if growth is not None:
             break
     after = state.next(growth.trees)
-    links.before, links.last = state.mark, growth.trees
+    links.step(state.mark, growth.trees, after.mark)
     counted = others.joined(counted) if counted is not None else None
     record = record_of(state, after, growth.trees, cohort, talk.spent, counted, time.perf_counter() - started)
     gain = float(growth.trees.gain.sum())

@@ -22,11 +22,29 @@ from werkbund.trees.protocol.state import TreeState, mark_bytes
 
 @dataclass
 class Links:
-    """Keep what one server process knows of its clients: which trees each was seen to hold, and the last round's."""
+    """Keep what one server process knows of its clients, so that nobody is sent what it has.
+
+    Parameters
+    ----------
+    held
+        The mark of the trees that each client was seen to hold, by its number.
+    before, last, after
+        The marks of all trees before and after the last round, and that round's trees, which lead from the one to the
+        other; empty before there was a round.
+    """
 
     held: dict[int, str] = field(default_factory=dict)
     before: str = ""
     last: Trees = field(default_factory=Trees.none)
+    after: str = ""
+
+    def step(self, before: str, trees: Trees, after: str) -> None:
+        """Note a round's trees, and the marks between which they lie."""
+        self.before, self.last, self.after = before, trees, after
+
+    def leads_to(self, mark: str) -> bool:
+        """Say whether who holds the trees before the last round comes to these by that round's."""
+        return bool(self.before) and self.after == mark
 
 
 @dataclass
@@ -57,7 +75,7 @@ class Talk:
 
     def _ask(self, kind: Kind, shared: Mapping[str, Any], shapes: Shapes) -> Heard:
         common = {"mark": mark_bytes(self.state.mark), "num_trees": np.array(len(self.state.ensemble.trees)), **shared}
-        near = {self.state.mark} | ({self.links.before} if self.links.before else set())
+        near = {self.state.mark} | ({self.links.before} if self.links.leads_to(self.state.mark) else set())
         known = np.array([self.links.held.get(client, "") in near for client in self.alive.tolist()], np.bool_)
         number = self.spent.messages
         brief = self._put(kind, number, self.alive[known], {**common, **self._last()}, shapes)
@@ -92,9 +110,12 @@ class Talk:
         return ask_all(self.grid, tasks, shapes, self.rules.timeout_s)
 
     def _last(self) -> dict[str, Any]:
-        if not self.links.before or all(self.links.held.get(i) == self.state.mark for i in self.alive.tolist()):
+        """Return the last round's trees, unless they do not lead to the state's, or everybody has them."""
+        mark = self.state.mark
+        if not self.links.leads_to(mark) or all(self.links.held.get(client) == mark for client in self.alive.tolist()):
             return {}
         return {"last.mark": mark_bytes(self.links.before), **self.links.last.to_arrays("last.")}
 
     def _whole(self) -> dict[str, Any]:
+        """Return the terms and all trees."""
         return {**self.state.terms.to_arrays(), **self.state.ensemble.to_arrays("ensemble.")}

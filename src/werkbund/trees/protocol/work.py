@@ -45,15 +45,16 @@ class TreeWork:
     validation: TreeTable | None = None
     test: TreeTable | None = None
     min_rows: int = 0
-    _standing: ScoredTable = field(init=False)
-    _scored: dict[str, ScoredTable] = field(init=False)
-    _grove: tuple[tuple[Any, ...], NodeRows] | None = field(default=None, init=False)
+    _training: ScoredTable = field(init=False)
+    _held_out: dict[str, ScoredTable] = field(init=False)
+    _nodes: NodeRows | None = field(default=None, init=False)
+    _nodes_of: tuple[Any, ...] = field(default=(), init=False)  # mark, clients, seeds and round
     _ordered: tuple[tuple[bytes, bool], list[list[UInt64Array]]] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._standing = ScoredTable(self.train)
+        self._training = ScoredTable(self.train)
         tables = {"validation": self.validation, "test": self.test}
-        self._scored = {name: ScoredTable(table, always=True) for name, table in tables.items() if table is not None}
+        self._held_out = {name: ScoredTable(table, always=True) for name, table in tables.items() if table is not None}
 
     def handlers(self) -> dict[Kind, Handler]:
         """Return the functions for the kinds that trees need."""
@@ -82,8 +83,8 @@ class TreeWork:
         least = self._least(tasks)
         for ordered in self._keys(tasks.clients, least > 1):
             counts = [count_keys(keys, *own) for keys, own in zip(ordered, intervals, strict=True)]
-            told = np.concatenate(counts)
-            total += np.where(told < least, 0, told)
+            rows_in = np.concatenate(counts)
+            total += np.where(rows_in < least, 0, rows_in)
         rows = np.array(int(self.train.sizes[tasks.clients].sum()))
         return _answer(tasks, {"cells": total, "rows": rows})
 
@@ -103,9 +104,9 @@ class TreeWork:
         self._ordered = None  # edges are agreed by now
         counts = self._counts(tasks) if "evaluate" in tasks.shared else {}
         trees = Trees.from_arrays(tasks.shared, "grown.")
-        grove = self._grove_of(tasks, trees)
-        grove.follow(trees)
-        words = grove.histograms(self._blocks(tasks, trees), trees.outputs, self._least(tasks))
+        nodes = self._nodes_for(tasks, trees)
+        nodes.follow(trees)
+        words = nodes.histograms(self._blocks(tasks, trees), trees.outputs, self._least(tasks))
         return _answer(tasks, {"histograms": words, **counts})
 
     def evaluate(self, tasks: Tasks) -> Replies:
@@ -120,13 +121,13 @@ class TreeWork:
     def bag(self, tasks: Tasks) -> Replies:
         """Answer with one more group of trees, grown on each client's own rows alone, and the number of these rows.
 
-        A client with fewer rows than are told of answers as one without rows.
+        A client with fewer rows than may leave it answers as one without rows.
         """
         behind = self._catch_up(tasks)
         if behind.any():
             return Replies(tasks.kind, tasks.round, tasks.clients, {}, {"behind": behind})
         counts = self._counts(tasks) if "evaluate" in tasks.shared else {}
-        terms, rules, least = self._standing.agreed, GrowthRules.from_array(tasks.shared["rules"]), self._least(tasks)
+        terms, rules, least = self._training.agreed, GrowthRules.from_array(tasks.shared["rules"]), self._least(tasks)
         rules = replace(rules, min_child_rows=max(rules.min_child_rows, least))
         basis = GrowthBasis(terms.edges, terms.fixed, rules)
         group = Group(tasks.shared["outputs"], tasks.shared["keys"], tasks.shared["row_keys"])
@@ -134,7 +135,7 @@ class TreeWork:
         sizes = np.where(sizes < least, 0, sizes)
         nothing = Trees.stumps(group.outputs)
         grown = [
-            grow_alone(self._standing, np.array([client]), basis, group) if size else nothing
+            grow_alone(self._training, np.array([client]), basis, group) if size else nothing
             for client, size in zip(tasks.clients.tolist(), sizes.tolist(), strict=True)
         ]
         arrays = [trees.to_arrays() for trees in grown]
@@ -147,46 +148,49 @@ class TreeWork:
     def _catch_up(self, tasks: Tasks) -> BoolArray:
         """Bring scores to the trees that a message builds on; say which clients cannot: (clients,)."""
         shared, clients = tasks.shared, tasks.clients
-        mark, standings = _mark(shared["mark"]), (self._standing, *self._scored.values())
+        mark, tables = _mark(shared["mark"]), (self._training, *self._held_out.values())
         if "terms.base" in shared:
             terms, ensemble = Terms.from_arrays(shared), Ensemble.from_arrays(shared, "ensemble.")
-            for one in standings:
-                one.agree(terms)
-                late = clients[~one.holds(clients, mark)]
+            for scored in tables:
+                scored.agree(terms)
+                late = clients[~scored.holds(clients, mark)]
                 if len(late):
-                    one.restart(late, ensemble, mark)
+                    scored.restart(late, ensemble, mark)
         elif "last.mark" in shared:
             before = _mark(shared["last.mark"])
             last = Trees.from_arrays(shared, "last.")
-            for one in standings:
-                self._add(one, clients[one.holds(clients, before)], last, before, mark)
-        held = [one.holds(clients, mark) for one in standings]
+            for scored in tables:
+                self._add(scored, clients[scored.holds(clients, before)], last, before, mark)
+        held = [scored.holds(clients, mark) for scored in tables]
         return np.asarray(~np.all(held, axis=0))
 
-    def _add(self, standing: ScoredTable, clients: Int64Array, trees: Trees, before: str, mark: str) -> None:
+    def _add(self, scored: ScoredTable, clients: Int64Array, trees: Trees, before: str, mark: str) -> None:
+        """Add a round's trees to the scores of these clients' rows, by the nodes in which they lie if that is known."""
         if not len(clients):
             return
-        rows, kept = standing.table.rows(clients), self._grove
-        own = kept is not None and standing is self._standing and kept[0][:2] == (before, clients.tobytes())
-        if own and kept is not None and standing.keeps_sums and kept[1].leads_to(trees):
-            part = standing.sums[rows]
-            kept[1].add_leaves(part, trees)
-            standing.sums[rows] = part
-            standing.mark(clients, mark)
+        nodes = self._nodes if scored is self._training and self._nodes_of[:2] == (before, clients.tobytes()) else None
+        if nodes is not None and scored.keeps_sums and nodes.leads_to(trees):
+            rows = scored.table.rows(clients)
+            sums = scored.sums[rows]
+            nodes.add_leaves(sums, trees)
+            scored.sums[rows] = sums
+            scored.mark(clients, mark)
         else:
-            standing.add(clients, trees, mark)
+            scored.add(clients, trees, mark)
 
-    def _grove_of(self, tasks: Tasks, trees: Trees) -> NodeRows:
+    def _nodes_for(self, tasks: Tasks, trees: Trees) -> NodeRows:
+        """Return the rows in the nodes of a round's trees: as they were left, or at the roots."""
         row_keys = tasks.shared["row_keys"]
-        key = (_mark(tasks.shared["mark"]), tasks.clients.tobytes(), row_keys.tobytes(), tasks.round)
-        kept = self._grove
+        place = (_mark(tasks.shared["mark"]), tasks.clients.tobytes(), row_keys.tobytes(), tasks.round)
+        nodes = self._nodes
         roots_alone = trees.num_nodes == len(trees)
-        if kept is None or roots_alone or kept[0] != key or not kept[1].leads_to(trees):
-            kept = self._grove = (key, NodeRows.at_roots(self._standing, tasks.clients, row_keys))
-        return kept[1]
+        if nodes is None or roots_alone or self._nodes_of != place or not nodes.leads_to(trees):
+            nodes = NodeRows.at_roots(self._training, tasks.clients, row_keys)
+            self._nodes, self._nodes_of = nodes, place
+        return nodes
 
     def _blocks(self, tasks: Tasks, trees: Trees) -> Blocks:
-        nodes, edges = tasks.shared["asked"].astype(np.int64), self._standing.agreed.edges
+        nodes, edges = tasks.shared["asked"].astype(np.int64), self._training.agreed.edges
         if "features" in tasks.shared:
             features = tasks.shared["features"].astype(np.int64)
         else:
@@ -199,19 +203,20 @@ class TreeWork:
         return Blocks.lay(nodes, features, edges.sizes)
 
     def _counts(self, tasks: Tasks, each: bool = False) -> Arrays:
+        """Return what the trees so far score on held-out rows: of all these clients together, or a row for each."""
         counts: dict[str, AnyArray] = {}
-        for split, standing in self._scored.items():
-            terms, table = standing.agreed, standing.table
+        for split, scored in self._held_out.items():
+            terms, table = scored.agreed, scored.table
             part = table if len(tasks) == table.num_clients else table.take(tasks.clients)
             factor = terms.num_outputs / max(int(tasks.shared["num_trees"]), 1) if terms.forest else 1.0
-            scores = terms.base + factor * standing.sums[standing.table.rows(tasks.clients)]
+            scores = terms.base + factor * scored.sums[scored.table.rows(tasks.clients)]
             offsets = part.offsets if each else part.offsets[[0, -1]]
-            found = count_outputs(terms.objective, terms.forest, scores, part, offsets)
-            counts |= {f"{split}.{name}": array if each else array[0] for name, array in found.items()}
+            own = count_outputs(terms.objective, terms.forest, scores, part, offsets)
+            counts |= {f"{split}.{name}": array if each else array[0] for name, array in own.items()}
         return counts
 
     def _least(self, tasks: Tasks) -> int:
-        """Return the fewest rows of one client that are told of: the higher of its own limit and the task's."""
+        """Return the fewest rows of one client that may leave it: the higher of its own limit and the task's."""
         return max(self.min_rows, int(tasks.shared.get("least", 0)))
 
     def _keys(self, clients: Int64Array, each: bool) -> list[list[UInt64Array]]:
