@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from werkbund.aggregation import FedAvg
 from werkbund.config.reading import changed, check_config, load_config, to_toml, valid_keys
 from werkbund.config.sections import ColumnSection, Config, DerivedSection
 from werkbund.core.errors import ConfigError
@@ -101,3 +104,27 @@ def test_every_key_says_what_it_is_for() -> None:
 
 def test_valid_keys_hold_nested_sections() -> None:
     assert {"federation.rounds", "strategy.aggregation.momentum"} <= set(valid_keys())
+
+
+def test_options_of_an_aggregator_are_its_keys_with_its_rules_and_defaults() -> None:
+    section = check_config({"strategy": {"aggregation": {"step": 2.0}}}).strategy.aggregation
+    assert section.options == {"weighting": "examples", "step": 2.0, "momentum": FedAvg().momentum}
+    assert pickle.loads(pickle.dumps(section)) == section  # noqa: S301 - our own bytes
+    for values, fault in [
+        ({"step": 0.0}, "strategy.aggregation.step: should be greater than 0"),
+        ({"weighting": "rows"}, "strategy.aggregation.weighting: should be 'examples' or 'equal'"),
+        ({"momentun": 0.5}, r"strategy.aggregation.momentun is not .* did you mean strategy.aggregation.momentum\?"),
+        ({"name": "fedavgm"}, r"strategy.aggregation.name must be one of .*did you mean fedavg\?"),
+        ({"name": 3}, "strategy.aggregation.name: should be a valid string"),
+    ]:
+        with pytest.raises(ConfigError, match=fault):
+            check_config({"strategy": {"aggregation": values}})
+
+
+def test_an_aggregator_of_ones_own_runs_no_code_while_a_configuration_is_read() -> None:
+    values = {"name": "nowhere.py:Mine", "sharpness": 3}
+    section = check_config({"strategy": {"aggregation": values}}).strategy.aggregation
+    assert (section.name, section.options) == ("nowhere.py:Mine", {"sharpness": 3})
+    assert check_config(tomllib.loads(to_toml(changed(Config(), strategy={"aggregation": values})))).strategy == (
+        changed(Config(), strategy={"aggregation": values}).strategy
+    )

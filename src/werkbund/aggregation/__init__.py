@@ -1,5 +1,6 @@
 """How updates become the next weights."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from werkbund.aggregation.contract import Aggregator, Card, Carry, Closing, Sees, Sums, Weighting
@@ -58,6 +59,17 @@ def aggregation_options(name: str) -> dict[str, Option]:
     return options_of(aggregator_of(name))
 
 
+def check_option_names(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that the aggregator of a name does not take.
+
+    Raises
+    ------
+    ConfigError
+        If there are any; it names the nearest known one, and all that are known.
+    """
+    _REGISTRY.check_names(name, options, aggregation_options(name))
+
+
 __all__ = [
     "AGGREGATORS",
     "DEFAULT",
@@ -72,5 +84,6 @@ __all__ = [
     "aggregation_options",
     "aggregator_of",
     "build_aggregator",
+    "check_option_names",
     "register",
 ]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, create_model, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from werkbund.aggregation import DEFAULT, aggregation_options
+from werkbund.aggregation import DEFAULT, aggregation_options, check_option_names
 from werkbund.core import defaults
 from werkbund.core.errors import ConfigError
 from werkbund.core.methods import Option
@@ -310,6 +310,8 @@ class StrategySection(Section):
             return values
         try:
             section = aggregation_section(name)
+            if name != DEFAULT and section is not OwnAggregationSection:  # whose keys are listed with all others
+                check_option_names(name, {key: value for key, value in values.items() if key != "name"})
         except ConfigError as error:
             raise PydanticCustomError("unknown_method", "{fault}", {"fault": str(error)}) from error
         return section.model_validate(values)

@@ -29,7 +29,7 @@ from werkbund.learner.fused_tiles import (
 )
 
 # Numba recompiles what is on disk when this file changes, not when these change: a digest of both keeps it honest.
-SOURCES = {"fused_steps.py": "bbbf4e3ff687c0f4", "fused_tiles.py": "f5b7e905f25e9f6c"}
+SOURCES = {"fused_steps.py": "5671c20398fe69cd", "fused_tiles.py": "f5b7e905f25e9f6c"}
 
 
 class LayerPlaces(NamedTuple):

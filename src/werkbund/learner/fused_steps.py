@@ -163,7 +163,7 @@ def amend(g: Float32Array, w: Float32Array, begin: Float32Array, recipe: Recipe)
 def update(
     w: Float32Array, g: Float32Array, first: Float32Array, second: Float32Array, recipe: Recipe, step: int
 ) -> None:
-    """Take one step of the optimiser, as `werkbund.learner.optimizers` defines it."""
+    """Take one step of the optimiser, as `werkbund.learner.plan` defines it."""
     rate = np.float32(recipe.learning_rate)
     if recipe.optimizer == 0 and recipe.momentum == 0:
         for i in range(len(w)):
@@ -175,12 +175,12 @@ def update(
             w[i] -= rate * first[i]
     else:
         shrink = np.float32(1 - recipe.learning_rate * recipe.weight_decay) if recipe.optimizer == 2 else _ONE
-        one = np.float32(1 / (1 - 0.9**step))
-        two = np.float32(1 / (1 - 0.999**step))
+        unbias1 = np.float32(1 / (1 - 0.9**step))
+        unbias2 = np.float32(1 / (1 - 0.999**step))
         for i in range(len(w)):
             first[i] = _BETA1 * first[i] + _REST1 * g[i]
             second[i] = _BETA2 * second[i] + _REST2 * g[i] * g[i]
-            w[i] = w[i] * shrink - rate * (first[i] * one) / (np.sqrt(second[i] * two) + _EPSILON)
+            w[i] = w[i] * shrink - rate * (first[i] * unbias1) / (np.sqrt(second[i] * unbias2) + _EPSILON)
 
 
 @compiled(inline=True)

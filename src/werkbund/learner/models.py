@@ -252,13 +252,13 @@ def _factory(kind: str) -> Callable[..., nn.Module]:
         known = ", ".join(NETWORKS)
         raise ModelError(f"model.kind must be one of {known} or 'package.module:Class', got {kind!r}")
     try:
-        found: Callable[..., nn.Module] = getattr(importlib.import_module(module_name), attribute)
+        factory: Callable[..., nn.Module] = getattr(importlib.import_module(module_name), attribute)
     except Exception as error:  # importing runs the module, which may be anybody's code
         raise ModelError(
             f"model.kind = {kind!r} does not import: {error}; give 'package.module:Class' of an installed module, "
             "or put its folder on PYTHONPATH"
         ) from error
-    return found
+    return factory
 
 
 def _signature(factory: Callable[..., nn.Module]) -> str:

@@ -1,10 +1,18 @@
-"""How a client trains: one value that the one training loop reads."""
+"""How a client trains: one value that the one training loop reads, and the optimisers that it names.
+
+Optimisers are pure functions over stacked weights: (clients, parameters) in, (clients, parameters) out. PyTorch's own
+hold one model each; these hold a cohort in one tensor and give the same numbers.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
+
+import torch
+from torch import Tensor
 
 from werkbund.core.defaults import BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY
 from werkbund.core.errors import ConfigError
@@ -65,3 +73,78 @@ class TrainingPlan:
             value = getattr(self, name)
             if not holds or (isinstance(value, float) and not math.isfinite(value)):
                 raise ConfigError(f"training.{name} {rule}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class OptimizerState:
+    """Hold the moments, each (clients, parameters), and the number of steps that each client took: (clients, 1)."""
+
+    first: Tensor
+    second: Tensor
+    steps: Tensor
+
+
+Step = Callable[[Tensor, Tensor, OptimizerState], tuple[Tensor, OptimizerState]]
+"""(weights, gradients, state) -> (weights, state); shapes (clients, parameters)."""
+
+
+def start_state(weights: Tensor, plan: TrainingPlan) -> OptimizerState:
+    """Return the state before the first step; moments that the optimiser does not use are empty."""
+    none = weights.new_zeros(len(weights), 0)
+    first = torch.zeros_like(weights) if plan.optimizer != "sgd" or plan.momentum else none
+    second = torch.zeros_like(weights) if plan.optimizer != "sgd" else none
+    return OptimizerState(first, second, weights.new_zeros(len(weights), 1))
+
+
+def optimizer_step(plan: TrainingPlan) -> Step:
+    """Return the step function of the plan's optimiser."""
+    return {"sgd": _sgd, "adam": _adam, "adamw": _adamw}[plan.optimizer](plan)
+
+
+def _sgd(plan: TrainingPlan) -> Step:
+    """Build SGD with heavy-ball momentum and an L2 term, as `torch.optim.SGD` defines them."""
+
+    def step(weights: Tensor, gradients: Tensor, state: OptimizerState) -> tuple[Tensor, OptimizerState]:
+        if plan.weight_decay:
+            gradients = gradients + plan.weight_decay * weights
+        if not plan.momentum:
+            return torch.sub(weights, gradients, alpha=plan.learning_rate), state
+        # The first step takes the gradient whole, since the buffer starts at zero.
+        first = plan.momentum * state.first + gradients
+        return torch.sub(weights, first, alpha=plan.learning_rate), OptimizerState(first, state.second, state.steps + 1)
+
+    return step
+
+
+def _adam(plan: TrainingPlan) -> Step:
+    """Build Adam (Kingma and Ba, ICLR 2015, algorithm 1) with an L2 term in the gradient."""
+    core = _adam_core(plan)
+
+    def step(weights: Tensor, gradients: Tensor, state: OptimizerState) -> tuple[Tensor, OptimizerState]:
+        return core(weights, gradients + plan.weight_decay * weights, state)
+
+    return step
+
+
+def _adamw(plan: TrainingPlan) -> Step:
+    """Build AdamW: decoupled weight decay (Loshchilov and Hutter, ICLR 2019, algorithm 2)."""
+    core = _adam_core(plan)
+
+    def step(weights: Tensor, gradients: Tensor, state: OptimizerState) -> tuple[Tensor, OptimizerState]:
+        return core(weights * (1 - plan.learning_rate * plan.weight_decay), gradients, state)
+
+    return step
+
+
+def _adam_core(plan: TrainingPlan, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Step:
+    def step(weights: Tensor, gradients: Tensor, state: OptimizerState) -> tuple[Tensor, OptimizerState]:
+        steps = state.steps + 1
+        first = beta1 * state.first + (1 - beta1) * gradients
+        second = beta2 * state.second + (1 - beta2) * gradients.square()
+        # In double: at the first steps 1 - beta2**steps is so small that single precision keeps four digits of it.
+        bias1, bias2 = (1 - beta ** steps.double() for beta in (beta1, beta2))
+        corrected = first / bias1.to(first.dtype)
+        scale = (second / bias2.to(second.dtype)).sqrt() + epsilon
+        return weights - plan.learning_rate * corrected / scale, OptimizerState(first, second, steps)
+
+    return step

@@ -40,8 +40,7 @@ from werkbund.learner.objective import (
     plain_gradient,
     plain_row_gradient,
 )
-from werkbund.learner.optimizers import optimizer_step, start_state
-from werkbund.learner.plan import TrainingPlan
+from werkbund.learner.plan import TrainingPlan, optimizer_step, start_state
 
 Way = Literal["compiled", "batched", "plain"]
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from werkbund.aggregation import DEFAULT, aggregator_of
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
 from werkbund.core.arrays import Int64Array
@@ -201,7 +202,10 @@ def _network_citations(config: Config) -> list[tuple[str, str]]:
     """Return the methods that train a network, each with its source."""
     aggregation, training = config.strategy.aggregation, config.training
     used = [("Federated averaging", "McMahan et al., Communication-Efficient Learning of Deep Networks, AISTATS 2017")]
-    if aggregation.options.get("momentum"):
+    if aggregation.name != DEFAULT:
+        card = getattr(aggregator_of(aggregation.name), "card", None)
+        used = [(card.title, card.source)] if card else []
+    elif aggregation.options.get("momentum"):
         used.append(("Server momentum (FedAvgM)", "Hsu, Qi, Brown, Measuring the Effects of Non-Identical Data, 2019"))
     if training.proximal:
         used.append(
