@@ -29,7 +29,7 @@ class Moody(DirectGrid):
     away: Any = None
 
     def send(self, tasks: Tasks) -> None:
-        self.offline = set(self.away(tasks.kind, tasks.round)) if self.away else set()
+        self.offline = set(self.away(tasks.kind.name, tasks.round)) if self.away else set()
         super().send(tasks)
 
 
