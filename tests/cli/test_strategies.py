@@ -14,7 +14,7 @@ from werkbund.selection import SELECTORS
 def test_all_methods_are_listed_for_programs() -> None:
     result = CliRunner().invoke(app, ["strategies", "--json"])
     assert result.exit_code == 0
-    assert [one["name"] for one in json.loads(result.stdout)["selection"]] == list(SELECTORS)
+    assert [method["name"] for method in json.loads(result.stdout)["selection"]] == list(SELECTORS)
 
 
 @pytest.mark.parametrize("name", SELECTORS)

@@ -39,11 +39,11 @@ def test_metrics_of_a_client_are_those_of_its_rows_alone(scored: Callable[..., A
     rows = scored(seed)
     together = per_client(rows.arrays, Threshold(440), COSTS, MODES)
     assert len(together) == len(rows.offsets) - 1
-    for i, found in enumerate(together):
+    for i, figures in enumerate(together):
         own = slice(rows.offsets[i], rows.offsets[i + 1])
         alone = count_scores(rows.logits[own], rows.labels[own], rows.modes[own], np.array([0, own.stop - own.start]))
         expected = metrics(Counts.from_arrays(alone), Threshold(440), COSTS, MODES)
-        assert found.to_json() == expected.to_json()
+        assert figures.to_json() == expected.to_json()
 
 
 def test_one_client_has_the_pooled_metrics(scored: Callable[..., Any]) -> None:
@@ -55,10 +55,10 @@ def test_one_client_has_the_pooled_metrics(scored: Callable[..., Any]) -> None:
 def test_clients_without_rows_or_positives_survive(scored: Callable[..., Any]) -> None:
     rows = scored(0, rate=0.0)
     arrays = count_scores(rows.logits, rows.labels, rows.modes, np.array([0, 0, 400, 400]))
-    found = per_client(arrays, Threshold(440), COSTS, MODES)
-    assert [one.rows for one in found] == [0, 400, 0]
-    assert worst_client(found, ["a", "b", "c"], "average_precision") is None
-    worst = worst_client(found, ["a", "b", "c"], "cost")
+    figures = per_client(arrays, Threshold(440), COSTS, MODES)
+    assert [client.rows for client in figures] == [0, 400, 0]
+    assert worst_client(figures, ["a", "b", "c"], "average_precision") is None
+    worst = worst_client(figures, ["a", "b", "c"], "cost")
     assert worst is not None
     assert worst.name == "b"
 
@@ -81,18 +81,18 @@ def test_no_client_has_no_worst() -> None:
 
 def test_spread_is_that_of_the_clients_that_define_the_metric() -> None:
     values = np.random.default_rng(0).random(9)
-    found = spread(having("brier", *values, math.nan), "brier")
-    quartiles = [found.lowest, found.lower_quartile, found.median, found.upper_quartile, found.highest]
+    summary = spread(having("brier", *values, math.nan), "brier")
+    quartiles = [summary.lowest, summary.lower_quartile, summary.median, summary.upper_quartile, summary.highest]
     np.testing.assert_allclose(quartiles, np.sort(values)[[0, 2, 4, 6, 8]])
-    assert found.num_clients == 9
-    assert found.mean == pytest.approx(values.mean())
+    assert summary.num_clients == 9
+    assert summary.mean == pytest.approx(values.mean())
 
 
 def test_spread_over_no_client_is_undefined() -> None:
-    found = spread(having("brier", math.nan), "brier")
-    assert found.num_clients == 0
-    assert math.isnan(found.mean)
-    assert math.isnan(found.median)
+    summary = spread(having("brier", math.nan), "brier")
+    assert summary.num_clients == 0
+    assert math.isnan(summary.mean)
+    assert math.isnan(summary.median)
 
 
 def test_unknown_metric_is_refused_with_those_there_are() -> None:

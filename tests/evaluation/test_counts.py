@@ -84,7 +84,7 @@ def test_histogram_of_other_bins_is_refused() -> None:
 
 
 def test_counts_of_unlike_failure_modes_do_not_add() -> None:
-    with pytest.raises(DataError, match="of 1 and of 2 failure modes"):
+    with pytest.raises(DataError, match="got 1 and 2"):
         Counts.empty(1) + Counts.empty(2)
 
 

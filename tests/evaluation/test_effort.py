@@ -43,13 +43,13 @@ def test_columns_must_be_of_one_length() -> None:
 
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=20), st.integers(1, 3), st.floats(0.01, 1))
 def test_the_target_is_reached_where_a_loop_finds_it(scores: list[float], window: int, target: float) -> None:
-    found = _course(scores).until(target, window)
+    effort = _course(scores).until(target, window)
     ends = [i for i in range(window - 1, len(scores)) if np.mean(scores[i - window + 1 : i + 1]) >= target + 1e-12]
     near = [i for i in range(window - 1, len(scores)) if np.mean(scores[i - window + 1 : i + 1]) >= target - 1e-12]
     if ends:
-        assert near[0] <= found.rounds <= ends[0]
+        assert near[0] <= effort.rounds <= ends[0]
     elif not near:
-        assert math.isnan(found.rounds)
+        assert math.isnan(effort.rounds)
 
 
 def test_jain_index() -> None:

@@ -17,23 +17,23 @@ from werkbund.evaluation import mean_interval, paired_difference
 def test_interval_is_that_of_scipy(n: int, level: float) -> None:
     values = np.random.default_rng(n).normal(3, 2, n)
     low, high = stats.ttest_1samp(values, 0).confidence_interval(level)
-    found = mean_interval(values, level)
-    assert (found.low, found.high) == pytest.approx((low, high))
-    assert found.mean == pytest.approx(values.mean())
-    assert found.n == n
+    interval = mean_interval(values, level)
+    assert (interval.low, interval.high) == pytest.approx((low, high))
+    assert interval.mean == pytest.approx(values.mean())
+    assert interval.n == n
 
 
 def test_interval_holds_the_true_mean_as_often_as_it_claims() -> None:
     draws = np.random.default_rng(0).normal(1.0, 2.0, (2000, 5))
-    found = [mean_interval(values, 0.9) for values in draws]
-    held = np.mean([one.low <= 1.0 <= one.high for one in found])
+    intervals = [mean_interval(values, 0.9) for values in draws]
+    held = np.mean([interval.low <= 1.0 <= interval.high for interval in intervals])
     assert abs(held - 0.9) < 4 * math.sqrt(0.9 * 0.1 / 2000)
 
 
 def test_one_value_has_a_mean_and_no_interval() -> None:
-    found = mean_interval([0.7])
-    assert (found.mean, found.n) == (0.7, 1)
-    assert found.to_json() == {"mean": 0.7, "low": None, "high": None, "n": 1}
+    interval = mean_interval([0.7])
+    assert (interval.mean, interval.n) == (0.7, 1)
+    assert interval.to_json() == {"mean": 0.7, "low": None, "high": None, "n": 1}
 
 
 def test_no_value_has_neither() -> None:
@@ -45,8 +45,8 @@ def test_undefined_values_are_left_out_of_mean_and_count() -> None:
 
 
 def test_equal_values_have_an_interval_of_no_width() -> None:
-    found = mean_interval([2.0, 2.0, 2.0])
-    assert found.low == found.mean == found.high == 2.0
+    interval = mean_interval([2.0, 2.0, 2.0])
+    assert interval.low == interval.mean == interval.high == 2.0
 
 
 def test_paired_difference_is_the_paired_test_of_scipy() -> None:
@@ -54,8 +54,8 @@ def test_paired_difference_is_the_paired_test_of_scipy() -> None:
     base = rng.normal(0, 10, 6)
     first, second = base + rng.normal(0.5, 1, 6), base + rng.normal(0, 1, 6)
     low, high = stats.ttest_rel(first, second).confidence_interval(0.95)
-    found = paired_difference(first, second)
-    assert (found.low, found.high) == pytest.approx((low, high))
+    interval = paired_difference(first, second)
+    assert (interval.low, interval.high) == pytest.approx((low, high))
 
 
 def test_pair_with_an_undefined_side_is_left_out() -> None:

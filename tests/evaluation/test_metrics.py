@@ -25,52 +25,52 @@ MODES = ("heat", "power", "strain")
 def test_decision_metrics_are_those_of_scikit_learn(scored: Callable[..., Any], seed: int, place: int) -> None:
     rows = scored(seed, rows=1000)
     flagged = rows.bins >= place
-    found = metrics(rows.counts, Threshold(place), COSTS, MODES)
-    assert found.f1 == pytest.approx(oracle.f1_score(rows.labels, flagged))
-    assert found.recall == pytest.approx(oracle.recall_score(rows.labels, flagged))
-    assert found.precision == pytest.approx(oracle.precision_score(rows.labels, flagged))
+    figures = metrics(rows.counts, Threshold(place), COSTS, MODES)
+    assert figures.f1 == pytest.approx(oracle.f1_score(rows.labels, flagged))
+    assert figures.recall == pytest.approx(oracle.recall_score(rows.labels, flagged))
+    assert figures.precision == pytest.approx(oracle.precision_score(rows.labels, flagged))
     for number, name in enumerate(MODES):
         of_mode = rows.modes[:, number] & (rows.labels > 0)
-        assert found.recall_by_mode[name] == pytest.approx(flagged[of_mode].mean())
+        assert figures.recall_by_mode[name] == pytest.approx(flagged[of_mode].mean())
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_probability_metrics_are_those_of_scikit_learn(scored: Callable[..., Any], seed: int) -> None:
     rows = scored(seed)
     probabilities = 1 / (1 + np.exp(-rows.logits))
-    found = metrics(rows.counts, Threshold(512), COSTS, MODES)
-    assert found.brier == pytest.approx(oracle.brier_score_loss(rows.labels, probabilities))
-    assert found.log_loss == pytest.approx(oracle.log_loss(rows.labels, probabilities))
-    assert (found.rows, found.positives) == (len(rows.labels), rows.labels.sum())
+    figures = metrics(rows.counts, Threshold(512), COSTS, MODES)
+    assert figures.brier == pytest.approx(oracle.brier_score_loss(rows.labels, probabilities))
+    assert figures.log_loss == pytest.approx(oracle.log_loss(rows.labels, probabilities))
+    assert (figures.rows, figures.positives) == (len(rows.labels), rows.labels.sum())
 
 
 def test_cost_is_per_1000_rows_in_the_currency_of_the_costs(scored: Callable[..., Any]) -> None:
     rows = scored(3)
     missed = ((rows.labels > 0) & (rows.bins < 450)).sum()
     needless = ((rows.labels == 0) & (rows.bins >= 450)).sum()
-    found = metrics(rows.counts, Threshold(450), COSTS, MODES)
-    assert found.cost == pytest.approx(1000 * (10 * missed + needless) / len(rows.labels))
+    figures = metrics(rows.counts, Threshold(450), COSTS, MODES)
+    assert figures.cost == pytest.approx(1000 * (10 * missed + needless) / len(rows.labels))
 
 
 def test_client_without_positives_has_undefined_ranking_and_a_cost(scored: Callable[..., Any]) -> None:
     rows = scored(0, rate=0.0)
-    found = metrics(rows.counts, Threshold(400), COSTS, MODES)
-    undefined = {name for name in DIRECTIONS if math.isnan(getattr(found, name))}
+    figures = metrics(rows.counts, Threshold(400), COSTS, MODES)
+    undefined = {name for name in DIRECTIONS if math.isnan(getattr(figures, name))}
     assert undefined == {"average_precision", "roc_auc", "f1", "recall"}
-    assert found.precision == 0.0
-    assert found.recall_by_mode == dict.fromkeys(MODES)
+    assert figures.precision == 0.0
+    assert figures.recall_by_mode == dict.fromkeys(MODES)
 
 
 def test_no_row_leaves_every_metric_undefined() -> None:
-    found = metrics(Counts.empty(), Threshold(512), COSTS)
-    assert all(math.isnan(getattr(found, name)) for name in DIRECTIONS)
-    assert found.rows == found.positives == 0
+    figures = metrics(Counts.empty(), Threshold(512), COSTS)
+    assert all(math.isnan(getattr(figures, name)) for name in DIRECTIONS)
+    assert figures.rows == figures.positives == 0
 
 
 def test_nothing_called_a_failure_has_recall_and_f1_0_and_no_precision(scored: Callable[..., Any]) -> None:
-    found = metrics(scored(0).counts, Threshold(1023), COSTS, MODES)
-    assert (found.recall, found.f1) == (0.0, 0.0)
-    assert math.isnan(found.precision)
+    figures = metrics(scored(0).counts, Threshold(1023), COSTS, MODES)
+    assert (figures.recall, figures.f1) == (0.0, 0.0)
+    assert math.isnan(figures.precision)
 
 
 def test_json_has_none_for_what_is_undefined_and_every_field() -> None:

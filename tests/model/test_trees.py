@@ -75,26 +75,27 @@ def test_a_folder_that_was_changed_is_refused(model: TreeModel, tmp_path: Path) 
         load_model(tmp_path)
 
 
-def test_a_folder_of_an_unknown_family_is_refused(model: TreeModel, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["oracle", ["trees"]])
+def test_a_folder_of_an_unknown_family_is_refused(model: TreeModel, tmp_path: Path, family: object) -> None:
     model.save(tmp_path)
     described = json.loads((tmp_path / "model.json").read_text())
-    (tmp_path / "model.json").write_text(json.dumps(described | {"family": "oracle"}))
-    with pytest.raises(ModelError, match="must hold one of network, trees, got 'oracle'"):
+    (tmp_path / "model.json").write_text(json.dumps(described | {"family": family}))
+    with pytest.raises(ModelError, match=r"must hold one of network, trees, got .*; update Werkbund"):
         load_model(tmp_path)
 
 
 def test_reasons_add_up_to_the_score(model: TreeModel, table: pl.DataFrame) -> None:
-    told = model.explain(table)
-    score = told.parts.sum(axis=1) + told.expected
-    expected = model.score(table) if told.scale == "probability" else model.logits(table)
-    assert told.additive
+    explanation = model.explain(table)
+    score = explanation.parts.sum(axis=1) + explanation.expected
+    expected = model.score(table) if explanation.scale == "probability" else model.logits(table)
+    assert explanation.additive
     np.testing.assert_allclose(score, expected, atol=1e-9)
 
 
 def test_a_network_says_what_hiding_an_input_does(make_model: Callable[..., TrainedModel], table: pl.DataFrame) -> None:
     network: Model = make_model("logistic")
-    told = network.explain(table)
-    assert not told.additive
-    assert told.names == network.preparation.raw_names
+    explanation = network.explain(table)
+    assert not explanation.additive
+    assert explanation.names == network.preparation.raw_names
     # a logistic network adds its inputs up, so there hiding one at a time does too
-    np.testing.assert_allclose(told.parts.sum(axis=1) + told.expected, network.logits(table), atol=1e-4)
+    np.testing.assert_allclose(explanation.parts.sum(axis=1) + explanation.expected, network.logits(table), atol=1e-4)

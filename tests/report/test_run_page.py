@@ -103,11 +103,11 @@ def test_the_tiles_agree_with_the_metrics(finished: Path) -> None:
     run = read_run(finished)
     scores = run.scores("federated")
     by_label = {tile.label: tile for tile in tiles(run)}
-    found, _, failures = by_label["Failures found"].value.split(" ")
+    caught, _, failures = by_label["Failures found"].value.split(" ")
     assert int(failures) == scores["positives"]
-    assert int(found) == round(scores["recall"] * scores["positives"])
+    assert int(caught) == round(scores["recall"] * scores["positives"])
     alarms = int(by_label["Alarms that are right"].hint.split(" ")[0].replace(",", ""))
-    assert int(found) / alarms == pytest.approx(scores["precision"])
+    assert int(caught) / alarms == pytest.approx(scores["precision"])
 
 
 def test_text_from_the_run_cannot_become_markup(sample: Callable[..., Path], tmp_path: Path) -> None:

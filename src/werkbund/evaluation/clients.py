@@ -67,7 +67,7 @@ def per_client(
         If an array is missing, or the number of names is not that of the modes counted.
     """
     if "histogram" not in arrays:
-        raise DataError(f"counts must hold a histogram, got {sorted(arrays)}")
+        raise DataError(f"counts must hold a histogram, got {sorted(arrays)}; pass what clients count")
     clients = range(len(arrays["histogram"]))
     return tuple(metrics(Counts.from_arrays(arrays, i), threshold, costs, mode_names) for i in clients)
 
@@ -117,7 +117,9 @@ def worst_client(all_metrics: Sequence[Metrics], names: Sequence[str], metric: s
         If there are not as many names as clients.
     """
     if len(names) != len(all_metrics):
-        raise DataError(f"names must be one for each of {len(all_metrics)} clients, got {len(names)}")
+        raise DataError(
+            f"names must be one for each of {len(all_metrics)} clients, got {len(names)}; give one a client"
+        )
     values = values_of(all_metrics, metric)
     if np.isnan(values).all():
         return None

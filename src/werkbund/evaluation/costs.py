@@ -24,6 +24,11 @@ class Costs:
         Price of a failure that was not announced.
     needless_inspection
         Price of an announcement without a failure.
+
+    Raises
+    ------
+    ConfigError
+        If a price is not a finite number above 0.
     """
 
     missed_failure: float

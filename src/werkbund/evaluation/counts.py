@@ -61,6 +61,11 @@ class Counts:
         Sum of -log(probability of the label).
     calibration
         (10, 3): rows, sum of probabilities and sum of labels, by tenth of the probability.
+
+    Raises
+    ------
+    DataError
+        If an array has another shape, or a count is negative.
     """
 
     histogram: Int64Array
@@ -73,7 +78,9 @@ class Counts:
         shapes = (self.histogram.shape, self.modes.shape[1:], self.calibration.shape)
         expected = ((2, NUM_BINS), (NUM_BINS,), (NUM_DECILES, 3))
         if shapes != expected:
-            raise DataError(f"histogram, modes and calibration must be {expected}, got {shapes}")
+            raise DataError(
+                f"histogram, modes and calibration must be {expected}, got {shapes}; count with this release"
+            )
         if min(self.histogram.min(), self.modes.min(initial=0)) < 0:
             raise DataError("counts must not be negative; a client has sent something that is no count")
 
@@ -100,7 +107,9 @@ class Counts:
         """
         missing = [name for name in cls.__dataclass_fields__ if name not in arrays]
         if missing:
-            raise DataError(f"counts must hold {list(cls.__dataclass_fields__)}, got none for {missing}")
+            raise DataError(
+                f"counts must hold {list(cls.__dataclass_fields__)}, got none for {missing}; count with this release"
+            )
         taken = {
             name: arrays[name].sum(axis=0) if index is None else arrays[name][index]
             for name in cls.__dataclass_fields__
@@ -110,7 +119,10 @@ class Counts:
 
     def __add__(self, other: Counts) -> Counts:
         if len(self.modes) != len(other.modes):
-            raise DataError(f"counts of {len(self.modes)} and of {len(other.modes)} failure modes cannot be added")
+            raise DataError(
+                f"counts must have the same failure modes to be added, got {len(self.modes)} and {len(other.modes)}; "
+                "count all rows with one list of modes"
+            )
         return Counts(
             self.histogram + other.histogram,
             self.modes + other.modes,

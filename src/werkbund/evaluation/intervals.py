@@ -89,5 +89,7 @@ def paired_difference(first: npt.ArrayLike, second: npt.ArrayLike, level: float 
     """
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if a.shape != b.shape:
-        raise DataError(f"pairs must be as many on both sides, got {a.shape} and {b.shape}")
+        raise DataError(
+            f"pairs must be as many on both sides, got {a.shape} and {b.shape}; give one value a seed for both"
+        )
     return mean_interval(a - b, level)

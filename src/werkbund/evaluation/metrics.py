@@ -115,7 +115,9 @@ def _f1(confusion: Confusion) -> float:
 
 def _recall_by_mode(counts: Counts, threshold: Threshold, mode_names: Sequence[str]) -> dict[str, float | None]:
     if len(mode_names) != len(counts.modes):
-        raise DataError(f"mode_names must name {len(counts.modes)} failure modes, got {list(mode_names)}")
+        raise DataError(
+            f"mode_names must name {len(counts.modes)} failure modes, got {list(mode_names)}; name each row"
+        )
     hits, totals = counts.modes[:, threshold.bin :].sum(axis=1), counts.modes.sum(axis=1)
     by_mode = zip(mode_names, hits.tolist(), totals.tolist(), strict=True)
     return {name: hit / total if total else None for name, hit, total in by_mode}

@@ -30,7 +30,8 @@ class Curve:
 def average_precision(counts: Counts) -> float:
     """Return the area under the precision-recall curve as a sum of steps; NaN without a positive row.
 
-    Σₖ (Rₖ - Rₖ₋₁) Pₖ over falling thresholds, without interpolation between them.
+    Σₖ (Rₖ - Rₖ₋₁) Pₖ, where Rₖ and Pₖ are recall and precision at the k-th threshold, thresholds falling; there is no
+    interpolation between them.
 
     References
     ----------

@@ -20,13 +20,18 @@ class Threshold:
     ----------
     bin
         0 to NUM_BINS - 1; with 0 every row is called a failure.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such bin.
     """
 
     bin: int
 
     def __post_init__(self) -> None:
         if not 0 <= self.bin < NUM_BINS:
-            raise ConfigError(f"bin must be in 0..{NUM_BINS - 1}, got {self.bin}")
+            raise ConfigError(f"bin must be in 0..{NUM_BINS - 1}, got {self.bin}; with 0 every row is an alarm")
 
     @property
     def probability(self) -> float:
@@ -48,7 +53,9 @@ class Threshold:
         (512, 0, 1023)
         """
         if not 0.0 <= probability <= 1.0:
-            raise ConfigError(f"a threshold must be a probability in 0..1, got {probability}")
+            raise ConfigError(
+                f"a threshold must be a probability in 0..1, got {probability}; 0.05 raises an alarm at 5 %"
+            )
         if probability in (0.0, 1.0):
             return cls(0 if probability == 0.0 else NUM_BINS - 1)
         logit = math.log(probability) - math.log1p(-probability)

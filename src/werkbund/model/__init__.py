@@ -26,7 +26,7 @@ def load_model(folder: Path) -> Model:
     ModelError
         If a file is missing, truncated or changed, or this release knows no such family.
     """
-    family = read_description(folder).get("family", "network")
+    family = str(read_description(folder).get("family", "network"))
     if family not in LOADERS:
         raise ModelError(
             f"model folder {folder} must hold one of {', '.join(LOADERS)}, got {family!r}; update Werkbund"

@@ -54,11 +54,16 @@ class TreeModel:
     def __post_init__(self) -> None:
         width, highest = len(self.preparation.raw_names), int(self.ensemble.trees.feature.max(initial=-1))
         if self.ensemble.num_outputs != 1:
-            raise ModelError(f"trees must have one score, got {self.ensemble.num_outputs}")
+            raise ModelError(
+                f"trees must have one score, got {self.ensemble.num_outputs}; a model tells two classes apart"
+            )
         if highest >= width:
-            raise ModelError(f"trees must ask for features below {width}, as the preparation has, got {highest}")
+            raise ModelError(
+                f"trees must ask for features below {width}, as the preparation has, got {highest}; "
+                "give the preparation that they were grown with"
+            )
         if not np.isfinite(self.ensemble.trees.value).all() or not np.isfinite(self.ensemble.base).all():
-            raise ModelError("values of trees must be finite, got NaN or infinity")
+            raise ModelError("values of trees must be finite, got NaN or infinity; training has diverged")
         check_threshold(self.threshold_probability)
 
     @cached_property
