@@ -65,8 +65,8 @@ class Server:
         key = keys(1, "training", round, np.zeros(1, np.int64))
         own: dict[str, Any] = {"factor": np.ones(1), "key": key} if kind in self.keyed else {}
         tasks = Tasks(kind_of(kind), round, np.array([0]), needs.get(kind, {}), own)
-        told = self.briefing.to_json() if briefed else None
-        return replace(Ask("run", name, tasks, self.briefing.fingerprint, told), **how)
+        brief = self.briefing.to_json() if briefed else None
+        return replace(Ask("run", name, tasks, self.briefing.fingerprint, brief), **how)
 
     def desk(self) -> Desk:
         return self.deployment.desk("plant-1")
@@ -143,9 +143,9 @@ def test_a_description_that_is_none_is_refused(brief: Any, server: Server) -> No
 
 @pytest.mark.parametrize("section", ["unknown", "federation"])
 def test_a_configuration_of_another_version_is_refused_by_its_key(section: str, server: Server) -> None:
-    told = server.briefing.to_json()
-    told["config"] = {**told["config"], section: {"colour": 1}}
-    answer = _answer(server.desk(), server.ask("hello", brief=told))
+    brief = server.briefing.to_json()
+    brief["config"] = {**brief["config"], section: {"colour": 1}}
+    answer = _answer(server.desk(), server.ask("hello", brief=brief))
     assert "this version cannot follow the server's run" in answer.reason
     assert section in answer.reason
 
@@ -268,8 +268,8 @@ def test_no_answer_quotes_a_value_of_a_row(column: str, server: Server) -> None:
     desk = server.desk()
     for kind in (one.name for one in KINDS):
         for whole in (False, True):
-            told = replace(server.briefing, schema=AI4I_SCHEMA) if whole else server.briefing
-            ask = server.ask(kind, briefing=told.fingerprint, brief=told.to_json())
+            briefing = replace(server.briefing, schema=AI4I_SCHEMA) if whole else server.briefing
+            ask = server.ask(kind, briefing=briefing.fingerprint, brief=briefing.to_json())
             assert SECRET.encode() not in _inflated(desk.answer(encode_ask(ask)))
 
 

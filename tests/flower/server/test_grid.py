@@ -55,15 +55,15 @@ def _hello(grid: FlowerGrid, round: int = 0, clients: tuple[int, ...] = (0, 1, 2
 
 def _received(grid: FlowerGrid, timeout_s: float = 5.0) -> dict[int, str]:
     """Return what came by client: the name in its facts, or why it failed."""
-    found: dict[int, str] = {}
+    outcomes: dict[int, str] = {}
     for arrival in grid.receive(timeout_s):
         if isinstance(arrival, Failure):
-            assert arrival.client not in found
-            found[arrival.client] = arrival.reason
+            assert arrival.client not in outcomes
+            outcomes[arrival.client] = arrival.reason
         else:
             assert len(arrival) == 1
-            found[int(arrival.clients[0])] = json.loads(str(arrival.clear["facts"][0]))["name"]
-    return found
+            outcomes[int(arrival.clients[0])] = json.loads(str(arrival.clear["facts"][0]))["name"]
+    return outcomes
 
 
 ALL = {0: "plant-1", 1: "plant-2", 2: "plant-3"}
@@ -241,9 +241,9 @@ def test_an_error_in_place_of_an_answer_is_that_clients_failure(error: Error, re
     network.replies = {FIRST + 1: lambda message: error}
     grid = _grid(plants, network)
     _hello(grid)
-    found = _received(grid)
-    assert found.pop(1).endswith(reason) or reason in found.get(1, reason)
-    assert found == {0: "plant-1", 2: "plant-3"}
+    outcomes = _received(grid)
+    assert outcomes.pop(1).endswith(reason) or reason in outcomes.get(1, reason)
+    assert outcomes == {0: "plant-1", 2: "plant-3"}
 
 
 def _vector(**how: Any) -> RecordDict:
@@ -272,9 +272,9 @@ def test_other_records_than_ours_are_that_clients_failure(records: RecordDict, p
     network.replies = {FIRST: lambda message: records}
     grid = _grid(plants, network)
     _hello(grid, clients=(0, 1))
-    found = _received(grid)
-    assert found[1] == "plant-2"
-    assert found[0] not in ("plant-1", "")
+    outcomes = _received(grid)
+    assert outcomes[1] == "plant-2"
+    assert outcomes[0] not in ("plant-1", "")
 
 
 @pytest.mark.parametrize(
@@ -296,10 +296,10 @@ def test_an_answer_to_something_else_is_that_clients_failure(how: Spoil, reason:
     network = _network(plants, **{"plant-2": spoilt(plants.desk("plant-2").answer, lambda ask: how)})
     grid = _grid(plants, network)
     _hello(grid)
-    found = _received(grid)
-    assert reason in found[1]
-    assert len(found[1]) < 300
-    assert (found[0], found[2]) == ("plant-1", "plant-3")
+    outcomes = _received(grid)
+    assert reason in outcomes[1]
+    assert len(outcomes[1]) < 300
+    assert (outcomes[0], outcomes[2]) == ("plant-1", "plant-3")
 
 
 def test_the_key_of_another_client_is_found_out(plants: Deployment) -> None:
@@ -415,7 +415,7 @@ def test_when_enough_have_come_nobody_waits_for_the_others(plants: Deployment) -
     grid = _grid(plants, network)
     grid.send(Tasks(HELLO, 1, np.array([0, 1, 2]), keep=2))
     arrivals = list(grid.receive(60.0))
-    (given_up,) = [one for one in arrivals if isinstance(one, Failure)]
+    (given_up,) = [arrival for arrival in arrivals if isinstance(arrival, Failure)]
     assert len(arrivals) == 3
     assert (given_up.client, given_up.reason) == (0, "came after enough others (over-commitment)")
     assert given_up.seconds > 0

@@ -66,30 +66,30 @@ def _same(one: Any, other: Any) -> None:
 @settings(deadline=None, max_examples=60)
 @given(_asks())
 def test_a_task_comes_back_as_it_was(ask: Ask) -> None:
-    found = read_ask(from_records(to_records(encode_ask(ask))))
-    assert replace(found, tasks=ask.tasks) == ask
+    decoded = read_ask(from_records(to_records(encode_ask(ask))))
+    assert replace(decoded, tasks=ask.tasks) == ask
     for name in ("kind", "round", "attempt"):
-        assert getattr(found.tasks, name) == getattr(ask.tasks, name)
-    assert found.tasks.clients.tolist() == ask.tasks.clients.tolist()
-    _same(found.tasks.shared, ask.tasks.shared)
-    _same(found.tasks.own, ask.tasks.own)
+        assert getattr(decoded.tasks, name) == getattr(ask.tasks, name)
+    assert decoded.tasks.clients.tolist() == ask.tasks.clients.tolist()
+    _same(decoded.tasks.shared, ask.tasks.shared)
+    _same(decoded.tasks.own, ask.tasks.own)
 
 
 @settings(deadline=None, max_examples=60)
 @given(_answers())
 def test_an_answer_comes_back_as_it_was(both: tuple[Ask, Answer]) -> None:
     ask, answer = both
-    found = read_answer(from_records(to_records(encode_answer(ask, answer))))
-    assert (found.code, found.reason, found.name) == (answer.code, answer.reason, answer.name)
+    decoded = read_answer(from_records(to_records(encode_answer(ask, answer))))
+    assert (decoded.code, decoded.reason, decoded.name) == (answer.code, answer.reason, answer.name)
     if answer.replies is None:
-        assert found.replies is None
+        assert decoded.replies is None
         return
-    assert found.replies is not None
+    assert decoded.replies is not None
     for name in ("kind", "round", "fingerprint"):
-        assert getattr(found.replies, name) == getattr(answer.replies, name)
-    assert found.replies.clients.tolist() == answer.replies.clients.tolist()
+        assert getattr(decoded.replies, name) == getattr(answer.replies, name)
+    assert decoded.replies.clients.tolist() == answer.replies.clients.tolist()
     for half in ("sums", "clear", "pooled"):
-        _same(getattr(found.replies, half), getattr(answer.replies, half))
+        _same(getattr(decoded.replies, half), getattr(answer.replies, half))
 
 
 def test_weights_and_update_are_raw_little_endian_and_nothing_else() -> None:
@@ -110,9 +110,9 @@ def test_counts_as_a_plant_sends_them_come_back(count: int) -> None:
     ask = Ask("run", "Hof", Tasks(EVALUATE, 2, np.array([1])), "brief")
     parcel = encode_answer(ask, Answer(replies, name="Hof"))
     assert parcel.num_bytes < 600
-    found = read_answer(parcel).replies
-    assert found is not None
-    np.testing.assert_array_equal(found.sums["test.histogram"], histogram)
+    decoded = read_answer(parcel).replies
+    assert decoded is not None
+    np.testing.assert_array_equal(decoded.sums["test.histogram"], histogram)
 
 
 def test_asking_for_a_name_says_nothing_else() -> None:
@@ -245,9 +245,9 @@ def test_an_answer_beyond_the_limit_is_not_looked_at(part: str) -> None:
 
 
 def test_a_reason_is_cut_and_cannot_move_a_terminal() -> None:
-    found = read_answer(encode_answer(_ask(), Answer(None, "failed", "no\n\x1b[2J\r\u202e" + "x" * 10**5, "Hof")))
-    assert found.reason.startswith("no  [2J  xxx")
-    assert len(found.reason) == 2000
+    decoded = read_answer(encode_answer(_ask(), Answer(None, "failed", "no\n\x1b[2J\r\u202e" + "x" * 10**5, "Hof")))
+    assert decoded.reason.startswith("no  [2J  xxx")
+    assert len(decoded.reason) == 2000
 
 
 def test_a_vector_of_half_numbers_is_refused() -> None:

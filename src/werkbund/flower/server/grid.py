@@ -80,7 +80,7 @@ class FlowerGrid:
         self._grid, self._names, self._timeout_s = grid, names, timeout_s
         self.directory = directory or Directory(grid)
         self.traffic = Traffic()
-        self._tell: Callable[[int], Briefing] | None = None
+        self._briefing_of: Callable[[int], Briefing] | None = None
         self._briefed: dict[int, str] = {}
         self._failed: list[Failure] = []
         self._waiting: dict[str, _Sent] = {}
@@ -108,12 +108,12 @@ class FlowerGrid:
 
     def brief(self, tell: Callable[[int], Briefing]) -> None:
         """Set what each client must know from now on."""
-        self._tell = tell
+        self._briefing_of = tell
 
     def send(self, tasks: Tasks) -> None:
         """Ask each of the tasks' clients that is online and free."""
         online = self._look()
-        busy = self._busy.tasks() | {sent.client: _what(sent.ask) for sent in self._waiting.values()}
+        busy = self._busy.tasks() | {sent.client: _in_words(sent.ask) for sent in self._waiting.values()}
         messages: list[tuple[_Sent, Message]] = []
         for place, client in enumerate(tasks.clients.tolist()):
             name = self._names[client]
@@ -124,11 +124,11 @@ class FlowerGrid:
             elif client in busy:
                 self._failed.append(Failure(client, tasks.round, f"is still busy with {busy[client]}"))
             else:
-                messages.append(self._message(_one(tasks, place), online[name]))
+                messages.append(self._message(_task_at(tasks, place), online[name]))
         self._push(messages)
 
     def _look(self) -> dict[str, int]:
-        """Return the nodes that are online, by name, once those that owe an answer have been looked after."""
+        """Return the nodes that are online, by name; clients that have answered late are free again before that."""
         online = self.directory.online()
         self._busy.look({client: online[name] for client, name in enumerate(self._names) if name in online})
         return online
@@ -149,7 +149,7 @@ class FlowerGrid:
             if not arrived:
                 time.sleep(min(_PAUSE_S, max(deadline - time.monotonic(), 0.0)))
         for number, sent in self._waiting.items():
-            self._busy.add(number, sent.client, _what(sent.ask))
+            self._busy.add(number, sent.client, _in_words(sent.ask))
         self._waiting = {}
 
     def _given_up(self, came: Mapping[Kind, int]) -> Iterator[Failure]:
@@ -158,7 +158,7 @@ class FlowerGrid:
             tasks = sent.ask.tasks
             if tasks.keep is not None and came[tasks.kind] >= tasks.keep:
                 del self._waiting[number]
-                self._busy.add(number, sent.client, _what(sent.ask))
+                self._busy.add(number, sent.client, _in_words(sent.ask))
                 yield Failure(sent.client, tasks.round, ENOUGH, sent.seconds)
 
     def _conflict(self, name: str) -> str:
@@ -168,9 +168,9 @@ class FlowerGrid:
 
     def _message(self, tasks: Tasks, node: int, with_brief: bool = False) -> tuple[_Sent, Message]:
         client = int(tasks.clients[0])
-        if self._tell is None:
+        if self._briefing_of is None:
             raise ClientError("a grid must be briefed before it is asked to send; call brief() first")
-        briefing = self._tell(client)
+        briefing = self._briefing_of(client)
         known = self._briefed.get(client) == briefing.fingerprint and not with_brief
         brief = None if known else briefing.to_json()
         ask = Ask(briefing.run, self._names[client], tasks, briefing.fingerprint, brief)
@@ -202,7 +202,7 @@ class FlowerGrid:
             return
         round, seconds = sent.ask.tasks.round, sent.seconds
         if is_lost(message):  # its time was over a moment before the round's
-            self._busy.add("", sent.client, _what(sent.ask))
+            self._busy.add("", sent.client, _in_words(sent.ask))
             yield Failure(sent.client, round, NO_ANSWER, seconds)
             return
         try:
@@ -256,16 +256,17 @@ class FlowerGrid:
 
 
 def _timed(replies: Replies, tasks: Tasks, seconds: float) -> Replies:
-    """Return an answer with how long it took in place of what the client says of that, where it is asked for."""
+    """Return an answer with the measured seconds in place of the client's own figure, if the task asks for them."""
     clear = {name: array for name, array in replies.clear.items() if name != "seconds"}
     wanted = "needs" in tasks.shared and "seconds" in tasks.shared["needs"].tolist()
     return replace(replies, clear=clear | ({"seconds": np.array([seconds])} if wanted else {}))
 
 
-def _what(ask: Ask) -> str:
+def _in_words(ask: Ask) -> str:
     return f"its {ask.tasks.kind} task of round {ask.tasks.round}"
 
 
-def _one(tasks: Tasks, place: int) -> Tasks:
+def _task_at(tasks: Tasks, place: int) -> Tasks:
+    """Return the task of the one client at a place of `tasks.clients`."""
     own = {name: array[place : place + 1] for name, array in tasks.own.items()}
     return replace(tasks, clients=tasks.clients[place : place + 1], own=own)

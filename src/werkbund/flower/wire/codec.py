@@ -99,7 +99,7 @@ def encode_ask(ask: Ask) -> Parcel:
     arrays = [("shared", name, array) for name, array in tasks.shared.items() if name != vector]
     arrays += [("own", name, array) for name, array in tasks.own.items() if name != vector]
     entries, body = pack((half, name, np.asarray(array)) for half, name, array in arrays)
-    head = _head(tasks.kind, tasks.round, tasks.attempt, int(tasks.clients[0]), entries)
+    head = _head(tasks, entries)
     head |= {"run": ask.run, "name": ask.name, "briefing": ask.briefing}
     if ask.brief is not None:
         head["brief"] = dict(ask.brief)
@@ -109,7 +109,7 @@ def encode_ask(ask: Ask) -> Parcel:
 
 
 def decode_ask(parcel: Parcel, kinds: Mapping[str, Kind]) -> Ask:
-    """Read a task.
+    """Return the task that a parcel holds.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def decode_ask(parcel: Parcel, kinds: Mapping[str, Kind]) -> Ask:
     Raises
     ------
     ClientError
-        If the parcel is none, is of another protocol, or is damaged.
+        If the parcel holds no task, is of another protocol, or is damaged.
     """
     head = _read_head(parcel, (*_HEAD, "run", "name", "briefing"))
     halves, kind = _halves(head, parcel), _kind(head, kinds)
@@ -139,24 +139,25 @@ def encode_answer(ask: Ask, answer: Answer) -> Parcel:
     """Return the answer to a task as a parcel."""
     tasks, replies = ask.tasks, answer.replies
     if replies is None:
-        head = _head(tasks.kind, tasks.round, tasks.attempt, int(tasks.clients[0]), [])
+        head = _head(tasks, [])
         return Parcel(_json(head | {"code": answer.code, "reason": answer.reason, "name": answer.name}))
     vector = tasks.kind.vector_answered
     halves = {"sums": replies.sums, "clear": replies.clear, "pooled": replies.pooled}
     arrays = [(half, name, array) for half, named in halves.items() for name, array in named.items()]
     entries, body = pack((half, name, np.asarray(a)) for half, name, a in arrays if (half, name) != ("sums", vector))
-    head = _head(tasks.kind, tasks.round, tasks.attempt, int(tasks.clients[0]), entries)
+    head = _head(tasks, entries)
     head |= {"fingerprint": replies.fingerprint, "name": answer.name}
     return _parcel(head, body, replies.sums.get(vector))
 
 
 def encode_refusal(code: str, reason: str, name: str) -> Parcel:
     """Return the answer to a parcel that could not be read as a task."""
-    return Parcel(_json(_head(Kind("unknown"), 0, 0, 0, []) | {"code": code, "reason": reason, "name": name}))
+    unknown = Tasks(Kind("unknown"), 0, np.zeros(1, np.int64))
+    return Parcel(_json(_head(unknown, []) | {"code": code, "reason": reason, "name": name}))
 
 
 def decode_answer(parcel: Parcel, kind: Kind, most_bytes: int = MOST_SMALL_BYTES) -> Answer:
-    """Read an answer.
+    """Return the answer that a parcel holds.
 
     Parameters
     ----------
@@ -170,7 +171,7 @@ def decode_answer(parcel: Parcel, kind: Kind, most_bytes: int = MOST_SMALL_BYTES
     Raises
     ------
     ClientError
-        If the parcel is none, is of another protocol, too large, or damaged.
+        If the parcel holds no answer, is of another protocol, too large, or damaged.
     """
     if max(len(parcel.vector), len(parcel.body), len(parcel.head)) > most_bytes:
         raise ClientError(f"its answer has {parcel.num_bytes} bytes, more than the {most_bytes} that are allowed")
@@ -187,7 +188,7 @@ def decode_answer(parcel: Parcel, kind: Kind, most_bytes: int = MOST_SMALL_BYTES
 
 
 def task_id(ask: Ask) -> str:
-    """Return what names a task: the same for the same question, however often it is asked.
+    """Return 32 hexadecimal digits that name a task: the same for the same question, however often it is asked.
 
     What the client must know about the run does not count: it may come along or not.
     """
@@ -198,10 +199,11 @@ def task_id(ask: Ask) -> str:
     return digest.hexdigest()[:32]
 
 
-def _head(kind: Kind, round: int, attempt: int, client: int, entries: list[Entry]) -> dict[str, Any]:
+def _head(tasks: Tasks, entries: list[Entry]) -> dict[str, Any]:
+    """Return what the heads of a task and of its answer have in common, for one client's task."""
     arrays = [entry.to_json() for entry in entries]
-    base = {"protocol": PROTOCOL, "werkbund": __version__, "kind": kind.name, "round": round, "attempt": attempt}
-    return base | {"client": client, "arrays": arrays}
+    base = {"protocol": PROTOCOL, "werkbund": __version__, "kind": tasks.kind.name, "round": tasks.round}
+    return base | {"attempt": tasks.attempt, "client": int(tasks.clients[0]), "arrays": arrays}
 
 
 def _json(head: Mapping[str, Any]) -> bytes:
