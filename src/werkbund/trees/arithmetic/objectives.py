@@ -27,7 +27,7 @@ TARGET_REACH = 4.0
 """A score may stray so many ranges of the target from a target before squared error refuses to go on."""
 
 _ROW_BITS, _SUM_BITS = 30, 62
-_LEAST_BITS = 12  # a row at its bound must still be told apart from 0 in at least so many bits
+_LEAST_BITS = 12  # a row at its bound must still differ from 0 in at least so many bits
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ _MOST = 2.0**62
 
 
 @dataclass
-class Heard:
-    """Hold what came of questions.
+class Answers:
+    """Hold what clients answered to one question or several, added up.
 
     Parameters
     ----------
@@ -45,12 +45,12 @@ class Heard:
     bytes_up: int = 0
     messages: int = 0
 
-    def joined(self, more: Heard) -> Heard:
+    def joined(self, more: Answers) -> Answers:
         """Return both, as answers to one question."""
         sums = dict(self.sums)
         for name, array in more.sums.items():
             sums[name] = sums[name] + array if name in sums else array
-        return Heard(
+        return Answers(
             sums,
             [*self.clients, *more.clients],
             more.behind,
@@ -62,7 +62,7 @@ class Heard:
         )
 
 
-def ask_all(grid: Grid, tasks: Tasks, shapes: Shapes, timeout_s: float) -> Heard:
+def ask_all(grid: Grid, tasks: Tasks, shapes: Shapes, timeout_s: float) -> Answers:
     """Ask clients and add what they answer.
 
     Parameters
@@ -77,21 +77,21 @@ def ask_all(grid: Grid, tasks: Tasks, shapes: Shapes, timeout_s: float) -> Heard
         Seconds to wait.
     """
     if not len(tasks):
-        return Heard()
-    heard, meter = Heard(bytes_down=size_of(tasks), messages=1), Meter()
+        return Answers()
+    answers, meter = Answers(bytes_down=size_of(tasks), messages=1), Meter()
 
     def check(reply: Replies) -> str | None:
-        return None if _is_behind(reply) else _odd(reply, shapes)
+        return None if _is_behind(reply) else _flaw(reply, shapes)
 
     for arrival in ask(grid, [tasks], timeout_s, check=check, meter=meter):
         if isinstance(arrival, Failure):
-            heard.failures.append(arrival)
+            answers.failures.append(arrival)
         elif _is_behind(arrival):
-            heard.behind += arrival.clients.tolist()
+            answers.behind += arrival.clients.tolist()
         else:
-            _take(heard, arrival, shapes)
-    heard.bytes_up = meter.bytes_up
-    return heard
+            _take(answers, arrival, shapes)
+    answers.bytes_up = meter.bytes_up
+    return answers
 
 
 def _is_behind(reply: Replies) -> bool:
@@ -101,18 +101,18 @@ def _is_behind(reply: Replies) -> bool:
     return behind is not None and plain and bool(behind.any())
 
 
-def _take(heard: Heard, reply: Replies, shapes: Shapes) -> None:
+def _take(answers: Answers, reply: Replies, shapes: Shapes) -> None:
     """Add an answer's sums, and keep what else it holds."""
     own = {name: array.sum(axis=0) for name, array in reply.sums.items()}
     for name, array in {**own, **reply.pooled}.items():
-        heard.sums[name] = heard.sums[name] + array if name in heard.sums else array
-    heard.clients += reply.clients.tolist()
+        answers.sums[name] = answers.sums[name] + array if name in answers.sums else array
+    answers.clients += reply.clients.tolist()
     rest = {name: array for name, array in reply.pooled.items() if name not in shapes}
     each = {name: array for name, array in reply.sums.items() if name not in shapes}
-    heard.replies.append(replace(reply, sums=each, pooled=rest))
+    answers.replies.append(replace(reply, sums=each, pooled=rest))
 
 
-def _odd(reply: Replies, shapes: Shapes) -> str | None:
+def _flaw(reply: Replies, shapes: Shapes) -> str | None:
     """Return why an answer cannot be added, or None."""
     own_shapes = {name: array.shape[1:] for name, array in reply.sums.items()}
     own_shapes |= {name: array.shape for name, array in reply.pooled.items()}

@@ -19,7 +19,7 @@ from werkbund.engine.asking import check_quorum
 from werkbund.engine.grid import Grid
 from werkbund.engine.state import Rules
 from werkbund.trees.arithmetic import Group, TreePlan, Trees, basis_of
-from werkbund.trees.protocol.asking import Heard, reasons_of
+from werkbund.trees.protocol.asking import Answers, reasons_of
 from werkbund.trees.protocol.kinds import TREE_BAG
 from werkbund.trees.protocol.rounds import Cohort, record_of
 from werkbund.trees.protocol.state import TreeRecord, TreeState
@@ -48,31 +48,31 @@ def bagging_rounds(
         started = time.perf_counter()
         asked = cohort(state.round + 1) if cohort else np.arange(len(grid.clients()))
         group = Group.of(rules.seed, state.round + 1, state.terms.num_outputs, plan.together)
-        talk = Talk(grid, rules, state, links, group, Heard(), asked, len(asked))
+        talk = Talk(grid, rules, state, links, group, Answers(), asked, len(asked))
         shared: dict[str, Any] = {"rules": basis_of(state.terms, plan).rules.to_array()}
         shared |= {"outputs": group.outputs, "keys": group.keys, "row_keys": group.row_keys}
         if evaluate:
             shared["evaluate"] = np.ones((), np.bool_)
-        others = talk.counts_of_others() if evaluate else Heard()
-        heard = talk.ask(TREE_BAG, shared, {})
-        trees, failures = _united(heard, state, len(group.outputs))
+        others = talk.counts_of_others() if evaluate else Answers()
+        answers = talk.ask(TREE_BAG, shared, {})
+        trees, failures = _united(answers, state, len(group.outputs))
         if failures:
             talk.spent.failures += failures
             reasons = reasons_of(grid, talk.spent.failures)
             check_quorum(len(asked), len(talk.alive) - len(failures), rules.quorum, state.round + 1, reasons)
         after = state.next(trees)
         links.step(state.mark, trees, after.mark)
-        counted = others.joined(heard) if evaluate else None
+        counted = others.joined(answers) if evaluate else None
         record = record_of(state, after, trees, asked, talk.spent, counted, time.perf_counter() - started)
         state = after
         yield state, TreeRecord(record, talk.spent.messages, 1, trees.num_leaves, float(trees.gain.sum()))
 
 
-def _united(heard: Heard, state: TreeState, width: int) -> tuple[Trees, list[Failure]]:
+def _united(answers: Answers, state: TreeState, width: int) -> tuple[Trees, list[Failure]]:
     """Return all clients' trees in client order, each by its share of the rows; and whose could not be read."""
     readable: dict[int, tuple[Trees, int]] = {}
     failures: list[Failure] = []
-    for reply in heard.replies:
+    for reply in answers.replies:
         for i, client in enumerate(reply.clients.tolist()):
             try:
                 readable[client] = _own(reply, i, state, width)
@@ -87,6 +87,7 @@ def _united(heard: Heard, state: TreeState, width: int) -> tuple[Trees, list[Fai
 
 
 def _own(reply: Replies, i: int, state: TreeState, width: int) -> tuple[Trees, int]:
+    """Return the trees and the number of rows of an answer's i-th client; raise where they cannot be read."""
     names = [name.removeprefix("bag.") for name in reply.clear if name.startswith("bag.") and "length" not in name]
     lengths = {name: int(reply.clear[f"bag.{name}.length"][i]) for name in names}
     trees = Trees.from_arrays({name: reply.clear[f"bag.{name}"][i][: lengths[name]] for name in names})

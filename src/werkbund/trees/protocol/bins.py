@@ -17,14 +17,14 @@ from werkbund.engine.asking import check_quorum
 from werkbund.engine.grid import Grid
 from werkbund.trees.arithmetic import BinEdges, Cells, Objective, ObjectiveKind, Terms, TreePlan, base_score
 from werkbund.trees.arithmetic.cells import numbers_of
-from werkbund.trees.protocol.asking import Heard, ask_all, reasons_of
+from werkbund.trees.protocol.asking import Answers, ask_all, reasons_of
 from werkbund.trees.protocol.kinds import TREE_CELLS, TREE_SURVEY
 from werkbund.trees.rows.counts import TARGET_STEPS
 
 
 @dataclass(frozen=True)
 class Binning:
-    """Say how edges are found.
+    """Say how bin edges come about.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def agree_terms(
     kind
         Of the objective.
     binning
-        How edges are found.
+        How bin edges come about.
     timeout_s
         Seconds to wait for each answer.
     num_classes
@@ -138,7 +138,7 @@ class _Asking:
     timeout_s: float
     quorum: float
     failures: dict[int, Failure] = field(default_factory=dict)
-    spent: Heard = field(default_factory=Heard)
+    spent: Answers = field(default_factory=Answers)
     number: int = 0
 
     def __call__(
@@ -146,17 +146,17 @@ class _Asking:
     ) -> Mapping[str, Any]:
         everyone = len(self.grid.clients())
         clients = np.array([i for i in range(everyone) if i not in self.failures], np.int64)
-        heard = ask_all(self.grid, Tasks(kind, 0, clients, shared, attempt=self.number), shapes, self.timeout_s)
+        answers = ask_all(self.grid, Tasks(kind, 0, clients, shared, attempt=self.number), shapes, self.timeout_s)
         self.number += 1
-        self.spent.messages += heard.messages
-        self.spent.bytes_down += heard.bytes_down
-        self.spent.bytes_up += heard.bytes_up
-        if heard.failures:
-            self.failures |= {failure.client: failure for failure in heard.failures}
+        self.spent.messages += answers.messages
+        self.spent.bytes_down += answers.bytes_down
+        self.spent.bytes_up += answers.bytes_up
+        if answers.failures:
+            self.failures |= {failure.client: failure for failure in answers.failures}
             reasons = reasons_of(self.grid, [*self.failures.values()])
-            check_quorum(everyone, len(heard.clients), self.quorum, 0, reasons)
+            check_quorum(everyone, len(answers.clients), self.quorum, 0, reasons)
             raise _Left
-        return heard.sums
+        return answers.sums
 
 
 def _agree(
@@ -210,10 +210,12 @@ def _refined(asking: _Asking, binning: Binning, target: bool) -> tuple[dict[int,
 
 
 def _whole(binning: Binning) -> Cells:
+    """Return the first intervals of a feature: all numbers there are."""
     return Cells.whole(binning.num_bins, binning.rank_error, binning.least, binning.most_parts)
 
 
 def _edges(binning: Binning, cells: Mapping[int, Cells], feature: int) -> Float64Array:
+    """Return the edges of a feature: none for a category, declared ones, or those that its intervals give."""
     if binning.levels[feature]:
         return np.empty(0)
     return np.asarray(binning.declared[feature] if feature in binning.declared else cells[feature].edges())
@@ -227,14 +229,14 @@ def _number(asking: _Asking, cells: Cells, num_rows: int) -> tuple[Objective, Fl
     width = highest - lowest
     shared = {"lowest": np.array(lowest), "width": np.array(width)}
     total = int(asking(TREE_SURVEY, shared, {"total": ()})["total"])
-    return Objective("squared", (), width), base_score(
-        Objective("squared", (), width), [], lowest + width * (total / (num_rows * TARGET_STEPS))
-    )
+    objective = Objective("squared", (), width)
+    return objective, base_score(objective, [], lowest + width * (total / (num_rows * TARGET_STEPS)))
 
 
 def _classes(
     asking: _Asking, kind: ObjectiveKind, num_classes: int, class_weights: tuple[float, ...] | str
 ) -> tuple[Objective, Float64Array]:
+    """Return the objective of classes, with their weights, and the best score without a tree."""
     counts = asking(TREE_SURVEY, {"classes": np.array(num_classes)}, {"classes": (num_classes,)})["classes"]
     if isinstance(class_weights, str):
         if class_weights != "balanced":

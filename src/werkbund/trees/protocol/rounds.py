@@ -21,7 +21,7 @@ from werkbund.engine.grid import Grid
 from werkbund.engine.records import gathered_counts
 from werkbund.engine.state import Rules
 from werkbund.trees.arithmetic import Group, Growth, GrowthBasis, TreePlan, Trees, advance, basis_of, begin
-from werkbund.trees.protocol.asking import Heard
+from werkbund.trees.protocol.asking import Answers
 from werkbund.trees.protocol.kinds import TREE_EVALUATE, TREE_LEVEL
 from werkbund.trees.protocol.state import TreeRecord, TreeState
 from werkbund.trees.protocol.talk import Links, Talk
@@ -85,8 +85,8 @@ def one_round_of_trees(
     """Grow the next round's trees; parameters as for `tree_rounds`, one by one."""
     started, attempts, alive = time.perf_counter(), 0, cohort
     group = Group.of(rules.seed, state.round + 1, state.terms.num_outputs, plan.together)
-    talk, basis = Talk(grid, rules, state, links, group, Heard(), cohort, len(cohort)), basis_of(state.terms, plan)
-    others, counted = talk.counts_of_others() if evaluate else Heard(), None
+    talk, basis = Talk(grid, rules, state, links, group, Answers(), cohort, len(cohort)), basis_of(state.terms, plan)
+    others, counted = talk.counts_of_others() if evaluate else Answers(), None
     while True:
         attempts += 1
         talk = replace(talk, alive=alive)
@@ -120,26 +120,26 @@ def evaluate_trees(
     started = time.perf_counter()
     asked = np.arange(len(grid.clients())) if clients is None else clients
     none = Group.of(rules.seed, state.round + 1, state.terms.num_outputs, 1)
-    talk = Talk(grid, rules, state, links or Links(), none, Heard(), asked, len(asked))
+    talk = Talk(grid, rules, state, links or Links(), none, Answers(), asked, len(asked))
     each = {} if clients is None else {"each": np.ones((), np.bool_)}
-    heard = talk.ask(TREE_EVALUATE, each, {})
+    answers = talk.ask(TREE_EVALUATE, each, {})
     return record_of(
-        state, state, Trees.none(), np.empty(0, np.int64), talk.spent, heard, time.perf_counter() - started
+        state, state, Trees.none(), np.empty(0, np.int64), talk.spent, answers, time.perf_counter() - started
     )
 
 
-def _grow(talk: Talk, basis: GrowthBasis, evaluate: bool) -> tuple[Growth | None, Heard | None]:
+def _grow(talk: Talk, basis: GrowthBasis, evaluate: bool) -> tuple[Growth | None, Answers | None]:
     """Return the trees, or None if somebody left in the middle; and the answers that hold counts."""
     growth, first = begin(basis, talk.group.outputs, talk.group.keys), None
     while not growth.finished:
         shared = _question(talk, basis, growth)
         if first is None and evaluate:
             shared["evaluate"] = np.ones((), np.bool_)
-        heard = talk.ask(TREE_LEVEL, shared, {"histograms": (growth.asked.num_cells, 3)})
-        first = first or heard
-        if heard.failures and growth.depth:
+        answers = talk.ask(TREE_LEVEL, shared, {"histograms": (growth.asked.num_cells, 3)})
+        first = first or answers
+        if answers.failures and growth.depth:
             return None, first if evaluate else None
-        growth = advance(basis, growth, heard.sums["histograms"])
+        growth = advance(basis, growth, answers.sums["histograms"])
     return growth, first if evaluate else None
 
 
@@ -155,8 +155,8 @@ def record_of(
     after: TreeState,
     trees: Trees,
     cohort: Int64Array,
-    spent: Heard,
-    counted: Heard | None,
+    spent: Answers,
+    counted: Answers | None,
     seconds: float,
 ) -> RoundRecord:
     """Return the record of a round, with the counts of the trees before."""

@@ -15,7 +15,7 @@ from werkbund.engine.asking import check_quorum
 from werkbund.engine.grid import Grid
 from werkbund.engine.state import Rules
 from werkbund.trees.arithmetic import Group, Trees
-from werkbund.trees.protocol.asking import Heard, Shapes, ask_all, reasons_of
+from werkbund.trees.protocol.asking import Answers, Shapes, ask_all, reasons_of
 from werkbund.trees.protocol.kinds import TREE_EVALUATE
 from werkbund.trees.protocol.state import TreeState, mark_bytes
 
@@ -56,11 +56,11 @@ class Talk:
     state: TreeState
     links: Links
     group: Group
-    spent: Heard
+    spent: Answers
     alive: Int64Array
     num_asked: int
 
-    def ask(self, kind: Kind, shared: Mapping[str, Any], shapes: Shapes) -> Heard:
+    def ask(self, kind: Kind, shared: Mapping[str, Any], shapes: Shapes) -> Answers:
         """Return the answers to one question; who has none is no longer there.
 
         Raises
@@ -68,44 +68,44 @@ class Talk:
         QuorumError
             If too few are left.
         """
-        heard = self._ask(kind, shared, shapes)
+        answers = self._ask(kind, shared, shapes)
         reasons = reasons_of(self.grid, self.spent.failures)
         check_quorum(self.num_asked, len(self.alive), self.rules.quorum, self.state.round + 1, reasons)
-        return heard
+        return answers
 
-    def _ask(self, kind: Kind, shared: Mapping[str, Any], shapes: Shapes) -> Heard:
+    def _ask(self, kind: Kind, shared: Mapping[str, Any], shapes: Shapes) -> Answers:
         common = {"mark": mark_bytes(self.state.mark), "num_trees": np.array(len(self.state.ensemble.trees)), **shared}
         near = {self.state.mark} | ({self.links.before} if self.links.leads_to(self.state.mark) else set())
         known = np.array([self.links.held.get(client, "") in near for client in self.alive.tolist()], np.bool_)
         number = self.spent.messages
         brief = self._put(kind, number, self.alive[known], {**common, **self._last()}, shapes)
         behind = np.union1d(self.alive[~known], np.array(brief.behind, np.int64)).astype(np.int64)
-        heard = brief.joined(self._put(kind, number + brief.messages, behind, {**common, **self._whole()}, shapes))
-        lost = [Failure(client, self.state.round + 1, "did not take over the trees") for client in heard.behind]
-        failures = [*heard.failures, *lost]
-        self.links.held |= dict.fromkeys(heard.clients, self.state.mark)
+        answers = brief.joined(self._put(kind, number + brief.messages, behind, {**common, **self._whole()}, shapes))
+        lost = [Failure(client, self.state.round + 1, "did not take over the trees") for client in answers.behind]
+        failures = [*answers.failures, *lost]
+        self.links.held |= dict.fromkeys(answers.clients, self.state.mark)
         for failure in failures:
             self.links.held.pop(failure.client, None)
-        self.alive = np.array(sorted(heard.clients), np.int64)
+        self.alive = np.array(sorted(answers.clients), np.int64)
         total = replace(self.spent, failures=[*self.spent.failures, *failures])
-        total.messages += heard.messages
-        total.bytes_down += heard.bytes_down
-        total.bytes_up += heard.bytes_up
+        total.messages += answers.messages
+        total.bytes_down += answers.bytes_down
+        total.bytes_up += answers.bytes_up
         self.spent = total
-        return replace(heard, failures=failures)
+        return replace(answers, failures=failures)
 
-    def counts_of_others(self) -> Heard:
+    def counts_of_others(self) -> Answers:
         """Let those whom the round does not ask count the trees so far; nothing depends on whether they answer."""
         others = np.setdiff1d(np.arange(len(self.grid.clients())), self.alive)
         if not len(others):
-            return Heard()
-        heard = replace(self, spent=Heard(), alive=others)._ask(TREE_EVALUATE, {}, {})
-        self.spent.bytes_down += heard.bytes_down
-        self.spent.bytes_up += heard.bytes_up
-        self.spent.failures += heard.failures
-        return heard
+            return Answers()
+        answers = replace(self, spent=Answers(), alive=others)._ask(TREE_EVALUATE, {}, {})
+        self.spent.bytes_down += answers.bytes_down
+        self.spent.bytes_up += answers.bytes_up
+        self.spent.failures += answers.failures
+        return answers
 
-    def _put(self, kind: Kind, number: int, clients: Int64Array, shared: Mapping[str, Any], shapes: Shapes) -> Heard:
+    def _put(self, kind: Kind, number: int, clients: Int64Array, shared: Mapping[str, Any], shapes: Shapes) -> Answers:
         tasks = Tasks(kind, self.state.round + 1, clients, shared, attempt=number)
         return ask_all(self.grid, tasks, shapes, self.rules.timeout_s)
 
