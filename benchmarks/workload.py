@@ -66,7 +66,7 @@ class Workload:
     @property
     def plan(self) -> TrainingPlan:
         """How a client trains."""
-        return TrainingPlan(learning_rate=self.learning_rate, batch_size=self.batch_size)
+        return TrainingPlan(learning_rate=self.learning_rate, weight_decay=0.0, batch_size=self.batch_size)
 
     def network(self) -> nn.Module:
         """Build the network with its first weights."""

@@ -15,7 +15,9 @@ from werkbund.engine import RunState, evaluate, one_round, rounds
 from werkbund.learner import TrainingPlan
 from werkbund.selection import CohortSize, Uniform
 
-FULL_BATCH = TrainingPlan("sgd", 0.3, epochs=3, batch_size=1000)  # the order of the rows is then of no account
+FULL_BATCH = TrainingPlan(
+    "sgd", 0.3, weight_decay=0.0, epochs=3, batch_size=1000
+)  # the order of the rows is then of no account
 
 
 def _done(federation: Any, last: int) -> tuple[RunState, list[RoundRecord]]:
