@@ -12,7 +12,7 @@ from werkbund.core.errors import FederationError
 from werkbund.core.rng import generator, keys
 from werkbund.core.types import Choice, Failure, Replies, Tasks
 from werkbund.engine.asking import answers
-from werkbund.engine.grid import Grid, Situated
+from werkbund.engine.grid import Grid, Keeping, Situated
 from werkbund.engine.state import Rules, RunState
 from werkbund.selection.contract import Selector, View
 from werkbund.selection.questions import HOLD, LOSS
@@ -83,8 +83,10 @@ class Chosen:
 def view_of(grid: Grid, rules: Rules, state: RunState) -> View:
     """Return what a selector may know in the next round: who can be asked, and what clients and grid say of each."""
     round = state.round + 1
+    if isinstance(grid, Keeping):
+        grid.go_back(state.world)
     if isinstance(grid, Situated):
-        available, facts = grid.situation(round, state.world)
+        available, facts = grid.situation(round)
         facts = {**rules.facts, **facts}
     else:
         available, facts = np.arange(len(grid.clients())), rules.facts

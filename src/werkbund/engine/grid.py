@@ -27,24 +27,24 @@ class Grid(Protocol):
 
 
 @runtime_checkable
-class Situated(Protocol):
-    """Be a grid that knows more about its clients than their names."""
-
-    def situation(self, round: int, past: State) -> tuple[Int64Array, Arrays]:
-        """Return the numbers of the clients that can be asked, ascending, and facts, (all clients,) each.
-
-        Parameters
-        ----------
-        round
-            Its number.
-        past
-            What `state` returned after the round before; empty before the first.
-        """
+class Keeping(Protocol):
+    """Be a grid that keeps something from round to round, such as what its clients keep, or a simulated clock."""
 
     def state(self) -> State:
-        """Return what the next round depends on: JSON values and named arrays."""
+        """Return what the next round depends on: JSON values and named arrays; empty for nothing."""
+
+    def go_back(self, past: State) -> None:
+        """Stand where `state` said at some time; empty for before the first round."""
 
 
-def world_of(grid: Grid) -> State:
-    """Return what a grid's world goes on from; empty where it has none."""
-    return grid.state() if isinstance(grid, Situated) else {}
+@runtime_checkable
+class Situated(Keeping, Protocol):
+    """Be a grid that knows more about its clients than their names."""
+
+    def situation(self, round: int) -> tuple[Int64Array, Arrays]:
+        """Return the numbers of the clients that can be asked, ascending, and facts, (all clients,) each."""
+
+
+def state_of(grid: Grid) -> State:
+    """Return what a grid goes on from; empty where it keeps nothing."""
+    return grid.state() if isinstance(grid, Keeping) else {}

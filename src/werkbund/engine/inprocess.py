@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from werkbund.core.types import Failure, Replies, Tasks
+from werkbund.engine.worker import Worker
+from werkbund.selection.contract import State
+
+_KEPT = "kept."
+"""Before the names of what clients keep, in the state of a grid."""
 
 
 class InProcessGrid:
@@ -24,7 +29,7 @@ class InProcessGrid:
         Answers tasks of any number of clients.
     """
 
-    def __init__(self, names: Sequence[str], worker: Callable[[Tasks], Replies]) -> None:
+    def __init__(self, names: Sequence[str], worker: Worker) -> None:
         self._names = tuple(names)
         self._worker = worker
         self._waiting: deque[Tasks] = deque()
@@ -32,6 +37,15 @@ class InProcessGrid:
     def clients(self) -> tuple[str, ...]:
         """Return the clients' names."""
         return self._names
+
+    def state(self) -> State:
+        """Return what the clients keep."""
+        return {f"{_KEPT}{name}": array for name, array in self._worker.store.arrays().items()}
+
+    def go_back(self, past: State) -> None:
+        """Let the clients keep what they kept then."""
+        kept = {name.removeprefix(_KEPT): past[name] for name in past if name.startswith(_KEPT)}
+        self._worker.store.go_back(kept)
 
     def send(self, tasks: Tasks) -> None:
         """Ask each of the tasks' clients; the work is done in `receive`."""

@@ -19,7 +19,7 @@ from werkbund.core.weights import norm
 from werkbund.engine.asking import Meter, answers, ask, check_quorum, payload, size_of
 from werkbund.engine.choosing import Chosen, choose, signals_wanted, view_of
 from werkbund.engine.folding import Folded, fold_answers
-from werkbund.engine.grid import Grid, Situated, world_of
+from werkbund.engine.grid import Grid, Situated, state_of
 from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD
 from werkbund.engine.records import Proceedings, bytes_measuring, gathered_counts, record_of, signals_in
 from werkbund.engine.state import Rules, RunState, Strategy
@@ -68,7 +68,7 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
     needs, simulated = selector.declaration.needs, isinstance(grid, Situated)
     proceedings = Proceedings(chosen, sent, folded, meter.bytes_up, needs, simulated)
     record = record_of(proceedings, state, weights, time.perf_counter() - started)
-    return state.next(weights, carry, selector_state, world_of(grid)), record
+    return state.next(weights, carry, selector_state, state_of(grid)), record
 
 
 def evaluate(grid: Grid, rules: Rules, state: RunState, clients: Int64Array | None = None) -> RoundRecord:

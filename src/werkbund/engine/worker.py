@@ -1,19 +1,28 @@
-"""What runs at a client: a table from the kind of a task to the function that does it."""
+"""What runs at a client: a table from the kind of a task to the function that does it, and what clients keep."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from werkbund.core.errors import ClientError
 from werkbund.core.kinds import Kind
+from werkbund.core.store import RowStore, Store
 from werkbund.core.types import Replies, Tasks
 
 SENT = "sent."
 """Before the names of the arrays that an aggregator sends along with the weights, among what a task shares."""
 
-Handler = Callable[[Tasks], Replies]
-"""Does tasks of one kind: for one client at a plant, for a whole cohort in process, with the same result."""
+Handler = Callable[[Tasks, Store], Replies]
+"""Does tasks of one kind: for one client at a plant, for a whole cohort in process, with the same result.
+
+What a client must know of earlier tasks is in the store, and what it must know later is put there.
+"""
+
+
+def forgetful(handler: Callable[[Tasks], Replies]) -> Handler:
+    """Return a handler that neither reads the store nor writes into it."""
+    return lambda tasks, store: handler(tasks)
 
 
 @dataclass(frozen=True)
@@ -24,9 +33,12 @@ class Worker:
     ----------
     handlers
         One function a kind of task.
+    store
+        What the clients that live here keep from task to task.
     """
 
     handlers: Mapping[Kind, Handler]
+    store: RowStore = field(default_factory=RowStore)
 
     def __call__(self, tasks: Tasks) -> Replies:
         """Return the answers to these tasks.
@@ -39,4 +51,4 @@ class Worker:
         if tasks.kind not in self.handlers:
             known = ", ".join(sorted(kind.name for kind in self.handlers))
             raise ClientError(f"task kind must be one of {known}, got {tasks.kind.name!r}; update the client's version")
-        return self.handlers[tasks.kind](tasks)
+        return self.handlers[tasks.kind](tasks, self.store)

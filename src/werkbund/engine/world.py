@@ -18,7 +18,7 @@ from werkbund.core.kinds import Effort, Sizes, as_training
 from werkbund.core.rng import generator
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine.fleet import Fleet, joules_of, seconds_of
-from werkbund.engine.grid import Grid
+from werkbund.engine.grid import Grid, Keeping, state_of
 from werkbund.selection.contract import State
 
 
@@ -75,9 +75,10 @@ class WorldGrid:
     _slowness: Float64Array = field(default_factory=lambda: np.empty(0))
     _waiting: deque[Tasks] = field(default_factory=deque)
     _questions: int = 0
+    _has_begun: bool = False
 
     def __post_init__(self) -> None:
-        self._begin({})
+        self.go_back({})
 
     def clients(self) -> tuple[str, ...]:
         """Return the clients' names."""
@@ -87,27 +88,29 @@ class WorldGrid:
         """Ask; the work is done in `receive`."""
         self._waiting.append(tasks)
 
-    def situation(self, round: int, past: State) -> tuple[Int64Array, Arrays]:
-        """Go back to a past state, let speeds drift, and return who can be asked and what is expected of each."""
-        self._begin(past)
+    def situation(self, round: int) -> tuple[Int64Array, Arrays]:
+        """Let speeds drift and a pause pass, and return who can be asked and what is expected of each."""
         walked = generator(self.around.seed, "world drift", round).normal(size=self.fleet.num_clients)
         self._slowness = self._slowness * np.exp(walked * self.fleet.drift)
-        if past:
+        if self._has_begun:
             self._pass(self.around.pause_s)
         if not self._available().any():
             self._clock = self._next_moment()
         return np.flatnonzero(self._available()), self._facts()
 
-    def _begin(self, past: State) -> None:
+    def go_back(self, past: State) -> None:
         """Stand where a past state says; without one, before the first round."""
+        if isinstance(self.inner, Keeping):
+            self.inner.go_back(past)
+        self._has_begun = "clock" in past
         self._clock = float(past.get("clock", self.around.start_s))
         self._battery = np.array(past.get("battery", self.fleet.battery_joules), dtype=np.float64)
         self._slowness = np.array(past.get("slowness", np.ones(self.fleet.num_clients)), dtype=np.float64)
         self._questions = 0
 
     def state(self) -> State:
-        """Return clock, batteries and speeds, from which another grid goes on."""
-        return {"clock": self._clock, "battery": self._battery.copy(), "slowness": self._slowness.copy()}
+        """Return clock, batteries and speeds, from which another grid goes on, and what the grid within keeps."""
+        return {**state_of(self.inner), "clock": self._clock, "battery": self._battery.copy(), "slowness": self._slowness.copy()}
 
     def receive(self, timeout_s: float) -> Iterator[Replies | Failure]:
         """Yield answers and failures, each with its simulated seconds and joules; the clock goes on with them."""

@@ -110,7 +110,7 @@ class StatisticsWork:
 
     def handlers(self) -> dict[Kind, Handler]:
         """Return the functions for the kinds `survey` and `squares`."""
-        return {SURVEY: self.survey, SQUARES: self.squares}
+        return {SURVEY: forgetful(self.survey), SQUARES: forgetful(self.squares)}
 
     def survey(self, tasks: Tasks) -> Replies:
         """Answer with counts and sums, and in clear with the levels of each category and the number of rows."""

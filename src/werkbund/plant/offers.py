@@ -77,12 +77,12 @@ class Offer:
 def _hello(plot: Plot) -> Handler:
     def hello(tasks: Tasks) -> Replies:
         # A column that cannot be used is found now, and not in the first round.
-        plot.parts.statistics[SURVEY](Tasks(SURVEY, tasks.round, tasks.clients))
+        plot.parts.statistics[SURVEY](Tasks(SURVEY, tasks.round, tasks.clients), RowStore())
         policy, name, table = plot.policy, plot.parts.name, plot.parts.table
         facts = Facts.of(name, table, "rows" in policy.signals, policy.for_server(), plot.now)
         return Replies(HELLO, tasks.round, tasks.clients, {}, {"facts": np.array([json.dumps(facts.to_json())])})
 
-    return hello
+    return forgetful(hello)
 
 
 def _counting(kind: Kind) -> Callable[[Plot], Handler]:
@@ -103,7 +103,7 @@ def _training(kind: Kind) -> Callable[[Plot], Handler]:
 
 
 def _deliver(plot: Plot) -> Handler:
-    return Delivery(plot.settings, plot.folder, plot.parts).deliver
+    return forgetful(Delivery(plot.settings, plot.folder, plot.parts).deliver)
 
 
 OFFERS: tuple[Offer, ...] = (

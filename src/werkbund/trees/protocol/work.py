@@ -16,7 +16,7 @@ from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Int64Array, UInt64
 from werkbund.core.errors import ClientError
 from werkbund.core.kinds import Kind
 from werkbund.core.types import Replies, Tasks
-from werkbund.engine.worker import Handler
+from werkbund.engine.worker import Handler, forgetful
 from werkbund.trees.arithmetic import Blocks, Ensemble, Group, GrowthBasis, GrowthRules, Terms, Trees, keys_of
 from werkbund.trees.arithmetic.cells import count_keys, parts_of
 from werkbund.trees.protocol.kinds import TREE_BAG, TREE_CELLS, TREE_EVALUATE, TREE_LEVEL, TREE_SURVEY
@@ -59,16 +59,12 @@ class TreeWork:
     def handlers(self) -> dict[Kind, Handler]:
         """Return the functions for the kinds that trees need."""
         return {
-            TREE_CELLS: self.cells,
-            TREE_SURVEY: self.survey,
-            TREE_LEVEL: self.level,
-            TREE_EVALUATE: self.evaluate,
-            TREE_BAG: self.bag,
+            TREE_CELLS: forgetful(self.cells),
+            TREE_SURVEY: forgetful(self.survey),
+            TREE_LEVEL: forgetful(self.level),
+            TREE_EVALUATE: forgetful(self.evaluate),
+            TREE_BAG: forgetful(self.bag),
         }
-
-    def holds(self, client: int, round: int) -> bool:
-        """Say that no client holds an update: trees have none."""
-        return False
 
     def cells(self, tasks: Tasks) -> Replies:
         """Answer with the rows in each interval of each feature, and behind the features of the target.
