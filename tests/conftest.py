@@ -13,6 +13,7 @@ from werkbund.aggregation import Aggregator, FedAvg
 from werkbund.config import Config, check_config
 from werkbund.core import ClientSplits, ClientTable, Failure, Replies, Tasks
 from werkbund.core.kinds import Kind
+from werkbund.core.store import RowStore
 from werkbund.engine import Handler, InProcessGrid, LocalWork, Rules, RunState, Strategy, Worker
 from werkbund.engine.kinds import TRAIN
 from werkbund.learner import CohortTrainer, ModelSpec, TrainingPlan, build_network, weights_of
@@ -79,6 +80,17 @@ class SpokenGrid:
     def receive(self, timeout_s: float) -> Iterator[Arrival]:
         fresh, self.fresh = self.fresh, []
         yield from self.answer(fresh)
+
+
+@dataclass(frozen=True)
+class Doing:
+    """Answer tasks by one function of a test."""
+
+    answer: Callable[[Tasks], Replies]
+    store: RowStore = field(default_factory=RowStore)
+
+    def __call__(self, tasks: Tasks) -> Replies:
+        return self.answer(tasks)
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ import time
 import numpy as np
 import pytest
 
+from tests.conftest import Doing
 from werkbund.core import ClientError, Failure, Replies, Tasks
 from werkbund.core.kinds import Kind
 from werkbund.engine import InProcessGrid, Worker
 from werkbund.engine.kinds import EVALUATE, TRAIN
+from werkbund.engine.worker import forgetful
 
 NAMES = ("Hof", "Ulm", "Jena")
 
@@ -28,7 +30,7 @@ def test_a_cohort_is_one_call() -> None:
         sizes.append(len(tasks))
         return _echo(tasks)
 
-    grid = InProcessGrid(NAMES, work)
+    grid = InProcessGrid(NAMES, Doing(work))
     grid.send(_ask())
     assert grid.clients() == NAMES
     assert sizes == []
@@ -43,7 +45,7 @@ def test_a_clients_error_is_that_clients_failure() -> None:
             raise ZeroDivisionError("no rows")
         return _echo(tasks)
 
-    grid = InProcessGrid(NAMES, work)
+    grid = InProcessGrid(NAMES, Doing(work))
     grid.send(_ask())
     arrivals = list(grid.receive(1.0))
     assert [a for a in arrivals if isinstance(a, Failure)] == [Failure(1, 1, "ZeroDivisionError: no rows")]
@@ -57,7 +59,7 @@ def test_work_that_has_not_begun_when_the_time_is_over_is_dropped() -> None:
         time.sleep(0.03)
         return _echo(tasks)
 
-    grid = InProcessGrid(NAMES, work)
+    grid = InProcessGrid(NAMES, Doing(work))
     grid.send(_ask("slow"))
     grid.send(_ask("late"))
     assert [arrival.kind for arrival in grid.receive(0.01) if isinstance(arrival, Replies)] == [Kind("slow")]
@@ -72,7 +74,7 @@ def test_the_time_is_kept_while_clients_are_asked_one_by_one(monkeypatch: pytest
         clock[0] += 2.0
         raise OSError("disk full")
 
-    grid = InProcessGrid(NAMES, work)
+    grid = InProcessGrid(NAMES, Doing(work))
     grid.send(_ask())
     assert len(list(grid.receive(5.0))) == 2
 
@@ -81,14 +83,14 @@ def test_a_keyboard_interrupt_is_nobodys_failure() -> None:
     def work(tasks: Tasks) -> Replies:
         raise KeyboardInterrupt
 
-    grid = InProcessGrid(NAMES, work)
+    grid = InProcessGrid(NAMES, Doing(work))
     grid.send(_ask())
     with pytest.raises(KeyboardInterrupt):
         list(grid.receive(1.0))
 
 
 def test_a_worker_without_the_kind_says_what_it_knows() -> None:
-    worker = Worker({TRAIN: _echo, EVALUATE: _echo})
+    worker = Worker({TRAIN: forgetful(_echo), EVALUATE: forgetful(_echo)})
     with pytest.raises(ClientError, match="must be one of evaluate, train, got 'tree'"):
         worker(_ask("tree"))
     assert len(worker(_ask("train"))) == 3

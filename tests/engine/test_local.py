@@ -8,6 +8,7 @@ import pytest
 from werkbund.aggregation import FedAvg
 from werkbund.core import Replies, Tasks
 from werkbund.core.rng import keys
+from werkbund.core.store import RowStore
 from werkbund.engine import LocalWork
 from werkbund.engine.kinds import EVALUATE, TRAIN
 from werkbund.learner import count_scores
@@ -93,9 +94,9 @@ def test_in_the_plain_way_many_clients_score_with_the_bits_of_one_who_is_alone(k
     built = federation([40, 0, 66, 2, 14], kind=kind, batched=False)
     assert built.work.trainer.way == "plain"
     shared = {"weights": built.state.weights, "each": np.ones((), np.bool_)}
-    together = built.work.evaluate(Tasks(EVALUATE, 1, np.arange(5), shared))
+    together = built.work.evaluate(Tasks(EVALUATE, 1, np.arange(5), shared), RowStore())
     for client in range(5):
         alone = LocalWork(built.splits.only(client), built.work.trainer, built.work.weighting)
-        here = alone.evaluate(Tasks(EVALUATE, 1, np.zeros(1, np.int64), shared))
+        here = alone.evaluate(Tasks(EVALUATE, 1, np.zeros(1, np.int64), shared), RowStore())
         for name, array in together.sums.items():
             np.testing.assert_array_equal(array[client : client + 1], here.sums[name])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from werkbund.core import Replies
+from werkbund.core.store import Store
 from werkbund.core.types import Tasks
 from werkbund.engine import rounds
 from werkbund.engine.kinds import TRAIN
@@ -57,10 +58,10 @@ def test_nothing_is_recorded_where_nothing_is_asked(federation: Any) -> None:
 def test_who_does_not_answer_a_question_is_among_the_failures_once(federation: Any) -> None:
     built = federation([20, 33, 7, 12], selector=build_selector("pow-d", count=2, candidates=4))
 
-    def loss(tasks: Tasks) -> Replies:
+    def loss(tasks: Tasks, store: Store) -> Replies:
         if 1 in tasks.clients.tolist():
             raise ValueError("no rows today")
-        return built.work.loss(tasks)  # type: ignore[no-any-return]
+        return built.work.loss(tasks, store)  # type: ignore[no-any-return]
 
     lame = built.with_handlers({LOSS: loss})
     ((_, record),) = rounds(lame.grid, lame.strategy, lame.rules, lame.state, 1)

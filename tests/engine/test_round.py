@@ -11,6 +11,7 @@ from werkbund.core import Choice, ClientTable, QuorumError, Replies, RoundRecord
 from werkbund.core.arrays import Float64Array
 from werkbund.core.kinds import Kind
 from werkbund.core.rng import keys
+from werkbund.core.store import RowStore, Store
 from werkbund.engine import RunState, evaluate, one_round, rounds
 from werkbund.learner import TrainingPlan
 from werkbund.selection import CohortSize, Uniform
@@ -186,7 +187,7 @@ def test_the_order_in_which_clients_answer_does_not_change_a_bit(federation: Any
                 for i in (place for place in order if place < len(tasks)):
                     own = {name: array[i : i + 1] for name, array in tasks.own.items()}
                     one = replace(tasks, clients=tasks.clients[i : i + 1], own=own)
-                    replies.append(built.handlers()[tasks.kind](one))
+                    replies.append(built.handlers()[tasks.kind](one, RowStore()))
             return replies
 
         return make_grid(built.grid.clients(), answer)
@@ -220,7 +221,7 @@ def test_a_selector_asks_until_it_asks_nothing(federation: Any) -> None:
     built = federation(selector=_Asks())
     probed: list[int] = []
 
-    def handler(tasks: Tasks) -> Replies:
+    def handler(tasks: Tasks, store: Store) -> Replies:
         probed.extend(tasks.clients.tolist())
         return Replies(PROBE, tasks.round, tasks.clients, {}, {"norm": np.ones(len(tasks))})
 

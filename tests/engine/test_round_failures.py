@@ -12,6 +12,7 @@ import pytest
 
 from werkbund.core import Failure, QuorumError, Replies, RoundRecord, Tasks
 from werkbund.core.rng import keys
+from werkbund.core.store import Store
 from werkbund.engine import RunState, rounds
 from werkbund.engine.kinds import EVALUATE, TRAIN
 from werkbund.selection import CohortSize, Uniform
@@ -29,12 +30,12 @@ def _spoilt(federation: Any, client: int, change: Callable[[dict[str, Any]], dic
     """Let one client's training answers be changed on their way."""
     train = federation.handlers()[TRAIN]
 
-    def handler(tasks: Tasks) -> Replies:
+    def handler(tasks: Tasks, store: Store) -> Replies:
         if client not in tasks.clients:
-            return train(tasks)  # type: ignore[no-any-return]
+            return train(tasks, store)  # type: ignore[no-any-return]
         if len(tasks) > 1:
             raise ValueError("ask each alone")
-        reply = train(tasks)
+        reply = train(tasks, store)
         fields: dict[str, Any] = {"sums": change(dict(reply.sums)), **other}
         changed: Replies = replace(reply, **fields)
         return changed
@@ -81,10 +82,10 @@ def test_a_client_whose_work_raises_is_recorded(federation: Any) -> None:
     built = federation()
     train = built.handlers()[TRAIN]
 
-    def handler(tasks: Tasks) -> Replies:
+    def handler(tasks: Tasks, store: Store) -> Replies:
         if 2 in tasks.clients:
             raise FileNotFoundError("rows.csv")
-        return train(tasks)  # type: ignore[no-any-return]
+        return train(tasks, store)  # type: ignore[no-any-return]
 
     _, records = _done(built.with_handlers({TRAIN: handler}), 2)
     assert [record.failures for record in records] == [
@@ -96,12 +97,12 @@ def test_a_slow_client_is_not_waited_for(federation: Any) -> None:
     built = federation(timeout_s=0.05, quorum=0.3, batched=False)
     train = built.handlers()[TRAIN]
 
-    def handler(tasks: Tasks) -> Replies:
+    def handler(tasks: Tasks, store: Store) -> Replies:
         if len(tasks) > 1:
             raise ValueError("ask each alone")
         if 1 in tasks.clients:
             time.sleep(0.3)
-        return train(tasks)  # type: ignore[no-any-return]
+        return train(tasks, store)  # type: ignore[no-any-return]
 
     _, (record,) = _done(built.with_handlers({TRAIN: handler}), 1)
     assert Failure(2, 1, "no answer in time (federation.round_timeout_s)") in record.failures
@@ -112,7 +113,7 @@ def test_a_slow_client_is_not_waited_for(federation: Any) -> None:
 def test_an_evaluator_that_fails_does_not_count_against_the_quorum(federation: Any) -> None:
     built = federation([9] * 4, selector=Uniform(CohortSize(count=1)), quorum=1.0)
 
-    def handler(tasks: Tasks) -> Replies:
+    def handler(tasks: Tasks, store: Store) -> Replies:
         raise MemoryError
 
     _, (record,) = _done(built.with_handlers({EVALUATE: handler}), 1)

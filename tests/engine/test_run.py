@@ -8,6 +8,7 @@ import pytest
 
 from werkbund.core import ClientError, Failure, Replies, Tasks
 from werkbund.core.rng import keys
+from werkbund.core.store import Store
 from werkbund.engine import rounds, weights_from_client
 from werkbund.engine.kinds import TRAIN
 
@@ -24,9 +25,9 @@ def test_a_caller_that_stops_reading_stops_the_run(federation: Any) -> None:
     trained: list[int] = []
     train = built.handlers()[TRAIN]
 
-    def handler(tasks: Tasks) -> Replies:
+    def handler(tasks: Tasks, store: Store) -> Replies:
         trained.append(tasks.round)
-        return train(tasks)  # type: ignore[no-any-return]
+        return train(tasks, store)  # type: ignore[no-any-return]
 
     built = built.with_handlers({TRAIN: handler})
     assert len(list(islice(rounds(built.grid, built.strategy, built.rules, built.state, 100), 2))) == 2
@@ -50,9 +51,9 @@ def test_the_first_weights_need_no_other_client(federation: Any) -> None:
     built = federation()
     train = built.handlers()[TRAIN]
 
-    def handler(tasks: Tasks) -> Replies:
+    def handler(tasks: Tasks, store: Store) -> Replies:
         assert tasks.clients.tolist() == [2]
-        return train(tasks)  # type: ignore[no-any-return]
+        return train(tasks, store)  # type: ignore[no-any-return]
 
     np.testing.assert_array_equal(_first(built.with_handlers({TRAIN: handler}), 2), _first(built, 2))
 
@@ -76,8 +77,8 @@ def test_a_first_client_that_diverges_is_named(federation: Any) -> None:
     built = federation()
     train = built.handlers()[TRAIN]
 
-    def handler(tasks: Tasks) -> Replies:
-        reply = train(tasks)
+    def handler(tasks: Tasks, store: Store) -> Replies:
+        reply = train(tasks, store)
         reply.sums["update"][:] = np.nan
         return reply  # type: ignore[no-any-return]
 

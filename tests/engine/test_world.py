@@ -73,7 +73,7 @@ def _failures(arrivals: list[Any]) -> dict[int, str]:
 
 def test_a_task_takes_what_receiving_computing_and_sending_take() -> None:
     grid = _grid()
-    available, facts = grid.situation(1, {})
+    available, facts = grid.situation(1)
     (reply,) = _asked(grid)
     expected = 400 / 200 + 40 / np.array([10.0, 20, 40, 80]) + 400 / 100
     assert available.tolist() == [0, 1, 2, 3]
@@ -86,7 +86,7 @@ def test_a_task_takes_what_receiving_computing_and_sending_take() -> None:
 def test_a_question_about_the_loss_is_a_forward_pass_and_few_bytes() -> None:
     work = Effort(np.full(CLIENTS, 20.0), 400.0, 8.0)
     grid = _grid()
-    grid.situation(1, {})
+    grid.situation(1)
     (reply,) = _asked(grid, LOSS)
     assert reply.clear["seconds"] == pytest.approx(seconds_of(_fleet(), np.arange(4), work, np.ones(4)))
     assert reply.clear["joules"] == pytest.approx(joules_of(_fleet(), np.arange(4), work))
@@ -94,7 +94,7 @@ def test_a_question_about_the_loss_is_a_forward_pass_and_few_bytes() -> None:
 
 def test_evaluation_is_measuring_and_costs_nothing() -> None:
     grid = _grid()
-    grid.situation(1, {})
+    grid.situation(1)
     (reply,) = _asked(grid, EVALUATE)
     assert "seconds" not in reply.clear
     assert grid.state()["clock"] == 0.0
@@ -102,7 +102,7 @@ def test_evaluation_is_measuring_and_costs_nothing() -> None:
 
 def test_who_is_late_is_told_and_has_spent_its_energy() -> None:
     grid = _grid(deadline_s=7.5)
-    grid.situation(1, {})
+    grid.situation(1)
     arrivals = _asked(grid)
     assert _failures(arrivals) == {0: "it came too late", 1: "it came too late"}
     assert all(one.joules == pytest.approx(28.0) for one in arrivals if isinstance(one, Failure))
@@ -111,7 +111,7 @@ def test_who_is_late_is_told_and_has_spent_its_energy() -> None:
 
 def test_where_only_some_answers_are_wanted_the_round_ends_with_the_last_of_them() -> None:
     grid = _grid()
-    grid.situation(1, {})
+    grid.situation(1)
     arrivals = _asked(grid, keep=2)
     assert set(_failures(arrivals)) == {0, 1}
     assert grid.state()["clock"] == pytest.approx(7.0)
@@ -120,13 +120,14 @@ def test_where_only_some_answers_are_wanted_the_round_ends_with_the_last_of_them
 def test_a_battery_runs_flat_charges_and_keeps_nobody_alive_beyond_it() -> None:
     fleet = _fleet(battery_joules=[50.0, 28.0, 20.0, np.inf], charge_watts=[0.0, 1.0, 0.0, 0.0])
     grid = _grid(fleet, pause_s=10.0)
-    grid.situation(1, {})
+    grid.situation(1)
     arrivals = _asked(grid)
     assert _failures(arrivals) == {2: "its battery is empty"}
     state = grid.state()
     took = 2 + 40 / 10 + 4
     assert state["battery"].tolist() == pytest.approx([22.0, took, 0.0, np.inf])
-    available, facts = grid.situation(2, state)
+    grid.go_back(state)
+    available, facts = grid.situation(2)
     assert available.tolist() == [0, 1, 3]
     assert facts["battery"].tolist() == pytest.approx([22 / 50, (took + 10) / 28, 0.0, 1.0])
 
@@ -151,14 +152,14 @@ def test_shifts_and_maintenance_say_who_can_be_asked() -> None:
 
 def test_where_nobody_is_there_time_passes_until_somebody_is() -> None:
     grid = _grid(_fleet(shift_start_h=6.0, shift_hours=8.0), start_s=15 * 3600.0)
-    available, _ = grid.situation(1, {})
+    available, _ = grid.situation(1)
     assert available.tolist() == [0, 1, 2, 3]
     assert grid.state()["clock"] == pytest.approx(30 * 3600.0)
 
 
 def test_who_gives_up_has_spent_a_part() -> None:
     grid = _grid(_fleet(dropout=1.0))
-    grid.situation(1, {})
+    grid.situation(1)
     arrivals = _asked(grid)
     failed = [one for one in arrivals if isinstance(one, Failure)]
     assert {one.reason for one in failed} == {"it gave up in the middle"}
@@ -170,14 +171,16 @@ def test_a_world_that_is_gone_on_with_goes_the_same_way() -> None:
     whole, states = _grid(fleet), []
     state: Any = {}
     for round in range(1, 7):
-        whole.situation(round, state)
+        whole.go_back(state)
+        whole.situation(round)
         _asked(whole, round=round)
         state = whole.state()
         states.append(state)
     again = _grid(fleet)
     state = states[2]
     for round in range(4, 7):
-        again.situation(round, state)
+        again.go_back(state)
+        again.situation(round)
         _asked(again, round=round)
         state = again.state()
     for name in state:

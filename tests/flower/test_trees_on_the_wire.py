@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conftest import Doing
 from tests.trees.protocol.treefed import RULES, TreeFederation, divided, rows, run
 from tests.wire import read_answer, read_ask
 from werkbund.core import Replies, Tasks
@@ -35,7 +36,7 @@ def _over_bytes(federation: TreeFederation) -> InProcessGrid:
         assert back is not None
         return back
 
-    return InProcessGrid([f"plant {i}" for i in range(3)], answer)
+    return InProcessGrid([f"plant {i}" for i in range(3)], Doing(answer))
 
 
 @pytest.mark.parametrize("method", ["boosting", "forest", "bagging"])

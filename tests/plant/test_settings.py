@@ -114,7 +114,11 @@ def test_a_kit_without_the_file_says_what_writes_one(tmp_path: Path) -> None:
         ('path = "machines.csv"', 'query = "select 1"\ndecimal_comma = true', ["beside path alone"]),
         ("[data]", '[data]\nurl = "postgresql://a:geheim@b/c"', ["data.url is not a key", "data.url_env"]),
         ("[client]", "[polcy]\n[client]", ["polcy is not a key", "did you mean policy?"]),
-        ("[client]", '[policy]\nsignals = ["row"]\n[client]', ["policy.signals", "rows, loss", "did you mean rows?", "'row'"]),
+        (
+            "[client]",
+            '[policy]\nsignals = ["row"]\n[client]',
+            ["policy.signals", "rows, loss", "did you mean rows?", "'row'"],
+        ),
         ("[client]", "[policy]\nminimum_rows = 0\n[client]", ["policy.minimum_rows", "greater than or equal to 1"]),
         ("[client]", "[policy]\nrounds_a_day = 2.5\n[client]", ["policy.rounds_a_day", "integer", "2.5"]),
         ("[client]", '[policy]\nhours = "22-6"\n[client]', ["policy.hours: must be two different times", "'22-6'"]),

@@ -10,6 +10,7 @@ import pytest
 
 from werkbund.config import check_config
 from werkbund.core.kinds import Kind
+from werkbund.core.store import RowStore
 from werkbund.core.types import Replies
 from werkbund.data import Column, Origin, Schema, Table
 from werkbund.engine import InProcessGrid, Worker
@@ -43,7 +44,7 @@ def parts() -> Parts:
 def _survey(parts: Parts) -> Replies:
     from werkbund.core.types import Tasks
 
-    return parts.statistics[SURVEY](Tasks(SURVEY, 0, np.zeros(1, np.int64)))
+    return parts.statistics[SURVEY](Tasks(SURVEY, 0, np.zeros(1, np.int64)), RowStore())
 
 
 def test_levels_are_counted_over_training_rows(parts: Parts) -> None:

@@ -12,8 +12,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from werkbund.core.arrays import AnyArray, Arrays, Float32Array, Float64Array
+from werkbund.core.arrays import AnyArray, Arrays, Float32Array, Float64Array, Int64Array
 from werkbund.core.errors import FederationError
+from werkbund.core.store import Store
 
 Carry = Mapping[str, Float32Array]
 """What an aggregator keeps from round to round: named arrays, written into every checkpoint."""
@@ -72,6 +73,62 @@ class Closing:
 
     total: float | None = None
     num_clients: int = 0
+
+
+@dataclass(frozen=True)
+class LocalResult:
+    """Hold what local training gave, before anything leaves.
+
+    Parameters
+    ----------
+    update
+        (clients, parameters), weights after training minus weights before.
+    weight
+        (clients,), what each counts in the mean.
+    steps
+        (clients,), how many steps each took.
+    learning_rate
+        Of these steps.
+    """
+
+    update: Float32Array
+    weight: Float64Array
+    steps: Int64Array
+    learning_rate: float
+
+
+class ClientHalf(Protocol):
+    """Be what an aggregation method does at clients, around their training."""
+
+    @property
+    def adds(self) -> tuple[str, ...]:
+        """Names of the arrays that it adds to an answer with an update: those that the aggregator folds."""
+
+    def before(self, sent: Arrays, clients: Int64Array, store: Store) -> Arrays:
+        """Return the arrays that the training reads, (parameters,) or (clients, parameters), by name.
+
+        Parameters
+        ----------
+        sent
+            What the aggregator sent along with the weights.
+        clients
+            (clients,), whose training it is.
+        store
+            What they keep.
+        """
+
+    def after(self, sent: Arrays, result: LocalResult, clients: Int64Array, store: Store) -> Arrays:
+        """Keep what the next round needs, and return what is folded beside the update, (clients, ...) by name.
+
+        Parameters
+        ----------
+        sent
+            What `before` returned.
+        result
+            What the training gave.
+        clients, store
+            As for `before`.
+        """
 
 
 class Aggregator(Protocol):

@@ -45,12 +45,15 @@ class Form:
         Shape of each evaluation count of one client, by name; empty where none are expected, or any.
     folds
         Names of the sums that are folded beside the update, which an answer with an update must hold too.
+    changed
+        Names of the sums that layers of privacy changed: of these the shape alone says whether they can be used.
     """
 
     num_parameters: int = 0
     fingerprint: str = ""
     counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     folds: tuple[str, ...] = ()
+    changed: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -118,7 +121,7 @@ class Asking:
         reason = flaw(replies, self.form) or (self.check(replies) if self.check else None)
         if replies.pooled and not due.all():
             reason = "its sums hold clients that were not asked, or have answered"
-        unusable = {} if reason else unusable_rows(replies)
+        unusable = {} if reason else unusable_rows(replies, self.form.changed)
         usable = due & ~np.any([*unusable.values(), np.zeros(len(replies), np.bool_)], axis=0)
         if reason is None and usable.any():
             yield kept(replies, usable)
@@ -241,19 +244,20 @@ def _misfit(declared: Field, name: str, array: AnyArray, form: Form) -> str | No
     )
     if not fits and expected:
         return f"its {name} has the shape {given}, not {expected}"
-    if not fits or (declared.dtype and array.dtype.kind not in declared.dtype):
+    wanted = "iuf" if name in form.changed else declared.dtype
+    if not fits or (wanted and array.dtype.kind not in wanted):
         return f"its {name} must be plain {_WORDS.get(declared.dtype, 'numbers')}"
     return None
 
 
-def unusable_rows(replies: Replies) -> dict[str, BoolArray]:
+def unusable_rows(replies: Replies, changed: frozenset[str] = frozenset()) -> dict[str, BoolArray]:
     """Return for each sum that cannot be added up at some client, at which: (replies,) by name.
 
-    Floating-point numbers must be finite, and all within the bounds that are declared.
+    Floating-point numbers must be finite, and all within the bounds that are declared, unless they were `changed`.
     """
     found: dict[str, BoolArray] = {}
     for name, array in replies.sums.items():
-        declared = replies.kind.answered("sums", name)
+        declared = None if name in changed else replies.kind.answered("sums", name)
         good = finite_rows(array) if array.dtype.kind == "f" else np.ones(len(array), np.bool_)
         if declared is not None and declared.least is not None:
             good &= _each_row(array >= declared.least)

@@ -9,12 +9,53 @@ from typing import Any
 import numpy as np
 
 from werkbund.aggregation.contract import UPDATE, Aggregator
-from werkbund.core.arrays import Arrays, BoolArray, Float32Array, Float64Array, Int64Array
+from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float32Array, Float64Array, Int64Array
 from werkbund.core.types import Failure, Replies
 from werkbund.engine.asking import ENOUGH
+from werkbund.engine.kinds import WEIGHT
+from werkbund.privacy import Departure, Stack, added
 
-WEIGHT = "weight"
-"""Name of the client's weight in the mean, among the sums of its answer."""
+
+@dataclass(frozen=True)
+class Unwinding:
+    """Fold answers that come through layers of privacy: their sum is unwound, and then folded as one update.
+
+    Where the aggregator must see each update, and the layers allow it, each answer is unwound by itself.
+
+    Parameters
+    ----------
+    aggregator
+        Folds what is unwound.
+    stack
+        The layers.
+    round, cohort
+        Which answers they are, (cohort,).
+    num_parameters
+        Length of an update.
+    """
+
+    aggregator: Aggregator
+    stack: Stack
+    round: int
+    cohort: Int64Array
+    num_parameters: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Sums that take part."""
+        return (UPDATE, WEIGHT, *self.aggregator.folds)
+
+    def of(self, sums: Arrays, clients: Int64Array) -> tuple[dict[str, AnyArray], float]:
+        """Return the sums of these clients' answers as they were, one row each, and their weight."""
+        keys = np.empty(0, np.uint64)
+        open_sums = self.stack.unwind(sums, Departure(self.round, clients, keys, self.cohort, self.num_parameters))
+        arrays = {name: np.asarray(open_sums[name])[None] for name in self.names if name != WEIGHT}
+        return arrays, float(open_sums[WEIGHT])
+
+    def folded(self, accumulator: Any, sums: Arrays, clients: Int64Array) -> tuple[Any, float]:
+        """Return an accumulator with the sums of these clients' answers in it, and their weight."""
+        arrays, weight = self.of(sums, clients)
+        return self.aggregator.fold(accumulator, arrays, np.array([weight])), weight
 
 
 class OrderedFold:
@@ -30,6 +71,8 @@ class OrderedFold:
         (cohort,), client numbers, ascending.
     num_parameters
         Length of an update.
+    unwinding
+        Undoes the layers through which the answers come; None where there are none.
 
     Attributes
     ----------
@@ -37,8 +80,12 @@ class OrderedFold:
         Sum of the weights that were folded.
     """
 
-    def __init__(self, aggregator: Aggregator, cohort: Int64Array, num_parameters: int) -> None:
-        self._aggregator = aggregator
+    def __init__(
+        self, aggregator: Aggregator, cohort: Int64Array, num_parameters: int, unwinding: Unwinding | None = None
+    ) -> None:
+        self._aggregator, self._unwinding = aggregator, unwinding
+        self._sums: Arrays = {}
+        self._summed: list[int] = []
         self._cohort = cohort.tolist()
         self._turn = 0
         self._waiting: dict[int, tuple[Arrays, float] | None] = {}
@@ -49,7 +96,7 @@ class OrderedFold:
         """Take clients (k,) with their weighted updates, (k, parameters), what is folded beside, and weights (k,)."""
         in_turn = self._cohort[self._turn : self._turn + len(clients)]
         if not self._waiting and clients.tolist() == in_turn:
-            self._fold(updates, weights)
+            self._fold(clients, updates, weights)
             self._turn += len(clients)
             return
         for i, (client, weight) in enumerate(zip(clients.tolist(), weights.tolist(), strict=True)):
@@ -66,20 +113,39 @@ class OrderedFold:
         for client in self._cohort[self._turn :]:
             self._waiting.setdefault(client, None)
         self._advance()
+        if self._unwinding is not None and self._summed:
+            summed = np.array(sorted(self._summed), np.int64)
+            self._accumulator, self.weight = self._unwinding.folded(self._accumulator, self._sums, summed)
         return self._accumulator
 
-    def _fold(self, updates: Arrays, weights: Float64Array) -> None:
+    def _fold(self, clients: Int64Array, updates: Arrays, weights: Float64Array) -> None:
+        if self._unwinding is not None:
+            self._fold_layered(self._unwinding, clients, updates)
+            return
         self._accumulator = self._aggregator.fold(self._accumulator, updates, weights)
         for weight in weights.tolist():
             self.weight += weight
 
+    def _fold_layered(self, unwinding: Unwinding, clients: Int64Array, updates: Arrays) -> None:
+        """Add answers, to be unwound when all have come; or unwind each, where the aggregator must see it."""
+        if self._aggregator.sees == "sum":
+            self._sums = added(self._sums, updates)
+            self._summed += clients.tolist()
+            return
+        for place in range(len(clients)):
+            sums = {name: rows[place] for name, rows in updates.items()}
+            own = clients[place : place + 1]
+            self._accumulator, weight = unwinding.folded(self._accumulator, sums, own)
+            self.weight += weight
+
     def _advance(self) -> None:
         while self._turn < len(self._cohort) and self._cohort[self._turn] in self._waiting:
-            entry = self._waiting.pop(self._cohort[self._turn])
+            client = self._cohort[self._turn]
+            entry = self._waiting.pop(client)
             self._turn += 1
             if entry is not None:
                 updates, weight = entry
-                self._fold(updates, np.array([weight]))
+                self._fold(np.array([client]), updates, np.array([weight]))
 
 
 @dataclass
@@ -117,6 +183,7 @@ def fold_answers(
     num_parameters: int,
     most: int | None = None,
     each: bool = False,
+    unwinding: Unwinding | None = None,
 ) -> Folded:
     """Fold usable answers as they arrive.
 
@@ -134,8 +201,11 @@ def fold_answers(
         Only so many updates are folded, the first that come; later ones are failures. None for all.
     each
         Whether single updates are kept too.
+    unwinding
+        Undoes the layers of privacy; None where there are none.
     """
-    fold = OrderedFold(aggregator, cohort, num_parameters)
+    fold = OrderedFold(aggregator, cohort, num_parameters, unwinding)
+    names = unwinding.names if unwinding else (UPDATE, *aggregator.folds)
     folded = Folded()
     for arrival in arrivals:
         if isinstance(arrival, Failure):
@@ -147,7 +217,7 @@ def fold_answers(
             fold.skip(client)
             folded.failures.append(Failure(client, arrival.round, ENOUGH))
         if arrival.kind.updates and wanted.any():
-            _fold(arrival, wanted, fold, folded, (UPDATE, *aggregator.folds), each)
+            _fold(arrival, wanted, fold, folded, names, each)
         folded.replies.append(_without_update(arrival, wanted))
         del arrival  # before the next one is made, which may be as large as all the weights
     folded.accumulator, folded.weight = fold.close(), fold.weight

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from werkbund.core.types import Failure, Replies, Tasks
-from werkbund.engine.worker import Worker
+from werkbund.engine.worker import Answering
 from werkbund.selection.contract import State
 
 _KEPT = "kept."
@@ -29,7 +29,7 @@ class InProcessGrid:
         Answers tasks of any number of clients.
     """
 
-    def __init__(self, names: Sequence[str], worker: Worker) -> None:
+    def __init__(self, names: Sequence[str], worker: Answering) -> None:
         self._names = tuple(names)
         self._worker = worker
         self._waiting: deque[Tasks] = deque()

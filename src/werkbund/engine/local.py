@@ -7,39 +7,24 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from werkbund.aggregation.contract import Weighting
-from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array, UInt64Array
+from werkbund.aggregation.contract import UPDATE, ClientHalf, LocalResult, Weighting
+from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float32Array, Float64Array, Int64Array, UInt64Array
 from werkbund.core.clients import ClientSplits, ClientTable
 from werkbund.core.errors import ClientError
 from werkbund.core.kinds import Kind
 from werkbund.core.rng import shuffles, stream
+from werkbund.core.store import Store
 from werkbund.core.types import Replies, Tasks
-from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD
-from werkbund.engine.worker import Handler
+from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD, WEIGHT
+from werkbund.engine.worker import SENT, Handler, forgetful
 from werkbund.learner.counts import count_scores
 from werkbund.learner.signals import FROM_LOSSES, local_centroids, loss_signals, losses_of
-from werkbund.learner.train import CohortTrainer
+from werkbund.learner.train import CohortTrainer, TrainedCohort
+from werkbund.privacy import Departure, Stack
 from werkbund.selection.questions import CENTROIDS, HOLD, LOSS
 
-
-@dataclass(frozen=True)
-class Held:
-    """Keep an update that a client has made and not sent.
-
-    Parameters
-    ----------
-    round
-        In which it was made.
-    update
-        (parameters,), unweighted.
-    loss, rows
-        Its training loss times rows, and its rows.
-    """
-
-    round: int
-    update: Float32Array
-    loss: float
-    rows: float
+_HELD, _PERSONAL = "held.", "personal"
+"""Names in the client store."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +39,20 @@ class LocalWork:
         Trains clients and scores rows.
     weighting
         How an update is weighted before it leaves; one of a client without rows counts nothing.
-    held
-        Updates that clients keep until they are asked for them, by client.
+    half
+        What the aggregation method does at a client around its training; None for nothing.
+    stack
+        The layers through which an update leaves.
+
+    In the client store lie `held.*`, what was trained and not sent; `personal`, the weights whose layers do not leave;
+    and whatever `half` keeps.
     """
 
     splits: ClientSplits
     trainer: CohortTrainer
     weighting: Weighting
-    held: dict[int, Held] = field(default_factory=dict, compare=False)
+    half: ClientHalf | None = None
+    stack: Stack = field(default_factory=Stack)
 
     def handlers(self) -> dict[Kind, Handler]:
         """Return the functions for the kinds that clients know."""
@@ -71,29 +62,24 @@ class LocalWork:
             LOSS: self.loss,
             HOLD: self.hold,
             UPLOAD: self.upload,
-            CENTROIDS: self.centroids,
+            CENTROIDS: forgetful(self.centroids),
         }
 
-    def holds(self, client: int, round: int) -> bool:
-        """Say whether a client holds an update of this round."""
-        held = self.held.get(client)
-        return held is not None and held.round == round
-
-    def train(self, tasks: Tasks) -> Replies:
+    def train(self, tasks: Tasks, store: Store) -> Replies:
         """Score the incoming weights, then train from them and answer with weighted updates."""
-        each, pooled = self._counts(tasks)
-        sums, clear = self._trained(tasks, self._weights_in_the_mean(tasks))
-        return Replies(TRAIN, tasks.round, tasks.clients, {**sums, **each}, clear, self._fingerprint, pooled)
+        each, pooled = self._counts(tasks, store)
+        sums, clear = self._trained(tasks, self._weights_in_the_mean(tasks), store)
+        return self._answer(TRAIN, tasks, sums, each, clear, pooled)
 
-    def hold(self, tasks: Tasks) -> Replies:
+    def hold(self, tasks: Tasks, store: Store) -> Replies:
         """Train as in `train`, but keep the update here and answer with signals alone."""
-        sums, clear = self._trained(tasks, np.ones(len(tasks)))
-        for place, client in enumerate(tasks.clients.tolist()):
-            loss, rows = float(sums["loss"][place]), float(sums["rows"][place])
-            self.held[client] = Held(tasks.round, sums["update"][place].copy(), loss, rows)
+        sums, clear = self._trained(tasks, np.ones(len(tasks)), store)
+        kept = {name: array for name, array in sums.items() if name != WEIGHT}
+        for name, array in {**kept, "round": np.full(len(tasks), tasks.round)}.items():
+            store.put(f"{_HELD}{name}", tasks.clients, array, lasting=False)
         return Replies(HOLD, tasks.round, tasks.clients, {}, clear, self._fingerprint)
 
-    def upload(self, tasks: Tasks) -> Replies:
+    def upload(self, tasks: Tasks, store: Store) -> Replies:
         """Score the incoming weights, and answer with the updates that were held.
 
         Raises
@@ -101,24 +87,20 @@ class LocalWork:
         ClientError
             If a client holds none of this round.
         """
-        each, pooled = self._counts(tasks)
-        found = [self.held.get(client) for client in tasks.clients.tolist()]
-        held = [one for one in found if one is not None and one.round == tasks.round]
-        if len(held) < len(found):
+        rounds = store.rows(f"{_HELD}round", tasks.clients, np.array(-1))
+        if (rounds != tasks.round).any():
             raise ClientError(f"holds no update of round {tasks.round}; it was started anew since it trained")
-        weight = self._weights_in_the_mean(tasks)
-        sums: Arrays = {
-            "update": np.stack([one.update * np.float32(w) for one, w in zip(held, weight, strict=True)]),
-            "weight": weight,
-            "loss": np.array([one.loss for one in held]),
-            "rows": np.array([one.rows for one in held]),
-        }
-        return Replies(UPLOAD, tasks.round, tasks.clients, {**sums, **each}, {}, self._fingerprint, pooled)
+        each, pooled = self._counts(tasks, store)
+        weight, nothing = self._weights_in_the_mean(tasks), np.zeros(())
+        names = (UPDATE, "loss", "rows", *(self.half.adds if self.half else ()))
+        held = {name: store.rows(f"{_HELD}{name}", tasks.clients, nothing) for name in names}
+        held |= {UPDATE: held[UPDATE] * weight[:, None].astype(np.float32), WEIGHT: weight}
+        return self._answer(UPLOAD, tasks, held, each, {}, pooled)
 
-    def loss(self, tasks: Tasks) -> Replies:
+    def loss(self, tasks: Tasks, store: Store) -> Replies:
         """Answer with the mean loss of the incoming weights over training rows, of all or of a few drawn at random."""
         table = self.splits.train.take(tasks.clients)
-        losses, sizes = losses_of(self._scores(tasks.shared["weights"], table), table.labels), table.sizes
+        losses, sizes = losses_of(self._scores(self._incoming(tasks, store), table), table.labels), table.sizes
         if "most" in tasks.shared:
             losses, sizes = _some(losses, table, tasks.own["key"], int(tasks.shared["most"]))
         clear = loss_signals(losses, sizes, ("loss",))
@@ -132,9 +114,9 @@ class LocalWork:
         found = [local_centroids(train.features[train.rows(i)], k, stream(key), least)[0] for i, key in places]
         return Replies(CENTROIDS, tasks.round, tasks.clients, {}, {"centroids": np.stack(found)})
 
-    def evaluate(self, tasks: Tasks) -> Replies:
-        """Score the incoming weights."""
-        each, pooled = self._counts(tasks)
+    def evaluate(self, tasks: Tasks, store: Store) -> Replies:
+        """Score the incoming weights, each client's with its personal layers."""
+        each, pooled = self._counts(tasks, store)
         return Replies(EVALUATE, tasks.round, tasks.clients, each, {}, self._fingerprint, pooled)
 
     @property
@@ -147,46 +129,97 @@ class LocalWork:
         alike = bool(tasks.shared["equal"]) if "equal" in tasks.shared else self.weighting == "equal"
         return np.asarray(tasks.own["factor"] * ((rows > 0).astype(np.float64) if alike else rows))
 
-    def _trained(self, tasks: Tasks, weight: Float64Array) -> tuple[Arrays, Arrays]:
-        """Train, and return sums with updates times `weight`, and the signals that are wanted."""
-        weights, rate = tasks.shared["weights"], float(tasks.shared["rate"])
-        rows = self.splits.train.sizes[tasks.clients].astype(np.float64)
-        result = self.trainer.train(self.splits.train, tasks.clients, weights, tasks.own["key"], rate, weight)
-        loss = np.where(rows > 0, result.loss, 0.0) * rows
-        sums: Arrays = {"update": result.weights, "weight": weight, "loss": loss, "rows": rows}
-        return sums, self._signals(tasks, sums, result.loss)
+    def _answer(self, kind: Kind, tasks: Tasks, sums: Arrays, each: Arrays, clear: Arrays, pooled: Arrays) -> Replies:
+        """Return updates as they leave through the layers, with counts and signals beside them."""
+        cohort = np.asarray(tasks.shared.get("cohort", tasks.clients))
+        departure = Departure(tasks.round, tasks.clients, tasks.own["key"], cohort, self.trainer.layout.num_parameters)
+        leaving = self.stack.leave(sums, departure)
+        return Replies(kind, tasks.round, tasks.clients, {**leaving, **each}, clear, self._fingerprint, pooled)
 
-    def _signals(self, tasks: Tasks, sums: Arrays, train_loss: Float64Array) -> Arrays:
+    def _incoming(self, tasks: Tasks, store: Store) -> Float32Array:
+        """Return the weights that clients start from: (parameters,), or (clients, parameters) where they differ."""
+        weights = np.asarray(tasks.own["weights"] if "weights" in tasks.own else tasks.shared["weights"])
+        stays = self._stays
+        if stays is None or not store.knows(_PERSONAL, tasks.clients).any():
+            return weights
+        common = np.broadcast_to(weights, (len(tasks), len(stays)))
+        own = store.rows(_PERSONAL, tasks.clients, np.full(len(stays), np.nan, np.float32))
+        return np.where(stays & np.isfinite(own), own, common)
+
+    @property
+    def _stays(self) -> BoolArray | None:
+        """Which parameters do not leave, (parameters,); None where all do."""
+        leaves = self.trainer.objective.shared(self.trainer.layout)
+        return None if leaves.all() else ~leaves
+
+    def _trained(self, tasks: Tasks, weight: Float64Array, store: Store) -> tuple[Arrays, Arrays]:
+        """Train, and return sums with updates times `weight`, and the signals that are wanted."""
+        start, rate = self._incoming(tasks, store), float(tasks.shared["rate"])
+        rows = self.splits.train.sizes[tasks.clients].astype(np.float64)
+        sent: Arrays = {name.removeprefix(SENT): array for name, array in tasks.shared.items() if name.startswith(SENT)}
+        sent = self.half.before(sent, tasks.clients, store) if self.half else sent
+        ways = (start, tasks.own["key"], rate)
+        if self._stays is None and self.half is None:
+            result = self.trainer.train(self.splits.train, tasks.clients, *ways, weight, sent=sent)
+            update, beside = result.weights, dict[str, AnyArray]()
+        else:
+            result = self.trainer.train(self.splits.train, tasks.clients, *ways, sent=sent)
+            update, beside = self._parted(tasks, start, result, weight, sent, store)
+        loss = np.where(rows > 0, result.loss, 0.0) * rows
+        sums: Arrays = {UPDATE: update, WEIGHT: weight, "loss": loss, "rows": rows, **beside}
+        return sums, self._signals(tasks, sums, result.loss, store)
+
+    def _parted(
+        self,
+        tasks: Tasks,
+        start: Float32Array,
+        result: TrainedCohort,
+        weight: Float64Array,
+        sent: Arrays,
+        store: Store,
+    ) -> tuple[Float32Array, dict[str, AnyArray]]:
+        """Return what leaves of the update, weighted, and what the method adds; keep what stays."""
+        update, beside = result.weights - start, dict[str, AnyArray]()
+        if self.half is not None:
+            work = LocalResult(update, weight, result.steps, result.learning_rate)
+            beside = dict(self.half.after(sent, work, tasks.clients, store))
+        if self._stays is not None:
+            store.put(_PERSONAL, tasks.clients, np.where(self._stays, result.weights, np.float32(np.nan)))
+            update = np.where(self._stays, np.float32(0), update)
+        return update * weight[:, None].astype(np.float32), beside
+
+    def _signals(self, tasks: Tasks, sums: Arrays, train_loss: Float64Array, store: Store) -> Arrays:
         wanted = set(tasks.shared["needs"].tolist()) if "needs" in tasks.shared else set()
-        found: dict[str, Float64Array] = {}
+        signals: dict[str, Float64Array] = {}
         if wanted & {*FROM_LOSSES}:
             table = self.splits.train.take(tasks.clients)
-            losses = losses_of(self._scores(tasks.shared["weights"], table), table.labels)
-            found |= loss_signals(losses, table.sizes, wanted)
+            losses = losses_of(self._scores(self._incoming(tasks, store), table), table.labels)
+            signals |= loss_signals(losses, table.sizes, wanted)
         if "train_loss" in wanted:
-            found["train_loss"] = np.asarray(train_loss, dtype=np.float64)
+            signals["train_loss"] = np.asarray(train_loss, dtype=np.float64)
         if "norm" in wanted:
             length = np.linalg.norm(sums["update"].astype(np.float64), axis=1)
             weight = np.abs(sums["weight"])
-            found["norm"] = np.divide(length, weight, out=np.zeros_like(length), where=weight > 0)
-        return found
+            signals["norm"] = np.divide(length, weight, out=np.zeros_like(length), where=weight > 0)
+        return signals
 
-    def _counts(self, tasks: Tasks) -> tuple[Arrays, Arrays]:
+    def _counts(self, tasks: Tasks, store: Store) -> tuple[Arrays, Arrays]:
         """Return the counts of each client, if the tasks ask for that, or those of all together."""
-        each = "each" in tasks.shared
+        each, weights = "each" in tasks.shared, self._incoming(tasks, store)
         counts: dict[str, npt.NDArray[np.generic]] = {}
         for split, table in (("validation", self.splits.validation), ("test", self.splits.test)):
             part = table if len(tasks) == table.num_clients else table.take(tasks.clients)
-            logits = self._scores(tasks.shared["weights"], part)
+            logits = self._scores(weights, part)
             scored = count_scores(logits, part.labels, part.modes, part.offsets if each else part.offsets[[0, -1]])
             counts |= {f"{split}.{name}": array if each else array[0] for name, array in scored.items()}
         return (counts, {}) if each else ({}, counts)
 
     def _scores(self, weights: Float32Array, table: ClientTable) -> Float32Array:
         """Return the logits of a table's rows; in the plain way client by client, with the bits of one who is alone."""
-        if self.trainer.way != "plain" or table.num_clients == 1:
+        if weights.ndim == 1 and (self.trainer.way != "plain" or table.num_clients == 1):
             return self.trainer.score(weights, table.features)
-        each = [self.trainer.score(weights, table.features[table.rows(i)]) for i in range(table.num_clients)]
+        own = np.broadcast_to(weights, (table.num_clients, weights.shape[-1]))
+        each = [self.trainer.score(own[i], table.features[table.rows(i)]) for i in range(table.num_clients)]
         return np.concatenate(each)
 
 

@@ -18,7 +18,7 @@ from werkbund.core.types import Choice, RoundRecord, Tasks
 from werkbund.core.weights import norm
 from werkbund.engine.asking import Meter, answers, ask, check_quorum, payload, size_of
 from werkbund.engine.choosing import Chosen, choose, signals_wanted, view_of
-from werkbund.engine.folding import Folded, fold_answers
+from werkbund.engine.folding import Folded, Unwinding, fold_answers
 from werkbund.engine.grid import Grid, Situated, state_of
 from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD
 from werkbund.engine.records import Proceedings, bytes_measuring, gathered_counts, record_of, signals_in
@@ -56,10 +56,12 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
     chosen = choose(grid, selector, view, rules, state)
     sent = tasks_of(chosen.choice, strategy, rules, state, len(grid.clients()))
     meter, choice, aggregator = Meter(), chosen.choice, strategy.aggregator
-    form = replace(rules.form(len(state.weights)), folds=aggregator.folds)
+    stack, size = strategy.stack, len(state.weights)
+    form = replace(rules.form(size), folds=aggregator.folds, changed=stack.changes)
     arrivals = ask(grid, sent, rules.timeout_s, form, meter=meter)
     each = "update" in selector.declaration.needs
-    folded = fold_answers(arrivals, aggregator, choice.cohort, len(state.weights), choice.keep, each)
+    unwinding = Unwinding(aggregator, stack, view.round, choice.cohort, size) if stack.layers else None
+    folded = fold_answers(arrivals, aggregator, choice.cohort, size, choice.keep, each, unwinding)
     _check_quorum(folded, choice, grid.clients(), rules, view.round)
     total = None if choice.total is None else choice.total * _share(choice, folded.trained)
     closing = Closing(total, len(grid.clients()))
@@ -113,7 +115,8 @@ def tasks_of(
     equal = {} if choice.equal is None else {"equal": np.array(choice.equal)}
     needs = signals_wanted(strategy.selector.declaration.needs)
     sent = {f"{SENT}{name}": array for name, array in strategy.aggregator.outgoing(state.carry).items()}
-    shared: Arrays = {"weights": state.weights, "rate": rate, **sent, **needs, **equal}
+    cohort = {"cohort": choice.cohort} if strategy.stack.layers else {}
+    shared: Arrays = {"weights": state.weights, "rate": rate, **sent, **cohort, **needs, **equal}
     kind = UPLOAD if choice.held else TRAIN
     others = np.setdiff1d(evaluators(np.arange(num_clients), rules, round), choice.cohort, assume_unique=True)
     trained = Tasks(kind, round, choice.cohort, shared, own, keep=choice.keep)

@@ -15,6 +15,7 @@ from werkbund.core.defaults import EVALUATED_CLIENTS
 from werkbund.core.errors import ConfigError
 from werkbund.engine.asking import Form
 from werkbund.engine.checkpoint import Checkpoint
+from werkbund.privacy import Stack
 from werkbund.selection.contract import Score, Selector, State
 
 
@@ -59,10 +60,27 @@ class RateSchedule:
 
 @dataclass(frozen=True)
 class Strategy:
-    """Say who trains and how updates become the next weights."""
+    """Say who trains, how updates become the next weights, and through which layers they leave.
+
+    Parameters
+    ----------
+    selector, aggregator
+        Who trains, and how updates become the next weights.
+    stack
+        The layers, the same at the clients; an empty one lets updates leave as they are.
+
+    Raises
+    ------
+    ConfigError
+        If a layer hides what the selector or the aggregator must see of each client.
+    """
 
     selector: Selector
     aggregator: Aggregator
+    stack: Stack = field(default_factory=Stack)
+
+    def __post_init__(self) -> None:
+        self.stack.check(self.aggregator.sees, self.selector.declaration.needs)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from werkbund.core.errors import ClientError
 from werkbund.core.kinds import Kind
@@ -23,6 +24,17 @@ What a client must know of earlier tasks is in the store, and what it must know 
 def forgetful(handler: Callable[[Tasks], Replies]) -> Handler:
     """Return a handler that neither reads the store nor writes into it."""
     return lambda tasks, store: handler(tasks)
+
+
+class Answering(Protocol):
+    """Answer tasks of the clients that live here, and keep what they keep."""
+
+    @property
+    def store(self) -> RowStore:
+        """What the clients keep from task to task."""
+
+    def __call__(self, tasks: Tasks) -> Replies:
+        """Return the answers to these tasks."""
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,12 @@ class WorldGrid:
 
     def state(self) -> State:
         """Return clock, batteries and speeds, from which another grid goes on, and what the grid within keeps."""
-        return {**state_of(self.inner), "clock": self._clock, "battery": self._battery.copy(), "slowness": self._slowness.copy()}
+        return {
+            **state_of(self.inner),
+            "clock": self._clock,
+            "battery": self._battery.copy(),
+            "slowness": self._slowness.copy(),
+        }
 
     def receive(self, timeout_s: float) -> Iterator[Replies | Failure]:
         """Yield answers and failures, each with its simulated seconds and joules; the clock goes on with them."""

@@ -18,6 +18,7 @@ from werkbund.core.types import Replies, Tasks
 from werkbund.data import Preparation, Schema, SurveyCounts
 from werkbund.data.statistics import category_names, feature_names, squares_each, survey_each
 from werkbund.engine import Check, Gathered, Grid, Handler, InProcessGrid, Worker, gather
+from werkbund.engine.worker import forgetful
 from werkbund.federation.population import Population, RawTable
 
 MOST_LEVELS = 10_000

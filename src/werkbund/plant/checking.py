@@ -14,6 +14,7 @@ from werkbund.config.reading import load_config
 from werkbund.config.sections import Config
 from werkbund.core.errors import FederationError
 from werkbund.core.kinds import Field, Kind
+from werkbund.core.store import RowStore
 from werkbund.core.types import Tasks
 from werkbund.data import Schema, Table
 from werkbund.data.checks import check

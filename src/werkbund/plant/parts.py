@@ -110,10 +110,6 @@ class Parts:
         """Training and evaluation; of a network also the update that is held back until it is asked for."""
         return self.simulation.work()
 
-    def holds(self, round: int) -> bool:
-        """Say whether an update of this round is held here."""
-        return "work" in vars(self) and self.work.holds(0, round)
-
     @cached_property
     def training(self) -> Mapping[Kind, Handler]:
         """The functions for the kinds of `work`."""

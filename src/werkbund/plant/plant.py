@@ -24,7 +24,6 @@ from werkbund.plant.settings import FILE_NAME, PlantSettings, load_settings
 from werkbund.plant.source import read_plant_table
 from werkbund.plant.store import PlantFolder
 from werkbund.plant.withholding import over_enough
-from werkbund.selection.questions import HOLD
 
 Clock = Callable[[], datetime]
 
@@ -95,25 +94,24 @@ class Plant:
         offer = self._offer(briefing, tasks.kind)
         plot = Plot(self.settings, self.folder, self._policy, self._prepared(briefing), self._clock())
         here = replace(over_enough(tasks, self._policy), clients=np.zeros(1, np.int64))
-        replies = replace(offer.handler(plot)(here), clients=tasks.clients)
+        store = self.folder.notes.open(briefing.run, tasks.round, tasks.kind.trains and not under_way)
+        replies = replace(offer.handler(plot)(here, store), clients=tasks.clients)
+        store.save()
         if tasks.kind.trains and not under_way:
             self.folder.count_round(self._clock())
             self._counted = (briefing.run, tasks.round)
         return cut_down(offer.withheld(replies, self._policy, plot.parts), self._policy.signals)
 
-    def recall(self, task_id: str, tasks: Tasks) -> bytes | None:
+    def recall(self, task_id: str) -> bytes | None:
         """Return the answer that was given to this task before.
 
-        None if there is none, if the plant takes no part now, if its policy lets other things leave since, or if the
-        update that it was to hold is held no more.
+        None if there is none, if the plant takes no part now, or if its policy lets other things leave since.
         """
         try:
             self._read_policy_again()
         except RefusedError:
             return None
         if self._policy.refusal(None, self._clock(), {}) is not None:
-            return None
-        if tasks.kind == HOLD and (self._parts is None or not self._parts.holds(tasks.round)):
             return None
         return self.folder.recorded_reply(self._under_policy(task_id))
 

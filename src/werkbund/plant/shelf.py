@@ -35,13 +35,13 @@ class Shelf:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         files = self._files()
         number = int(files[-1].name.split("-")[0]) + 1 if files else 1
-        path = self.folder / f"{number:012d}-{_digest(group)}-{_digest(key)}"
+        path = self.folder / f"{number:012d}-{digest(group)}-{digest(key)}"
         write_atomically(path, content)
         self._tidy()
 
     def get(self, key: str) -> bytes | None:
         """Return the content under a key; None if there is none."""
-        found = [path for path in self._files() if path.name.endswith(f"-{_digest(key)}")]
+        found = [path for path in self._files() if path.name.endswith(f"-{digest(key)}")]
         return found[-1].read_bytes() if found else None
 
     def _files(self) -> list[Path]:
@@ -63,5 +63,6 @@ class Shelf:
             half_written.unlink(missing_ok=True)
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """Return a name fit for a file, which differs as soon as the text does."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -3,6 +3,7 @@
     counters.json   rounds trained in, by day
     replies/        answers of the last two rounds, so that a task that comes again is not done again
     briefings/      what the last runs were about
+    notes/          what the plant keeps from task to task of a run
     models/         delivered models, one folder each; models/current.json says which are in use
     events.jsonl    what was asked and answered, for the plant's own audit
 
@@ -23,6 +24,7 @@ from typing import Any
 from werkbund.core.errors import CheckpointError, ModelError
 from werkbund.engine import write_atomically
 from werkbund.federation.folder import plain
+from werkbund.plant.notes import Notes
 from werkbund.plant.shelf import Shelf
 
 _DAYS = 31
@@ -84,6 +86,11 @@ class PlantFolder:
     def briefing(self, fingerprint: str) -> bytes | None:
         """Return what was kept under this fingerprint; None if nothing is."""
         return self._briefings.get(fingerprint)
+
+    @property
+    def notes(self) -> Notes:
+        """What the plant keeps from task to task of a run."""
+        return Notes(self.path / "notes")
 
     def new_model_folder(self) -> Path:
         """Make an empty folder for a model that was delivered.

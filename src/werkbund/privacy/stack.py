@@ -96,6 +96,11 @@ class Stack:
     layers: tuple[Layer, ...] = ()
 
     @property
+    def changes(self) -> frozenset[str]:
+        """Names of the arrays that any layer changes."""
+        return frozenset(name for layer in self.layers for name in layer.on)
+
+    @property
     def sums_only(self) -> bool:
         """Whether any layer forbids the server to read single answers."""
         return any(layer.sums_only for layer in self.layers)

@@ -7,6 +7,8 @@ import pytest
 
 from tests.trees.protocol.treefed import RULES, TreeFederation, divided, rows
 from werkbund.core import ClientError, QuorumError, Tasks
+from werkbund.core.store import RowStore
+from werkbund.engine.worker import forgetful
 from werkbund.trees.arithmetic import TreePlan, scores
 from werkbund.trees.protocol.bagging import bagging_rounds
 from werkbund.trees.protocol.kinds import TREE_BAG
@@ -107,11 +109,11 @@ def test_trees_that_cannot_be_read_are_refused_by_name() -> None:
     handlers = federation.work.handlers()
 
     def spoilt(tasks: Tasks) -> Any:
-        replies = handlers[TREE_BAG](tasks)
+        replies = handlers[TREE_BAG](tasks, RowStore())
         if tasks.clients[0] != 1:
             replies.clear["bag.value"] = replies.clear["bag.value"] * np.nan  # type: ignore[index]
         return replies
 
-    federation.work.handlers = lambda: {**handlers, TREE_BAG: spoilt}  # type: ignore[method-assign]
+    federation.work.handlers = lambda: {**handlers, TREE_BAG: forgetful(spoilt)}  # type: ignore[method-assign]
     with pytest.raises(QuorumError, match="plant 2: its trees cannot be read"):
         next(bagging_rounds(federation.grid, PLAN, RULES, state, 1))

@@ -7,6 +7,8 @@ import pytest
 
 from tests.trees.protocol.treefed import TreeFederation, divided, rows
 from werkbund.core import ClientError, ConfigError, DataError, QuorumError, Tasks
+from werkbund.core.store import RowStore
+from werkbund.engine.worker import forgetful
 from werkbund.trees.arithmetic import TreePlan, even_edges
 from werkbund.trees.protocol.kinds import TREE_CELLS
 from werkbund.trees.rows.table import TreeTable
@@ -95,12 +97,12 @@ def test_odd_answers_are_refused_by_name() -> None:
     handlers = federation.work.handlers()
 
     def spoilt(tasks: Tasks) -> Any:
-        replies = handlers[TREE_CELLS](tasks)
+        replies = handlers[TREE_CELLS](tasks, RowStore())
         if tasks.clients[0] == 2:
             replies.sums["cells"] = replies.sums["cells"][:, :-1]  # type: ignore[index]
         return replies
 
-    federation.work.handlers = lambda: {**handlers, TREE_CELLS: spoilt}  # type: ignore[method-assign]
+    federation.work.handlers = lambda: {**handlers, TREE_CELLS: forgetful(spoilt)}  # type: ignore[method-assign]
     with pytest.raises(QuorumError, match="plant 2: its cells have another form"):
         federation.agree(PLAN, "logistic")
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from tests.trees.protocol.treefed import RULES, TreeFederation, divided, rows, run
 from werkbund.core import ClientError, QuorumError, Tasks
+from werkbund.core.store import RowStore, Store
+from werkbund.core.types import Replies, Tasks
 from werkbund.engine import Rules
 from werkbund.trees.arithmetic import TreePlan, scores
 from werkbund.trees.protocol.kinds import TREE_LEVEL
@@ -240,8 +242,8 @@ def test_a_question_that_comes_again_gets_the_same_answer() -> None:
     federation.seen.clear()
     federation.grow(plan, state, 1)
     handlers = federation.work.handlers()
-    answers = [handlers[tasks.kind](tasks).pooled["histograms"] for tasks in federation.seen]
-    again = [handlers[tasks.kind](tasks).pooled["histograms"] for tasks in reversed(federation.seen)]
+    answers = [handlers[tasks.kind](tasks, RowStore()).pooled["histograms"] for tasks in federation.seen]
+    again = [handlers[tasks.kind](tasks, RowStore()).pooled["histograms"] for tasks in reversed(federation.seen)]
     assert len(answers) > 2
     assert all(np.array_equal(a, b) for a, b in zip(answers, reversed(again), strict=True))
 
@@ -309,7 +311,12 @@ def test_no_answer_tells_of_few_rows_where_that_is_asked() -> None:
     told: list[Any] = []
     handlers = federation.work.handlers()
     level = handlers[TREE_LEVEL]
-    federation.work.handlers = lambda: {**handlers, TREE_LEVEL: lambda tasks: told.append(level(tasks)) or told[-1]}  # type: ignore[method-assign, func-returns-value]
+
+    def answer(tasks: Tasks, store: Store) -> Replies:
+        told.append(level(tasks, store))
+        return told[-1]  # type: ignore[no-any-return]
+
+    federation.work.handlers = lambda: {**handlers, TREE_LEVEL: answer}  # type: ignore[method-assign]
     state = TreeState.begin(federation.agree(plan, kind, classes).terms)
     federation.grow(plan, state, 2)
     rows_told = np.concatenate([r.sums["histograms"][0, :, 2] for r in told if "histograms" in r.sums])

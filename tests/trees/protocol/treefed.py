@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.conftest import Doing
 from werkbund.core import ClientError, Replies, Tasks
 from werkbund.core.arrays import AnyArray, Float64Array
 from werkbund.engine import InProcessGrid, Rules, Worker
@@ -65,7 +66,7 @@ class TreeFederation:
 
     @property
     def grid(self) -> InProcessGrid:
-        return InProcessGrid([f"plant {i}" for i in range(self.table.num_clients)], self._answer)
+        return InProcessGrid([f"plant {i}" for i in range(self.table.num_clients)], Doing(self._answer))
 
     def _answer(self, tasks: Tasks) -> Replies:
         if self.alone and len(tasks) > 1:

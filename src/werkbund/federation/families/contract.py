@@ -119,9 +119,6 @@ class ClientWork(Protocol):
     def handlers(self) -> Mapping[Kind, Handler]:
         """Return the functions for the kinds of tasks that clients know."""
 
-    def holds(self, client: int, round: int) -> bool:
-        """Say whether a client holds an update of this round that it has not sent."""
-
 
 class Simulation(Setup, Protocol):
     """Be the parts of a run whose clients are all here."""

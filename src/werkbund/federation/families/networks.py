@@ -357,7 +357,7 @@ def _grid(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy) -> G
 
 
 def _work(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy) -> LocalWork:
-    return LocalWork(splits, trainer, strategy.aggregator.weighting)
+    return LocalWork(splits, trainer, strategy.aggregator.weighting, stack=strategy.stack)
 
 
 def in_world(simulation: NetworkSimulation, section: WorldSection) -> NetworkSimulation:

@@ -39,7 +39,7 @@ class Desk:
             return encode_refusal("protocol", str(error), self._plant.name)
         if ask.tasks.kind == WHO:
             return encode_answer(ask, Answer(None, "name", "", self._plant.name))
-        recorded = self._plant.recall(task_id(ask), ask.tasks)
+        recorded = self._plant.recall(task_id(ask))
         if recorded is not None:
             return Parcel.from_bytes(recorded)
         answer = self._answered(ask)
