@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.trees.protocol.treefed import RULES, TreeFederation, divided, rows, run
 from werkbund.core import ClientError, QuorumError, Tasks
 from werkbund.core.store import RowStore, Store
-from werkbund.core.types import Replies, Tasks
+from werkbund.core.types import Replies
 from werkbund.engine import Rules
 from werkbund.trees.arithmetic import TreePlan, scores
 from werkbund.trees.protocol.kinds import TREE_LEVEL
