@@ -18,7 +18,7 @@ def _train(federation: Any, clients: list[int], factors: list[float] | None = No
     numbers = np.array(clients)
     own = {"factor": np.array(factors or [1.0] * len(clients)), "key": keys(0, "training", 1, numbers)}
     shared = {"weights": federation.state.weights, "rate": np.ones(())}
-    return federation.work.train(Tasks(TRAIN, 1, numbers, shared, own))  # type: ignore[no-any-return]
+    return federation.work.train(Tasks(TRAIN, 1, numbers, shared, own), RowStore())  # type: ignore[no-any-return]
 
 
 def test_an_update_is_weighted_by_its_rows(federation: Any) -> None:
@@ -59,8 +59,8 @@ def test_counts_come_for_each_client_where_that_is_asked(federation: Any) -> Non
     built = federation()
     clients = np.array([0, 2])
     shared = {"weights": built.state.weights, "each": np.ones((), np.bool_)}
-    reply = built.work.evaluate(Tasks(EVALUATE, 1, clients, shared))
-    added = built.work.evaluate(Tasks(EVALUATE, 1, clients, {"weights": built.state.weights}))
+    reply = built.work.evaluate(Tasks(EVALUATE, 1, clients, shared), RowStore())
+    added = built.work.evaluate(Tasks(EVALUATE, 1, clients, {"weights": built.state.weights}), RowStore())
     assert reply.pooled == {}
     assert len(reply.sums["test.histogram"]) == 2
     np.testing.assert_array_equal(reply.sums["test.histogram"].sum(axis=0), added.pooled["test.histogram"])
@@ -75,7 +75,7 @@ def test_some_clients_answer_what_all_would(federation: Any) -> None:
 
 def test_evaluation_counts_the_same_as_training(federation: Any) -> None:
     built = federation()
-    reply = built.work.evaluate(Tasks(EVALUATE, 1, np.arange(3), {"weights": built.state.weights}))
+    reply = built.work.evaluate(Tasks(EVALUATE, 1, np.arange(3), {"weights": built.state.weights}), RowStore())
     trained = _train(built, [0, 1, 2])
     assert set(trained.sums) - set(reply.sums) == {"update", "weight", "loss", "rows"}
     for name, array in reply.sums.items():
