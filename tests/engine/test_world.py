@@ -9,6 +9,7 @@ import pytest
 
 from werkbund.core.errors import ConfigError
 from werkbund.core.kinds import Effort, Kind
+from werkbund.core.store import Store
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine import InProcessGrid, Worker
 from werkbund.engine.fleet import Fleet, joules_of, seconds_of
@@ -43,7 +44,7 @@ def _fleet(**changes: Any) -> Fleet:
 
 
 def _answers(kind: Kind) -> Any:
-    def answer(tasks: Tasks) -> Replies:
+    def answer(tasks: Tasks, store: Store) -> Replies:
         return Replies(kind, tasks.round, tasks.clients, {"rows": np.ones(len(tasks))})
 
     return answer

@@ -14,12 +14,15 @@ import numpy as np
 
 from werkbund.core.arrays import Arrays, BoolArray, Float64Array, Int64Array
 from werkbund.core.errors import FederationError
-from werkbund.core.kinds import Effort, Sizes, as_training
+from werkbund.core.kinds import Effort, Kind, Sizes, as_training, by_name
 from werkbund.core.rng import generator
 from werkbund.core.types import Failure, Replies, Tasks
+from werkbund.engine.events import Event, events_of, rows_apart
 from werkbund.engine.fleet import Fleet, joules_of, seconds_of
 from werkbund.engine.grid import Grid, Keeping, state_of
+from werkbund.engine.kinds import TRAIN, UPLOAD
 from werkbund.selection.contract import State
+from werkbund.selection.questions import QUESTIONS
 
 
 @dataclass(frozen=True)
@@ -65,17 +68,26 @@ class WorldGrid:
         The clients.
     around
         What a round's work is, and what the operator allows.
+    one_by_one
+        False: the answers to a task come together, as one batch, when the last that is waited for is there. True: they
+        come one by one as the clock reaches them; who stops reading leaves the others pending, and they come in a later
+        `receive`, whatever is asked in between.
+    kinds
+        Kinds of tasks whose answers may be pending in a state that is gone back to.
     """
 
     inner: Grid
     fleet: Fleet
     around: Circumstances
+    one_by_one: bool = False
+    kinds: tuple[Kind, ...] = (TRAIN, UPLOAD, *QUESTIONS)
     _clock: float = 0.0
     _battery: Float64Array = field(default_factory=lambda: np.empty(0))
     _slowness: Float64Array = field(default_factory=lambda: np.empty(0))
     _waiting: deque[Tasks] = field(default_factory=deque)
     _questions: int = 0
     _has_begun: bool = False
+    _events: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.go_back({})
@@ -85,7 +97,7 @@ class WorldGrid:
         return self.inner.clients()
 
     def send(self, tasks: Tasks) -> None:
-        """Ask; the work is done in `receive`."""
+        """Ask. What is asked of each client begins now; the work itself is done in `receive`."""
         self._waiting.append(tasks)
 
     def situation(self, round: int) -> tuple[Int64Array, Arrays]:
@@ -103,6 +115,7 @@ class WorldGrid:
         if isinstance(self.inner, Keeping):
             self.inner.go_back(past)
         self._has_begun = "clock" in past
+        self._events = events_of(past, by_name(self.kinds))
         self._clock = float(past.get("clock", self.around.start_s))
         self._battery = np.array(past.get("battery", self.fleet.battery_joules), dtype=np.float64)
         self._slowness = np.array(past.get("slowness", np.ones(self.fleet.num_clients)), dtype=np.float64)
@@ -125,11 +138,32 @@ class WorldGrid:
             if tasks.kind.measures:
                 self.inner.send(tasks)
                 yield from self.inner.receive(timeout_s)
-                continue
-            fate = self._fate(tasks)
-            longest = max(longest, fate.ends_after)
-            yield from self._played(tasks, fate, timeout_s)
+            elif self.one_by_one:
+                self._events += self._begun(tasks, timeout_s)
+            else:
+                fate = self._fate(tasks)
+                longest = max(longest, fate.ends_after)
+                yield from self._played(tasks, fate, timeout_s)
         self._pass(longest)
+        yield from self._due()
+
+    def _begun(self, tasks: Tasks, timeout_s: float) -> Iterator[Event]:
+        """Yield what will come of a task, each client's by itself, and when."""
+        declared = tasks.kind.asked("shared", "each")
+        each = {"each": np.ones((), np.bool_)} if declared else {}  # what is added over clients could not come singly
+        fate = self._fate(replace(tasks, keep=None))
+        for arrival in self._played(replace(tasks, keep=None, shared={**tasks.shared, **each}), fate, timeout_s):
+            for one in [arrival] if isinstance(arrival, Failure) else rows_apart(arrival):
+                seconds = one.seconds if isinstance(one, Failure) else float(one.clear["seconds"][0])
+                yield Event(self._clock + seconds, one)
+
+    def _due(self) -> Iterator[Replies | Failure]:
+        """Yield what is pending in the order of time, and let the clock go on to each."""
+        while self._events:
+            event = min(self._events, key=lambda event: (event.at_s, event.client))
+            self._events.remove(event)
+            self._pass(max(event.at_s - self._clock, 0.0))
+            yield event.arrival
 
     def _played(self, tasks: Tasks, fate: _Fate, timeout_s: float) -> Iterator[Replies | Failure]:
         costs = zip(tasks.clients.tolist(), fate.reasons, fate.seconds.tolist(), fate.joules.tolist(), strict=True)
