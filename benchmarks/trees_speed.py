@@ -18,8 +18,7 @@ from werkbund.federation.families.trees import TreeSimulation, simulate_trees
 from werkbund.federation.population import divide
 from werkbund.federation.tables import read_table
 from werkbund.trees.arithmetic import TreePlan
-from werkbund.trees.protocol.bagging import bagging_rounds
-from werkbund.trees.protocol.rounds import tree_rounds
+from werkbund.trees.protocol.rounds import bagging_rounds, tree_rounds
 from werkbund.trees.rows.table import TreeTable
 
 FEATURES, CLIENTS = 20, 10

@@ -14,9 +14,8 @@ from werkbund.core import Replies, Tasks
 from werkbund.engine import InProcessGrid, Worker
 from werkbund.flower.wire.codec import Answer, Ask, encode_answer, encode_ask
 from werkbund.trees.arithmetic import TreePlan
-from werkbund.trees.protocol.bagging import bagging_rounds
 from werkbund.trees.protocol.bins import Binning, agree_terms
-from werkbund.trees.protocol.rounds import evaluate_trees, tree_rounds
+from werkbund.trees.protocol.rounds import bagging_rounds, evaluate_trees, tree_rounds
 from werkbund.trees.protocol.state import TreeState
 
 N = 400

@@ -9,15 +9,34 @@ import numpy as np
 import numpy.typing as npt
 
 AnyArray = npt.NDArray[Any]
+"""Whatever comes: arrays of a message before their kind is looked up, columns of a table."""
+
 BoolArray = npt.NDArray[np.bool_]
+"""Flags: which rows, clients or cells."""
+
 Float32Array = npt.NDArray[np.float32]
+"""Weights, updates and features, as networks compute with them."""
+
 Float64Array = npt.NDArray[np.float64]
+"""What is added up or compared: counts with a weight, losses, probabilities, seconds, joules."""
+
 FloatingArray = npt.NDArray[np.floating[Any]]
+"""Numbers of either precision, where a function keeps the one that came."""
+
 Int8Array = npt.NDArray[np.int8]
+"""Which split a row belongs to."""
+
 Int32Array = npt.NDArray[np.int32]
+"""Numbers of nodes and features in trees."""
+
 Int64Array = npt.NDArray[np.int64]
+"""Numbers of clients and rows, offsets, counts that must be exact."""
+
 UInt8Array = npt.NDArray[np.uint8]
+"""Bins of values, and bytes."""
+
 UInt64Array = npt.NDArray[np.uint64]
+"""Keys of random streams, and figures in fixed point that wrap around."""
 
 Arrays = Mapping[str, AnyArray]
 """Arrays by name."""

@@ -10,16 +10,12 @@ from werkbund.data.preparation import Preparation
 from werkbund.data.rules import rule_flags
 from werkbund.data.schema import Column, Derived, Schema
 from werkbund.data.sources import ClientFiles, CsvSource, ParquetSource, Source, source_for
-from werkbund.data.split import TEST, TRAIN, VALIDATION, split_rows
 from werkbund.data.statistics import SurveyCounts, squares, survey
 from werkbund.data.table import Origin, Table
 
 __all__ = [
     "AI4I_SCHEMA",
-    "TEST",
-    "TRAIN",
     "TWIN_SCHEMA",
-    "VALIDATION",
     "ClientFiles",
     "Column",
     "CsvSource",
@@ -40,7 +36,6 @@ __all__ = [
     "recognise",
     "rule_flags",
     "source_for",
-    "split_rows",
     "squares",
     "survey",
 ]

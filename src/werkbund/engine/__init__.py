@@ -5,8 +5,7 @@ from werkbund.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpo
 from werkbund.engine.grid import Grid
 from werkbund.engine.inprocess import InProcessGrid
 from werkbund.engine.local import LocalWork
-from werkbund.engine.round import evaluate, evaluators, one_round
-from werkbund.engine.run import rounds, weights_from_client
+from werkbund.engine.round import evaluate, evaluators, one_round, rounds, weights_from_client
 from werkbund.engine.state import RateSchedule, Rules, RunState, Strategy
 from werkbund.engine.statistics import Gathered, gather
 from werkbund.engine.worker import Handler, Worker

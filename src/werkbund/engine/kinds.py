@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from werkbund.core.arrays import Arrays
-from werkbund.core.kinds import Effort, Field, Kind, Sizes, as_training, nothing
-from werkbund.core.signals import LOSS, ROWS
+from werkbund.core.kinds import LOSS, ROWS, Effort, Field, Kind, Sizes, as_training, nothing
 from werkbund.learner.counts import COUNT_FIELDS
 from werkbund.selection.questions import KEY, NEEDS, RATE, SIGNALS_IN_CLEAR, WEIGHTS
 

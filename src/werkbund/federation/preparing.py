@@ -12,8 +12,7 @@ import numpy as np
 from werkbund.config.sections import Config
 from werkbund.core.arrays import AnyArray, Int64Array
 from werkbund.core.errors import ClientError
-from werkbund.core.kinds import Field, Kind, Signal
-from werkbund.core.signals import ROWS
+from werkbund.core.kinds import ROWS, Field, Kind, Signal
 from werkbund.core.types import Replies, Tasks
 from werkbund.data import Preparation, Schema, SurveyCounts
 from werkbund.data.statistics import category_names, feature_names, squares_each, survey_each

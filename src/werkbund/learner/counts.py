@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from werkbund.core.arrays import AnyArray, BoolArray, Float64Array, FloatingArray, Int64Array
 from werkbund.core.errors import ClientError, DataError
-from werkbund.core.kinds import Field
-from werkbund.core.signals import COUNTS
+from werkbund.core.kinds import COUNTS, Field
 
 NUM_BINS = 1024
 LOWEST_LOGIT = -16.0

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from werkbund.core.arrays import Arrays
-from werkbund.core.kinds import Field, Half, Kind, Signal
-from werkbund.core.signals import COUNTS, LOSS, NORM, ROWS
+from werkbund.core.kinds import COUNTS, LOSS, NORM, ROWS, Field, Half, Kind, Signal
 from werkbund.core.types import Replies
 from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD
 from werkbund.federation.asking import Asks, is_asked

@@ -8,9 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from werkbund.core.arrays import Arrays
-from werkbund.core.kinds import FORWARD, NUMBER_BYTES, Effort, Field, Kind, Signal, Sizes
-from werkbund.core.signals import LOSS as LOSS_SIGNAL
-from werkbund.core.signals import NORM
+from werkbund.core.kinds import FORWARD, NORM, NUMBER_BYTES, Effort, Field, Kind, Signal, Sizes
+from werkbund.core.kinds import LOSS as LOSS_SIGNAL
 
 CENTROIDS_SIGNAL = Signal("centroids", "mean training rows of a few clusters, where clients are chosen by them", False)
 

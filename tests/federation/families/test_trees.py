@@ -31,7 +31,7 @@ from werkbund.federation.tables import read_table
 from werkbund.federation.training import train
 from werkbund.model import load_model, score_onnx
 from werkbund.model.trees import TreeModel
-from werkbund.trees.protocol.bagging import bagging_rounds
+from werkbund.trees.protocol.rounds import bagging_rounds
 from werkbund.trees.protocol.talk import Links
 from werkbund.trees.rows.local import train_trees
 

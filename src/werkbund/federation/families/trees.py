@@ -23,9 +23,8 @@ from werkbund.federation.preparing import CommonPreparation, learn_in_process
 from werkbund.federation.wiring import rules_of
 from werkbund.model.trees import TreeModel
 from werkbund.trees.arithmetic import Ensemble, Terms, TreePlan, logits
-from werkbund.trees.protocol.bagging import bagging_rounds
 from werkbund.trees.protocol.bins import Agreed, agree_terms
-from werkbund.trees.protocol.rounds import evaluate_trees, tree_rounds
+from werkbund.trees.protocol.rounds import bagging_rounds, evaluate_trees, tree_rounds
 from werkbund.trees.protocol.state import TreeState
 from werkbund.trees.protocol.talk import Links
 from werkbund.trees.protocol.work import TreeWork

@@ -10,8 +10,8 @@ from werkbund.core import ClientError, QuorumError, Tasks
 from werkbund.core.store import RowStore
 from werkbund.engine.worker import forgetful
 from werkbund.trees.arithmetic import TreePlan, scores
-from werkbund.trees.protocol.bagging import bagging_rounds
 from werkbund.trees.protocol.kinds import TREE_BAG
+from werkbund.trees.protocol.rounds import bagging_rounds
 from werkbund.trees.protocol.state import TreeState
 from werkbund.trees.rows.local import train_trees
 from werkbund.trees.rows.table import TreeTable
