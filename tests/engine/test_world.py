@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from werkbund.core.kinds import Effort, Kind
 from werkbund.core.store import Store
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine import InProcessGrid, Worker
+from werkbund.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from werkbund.engine.fleet import Fleet, joules_of, seconds_of
 from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD
 from werkbund.engine.world import Circumstances, WorldGrid
@@ -50,7 +52,7 @@ def _answers(kind: Kind) -> Any:
     return answer
 
 
-def _grid(fleet: Fleet | None = None, **around: Any) -> WorldGrid:
+def _grid(fleet: Fleet | None = None, one_by_one: bool = False, **around: Any) -> WorldGrid:
     names = tuple(f"plant-{number}" for number in range(CLIENTS))
     worker = Worker({kind: _answers(kind) for kind in (TRAIN, EVALUATE, LOSS, HOLD, UPLOAD)})
     circumstances: dict[str, Any] = {
@@ -60,7 +62,8 @@ def _grid(fleet: Fleet | None = None, **around: Any) -> WorldGrid:
         "deadline_s": np.inf,
         "seed": 0,
     }
-    return WorldGrid(InProcessGrid(names, worker), fleet or _fleet(), Circumstances(**{**circumstances, **around}))
+    around_it = Circumstances(**{**circumstances, **around})
+    return WorldGrid(InProcessGrid(names, worker), fleet or _fleet(), around_it, one_by_one)
 
 
 def _asked(grid: WorldGrid, kind: Kind = TRAIN, round: int = 1, keep: int | None = None) -> list[Any]:
@@ -186,6 +189,31 @@ def test_a_world_that_is_gone_on_with_goes_the_same_way() -> None:
         state = again.state()
     for name in state:
         assert np.array_equal(state[name], states[-1][name])
+
+
+def test_what_is_pending_is_in_the_state_and_comes_in_the_world_that_goes_on(tmp_path: Path) -> None:
+    fleet = _fleet(dropout=0.3)
+    whole, again = _grid(fleet, one_by_one=True), _grid(fleet, one_by_one=True)
+    whole.situation(1)
+    whole.send(Tasks(TRAIN, 1, np.arange(CLIENTS)))
+    next(iter(whole.receive(10.0)))  # who reads one answer leaves the others pending
+    kept = tmp_path / "world"
+    values = {name: value for name, value in whole.state().items() if not isinstance(value, np.ndarray)}
+    arrays = {name: value for name, value in whole.state().items() if isinstance(value, np.ndarray)}
+    save_checkpoint(kept, Checkpoint("world", 1, values, arrays))
+    loaded = load_checkpoint(kept)
+    again.go_back({**loaded.values, **loaded.arrays})
+    rest = [_shown(grid, arrival) for grid in (whole, again) for arrival in grid.receive(10.0)]
+    assert len(rest) == 2 * (CLIENTS - 1)
+    assert rest[: CLIENTS - 1] == rest[CLIENTS - 1 :]
+    assert whole.state()["clock"] == again.state()["clock"]
+
+
+def _shown(grid: WorldGrid, arrival: Replies | Failure) -> tuple[object, ...]:
+    if isinstance(arrival, Failure):
+        return (grid.state()["clock"], arrival)
+    halves = [{name: array.tolist() for name, array in half.items()} for half in (arrival.sums, arrival.clear)]
+    return (grid.state()["clock"], arrival.kind, arrival.round, arrival.clients.tolist(), halves)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from werkbund.aggregation import FedAvg
-from werkbund.aggregation.contract import Closing
+from werkbund.aggregation.contract import UPDATE, Closing, Sums
 from werkbund.core.arrays import Arrays, Float32Array, Int64Array
 from werkbund.core.errors import ClientError
 from werkbund.core.rng import generator, keys
@@ -23,7 +22,7 @@ from werkbund.engine.asking import Meter, answers, ask, check_quorum, payload, s
 from werkbund.engine.choosing import Chosen, choose, signals_wanted, view_of
 from werkbund.engine.folding import Folded, Unwinding, fold_answers
 from werkbund.engine.grid import Grid, Situated, state_of
-from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD
+from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD, WEIGHT
 from werkbund.engine.records import Proceedings, bytes_measuring, gathered_counts, record_of, signals_in
 from werkbund.engine.state import Rules, RunState, Strategy
 from werkbund.engine.worker import SENT
@@ -204,16 +203,18 @@ def weights_from_client(grid: Grid, client: int, weights: Float32Array, rules: R
         If it does not answer usefully, or has no training rows.
     """
     name = grid.clients()[client]
-    alone, mean = np.array([client]), FedAvg(step=1.0, momentum=0.0)
+    alone = np.array([client])
     for number in range(num_rounds):
         own = {"factor": np.ones(1), "key": keys(rules.seed, f"first client {number}", 0, alone)}
         tasks = Tasks(TRAIN, 0, alone, {"weights": weights, "rate": np.ones(())}, own)
-        arrivals = ask(grid, [tasks], rules.timeout_s, rules.form(len(weights)))
-        folded = fold_answers(arrivals, mean, alone, len(weights))
-        if folded.failures:
-            reason = folded.failures[0].reason
+        replies, failures = answers(grid, [tasks], rules.timeout_s, rules.form(len(weights)))
+        if failures:
+            reason = failures[0].reason
             raise ClientError(f"{name} was to train the first weights (model.initial) and failed: {reason}")
-        if not folded.weight > 0:
+        sums = Sums.empty(len(weights))
+        for reply in replies:
+            sums.add({UPDATE: reply.sums[UPDATE]}, reply.sums[WEIGHT].astype(np.float64))
+        if not sums.weight > 0:
             raise ClientError(f"{name} was to train the first weights (model.initial) and has no training rows")
-        weights, _ = mean.finish(folded.accumulator, weights, {})
+        weights = sums.mean() + weights
     return weights

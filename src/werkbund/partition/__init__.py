@@ -11,13 +11,12 @@ import numpy as np
 from werkbund.core.errors import ConfigError
 from werkbund.core.text import did_you_mean
 from werkbund.data.table import Table
-from werkbund.partition.assignment import Partition, client_names
+from werkbund.partition.assignment import Partition, PartitionSkew, client_names, skew
 from werkbund.partition.column import by_column
 from werkbund.partition.dirichlet import dirichlet
 from werkbund.partition.quantity import quantity
 from werkbund.partition.regime import regime
 from werkbund.partition.shares import hot_mode, iid, tool_blocks
-from werkbund.partition.skew import PartitionSkew, skew
 
 __all__ = [
     "PARTITIONERS",

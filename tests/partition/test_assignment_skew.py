@@ -6,8 +6,7 @@ import pytest
 
 from werkbund.core.arrays import Float64Array
 from werkbund.core.errors import DataError
-from werkbund.partition.assignment import Partition, client_names
-from werkbund.partition.skew import PartitionSkew, skew
+from werkbund.partition.assignment import Partition, PartitionSkew, client_names, skew
 
 
 def _partition(assignment: npt.ArrayLike) -> Partition:
