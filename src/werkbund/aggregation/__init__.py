@@ -18,7 +18,7 @@ _REGISTRY = Registry(
     noun="an aggregator",
     parts=("weighting", "sees", "folds", "init", "outgoing", "begin", "fold", "finish"),
     methods=AGGREGATORS,
-    page="werkbund.aggregation.contract",
+    page="docs/architecture.md",
 )
 
 register = _REGISTRY.register
