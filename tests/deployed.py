@@ -103,7 +103,7 @@ class DirectGrid:
         try:
             parcel = self.desks[ask.name](encode_ask(ask))
             self.answered.append((ask, parcel))
-            answer = read_answer(parcel)
+            answer = read_answer(parcel, asked=ask.tasks.kind)
         except ClientError as error:
             return Failure(client, round, str(error))
         return Failure(client, round, answer.reason) if answer.replies is None else answer.replies

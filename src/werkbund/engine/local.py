@@ -43,6 +43,9 @@ class LocalWork:
         What the aggregation method does at a client around its training; None for nothing.
     stack
         The layers through which an update leaves.
+    numbers
+        (clients that live here,), their numbers in the federation, by which layers tell them apart; None where these
+        are their places.
 
     In the client store lie `held.*`, what was trained and not sent; `personal`, the weights whose layers do not leave;
     and whatever `half` keeps.
@@ -53,6 +56,7 @@ class LocalWork:
     weighting: Weighting
     half: ClientHalf | None = None
     stack: Stack = field(default_factory=Stack)
+    numbers: Int64Array | None = None
 
     def handlers(self) -> dict[Kind, Handler]:
         """Return the functions for the kinds that clients know."""
@@ -132,7 +136,8 @@ class LocalWork:
     def _answer(self, kind: Kind, tasks: Tasks, sums: Arrays, each: Arrays, clear: Arrays, pooled: Arrays) -> Replies:
         """Return updates as they leave through the layers, with counts and signals beside them."""
         cohort = np.asarray(tasks.shared.get("cohort", tasks.clients))
-        departure = Departure(tasks.round, tasks.clients, tasks.own["key"], cohort, self.trainer.layout.num_parameters)
+        clients = tasks.clients if self.numbers is None else self.numbers[tasks.clients]
+        departure = Departure(tasks.round, clients, tasks.own["key"], cohort, self.trainer.layout.num_parameters)
         leaving = self.stack.leave(sums, departure)
         return Replies(kind, tasks.round, tasks.clients, {**leaving, **each}, clear, self._fingerprint, pooled)
 

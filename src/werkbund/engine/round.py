@@ -21,7 +21,7 @@ from werkbund.core.weights import norm
 from werkbund.engine.asking import Meter, answers, ask, check_quorum, payload, size_of
 from werkbund.engine.choosing import Chosen, choose, signals_wanted, view_of
 from werkbund.engine.folding import Folded, Unwinding, fold_answers
-from werkbund.engine.grid import Grid, Situated, state_of
+from werkbund.engine.grid import Grid, Keeping, Situated, state_of
 from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD, WEIGHT
 from werkbund.engine.records import Proceedings, bytes_measuring, gathered_counts, record_of, signals_in
 from werkbund.engine.state import Rules, RunState, Strategy
@@ -86,6 +86,8 @@ def evaluate(grid: Grid, rules: Rules, state: RunState, clients: Int64Array | No
         If given, these clients' counts come for each of them; else everybody scores, and counts may come added.
     """
     started, round = time.perf_counter(), state.round + 1
+    if isinstance(grid, Keeping):
+        grid.go_back(state.world)  # what clients keep, such as layers of their own, is part of what is scored
     asked = np.arange(len(grid.clients())) if clients is None else clients
     tasks = _evaluate_tasks(asked, state, round, each=clients is not None)
     replies, failures = answers(grid, [tasks], rules.timeout_s, rules.form(len(state.weights)))

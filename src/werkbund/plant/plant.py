@@ -17,7 +17,7 @@ from werkbund.data.schema_json import differences
 from werkbund.federation.briefing import Briefing
 from werkbund.plant.agreed import RefusedError, check_agreed
 from werkbund.plant.leaving import cut_down, signals_of
-from werkbund.plant.offers import OFFERS, Offer, Plot
+from werkbund.plant.offers import OFFERS, Offer, Plot, kinds_of
 from werkbund.plant.parts import Parts
 from werkbund.plant.policy import Policy
 from werkbund.plant.settings import FILE_NAME, PlantSettings, load_settings
@@ -40,7 +40,7 @@ class Plant:
     clock
         Tells local time, with its zone.
     offers
-        The kinds of tasks that it does.
+        The kinds of tasks that it does, each of a name of its own.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Plant:
         offers: Sequence[Offer] = OFFERS,
     ) -> None:
         self.settings, self.folder = settings, folder
+        self._kinds = by_name(kinds_of(offers))
         self._offers = {offer.kind: offer for offer in offers}
         self._clock = clock or (lambda: datetime.now().astimezone())
         self._policy = Policy.of(settings)
@@ -66,7 +67,7 @@ class Plant:
     @property
     def kinds(self) -> Mapping[str, Kind]:
         """The kinds of tasks that it does, by name."""
-        return by_name(tuple(self._offers))
+        return self._kinds
 
     def answer(self, briefing: Briefing, tasks: Tasks) -> Replies:
         """Do one task.
@@ -95,7 +96,8 @@ class Plant:
         plot = Plot(self.settings, self.folder, self._policy, self._prepared(briefing), self._clock())
         here = replace(over_enough(tasks, self._policy), clients=np.zeros(1, np.int64))
         store = self.folder.notes.open(briefing.run, tasks.round, tasks.kind.trains and not under_way)
-        replies = replace(offer.handler(plot)(here, store), clients=tasks.clients)
+        # What may leave is what the offered kind declares, whoever does the work.
+        replies = replace(offer.handler(plot)(here, store), clients=tasks.clients, kind=offer.kind)
         store.save()
         if tasks.kind.trains and not under_way:
             self.folder.count_round(self._clock())
