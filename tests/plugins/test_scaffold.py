@@ -1,0 +1,270 @@
+"""SCAFFOLD (Karimireddy et al., ICML 2020, algorithm 1, option II): control variates at the server and at each client.
+
+An aggregator that sends its control along, a half at the clients around their training, and a rule for the gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from tests.conftest import Federation
+from tests.deployed import Deployment, DirectGrid, deploy
+from werkbund.aggregation import Card, Carry, Closing, FedAvg, Sees, Sums, Weighting
+from werkbund.aggregation.contract import LocalResult
+from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
+from werkbund.core.errors import FederationError
+from werkbund.core.kinds import Field
+from werkbund.core.store import Store
+from werkbund.core.types import RoundRecord
+from werkbund.data.ai4i import AI4I_SCHEMA
+from werkbund.engine import (
+    Checkpoint,
+    InProcessGrid,
+    LocalWork,
+    RunState,
+    Strategy,
+    Worker,
+    load_checkpoint,
+    rounds,
+    save_checkpoint,
+)
+from werkbund.engine.kinds import TRAIN
+from werkbund.federation.briefing import Briefing, for_clients
+from werkbund.federation.families.networks import NetworkSimulation, simulate_prepared_network
+from werkbund.federation.population import divide
+from werkbund.federation.preparing import learn_preparation
+from werkbund.federation.tables import read_table
+from werkbund.flower.plant.answering import Desk
+from werkbund.learner import CohortTrainer, ControlledGradient, LocalObjective, ModelSpec, TrainingPlan, build_network
+from werkbund.plant.offers import OFFERS, Offer, Plot
+from werkbund.selection import CohortSize, Everyone, Uniform
+
+CHANGE, OWN, CONTROL = "control_change", "own_control", "control"
+
+
+@dataclass(frozen=True)
+class Scaffold:
+    """Move the weights by the mean update, and the control by the clients' changes over all clients."""
+
+    step: float = 1.0
+
+    name: ClassVar[str] = "scaffold"
+    card: ClassVar[Card] = Card(
+        "SCAFFOLD", "w += step mean d; c += sum dc / N", "Karimireddy 2020", "drift", "dropouts"
+    )
+    weighting: ClassVar[Weighting] = "equal"
+    sees: ClassVar[Sees] = "sum"
+    folds: ClassVar[tuple[str, ...]] = (CHANGE,)
+
+    def init(self, num_parameters: int) -> Carry:
+        return {CONTROL: np.zeros(num_parameters, np.float32)}
+
+    def outgoing(self, carry: Carry) -> Arrays:
+        return {CONTROL: carry[CONTROL]}
+
+    def begin(self, num_parameters: int) -> Sums:
+        return Sums.empty(num_parameters)
+
+    def fold(self, accumulator: Sums, updates: Arrays, weights: Float64Array) -> Sums:
+        return accumulator.add(updates, weights)
+
+    def finish(
+        self, accumulator: Sums, weights: Float32Array, carry: Carry, closing: Closing = Closing()
+    ) -> tuple[Float32Array, Carry]:
+        control = carry[CONTROL] + accumulator.mean(CHANGE, closing.num_clients)
+        moved = weights + np.float32(self.step) * accumulator.mean(total=closing.total)
+        return np.asarray(moved, np.float32), {CONTROL: np.asarray(control, np.float32)}
+
+
+@dataclass(frozen=True)
+class ScaffoldHalf:
+    """Keep each client's control variate: c_i+ = c_i - c + (w - y) / (steps * learning rate)."""
+
+    adds: tuple[str, ...] = (CHANGE,)
+
+    def before(self, sent: Arrays, clients: Int64Array, store: Store) -> Arrays:
+        return {CONTROL: sent[CONTROL], OWN: store.rows(OWN, clients, np.zeros_like(sent[CONTROL]))}
+
+    def after(self, sent: Arrays, result: LocalResult, clients: Int64Array, store: Store) -> Arrays:
+        way = (result.steps * result.learning_rate)[:, None].astype(np.float32)
+        slope = np.divide(-result.update, way, out=np.zeros_like(result.update), where=way > 0)
+        change = np.where(way > 0, slope - sent[CONTROL], np.float32(0))
+        store.put(OWN, clients, sent[OWN] + change)
+        return {CHANGE: change}
+
+
+OBJECTIVE = LocalObjective(rule=ControlledGradient(CONTROL, OWN))
+PLAN = TrainingPlan("sgd", 0.3, weight_decay=0.0, epochs=3, batch_size=1000)  # full batches: rows' order is no matter
+SIZES = (20, 33, 7, 41)
+PARTIAL = Uniform(CohortSize(count=2))
+
+
+def _scaffold(federation: Any, sizes: Any = SIZES, selector: Any = None, batched: bool = False) -> Federation:
+    built: Federation = federation(sizes, plan=PLAN, aggregator=Scaffold(), selector=selector, batched=batched)
+    width = built.splits.train.num_features
+    network = build_network(ModelSpec("logistic"), width, 0)
+    trainer = CohortTrainer(network, PLAN, width, batched, objective=OBJECTIVE)
+    work = replace(built.work, trainer=trainer, half=ScaffoldHalf())
+    return replace(built, work=work, grid=InProcessGrid(built.grid.clients(), Worker(work.handlers())))
+
+
+def _done(built: Federation, last: int, state: RunState | None = None) -> tuple[list[RunState], list[RoundRecord]]:
+    done = list(rounds(built.grid, built.strategy, built.rules, state or built.state, last))
+    return [state for state, _ in done], [record for _, record in done]
+
+
+def _gradient(built: Federation, client: int, weights: Float64Array) -> Float64Array:
+    table = built.splits.train.only(client)
+    x = np.c_[table.features, np.ones(len(table.labels))].astype(np.float64)
+    return np.asarray((1 / (1 + np.exp(-x @ weights)) - table.labels) @ x / len(x))
+
+
+def _by_hand(built: Federation, cohorts: list[tuple[int, ...]]) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Write out algorithm 1: return x, c and the c_i after these cohorts, in double precision."""
+    x: Float64Array = built.state.weights.astype(np.float64)
+    c, own = np.zeros_like(x), np.zeros((built.splits.train.num_clients, len(x)))
+    for cohort in cohorts:
+        moves, changes = [], []
+        for i in cohort:
+            y = x
+            for _ in range(PLAN.epochs):
+                y = y - PLAN.learning_rate * (_gradient(built, i, y) - own[i] + c)
+            plus = own[i] - c + (x - y) / (PLAN.epochs * PLAN.learning_rate)
+            moves.append(y - x)
+            changes.append(plus - own[i])
+            own[i] = plus
+        x = x + np.mean(moves, axis=0)
+        c = c + np.sum(changes, axis=0) / len(own)
+    return x, c, own
+
+
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("selector", [None, PARTIAL], ids=["everyone", "partial"])
+def test_it_is_algorithm_1_written_by_hand(selector: Any, batched: bool, federation: Any) -> None:
+    built = _scaffold(federation, selector=selector, batched=batched)
+    states, records = _done(built, 6)
+    cohorts = [record.cohort for record in records]
+    assert selector is None or len({*cohorts}) > 1
+    x, c, own = _by_hand(built, cohorts)
+    np.testing.assert_allclose(states[-1].weights, x, atol=1e-5)
+    np.testing.assert_allclose(states[-1].carry[CONTROL], c, atol=1e-5)
+    touched = states[-1].world["kept.own_control.clients"]
+    np.testing.assert_allclose(states[-1].world["kept.own_control.rows"], own[touched], atol=1e-5)
+
+
+def test_the_servers_control_is_the_mean_of_all_clients_controls(federation: Any) -> None:
+    for state in _done(_scaffold(federation, selector=PARTIAL), 6)[0]:
+        mean = state.world["kept.own_control.rows"].sum(axis=0) / len(SIZES)
+        np.testing.assert_allclose(state.carry[CONTROL], mean, atol=1e-6)
+
+
+@pytest.mark.parametrize(("sizes", "last"), [((30,), 5), (SIZES, 1)], ids=["one client", "round 1"])
+def test_where_controls_cancel_it_is_federated_averaging(sizes: Any, last: int, federation: Any) -> None:
+    usual = federation(sizes, plan=PLAN, aggregator=FedAvg("equal", momentum=0.0), batched=False)
+    expected, _ = _done(usual, last)
+    states, _ = _done(_scaffold(federation, sizes), last)
+    np.testing.assert_allclose(states[-1].weights, expected[-1].weights, atol=1e-6)
+
+
+def test_an_answer_without_what_is_folded_is_a_failure(federation: Any) -> None:
+    built = _scaffold(federation)
+    trainless = built.with_handlers({TRAIN: federation(SIZES, plan=PLAN).handlers()[TRAIN]})
+    with pytest.raises(FederationError, match="its answer lacks control_change"):
+        _done(trainless, 1)
+
+
+@pytest.mark.parametrize("stopped", [1, 3])
+def test_a_resumed_run_has_the_bits_of_one_that_never_stopped(stopped: int, federation: Any, tmp_path: Path) -> None:
+    whole, _ = _done(_scaffold(federation, selector=PARTIAL), 5)
+    save_checkpoint(tmp_path / "it", Checkpoint.of(whole[stopped - 1]))
+    stored = load_checkpoint(tmp_path / "it")
+    assert "world.kept.own_control.rows" in stored.arrays
+    resumed, _ = _done(_scaffold(federation, selector=PARTIAL), 5, RunState.of_checkpoint(stored))
+    _same(resumed[-1], whole[-1])
+
+
+def _same(one: RunState, other: RunState) -> None:
+    np.testing.assert_array_equal(one.weights, other.weights)
+    np.testing.assert_array_equal(one.carry[CONTROL], other.carry[CONTROL])
+
+
+FOLDED = Field("sums", CHANGE, "change of the client's control variate", ("parameters",), "f")
+
+
+def _controlled(simulation: Any) -> LocalWork:
+    assert isinstance(simulation, NetworkSimulation)
+    plan, width = simulation.trainer.plan, simulation.preparation.num_features
+    trainer = CohortTrainer(simulation.network, plan, width, False, objective=OBJECTIVE)
+    return replace(simulation.work(), trainer=trainer, weighting="equal", half=ScaffoldHalf())
+
+
+def _handler(plot: Plot) -> Callable[..., Any]:
+    return _controlled(plot.parts.simulation).train
+
+
+MINE = (
+    *(offer for offer in OFFERS if offer.kind != TRAIN),
+    Offer(replace(TRAIN, answer=(*TRAIN.answer, FOLDED)), _handler),
+)
+
+
+@dataclass
+class Deployed:
+    """Hold a server of plants in folders, and the same federation in one process."""
+
+    deployment: Deployment
+
+    def __post_init__(self) -> None:
+        config, grid = self.deployment.config, self.deployment.grid()
+        public, modes = for_clients(config), AI4I_SCHEMA.modes
+        grid.brief(lambda number: Briefing("run", public, number, modes))
+        learnt = learn_preparation(grid, AI4I_SCHEMA, 5.0)
+        labels = learnt.survey.labels
+        without, failures = labels.tolist()
+        tell = (modes, AI4I_SCHEMA, learnt.preparation, (without, failures))
+        self.briefing: Callable[[int], Briefing] = lambda number: Briefing("run", public, number, *tell)
+        population = divide(read_table(config), config).population
+        self.here = simulate_prepared_network(config, population, learnt.preparation, labels)
+        self.strategy = Strategy(Everyone(), Scaffold())
+
+    def started(self) -> DirectGrid:
+        """Return a grid to plants that were all started anew."""
+        plants = {name: self.deployment.plant(name, offers=MINE) for name in self.deployment.kits}
+        grid = DirectGrid({name: Desk(plant).answer for name, plant in plants.items()})
+        grid.brief(self.briefing)
+        return grid
+
+    def begin(self) -> RunState:
+        return RunState.begin(self.here.initial_weights(), self.strategy)
+
+    def after(self, grid: Any, state: RunState, last: int) -> list[RunState]:
+        return [state for state, _ in rounds(grid, self.strategy, self.here.rules, state, last)]
+
+
+@pytest.fixture
+def deployed(tmp_path: Path) -> Deployed:
+    return Deployed(deploy(tmp_path / "it", training={"batch_size": 64, "batched": False, "learning_rate": 0.2}))
+
+
+def test_plants_that_start_anew_before_each_round_give_the_bits_of_one_process(deployed: Deployed) -> None:
+    here = InProcessGrid(deployed.here.grid.clients(), Worker(_controlled(deployed.here).handlers()))
+    expected = deployed.after(here, deployed.begin(), 3)
+    state = deployed.begin()
+    for number in range(3):
+        (state,) = deployed.after(deployed.started(), state, number + 1)
+        _same(state, expected[number])
+    assert np.abs(state.carry[CONTROL]).max() > 0
+
+
+@pytest.mark.parametrize("back", [0, 1, 2])
+def test_a_server_that_goes_back_finds_the_plants_where_they_were(back: int, deployed: Deployed) -> None:
+    grid = deployed.started()
+    whole = [deployed.begin(), *deployed.after(grid, deployed.begin(), 4)]
+    again = deployed.after(deployed.started(), whole[back], 4)
+    _same(again[-1], whole[-1])
