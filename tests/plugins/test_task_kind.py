@@ -183,7 +183,7 @@ def test_a_plant_with_too_few_rows_refuses_it(deployment: Deployment) -> None:
 
 
 def test_a_plant_that_does_not_offer_it_knows_neither_kind_nor_signal(deployment: Deployment) -> None:
-    with pytest.raises(ConfigError, match="policy.signals"):
+    with pytest.raises(ConfigError, match=r"policy\.signals"):
         _grid(deployment, OFFERS)
     for name in deployment.kits:
         deployment.write(name, policy={})
