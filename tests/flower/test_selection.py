@@ -134,7 +134,7 @@ class Replayed:
 
 def _times(line: Mapping[str, Any], replies: Replies) -> dict[str, Any]:
     """Return what a line says of the time and energy of these clients."""
-    told = line.get("told", {}).get(replies.kind, {})
+    told = line.get("told", {}).get(replies.kind.name, {})
     place = {client: at for at, client in enumerate(told.get("clients", ()))}
     order = [place[client] for client in replies.clients.tolist()] if place else []
     return {name: np.array(told[name], float)[order] for name in ("seconds", "joules") if name in told}

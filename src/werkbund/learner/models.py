@@ -206,8 +206,9 @@ def logits_of(network: nn.Module, weights: Float32Array, features: Float32Array)
     network.eval()
     try:
         with torch.inference_mode():
+            # Copied, since a part of a larger table may lie so in memory that its sums are rounded otherwise.
             parts = [
-                network(torch.from_numpy(features[first : first + _ROWS_A_PASS])).reshape(-1)
+                network(torch.from_numpy(features[first : first + _ROWS_A_PASS]).clone()).reshape(-1)
                 for first in range(0, len(features), _ROWS_A_PASS)
             ]
     finally:
