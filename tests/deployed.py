@@ -5,7 +5,7 @@ Everything is as in production, from the plant's file to the bytes of each messa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,19 @@ from werkbund.config import Config, changed, check_config
 from werkbund.core.arrays import Float32Array
 from werkbund.core.errors import ClientError
 from werkbund.core.types import Failure, Replies, Tasks
+from werkbund.data.ai4i import AI4I_SCHEMA
 from werkbund.federation import Run
-from werkbund.federation.briefing import Briefing
+from werkbund.federation.briefing import Briefing, for_clients
+from werkbund.federation.families.networks import NetworkSimulation, simulate_prepared_network
 from werkbund.federation.folder import Folder
-from werkbund.federation.tables import write_parts
+from werkbund.federation.population import divide
+from werkbund.federation.preparing import learn_preparation
+from werkbund.federation.tables import read_table, write_parts
 from werkbund.flower.plant.answering import Desk
 from werkbund.flower.wire.codec import Ask, encode_ask
 from werkbund.flower.wire.parcel import Parcel
 from werkbund.plant import Plant, PlantFolder, load_settings
+from werkbund.plant.offers import Offer
 from werkbund.server import resume_deployed, run_deployed
 
 Answerer = Callable[[Parcel], Parcel]
@@ -187,6 +192,49 @@ def deploy(
     for name in kits:
         deployment.write(name, policy=(policies or {}).get(name, {}))
     return deployment
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """Hold plants whose common scaling is learnt, and the same federation in one process.
+
+    Parameters
+    ----------
+    deployment
+        The plants.
+    briefing
+        What each plant, by number, must know to train.
+    here
+        The federation in one process.
+    """
+
+    deployment: Deployment
+    briefing: Callable[[int], Briefing]
+    here: NetworkSimulation
+
+    def grid(self, offers: Sequence[Offer]) -> DirectGrid:
+        """Return a grid to freshly started plants that do these kinds of tasks."""
+        plants = {name: self.deployment.plant(name, offers=offers) for name in self.deployment.kits}
+        grid = DirectGrid({name: Desk(plant).answer for name, plant in plants.items()})
+        grid.brief(self.briefing)
+        return grid
+
+
+def learnt(deployment: Deployment) -> Learnt:
+    """Let plants and server learn the common scaling of a run."""
+    config, grid, modes = deployment.config, deployment.grid(), AI4I_SCHEMA.modes
+    public = for_clients(config)
+    grid.brief(lambda number: Briefing("run", public, number, modes))
+    common = learn_preparation(grid, AI4I_SCHEMA, 5.0)
+    without, with_failure = common.survey.labels.tolist()
+
+    def briefing(number: int) -> Briefing:
+        labels = (without, with_failure)
+        return Briefing("run", public, number, modes, AI4I_SCHEMA, common.preparation, labels)
+
+    population = divide(read_table(config), config).population
+    here = simulate_prepared_network(config, population, common.preparation, common.survey.labels)
+    return Learnt(deployment, briefing, here)
 
 
 def weights_in(run: Path) -> Float32Array:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,12 @@ import numpy as np
 import pytest
 
 from tests.conftest import Federation
-from tests.deployed import Deployment, DirectGrid, deploy
+from tests.deployed import deploy, learnt
 from werkbund.aggregation import FedAvg
 from werkbund.core.arrays import BoolArray, Float32Array
 from werkbund.core.rng import keys
-from werkbund.core.store import RowStore, Store
+from werkbund.core.store import Store
 from werkbund.core.types import Replies, RoundRecord, Tasks
-from werkbund.data.ai4i import AI4I_SCHEMA
 from werkbund.engine import (
     Checkpoint,
     InProcessGrid,
@@ -31,12 +29,7 @@ from werkbund.engine import (
     save_checkpoint,
 )
 from werkbund.engine.kinds import EVALUATE, TRAIN
-from werkbund.federation.briefing import Briefing, for_clients
-from werkbund.federation.families.networks import NetworkSimulation, simulate_prepared_network
-from werkbund.federation.population import divide
-from werkbund.federation.preparing import learn_preparation
-from werkbund.federation.tables import read_table
-from werkbund.flower.plant.answering import Desk
+from werkbund.federation.families.networks import NetworkSimulation
 from werkbund.flower.wire.codec import decode_answer
 from werkbund.learner import (
     CohortTrainer,
@@ -176,51 +169,21 @@ MINE = (
 )
 
 
-@dataclass
-class Deployed:
-    """Hold a server of plants in folders, and the same federation in one process."""
-
-    deployment: Deployment
-
-    def __post_init__(self) -> None:
-        config, grid = self.deployment.config, self.deployment.grid()
-        public, modes = for_clients(config), AI4I_SCHEMA.modes
-        grid.brief(lambda number: Briefing("run", public, number, modes))
-        learnt = learn_preparation(grid, AI4I_SCHEMA, 5.0)
-        labels = learnt.survey.labels
-        without, failures = labels.tolist()
-        tell = (modes, AI4I_SCHEMA, learnt.preparation, (without, failures))
-        self.briefing: Callable[[int], Briefing] = lambda number: Briefing("run", public, number, *tell)
-        population = divide(read_table(config), config).population
-        self.here = simulate_prepared_network(config, population, learnt.preparation, labels)
-        self.strategy = Strategy(Everyone(), FedAvg())
-
-    def started(self) -> DirectGrid:
-        """Return a grid to plants that were all started anew."""
-        plants = {name: self.deployment.plant(name, offers=MINE) for name in self.deployment.kits}
-        grid = DirectGrid({name: Desk(plant).answer for name, plant in plants.items()})
-        grid.brief(self.briefing)
-        return grid
-
-
-def test_at_plants_the_layer_never_leaves_and_starts_anew_with_the_plant(tmp_path: Path) -> None:
-    deployed = Deployed(deploy(tmp_path / "it"))
-    work, rules, begin = _work(deployed.here), deployed.here.rules, deployed.here.initial_weights()
-    here = InProcessGrid(deployed.here.grid.clients(), Worker(work.handlers(), RowStore()))
-    expected = [
-        after for after, _ in rounds(here, deployed.strategy, rules, RunState.begin(begin, deployed.strategy), 3)
-    ]
-    stays, state = ~PERSONAL.shared(work.trainer.layout), RunState.begin(begin, deployed.strategy)
-    for number in range(3):
-        grid = deployed.started()
-        ((state, _),) = rounds(grid, deployed.strategy, rules, state, number + 1)
-        np.testing.assert_array_equal(state.weights, expected[number].weights)
-        updates = [decode_answer(parcel, TRAIN).replies for ask, parcel in grid.answered if ask.tasks.kind == TRAIN]
-        assert len(updates) == 3
-        for replies in updates:
+def test_at_plants_the_layer_never_leaves_and_is_there_when_a_plant_starts_anew(tmp_path: Path) -> None:
+    plants, strategy = learnt(deploy(tmp_path / "it")), Strategy(Everyone(), FedAvg())
+    work, rules = _work(plants.here), plants.here.rules
+    here = InProcessGrid(plants.here.grid.clients(), Worker(work.handlers()))
+    stays, state = ~PERSONAL.shared(work.trainer.layout), RunState.begin(plants.here.initial_weights(), strategy)
+    for expected, _ in rounds(here, strategy, rules, state, 3):
+        grid = plants.grid(MINE)
+        ((state, _),) = rounds(grid, strategy, rules, state, expected.round)
+        np.testing.assert_array_equal(state.weights, expected.weights)
+        answers = [decode_answer(parcel, TRAIN).replies for ask, parcel in grid.answered if ask.tasks.kind == TRAIN]
+        assert len(answers) == 3
+        for replies in answers:
             assert replies is not None
             assert not replies.sums["update"][0, stays].any()
             assert replies.sums["update"][0, ~stays].any()
-    local = evaluate(here, rules, expected[-1], np.arange(3)).counts["test"]["histogram"]
-    remote = evaluate(deployed.started(), rules, state, np.arange(3)).counts["test"]["histogram"]
+    local = evaluate(here, rules, expected, np.arange(3)).counts["test"]["histogram"]
+    remote = evaluate(plants.grid(MINE), rules, state, np.arange(3)).counts["test"]["histogram"]
     np.testing.assert_array_equal(remote, local)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Federation
-from tests.deployed import Deployment, DirectGrid, deploy
+from tests.deployed import Learnt, deploy, learnt
 from werkbund.aggregation import Card, Carry, Closing, FedAvg, Sees, Sums, Weighting
 from werkbund.aggregation.contract import LocalResult
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
@@ -22,9 +22,9 @@ from werkbund.core.errors import FederationError
 from werkbund.core.kinds import Field
 from werkbund.core.store import Store
 from werkbund.core.types import RoundRecord
-from werkbund.data.ai4i import AI4I_SCHEMA
 from werkbund.engine import (
     Checkpoint,
+    Grid,
     InProcessGrid,
     LocalWork,
     RunState,
@@ -35,12 +35,7 @@ from werkbund.engine import (
     save_checkpoint,
 )
 from werkbund.engine.kinds import TRAIN
-from werkbund.federation.briefing import Briefing, for_clients
-from werkbund.federation.families.networks import NetworkSimulation, simulate_prepared_network
-from werkbund.federation.population import divide
-from werkbund.federation.preparing import learn_preparation
-from werkbund.federation.tables import read_table
-from werkbund.flower.plant.answering import Desk
+from werkbund.federation.families.networks import NetworkSimulation
 from werkbund.learner import CohortTrainer, ControlledGradient, LocalObjective, ModelSpec, TrainingPlan, build_network
 from werkbund.plant.offers import OFFERS, Offer, Plot
 from werkbund.selection import CohortSize, Everyone, Uniform
@@ -214,57 +209,29 @@ MINE = (
 )
 
 
-@dataclass
-class Deployed:
-    """Hold a server of plants in folders, and the same federation in one process."""
-
-    deployment: Deployment
-
-    def __post_init__(self) -> None:
-        config, grid = self.deployment.config, self.deployment.grid()
-        public, modes = for_clients(config), AI4I_SCHEMA.modes
-        grid.brief(lambda number: Briefing("run", public, number, modes))
-        learnt = learn_preparation(grid, AI4I_SCHEMA, 5.0)
-        labels = learnt.survey.labels
-        without, failures = labels.tolist()
-        tell = (modes, AI4I_SCHEMA, learnt.preparation, (without, failures))
-        self.briefing: Callable[[int], Briefing] = lambda number: Briefing("run", public, number, *tell)
-        population = divide(read_table(config), config).population
-        self.here = simulate_prepared_network(config, population, learnt.preparation, labels)
-        self.strategy = Strategy(Everyone(), Scaffold())
-
-    def started(self) -> DirectGrid:
-        """Return a grid to plants that were all started anew."""
-        plants = {name: self.deployment.plant(name, offers=MINE) for name in self.deployment.kits}
-        grid = DirectGrid({name: Desk(plant).answer for name, plant in plants.items()})
-        grid.brief(self.briefing)
-        return grid
-
-    def begin(self) -> RunState:
-        return RunState.begin(self.here.initial_weights(), self.strategy)
-
-    def after(self, grid: Any, state: RunState, last: int) -> list[RunState]:
-        return [state for state, _ in rounds(grid, self.strategy, self.here.rules, state, last)]
-
-
 @pytest.fixture
-def deployed(tmp_path: Path) -> Deployed:
-    return Deployed(deploy(tmp_path / "it", training={"batch_size": 64, "batched": False, "learning_rate": 0.2}))
+def plants(tmp_path: Path) -> Learnt:
+    return learnt(deploy(tmp_path / "it", training={"batch_size": 64, "batched": False, "learning_rate": 0.2}))
 
 
-def test_plants_that_start_anew_before_each_round_give_the_bits_of_one_process(deployed: Deployed) -> None:
-    here = InProcessGrid(deployed.here.grid.clients(), Worker(_controlled(deployed.here).handlers()))
-    expected = deployed.after(here, deployed.begin(), 3)
-    state = deployed.begin()
-    for number in range(3):
-        (state,) = deployed.after(deployed.started(), state, number + 1)
-        _same(state, expected[number])
+STRATEGY = Strategy(Everyone(), Scaffold())
+
+
+def _after(grid: Grid, plants: Learnt, state: RunState, last: int) -> list[RunState]:
+    return [after for after, _ in rounds(grid, STRATEGY, plants.here.rules, state, last)]
+
+
+def test_plants_that_start_anew_before_each_round_give_the_bits_of_one_process(plants: Learnt) -> None:
+    here = InProcessGrid(plants.here.grid.clients(), Worker(_controlled(plants.here).handlers()))
+    state = RunState.begin(plants.here.initial_weights(), STRATEGY)
+    for expected in _after(here, plants, state, 3):
+        (state,) = _after(plants.grid(MINE), plants, state, expected.round)
+        _same(state, expected)
     assert np.abs(state.carry[CONTROL]).max() > 0
 
 
 @pytest.mark.parametrize("back", [0, 1, 2])
-def test_a_server_that_goes_back_finds_the_plants_where_they_were(back: int, deployed: Deployed) -> None:
-    grid = deployed.started()
-    whole = [deployed.begin(), *deployed.after(grid, deployed.begin(), 4)]
-    again = deployed.after(deployed.started(), whole[back], 4)
-    _same(again[-1], whole[-1])
+def test_a_server_that_goes_back_finds_the_plants_where_they_were(back: int, plants: Learnt) -> None:
+    begin = RunState.begin(plants.here.initial_weights(), STRATEGY)
+    whole = [begin, *_after(plants.grid(MINE), plants, begin, 4)]
+    _same(_after(plants.grid(MINE), plants, whole[back], 4)[-1], whole[-1])

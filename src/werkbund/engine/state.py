@@ -9,14 +9,14 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from werkbund.aggregation.contract import Aggregator, Carry
+from werkbund.aggregation.contract import UPDATE, Aggregator, Carry
 from werkbund.core.arrays import Arrays, Float32Array
 from werkbund.core.defaults import EVALUATED_CLIENTS
 from werkbund.core.errors import ConfigError
 from werkbund.engine.asking import Form
 from werkbund.engine.checkpoint import Checkpoint
 from werkbund.privacy import Stack
-from werkbund.selection.contract import Score, Selector, State
+from werkbund.selection.contract import OF_THE_UPDATE, Score, Selector, State
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,9 @@ class Strategy:
     stack: Stack = field(default_factory=Stack)
 
     def __post_init__(self) -> None:
-        self.stack.check(self.aggregator.sees, self.selector.declaration.needs)
+        needs = self.selector.declaration.needs
+        of_the_update = frozenset({UPDATE}) if needs & OF_THE_UPDATE else frozenset[str]()
+        self.stack.check(self.aggregator.sees, needs | of_the_update)
 
 
 @dataclass(frozen=True)
