@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import werkbund
+from werkbund.flower.wire.codec import WHO
+from werkbund.plant.leaving import ANY, KINDS
 
 SOURCE = Path(werkbund.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -209,17 +211,232 @@ def test_no_module_is_longer_than_400_lines() -> None:
     assert not {name: length for name, length in lengths.items() if length > 400}
 
 
-def test_no_function_body_is_longer_than_50_lines() -> None:
-    broken = []
+def test_no_leaf_module_is_shorter_than_30_lines() -> None:
+    """A module that is no package's front; the files beside all rooms are the front of the whole."""
+    leaves = [path for path in FILES if path.name != "__init__.py" and path.parent != SOURCE]
+    lengths = {_where(path): len(path.read_text(encoding="utf-8").splitlines()) for path in leaves}
+    assert not {name: length for name, length in lengths.items() if length < 30}
+
+
+def _offered() -> dict[str, dict[str, str]]:
+    """Return for each package's front which name it takes from which module."""
+    fronts = {_module(path): path for path in FILES if path.name == "__init__.py"}
+    return {
+        module: {
+            alias.asname or alias.name: _absolute(path, node)
+            for node in ast.walk(TREES[path])
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+        for module, path in fronts.items()
+    }
+
+
+def _users() -> dict[str, set[str]]:
+    """Return for each leaf module the other leaf modules that import it, by its own name or through a front."""
+    offered = _offered()
+    users: dict[str, set[str]] = {module: set() for module in MODULES if module not in offered}
+
+    def origin(base: str, name: str) -> str:
+        if f"{base}.{name}" in MODULES:
+            return f"{base}.{name}"
+        passed = set()
+        while name in offered.get(base, {}) and base not in passed:
+            passed.add(base)
+            base = offered[base][name]
+        return base
+
+    for module in users:
+        path = MODULES[module]
+        for node in ast.walk(TREES[path]):
+            used: list[str] = []
+            if isinstance(node, ast.ImportFrom):
+                used = [origin(_absolute(path, node), alias.name) for alias in node.names]
+            elif isinstance(node, ast.Import):
+                used = [alias.name for alias in node.names]
+            for target in used:
+                users.get(target, set()).add(module)
+    return users
+
+
+def test_few_modules_have_one_user() -> None:
+    """What one other module alone uses belongs into that module, where both are one idea."""
+    users = _users()
+    splinters = {module: next(iter(by)) for module, by in users.items() if len(by) == 1}
+    share = len(splinters) / len(users)
+    listed = "\n".join(f"{module} <- {user}" for module, user in sorted(splinters.items()))
+    assert share < 0.15, f"{share:.1%} of {len(users)} modules have one user:\n{listed}"
+
+
+def _bodies() -> Iterator[tuple[int, str]]:
+    """Yield the length of each function's body without its docstring, and where it stands."""
     for path, tree in TREES.items():
         for node in ast.walk(tree):
-            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                continue
-            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
-            length = (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
-            if length > 50:
-                broken.append(f"{_where(path, node)} {node.name} has {length} lines")
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+                length = (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
+                yield length, f"{_where(path, node)} {node.name} has {length} lines"
+
+
+def test_no_function_body_is_longer_than_40_lines() -> None:
+    assert not [where for length, where in _bodies() if length > 40]
+
+
+def test_nine_of_ten_function_bodies_have_15_lines_at_most() -> None:
+    bodies = sorted(_bodies())
+    over = [where for length, where in bodies if length > 15]
+    assert len(over) <= 0.1 * len(bodies), "\n".join(over)
+
+
+def test_no_function_imports_modules_of_ours() -> None:
+    """Only the command line does, which must answer before anything heavy is loaded."""
+    broken = [
+        f"{_where(path, node)}: {ast.unparse(node)}"
+        for path, tree in TREES.items()
+        if _room(path) != "cli"
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+        if (isinstance(node, ast.ImportFrom) and _absolute(path, node).split(".")[0] == "werkbund")
+        or (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "werkbund" for alias in node.names))
+    ]
     assert not broken, "\n".join(broken)
+
+
+def _is_array_type(node: ast.AST | None) -> bool:
+    return isinstance(node, ast.Name | ast.Attribute) and ast.unparse(node).split(".")[-1] == "NDArray"
+
+
+def test_types_of_arrays_stand_in_one_module() -> None:
+    broken = []
+    for path, tree in TREES.items():
+        if path == SOURCE / "core" / "arrays.py":
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Subscript) and _is_array_type(node.value) and "np." in ast.unparse(node.slice):
+                broken.append(f"{_where(path, node)} spells out {ast.unparse(node)}; core/arrays.py names it")
+            value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+            if _is_array_type(value) or (isinstance(value, ast.Subscript) and _is_array_type(value.value)):
+                broken.append(f"{_where(path, node)} names a type of arrays; core/arrays.py does")
+    assert not broken, "\n".join(broken)
+
+
+def test_the_federation_stays_below_4000_lines() -> None:
+    lengths = {
+        _where(path): len(path.read_text(encoding="utf-8").splitlines())
+        for path in FILES
+        if _room(path) == "federation"
+    }
+    assert sum(lengths.values()) < 4000, f"federation has {sum(lengths.values())} lines: {lengths}"
+
+
+RECEIVING = {"engine/asking.py", "engine/world.py"}
+"""Where a grid is received from: the one place that asks, and a grid around another one."""
+
+
+def test_grids_are_received_from_in_one_place() -> None:
+    calls = [
+        (path, call)
+        for path in FILES
+        for call, _ in _calls(path)
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "receive"
+    ]
+    assert {path.relative_to(SOURCE).as_posix() for path, _ in calls} == RECEIVING, [_where(*call) for call in calls]
+
+
+def _names_of_kinds() -> dict[str, Path]:
+    """Return the name of each kind of task, and the file that declares it."""
+    known = {kind.name for kind in (*KINDS, ANY, WHO)}
+    declared = [
+        (call.args[0].value, path)
+        for path in FILES
+        for call, name in _calls(path)
+        if name == "Kind" and call.args and isinstance(call.args[0], ast.Constant)
+    ]
+    for name in known:
+        assert [each for each, _ in declared].count(name) == 1, f"{name} must be declared in one place"
+    return {str(name): path for name, path in declared if name in known}
+
+
+AMBIGUOUS = {"any", "centroids", "loss", "train"}
+"""Names of kinds that are other words of the field too; they are amiss only where a kind is meant."""
+
+OTHER_MEANING = {
+    ("flower/server/grid.py", "evaluate"): "Flower's own word for a type of message",
+    ("trees/protocol/kinds.py", "evaluate"): "an array of a task, whose name travels as it always has",
+    ("trees/rows/counts.py", "squares"): "a count of a regression: summed squares of its errors",
+}
+"""(file, name of a kind) -> why it is no kind there."""
+
+
+def _meant_as_kinds(tree: ast.Module) -> Iterator[ast.Constant]:
+    """Yield texts at the places where a kind belongs: made, compared with, asked for, or handled."""
+    for node in ast.walk(tree):
+        places: list[ast.AST | None] = []
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("Kind", "Tasks", "Replies"):
+            places += node.args[:1]
+        if isinstance(node, ast.Call):
+            places += [word.value for word in node.keywords if word.arg in ("asks", "kind")]
+        if isinstance(node, ast.Compare) and any(_is_of_a_kind(side) for side in (node.left, *node.comparators)):
+            places += [node.left, *node.comparators]
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "Worker":
+            places += [key for table in node.args if isinstance(table, ast.Dict) for key in table.keys]
+        if isinstance(node, ast.FunctionDef) and "handler" in node.name:
+            places += [key for table in ast.walk(node) if isinstance(table, ast.Dict) for key in table.keys]
+        for place in places:
+            inside = ast.walk(place) if place is not None else ()
+            yield from (text for text in inside if isinstance(text, ast.Constant))
+
+
+def _is_of_a_kind(node: ast.expr) -> bool:
+    """Say whether something is called a kind, or is the name of one."""
+    return ast.unparse(node).split(".")[-1] == "kind" or ast.unparse(node).endswith("kind.name")
+
+
+def _stated_names(tree: ast.Module) -> set[ast.AST]:
+    """Return the texts of `__all__`, which are names of Python."""
+    return {
+        text
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        for text in ast.walk(node)
+    }
+
+
+def test_the_name_of_a_kind_is_written_where_it_is_declared_alone() -> None:
+    kinds, used, broken = _names_of_kinds(), set(), []
+    for path, tree in TREES.items():
+        file, stated = path.relative_to(SOURCE).as_posix(), _stated_names(tree)
+        amiss = {text for text in _meant_as_kinds(tree) if text.value in kinds}
+        amiss |= {
+            text
+            for text in ast.walk(tree)
+            if isinstance(text, ast.Constant) and text.value in kinds.keys() - AMBIGUOUS and text not in stated
+        }
+        for text in amiss:
+            name = str(text.value)
+            if (file, name) in OTHER_MEANING:
+                used.add((file, name))
+            elif kinds[name] != path:
+                broken.append(f"{_where(path, text)} writes {name!r}; {_where(kinds[name])} declares that kind")
+    assert not broken, "\n".join(broken)
+    assert used == set(OTHER_MEANING), "an exception is not needed any more"
+
+
+SAME_NAME = {
+    "Card": "each of the two rooms of methods has its own, and an own method takes it from its room",
+}
+"""Name of classes that stands in several modules -> why."""
+
+
+def test_no_public_class_has_the_name_of_another() -> None:
+    modules: dict[str, list[str]] = {}
+    for path, tree in TREES.items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                modules.setdefault(node.name, []).append(_where(path, node))
+    twice = {name: where for name, where in modules.items() if len(where) > 1}
+    assert twice.keys() == SAME_NAME.keys(), twice
 
 
 def _public_names(path: Path) -> set[str]:

@@ -16,7 +16,7 @@ from werkbund.data.expressions import (
     FUNCTIONS,
     Binary,
     Call,
-    Case,
+    CaseWhen,
     Cast,
     ColumnRef,
     IsNull,
@@ -229,7 +229,7 @@ def test_the_tree_is_typed() -> None:
     assert parse("least(a, 2, b)") == Call("least", (ColumnRef("a"), Number(2.0), ColumnRef("b")))
     assert parse("'L' <> Type") == Binary("!=", ColumnRef("Type"), Text("L"))
     case = parse("case when a > 1 then 2 end")
-    assert isinstance(case, Case)
+    assert isinstance(case, CaseWhen)
     assert isinstance(case.otherwise, Number)
     assert math.isnan(case.otherwise.value)
 

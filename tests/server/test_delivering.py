@@ -12,9 +12,9 @@ from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine.asking import NO_ANSWER
 from werkbund.engine.kinds import TRAIN
 from werkbund.plant.leaving import DELIVER
-from werkbund.server.delivering import Offer, deliver
+from werkbund.server.delivering import OfferedModel, deliver
 
-OFFER = Offer({"weights": np.ones(3, np.float32)}, 0.25, {"name": "it"}, 7)
+OFFER = OfferedModel({"weights": np.ones(3, np.float32)}, 0.25, {"name": "it"}, 7)
 
 NAMES = ("Hof", "Ulm")
 

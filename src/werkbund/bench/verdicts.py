@@ -15,7 +15,7 @@ import numpy as np
 
 from werkbund.bench.cases import SCORE, Outcome
 from werkbund.bench.plan import UNIFORM, WINDOW, Case, Plan
-from werkbund.evaluation import NEVER, Effort, Interval, mean_interval, paired_difference
+from werkbund.evaluation import NEVER, Expenditure, Interval, mean_interval, paired_difference
 
 EFFORTS = ("rounds", "seconds", "joules", "bytes")
 FIGURES = (SCORE, f"worst_{SCORE}", "log_loss", "worst_log_loss", "jain", "never", "contacts", "cohort", "failures")
@@ -172,7 +172,7 @@ def _line(plan: Plan, outcomes: Outcomes, selector: str, setting: str) -> Line:
     )
 
 
-def _effort(plan: Plan, outcomes: Outcomes, case: Case) -> Effort:
+def _effort(plan: Plan, outcomes: Outcomes, case: Case) -> Expenditure:
     course, target = outcomes.of(case).course, target_of(plan, outcomes, case.setting, case.seed)
     return NEVER if course is None or math.isnan(target) else course.until(target, WINDOW)
 
@@ -182,7 +182,7 @@ def _by_seed(outcomes: Outcomes, rows: Sequence[Sequence[Case]], name: str) -> l
     return [float(np.mean([outcomes.of(case).figures.get(name, math.nan) for case in row])) for row in rows]
 
 
-def _saving(ours: Sequence[Sequence[Effort]], theirs: Sequence[Sequence[Effort]], name: str) -> Interval:
+def _saving(ours: Sequence[Sequence[Expenditure]], theirs: Sequence[Sequence[Expenditure]], name: str) -> Interval:
     """Return the geometric mean of ours over theirs, over seeds, with its interval, where both reached the target."""
     logs = [
         _mean(_log_ratio(getattr(a, name), getattr(b, name)) for a, b in zip(mine, uniform, strict=True))

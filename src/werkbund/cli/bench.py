@@ -62,7 +62,7 @@ def bench_command(
         plan = plan_of(
             loaded, _names(selectors), _names(partitions), range(first_seed, first_seed + seeds), cohort, target
         )
-        with Meter(progress()) as meter:
+        with BenchProgress(progress()) as meter:
             finished = bench(plan, out=out, workers=workers, listener=meter, command=["werkbund", *sys.argv[1:]])
         if as_json:
             print_json({"run_dir": str(finished.folder), "report": str(finished.report), **finished.result})
@@ -111,7 +111,7 @@ def summary_table(results: BenchFolder) -> Table:
     return table
 
 
-class Meter:
+class BenchProgress:
     """Show how far a bench is: a bar in a terminal, a line now and then elsewhere.
 
     Parameters
@@ -126,7 +126,7 @@ class Meter:
         self._bar = Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console, transient=True)
         self._runs = self._done = 0
 
-    def __enter__(self) -> Meter:
+    def __enter__(self) -> BenchProgress:
         if self._console.is_terminal:
             self._bar.start()
         return self

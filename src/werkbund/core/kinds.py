@@ -199,27 +199,27 @@ class Kind:
 
     def asked(self, half: Half, name: str) -> Field | None:
         """Return the declaration of an array of a task; None if it is not declared."""
-        return next((one for one in self.request if one.half == half and one.is_name_of(name)), None)
+        return next((array for array in self.request if array.half == half and array.is_name_of(name)), None)
 
     def answered(self, half: Half, name: str) -> Field | None:
         """Return the declaration of an array of an answer; None if it is not declared."""
-        return next((one for one in self.answer if one.half == half and one.is_name_of(name)), None)
+        return next((array for array in self.answer if array.half == half and array.is_name_of(name)), None)
 
     @property
     def signals(self) -> tuple[Signal, ...]:
         """The signals of its answer, each once."""
-        each = [self.signal, *(one.signal for one in self.answer)]
-        return tuple(dict.fromkeys(one for one in each if one is not None))
+        each = [self.signal, *(array.signal for array in self.answer)]
+        return tuple(dict.fromkeys(signal for signal in each if signal is not None))
 
     @property
     def vector_asked(self) -> str:
         """Name of the shared array that travels as raw numbers; empty for none."""
-        return next((one.name for one in self.request if one.vector), "")
+        return next((array.name for array in self.request if array.vector), "")
 
     @property
     def vector_answered(self) -> str:
         """Name of the sum that travels as raw numbers; empty for none."""
-        return next((one.name for one in self.answer if one.vector), "")
+        return next((array.name for array in self.answer if array.vector), "")
 
 
 def as_training(sizes: Sizes, shared: Arrays) -> Effort:

@@ -243,7 +243,7 @@ class Registry:
         self.check_names(name, options, known)
         for given, value in options.items():
             _check(known[given], value, self.key)
-        lacking = [one.name for one in known.values() if one.default is MISSING and one.name not in options]
+        lacking = [field.name for field in known.values() if field.default is MISSING and field.name not in options]
         lacking = [each for each in lacking if not _has_factory(method, each)]
         if lacking:
             raise ConfigError(f"{self.key} of {name!r} needs {', '.join(lacking)}")

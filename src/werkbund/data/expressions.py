@@ -22,7 +22,7 @@ from werkbund.data.nodes import (
     Binary,
     BinaryOp,
     Call,
-    Case,
+    CaseWhen,
     Cast,
     CastTarget,
     ColumnRef,
@@ -44,7 +44,7 @@ __all__ = [
     "FUNCTIONS",
     "Binary",
     "Call",
-    "Case",
+    "CaseWhen",
     "Cast",
     "ColumnRef",
     "Expression",
@@ -226,7 +226,7 @@ def _case(node: exp.Expr) -> Expression:
         raise _refuse(node.this, "must not follow CASE; write CASE WHEN column = value THEN ...")
     branches = tuple((_truth(branch.this), _number(branch.args["true"])) for branch in node.args["ifs"])
     default = node.args.get("default")
-    return Case(branches, Number(math.nan) if default is None else _number(default))
+    return CaseWhen(branches, Number(math.nan) if default is None else _number(default))
 
 
 def _cast(node: exp.Expr) -> Expression:

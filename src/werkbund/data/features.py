@@ -25,7 +25,7 @@ from werkbund.data.nodes import (
     Binary,
     BinaryOp,
     Call,
-    Case,
+    CaseWhen,
     Cast,
     CastTarget,
     ColumnRef,
@@ -164,7 +164,7 @@ def _evaluate(node: Expression, table: RawColumns) -> Values:
             return _UNARY[op](_evaluate(operand, table))
         case Binary():
             return _binary(node, table)
-        case Case():
+        case CaseWhen():
             return _case(node, table)
         case Cast(value=below, to=to):
             return _cast(_evaluate(below, table), to)
@@ -186,7 +186,7 @@ def _binary(node: Binary, table: RawColumns) -> Values:
             return _OPERATORS[node.op](_evaluate(node.left, table), _evaluate(node.right, table))
 
 
-def _case(node: Case, table: RawColumns) -> Values:
+def _case(node: CaseWhen, table: RawColumns) -> Values:
     result = _evaluate(node.otherwise, table)
     for condition, value in reversed(node.branches):
         result = np.where(_evaluate(condition, table), _evaluate(value, table), result)

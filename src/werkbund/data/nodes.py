@@ -61,7 +61,7 @@ class Binary:
 
 
 @dataclass(frozen=True)
-class Case:
+class CaseWhen:
     """Be the number of the first branch whose condition holds.
 
     Parameters
@@ -106,7 +106,7 @@ class Call:
     arguments: tuple[Expression, ...]
 
 
-Expression: TypeAlias = Number | Text | ColumnRef | Unary | Binary | Case | Cast | IsNull | Call
+Expression: TypeAlias = Number | Text | ColumnRef | Unary | Binary | CaseWhen | Cast | IsNull | Call
 
 COMPARISONS: frozenset[str] = frozenset({"=", "!=", "<", "<=", ">", ">="})
 
@@ -133,7 +133,7 @@ def children(expression: Expression) -> tuple[Expression, ...]:
             return (below,)
         case Binary(left=left, right=right):
             return (left, right)
-        case Case(branches=branches, otherwise=otherwise):
+        case CaseWhen(branches=branches, otherwise=otherwise):
             return (*(node for branch in branches for node in branch), otherwise)
         case Cast(value=below) | IsNull(value=below):
             return (below,)

@@ -13,7 +13,7 @@ from werkbund.draft.columns import Excluded, Feature
 from werkbund.draft.dialect import Dialect
 from werkbund.draft.label import Label
 from werkbund.draft.roles import Roles
-from werkbund.draft.sizes import Sizes
+from werkbund.draft.sizes import TableSizes
 from werkbund.draft.toml import SetKey, comment, key, remark, section, value
 
 
@@ -66,7 +66,7 @@ class Draft:
     roles: Roles
     features: tuple[Feature, ...]
     excluded: tuple[Excluded, ...]
-    sizes: Sizes
+    sizes: TableSizes
     known: bool = False
 
 

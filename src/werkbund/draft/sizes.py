@@ -32,7 +32,7 @@ class ClientSize:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class TableSizes:
     """Hold the choices that follow from the size of the table.
 
     Parameters
@@ -70,7 +70,7 @@ class Sizes:
         return 1.0 if self.count <= 3 else 0.5
 
 
-def sizes_of(frame: pl.DataFrame, label: Label, roles: Roles, client: str | None) -> Sizes:
+def sizes_of(frame: pl.DataFrame, label: Label, roles: Roles, client: str | None) -> TableSizes:
     """Choose partition and sizes.
 
     Parameters
@@ -82,14 +82,14 @@ def sizes_of(frame: pl.DataFrame, label: Label, roles: Roles, client: str | None
     """
     if client is not None:
         clients = _clients(frame[client], label)
-        return Sizes("by-column", len(clients), clients[0].rows, clients)
+        return TableSizes("by-column", len(clients), clients[0].rows, clients)
     count = min(label.rows // _ROWS_A_CLIENT, label.positives // _FAILURES_A_CLIENT, _MOST_CLIENTS)
     machines = _num_machines(frame, roles)
     if machines >= 2:
         count = max(min(count, machines // _MACHINES_A_CLIENT), 2)
-        return Sizes("tool-blocks", count, math.ceil(label.rows / count))
+        return TableSizes("tool-blocks", count, math.ceil(label.rows / count))
     count = min(max(count, 2), label.rows)
-    return Sizes("iid", count, math.ceil(label.rows / count))
+    return TableSizes("iid", count, math.ceil(label.rows / count))
 
 
 def _clients(column: pl.Series, label: Label) -> tuple[ClientSize, ...]:

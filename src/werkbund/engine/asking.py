@@ -220,7 +220,7 @@ def flaw(replies: Replies, form: Form) -> str | None:
     odd = _odd_counts(replies, form.counts)
     if odd:
         return f"its counts {', '.join(odd)} have another form than this federation's; it may run another version"
-    lacking = [one.name for one in kind.answer if one.needed and one.name not in getattr(replies, one.half)]
+    lacking = [field.name for field in kind.answer if field.needed and field.name not in getattr(replies, field.half)]
     lacking += [name for name in form.folds if kind.updates and name not in replies.sums]
     if lacking:
         return f"its answer lacks {', '.join(lacking)}"
@@ -255,7 +255,7 @@ def unusable_rows(replies: Replies, changed: frozenset[str] = frozenset()) -> di
 
     Floating-point numbers must be finite, and all within the bounds that are declared, unless they were `changed`.
     """
-    found: dict[str, BoolArray] = {}
+    beyond: dict[str, BoolArray] = {}
     for name, array in replies.sums.items():
         declared = None if name in changed else replies.kind.answered("sums", name)
         good = finite_rows(array) if array.dtype.kind == "f" else np.ones(len(array), np.bool_)
@@ -264,8 +264,8 @@ def unusable_rows(replies: Replies, changed: frozenset[str] = frozenset()) -> di
         if declared is not None and declared.most is not None:
             good &= _each_row(array <= declared.most)
         if not good.all():
-            found[name] = ~good
-    return found
+            beyond[name] = ~good
+    return beyond
 
 
 def _each_row(truths: BoolArray) -> BoolArray:

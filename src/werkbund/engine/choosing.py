@@ -119,7 +119,7 @@ def _asked(grid: Grid, tasks: Tasks, rules: Rules, num_parameters: int, chosen: 
     """Return what is known after one more question."""
     replies, failures = answers(grid, [tasks], rules.timeout_s, rules.form(num_parameters))
     nobody = [Replies(tasks.kind, tasks.round, np.empty(0, np.int64))]
-    named = [replace(one, reason=f"{tasks.kind}, before the choice: {one.reason}") for one in failures]
+    named = [replace(failure, reason=f"{tasks.kind}, before the choice: {failure.reason}") for failure in failures]
     return replace(
         chosen,
         asked=(*chosen.asked, tasks),

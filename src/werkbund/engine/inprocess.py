@@ -68,9 +68,9 @@ class InProcessGrid:
                 return
             for i in range(len(tasks)):
                 if time.monotonic() < deadline:
-                    yield from self._answers(_one(tasks, i), deadline)
+                    yield from self._answers(_for_one_client(tasks, i), deadline)
 
 
-def _one(tasks: Tasks, i: int) -> Tasks:
+def _for_one_client(tasks: Tasks, i: int) -> Tasks:
     own = {name: array[i : i + 1] for name, array in tasks.own.items()}
     return replace(tasks, clients=tasks.clients[i : i + 1], own=own)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from werkbund.aggregation.contract import UPDATE, ClientHalf, LocalResult, Weighting
 from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float32Array, Float64Array, Int64Array, UInt64Array
@@ -106,7 +105,7 @@ class LocalWork:
         table = self.splits.train.take(tasks.clients)
         losses, sizes = losses_of(self._scores(self._incoming(tasks, store), table), table.labels), table.sizes
         if "most" in tasks.shared:
-            losses, sizes = _some(losses, table, tasks.own["key"], int(tasks.shared["most"]))
+            losses, sizes = _few_losses(losses, table, tasks.own["key"], int(tasks.shared["most"]))
         clear = loss_signals(losses, sizes, ("loss",))
         return Replies(LOSS, tasks.round, tasks.clients, {}, clear, self._fingerprint)
 
@@ -115,8 +114,8 @@ class LocalWork:
         k, train = int(tasks.shared["k"]), self.splits.train
         least = int(tasks.shared.get("least", 1))
         places = zip(tasks.clients.tolist(), tasks.own["key"].tolist(), strict=True)
-        found = [local_centroids(train.features[train.rows(i)], k, stream(key), least)[0] for i, key in places]
-        return Replies(CENTROIDS, tasks.round, tasks.clients, {}, {"centroids": np.stack(found)})
+        centroids = [local_centroids(train.features[train.rows(i)], k, stream(key), least)[0] for i, key in places]
+        return Replies(CENTROIDS, tasks.round, tasks.clients, {}, {"centroids": np.stack(centroids)})
 
     def evaluate(self, tasks: Tasks, store: Store) -> Replies:
         """Score the incoming weights, each client's with its personal layers."""
@@ -211,7 +210,7 @@ class LocalWork:
     def _counts(self, tasks: Tasks, store: Store) -> tuple[Arrays, Arrays]:
         """Return the counts of each client, if the tasks ask for that, or those of all together."""
         each, weights = "each" in tasks.shared, self._incoming(tasks, store)
-        counts: dict[str, npt.NDArray[np.generic]] = {}
+        counts: dict[str, AnyArray] = {}
         for split, table in (("validation", self.splits.validation), ("test", self.splits.test)):
             part = table if len(tasks) == table.num_clients else table.take(tasks.clients)
             logits = self._scores(weights, part)
@@ -228,7 +227,9 @@ class LocalWork:
         return np.concatenate(each)
 
 
-def _some(losses: Float64Array, table: ClientTable, keys: UInt64Array, most: int) -> tuple[Float64Array, Int64Array]:
+def _few_losses(
+    losses: Float64Array, table: ClientTable, keys: UInt64Array, most: int
+) -> tuple[Float64Array, Int64Array]:
     """Return the losses of at most so many rows of each client, drawn with its own stream, and how many they are."""
     sizes = np.minimum(table.sizes, most)
     orders = shuffles(keys, 0, table.sizes)

@@ -155,9 +155,9 @@ class WorldGrid:
         each = {"each": np.ones((), np.bool_)} if declared else {}  # what is added over clients could not come singly
         fate = self._fate(replace(tasks, keep=None))
         for arrival in self._played(replace(tasks, keep=None, shared={**tasks.shared, **each}), fate, timeout_s):
-            for one in [arrival] if isinstance(arrival, Failure) else rows_apart(arrival):
-                seconds = one.seconds if isinstance(one, Failure) else float(one.clear["seconds"][0])
-                yield Event(self._clock + seconds, one)
+            for single in [arrival] if isinstance(arrival, Failure) else rows_apart(arrival):
+                seconds = single.seconds if isinstance(single, Failure) else float(single.clear["seconds"][0])
+                yield Event(self._clock + seconds, single)
 
     def _due(self) -> Iterator[Replies | Failure]:
         """Yield what is pending in the order of time, and let the clock go on to each."""
@@ -183,8 +183,8 @@ class WorldGrid:
                 yield replace(arrival, seconds=price[arrival.client][0], joules=price[arrival.client][1])
                 continue
             paid = np.array([price[client] for client in arrival.clients.tolist()]).reshape(-1, 2)
-            told = {"seconds": paid[:, 0], "joules": paid[:, 1], "battery": self._charge()[arrival.clients]}
-            yield replace(arrival, clear={**arrival.clear, **told})
+            spent = {"seconds": paid[:, 0], "joules": paid[:, 1], "battery": self._charge()[arrival.clients]}
+            yield replace(arrival, clear={**arrival.clear, **spent})
 
     def _fate(self, tasks: Tasks) -> _Fate:
         """Decide who answers in time; take the energy of all, of those too who do not."""

@@ -4,7 +4,7 @@ from werkbund.evaluation.calibration import Reliability, expected_calibration_er
 from werkbund.evaluation.clients import Spread, WorstClient, per_client, spread, values_of, worst_client
 from werkbund.evaluation.costs import Costs, cost_curve
 from werkbund.evaluation.counts import NUM_BINS, Confusion, Counts, lower_probabilities
-from werkbund.evaluation.effort import NEVER, Effort, LearningCurve, jain_index
+from werkbund.evaluation.effort import NEVER, Expenditure, LearningCurve, jain_index
 from werkbund.evaluation.intervals import Interval, mean_interval, paired_difference
 from werkbund.evaluation.metrics import DIRECTIONS, Gate, Metrics, metrics
 from werkbund.evaluation.ranking import Curve, average_precision, precision_recall_curve, roc_auc, roc_curve
@@ -18,7 +18,7 @@ __all__ = [
     "Costs",
     "Counts",
     "Curve",
-    "Effort",
+    "Expenditure",
     "Gate",
     "Interval",
     "LearningCurve",

@@ -13,7 +13,7 @@ from werkbund.core.errors import DataError
 
 
 @dataclass(frozen=True)
-class Effort:
+class Expenditure:
     """Hold what was spent until some weights were there; NaN where they never were.
 
     Parameters
@@ -38,7 +38,7 @@ class Effort:
         return {name: None if math.isnan(value) else value for name, value in vars(self).items()}
 
 
-NEVER = Effort(math.nan, math.nan, math.nan, math.nan)
+NEVER = Expenditure(math.nan, math.nan, math.nan, math.nan)
 """What a target takes that is not reached."""
 
 
@@ -75,7 +75,7 @@ class LearningCurve:
         known = self.scores[~np.isnan(self.scores)][-window:]
         return float(known.mean()) if len(known) else math.nan
 
-    def until(self, target: float, window: int = 1) -> Effort:
+    def until(self, target: float, window: int = 1) -> Expenditure:
         """Return what it took until the mean of `window` scores in a row reached a target, higher being better.
 
         `NEVER` if it was not reached. A single round may be lucky where few failures are scored; the mean of several
@@ -96,7 +96,7 @@ class LearningCurve:
         if not len(good):
             return NEVER
         reached = int(np.flatnonzero(known)[good[0] + window - 1])
-        return Effort(*(float(getattr(self, name)[reached]) for name in ("rounds", "seconds", "joules", "bytes")))
+        return Expenditure(*(float(getattr(self, name)[reached]) for name in ("rounds", "seconds", "joules", "bytes")))
 
 
 def jain_index(counts: npt.ArrayLike) -> float:

@@ -26,6 +26,9 @@ MOST_LEVELS = 10_000
 _MOST_ROWS = 2.0**48
 _LARGEST_SUM = 1e300  # sums of as many clients as there may be stay finite
 
+SUMMED_SQUARES = "squares"
+"""Name of the sums of squares in an answer to `SQUARES`."""
+
 VOCABULARY = Signal("vocabulary", "the levels of each category column")
 
 SURVEY = Kind(
@@ -48,7 +51,7 @@ SQUARES = Kind(
     "add up squared deviations from the common mean",
     "once, for the common scaling",
     (Field("shared", "mean", "the common mean of each feature", ("features",), "f"),),
-    (Field("sums", "squares", "sum of squared deviations of each feature from the common mean", ("features",)),),
+    (Field("sums", SUMMED_SQUARES, "sum of squared deviations of each feature from the common mean", ("features",)),),
 )
 
 
@@ -136,7 +139,7 @@ class StatisticsWork:
             raise ClientError(f"the mean must be {width} finite numbers, got the shape {mean.shape}")
         pieces = self.table.pieces(tasks.clients)
         summed = [squares_each(frame, self.schema, mean, offsets) for frame, offsets in pieces]
-        return Replies(SQUARES, tasks.round, tasks.clients, {"squares": np.concatenate(summed)})
+        return Replies(SQUARES, tasks.round, tasks.clients, {SUMMED_SQUARES: np.concatenate(summed)})
 
 
 def learn_preparation(grid: Grid, schema: Schema, timeout_s: float, quorum: float = 1.0) -> CommonPreparation:
@@ -172,7 +175,7 @@ def learn_preparation(grid: Grid, schema: Schema, timeout_s: float, quorum: floa
     rows = np.zeros(len(grid.clients()), np.int64)
     if "rows" in first.clear:
         rows[first.clear["rows"].clients] = first.clear["rows"].values
-    return CommonPreparation(Preparation.fit(schema, total, second.sums["squares"]), total, rows, second.missing)
+    return CommonPreparation(Preparation.fit(schema, total, second.sums[SUMMED_SQUARES]), total, rows, second.missing)
 
 
 def learn_in_process(config: Config, population: Population) -> CommonPreparation:
@@ -212,11 +215,11 @@ def usable_survey(schema: Schema) -> Check:
 
 def usable_squares(schema: Schema) -> Check:
     """Return what looks at the answers to `squares`."""
-    shapes = {"squares": (len(feature_names(schema)),)}
+    shapes = {SUMMED_SQUARES: (len(feature_names(schema)),)}
 
     def check(replies: Replies) -> str | None:
         odd = _odd_sums(replies, shapes, counts=())
-        if odd or bool((replies.sums["squares"] < 0).any()):
+        if odd or bool((replies.sums[SUMMED_SQUARES] < 0).any()):
             return "its squares cannot be added to other clients'; it may run another version"
         return None
 

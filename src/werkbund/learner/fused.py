@@ -202,7 +202,7 @@ class _Room:
         whole = np.zeros(self.size + _LANES, np.float32)
         first = -(whole.ctypes.data // 4) % _LANES
         scratch = whole[first : first + self.size]
-        scratch[self.places.one] = 1
+        scratch[self.places.constant_one] = 1
         return scratch
 
 
@@ -223,7 +223,7 @@ def _room(chain: Chain, batch_size: int, training: bool = True) -> _Room:
     padded = [_padded(width) for width in chain.widths]
     hidden = range(len(padded) - 2)
     divider.take(max(padded))
-    one, block = divider.take(1), divider.size
+    constant_one, block = divider.take(1), divider.size
     matrices = [(divider.take(padded[i] * padded[i + 1]), divider.take(padded[i + 1])) for i in hidden]
     head = divider.take(padded[-2] + 1)
     length = divider.size - block
@@ -236,7 +236,7 @@ def _room(chain: Chain, batch_size: int, training: bool = True) -> _Room:
     pairs = [(chain.widths[i : i + 2], padded[i : i + 2], values[i : i + 2]) for i in hidden]
     layers = list(map(_layer, pairs, matrices, zip(copies, slopes, deltas, strict=True)))
     places = kernels.Places(
-        one=one,
+        constant_one=constant_one,
         row=padded[-2],
         inputs=padded[0],
         rows=values[0],

@@ -55,7 +55,7 @@ INPUTS, OUTPUTS, ROW_IN, ROW_OUT, WEIGHT, BIAS, COPY, BELOW, ABOVE, SLOPE, DELTA
 class Places(NamedTuple):
     """Say where things lie in the flat array that do not belong to one layer."""
 
-    one: int  # a single 1; zeros lie at offset 0
+    constant_one: int  # a single 1; zeros lie at offset 0
     row: int  # padded width of the last hidden layer, or of the input if there is none
     inputs: int  # padded width of the input
     rows: int  # the batch's features
@@ -145,7 +145,7 @@ def backward(s: Float32Array, layers: Int64Array, places: Places, kind: int, row
         gate(s[delta : delta + end], s[above : above + end], s[slope : slope + end], kind)
         below, row_in = layers[i, BELOW], layers[i, ROW_IN]
         multiply(s, layers[i, WEIGHT] + shift, row, below, 1, row_in, delta, row, 0, layers[i, INPUTS], row, rows)
-        multiply(s, layers[i, BIAS] + shift, row, places.one, 0, 0, delta, row, 0, 1, row, rows)
+        multiply(s, layers[i, BIAS] + shift, row, places.constant_one, 0, 0, delta, row, 0, 1, row, rows)
 
 
 @compiled()

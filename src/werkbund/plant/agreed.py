@@ -63,6 +63,6 @@ def _check_network(agreed: Config | None, config: Config) -> None:
         )
 
 
-def _differing(one: DataSection, other: DataSection) -> list[str]:
+def _differing(first: DataSection, second: DataSection) -> list[str]:
     names = [name for name in DataSection.model_fields if name not in _OF_NO_MATTER]
-    return [name for name in names if getattr(one, name) != getattr(other, name)]
+    return [name for name in names if getattr(first, name) != getattr(second, name)]

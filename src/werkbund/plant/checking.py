@@ -156,9 +156,9 @@ def check_plant(kit: Path, offers: Sequence[Offer] = OFFERS) -> PlantCheck:
     config = for_clients(agreed or Config())
     try:
         table = read_plant_table(settings, config)
-        found = check(table)
-        errors = tuple(f"{one.column}: {one.message}" for one in found if one.level == "error")
-        findings = tuple(one.to_json() for one in found)
+        findings = check(table)
+        errors = tuple(f"{finding.column}: {finding.message}" for finding in findings if finding.level == "error")
+        written = tuple(finding.to_json() for finding in findings)
         modes = table.schema.mode_flags(table.frame)[1]
         parts = Parts(settings.client.name, Briefing("check", config, 0, modes, table.schema), table)
         if parts.num_training_rows < policy.minimum_rows:
@@ -170,7 +170,7 @@ def check_plant(kit: Path, offers: Sequence[Offer] = OFFERS) -> PlantCheck:
     fields = tuple((kind, field, _size(field, sizes)) for kind, field in leaving(kinds, policy.signals))
     kept, preview, chosen_by = _kept(parts, policy, kinds), _preview(parts, policy), _chosen_by(agreed)
     asks = asked_anyway(family_of(agreed).asks(agreed)) if agreed is not None and chosen_by is not None else None
-    return PlantCheck(settings.client.name, table, errors, fields, asks, chosen_by, preview, kept, findings)
+    return PlantCheck(settings.client.name, table, errors, fields, asks, chosen_by, preview, kept, written)
 
 
 def _chosen_by(agreed: Config | None) -> tuple[str, Declaration] | None:
@@ -184,15 +184,15 @@ def models(kit: Path) -> list[dict[str, Any]]:
     """Return the delivered models, newest first: version, whether in use, when it came, from which run, its verdict."""
     folder = PlantFolder(load_settings(kit).state)
     current = folder.current()
-    found = []
-    for path in sorted((folder.path / "models").glob("[0-9]*"), key=lambda one: -int(one.name)):
+    versions = []
+    for path in sorted((folder.path / "models").glob("[0-9]*"), key=lambda path: -int(path.name)):
         card_file = path / "model_card.json"
         if card_file.is_file():
             card = json.loads(card_file.read_text(encoding="utf-8"))
             facts = {"received": card["received"], "run": card["name"], "reason": card["here"]["reason"]}
             used = "yes" if path == current else ""
-            found.append({"version": path.name, "in_use": used, "folder": str(path), **facts})
-    return found
+            versions.append({"version": path.name, "in_use": used, "folder": str(path), **facts})
+    return versions
 
 
 def _sizes(parts: Parts) -> dict[str, str]:
@@ -228,10 +228,10 @@ def _preview(parts: Parts, policy: Policy) -> dict[str, Any]:
     """Return the survey as it would leave."""
     asked = Tasks(SURVEY, 0, np.zeros(1, np.int64))
     replies = cut_down(few_values(parts.statistics[SURVEY](asked, RowStore()), policy, parts), policy.signals)
-    told = {name: array[0].tolist() for half in (replies.sums, replies.clear) for name, array in half.items()}
-    if "vocabulary" in told:
-        told["vocabulary"] = json.loads(told["vocabulary"])
-    return told
+    statistics = {name: array[0].tolist() for half in (replies.sums, replies.clear) for name, array in half.items()}
+    if "vocabulary" in statistics:
+        statistics["vocabulary"] = json.loads(statistics["vocabulary"])
+    return statistics
 
 
 def _kept(parts: Parts, policy: Policy, kinds: Iterable[Kind]) -> tuple[str, ...]:
@@ -239,7 +239,7 @@ def _kept(parts: Parts, policy: Policy, kinds: Iterable[Kind]) -> tuple[str, ...
     signals = signals_of(kinds)
     lines = [f"{signal.what} (policy.signals)" for signal in signals if signal.name not in policy.signals]
     names = [*(column.name for column in parts.population.schema.features if column.kind == "number")]
-    names += [one.name for one in parts.population.schema.derived]
+    names += [derived.name for derived in parts.population.schema.derived]
     few = [
         name for name, number in zip(names, parts.num_values[0].tolist(), strict=True) if number < policy.minimum_rows
     ]
@@ -259,5 +259,8 @@ def _kept(parts: Parts, policy: Policy, kinds: Iterable[Kind]) -> tuple[str, ...
 
 def _columns(schema: Schema) -> list[dict[str, str]]:
     rows = [{"name": column.name, "role": column.kind, "unit": column.unit, "range": ""} for column in schema.features]
-    rows += [{"name": one.name, "role": "derived", "unit": one.unit, "range": one.expression} for one in schema.derived]
+    rows += [
+        {"name": derived.name, "role": "derived", "unit": derived.unit, "range": derived.expression}
+        for derived in schema.derived
+    ]
     return [*rows, {"name": schema.label, "role": "label", "unit": "", "range": ""}]

@@ -56,8 +56,8 @@ class Facts:
         versions |= {library: importlib.metadata.version(library) for library in _LIBRARIES}
         flags, modes = table.schema.mode_flags(table.frame)
         if table.schema.mode is not None:  # these names are values of rows
-            told = flags.sum(axis=0) >= int(policy.get("minimum_failures", 0))
-            modes = tuple(name for name, enough in zip(modes, told, strict=True) if enough)
+            frequent = flags.sum(axis=0) >= int(policy.get("minimum_failures", 0))
+            modes = tuple(name for name, enough in zip(modes, frequent, strict=True) if enough)
         rows = table.num_rows if tell_rows and table.num_rows >= int(policy.get("minimum_rows", 0)) else None
         clock = now.astimezone(UTC).isoformat(timespec="milliseconds")
         return cls(name, versions, table.schema, modes, rows, clock, policy)
@@ -85,7 +85,7 @@ class Facts:
         """
         try:
             rows, modes, refused = values["rows"], values["modes"], values["policy"].get("refused", [])
-            if len(modes) > _MOST_MODES or not all(isinstance(one, str) for one in (*modes, *refused)):
+            if len(modes) > _MOST_MODES or not all(isinstance(mode, str) for mode in (*modes, *refused)):
                 raise ValueError(f"modes and refused signals must be texts, at most {_MOST_MODES}")
             return cls(
                 str(values["name"]),

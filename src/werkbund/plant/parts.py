@@ -58,17 +58,17 @@ class Parts:
     @cached_property
     def population(self) -> Population:
         """The plant by itself, its rows split as they would be among all plants."""
-        told = self.briefing
-        return one_client(self.table, told.config, self.name, told.number, told.mode_names)
+        briefing = self.briefing
+        return one_client(self.table, briefing.config, self.name, briefing.number, briefing.mode_names)
 
     @cached_property
     def simulation(self) -> Simulation:
         """The plant as a federation of one, with the common preparation."""
-        told = self.briefing
-        if told.preparation is None:
+        briefing = self.briefing
+        if briefing.preparation is None:
             raise ClientError("the server asks for training before the common scaling is learnt; it runs other code")
-        config, make = _in_time(told.config), family_of(told.config).simulate_prepared
-        return make(config, self.population, told.preparation, np.array(told.labels))
+        config, make = _in_time(briefing.config), family_of(briefing.config).simulate_prepared
+        return make(config, self.population, briefing.preparation, np.array(briefing.labels))
 
     @cached_property
     def num_training_rows(self) -> int:

@@ -150,19 +150,19 @@ def withhold_survey(
         In the same layout; the levels that are left, sorted.
     """
     labels, count, missing = arrays["labels"], arrays["count"], arrays["missing"]
-    told = labels.sum(axis=-1, keepdims=True) >= minimum_rows  # (..., 1)
-    enough = (count >= minimum_rows) & told
-    split = told & (labels.min(axis=-1, keepdims=True) >= minimum_failures)
+    are_told = labels.sum(axis=-1, keepdims=True) >= minimum_rows  # (..., 1)
+    enough = (count >= minimum_rows) & are_told
+    split = are_told & (labels.min(axis=-1, keepdims=True) >= minimum_failures)
     kept = {
         "labels": np.where(split, labels, 0),
         "count": np.where(enough, count, 0),
-        "missing": np.where(told, np.where(enough, missing, count + missing), 0),
+        "missing": np.where(are_told, np.where(enough, missing, count + missing), 0),
         "sum": np.where(enough, arrays["sum"], 0.0),
     }
-    some = bool(told.all())
+    all_told = bool(are_told.all())
     vocabulary = {
-        name: tuple(sorted(level for level, rows in found.items() if some and rows >= minimum_rows))
-        for name, found in levels.items()
+        name: tuple(sorted(level for level, rows in counted.items() if all_told and rows >= minimum_rows))
+        for name, counted in levels.items()
     }
     return kept, vocabulary
 

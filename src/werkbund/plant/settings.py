@@ -47,8 +47,8 @@ class ServerSection(Section):
     @field_validator("address")
     @classmethod
     def _has_host_and_port(cls, address: str) -> str:
-        found = _ADDRESS.fullmatch(address)
-        if found is None or not 0 < int(found[2]) < 2**16:
+        match = _ADDRESS.fullmatch(address)
+        if match is None or not 0 < int(match[2]) < 2**16:
             raise ValueError("must be host:port, such as federation.example.com:8000")
         return address
 
@@ -210,9 +210,9 @@ def minutes_of(hours: str) -> Minutes | None:
     """
     if not hours:
         return None
-    found = _HOURS.fullmatch(hours)
-    if found is not None:
-        first_hour, first, last_hour, last = map(int, found.groups())
+    match = _HOURS.fullmatch(hours)
+    if match is not None:
+        first_hour, first, last_hour, last = map(int, match.groups())
         begin, end = 60 * first_hour + first, 60 * last_hour + last
         if first < 60 and last < 60 and begin < 24 * 60 and end <= 24 * 60 and begin != end:
             return begin, end

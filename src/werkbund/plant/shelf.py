@@ -41,8 +41,8 @@ class Shelf:
 
     def get(self, key: str) -> bytes | None:
         """Return the content under a key; None if there is none."""
-        found = [path for path in self._files() if path.name.endswith(f"-{digest(key)}")]
-        return found[-1].read_bytes() if found else None
+        paths = [path for path in self._files() if path.name.endswith(f"-{digest(key)}")]
+        return paths[-1].read_bytes() if paths else None
 
     def _files(self) -> list[Path]:
         """Return the contents, the oldest first."""

@@ -46,7 +46,7 @@ def read_plant_table(settings: PlantSettings, config: Config) -> Table:
         If the rows cannot be read.
     """
     frame, origin = plant_source(settings.data).read()
-    needed = _needed(config.data, _found(settings.columns, frame.columns))
+    needed = _needed(config.data, _columns_of(settings.columns, frame.columns))
     _refuse_unknown(settings.columns, needed)
     frame = _taken(frame, settings.columns, needed)
     bare = changed(config, data={"path": None, "clients": {}, "client": None, "never": []})
@@ -84,9 +84,9 @@ class _Needed:
     unused: tuple[str, ...] = ()
 
 
-def _needed(data: DataSection, found: set[str]) -> _Needed:
+def _needed(data: DataSection, columns: set[str]) -> _Needed:
     if data.label is None:
-        return _needed_by(min(AI4I_SCHEMA, TWIN_SCHEMA, key=lambda schema: len(set(schema.used) - found)))
+        return _needed_by(min(AI4I_SCHEMA, TWIN_SCHEMA, key=lambda schema: len(set(schema.used) - columns)))
     if not data.columns:
         raise ConfigError(
             "data.columns of the federation's configuration must list the feature columns: else all that a plant has "
@@ -103,7 +103,7 @@ def _needed_by(schema: Schema) -> _Needed:
     return _Needed(units, (*schema.never, "plant"))
 
 
-def _found(columns: Mapping[str, ColumnMapping], names: Iterable[str]) -> set[str]:
+def _columns_of(columns: Mapping[str, ColumnMapping], names: Iterable[str]) -> set[str]:
     """Return the federation's names under which the plant has a column."""
     there = set(names)
     mapped = {name for name in columns if _own_name(name, columns) in there}
@@ -169,7 +169,7 @@ def _what_to_map(
 
 def _most_like(name: str, known: Iterable[str]) -> str | None:
     """Return the name most like this one but for case, blanks and signs; None if none is."""
-    bare = {re.sub(r"[\W_]", "", one.lower()): one for one in known}
+    bare = {re.sub(r"[\W_]", "", column.lower()): column for column in known}
     close = difflib.get_close_matches(re.sub(r"[\W_]", "", name.lower()), list(bare), n=1, cutoff=0.5)
     return bare[close[0]] if close else None
 

@@ -122,7 +122,7 @@ class PlantFolder:
             raise ModelError(f"a model to accept must lie in a folder of {models}, got {folder}")
         _to_disk(folder)
         number = int(folder.name)
-        versions = [*(one for one in self._versions() if one != number), number]
+        versions = [*(version for version in self._versions() if version != number), number]
         self._write_versions(versions[-_MODELS:])
         self._remove_refused()
 
@@ -148,8 +148,8 @@ class PlantFolder:
 
     def event(self, kind: str, **facts: Any) -> None:
         """Add a line to the plant's record: its time with zone, its kind, and facts that JSON can hold."""
-        told = {"time": datetime.now().astimezone().isoformat(timespec="milliseconds"), "kind": kind, **facts}
-        line = json.dumps(plain(told), default=str).encode() + b"\n"
+        entry = {"time": datetime.now().astimezone().isoformat(timespec="milliseconds"), "kind": kind, **facts}
+        line = json.dumps(plain(entry), default=str).encode() + b"\n"
         with (_made(self.path) / "events.jsonl").open("ab+") as file:
             if file.tell() > 0:
                 file.seek(-1, os.SEEK_END)
@@ -160,13 +160,13 @@ class PlantFolder:
     def events(self) -> list[dict[str, Any]]:
         """Return the plant's record, without lines that were cut short."""
         path = self.path / "events.jsonl"
-        found: list[dict[str, Any]] = []
+        entries: list[dict[str, Any]] = []
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
             try:
-                found.append(json.loads(line))
+                entries.append(json.loads(line))
             except json.JSONDecodeError:
                 continue
-        return found
+        return entries
 
     @property
     def _replies(self) -> Shelf:

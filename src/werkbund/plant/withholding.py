@@ -12,6 +12,7 @@ from werkbund.core.arrays import Arrays
 from werkbund.core.types import Replies, Tasks
 from werkbund.data.features import clean
 from werkbund.data.statistics import category_names, number_names
+from werkbund.federation.preparing import SUMMED_SQUARES
 from werkbund.plant.parts import Parts
 from werkbund.plant.policy import Levels, Policy, withhold_counts, withhold_squares, withhold_survey
 
@@ -40,8 +41,8 @@ def few_counts(replies: Replies, policy: Policy, parts: Parts) -> Replies:
 
 def few_squares(replies: Replies, policy: Policy, parts: Parts) -> Replies:
     """Return squared deviations without those of columns with too few values."""
-    kept = withhold_squares(replies.sums["squares"], parts.num_values, policy.minimum_rows)
-    return replace(replies, sums={"squares": kept})
+    kept = withhold_squares(replies.sums[SUMMED_SQUARES], parts.num_values, policy.minimum_rows)
+    return replace(replies, sums={SUMMED_SQUARES: kept})
 
 
 def few_figures(replies: Replies, policy: Policy, parts: Parts) -> Replies:
@@ -74,8 +75,8 @@ def _without_rare_modes(replies: Replies, policy: Policy, parts: Parts) -> Repli
 def _without_figures(replies: Replies) -> Replies:
     """Return a verdict alone: its reason says figures too."""
     accepted = bool(json.loads(str(replies.clear["accepted"][0]))["accepted"])
-    told = {"accepted": accepted, "reason": "judged by its own rows, of which it does not tell"}
-    return replace(replies, clear={"accepted": np.array([json.dumps(told)])})
+    verdict = {"accepted": accepted, "reason": "judged by its own rows, of which it does not tell"}
+    return replace(replies, clear={"accepted": np.array([json.dumps(verdict)])})
 
 
 def levels_of(parts: Parts) -> Levels:

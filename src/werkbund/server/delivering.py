@@ -48,7 +48,7 @@ class Delivered:
 
 
 @dataclass(frozen=True)
-class Offer:
+class OfferedModel:
     """Hold a model that is delivered.
 
     Parameters
@@ -69,7 +69,7 @@ class Offer:
     round: int
 
 
-def deliver(grid: Grid, offer: Offer, timeout_s: float) -> dict[str, Delivered]:
+def deliver(grid: Grid, offer: OfferedModel, timeout_s: float) -> dict[str, Delivered]:
     """Send a model to all clients, and wait for their verdicts.
 
     Parameters
@@ -139,7 +139,7 @@ class Midway:
         created = datetime.now(UTC).isoformat(timespec="seconds")
         facts = CardFacts(self._folder.path.name, created, training={"kept_round": round, "finished": False})
         timeout_s = config.federation.round_timeout_s
-        offer = Offer(learnt, threshold, model_card(model, facts), round)
+        offer = OfferedModel(learnt, threshold, model_card(model, facts), round)
         delivered = deliver(self._setup.grid, offer, timeout_s)
         verdicts = {name: vars(verdict) for name, verdict in delivered.items()}
         self._folder.write_json("delivered.json", {"round": round, "delivered": verdicts})

@@ -23,7 +23,7 @@ from werkbund.federation.training import Outlets, Trained, train
 from werkbund.federation.watch import Nobody, Watcher
 from werkbund.plant.leaving import KINDS, asked_anyway, signals_asked
 from werkbund.report import write_report
-from werkbund.server.delivering import Delivered, Midway, Offer, deliver
+from werkbund.server.delivering import Delivered, Midway, OfferedModel, deliver
 from werkbund.server.preflight import Preflight, preflight
 
 Seen = Callable[[Preflight], None]
@@ -158,7 +158,7 @@ def _train_and_finish(
     watcher.stage(f"delivering the model to {len(names)} clients")
     timeout_s = setup.config.federation.round_timeout_s
     threshold = trained.threshold.probability
-    offer = Offer(trained.learnt, threshold, card, trained.kept_round)
+    offer = OfferedModel(trained.learnt, threshold, card, trained.kept_round)
     delivered = deliver(setup.grid, offer, timeout_s)
     folder.write_json("result.json", _with_verdicts(result, delivered))
     watcher.stage("writing the report")

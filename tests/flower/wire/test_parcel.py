@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 
 from werkbund.core.arrays import AnyArray
 from werkbund.core.errors import ClientError
-from werkbund.flower.wire.parcel import LARGEST, Entry, Parcel, pack, read_parcel, unpack, write_parcel
+from werkbund.flower.wire.parcel import LARGEST, ArrayEntry, Parcel, pack, read_parcel, unpack, write_parcel
 
 PARCELS = st.builds(Parcel, st.binary(max_size=40), st.binary(max_size=40), st.binary(max_size=40))
 
@@ -107,17 +107,19 @@ def _arrays(draw: st.DrawFn) -> AnyArray:
     return np.array(texts, dtype=np.str_).reshape(shape)
 
 
-def _unpacked(entries: list[Entry], body: bytes, most: int = MOST) -> list[tuple[str, str, AnyArray]]:
-    return list(unpack([Entry.from_json(json.loads(json.dumps(entry.to_json()))) for entry in entries], body, most))
+def _unpacked(entries: list[ArrayEntry], body: bytes, most: int = MOST) -> list[tuple[str, str, AnyArray]]:
+    return list(
+        unpack([ArrayEntry.from_json(json.loads(json.dumps(entry.to_json()))) for entry in entries], body, most)
+    )
 
 
-def _packed(**arrays: Any) -> tuple[list[Entry], bytes]:
+def _packed(**arrays: Any) -> tuple[list[ArrayEntry], bytes]:
     return pack(("sums", name, np.asarray(array)) for name, array in arrays.items())
 
 
-def _entry(**how: Any) -> Entry:
+def _entry(**how: Any) -> ArrayEntry:
     values = {"half": "sums", "name": "a", "dtype": "<i8", "stored": "<i8", "shape": (1,), "length": 8, **how}
-    return Entry.from_json([list(value) if isinstance(value, tuple) else value for value in values.values()])
+    return ArrayEntry.from_json([list(value) if isinstance(value, tuple) else value for value in values.values()])
 
 
 @settings(deadline=None)
@@ -209,7 +211,7 @@ def test_what_is_neither_number_nor_text_is_not_packed(array: AnyArray) -> None:
 )
 def test_what_describes_no_array_is_refused(values: Any) -> None:
     with pytest.raises(ClientError):
-        Entry.from_json(values)
+        ArrayEntry.from_json(values)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +297,7 @@ def test_a_bomb_is_refused_before_it_fills_the_memory() -> None:
     assert _peak(lambda: list(unpack(announced, b"z" + bomb, MOST))) < 2**20
 
 
-def _text(texts: list[str], shape: tuple[int, ...] | None = None) -> tuple[Entry, bytes]:
+def _text(texts: list[str], shape: tuple[int, ...] | None = None) -> tuple[ArrayEntry, bytes]:
     content = json.dumps(texts).encode()
     shape = (len(texts),) if shape is None else shape
     return _entry(dtype="text", stored="text", shape=shape, length=len(content)), content
@@ -369,4 +371,4 @@ JSON = st.recursive(
 )
 def test_nothing_that_is_written_raises_anything_but_our_error(entries: list[Any], body: bytes, form: bytes) -> None:
     with contextlib.suppress(ClientError):
-        list(unpack([Entry.from_json(values) for values in entries], form + body, MOST))
+        list(unpack([ArrayEntry.from_json(values) for values in entries], form + body, MOST))

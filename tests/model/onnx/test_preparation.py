@@ -14,7 +14,7 @@ from werkbund.core.arrays import Float32Array, Float64Array
 from werkbund.data.expressions import (
     Binary,
     Call,
-    Case,
+    CaseWhen,
     Cast,
     ColumnRef,
     Expression,
@@ -122,7 +122,7 @@ def random_number(rng: np.random.Generator, depth: int) -> Expression:
         lambda: Binary("-", number(), number()),
         lambda: Binary("*", number(), number()),
         lambda: Binary("/", number(), Call("greatest", (Call("abs", (number(),)), Number(0.5)))),
-        lambda: Case(((truth(), number()), (truth(), number())), number()),
+        lambda: CaseWhen(((truth(), number()), (truth(), number())), number()),
         lambda: Cast(truth(), "double"),
         lambda: Cast(number(), "integer"),
         lambda: Call("abs", (number(),)),

@@ -152,7 +152,7 @@ def _mistaken(median: float, unit: str, low: float, high: float) -> Conversion |
     """Return the conversion that moves a median into the likely range; None if it lies there, or none does."""
     if low <= median <= high:
         return None
-    return next((other for other in MISTAKEN[unit] if low <= other.apply(median) <= high), None)
+    return next((mistake for mistake in MISTAKEN[unit] if low <= mistake.apply(median) <= high), None)
 
 
 def _mistaken_clients(table: Table, client: str, feature: Column, unit: str) -> list[Finding]:

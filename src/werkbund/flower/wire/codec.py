@@ -20,7 +20,7 @@ from werkbund.core.errors import ClientError
 from werkbund.core.kinds import Kind
 from werkbund.core.text import one_line
 from werkbund.core.types import Replies, Tasks
-from werkbund.flower.wire.parcel import Entry, Parcel, pack, unpack
+from werkbund.flower.wire.parcel import ArrayEntry, Parcel, pack, unpack
 
 PROTOCOL = 1
 """Number of this form of messages; another one is refused by name."""
@@ -199,7 +199,7 @@ def task_id(ask: Ask) -> str:
     return digest.hexdigest()[:32]
 
 
-def _head(tasks: Tasks, entries: list[Entry]) -> dict[str, Any]:
+def _head(tasks: Tasks, entries: list[ArrayEntry]) -> dict[str, Any]:
     """Return what the heads of a task and of its answer have in common, for one client's task."""
     arrays = [entry.to_json() for entry in entries]
     base = {"protocol": PROTOCOL, "werkbund": __version__, "kind": tasks.kind.name, "round": tasks.round}
@@ -238,7 +238,7 @@ def _halves(
     described = head["arrays"]
     if not isinstance(described, list):
         raise ClientError("a message's head must list its arrays")
-    entries = [Entry.from_json(values) for values in described]
+    entries = [ArrayEntry.from_json(values) for values in described]
     for half, name, array in unpack(entries, parcel.body, most_bytes):
         if half not in halves or name in halves[half]:
             raise ClientError(f"array {name!r} must belong once to a part of a message, got {half!r}")

@@ -108,7 +108,7 @@ def read_parcel(stream: BinaryIO) -> Parcel | None:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ArrayEntry:
     """Describe one array in the body of a parcel.
 
     Parameters
@@ -139,7 +139,7 @@ class Entry:
         return [self.half, self.name, self.dtype, self.stored, list(self.shape), self.length]
 
     @classmethod
-    def from_json(cls, values: Any) -> Entry:
+    def from_json(cls, values: Any) -> ArrayEntry:
         """Return the description that `to_json` wrote as a list.
 
         Raises
@@ -167,20 +167,20 @@ class Entry:
         return entry
 
 
-def pack(arrays: Iterable[tuple[str, str, AnyArray]]) -> tuple[list[Entry], bytes]:
+def pack(arrays: Iterable[tuple[str, str, AnyArray]]) -> tuple[list[ArrayEntry], bytes]:
     """Return the descriptions and the body of arrays, each given as (half of the message, name, array)."""
     entries, parts = [], []
     for half, name, array in arrays:
         stored, content = _content(array)
         dtype = _TEXT if stored == _TEXT else array.dtype.newbyteorder("<").str
-        entries.append(Entry(half, name, dtype, stored, array.shape, len(content)))
+        entries.append(ArrayEntry(half, name, dtype, stored, array.shape, len(content)))
         parts.append(content)
     body = b"".join(parts)
     deflated = zlib.compress(body, 6)
     return entries, b"z" + deflated if len(deflated) < len(body) else b"r" + body
 
 
-def unpack(entries: list[Entry], body: bytes, largest: int) -> Iterator[tuple[str, str, AnyArray]]:
+def unpack(entries: list[ArrayEntry], body: bytes, largest: int) -> Iterator[tuple[str, str, AnyArray]]:
     """Yield (half, name, array) of each array of a body.
 
     Parameters
@@ -252,7 +252,7 @@ def _inflated(body: bytes, total: int) -> bytes:
     return raw
 
 
-def _numbers(entry: Entry, content: bytes) -> AnyArray:
+def _numbers(entry: ArrayEntry, content: bytes) -> AnyArray:
     stored = "|u1" if entry.stored == "|b1" else entry.stored  # any byte but 0 is a truth
     try:
         return np.frombuffer(content, stored).reshape(entry.shape).astype(entry.dtype)
@@ -260,7 +260,7 @@ def _numbers(entry: Entry, content: bytes) -> AnyArray:
         raise ClientError(f"array {entry.name!r} cannot have the shape {entry.shape}") from error
 
 
-def _texts(entry: Entry, content: bytes, room: int) -> AnyArray:
+def _texts(entry: ArrayEntry, content: bytes, room: int) -> AnyArray:
     """Return an array of texts that takes at most `room` bytes: NumPy gives each the space of the longest."""
     if len(content) > _LONGEST_TEXTS:
         raise ClientError(f"texts {entry.name!r} must have at most {_LONGEST_TEXTS} bytes, got {len(content)}")

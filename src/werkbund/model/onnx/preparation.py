@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 from werkbund.data.expressions import (
     Binary,
     Call,
-    Case,
+    CaseWhen,
     Cast,
     ColumnRef,
     Expression,
@@ -144,7 +144,7 @@ def _add_expression(graph: Graph, node: Expression, columns: Mapping[str, str]) 
             return graph.constant([[value]])
         case ColumnRef(name=name):
             return columns[name]
-        case Case():
+        case CaseWhen():
             return _add_case(graph, node, columns)
         case Cast():
             return _add_cast(graph, node, columns)
@@ -167,7 +167,7 @@ def _add_operator(graph: Graph, node: Unary | Binary | IsNull | Call, arguments:
             return graph.add(_FUNCTIONS[function], *arguments)
 
 
-def _add_case(graph: Graph, node: Case, columns: Mapping[str, str]) -> str:
+def _add_case(graph: Graph, node: CaseWhen, columns: Mapping[str, str]) -> str:
     """Return the value of the first branch that holds: chosen from the last branch to the first, over the ELSE."""
     result = _add_expression(graph, node.otherwise, columns)
     for condition, value in reversed(node.branches):

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from werkbund.core.arrays import Float64Array
-from werkbund.evaluation import Effort, LearningCurve
+from werkbund.evaluation import Expenditure, LearningCurve
 from werkbund.report.folder import RunFolder
 from werkbund.report.page import LONGEST_TABLE, PageSection, TextTable
 from werkbund.report.text import MISSING, bytes_text, duration, energy_text, number_text, plural, whole
@@ -242,7 +242,7 @@ def _milestones(run: RunFolder) -> tuple[TextTable, ...]:
     return (TextTable(head, rows),) if simulated else (TextTable(*_without_energy(head, rows)),)
 
 
-def _row(label: str, spent: Effort) -> tuple[str, ...]:
+def _row(label: str, spent: Expenditure) -> tuple[str, ...]:
     return (label, whole(spent.rounds), duration(spent.seconds), energy_text(spent.joules), bytes_text(spent.bytes))
 
 

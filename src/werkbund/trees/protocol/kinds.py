@@ -12,6 +12,9 @@ TREES = Signal(
     usual=False,
 )
 
+COUNTS_WANTED = "evaluate"
+"""Name of the array of a task that says whether counts of the trees so far are wanted too."""
+
 _LEAST = Field(
     "shared", "least", "fewest rows of one client that are told of", (), "iu", minimum="minimum_cell_rows", added=True
 )
@@ -27,7 +30,7 @@ _GROUP = (
     Field("shared", "outputs", "which score each of the round's trees adds to", ("trees",), "iu"),
     Field("shared", "keys", "streams of the round's trees", ("trees",), "u"),
     Field("shared", "row_keys", "streams by which rows are drawn", ("trees",), "u"),
-    Field("shared", "evaluate", "whether counts of the trees so far are wanted too", (), "b"),
+    Field("shared", COUNTS_WANTED, "whether counts of the trees so far are wanted too", (), "b"),
 )
 _BEHIND = Field("clear", "behind", "whether it must be sent all trees anew, because it was started again", (), "b")
 _ROWS = "number of training rows"

@@ -30,7 +30,7 @@ from werkbund.engine.records import gathered_counts
 from werkbund.engine.state import Rules
 from werkbund.trees.arithmetic import Group, Growth, GrowthBasis, TreePlan, Trees, advance, basis_of, begin
 from werkbund.trees.protocol.asking import Answers, reasons_of
-from werkbund.trees.protocol.kinds import TREE_BAG, TREE_EVALUATE, TREE_LEVEL
+from werkbund.trees.protocol.kinds import COUNTS_WANTED, TREE_BAG, TREE_EVALUATE, TREE_LEVEL
 from werkbund.trees.protocol.state import TreeRecord, TreeState
 from werkbund.trees.protocol.talk import Links, Talk
 
@@ -142,7 +142,7 @@ def _grow(talk: Talk, basis: GrowthBasis, evaluate: bool) -> tuple[Growth | None
     while not growth.finished:
         shared = _question(talk, basis, growth)
         if first is None and evaluate:
-            shared["evaluate"] = np.ones((), np.bool_)
+            shared[COUNTS_WANTED] = np.ones((), np.bool_)
         answers = talk.ask(TREE_LEVEL, shared, {"histograms": (growth.asked.num_cells, 3)})
         first = first or answers
         if answers.failures and growth.depth:
@@ -212,7 +212,7 @@ def bagging_rounds(
         shared: dict[str, Any] = {"rules": basis_of(state.terms, plan).rules.to_array()}
         shared |= {"outputs": group.outputs, "keys": group.keys, "row_keys": group.row_keys}
         if evaluate:
-            shared["evaluate"] = np.ones((), np.bool_)
+            shared[COUNTS_WANTED] = np.ones((), np.bool_)
         others = talk.counts_of_others() if evaluate else Answers()
         answers = talk.ask(TREE_BAG, shared, {})
         trees, failures = _united(answers, state, len(group.outputs))

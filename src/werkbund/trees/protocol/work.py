@@ -19,7 +19,7 @@ from werkbund.core.types import Replies, Tasks
 from werkbund.engine.worker import Handler, forgetful
 from werkbund.trees.arithmetic import Blocks, Ensemble, Group, GrowthBasis, GrowthRules, Terms, Trees, keys_of
 from werkbund.trees.arithmetic.cells import count_keys, parts_of
-from werkbund.trees.protocol.kinds import TREE_BAG, TREE_CELLS, TREE_EVALUATE, TREE_LEVEL, TREE_SURVEY
+from werkbund.trees.protocol.kinds import COUNTS_WANTED, TREE_BAG, TREE_CELLS, TREE_EVALUATE, TREE_LEVEL, TREE_SURVEY
 from werkbund.trees.rows.counts import count_classes, count_outputs, sum_targets
 from werkbund.trees.rows.local import NodeRows, grow_alone
 from werkbund.trees.rows.table import ScoredTable, TreeTable
@@ -98,7 +98,7 @@ class TreeWork:
         if behind.any():
             return Replies(tasks.kind, tasks.round, tasks.clients, {}, {"behind": behind})
         self._ordered = None  # edges are agreed by now
-        counts = self._counts(tasks) if "evaluate" in tasks.shared else {}
+        counts = self._counts(tasks) if COUNTS_WANTED in tasks.shared else {}
         trees = Trees.from_arrays(tasks.shared, "grown.")
         nodes = self._nodes_for(tasks, trees)
         nodes.follow(trees)
@@ -122,7 +122,7 @@ class TreeWork:
         behind = self._catch_up(tasks)
         if behind.any():
             return Replies(tasks.kind, tasks.round, tasks.clients, {}, {"behind": behind})
-        counts = self._counts(tasks) if "evaluate" in tasks.shared else {}
+        counts = self._counts(tasks) if COUNTS_WANTED in tasks.shared else {}
         terms, rules, least = self._training.agreed, GrowthRules.from_array(tasks.shared["rules"]), self._least(tasks)
         rules = replace(rules, min_child_rows=max(rules.min_child_rows, least))
         basis = GrowthBasis(terms.edges, terms.fixed, rules)
