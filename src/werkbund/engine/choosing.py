@@ -7,14 +7,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from werkbund.core.arrays import Arrays, Float32Array
+from werkbund.aggregation.contract import Aggregator
+from werkbund.core.arrays import Arrays
 from werkbund.core.errors import FederationError
 from werkbund.core.rng import generator, keys
 from werkbund.core.types import Choice, Failure, Replies, Tasks
 from werkbund.engine.asking import answers
 from werkbund.engine.grid import Grid, Keeping, Situated
-from werkbund.engine.state import Rules, RunState
-from werkbund.selection.contract import Selector, View
+from werkbund.engine.state import Rules, RunState, Strategy
+from werkbund.engine.worker import SENT
+from werkbund.selection.contract import View
 from werkbund.selection.questions import HOLD, LOSS
 
 _MOST_QUESTIONS = 100
@@ -93,7 +95,7 @@ def view_of(grid: Grid, rules: Rules, state: RunState) -> View:
     return View(round, available, facts, state.selector_state, rules.schedule.rounds)
 
 
-def choose(grid: Grid, selector: Selector, view: View, rules: Rules, state: RunState) -> Chosen:
+def choose(grid: Grid, strategy: Strategy, view: View, rules: Rules, state: RunState) -> Chosen:
     """Ask what the selector wants to know until it asks nothing, then let it choose.
 
     Raises
@@ -101,12 +103,14 @@ def choose(grid: Grid, selector: Selector, view: View, rules: Rules, state: RunS
     FederationError
         If it never stops asking, or chooses who is not available.
     """
+    selector, needs = strategy.selector, strategy.selector.declaration.needs
     chosen = Chosen(Choice(np.empty(0, np.int64), np.empty(0), np.empty(0), ()))
     rng = generator(rules.seed, "selection", view.round)
     while (question := selector.probe(view, chosen.replies, rng)) is not None:
         if len(chosen.asked) == _MOST_QUESTIONS:
             raise FederationError(f"a selector may ask {_MOST_QUESTIONS} times a round at most; it asks for ever")
-        tasks = completed(question, state.weights, rules, selector.declaration.needs, len(chosen.asked))
+        outgoing = sent_along(strategy.aggregator, state) if question.kind.trains else {}
+        tasks = completed(question, {"weights": state.weights, **outgoing}, rules, needs, len(chosen.asked))
         chosen = _asked(grid, tasks, rules, len(state.weights), chosen)
     choice = selector.choose(view, chosen.replies, rng)
     away = sorted(set(choice.cohort.tolist()) - set(view.available.tolist()))
@@ -129,15 +133,20 @@ def _asked(grid: Grid, tasks: Tasks, rules: Rules, num_parameters: int, chosen: 
     )
 
 
-def completed(tasks: Tasks, weights: Float32Array, rules: Rules, needs: frozenset[str], number: int) -> Tasks:
-    """Return a selector's question with what it need not know itself: weights, learning rate, streams, signals."""
+def completed(tasks: Tasks, sent: Arrays, rules: Rules, needs: frozenset[str], number: int) -> Tasks:
+    """Return a selector's question with what it need not know itself: what is `sent`, rate, streams, signals."""
     if tasks.kind not in (HOLD, LOSS):
         return replace(tasks, attempt=number)
-    shared: Arrays = {**tasks.shared, "weights": weights, "rate": np.array(rules.schedule.factor(tasks.round))}
+    shared: Arrays = {**tasks.shared, **sent, "rate": np.array(rules.schedule.factor(tasks.round))}
     shared = {**shared, **signals_wanted(needs)}
     purpose = "training" if tasks.kind == HOLD else "probe"
     own = {**tasks.own, "key": keys(rules.seed, purpose, tasks.round, tasks.clients)}
     return replace(tasks, shared=shared, own=own, attempt=number)
+
+
+def sent_along(aggregator: Aggregator, state: RunState) -> Arrays:
+    """Return what the aggregator sends along with the weights to clients that train, under its names in a task."""
+    return {f"{SENT}{name}": array for name, array in aggregator.outgoing(state.carry).items()}
 
 
 def signals_wanted(needs: frozenset[str]) -> Arrays:

@@ -166,6 +166,8 @@ class Folded:
         All usable answers; their updates are left out.
     updates
         (parameters,), the unweighted update of each client that was folded, where single updates are asked for.
+    bytes_up
+        Payload of all answers, usable or not.
     """
 
     accumulator: Any = None
@@ -174,6 +176,7 @@ class Folded:
     failures: list[Failure] = field(default_factory=list)
     replies: list[Replies] = field(default_factory=list)
     updates: dict[int, Float32Array] = field(default_factory=dict)
+    bytes_up: int = 0
 
 
 def fold_answers(

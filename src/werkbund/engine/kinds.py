@@ -7,7 +7,7 @@ import numpy as np
 from werkbund.core.arrays import Arrays
 from werkbund.core.kinds import LOSS, ROWS, Effort, Field, Kind, Sizes, as_training, nothing
 from werkbund.learner.counts import COUNT_FIELDS
-from werkbund.selection.questions import KEY, NEEDS, RATE, SIGNALS_IN_CLEAR, WEIGHTS
+from werkbund.selection.questions import ALONG, KEY, NEEDS, RATE, SIGNALS_IN_CLEAR, WEIGHTS
 
 WEIGHT = "weight"
 """Name of the client's weight in the mean, among the sums of its answer."""
@@ -17,7 +17,6 @@ LARGEST = float(np.finfo(np.float32).max)
 
 _FACTOR = Field("own", "factor", "what the update is multiplied by", (), "f")
 _EQUAL = Field("shared", "equal", "whether all clients count alike", (), "b")
-_SENT = Field("shared", "sent.*", "what the aggregator sends along with the weights")
 _COHORT = Field("shared", "cohort", "numbers of all that were asked, for layers that need them", ("cohort",), "iu")
 _EACH = Field("shared", "each", "whether each client's counts are wanted, or those of all together", (), "b")
 
@@ -56,7 +55,7 @@ TRAIN = Kind(
     "train",
     "score the weights that come, train from them, and answer with the update",
     "each round that it trains in",
-    (WEIGHTS, _SENT, _COHORT, RATE, NEEDS, _EQUAL, _EACH, _FACTOR, KEY),
+    (WEIGHTS, ALONG, _COHORT, RATE, NEEDS, _EQUAL, _EACH, _FACTOR, KEY),
     (*UPDATE_FIELDS, *COUNT_FIELDS, *SIGNALS_IN_CLEAR),
     cost=as_training,
     trains=True,
@@ -68,7 +67,7 @@ UPLOAD = Kind(
     "upload",
     "score the weights that come, and answer with the update that was held",
     "when it is chosen and uploads what it held",
-    (WEIGHTS, _SENT, _COHORT, RATE, NEEDS, _EQUAL, _EACH, _FACTOR, KEY),
+    (WEIGHTS, ALONG, _COHORT, RATE, NEEDS, _EQUAL, _EACH, _FACTOR, KEY),
     (*UPDATE_FIELDS, *COUNT_FIELDS),
     cost=_uploading,
     repeatable=False,

@@ -32,8 +32,6 @@ class Proceedings:
         The tasks after it.
     folded
         What came.
-    bytes_up
-        Payload of what came after the choice.
     needs
         The signals that the selector declares.
     simulated
@@ -43,7 +41,6 @@ class Proceedings:
     chosen: Chosen
     sent: tuple[Tasks, ...]
     folded: Folded
-    bytes_up: int
     needs: frozenset[str]
     simulated: bool
 
@@ -76,7 +73,7 @@ def record_of(proceedings: Proceedings, state: RunState, weights: Float32Array, 
         update_norm=norm(weights - state.weights),
         weights_norm=norm(weights),
         bytes_down=sum(map(size_of, [*chosen.asked, *proceedings.sent])),
-        bytes_up=proceedings.bytes_up + sum(map(payload, chosen.replies)),
+        bytes_up=folded.bytes_up + sum(map(payload, chosen.replies)),
         seconds=seconds,
         reasons=choice.reasons,
         simulated_seconds=spent.seconds,

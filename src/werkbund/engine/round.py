@@ -19,13 +19,12 @@ from werkbund.core.rng import generator, keys
 from werkbund.core.types import Choice, RoundRecord, Tasks
 from werkbund.core.weights import norm
 from werkbund.engine.asking import Meter, answers, ask, check_quorum, payload, size_of
-from werkbund.engine.choosing import Chosen, choose, signals_wanted, view_of
+from werkbund.engine.choosing import Chosen, choose, sent_along, signals_wanted, view_of
 from werkbund.engine.folding import Folded, Unwinding, fold_answers
 from werkbund.engine.grid import Grid, Keeping, Situated, state_of
 from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD, WEIGHT
 from werkbund.engine.records import Proceedings, bytes_measuring, gathered_counts, record_of, signals_in
 from werkbund.engine.state import Rules, RunState, Strategy
-from werkbund.engine.worker import SENT
 from werkbund.selection.contract import NUMBERS, Reports
 
 
@@ -53,24 +52,16 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
     QuorumError
         If too few of the cohort answered usefully; names each that did not.
     """
-    started, selector = time.perf_counter(), strategy.selector
+    started = time.perf_counter()
     view = view_of(grid, rules, state)
-    chosen = choose(grid, selector, view, rules, state)
+    chosen = choose(grid, strategy, view, rules, state)
     sent = tasks_of(chosen.choice, strategy, rules, state, len(grid.clients()))
-    meter, choice, aggregator = Meter(), chosen.choice, strategy.aggregator
-    stack, size = strategy.stack, len(state.weights)
-    form = replace(rules.form(size), folds=aggregator.folds, changed=stack.changes)
-    arrivals = ask(grid, sent, rules.timeout_s, form, meter=meter)
-    each = "update" in selector.declaration.needs
-    unwinding = Unwinding(aggregator, stack, view.round, choice.cohort, size) if stack.layers else None
-    folded = fold_answers(arrivals, aggregator, choice.cohort, size, choice.keep, each, unwinding)
-    _check_quorum(folded, choice, grid.clients(), rules, view.round)
-    total = None if choice.total is None else choice.total * _share(choice, folded.trained)
-    closing = Closing(total, len(grid.clients()))
-    weights, carry = aggregator.finish(folded.accumulator, state.weights, state.carry, closing)
-    selector_state = selector.observe(state.selector_state, _reports(folded, chosen, strategy, rules, state))
-    needs, simulated = selector.declaration.needs, isinstance(grid, Situated)
-    proceedings = Proceedings(chosen, sent, folded, meter.bytes_up, needs, simulated)
+    folded = _folded(grid, sent, chosen.choice, strategy, rules, state)
+    closing = Closing(_total(chosen.choice, folded), len(grid.clients()))
+    weights, carry = strategy.aggregator.finish(folded.accumulator, state.weights, state.carry, closing)
+    reports = _reports(folded, chosen, strategy, rules, state)
+    selector_state = strategy.selector.observe(state.selector_state, reports)
+    proceedings = Proceedings(chosen, sent, folded, strategy.selector.declaration.needs, isinstance(grid, Situated))
     record = record_of(proceedings, state, weights, time.perf_counter() - started)
     return state.next(weights, carry, selector_state, state_of(grid)), record
 
@@ -118,7 +109,7 @@ def tasks_of(
     rate = np.array(rules.schedule.factor(round))
     equal = {} if choice.equal is None else {"equal": np.array(choice.equal)}
     needs = signals_wanted(strategy.selector.declaration.needs)
-    sent = {f"{SENT}{name}": array for name, array in strategy.aggregator.outgoing(state.carry).items()}
+    sent = sent_along(strategy.aggregator, state)
     cohort = {"cohort": choice.cohort} if strategy.stack.layers else {}
     shared: Arrays = {"weights": state.weights, "rate": rate, **sent, **cohort, **needs, **equal}
     kind = UPLOAD if choice.held else TRAIN
@@ -135,10 +126,33 @@ def evaluators(everyone: Int64Array, rules: Rules, round: int) -> Int64Array:
     return np.sort(drawn)
 
 
-def _share(choice: Choice, trained: list[int]) -> float:
-    """Return how much of the chosen, by their factors, has answered: what is lost shrinks no step."""
-    answered = np.isin(choice.cohort, trained)
-    return float(choice.factors[answered].sum() / choice.factors.sum())
+def _folded(
+    grid: Grid, sent: tuple[Tasks, Tasks], choice: Choice, strategy: Strategy, rules: Rules, state: RunState
+) -> Folded:
+    """Ask the cohort and the others, and fold what comes.
+
+    Raises
+    ------
+    QuorumError
+        If too few of the cohort answered usefully.
+    """
+    aggregator, stack, size = strategy.aggregator, strategy.stack, len(state.weights)
+    meter, form = Meter(), replace(rules.form(size), folds=aggregator.folds, changed=stack.changes)
+    arrivals = ask(grid, sent, rules.timeout_s, form, meter=meter)
+    each = "update" in strategy.selector.declaration.needs
+    unwinding = Unwinding(aggregator, stack, state.round + 1, choice.cohort, size) if stack.layers else None
+    folded = fold_answers(arrivals, aggregator, choice.cohort, size, choice.keep, each, unwinding)
+    folded.bytes_up = meter.bytes_up
+    _check_quorum(folded, choice, grid.clients(), rules, state.round + 1)
+    return folded
+
+
+def _total(choice: Choice, folded: Folded) -> float | None:
+    """Return what the sum of updates is divided by, as far as the choice says: what is lost shrinks no step."""
+    if choice.total is None:
+        return None
+    answered = np.isin(choice.cohort, folded.trained)
+    return choice.total * float(choice.factors[answered].sum() / choice.factors.sum())
 
 
 def _evaluate_tasks(clients: Int64Array, state: RunState, round: int, each: bool = False) -> Tasks:

@@ -14,6 +14,7 @@ from werkbund.core.kinds import LOSS as LOSS_SIGNAL
 CENTROIDS_SIGNAL = Signal("centroids", "mean training rows of a few clusters, where clients are chosen by them", False)
 
 WEIGHTS = Field("shared", "weights", "the common weights", ("parameters",), "f", vector=True)
+ALONG = Field("shared", "sent.*", "what the aggregator sends along with the weights")
 RATE = Field("shared", "rate", "factor of the learning rate in this round", (), "f")
 NEEDS = Field("shared", "needs", "names of the signals that are wanted in clear", ("signals",), "U")
 KEY = Field("own", "key", "of the client's random stream", (), "u")
@@ -56,7 +57,7 @@ HOLD = Kind(
     "hold",
     "train, keep the update, and tell signals about it; who is chosen uploads it",
     "when a run lets it train and hold its update, before it chooses clients",
-    (WEIGHTS, RATE, NEEDS, KEY),
+    (WEIGHTS, ALONG, RATE, NEEDS, KEY),
     SIGNALS_IN_CLEAR,
     cost=_held_back,
     trains=True,
