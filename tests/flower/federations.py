@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ import tomlkit
 from flwr.cli.build import build_fab_from_files
 
 from werkbund.config import Config
+from werkbund.flower.machine.connection import free_port
 from werkbund.flower.plant.host import ClientHost
 from werkbund.flower.provision import provision
 from werkbund.flower.server.control import Node, connect
@@ -41,13 +41,6 @@ clientapp = "driver_app:app"
 [tool.flwr.app.config]
 folder = ""
 """
-
-
-def free_port() -> int:
-    """Return a port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(what: Callable[[], object], patience_s: float = PATIENCE_S) -> None:

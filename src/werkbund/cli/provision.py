@@ -12,6 +12,7 @@ from rich.text import Text
 
 from werkbund.cli.edge import ConfigArgument, JsonOption, output, print_json, progress, readable_errors
 from werkbund.cli.tables import plain_table
+from werkbund.core.defaults import SERVER_DAYS, SERVER_PORT
 from werkbund.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,9 +33,11 @@ def provision_command(
     out: Annotated[Path, typer.Option("--out", help="Folder of the kits.")] = Path("kits"),
     clients: Names = None,
     hosts: Hosts = None,
-    port: Annotated[int | None, typer.Option("--port", help="The server's one port; 8000 without it.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", help=f"The server's one port; {SERVER_PORT} without it.")
+    ] = None,
     days: Annotated[
-        int | None, typer.Option("--days", help="Life of the server's certificate; 825 without it.")
+        int | None, typer.Option("--days", help=f"Life of the server's certificate in days; {SERVER_DAYS} without it.")
     ] = None,
     public_keys: PublicKeys = None,
     add: Annotated[str | None, typer.Option("--add", metavar="NAME", help="Add a client to existing kits.")] = None,
@@ -58,10 +61,12 @@ def provision_command(
             provisioned = revoke_client(out, revoke)
         elif renew:
             _alone("--renew", {**making, "--public-key": public_keys})
-            provisioned = renew_server(out, _or(days, 825))
+            provisioned = renew_server(out, _or(days, SERVER_DAYS))
         else:
             loaded = load_config(config)
-            provisioned = provision(loaded, out, clients or [], hosts or [], _or(port, 8000), _or(days, 825), keys)
+            provisioned = provision(
+                loaded, out, clients or [], hosts or [], _or(port, SERVER_PORT), _or(days, SERVER_DAYS), keys
+            )
         _show(provisioned, as_json, keys)
 
 

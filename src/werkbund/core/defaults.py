@@ -1,4 +1,4 @@
-"""Numbers that a section of the configuration and the part behind it both need.
+"""Numbers that a section of the configuration, or a command, and the part behind it both need.
 
 A section must not import what it configures: PyTorch takes seconds to load. So a number that both would state stands
 here. What only switches something off (no momentum, every client) is no choice and stands where it is used.
@@ -29,3 +29,9 @@ GENERATED_ROWS = 10_000
 
 NUM_CLIENTS = 10
 """Clients, and plants that are generated, where neither the table nor the configuration says how many."""
+
+SERVER_PORT = 8000
+"""Port at which plants reach the server."""
+
+SERVER_DAYS = 825
+"""Life of the server's certificate, in days."""

@@ -49,7 +49,7 @@ def run_deployed(
     folder
         The run's, new; None is a fresh one under `runs/`.
     watcher
-        Who is answers how it goes.
+        Who is told how it goes.
     seen
         Who is shown what clients said about themselves before the first round.
     command

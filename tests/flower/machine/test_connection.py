@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.flower.federations import free_port
-from werkbund.flower.machine.connection import find_trouble, split_address
+from werkbund.flower.machine.connection import find_trouble, free_port, split_address
 from werkbund.flower.provision.certificates import Authority, certificate_bytes, new_authority, server_certificate
 from werkbund.flower.provision.keys import new_key, pem_private
 

@@ -27,6 +27,9 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from werkbund.core.errors import ConfigError
 
+HERE = "127.0.0.1"
+"""Address by which a machine reaches itself."""
+
 PATIENCE_S = 10.0
 CLOCK_TOLERANCE_S = 240.0
 """Flower refuses requests whose time is 300 seconds off."""
@@ -96,6 +99,17 @@ def split_address(address: str) -> tuple[str, int]:
     """
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def free_port(preferred: int = 0) -> int:
+    """Return a port of this machine that nobody listens at: the preferred one if it is free."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HERE, preferred))
+        except OSError:
+            probe.bind((HERE, 0))
+        return int(probe.getsockname()[1])
 
 
 class Lease:

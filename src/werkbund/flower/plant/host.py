@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import socket
 import sys
 import threading
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from werkbund.core.errors import ConfigError
 from werkbund.flower.machine.bundle import bundle_hash
-from werkbund.flower.machine.connection import Lease, find_trouble, read_private_key
+from werkbund.flower.machine.connection import HERE, Lease, find_trouble, free_port, read_private_key
 from werkbund.flower.machine.pidfile import claim, stop_recorded
 from werkbund.flower.machine.processes import LONGEST_PAUSE_S, Ended, Supervised, environment
 from werkbund.flower.plant.agent import Agent
@@ -30,7 +29,6 @@ TICK_S = 0.2
 KNOCKING_S = 5.0
 """Longest pause between two tries while the server holds the previous connection."""
 
-_HERE = "127.0.0.1"
 _FAREWELL_S, _LAST_WORDS_S = 0.5, 5.0
 
 _ID = re.compile(r"SuperNode ID: (\d+)")
@@ -81,7 +79,7 @@ class ClientHost:
         self._worker_starts = 0
         self.supernode = Supervised(self._command, logs / "supernode.log", variables, self._is_reachable, self._on_end)
         self.agent = Agent(
-            f"{_HERE}:{self._port}",
+            f"{HERE}:{self._port}",
             self._secret,
             self.worker.ask,
             approve or approval(settings),
@@ -158,10 +156,10 @@ class ClientHost:
 
     def _command(self) -> list[str]:
         self._port = free_port(self._port)
-        self.agent.address = f"{_HERE}:{self._port}"
+        self.agent.address = f"{HERE}:{self._port}"
         command = [sys.executable, "-m", "werkbund.flower.plant.supernode", "--poll-s", str(self._server.poll_s)]
         command += ["--superlink", self._server.address, "--isolation", "process"]
-        command += ["--host", _HERE, "--port", str(self._port)]
+        command += ["--host", HERE, "--port", str(self._port)]
         command += ["--superexec-auth-secret-file", str(self._settings.state / "secret")]
         if self._server.insecure:
             return [*command, "--insecure"]
@@ -187,17 +185,6 @@ def approval(settings: PlantSettings) -> Callable[[str], str | None]:
         )
 
     return approve
-
-
-def free_port(preferred: int = 0) -> int:
-    """Return a port of this machine that nobody listens at: the preferred one if it is free."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_HERE, preferred))
-        except OSError:
-            probe.bind((_HERE, 0))
-        return int(probe.getsockname()[1])
 
 
 def write_secret(path: Path, secret: bytes) -> None:

@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from werkbund.core.defaults import SERVER_DAYS
 from werkbund.core.errors import ConfigError
 from werkbund.flower.provision.hosts import LOOPBACK, as_address
 from werkbund.flower.provision.keys import PrivateKey, PublicKey, new_key
 
 AUTHORITY_DAYS = 3650
-SERVER_DAYS = 825
 WARN_DAYS = 30
 """Days before its end from which on a certificate is warned of."""
 

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 
+from werkbund.core.defaults import SERVER_PORT
 from werkbund.core.errors import ConfigError
 
 LOOPBACK = ("localhost", "127.0.0.1")
@@ -39,7 +40,7 @@ def check_port(port: int) -> int:
         If it is not in 1..65535.
     """
     if not 1 <= port <= 65535:
-        raise ConfigError(f"--port must be in 1..65535, got {port}; 8000 is the usual one")
+        raise ConfigError(f"--port must be in 1..65535, got {port}; {SERVER_PORT} is the usual one")
     return port
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 from werkbund.config import Config, load_config
+from werkbund.core.defaults import SERVER_DAYS, SERVER_PORT
 from werkbund.core.errors import ConfigError
 from werkbund.federation.tables import with_columns
 from werkbund.flower.provision.certificates import (
-    SERVER_DAYS,
     certificate_bytes,
     certified_key,
     new_authority,
@@ -49,7 +49,7 @@ def provision(
     out: Path,
     clients: Sequence[str],
     hosts: Sequence[str],
-    port: int = 8000,
+    port: int = SERVER_PORT,
     days: int = SERVER_DAYS,
     public_keys: Mapping[str, Path] | None = None,
     now: datetime | None = None,

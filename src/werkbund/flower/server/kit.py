@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 
 from werkbund.config.reading import checked, read_toml
 from werkbund.config.sections import Section
+from werkbund.core.defaults import SERVER_PORT
 from werkbund.core.errors import ConfigError
 
 FILE_NAME = "server.toml"
@@ -29,7 +30,7 @@ class ListeningSection(Section):
     """Say where the server listens, and by which names plants reach it."""
 
     host: str = "0.0.0.0"  # noqa: S104 - plants come from other machines; the gate keeps all else from them
-    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    port: Annotated[int, Field(ge=1, le=65535)] = SERVER_PORT
     names: list[str] = Field(default_factory=list)
     """DNS names and addresses that the certificate is made for."""
     insecure: bool = False

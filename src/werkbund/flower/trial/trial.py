@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from werkbund.config import Config, changed, to_toml
 from werkbund.core.errors import ClientError, ConfigError
 from werkbund.federation import Watcher
 from werkbund.federation.tables import with_columns, write_parts
+from werkbund.flower.machine.connection import free_port
 from werkbund.flower.provision import provision
 from werkbund.flower.server.control import connect
 from werkbund.flower.server.kit import ServerSettings, load_server_settings
@@ -87,7 +87,7 @@ def lay_out(config: Config, folder: Path, count: int | None, insecure: bool = Fa
     config = changed(with_columns(config), data={"path": None, "clients": absolute})
     path = folder / "federation.toml"
     path.write_text(to_toml(config), encoding="utf-8")
-    kits, port = folder / "kits", _free_port()
+    kits, port = folder / "kits", free_port()
     provision(config, kits, list(files), ["localhost"], port=port)
     for name, data in files.items():
         _point_to_rows(kits / name / "client.toml", config, data, insecure)
@@ -203,13 +203,6 @@ def _listen_here(path: Path, insecure: bool) -> None:
     document["server"]["host"] = "127.0.0.1"
     document["server"]["insecure"] = insecure
     path.write_text(tomlkit.dumps(document), encoding="utf-8")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _start(arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
