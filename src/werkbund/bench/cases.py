@@ -65,7 +65,7 @@ class Outcome:
     error: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return the outcome as values that JSON can hold."""
         course = {} if self.course is None else {name: _short(values) for name, values in vars(self.course).items()}
         return {"trial": vars(self.case), "figures": dict(self.figures), "course": course, "error": self.error}
 

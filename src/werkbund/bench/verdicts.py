@@ -62,7 +62,7 @@ class Line:
     errors: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return the verdict as values that JSON can hold."""
         return {
             "selector": self.selector,
             "setting": self.setting,

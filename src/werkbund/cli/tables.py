@@ -71,7 +71,7 @@ def differences_table(comparison: Mapping[str, Any]) -> Table:
 
 
 def findings_table(findings: Sequence[Mapping[str, Any]]) -> Table:
-    """Return what the checks of a table say."""
+    """Return the findings of a table's checks as a table for people."""
     table = plain_table("Findings")
     for name in ("level", "column", "finding"):
         table.add_column(name, overflow="fold")
@@ -82,7 +82,7 @@ def findings_table(findings: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def schema_table(columns: Sequence[Mapping[str, str]]) -> Table:
-    """Return what each column is taken for."""
+    """Return each column with its role, type, unit and range, as a table for people."""
     table = plain_table("Columns")
     for name in ("column", "used as", "unit", "plausible range"):
         table.add_column(name)

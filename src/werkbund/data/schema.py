@@ -76,7 +76,7 @@ class Derived:
 
     @cached_property
     def tree(self) -> Expression:
-        """The expression, read."""
+        """The expression as a tree of nodes."""
         return parse(self.expression)
 
 

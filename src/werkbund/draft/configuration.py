@@ -101,7 +101,7 @@ def _check_client(frame: pl.DataFrame, client: str | None, label: str) -> None:
 
 
 def _look(files: SourceFiles, frame: pl.DataFrame, label: str, client: str | None, positive: Value | None) -> Draft:
-    """Return what a look at the table says."""
+    """Look at a table, and return what a draft rests on: label, roles, features, sizes."""
     meaning = label_of(frame, label, positive)
     roles = roles_of(frame, label, client)
     features, excluded = sort_columns(frame, meaning, roles)
@@ -138,7 +138,7 @@ def _text_of(draft: Draft) -> str:
 
 
 def _head(draft: Draft) -> list[str]:
-    """Return what stands above all sections."""
+    """Return the comment lines that stand above all sections."""
     label, files = draft.label, draft.files
     source = files.path.name if files.path else f"the files of {len(files.by_client)} clients"
     lines = comment(

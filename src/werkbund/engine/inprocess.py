@@ -39,7 +39,7 @@ class InProcessGrid:
         return self._names
 
     def state(self) -> State:
-        """Return what the clients keep."""
+        """Return the rows that the clients' store keeps, for a checkpoint."""
         return {f"{_KEPT}{name}": array for name, array in self._worker.store.arrays().items()}
 
     def go_back(self, past: State) -> None:

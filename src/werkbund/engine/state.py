@@ -130,7 +130,7 @@ class Rules:
             raise ConfigError(f"evaluation.clients must be >= 1, got {self.evaluate_clients}")
 
     def form(self, num_parameters: int) -> Form:
-        """Return what a usable answer looks like."""
+        """Return the form that every usable answer has: layout of the weights, their number, shapes of counts."""
         return Form(num_parameters, self.fingerprint, self.counts)
 
 

@@ -293,7 +293,7 @@ class Event:
 
     @property
     def client(self) -> int:
-        """Its number."""
+        """Number of the client that it comes of."""
         return self.arrival.client if isinstance(self.arrival, Failure) else int(self.arrival.clients[0])
 
 

@@ -67,7 +67,7 @@ def strategy_of(config: Config) -> Strategy:
 
 
 def rules_of(config: Config, fingerprint: str, facts: Arrays, num_modes: int) -> Rules:
-    """Return what every round obeys."""
+    """Return the rules of every round: seed, quorum, time-out, schedule, who evaluates."""
     section = config.federation
     return Rules(
         section.seed,

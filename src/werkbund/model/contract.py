@@ -67,7 +67,7 @@ class Model(Protocol):
         """Return whether each row's probability reaches the threshold: (rows,)."""
 
     def explain(self, frame: pl.DataFrame) -> Explanation:
-        """Return what moved each row's score."""
+        """Return for each row how much each feature moved its score."""
 
     def about(self) -> Mapping[str, Any]:
         """Return what the card says of it: kind, options, number of parameters, features."""

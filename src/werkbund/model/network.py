@@ -148,7 +148,7 @@ class TrainedModel:
         return Explanation(tuple(columns_of), parts, expected, "logit", additive=False)
 
     def about(self) -> dict[str, Any]:
-        """Return what the card says of the network."""
+        """Return kind, options, number of parameters and features, for the card."""
         return {
             "kind": self.network.kind,
             "options": dict(self.network.options),

@@ -79,7 +79,7 @@ class PlantCheck:
     findings: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return the check as values that JSON can hold, for `client check --json`."""
         rows = [self._row(kind, field, size) for kind, field, size in self.fields]
         return {
             "client": self.name,

@@ -63,7 +63,7 @@ class Facts:
         return cls(name, versions, table.schema, modes, rows, clock, policy)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return the facts as values that JSON can hold, as they travel to the server."""
         return {
             "name": self.name,
             "versions": dict(self.versions),

@@ -77,7 +77,7 @@ class Parts:
 
     @cached_property
     def num_training_failures(self) -> int:
-        """Failures among them."""
+        """Failures among the rows that the plant trains on."""
         train = self.population.splits["train"]
         return int(self.population.schema.labels(train.frame[train.rows]).sum())
 

@@ -51,7 +51,7 @@ class Result:
 
     @classmethod
     def parse(cls, written: Json) -> Result:
-        """Read result.json."""
+        """Read the content of result.json, and check its fields."""
         plain = Scores.parse(written)
         best = written.get("best_round")
         stopped = written.get("stopped")

@@ -31,7 +31,7 @@ def render(run: RunFolder) -> str:
 
 
 def page_of(run: RunFolder) -> Page:
-    """Return what the page of a run shows."""
+    """Return the page of a run: its verdict, facts and sections."""
     verdict = judge(run)
     return Page(
         name=run.name,

@@ -91,7 +91,7 @@ class RoundLine:
 
     @classmethod
     def parse(cls, written: Json) -> RoundLine:
-        """Read one line."""
+        """Read one line of rounds.jsonl, and check its fields."""
         failures = written.get("failures") or ()
         metrics = written.get("metrics") or {}
         return cls(

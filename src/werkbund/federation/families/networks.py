@@ -168,7 +168,7 @@ class NetworkStage:
         return evaluate(self.setup.grid, self.setup.rules, self.state, clients)
 
     def checkpoint(self, best: Float32Array | None, progress: Mapping[str, Any]) -> Checkpoint:
-        """Return what a resumed run needs of it."""
+        """Return the state of the run as a checkpoint, from which it goes on."""
         return Checkpoint.of(self.state, best, progress)
 
 

@@ -129,7 +129,7 @@ class FinishedTrial:
     trial: LocalFederation
 
     def summary(self) -> dict[str, Any]:
-        """Return what `--json` prints."""
+        """Return the run's summary and the folder of the kits, as values that JSON can hold."""
         return run_summary(self.folder) | {"kits": str(self.trial.folder / "kits")}
 
 

@@ -35,7 +35,7 @@ def write_bench_report(folder: Path) -> Path:
 
 
 def bench_page(bench: BenchFolder) -> Page:
-    """Return what the page shows."""
+    """Return the page of a bench: its verdict, facts and sections."""
     about = bench.about
     sections = (against_uniform, to_target, fairness, learning, details)
     return Page(

@@ -117,7 +117,7 @@ class Splits:
 
 
 def best_splits(histograms: Histograms, traits: FeatureTraits, limits: Limits, draws: UInt64Array) -> Splits:
-    """Search all nodes.
+    """Find the best split of each node.
 
     Parameters
     ----------
