@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,10 +19,10 @@ from tests.deployed import Learnt, deploy, learnt
 from werkbund.aggregation import Card, Carry, Closing, FedAvg, Sees, Sums, Weighting
 from werkbund.aggregation.contract import LocalResult
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
-from werkbund.core.errors import FederationError
+from werkbund.core.errors import ClientError, FederationError
 from werkbund.core.kinds import Field
 from werkbund.core.store import Store
-from werkbund.core.types import RoundRecord
+from werkbund.core.types import Replies, RoundRecord, Tasks
 from werkbund.engine import (
     Checkpoint,
     Grid,
@@ -172,6 +173,26 @@ def test_an_answer_without_what_is_folded_is_a_failure(federation: Any) -> None:
     trainless = built.with_handlers({TRAIN: federation(SIZES, plan=PLAN).handlers()[TRAIN]})
     with pytest.raises(FederationError, match="its answer lacks control_change"):
         _done(trainless, 1)
+
+
+def test_a_client_that_fails_after_its_training_keeps_its_old_control_and_the_others_train_once(
+    federation: Any,
+) -> None:
+    built = _scaffold(federation)
+
+    def failing(tasks: Tasks, store: Store, first: bool) -> Replies:
+        if first and 2 in tasks.clients:
+            raise ClientError("its line is down")
+        replies = built.work.train(tasks, store)
+        if 2 in tasks.clients:
+            raise ClientError("its line is down")
+        return replies
+
+    early, late = (built.with_handlers({TRAIN: partial(failing, first=first)}) for first in (True, False))
+    expected, states = _done(early, 3)[0][-1], _done(late, 3)[0][-1]
+    _same(states, expected)
+    assert states.world["kept.own_control.clients"].tolist() == [0, 1, 3]
+    np.testing.assert_array_equal(states.world["kept.own_control.rows"], expected.world["kept.own_control.rows"])
 
 
 @pytest.mark.parametrize("stopped", [1, 3])

@@ -6,7 +6,8 @@ folder of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -62,6 +63,16 @@ class RowStore:
         """Keep these clients' rows under a name no longer."""
         for client in clients.tolist():
             self._rows.get(name, {}).pop(client, None)
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Keep what was kept before if what is done within fails, as at a plant, which then saves nothing."""
+        rows, passing = {name: dict(kept) for name, kept in self._rows.items()}, set(self._passing)
+        try:
+            yield
+        except BaseException:
+            self._rows, self._passing = rows, passing
+            raise
 
     def arrays(self) -> dict[str, AnyArray]:
         """Return what lasts as named arrays: for each name its clients, ascending, and their rows."""

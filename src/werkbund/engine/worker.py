@@ -53,7 +53,7 @@ class Worker:
     store: RowStore = field(default_factory=RowStore)
 
     def __call__(self, tasks: Tasks) -> Replies:
-        """Return the answers to these tasks.
+        """Return the answers to these tasks; clients keep nothing of a task that failed.
 
         Raises
         ------
@@ -63,4 +63,5 @@ class Worker:
         if tasks.kind not in self.handlers:
             known = ", ".join(sorted(kind.name for kind in self.handlers))
             raise ClientError(f"task kind must be one of {known}, got {tasks.kind.name!r}; update the client's version")
-        return self.handlers[tasks.kind](tasks, self.store)
+        with self.store.all_or_nothing():
+            return self.handlers[tasks.kind](tasks, self.store)
