@@ -142,7 +142,7 @@ def test_the_deviation_is_noise_times_bound_over_the_batch(
     bound: float, noise: float, batch_size: int | None, batched: bool, table: ClientTable
 ) -> None:
     rule = NoisedExamples(bound, noise, batch_size)
-    drawn = np.stack([_noise(table, rule, seed=seed, batched=batched) for seed in range(40)])  # (seeds, clients, p)
+    drawn = np.stack([_noise(table, rule, seed=seed, batched=batched) for seed in range(12)])  # (seeds, clients, p)
     for client, size in enumerate(SIZES):
         deviation = noise * bound / (batch_size or size)
         count = drawn[:, client].size
