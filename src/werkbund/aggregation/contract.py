@@ -125,7 +125,8 @@ class ClientHalf(Protocol):
         sent
             What `before` returned.
         result
-            What the training gave.
+            What the training gave. Where an update is held until it is asked for, its weight is 1, and what is returned
+            here goes out as it is.
         clients, store
             As for `before`.
         """

@@ -150,8 +150,9 @@ def check_plant(kit: Path, offers: Sequence[Offer] = OFFERS) -> PlantCheck:
         If the kit's files cannot be read or break a rule.
     """
     kinds = kinds_of(offers)
-    settings = load_settings(kit, [signal.name for signal in signals_of(kinds)])
-    policy, file = Policy.of(settings), settings.kit / FILE_NAME
+    known = [signal.name for signal in signals_of(kinds)]
+    settings = load_settings(kit, known)
+    policy, file = Policy.of(settings, known), settings.kit / FILE_NAME
     agreed = load_config(file) if file.is_file() else None
     config = for_clients(agreed or Config())
     try:

@@ -54,7 +54,8 @@ class Plant:
         self._kinds = by_name(kinds_of(offers))
         self._offers = {offer.kind: offer for offer in offers}
         self._clock = clock or (lambda: datetime.now().astimezone())
-        self._policy = Policy.of(settings)
+        self._known = [signal.name for signal in signals_of(self._offers)]
+        self._policy = Policy.of(settings, self._known)
         self._written = self._last_change()
         self._parts: Parts | None = None
         self._counted: tuple[str, int] | None = None
@@ -134,12 +135,12 @@ class Plant:
         if changed == self._written:
             return
         try:
-            now = load_settings(self.settings.kit, [signal.name for signal in signals_of(self._offers)])
+            now = load_settings(self.settings.kit, self._known)
         except ConfigError as error:  # its text may quote the file
             self.folder.event("error", task="policy", error=str(error))
             raise RefusedError(f"its {FILE_NAME} was changed and cannot be read; mend it there") from error
         self.settings = self.settings.model_copy(update={"policy": now.policy, "acceptance": now.acceptance})
-        self._policy, self._written = Policy.of(self.settings), changed
+        self._policy, self._written = Policy.of(self.settings, self._known), changed
         self.folder.event("policy", **now.policy.model_dump())
 
     def _last_change(self) -> int:

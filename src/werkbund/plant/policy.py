@@ -6,7 +6,7 @@ leave; they know nothing about messages.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -32,6 +32,8 @@ class Policy:
         Those that may leave.
     minimum_rows, minimum_failures, rounds_a_day, hours, pause, minimum_cell_rows
         As in the plant's file.
+    known
+        Names of all signals that it could allow.
     bundles
         SHA-256 of the app bundles that the plant approves beside its own version's.
     """
@@ -44,10 +46,11 @@ class Policy:
     pause: bool = False
     bundles: frozenset[str] = frozenset()
     minimum_cell_rows: int = 0
+    known: tuple[str, ...] = SIGNAL_NAMES
 
     @classmethod
-    def of(cls, settings: PlantSettings) -> Policy:
-        """Return the policy in a plant's file."""
+    def of(cls, settings: PlantSettings, known: Sequence[str] = SIGNAL_NAMES) -> Policy:
+        """Return the policy in a plant's file; `known` are the names of the signals of what the plant does."""
         section = settings.policy
         return cls(
             frozenset(section.signals),
@@ -58,6 +61,7 @@ class Policy:
             section.pause,
             frozenset(section.bundles),
             section.minimum_cell_rows,
+            tuple(known),
         )
 
     def refusal(
@@ -111,7 +115,7 @@ class Policy:
     def for_server(self) -> dict[str, Any]:
         """Return what the server needs to know to plan with this plant, as plain values."""
         return {
-            "refused": [signal for signal in SIGNAL_NAMES if signal not in self.signals],
+            "refused": [signal for signal in self.known if signal not in self.signals],
             "minimum_rows": self.minimum_rows,
             "minimum_failures": self.minimum_failures,
             "minimum_cell_rows": self.minimum_cell_rows,

@@ -228,6 +228,8 @@ def _to_disk(folder: Path) -> None:
 
 _NOTED_RUNS, _NOTED_ROUNDS = 4, 8
 _PASSING = "passing."
+_REMOVED = "removed"
+"""File that names the last round whose rows were removed."""
 
 
 @dataclass(frozen=True)
@@ -257,12 +259,14 @@ class Notes:
         Raises
         ------
         CheckpointError
-            If a file was damaged: what a plant kept must not be forgotten silently.
+            If a file was damaged, or what was kept then is no longer there because the server goes back too far: what a
+            plant kept must not be forgotten silently.
         """
         folder = self.path / digest(run)
         rounds = sorted(int(file.stem) for file in folder.glob("[0-9]*.npz"))
         before = [number for number in rounds if number < round or (number == round and not begins)]
         if not before:
+            _check_nothing_was_removed(folder, round)
             return NoteStore(folder, round)
         arrays = _rows_in(folder / f"{before[-1]}.npz")
         passed = before[-1] < round
@@ -318,12 +322,24 @@ class NoteStore:
         write_atomically(self.folder / f"{self.round}.npz", buffer.getvalue())
         rounds = sorted(int(file.stem) for file in self.folder.glob("[0-9]*.npz"))
         known = [number for number in rounds if number <= self.round]
+        for number in known[:-_NOTED_ROUNDS]:
+            write_atomically(self.folder / _REMOVED, str(number).encode())
         for number in {*rounds} - {*known[-_NOTED_ROUNDS:]}:
             (self.folder / f"{number}.npz").unlink(missing_ok=True)
         _remove_old_runs(self.folder.parent)
 
     def _find(self, name: str) -> AnyArray | None:
         return self._kept.get(name, self._kept.get(f"{_PASSING}{name}"))
+
+
+def _check_nothing_was_removed(folder: Path, round: int) -> None:
+    """Raise if something was kept before a round, and removed since because it was too old."""
+    file = folder / _REMOVED
+    if file.is_file():
+        raise CheckpointError(
+            f"the server goes back to round {round}, and what was kept before it here was removed after "
+            f"{_NOTED_ROUNDS} more rounds; lower federation.checkpoint_every, or begin the run anew"
+        )
 
 
 def _rows_in(file: Path) -> dict[str, AnyArray]:
