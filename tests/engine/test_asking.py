@@ -42,10 +42,10 @@ def test_what_is_owed_stays_owed_until_it_comes() -> None:
     asking = Asking(SpokenGrid(("a",) * 10, lambda sent: next(late)), FORM)
     asking.send(Tasks(TRAIN, 1, np.array([4, 9])))
     assert [one.clients.tolist() for one in asking.receive(1.0) if isinstance(one, Replies)] == [[4]]
-    assert set(asking.owed) == {(1, 9)}
+    assert asking.owed == {1: {9: TRAIN}}
     asking.send(Tasks(TRAIN, 2, np.array([4])))
     assert [one.clients.tolist() for one in asking.receive(1.0) if isinstance(one, Replies)] == [[9]]
-    assert set(asking.owed) == {(2, 4)}
+    assert asking.owed == {1: {}, 2: {4: TRAIN}}
     assert [(one.round, one.client) for one in asking.give_up()] == [(2, 4)]
     assert not asking.owed
 

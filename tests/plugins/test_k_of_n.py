@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import Federation
 from werkbund.aggregation import Closing, FedAvg
 from werkbund.core.arrays import Float64Array, Int64Array
+from werkbund.core.kinds import Kind
 from werkbund.core.rng import keys
 from werkbund.core.store import RowStore
 from werkbund.core.types import Failure, Replies, Tasks
@@ -44,9 +45,11 @@ def buffered_round(grid: WorldGrid, rules: Rules, state: RunState) -> tuple[RunS
     """Ask who is free, take the first answers that come, and leave the others under way."""
     grid.go_back(state.world)
     available, _ = grid.situation(state.round + 1)
-    owed = {(int(round), int(client)): TRAIN for round, client in state.selector_state.get("owed", ())}
+    owed: dict[int, dict[int, Kind]] = {}
+    for asked, client in state.selector_state.get("owed", ()):
+        owed.setdefault(int(asked), {})[int(client)] = TRAIN
     asking = Asking(grid, rules.form(len(state.weights)), owed=owed)
-    busy = np.array([client for _, client in owed], np.int64)
+    busy = np.array([client for kinds in owed.values() for client in kinds], np.int64)
     asking.send(train_tasks(rules, state, np.setdiff1d(available, busy)))
     taken: list[Replies] = []
     for arrival in asking.receive(rules.timeout_s):
@@ -59,7 +62,8 @@ def buffered_round(grid: WorldGrid, rules: Rules, state: RunState) -> tuple[RunS
         factor = np.float32(staleness_weight(state.round + 1 - replies.round))
         sums = RULE.fold(sums, {"update": replies.sums["update"] * factor}, replies.sums["weight"] * float(factor))
     weights, carry = RULE.finish(sums, state.weights, state.carry, Closing(total=float(len(taken))))
-    left = {"owed": np.array(sorted(asking.owed), np.int64).reshape(-1, 2)}
+    pairs = sorted((asked, client) for asked, kinds in asking.owed.items() for client in kinds)
+    left = {"owed": np.array(pairs, np.int64).reshape(-1, 2)}
     return state.next(weights, carry, left, grid.state()), taken
 
 

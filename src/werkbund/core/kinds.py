@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -199,11 +200,19 @@ class Kind:
 
     def asked(self, half: Half, name: str) -> Field | None:
         """Return the declaration of an array of a task; None if it is not declared."""
-        return next((array for array in self.request if array.half == half and array.is_name_of(name)), None)
+        return _declared(self._asked, half, name)
 
     def answered(self, half: Half, name: str) -> Field | None:
         """Return the declaration of an array of an answer; None if it is not declared."""
-        return next((array for array in self.answer if array.half == half and array.is_name_of(name)), None)
+        return _declared(self._answered, half, name)
+
+    @cached_property
+    def _asked(self) -> Declared:
+        return {}, self.request
+
+    @cached_property
+    def _answered(self) -> Declared:
+        return {}, self.answer
 
     @property
     def signals(self) -> tuple[Signal, ...]:
@@ -220,6 +229,21 @@ class Kind:
     def vector_answered(self) -> str:
         """Name of the sum that travels as raw numbers; empty for none."""
         return next((array.name for array in self.answer if array.vector), "")
+
+
+Declared = tuple[dict[tuple[str, str], "Field | None"], tuple[Field, ...]]
+"""What was looked up already, by half and name, and all declarations."""
+
+_MOST_REMEMBERED = 1000
+
+
+def _declared(table: Declared, half: Half, name: str) -> Field | None:
+    known, fields = table
+    if (half, name) not in known:
+        if len(known) > _MOST_REMEMBERED:  # names may be anybody's
+            known.clear()
+        known[half, name] = next((one for one in fields if one.half == half and one.is_name_of(name)), None)
+    return known[half, name]
 
 
 def as_training(sizes: Sizes, shared: Arrays) -> Effort:

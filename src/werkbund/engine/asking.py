@@ -85,12 +85,12 @@ class Asking:
     form: Form = field(default_factory=Form)
     check: Check | None = None
     meter: Meter = field(default_factory=Meter)
-    owed: dict[tuple[int, int], Kind] = field(default_factory=dict)
+    owed: dict[int, dict[int, Kind]] = field(default_factory=dict)
 
     def send(self, tasks: Tasks) -> None:
         """Ask each of the tasks' clients, if there are any."""
         if len(tasks):
-            self.owed |= {(tasks.round, client): tasks.kind for client in tasks.clients.tolist()}
+            self.owed.setdefault(tasks.round, {}).update(dict.fromkeys(tasks.clients.tolist(), tasks.kind))
             self.grid.send(tasks)
 
     def receive(self, timeout_s: float) -> Iterator[Replies | Failure]:
@@ -100,17 +100,17 @@ class Asking:
         """
         for arrival in self.grid.receive(timeout_s):
             if isinstance(arrival, Failure):
-                if self.owed.pop((arrival.round, arrival.client), None) is not None:
+                if self.owed.get(arrival.round, {}).pop(arrival.client, None) is not None:
                     yield arrival
-            elif any(round == arrival.round for round, _ in self.owed):
+            elif self.owed.get(arrival.round):
                 self.meter.bytes_up += payload(arrival)
                 yield from self._checked(arrival)
             del arrival  # before the next one is made, which may be as large as all the weights
 
     def give_up(self) -> Iterator[Failure]:
         """Yield a failure for each client that still owes an answer, which is then owed no longer."""
-        for round, client in sorted(self.owed):
-            yield Failure(client, round, NO_ANSWER)
+        for round, kinds in sorted(self.owed.items()):
+            yield from (Failure(client, round, NO_ANSWER) for client in sorted(kinds))
         self.owed.clear()
 
     def _checked(self, replies: Replies) -> Iterator[Replies | Failure]:
@@ -122,7 +122,7 @@ class Asking:
         if replies.pooled and not due.all():
             reason = "its sums hold clients that were not asked, or have answered"
         unusable = {} if reason else unusable_rows(replies, self.form.changed)
-        usable = due & ~np.any([*unusable.values(), np.zeros(len(replies), np.bool_)], axis=0)
+        usable = due & ~np.any([*unusable.values()], axis=0) if unusable else due
         if reason is None and usable.any():
             yield kept(replies, usable)
         for place in np.flatnonzero(due if reason else due & ~usable).tolist():
@@ -132,12 +132,15 @@ class Asking:
 
     def _claim(self, replies: Replies) -> BoolArray:
         """Strike the clients of an answer off what is owed; say for each row whether it was: (replies,)."""
-        due = np.zeros(len(replies), np.bool_)
-        for place, client in enumerate(replies.clients.tolist()):
-            if self.owed.get((replies.round, client)) == replies.kind:
-                del self.owed[replies.round, client]
-                due[place] = True
-        return due
+        owed, kind = self.owed[replies.round], replies.kind
+        due = []
+        for client in replies.clients.tolist():
+            known = owed.get(client)
+            is_due = known is kind or known == kind  # the same object, for most: a thousand clients are looked up so
+            if is_due:
+                del owed[client]
+            due.append(is_due)
+        return np.array(due, np.bool_)
 
 
 def ask(
@@ -269,7 +272,7 @@ def unusable_rows(replies: Replies, changed: frozenset[str] = frozenset()) -> di
 
 
 def _each_row(truths: BoolArray) -> BoolArray:
-    return np.asarray(truths.all(axis=tuple(range(1, truths.ndim))))
+    return truths if truths.ndim == 1 else np.asarray(truths.all(axis=tuple(range(1, truths.ndim))))
 
 
 def _odd_counts(replies: Replies, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
@@ -301,6 +304,8 @@ def finite_rows(array: AnyArray) -> BoolArray:
 
     The sum of a row is finite only if every entry is, in one pass without a mask of the matrix's size.
     """
+    if array.ndim == 1:
+        return np.isfinite(array)
     with np.errstate(over="ignore", invalid="ignore"):
         finite: BoolArray = np.isfinite(array.sum(axis=tuple(range(1, array.ndim))))
     return finite
@@ -311,10 +316,12 @@ def kept(replies: Replies, usable: BoolArray) -> Replies:
 
     A number in clear that is infinite or beyond float32 becomes NaN, as if it had not been sent.
     """
-    every = bool(usable.all())
+    every, numbers = bool(usable.all()), NUMBERS & replies.clear.keys()
+    if every and not numbers:
+        return replies
     sums = {name: array if every else array[usable] for name, array in replies.sums.items()}
     clear = {name: array if every else array[usable] for name, array in replies.clear.items()}
-    clear |= {name: _bounded(clear[name]) for name in NUMBERS & clear.keys()}
+    clear |= {name: _bounded(clear[name]) for name in numbers}
     clients = replies.clients if every else replies.clients[usable]
     return replace(replies, clients=clients, sums=sums, clear=clear)
 

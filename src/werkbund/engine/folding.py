@@ -230,8 +230,9 @@ def fold_answers(
 
 def _wanted(replies: Replies, most: int | None, folded: Folded) -> BoolArray:
     """Say for each update whether it is among as many as are wanted: (replies,)."""
-    places = np.arange(1, len(replies) + 1) + len(folded.trained)
-    return places <= (np.inf if most is None else most)
+    if most is None:
+        return np.ones(len(replies), np.bool_)
+    return np.arange(1, len(replies) + 1) + len(folded.trained) <= most
 
 
 def _fold(
@@ -250,7 +251,8 @@ def _fold(
 
 
 def _without_update(replies: Replies, wanted: BoolArray) -> Replies:
-    every = bool(wanted.all())
-    sums = {name: array if every else array[wanted] for name, array in replies.sums.items() if name != UPDATE}
-    clear = {name: array if every else array[wanted] for name, array in replies.clear.items()}
+    if wanted.all():
+        return replace(replies, sums={name: array for name, array in replies.sums.items() if name != UPDATE})
+    sums = {name: array[wanted] for name, array in replies.sums.items() if name != UPDATE}
+    clear = {name: array[wanted] for name, array in replies.clear.items()}
     return replace(replies, clients=replies.clients[wanted], sums=sums, clear=clear)

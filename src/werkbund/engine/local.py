@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -150,7 +151,7 @@ class LocalWork:
         own = store.rows(_PERSONAL, tasks.clients, np.full(len(stays), np.nan, np.float32))
         return np.where(stays & np.isfinite(own), own, common)
 
-    @property
+    @cached_property
     def _stays(self) -> BoolArray | None:
         """Which parameters do not leave, (parameters,); None where all do."""
         leaves = self.trainer.objective.shared(self.trainer.layout)
