@@ -55,3 +55,14 @@ def test_without_a_file_any_columns_come_but_no_code(tmp_path: Path) -> None:
     check_agreed(tmp_path, _run())
     with pytest.raises(RefusedError, match="code that this plant has not agreed to run"):
         check_agreed(tmp_path, _run(model={"kind": "torch.hub:load", "options": {"source": "github"}}))
+
+
+@pytest.mark.parametrize("section", ["selection", "aggregation"])
+def test_a_method_of_the_servers_own_is_not_imported_at_a_plant(section: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("raise SystemExit('it ran')", encoding="utf-8")
+    asked = check_config({**AGREED, "strategy": {section: {"name": f"{file}:Mine"}}})
+    for kit in (tmp_path, _kit(tmp_path, AGREED)):
+        with pytest.raises(RefusedError, match=rf"strategy\.{section}\.name .* code that no plant runs"):
+            check_agreed(kit, asked)
+    check_agreed(tmp_path, for_clients(asked))

@@ -98,12 +98,23 @@ class BriefedGrid(Grid, Protocol):
         """Set what each client, by number, must know from now on; it is sent along until the client has it."""
 
 
-def for_clients(config: Config) -> Config:
-    """Return a configuration without what is the server's own business: where data lie and who trains."""
+def for_clients(config: Config, weighting: str | None = None) -> Config:
+    """Return a configuration without what is the server's own business: where data lie, who trains, its own code.
+
+    Parameters
+    ----------
+    config
+        The federation's.
+    weighting
+        How clients weight their updates, where an aggregator of the server's own says so; None where nobody asked it.
+        Such an aggregator is code that runs at the server alone, so clients are told its weighting in place of it.
+    """
     clients = {"test": config.clients.test, "validation": config.clients.validation}
     bare: dict[str, Any] = {"path": None, "clients": {}, "client": None}
     values = config.model_dump(exclude_unset=True)
     values["clients"] = clients
     values.get("strategy", {}).pop("selection", None)
     values.pop("world", None)
+    if ":" in config.strategy.aggregation.name:
+        values["strategy"]["aggregation"] = {} if weighting is None else {"weighting": weighting}
     return changed(check_config(values), data=bare)

@@ -12,7 +12,7 @@ from werkbund.engine import RateSchedule, Rules, Strategy
 from werkbund.evaluation import Costs
 from werkbund.learner import ModelSpec, TrainingPlan
 from werkbund.learner.counts import count_shapes
-from werkbund.selection import build_selector
+from werkbund.selection import Selector, build_selector
 
 _MLP, _RESIDUAL = {"hidden", "activation", "dropout"}, {"width", "depth", "activation", "dropout"}
 _SHIPPED_OPTIONS = {"logistic": set(), "mlp": _MLP, "residual-mlp": _RESIDUAL}
@@ -57,13 +57,16 @@ def training_plan(training: TrainingSection, labels: Int64Array) -> TrainingPlan
     )
 
 
+def selector_of(config: Config) -> Selector:
+    """Return who trains."""
+    section = config.strategy.selection
+    return build_selector(section.name, fraction=float(section.fraction), count=section.count, **section.options)
+
+
 def strategy_of(config: Config) -> Strategy:
     """Return who trains and how updates become weights."""
-    selection, aggregation = config.strategy.selection, config.strategy.aggregation
-    return Strategy(
-        build_selector(selection.name, fraction=float(selection.fraction), count=selection.count, **selection.options),
-        build_aggregator(aggregation.name, **aggregation.options),
-    )
+    aggregation = config.strategy.aggregation
+    return Strategy(selector_of(config), build_aggregator(aggregation.name, **aggregation.options))
 
 
 def rules_of(config: Config, fingerprint: str, facts: Arrays, num_modes: int) -> Rules:

@@ -40,6 +40,7 @@ def check_agreed(kit: Path, config: Config) -> None:
     path = kit / FILE_NAME
     agreed = for_clients(load_config(path)) if path.is_file() else None
     _check_network(agreed, config)
+    _check_strategy(config)
     if agreed is None:
         return
     odd = [f"data.{name}" for name in _differing(agreed.data, config.data)]
@@ -61,6 +62,14 @@ def _check_network(agreed: Config | None, config: Config) -> None:
             f"model.kind of this run is {model.kind!r}, code that this plant has not agreed to run; to agree, it "
             f"writes model.kind and model.options into the {FILE_NAME} in its kit"
         )
+
+
+def _check_strategy(config: Config) -> None:
+    """Refuse methods that are code of the server's own: they run at the server, and no server asks a plant for them."""
+    sections = {"selection": config.strategy.selection.name, "aggregation": config.strategy.aggregation.name}
+    for section, name in sections.items():
+        if ":" in name:
+            raise RefusedError(f"strategy.{section}.name of this run is {name!r}, code that no plant runs")
 
 
 def _differing(first: DataSection, second: DataSection) -> list[str]:

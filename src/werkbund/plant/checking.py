@@ -25,7 +25,7 @@ from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.families.family import family_of, grows_trees
 from werkbund.federation.families.networks import network_of
 from werkbund.federation.preparing import SURVEY, StatisticsWork, learn_preparation
-from werkbund.federation.wiring import strategy_of
+from werkbund.federation.wiring import selector_of
 from werkbund.learner import layout_of
 from werkbund.plant.agreed import FILE_NAME
 from werkbund.plant.leaving import asked_anyway, cut_down, leaving, signals_of
@@ -178,7 +178,7 @@ def _chosen_by(agreed: Config | None) -> tuple[str, Declaration] | None:
     """Return how clients are chosen; None where that is not known, or code of the server's own that is not run here."""
     if agreed is None or agreed.strategy.selection.name not in SELECTORS:
         return None
-    return agreed.strategy.selection.name, strategy_of(agreed).selector.declaration
+    return agreed.strategy.selection.name, selector_of(agreed).declaration
 
 
 def models(kit: Path) -> list[dict[str, Any]]:

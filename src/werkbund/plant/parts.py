@@ -108,7 +108,7 @@ class Parts:
     @cached_property
     def work(self) -> ClientWork:
         """Training and evaluation; of a network also the update that is held back until it is asked for."""
-        return self.simulation.work()
+        return self.simulation.work(np.array([self.briefing.number]))
 
     @cached_property
     def training(self) -> Mapping[Kind, Handler]:

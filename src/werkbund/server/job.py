@@ -21,6 +21,7 @@ from werkbund.federation.folder import Folder
 from werkbund.federation.preparing import CommonPreparation, learn_preparation
 from werkbund.federation.training import Outlets, Trained, train
 from werkbund.federation.watch import Nobody, Watcher
+from werkbund.federation.wiring import strategy_of
 from werkbund.plant.leaving import KINDS, asked_anyway, signals_asked
 from werkbund.report import write_report
 from werkbund.server.delivering import Delivered, Midway, OfferedModel, deliver
@@ -109,9 +110,14 @@ def resume_deployed(path: Path, grid: BriefedGrid, watcher: Watcher | None = Non
     return _train_and_finish(folder, setup, known.schema, checkpoint, watcher, began)
 
 
+def _public(config: Config) -> Config:
+    """Return the configuration as clients are told it."""
+    return for_clients(config, strategy_of(config).aggregator.weighting)
+
+
 def _ask_about_themselves(config: Config, grid: BriefedGrid, run: str, folder: Folder, watcher: Watcher) -> Preflight:
     watcher.stage(f"asking {len(grid.clients())} clients about themselves")
-    public = for_clients(config)
+    public = _public(config)
     grid.brief(lambda number: Briefing(run, public, number))
     asked = _signals(config)
     answers = preflight(grid, config.federation.round_timeout_s, config.federation.quorum, asked)
@@ -126,7 +132,7 @@ def _signals(config: Config) -> frozenset[str]:
 
 def _learn(config: Config, grid: BriefedGrid, run: str, answers: Preflight, watcher: Watcher) -> CommonPreparation:
     watcher.stage(f"learning the common scaling from {len(grid.clients())} clients' counts")
-    public = for_clients(config)
+    public = _public(config)
     grid.brief(lambda number: Briefing(run, public, number, answers.mode_names, answers.schema))
     section = config.federation
     return learn_preparation(grid, answers.schema, section.round_timeout_s, section.quorum)
@@ -134,7 +140,7 @@ def _learn(config: Config, grid: BriefedGrid, run: str, answers: Preflight, watc
 
 def _set_up(config: Config, grid: BriefedGrid, run: str, known: ClientKnowledge, start: Checkpoint | None) -> Setup:
     """Brief the clients for training, and make the server's parts."""
-    public, common = for_clients(config), known.common
+    public, common = _public(config), known.common
     without, with_failure = common.survey.labels.tolist()
 
     def briefing(number: int) -> Briefing:

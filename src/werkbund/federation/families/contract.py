@@ -133,5 +133,8 @@ class Simulation(Setup, Protocol):
     def logits(self, learnt: Arrays) -> FloatingArray:
         """Return the logits of everybody's test rows: (rows,)."""
 
-    def work(self) -> ClientWork:
-        """Return what clients do, with their rows as they are here."""
+    def work(self, numbers: Int64Array | None = None) -> ClientWork:
+        """Return what clients do, with their rows as they are here.
+
+        `numbers` are those of the clients in their federation, (clients here,); None where these are their places.
+        """

@@ -30,7 +30,7 @@ from werkbund.federation.families.tree_plan import check_trees
 from werkbund.federation.families.trees import simulate_prepared_trees, simulate_trees, tree_server
 from werkbund.federation.population import Population
 from werkbund.federation.preparing import CommonPreparation
-from werkbund.federation.wiring import model_spec, strategy_of
+from werkbund.federation.wiring import model_spec, selector_of, strategy_of
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _check_network(config: Config) -> None:
 
 
 def _network_asks(config: Config) -> Asks:
-    return network_asks(strategy_of(config).selector.declaration)
+    return network_asks(selector_of(config).declaration)
 
 
 def _prepared_trees(config: Config, population: Population, preparation: Preparation, labels: Int64Array) -> Simulation:

@@ -275,9 +275,9 @@ class NetworkSimulation(NetworkSetup):
         """Return the logits of everybody's test rows: (rows,)."""
         return self.trainer.score(weights_in(learnt), self.splits.test.features)
 
-    def work(self) -> LocalWork:
+    def work(self, numbers: Int64Array | None = None) -> LocalWork:
         """Return what clients do for a network, with the rows that are here."""
-        return _work(self.splits, self.trainer, self.strategy)
+        return replace(_work(self.splits, self.trainer, self.strategy), numbers=numbers)
 
 
 def simulate_network(config: Config, population: Population) -> NetworkSimulation:
