@@ -6,7 +6,7 @@ Everything is as in production, from the plant's file to the bytes of each messa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +85,7 @@ class DirectGrid:
     def send(self, tasks: Tasks) -> None:
         assert self._tell is not None
         for place, client in enumerate(tasks.clients.tolist()):
-            own = {name: array[place : place + 1] for name, array in tasks.own.items()}
-            one = replace(tasks, clients=tasks.clients[place : place + 1], own=own)
+            one = tasks.take(slice(place, place + 1))
             name, told = self.clients()[client], self._tell(client)
             if name in self.offline:
                 self._failed.append(Failure(client, tasks.round, "is offline"))

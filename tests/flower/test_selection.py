@@ -125,8 +125,7 @@ class Replayed:
                 one = failed[client]
                 yield Failure(client, tasks.round, one["reason"], one.get("seconds", 0.0), one.get("joules", 0.0))
             here = ~np.isin(tasks.clients, list(failed))
-            own = {name: array[here] for name, array in tasks.own.items()}
-            self.inner.send(replace(tasks, clients=tasks.clients[here], own=own))
+            self.inner.send(tasks.take(here))
             for arrival in self.inner.receive(timeout_s):
                 assert isinstance(arrival, Replies)
                 yield replace(arrival, clear={**arrival.clear, **_times(line, arrival)})

@@ -10,6 +10,7 @@ from werkbund.core.kinds import Field, Half, Kind
 from werkbund.core.types import Replies
 from werkbund.engine.kinds import EVALUATE
 from werkbund.plant.leaving import ANY, KINDS, SIGNALS, cut_down, leaving, signals_of
+from werkbund.plant.offers import OFFERS, kinds_of
 from werkbund.plant.settings import SIGNAL_NAMES
 
 
@@ -25,6 +26,10 @@ def _everything(kind: Kind) -> Replies:
         else:
             (sums if field.half == "sums" else clear)[field.name] = np.ones(1)
     return Replies(kind, 3, np.array([2]), sums, clear, "layout", pooled)
+
+
+def test_a_plant_does_every_kind_whose_departures_it_lists_and_no_other() -> None:
+    assert sorted(kind.name for kind in kinds_of(OFFERS)) == sorted(kind.name for kind in KINDS)
 
 
 FIELDS = [(kind, field) for kind in (ANY, *KINDS) for field in kind.answer]

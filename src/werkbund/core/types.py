@@ -7,10 +7,13 @@ that reaches its clients one by one sends and yields them in batches of one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from werkbund.core.arrays import Arrays, Float64Array, Int64Array
+from werkbund.core.arrays import Arrays, BoolArray, Float64Array, Int64Array
 from werkbund.core.kinds import Kind
+
+Rows = BoolArray | slice
+"""Which rows of a cohort: a mask with one entry a client, or a slice."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,12 @@ class Tasks:
     def __len__(self) -> int:
         return len(self.clients)
 
+    def take(self, rows: Rows) -> Tasks:
+        """Return the tasks of some of the clients; the arrays are not copied if that is all of them."""
+        if _is_every(rows):
+            return self
+        return replace(self, clients=self.clients[rows], own=_taken(self.own, rows))
+
 
 @dataclass(frozen=True)
 class Replies:
@@ -75,6 +84,13 @@ class Replies:
 
     def __len__(self) -> int:
         return len(self.clients)
+
+    def take(self, rows: Rows) -> Replies:
+        """Return the rows of some of the clients; what is pooled stays, and all rows are not copied."""
+        if _is_every(rows):
+            return self
+        sums, clear = _taken(self.sums, rows), _taken(self.clear, rows)
+        return replace(self, clients=self.clients[rows], sums=sums, clear=clear)
 
 
 @dataclass(frozen=True)
@@ -197,3 +213,11 @@ class RoundRecord:
     told: Mapping[str, Arrays] = field(default_factory=dict)
     bytes_measuring: int = 0
     reward: float = 0.0
+
+
+def _is_every(rows: Rows) -> bool:
+    return not isinstance(rows, slice) and bool(rows.all())
+
+
+def _taken(arrays: Arrays, rows: Rows) -> Arrays:
+    return {name: array[rows] for name, array in arrays.items()}

@@ -17,6 +17,7 @@ from werkbund.core.errors import QuorumError
 from werkbund.core.kinds import Field, Half, Kind
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine.grid import Grid
+from werkbund.engine.kinds import LARGEST
 from werkbund.selection.contract import NUMBERS
 
 NO_ANSWER = "no answer in time (federation.round_timeout_s)"
@@ -26,7 +27,6 @@ ENOUGH = "came after enough others (over-commitment)"
 """Why an answer is not used that came when as many as were wanted had come."""
 
 _MOST_COUNTED = 2.0**48  # more rows than any client has; sums of such numbers over all clients stay exact
-_LARGEST = float(np.finfo(np.float32).max)
 _WORDS = {"f": "floating-point numbers", "iu": "whole numbers", "b": "truths", "U": "texts"}
 
 Check = Callable[[Replies], str | None]
@@ -316,19 +316,15 @@ def kept(replies: Replies, usable: BoolArray) -> Replies:
 
     A number in clear that is infinite or beyond float32 becomes NaN, as if it had not been sent.
     """
-    every, numbers = bool(usable.all()), NUMBERS & replies.clear.keys()
-    if every and not numbers:
-        return replies
-    sums = {name: array if every else array[usable] for name, array in replies.sums.items()}
-    clear = {name: array if every else array[usable] for name, array in replies.clear.items()}
-    clear |= {name: _bounded(clear[name]) for name in numbers}
-    clients = replies.clients if every else replies.clients[usable]
-    return replace(replies, clients=clients, sums=sums, clear=clear)
+    rest, numbers = replies.take(usable), NUMBERS & replies.clear.keys()
+    if not numbers:
+        return rest
+    return replace(rest, clear={**rest.clear, **{name: _bounded(rest.clear[name]) for name in numbers}})
 
 
 def _bounded(array: AnyArray) -> Float64Array:
     numbers = array.astype(np.float64)
-    return np.where(np.abs(numbers) <= _LARGEST, numbers, np.nan)
+    return np.where(np.abs(numbers) <= LARGEST, numbers, np.nan)
 
 
 def payload(replies: Replies) -> int:

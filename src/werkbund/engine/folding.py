@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from werkbund.aggregation.contract import UPDATE, Aggregator
-from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float32Array, Float64Array, Int64Array
+from werkbund.core.arrays import Arrays, BoolArray, Float32Array, Float64Array, Int64Array
 from werkbund.core.types import Failure, Replies
 from werkbund.engine.asking import ENOUGH
 from werkbund.engine.kinds import WEIGHT
@@ -45,16 +45,12 @@ class Unwinding:
         """Sums that take part."""
         return (UPDATE, WEIGHT, *self.aggregator.folds)
 
-    def of(self, sums: Arrays, clients: Int64Array) -> tuple[dict[str, AnyArray], float]:
-        """Return the sums of these clients' answers as they were, one row each, and their weight."""
+    def folded(self, accumulator: Any, sums: Arrays, clients: Int64Array) -> tuple[Any, float]:
+        """Return an accumulator with the sums of these clients' answers in it, and their weight."""
         keys = np.empty(0, np.uint64)
         open_sums = self.stack.unwind(sums, Departure(self.round, clients, keys, self.cohort, self.num_parameters))
         arrays = {name: np.asarray(open_sums[name])[None] for name in self.names if name != WEIGHT}
-        return arrays, float(open_sums[WEIGHT])
-
-    def folded(self, accumulator: Any, sums: Arrays, clients: Int64Array) -> tuple[Any, float]:
-        """Return an accumulator with the sums of these clients' answers in it, and their weight."""
-        arrays, weight = self.of(sums, clients)
+        weight = float(open_sums[WEIGHT])
         return self.aggregator.fold(accumulator, arrays, np.array([weight])), weight
 
 
@@ -251,8 +247,5 @@ def _fold(
 
 
 def _without_update(replies: Replies, wanted: BoolArray) -> Replies:
-    if wanted.all():
-        return replace(replies, sums={name: array for name, array in replies.sums.items() if name != UPDATE})
-    sums = {name: array[wanted] for name, array in replies.sums.items() if name != UPDATE}
-    clear = {name: array[wanted] for name, array in replies.clear.items()}
-    return replace(replies, clients=replies.clients[wanted], sums=sums, clear=clear)
+    rest = {name: array for name, array in replies.sums.items() if name != UPDATE}
+    return replace(replies, sums=rest).take(wanted)

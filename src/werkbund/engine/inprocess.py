@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine.worker import Answering
@@ -68,9 +67,4 @@ class InProcessGrid:
                 return
             for i in range(len(tasks)):
                 if time.monotonic() < deadline:
-                    yield from self._answers(_for_one_client(tasks, i), deadline)
-
-
-def _for_one_client(tasks: Tasks, i: int) -> Tasks:
-    own = {name: array[i : i + 1] for name, array in tasks.own.items()}
-    return replace(tasks, clients=tasks.clients[i : i + 1], own=own)
+                    yield from self._answers(tasks.take(slice(i, i + 1)), deadline)

@@ -163,12 +163,13 @@ class LocalWork:
         rows = self.splits.train.sizes[tasks.clients].astype(np.float64)
         sent: Arrays = {name.removeprefix(SENT): array for name, array in tasks.shared.items() if name.startswith(SENT)}
         sent = self.half.before(sent, tasks.clients, store) if self.half else sent
-        ways = (start, tasks.own["key"], rate)
-        if self._stays is None and self.half is None:
-            result = self.trainer.train(self.splits.train, tasks.clients, *ways, weight, sent=sent)
-            update, beside = result.weights, dict[str, AnyArray]()
-        else:
-            result = self.trainer.train(self.splits.train, tasks.clients, *ways, sent=sent)
+        is_parted = self._stays is not None or self.half is not None
+        weighted = None if is_parted else weight
+        result = self.trainer.train(
+            self.splits.train, tasks.clients, start, tasks.own["key"], rate, weighted, sent=sent
+        )
+        update, beside = result.weights, dict[str, AnyArray]()
+        if is_parted:
             update, beside = self._parted(tasks, start, result, weight, sent, store)
         loss = np.where(rows > 0, result.loss, 0.0) * rows
         sums: Arrays = {UPDATE: update, WEIGHT: weight, "loss": loss, "rows": rows, **beside}

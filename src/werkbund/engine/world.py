@@ -175,8 +175,7 @@ class WorldGrid:
         on_time = np.array([not reason for reason in fate.reasons])
         if not on_time.any():
             return
-        own = {name: array[on_time] for name, array in tasks.own.items()}
-        self.inner.send(replace(tasks, clients=tasks.clients[on_time], own=own, keep=None))
+        self.inner.send(replace(tasks.take(on_time), keep=None))
         price = dict(zip(tasks.clients.tolist(), zip(fate.seconds, fate.joules, strict=True), strict=True))
         for arrival in self.inner.receive(timeout_s):
             if isinstance(arrival, Failure):
@@ -300,9 +299,7 @@ class Event:
 def rows_apart(replies: Replies) -> Iterator[Replies]:
     """Yield an answer client by client; what was added over clients already cannot be told apart and is left out."""
     for place in range(len(replies)):
-        row = slice(place, place + 1)
-        sums, clear = ({name: array[row] for name, array in half.items()} for half in (replies.sums, replies.clear))
-        yield replace(replies, clients=replies.clients[row], sums=sums, clear=clear, pooled={})
+        yield replace(replies.take(slice(place, place + 1)), pooled={})
 
 
 def parts_of(events: Sequence[Event]) -> dict[str, Any]:

@@ -124,7 +124,7 @@ class FlowerGrid:
             elif client in busy:
                 self._failed.append(Failure(client, tasks.round, f"is still busy with {busy[client]}"))
             else:
-                messages.append(self._message(_task_at(tasks, place), online[name]))
+                messages.append(self._message(tasks.take(slice(place, place + 1)), online[name]))
         self._push(messages)
 
     def _look(self) -> dict[str, int]:
@@ -264,9 +264,3 @@ def _timed(replies: Replies, tasks: Tasks, seconds: float) -> Replies:
 
 def _in_words(ask: Ask) -> str:
     return f"its {ask.tasks.kind} task of round {ask.tasks.round}"
-
-
-def _task_at(tasks: Tasks, place: int) -> Tasks:
-    """Return the task of the one client at a place of `tasks.clients`."""
-    own = {name: array[place : place + 1] for name, array in tasks.own.items()}
-    return replace(tasks, clients=tasks.clients[place : place + 1], own=own)
