@@ -162,6 +162,14 @@ def test_flower_stays_in_its_folder() -> None:
     assert not broken, "\n".join(broken)
 
 
+def test_onnx_runtime_is_imported_in_one_place() -> None:
+    """It reports to its maker unless `werkbund/__init__.py` came first, which every module of ours sees to."""
+    importing = {path for path in FILES for name in _imports(path) if name.split(".")[0] == "onnxruntime"}
+    assert importing == {SOURCE / "model" / "onnx" / "exported.py"}
+    calls = {name for node in TREES[SOURCE / "__init__.py"].body for name in [ast.unparse(node)]}
+    assert "keep_silent()" in calls
+
+
 def test_there_is_no_global_randomness() -> None:
     broken = [
         f"{_where(path)} imports the shared generator of {name}"

@@ -11,6 +11,7 @@ Examples
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from werkbund._silence import keep_silent
 from werkbund._version import __version__
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ _HOMES = {
     "write_report": "report",
     **dict.fromkeys(("Config", "changed", "check_config", "load_config", "to_toml"), "config"),
 }
+
+keep_silent()
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.flower.federations import wait_for
+from werkbund._silence import SILENCE
 from werkbund.flower.machine import processes
 from werkbund.flower.machine.pidfile import identity
 from werkbund.flower.machine.processes import Ended, Log, Supervised, end_group, environment, spawn
@@ -122,10 +123,7 @@ def test_a_log_is_read_line_by_line_and_begins_anew_when_large(tmp_path: Path, m
 
 def test_nothing_is_sent_home_or_installed(tmp_path: Path) -> None:
     variables = environment(tmp_path)
-    assert {name: variables[name] for name in ("FLWR_TELEMETRY_ENABLED", "FLWR_DISABLE_UPDATE_CHECK")} == {
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-    }
+    assert {name: variables[name] for name in SILENCE} == SILENCE
     assert variables["FLWR_HOME"] == str(tmp_path / "state" / "flwr")
     assert variables["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] == "1"
     assert variables["FORWARDED_ALLOW_IPS"] == "127.0.0.1"

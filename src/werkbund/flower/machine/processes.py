@@ -192,7 +192,7 @@ def end_group(process: subprocess.Popen[bytes], grace_s: float) -> None:
 
 
 def environment(kit: Path) -> dict[str, str]:
-    """Return the variables for a kit's processes: nothing is sent home, nothing is installed, state stays in the kit.
+    """Return the variables for a kit's processes: nothing is installed, state stays in the kit.
 
     The process that calls this is the one that `follow_parent` follows.
     """
@@ -200,8 +200,6 @@ def environment(kit: Path) -> dict[str, str]:
     return {
         **os.environ,
         "PATH": os.pathsep.join((scripts, os.environ.get("PATH", os.defpath))),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "FLWR_HOME": str(kit / "state" / "flwr"),
         "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
