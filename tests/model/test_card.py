@@ -6,7 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
+from werkbund.core.text import one_line
 from werkbund.model import CardFacts, card_markdown, model_card
 
 FACTS = CardFacts(
@@ -57,7 +61,7 @@ def test_the_page_shows_every_section_and_every_input(card: dict[str, Any]) -> N
     for title in ("Inputs", "Outputs", "Model", "Costs", "Data", "Training", "Metrics on held-out rows", "Limits"):
         assert f"\n## {title}\n" in page
     for entry in card["inputs"]:
-        assert f"| {entry['name']} |" in page
+        assert entry["name"] in _read(page)
     assert "HDF = 0.5" in page
 
 
@@ -71,3 +75,68 @@ def test_tables_keep_their_columns(card: dict[str, Any]) -> None:
     for block in card_markdown(card).split("\n\n"):
         if block.startswith("|"):
             assert len({line.replace("\\|", "").count("|") for line in block.splitlines()}) == 1
+
+
+def _parsed(page: str) -> Any:
+    return MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(page)
+
+
+def _structure(page: str) -> list[str]:
+    """Return what a reader's program makes of a page: all but texts."""
+    tokens = [inner for token in _parsed(page) for inner in [token, *(token.children or [])]]
+    return [token.type for token in tokens if token.type not in ("text", "text_special")]
+
+
+def _read(page: str) -> list[str]:
+    """Return the lines that a reader sees."""
+    return ["".join(child.content for child in token.children) for token in _parsed(page) if token.type == "inline"]
+
+
+def _page(text: str, model: dict[str, Any]) -> str:
+    """Return the page of a card in which a stranger's text stands wherever one can."""
+    card = {
+        **{"name": text, "created": text, "purpose": text, "model": {"fingerprint": text, "kind": text}},
+        "inputs": [{"name": text, "type": "category", "unit": text, "levels": [text, text]}],
+        "outputs": {"probability": text},
+        "costs": {text: 1.0},
+        "data": {"origin": text, "note": {text: text}},
+        "training": {"clients": [text]},
+        "metrics": {text: {text: 0.5, "recall": {text: 0.5}}},
+        "limits": [text],
+    }
+    return card_markdown({**model, **card})
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "a | b || c",
+    "x\n\n# Taken over\n- all is well",
+    "[click](javascript:alert(1))",
+    "![p](https://evil.example/p.png)",
+    "`code` **bold** _it_ ~~gone~~ <!-- hidden -->",
+    "&lt;b&gt; &amp; &#x41;",
+    "http://evil.example www.evil.example <https://evil.example>",
+    "- one\r- two\u2028- three",
+    "1. first",
+    "[a]: https://evil.example",
+    "\\",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_texts_of_strangers_are_shown_and_mean_nothing(text: str, card: dict[str, Any]) -> None:
+    _check_is_shown(text, card)
+
+
+@given(st.text(st.sampled_from("ab1 \n\t|`*_[]()<>&;#!~-+=.:/\\\"'wht"), min_size=1, max_size=30).filter(str.strip))
+def test_no_text_changes_the_page(text: str) -> None:
+    _check_is_shown(text, {})
+
+
+def _check_is_shown(text: str, card: dict[str, Any]) -> None:
+    page, plain = _page(text, card), _page("x", card)
+    assert _structure(page) == _structure(plain)
+    shown = one_line(text).strip()
+    assert f"Model card: {shown}".split() == _read(page)[0].split()
+    assert "://" not in page
+    assert "www." not in page.lower()

@@ -6,6 +6,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from werkbund._version import __version__
 from werkbund.core.errors import ClientError
@@ -47,11 +49,35 @@ def test_rows_are_told_only_where_that_is_allowed_and_they_are_enough() -> None:
     assert _facts(minimum_rows=11).rows is None
 
 
-def test_modes_of_too_few_failures_are_not_told_where_they_are_values_of_rows() -> None:
+def test_modes_of_too_few_rows_are_not_told_where_they_are_values_of_rows() -> None:
     assert _facts(minimum_failures=2).modes == ("wear",)
+    assert _facts(minimum_rows=2).modes == ("wear",)
+    assert _facts(minimum_rows=2, minimum_failures=4).modes == _facts(minimum_rows=4, minimum_failures=2).modes == ()
     assert _facts(minimum_failures=4).modes == ()
     columns = Schema("failed", (Column("heat", "number"),), modes=("a",))
-    assert _facts(schema=columns, minimum_failures=9).modes == ("a",)
+    assert _facts(schema=columns, minimum_rows=9, minimum_failures=9).modes == ("a",)
+
+
+MODE_NAMES = st.text("abXYZ |<>*_\n", min_size=1, max_size=6)
+
+
+@given(
+    st.dictionaries(MODE_NAMES, st.integers(1, 30), max_size=6),
+    st.integers(0, 30),
+    st.integers(0, 30),
+)
+def test_a_value_of_few_rows_is_no_name_that_leaves(
+    failures: dict[str, int], minimum_rows: int, minimum_failures: int
+) -> None:
+    modes = [mode for mode, rows in failures.items() for _ in range(rows)] + ["none"] * 3
+    frame = pl.DataFrame({"failed": [0] * len(modes), "heat": [1.0] * len(modes), "mode": modes})
+    policy = {"minimum_rows": minimum_rows, "minimum_failures": minimum_failures}
+    facts = Facts.of("Hof", Table(frame, SCHEMA, Origin("file")), True, policy, NOON)
+    _, names = SCHEMA.mode_flags(frame)
+    rows = dict(zip(names, SCHEMA.mode_flags(frame)[0].sum(axis=0).tolist(), strict=True))
+    assert facts.modes == tuple(n for n in names if rows[n] >= max(minimum_rows, minimum_failures))
+    for mode in set(names) - set(facts.modes):
+        assert mode not in facts.to_json()["modes"]
 
 
 def test_a_clock_without_zone_and_one_elsewhere_are_read_as_utc() -> None:

@@ -8,13 +8,19 @@ Mitchell et al., "Model Cards for Model Reporting", FAT* 2019: the sections.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from werkbund.core.text import one_line
 from werkbund.model.contract import Model
+
+_MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]|~#"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
+_LINK = re.compile(r":(?=//)|(?<=www)\.", re.IGNORECASE)
+_LIST = re.compile(r"^(\d*)([-+=.)])")
 
 
 @dataclass(frozen=True)
@@ -116,10 +122,15 @@ def _plain(value: Any) -> Any:
 
 
 def card_markdown(card: Mapping[str, Any]) -> str:
-    """Return what `model_card` returned as a page of Markdown."""
+    """Return what `model_card` returned as a page of Markdown.
+
+    Names and other texts may come from strangers: they are shown letter by letter, and no mark of Markdown or HTML in
+    them has a meaning.
+    """
+    purpose, created = _as_text(str(card["purpose"])), _as_text(str(card["created"]))
     sections = [
-        f"# Model card: {card['name']}",
-        f"{card['purpose']} Created {card['created']}, fingerprint `{card['model']['fingerprint']}`.",
+        f"# Model card: {_as_text(str(card['name']))}",
+        f"{purpose} Created {created}, fingerprint {_as_text(str(card['model']['fingerprint']))}.",
         "## Inputs",
         _input_table(card["inputs"]),
         "## Outputs",
@@ -132,12 +143,22 @@ def card_markdown(card: Mapping[str, Any]) -> str:
             sections += [f"## {title.capitalize()}", _bullets(card[title])]
     if card["metrics"]:
         sections += ["## Metrics on held-out rows", _metric_table(card["metrics"])]
-    sections += ["## Limits", "\n".join(f"- {limit}" for limit in card["limits"])]
+    sections += ["## Limits", "\n".join(f"- {_shown(limit)}" for limit in card["limits"])]
     return "\n\n".join(sections) + "\n"
 
 
 def _bullets(values: Mapping[str, Any]) -> str:
-    return "\n".join(f"- {key.replace('_', ' ')}: {_shown(value)}" for key, value in values.items())
+    return "\n".join(f"- {_title(key)}: {_shown(value)}" for key, value in values.items())
+
+
+def _title(key: str) -> str:
+    return _as_text(key.replace("_", " "))
+
+
+def _as_text(text: str) -> str:
+    """Return Markdown that shows a text as it is, on one line."""
+    marked = _LINK.sub(lambda mark: f"&#{ord(mark[0])};", one_line(text).strip().translate(_MARKS))
+    return _LIST.sub(r"\1\\\2", marked)
 
 
 def _shown(value: Any) -> str:
@@ -146,24 +167,24 @@ def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} = {_shown(entry)}" for key, entry in value.items()) or "none"
+        return ", ".join(f"{_as_text(str(key))} = {_shown(entry)}" for key, entry in value.items()) or "none"
     if isinstance(value, list):
         return ", ".join(map(_shown, value)) or "none"
-    return str(value)
+    return _as_text(str(value))
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
     cells = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells)
+    return "\n".join("| " + " | ".join(row) + " |" for row in cells)
 
 
 def _input_table(inputs: list[Mapping[str, Any]]) -> str:
     keys = ["name", "type", "unit", "mean", "standard_deviation", "levels"]
     rows = [[_shown(entry.get(key, "")) for key in keys] for entry in inputs]
-    return _table([key.replace("_", " ") for key in keys], rows)
+    return _table([_title(key) for key in keys], rows)
 
 
 def _metric_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     names = list(dict.fromkeys(name for values in metrics.values() for name in values))
-    rows = [[who, *(_shown(values.get(name)) for name in names)] for who, values in metrics.items()]
-    return _table(["", *(name.replace("_", " ") for name in names)], rows)
+    rows = [[_as_text(who), *(_shown(values.get(name)) for name in names)] for who, values in metrics.items()]
+    return _table(["", *map(_title, names)], rows)

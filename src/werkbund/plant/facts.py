@@ -51,12 +51,17 @@ class Facts:
 
     @classmethod
     def of(cls, name: str, table: Table, tell_rows: bool, policy: Mapping[str, Any], now: datetime) -> Facts:
-        """Return the facts about a plant's table; of few rows, or few failures of a mode, the policy says less."""
+        """Return the facts about a plant's table; of few rows, or few rows of a mode, it says less.
+
+        Names of modes that are values of a text column are told where at least `minimum_rows` and `minimum_failures`
+        rows have them; names of columns are part of the schema, and are always told.
+        """
         versions = {"werkbund": __version__, "python": platform.python_version()}
         versions |= {library: importlib.metadata.version(library) for library in _LIBRARIES}
         flags, modes = table.schema.mode_flags(table.frame)
         if table.schema.mode is not None:  # these names are values of rows
-            frequent = flags.sum(axis=0) >= int(policy.get("minimum_failures", 0))
+            least = max(int(policy.get("minimum_rows", 0)), int(policy.get("minimum_failures", 0)))
+            frequent = flags.sum(axis=0) >= least
             modes = tuple(name for name, enough in zip(modes, frequent, strict=True) if enough)
         rows = table.num_rows if tell_rows and table.num_rows >= int(policy.get("minimum_rows", 0)) else None
         clock = now.astimezone(UTC).isoformat(timespec="milliseconds")
