@@ -94,7 +94,7 @@ def test_commands_reach_the_federation_alone_and_write_nothing_at_home(tmp_path:
     )
     assert seen.reached() == set()
     assert seen.files() == []
-    for words in (("server", "start"), ("client", "start"), ("superlink",), ("supernode",), ("flwr-serverapp",)):
+    for words in (("server", "start"), ("client", "start"), ("superlink",), ("supernode",), ("launcher", "serverapp")):
         assert seen.ran(*words), words
 
 

@@ -19,7 +19,7 @@ from werkbund.flower.machine.pidfile import identity
 
 WORKER, SUPERNODE = "werkbund.flower.plant.worker", "werkbund.flower.plant.supernode"
 SUPERLINK, EXECUTOR = "werkbund.flower.server.launcher superlink", "werkbund.flower.server.launcher superexec"
-SERVERAPP = "flwr-serverapp"
+SERVERAPP = "launcher serverapp"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 

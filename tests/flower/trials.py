@@ -84,7 +84,7 @@ class Live:
 
     def descendants(self, name: str, part: str) -> list[int]:
         """Return the process ids below a host whose command line has this part, such as `flower.plant.worker`."""
-        return [pid for pid in _below(self.children[name].pid) if part in _command(pid)]
+        return [pid for pid in _below(self.children[name].pid) if part in command_of(pid)]
 
     def set(self, name: str, section: str, **values: Any) -> None:
         """Change keys of a client's file."""
@@ -205,7 +205,8 @@ def _below(pid: int) -> list[int]:
     return [*own, *(grandchild for child in own for grandchild in _below(child))]
 
 
-def _command(pid: int) -> str:
+def command_of(pid: int) -> str:
+    """Return the arguments of a process, as every user of this machine may read them; nothing if it is gone."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import subprocess
 import sys
 from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+from flwr.supercore.constant import TaskType
+from flwr.supercore.superexec.executor import ExecutionSpec, LaunchResultStatus, SubprocessExecutor
 from flwr.superlink import extensions
 
 from werkbund.core.errors import ConfigError
 from werkbund.flower.server import launcher
-from werkbund.flower.server.launcher import OnlyFleetFromOutside, install_gate, main
+from werkbund.flower.server.launcher import OnlyFleetFromOutside, install_gate, launch, main
 
 OUTSIDE = ["192.0.2.7", "10.0.0.5", "2001:db8::7", "::ffff:192.0.2.7", "testclient", ""]
 INSIDE = ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"]
@@ -79,5 +84,72 @@ def test_the_first_argument_names_the_program(monkeypatch: pytest.MonkeyPatch, n
 @pytest.mark.parametrize("arguments", [[], ["supernode"]])
 def test_another_program_is_refused(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["launcher", *arguments])
-    with pytest.raises(ConfigError, match="the first argument must be one of superlink, superexec, got"):
+    with pytest.raises(ConfigError, match="the first argument must be one of superlink, superexec, serverapp, got"):
         main()
+
+
+TOKEN = "c0ffee" * 10
+
+
+def _spec(kind: TaskType = TaskType.SERVER_APP, **options: Any) -> ExecutionSpec:
+    values = {"insecure": False, "root_certificates_path": "/kit/ca.crt", "parent_pid": 7, **options}
+    return ExecutionSpec(
+        kind, "127.0.0.1:8000", TOKEN, runtime_dependency_install=False, suppress_output=True, task_id=1, **values
+    )
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"insecure": True}, {"parent_pid": None}, {"insecure": True, "root_certificates_path": None}]
+)
+def test_a_run_gets_its_token_on_standard_input_and_not_as_an_argument(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], tmp_path: Path
+) -> None:
+    code = "import sys; open(sys.argv[1], 'w').write(sys.stdin.read() + str(sys.orig_argv))"
+    given: list[list[str]] = []
+
+    def popen(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
+        given.append(command)
+        process = real([sys.executable, "-c", code, str(tmp_path / "heard")], **how)
+        started.append(process)
+        return process
+
+    real, started = subprocess.Popen, list[subprocess.Popen[bytes]]()
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    assert launch(SubprocessExecutor(), _spec(**options)).status == LaunchResultStatus.ACCEPTED
+    (process,), (command,) = started, given
+    assert process.wait(timeout=30) == 0
+    assert (tmp_path / "heard").read_text().startswith(f"{TOKEN}\n")
+    assert TOKEN not in " ".join(command)
+    assert command[3] == "serverapp"
+    assert ("--insecure" in command, "--root-certificates" in command) == (
+        bool(options.get("insecure")),
+        not options.get("insecure"),
+    )
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TaskType if kind != TaskType.SERVER_APP])
+def test_other_tasks_than_runs_are_not_started(kind: TaskType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert launch(SubprocessExecutor(), _spec(kind)).status == LaunchResultStatus.FAILED
+
+
+def test_a_run_whose_process_has_died_is_no_error_of_the_executor(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = subprocess.Popen
+    started: list[subprocess.Popen[bytes]] = []
+
+    def popen(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
+        started.append(real([sys.executable, "-c", ""], **how))
+        started[0].wait(timeout=30)
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    assert launch(SubprocessExecutor(), _spec()).status == LaunchResultStatus.ACCEPTED
+
+
+def test_the_token_reaches_flower(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[list[str]] = []
+    monkeypatch.setattr(launcher, "flwr_serverapp", lambda: given.append([*sys.argv]))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{TOKEN}\n"))
+    monkeypatch.setattr(sys, "argv", ["launcher", "serverapp", "--insecure"])
+    main()
+    assert given == [["launcher", "--insecure", "--token", TOKEN]]

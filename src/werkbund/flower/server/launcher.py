@@ -1,20 +1,25 @@
-"""Start one of Flower's two programs on the server: `python -m werkbund.flower.server.launcher NAME <its arguments>`.
+"""Start one of Flower's programs on the server: `python -m werkbund.flower.server.launcher NAME <its arguments>`.
 
-`superlink` is what plants connect to, `superexec` what runs the server's part of a run. The SuperLink gets a gate:
-Flower's Control, Runtime and Fleet API share one port, and in its open edition no account is asked for. Without the
-gate a plant could start runs and register keys.
+`superlink` is what plants connect to, `superexec` starts a process a run, which is `serverapp`. The SuperLink gets a
+gate: Flower's Control, Runtime and Fleet API share one port, and in its open edition no account is asked for. Without
+the gate a plant could start runs and register keys. A run's process gets its token on its standard input: every user
+of a machine can read the arguments of its processes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import IO, Any, cast
 
 from flwr.supercore.cli import flower_superexec
+from flwr.supercore.constant import TaskType
+from flwr.supercore.superexec.executor import ExecutionSpec, LaunchResult, SubprocessExecutor
 from flwr.superlink import extensions
-from flwr.superlink.cli import flower_superlink
+from flwr.superlink.cli import flower_superlink, flwr_serverapp
 from starlette.middleware import Middleware
 
 from werkbund.core.errors import ConfigError
@@ -29,6 +34,7 @@ FLEET = "/v1/fleet/"
 """What plants need; Flower asks there for a registered key."""
 
 HEALTH = "/health"
+_MODULE = "werkbund.flower.server.launcher"
 _REFUSAL = b"Only this machine may use this interface.\n"
 
 
@@ -64,6 +70,21 @@ def install_gate() -> None:
     extensions.get_middleware = get_middleware
 
 
+def launch(executor: SubprocessExecutor, spec: ExecutionSpec) -> LaunchResult:
+    """Start a run's process; stands for Flower's own method, which puts the token among its arguments."""
+    if spec.task_type != TaskType.SERVER_APP:
+        return LaunchResult.failed(f"this server runs ServerApps alone, got a task of type {spec.task_type}")
+    command = [sys.executable, "-m", _MODULE, "serverapp", "--runtime-api-address", spec.runtime_api_address]
+    command += ["--parent-pid", str(spec.parent_pid)] if spec.parent_pid is not None else []
+    command += ["--insecure"] if spec.insecure else ["--root-certificates", str(spec.root_certificates_path)]
+    process = subprocess.Popen(  # noqa: S603 - our own program, with arguments as a list
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    with contextlib.suppress(BrokenPipeError), cast(IO[bytes], process.stdin) as pipe:  # if it has died, Flower notices
+        pipe.write(f"{spec.token}\n".encode())
+    return LaunchResult.accepted()
+
+
 def superlink() -> None:
     """Run the SuperLink behind its gate."""
     install_gate()
@@ -71,11 +92,18 @@ def superlink() -> None:
 
 
 def superexec() -> None:
-    """Run the SuperExec."""
+    """Run the SuperExec, whose runs get their tokens where nobody else can read them."""
+    SubprocessExecutor.launch = launch
     flower_superexec()
 
 
-PROGRAMS = {"superlink": superlink, "superexec": superexec}
+def serverapp() -> None:
+    """Run the server's part of a run, with the token that comes on standard input."""
+    sys.argv += ["--token", sys.stdin.readline().strip()]  # Python's own list: the system keeps the arguments given
+    flwr_serverapp()
+
+
+PROGRAMS = {"superlink": superlink, "superexec": superexec, "serverapp": serverapp}
 """Name on the command line -> what it runs; the arguments behind the name are those of Flower's own program."""
 
 
