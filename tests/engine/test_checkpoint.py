@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from werkbund.core import CheckpointError
-from werkbund.engine import Checkpoint, RunState, load_checkpoint, save_checkpoint, write_atomically
+from werkbund.core.files import write_atomically
+from werkbund.engine import Checkpoint, RunState, load_checkpoint, save_checkpoint
 
 WEIGHTS = np.linspace(-1, 1, 6, dtype=np.float32)
 STATE = RunState(

@@ -13,7 +13,7 @@ from werkbund.bench.cases import Outcome, run_cases, usable_cores
 from werkbund.bench.plan import SETTINGS, WINDOW, Plan
 from werkbund.bench.verdicts import Outcomes, lines, matched_cases, mean_course, target_of
 from werkbund.core.errors import CheckpointError, ConfigError
-from werkbund.engine import write_atomically
+from werkbund.core.files import write_atomically
 from werkbund.federation.families.family import check_is_network
 from werkbund.federation.folder import Folder, plain
 from werkbund.report import write_bench_report
@@ -85,9 +85,16 @@ def bench(
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers must be >= 1, got {workers}")
     folder = _folder(plan, out)
+    with folder.in_use():
+        return _benched(plan, folder, workers or usable_cores(), listener, began, command)
+
+
+def _benched(
+    plan: Plan, folder: Folder, number: int, listener: Listener | None, began: float, command: Sequence[str]
+) -> Benched:
+    """Do the runs that are not done yet, `number` at a time, and sum up."""
     done = _read(folder.path / _OUTCOMES)
     write_atomically(folder.path / _OUTCOMES, "".join(map(_line, done)).encode())  # without a line that was cut short
-    number = workers or usable_cores()
     for stage in ("each selector", "uniform at equal cost"):
         cases = tuple(plan.cases()) if stage == "each selector" else matched_cases(plan, Outcomes(done))
         known = {outcome.case for outcome in done}

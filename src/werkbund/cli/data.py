@@ -23,6 +23,7 @@ from werkbund.cli.edge import (
 )
 from werkbund.cli.tables import findings_table, schema_table
 from werkbund.core.errors import ConfigError
+from werkbund.core.files import write_atomically
 
 if TYPE_CHECKING:
     import polars as pl
@@ -116,7 +117,7 @@ def init_command(
         if out.exists():
             raise ConfigError(f"--out must name a new file, got {out}, which exists; choose another or remove it")
         text = draft_config(data, label=label, client=client, positive=positive, config_folder=out.resolve().parent)
-        out.write_text(text, encoding="utf-8")
+        write_atomically(out, text.encode())
         print_line(f"Wrote {out}. Read it, then: werkbund run {out}")
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from http.client import HTTPException
@@ -21,6 +20,7 @@ from polars.exceptions import PolarsError
 
 from werkbund.core import defaults
 from werkbund.core.errors import ConfigError, DataError
+from werkbund.core.files import write_atomically
 from werkbund.data import rules
 from werkbund.data.generator import generate
 from werkbund.data.schema import Column, Derived, Schema
@@ -220,7 +220,8 @@ def fetch_ai4i(cache_dir: Path, download: Download | None = None) -> Path:
             f"the fetched table must be AI4I 2020 with SHA-256 {AI4I_SHA256}, got {checksum}; "
             "it was altered on its way or at its source, and is not kept"
         )
-    _write(target, content)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(target, content)
     return target
 
 
@@ -282,16 +283,3 @@ def _from_uci() -> Download:
         return pl.DataFrame({str(name): column.tolist() for name, column in original.items()})
 
     return download
-
-
-def _write(target: Path, content: bytes) -> None:
-    """Write the file whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=target.parent, suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

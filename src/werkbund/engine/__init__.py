@@ -1,7 +1,7 @@
 """The server's loops: a round, a run, statistics; the grid that carries tasks; checkpoints."""
 
 from werkbund.engine.asking import Check
-from werkbund.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_atomically
+from werkbund.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from werkbund.engine.grid import Grid
 from werkbund.engine.inprocess import InProcessGrid
 from werkbund.engine.local import LocalWork
@@ -31,5 +31,4 @@ __all__ = [
     "rounds",
     "save_checkpoint",
     "weights_from_client",
-    "write_atomically",
 ]

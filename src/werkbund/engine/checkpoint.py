@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 
 from werkbund.core.arrays import Arrays, Float32Array
 from werkbund.core.errors import CheckpointError
+from werkbund.core.files import write_atomically
 
 _VERSION = 1
 _HEAD = ("version", "kind", "round", "progress", "arrays")
@@ -139,19 +139,3 @@ def _checkpoint_of(arrays: dict[str, Any], path: Path) -> Checkpoint:
     best = arrays.pop("best", None)
     values = {name: value for name, value in meta.items() if name not in _HEAD}
     return Checkpoint(meta.get("kind", _FIRST_KIND), meta["round"], values, arrays, best, meta["progress"])
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that appears whole under its name, and is on disk when this returns."""
-    beside = path.with_name(f".{path.name}.new")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    if os.name == "posix":  # the new name is on disk only when its folder is
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

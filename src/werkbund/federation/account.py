@@ -16,8 +16,8 @@ from typing import Any
 
 from werkbund._version import __version__
 from werkbund.config.sections import Config
+from werkbund.core.files import write_atomically
 from werkbund.data.checks import Finding
-from werkbund.engine import write_atomically
 from werkbund.federation.families.contract import Setup
 from werkbund.federation.families.family import family_of
 from werkbund.federation.folder import Folder, plain

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import numpy as np
 from werkbund.config.reading import load_config, to_toml
 from werkbund.config.sections import Config
 from werkbund.core.errors import CheckpointError, ConfigError
+from werkbund.core.files import held, write_atomically
 from werkbund.core.types import Failure, RoundRecord
-from werkbund.engine import Checkpoint, load_checkpoint, save_checkpoint, write_atomically
+from werkbund.engine import Checkpoint, load_checkpoint, save_checkpoint
 from werkbund.evaluation import Metrics
 
 
@@ -66,6 +68,18 @@ class Folder:
         if not (path / "config.toml").is_file() or not (path / "run.json").is_file():
             raise CheckpointError(f"{path} must be a run's folder with config.toml and run.json; runs lie under runs/")
         return cls(path)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Be the only one that works in the folder, while the context lasts.
+
+        Raises
+        ------
+        ConfigError
+            If somebody else does already.
+        """
+        with held(self.path / ".lock", f"the run in {self.path}"):
+            yield
 
     def write_config(self, config: Config) -> None:
         """Write the resolved configuration."""

@@ -87,10 +87,11 @@ def run(
     prepared = _prepare(config or Config(), watcher)
     config = prepared.setup.config
     folder = Folder.create(config.federation.name, out)
-    folder.write_config(config)
-    about = about_run(folder.path.name, prepared.setup, prepared.division, prepared.findings, command)
-    folder.write_json("run.json", {**about, "compare": compare})
-    return _train_and_finish(folder, prepared, None, compare, watcher, began)
+    with folder.in_use():
+        folder.write_config(config)
+        about = about_run(folder.path.name, prepared.setup, prepared.division, prepared.findings, command)
+        folder.write_json("run.json", {**about, "compare": compare})
+        return _train_and_finish(folder, prepared, None, compare, watcher, began)
 
 
 def resume(path: Path, watcher: Watcher | None = None) -> Run:
@@ -103,12 +104,13 @@ def resume(path: Path, watcher: Watcher | None = None) -> Run:
     """
     began, watcher = time.perf_counter(), watcher or Nobody()
     folder = Folder.existing(path)
-    checkpoint = folder.load_checkpoint()
-    about = folder.read_json("run.json")
-    prepared = _prepare(folder.read_config(), watcher)
-    _check_same(about, prepared)
-    folder.forget_rounds_after(checkpoint.round)
-    return _train_and_finish(folder, prepared, checkpoint, bool(about.get("compare", True)), watcher, began)
+    with folder.in_use():
+        checkpoint = folder.load_checkpoint()
+        about = folder.read_json("run.json")
+        prepared = _prepare(folder.read_config(), watcher)
+        _check_same(about, prepared)
+        folder.forget_rounds_after(checkpoint.round)
+        return _train_and_finish(folder, prepared, checkpoint, bool(about.get("compare", True)), watcher, began)
 
 
 def compare(
@@ -138,19 +140,20 @@ def compare(
         raise ConfigError(f"seeds must be at least 2 for an interval, got {len(seeds)}")
     config, watcher = config or Config(), watcher or Nobody()
     folder = Folder.create(f"{config.federation.name}-compare", out)
-    runs: list[Run] = []
-    for number, seed in enumerate(seeds):
-        watcher.stage(f"seed {seed}, {number + 1} of {len(seeds)}")
-        seeded = changed(config, federation={"seed": seed})
-        runs.append(run(seeded, out=folder.path / f"seed-{seed}", watcher=watcher, command=command))
-    table = {"seeds": list(seeds), "rows": _rows([done.summary["metrics"] for done in runs])}
-    folder.write_json("comparison.json", table)
-    first = Folder.existing(runs[0].folder)
-    for name in ("run.json", "result.json", "model_card.json"):
-        folder.write_json(name, first.read_json(name))
-    folder.write_config(changed(config, federation={"seed": seeds[0]}))
-    write_report(folder.path)
-    return SeedComparison(folder.path, folder.read_json("comparison.json"))
+    with folder.in_use():
+        runs: list[Run] = []
+        for number, seed in enumerate(seeds):
+            watcher.stage(f"seed {seed}, {number + 1} of {len(seeds)}")
+            seeded = changed(config, federation={"seed": seed})
+            runs.append(run(seeded, out=folder.path / f"seed-{seed}", watcher=watcher, command=command))
+        table = {"seeds": list(seeds), "rows": _rows([done.summary["metrics"] for done in runs])}
+        folder.write_json("comparison.json", table)
+        first = Folder.existing(runs[0].folder)
+        for name in ("run.json", "result.json", "model_card.json"):
+            folder.write_json(name, first.read_json(name))
+        folder.write_config(changed(config, federation={"seed": seeds[0]}))
+        write_report(folder.path)
+        return SeedComparison(folder.path, folder.read_json("comparison.json"))
 
 
 def _prepare(config: Config, watcher: Watcher) -> _Prepared:

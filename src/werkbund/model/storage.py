@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ import numpy as np
 
 from werkbund.core.arrays import AnyArray
 from werkbund.core.errors import ModelError
+from werkbund.core.files import write_atomically
 from werkbund.model.contract import Model
 
 M = TypeVar("M", bound=Model)
@@ -28,9 +28,7 @@ def write_folder(folder: Path, description: Mapping[str, Any], arrays: Mapping[s
     (folder / DESCRIPTION).unlink(missing_ok=True)
     for name, file in files.items():
         np.save(folder / file, arrays[name], allow_pickle=False)
-    unfinished = folder / f"{DESCRIPTION}.part"
-    unfinished.write_text(text + "\n", encoding="utf-8")
-    os.replace(unfinished, folder / DESCRIPTION)
+    write_atomically(folder / DESCRIPTION, f"{text}\n".encode())
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, AnyArray]]:

@@ -12,8 +12,8 @@ import numpy as np
 
 from werkbund.core.arrays import Arrays
 from werkbund.core.errors import FederationError
+from werkbund.core.files import write_atomically
 from werkbund.core.types import Replies, Tasks
-from werkbund.engine import write_atomically
 from werkbund.evaluation import Counts, Gate, Metrics, Threshold, metrics
 from werkbund.federation.wiring import costs_of
 from werkbund.learner import count_scores

@@ -12,8 +12,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from werkbund.config.reading import checked, read_toml
 from werkbund.config.sections import Section
+from werkbund.core.files import write_atomically
 from werkbund.core.text import did_you_mean
-from werkbund.engine import write_atomically
 from werkbund.plant.leaving import SIGNALS, USUAL
 
 FILE_NAME = "client.toml"

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from werkbund.engine import write_atomically
+from werkbund.core.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,6 @@ class Shelf:
                 path.unlink(missing_ok=True)
             else:
                 keys.add(key)
-        for half_written in self.folder.glob(".*.new"):  # by a process that was killed
-            half_written.unlink(missing_ok=True)
 
 
 def digest(text: str) -> str:

@@ -30,7 +30,7 @@ import numpy as np
 
 from werkbund.core.arrays import AnyArray, BoolArray, Int64Array
 from werkbund.core.errors import CheckpointError, ModelError
-from werkbund.engine import write_atomically
+from werkbund.core.files import to_disk, write_atomically
 from werkbund.federation.folder import plain
 from werkbund.plant.shelf import Shelf, digest
 
@@ -120,7 +120,7 @@ class PlantFolder:
         models = self.path / "models"
         if folder.parent != models or not folder.name.isdigit() or not folder.is_dir():
             raise ModelError(f"a model to accept must lie in a folder of {models}, got {folder}")
-        _to_disk(folder)
+        _all_to_disk(folder)
         number = int(folder.name)
         versions = [*(version for version in self._versions() if version != number), number]
         self._write_versions(versions[-_MODELS:])
@@ -216,14 +216,10 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _to_disk(folder: Path) -> None:
+def _all_to_disk(folder: Path) -> None:
     """Return when all that is below is on disk, so that what is pointed to is there even after a power cut."""
-    for path in (*folder.rglob("*"), folder) if os.name == "posix" else ():  # elsewhere folders cannot be opened
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    for path in (*folder.rglob("*"), folder):
+        to_disk(path)
 
 
 _NOTED_RUNS, _NOTED_ROUNDS = 4, 8

@@ -7,13 +7,13 @@ content security policy forbids it every request, so that opening the report tel
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 from plotly.offline import get_plotlyjs
 
+from werkbund.core.files import write_atomically
 from werkbund.report.theme import DARK, LIGHT, Panel, night
 
 LONGEST_TABLE = 200
@@ -116,9 +116,8 @@ class Page:
 
 def write_page(page: Page, folder: Path) -> Path:
     """Write `report.html` into a folder and return its path; one that is there is replaced at once, never half."""
-    target, draft = folder / "report.html", folder / ".report.html.part"
-    draft.write_text(render_page(page), encoding="utf-8")
-    os.replace(draft, target)
+    target = folder / "report.html"
+    write_atomically(target, render_page(page).encode())
     return target
 
 

@@ -68,6 +68,19 @@ def run_deployed(
     began, watcher = time.perf_counter(), watcher or Nobody()
     family_of(config).check(config)
     folder = folder or Folder.create(config.federation.name, None)
+    with folder.in_use():
+        return _run_in(folder, config, grid, watcher, seen, command, began)
+
+
+def _run_in(
+    folder: Folder,
+    config: Config,
+    grid: BriefedGrid,
+    watcher: Watcher,
+    seen: Seen | None,
+    command: Sequence[str],
+    began: float,
+) -> Run:
     folder.write_config(config)
     run = uuid.uuid4().hex
     answers = _ask_about_themselves(config, grid, run, folder, watcher)
@@ -92,6 +105,11 @@ def resume_deployed(path: Path, grid: BriefedGrid, watcher: Watcher | None = Non
     """
     began, watcher = time.perf_counter(), watcher or Nobody()
     folder = Folder.existing(path)
+    with folder.in_use():
+        return _gone_on_with(folder, grid, watcher, began)
+
+
+def _gone_on_with(folder: Folder, grid: BriefedGrid, watcher: Watcher, began: float) -> Run:
     about, learnt = folder.read_json("run.json"), folder.read_json("learnt.json")
     checkpoint = folder.load_checkpoint()
     if about["clients"] != list(grid.clients()):

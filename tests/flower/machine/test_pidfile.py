@@ -6,20 +6,26 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from werkbund.core.errors import ConfigError
-from werkbund.flower.machine.pidfile import claim, identity, read_record, stop_recorded, write_record
+from werkbund.flower.machine.pidfile import claimed, identity, read_record, stop_recorded, write_record
+
+
+def _claimed(path: Path) -> AbstractContextManager[None]:
+    return claimed(path, "the server")
+
 
 CLAIM = """
 import sys, time
 from pathlib import Path
-from werkbund.flower.machine.pidfile import claim
-claim(Path(sys.argv[1]), "it")
-print("claimed", flush=True)
-time.sleep(600)
+from werkbund.flower.machine.pidfile import claimed
+with claimed(Path(sys.argv[1]), "it"):
+    print("claimed", flush=True)
+    time.sleep(600)
 """
 
 
@@ -51,10 +57,27 @@ def test_a_place_is_claimed_once_and_given_back_by_stopping(tmp_path: Path) -> N
     with subprocess.Popen([sys.executable, "-c", CLAIM, str(path)], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "claimed\n"
-        with pytest.raises(ConfigError, match=f"the server must run once, but process {child.pid} runs it already"):
-            claim(path, "the server")
+        with (
+            pytest.raises(ConfigError, match=f"the server must run once, but process {child.pid} runs it already"),
+            _claimed(path),
+        ):
+            pass
         assert stop_recorded(path)
     assert child.returncode == -15
-    claim(path, "the server")
-    with pytest.raises(ConfigError, match=f"process {os.getpid()} runs it already; stop that one first"):
-        claim(path, "the server")
+    with _claimed(path):
+        assert read_record(path)
+        with (
+            pytest.raises(ConfigError, match=f"process {os.getpid()} runs it already; stop that one first"),
+            _claimed(path),
+        ):
+            pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_whose_record_is_lost_is_still_claimed_once(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    for content in (None, "", "{", "[]", "null", '{"pid": "x"}', '{"pid": 1e400, "identity": 3}'):
+        with _claimed(path):
+            path.unlink() if content is None else path.write_text(content)
+            with pytest.raises(ConfigError, match="must run once"), _claimed(path):
+                pass

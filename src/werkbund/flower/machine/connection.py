@@ -26,6 +26,7 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from werkbund.core.errors import ConfigError
+from werkbund.core.files import write_atomically
 
 HERE = "127.0.0.1"
 """Address by which a machine reaches itself."""
@@ -137,7 +138,7 @@ class Lease:
     def remember(self, node_id: int) -> None:
         """Write down the number of the connection that was just made."""
         record = {"node_id": str(node_id), "place": self._place()}
-        self._path.write_text(json.dumps(record), encoding="utf-8")
+        write_atomically(self._path, json.dumps(record).encode())
 
     def give_back(self, address: str, root_certificates: bytes, private_key: Path) -> bool | None:
         """Tell the server that the previous connection is over.

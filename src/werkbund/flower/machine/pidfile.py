@@ -7,13 +7,25 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from werkbund.core.errors import ConfigError
+from pydantic import BaseModel
+
+from werkbund.core.errors import CheckpointError, ConfigError
+from werkbund.core.files import held, write_atomically
+from werkbund.core.stored import read_stored
 
 _LOOK_S = 0.05
+
+
+class RunningProcess(BaseModel):
+    """Hold what a PID file says at least."""
+
+    pid: int
+    identity: str
 
 
 def identity(pid: int) -> str | None:
@@ -33,23 +45,30 @@ def identity(pid: int) -> str | None:
 def write_record(path: Path, facts: Mapping[str, Any]) -> None:
     """Write facts about this process to its PID file, with its number and start; whole or not at all."""
     record = {**facts, "pid": os.getpid(), "identity": identity(os.getpid())}
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(json.dumps(record, indent=2), encoding="utf-8")
-    beside.replace(path)
+    write_atomically(path, json.dumps(record, indent=2).encode())
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
     """Return what `write_record` wrote, with `pid` and `identity`, if that process still runs; else None."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        pid, known = int(record["pid"]), record["identity"]
-    except (OSError, ValueError, KeyError, TypeError):
+        record: dict[str, Any] = read_stored(path, RunningProcess, "remove it")
+    except CheckpointError:
         return None
-    return record if known is not None and identity(pid) == known else None
+    return record if identity(record["pid"]) == record["identity"] else None
 
 
-def claim(path: Path, what: str) -> None:
-    """Write the PID file of this process, as the only one that may run `what`.
+@contextmanager
+def claimed(path: Path, what: str, facts: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Be the only process that runs `what`, with a PID file that says so, while the context lasts.
+
+    Parameters
+    ----------
+    path
+        The PID file; a lock lies beside it.
+    what
+        What is run, in words for the message.
+    facts
+        As for `write_record`.
 
     Raises
     ------
@@ -57,7 +76,12 @@ def claim(path: Path, what: str) -> None:
         If another process runs it already.
     """
     check_is_over(path, what)
-    write_record(path, {})
+    with held(path.with_name(f".{path.stem}.lock"), what):
+        write_record(path, facts or {})
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def check_is_over(path: Path, what: str) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from werkbund.core.errors import ConfigError
 from werkbund.flower.machine.bundle import bundle_hash
 from werkbund.flower.machine.connection import HERE, Lease, find_trouble, free_port, read_private_key
-from werkbund.flower.machine.pidfile import claim, stop_recorded
+from werkbund.flower.machine.pidfile import claimed, stop_recorded
 from werkbund.flower.machine.processes import LONGEST_PAUSE_S, Ended, Supervised, environment
 from werkbund.flower.plant.agent import Agent
 from werkbund.flower.plant.worker import WorkerProcess
@@ -95,7 +95,13 @@ class ClientHost:
         ConfigError
             If a file is missing or open to others, or another process runs this kit.
         """
-        self._prepare()
+        self._check_keys()
+        self._settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with claimed(_record(self._settings.state), f"the client of {self._settings.kit}"):
+            write_secret(self._settings.state / "secret", self._secret)
+            self._keep_running(stop)
+
+    def _keep_running(self, stop: threading.Event) -> None:
         agent = threading.Thread(target=self.agent.run, args=(stop,), name="agent")
         agent.start()
         try:
@@ -110,16 +116,12 @@ class ClientHost:
             time.sleep(_FAREWELL_S if was_busy else 0.0)  # for the SuperNode to send why there is no answer
             self.supernode.stop()
             agent.join()
-            _record(self._settings.state).unlink(missing_ok=True)
 
-    def _prepare(self) -> None:
+    def _check_keys(self) -> None:
         if not self._server.insecure:
             read_private_key(Path(self._server.private_key))
             if not Path(self._server.root_certificates).is_file():
                 raise ConfigError(f"{self._server.root_certificates} must be there; copy ca.crt from the kit again")
-        self._settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        claim(_record(self._settings.state), f"the client of {self._settings.kit}")
-        write_secret(self._settings.state / "secret", self._secret)
 
     def _tick(self) -> None:
         for line in self.supernode.tick():

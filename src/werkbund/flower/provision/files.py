@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from werkbund.core.files import write_atomically
 
 PRIVATE = frozenset({"ca.key", "server.key", "client.key", "executor.secret"})
 """Names of files that only their owner may read."""
@@ -15,14 +16,7 @@ EXECUTABLE = frozenset({"start.sh"})
 def write_file(path: Path, content: bytes) -> None:
     """Write a file that appears whole under its name, with the access that its name asks for."""
     mode = 0o600 if path.name in PRIVATE else 0o755 if path.name in EXECUTABLE else 0o644
-    beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.chmod(mode)  # whatever the umask took away or left
-    beside.replace(path)
+    write_atomically(path, content, mode)
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from logging import INFO
 from pathlib import Path
@@ -18,7 +19,7 @@ from werkbund.config import Config, changed, load_config
 from werkbund.core.errors import ConfigError, FederationError, QuorumError
 from werkbund.federation import RoundNews, Watcher
 from werkbund.federation.folder import Folder
-from werkbund.flower.machine.pidfile import check_is_over, write_record
+from werkbund.flower.machine.pidfile import claimed
 from werkbund.flower.machine.processes import follow_starter
 from werkbund.flower.server.grid import FlowerGrid
 from werkbund.flower.server.nodes import Directory
@@ -85,13 +86,12 @@ def main(grid: Grid, context: Context) -> None:
         if arguments.resume
         else Folder.create(arguments.config.federation.name, arguments.out)
     )
-    record = running_record(folder.path)
-    check_is_over(record, f"the run {folder.path}")
-    write_record(record, {"run": context.run_id})
+    claim, record = ExitStack(), running_record(folder.path)
+    claim.enter_context(claimed(record, f"the run {folder.path}", {"run": context.run_id}))
     progress = _LoggedProgress(folder)
 
     def end(why: str = "") -> None:
-        record.unlink(missing_ok=True)  # before the end is told: whoever hears of it may go on with the run at once
+        claim.close()  # before the end is told: whoever hears of it may go on with the run at once
         progress.end(why)
 
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from werkbund.core.errors import ClientError, ConfigError
 from werkbund.flower.machine.connection import check_private, find_trouble
-from werkbund.flower.machine.pidfile import claim, read_record, stop_recorded, write_record
+from werkbund.flower.machine.pidfile import claimed, read_record, stop_recorded, write_record
 from werkbund.flower.machine.processes import Ended, Supervised, environment
 from werkbund.flower.server.control import Control, Node, as_pem, connect
 from werkbund.flower.server.kit import load_server_settings
@@ -66,17 +66,21 @@ class ServerHost:
         ConfigError
             If a file is missing or open to others, the port is taken, or another process runs this kit.
         """
-        self._prepare()
-        try:
-            while not stop.is_set():
-                self._tick()
-                stop.wait(TICK_S)
-        finally:
-            self.executor.stop()
-            self.superlink.stop()
-            _record(self._settings.state).unlink(missing_ok=True)
+        self._check_keys()
+        self._settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with claimed(_record(self._settings.state), f"the server of {self._settings.kit}"):
+            check_port_is_free(self._server.host, self._server.port)
+            if self._server.insecure:
+                self._say("insecure = true: without TLS and without keys; whoever reaches this port can join")
+            try:
+                while not stop.is_set():
+                    self._tick()
+                    stop.wait(TICK_S)
+            finally:
+                self.executor.stop()
+                self.superlink.stop()
 
-    def _prepare(self) -> None:
+    def _check_keys(self) -> None:
         kit = self._settings.kit
         remedy = "bring it back from the kit that `werkbund provision` made"
         check_private(kit / "executor.secret", remedy)
@@ -85,11 +89,6 @@ class ServerHost:
             for name in ("ca.crt", "server.crt"):
                 if not (kit / name).is_file():
                     raise ConfigError(f"{kit / name} must be there; {remedy}")
-        self._settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        claim(_record(self._settings.state), f"the server of {kit}")
-        check_port_is_free(self._server.host, self._server.port)
-        if self._server.insecure:
-            self._say("insecure = true: without TLS and without keys; whoever reaches this port can join")
 
     def _tick(self) -> None:
         self.superlink.tick()
