@@ -70,7 +70,7 @@ def test_an_answer_in_order_has_no_flaw() -> None:
         ({"loss": np.ones((2, 1))}, "its loss must be plain floating-point numbers"),
         ({"weight": np.ones((2, 1))}, "its weight must be plain floating-point numbers"),
         ({"weight": np.array(["1", "1"])}, "its weight must be plain floating-point numbers"),
-        ({"update": np.zeros((2, 3), np.complex64)}, "its update must be plain floating-point numbers"),
+        ({"update": np.zeros((2, 3), np.complex64)}, "its update must be plain 32-bit floating-point numbers"),
     ],
 )
 def test_an_answer_out_of_order_is_described(change: dict[str, Any], said: str) -> None:
@@ -88,11 +88,35 @@ def test_a_number_in_clear_must_be_one(kind: Kind, told: Any) -> None:
 
 
 def test_a_number_in_clear_that_nobody_can_reckon_with_was_not_told() -> None:
-    reply = replace(_reply(), clear={"norm": np.array([1e300, -2.0]), "other": np.array([np.inf, 1.0])})
+    reply = replace(_reply(), clear={"norm": np.array([1e300, 2.0]), "other": np.array([np.inf, 1.0])})
     told = kept(reply, np.array([True, True])).clear
     assert np.isnan(told["norm"][0])
-    assert told["norm"][1] == -2.0
+    assert told["norm"][1] == 2.0
     assert told["other"].tolist() == [np.inf, 1.0]
+
+
+@given(st.sampled_from(["loss", "loss_std", "loss_rms", "train_loss", "norm"]), st.floats())
+def test_a_signal_beyond_its_declared_bounds_was_not_told(name: str, value: float) -> None:
+    for kind in (TRAIN, HOLD):
+        told = kept(replace(_reply(kind), clear={name: np.array([value, 1.0])}), np.array([True, True])).clear[name]
+        usable = 0 <= value <= float(np.finfo(np.float32).max)
+        assert (told[0] == value) if usable else np.isnan(told[0])
+        assert told[1] == 1.0
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int8, np.int32, np.uint8, np.bool_])
+def test_an_update_of_another_type_of_numbers_is_refused_by_its_name(dtype: Any) -> None:
+    said = f"its update must be plain 32-bit floating-point numbers, got {np.dtype(dtype)}"
+    assert flaw(_reply(update=np.ones((2, 3), dtype)), FORM) == said
+    assert flaw(_reply(update=np.ones((2, 3), dtype)), replace(FORM, changed=frozenset({"update"}))) in (None, said)
+
+
+def test_who_answers_what_cannot_be_used_did_answer_all_the_same() -> None:
+    arrivals = [_reply(weight=np.array([1.0, np.nan]))]
+    asked = [Tasks(TRAIN, 1, np.array([4, 7, 9]))]
+    failed = list(ask(SpokenGrid(("a",) * 10, lambda sent: arrivals), asked, 1.0, FORM))
+    answered = {one.client: one.answered for one in failed if isinstance(one, Failure)}
+    assert answered == {7: True, 9: False}
 
 
 def test_an_evaluation_needs_no_layout_and_no_update() -> None:
@@ -165,7 +189,9 @@ def test_a_split_has_all_of_its_counts_or_none() -> None:
         ("rows", -1.0, False),
         ("rows", np.nan, False),
         ("rows", 1e300, False),
-        ("loss", -1.0, True),
+        ("rows", 1e10, False),
+        ("loss", -1.0, False),
+        ("loss", 0.0, True),
         ("loss", np.nan, False),
         ("loss", -np.inf, False),
         ("loss", 1e308, False),

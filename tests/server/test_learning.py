@@ -14,8 +14,9 @@ from tests.spoilt import Spoil, arrays, spoilt
 from werkbund.core.errors import QuorumError
 from werkbund.core.types import Tasks
 from werkbund.data.ai4i import AI4I_SCHEMA
+from werkbund.data.answers import MOST_LEVELS
 from werkbund.federation.briefing import Briefing, for_clients
-from werkbund.federation.preparing import MOST_LEVELS, CommonPreparation, learn_preparation
+from werkbund.federation.preparing import CommonPreparation, learn_preparation
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from werkbund.core.arrays import Arrays, Float64Array
+from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float64Array
 
 Half = Literal["shared", "own", "sums", "clear"]
 """Where an array lies: `shared` and `own` in a task; in an answer `sums`, meant only to be added, and `clear`."""
@@ -26,6 +26,12 @@ FORWARD = 1.0 / 3.0
 
 NUMBER_BYTES = 8.0
 """What one number in an answer weighs."""
+
+LARGEST = float(np.finfo(np.float32).max)
+"""Beyond this, numbers cannot be added up in single precision."""
+
+MOST_ROWS = 10**9
+"""More rows than any client has."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,8 @@ class Field:
     shape
         Of one client's part: numbers, and words for sizes that are known later, such as `parameters`.
     dtype
-        Codes of NumPy's kinds of numbers that it may have, such as `f` or `iu`; empty for any.
+        Codes of NumPy's kinds of numbers that it may have, such as `f` or `iu`, with the size in bytes behind where
+        no other will do, such as `f4`; empty for any.
     unit
         What its numbers are counted in.
     signal
@@ -103,6 +110,18 @@ class Field:
     vector: bool = False
     minimum: str = ""
     added: bool = False
+
+    def holds(self, dtype: np.dtype[Any]) -> bool:
+        """Return whether numbers of this type are what is declared here."""
+        kinds = self.dtype.rstrip("0123456789")
+        size = self.dtype.removeprefix(kinds)
+        return not kinds or (dtype.kind in kinds and size in ("", str(dtype.itemsize)))
+
+    def bounds(self, array: AnyArray) -> BoolArray:
+        """Return which numbers of an array are within the declared bounds, in its shape; NaN is within none."""
+        least, most = (-np.inf if self.least is None else self.least), (np.inf if self.most is None else self.most)
+        within: BoolArray = (array >= least) & (array <= most)
+        return within
 
     def is_name_of(self, name: str) -> bool:
         """Return whether an array of this name is what is declared here."""

@@ -103,6 +103,8 @@ class Failure:
         Who, when, and why in words.
     seconds, joules
         What it spent in vain, where that is known.
+    answered
+        Whether it did answer, and what it said cannot be used.
     """
 
     client: int
@@ -110,6 +112,7 @@ class Failure:
     reason: str
     seconds: float = 0.0
     joules: float = 0.0
+    answered: bool = False
 
 
 @dataclass(frozen=True)

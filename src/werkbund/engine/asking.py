@@ -14,10 +14,10 @@ import numpy as np
 
 from werkbund.core.arrays import AnyArray, BoolArray, Float64Array
 from werkbund.core.errors import QuorumError
-from werkbund.core.kinds import Field, Half, Kind
+from werkbund.core.kinds import LARGEST, Field, Half, Kind
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine.grid import Grid
-from werkbund.engine.kinds import LARGEST
+from werkbund.engine.word import Word
 from werkbund.selection.contract import NUMBERS
 
 NO_ANSWER = "no answer in time (federation.round_timeout_s)"
@@ -27,7 +27,14 @@ ENOUGH = "came after enough others (over-commitment)"
 """Why an answer is not used that came when as many as were wanted had come."""
 
 _MOST_COUNTED = 2.0**48  # more rows than any client has; sums of such numbers over all clients stay exact
-_WORDS = {"f": "floating-point numbers", "iu": "whole numbers", "b": "truths", "U": "texts"}
+_PLAIN = Field("clear", "", least=-LARGEST, most=LARGEST)  # a number that nobody declares
+_WORDS = {
+    "f": "floating-point numbers",
+    "f4": "32-bit floating-point numbers",
+    "iu": "whole numbers",
+    "b": "truths",
+    "U": "texts",
+}
 
 Check = Callable[[Replies], str | None]
 """Says why an answer of the right form cannot be used all the same, or None."""
@@ -47,6 +54,8 @@ class Form:
         Names of the sums that are folded beside the update, which an answer with an update must hold too.
     changed
         Names of the sums that layers of privacy changed: of these the shape alone says whether they can be used.
+    word
+        What clients said before, which their answers must fit.
     """
 
     num_parameters: int = 0
@@ -54,6 +63,7 @@ class Form:
     counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     folds: tuple[str, ...] = ()
     changed: frozenset[str] = frozenset()
+    word: Word = field(default_factory=Word)
 
 
 @dataclass
@@ -121,14 +131,23 @@ class Asking:
         reason = flaw(replies, self.form) or (self.check(replies) if self.check else None)
         if replies.pooled and not due.all():
             reason = "its sums hold clients that were not asked, or have answered"
-        unusable = {} if reason else unusable_rows(replies, self.form.changed)
-        usable = due & ~np.any([*unusable.values()], axis=0) if unusable else due
+        unusable = {} if reason else self._unusable(replies)
+        usable = due.copy()
+        usable[list(unusable)] = False
         if reason is None and usable.any():
             yield kept(replies, usable)
         for place in np.flatnonzero(due if reason else due & ~usable).tolist():
-            names = ", ".join(name for name, rows in unusable.items() if rows[place])
-            why = reason or f"its {names} cannot be added up: NaN, infinite or out of bounds"
-            yield Failure(int(replies.clients[place]), replies.round, why)
+            yield Failure(int(replies.clients[place]), replies.round, reason or unusable[place], answered=True)
+
+    def _unusable(self, replies: Replies) -> dict[int, str]:
+        """Return at which places of an answer it cannot be used, each with why."""
+        form, names = self.form, dict[int, list[str]]()
+        for name, rows in unusable_rows(replies, form.changed).items():
+            for place in np.flatnonzero(rows).tolist():
+                names.setdefault(place, []).append(name)
+        beyond = "its {} cannot be added up: NaN, infinite or out of bounds"
+        unadded = {place: beyond.format(", ".join(each)) for place, each in names.items()}
+        return {**form.word.broken(replies, form.changed), **unadded}
 
     def _claim(self, replies: Replies) -> BoolArray:
         """Strike the clients of an answer off what is owed; say for each row whether it was: (replies,)."""
@@ -247,9 +266,8 @@ def _misfit(declared: Field, name: str, array: AnyArray, form: Form) -> str | No
     )
     if not fits and expected:
         return f"its {name} has the shape {given}, not {expected}"
-    wanted = "iuf" if name in form.changed else declared.dtype
-    if not fits or (wanted and array.dtype.kind not in wanted):
-        return f"its {name} must be plain {_WORDS.get(declared.dtype, 'numbers')}"
+    if not fits or not (array.dtype.kind in "iuf" if name in form.changed else declared.holds(array.dtype)):
+        return f"its {name} must be plain {_WORDS.get(declared.dtype, 'numbers')}, got {array.dtype}"
     return None
 
 
@@ -262,10 +280,8 @@ def unusable_rows(replies: Replies, changed: frozenset[str] = frozenset()) -> di
     for name, array in replies.sums.items():
         declared = None if name in changed else replies.kind.answered("sums", name)
         good = finite_rows(array) if array.dtype.kind == "f" else np.ones(len(array), np.bool_)
-        if declared is not None and declared.least is not None:
-            good &= _each_row(array >= declared.least)
-        if declared is not None and declared.most is not None:
-            good &= _each_row(array <= declared.most)
+        if declared is not None and (declared.least is not None or declared.most is not None):
+            good &= _each_row(declared.bounds(array))
         if not good.all():
             beyond[name] = ~good
     return beyond
@@ -314,17 +330,19 @@ def finite_rows(array: AnyArray) -> BoolArray:
 def kept(replies: Replies, usable: BoolArray) -> Replies:
     """Return the usable rows of an answer; pooled arrays stay if any row does.
 
-    A number in clear that is infinite or beyond float32 becomes NaN, as if it had not been sent.
+    A number in clear that is beyond its declared bounds, or infinite or beyond float32, becomes NaN, as if it had not
+    been sent.
     """
     rest, numbers = replies.take(usable), NUMBERS & replies.clear.keys()
     if not numbers:
         return rest
-    return replace(rest, clear={**rest.clear, **{name: _bounded(rest.clear[name]) for name in numbers}})
+    told = {name: _bounded(rest.clear[name], replies.kind.answered("clear", name) or _PLAIN) for name in numbers}
+    return replace(rest, clear={**rest.clear, **told})
 
 
-def _bounded(array: AnyArray) -> Float64Array:
+def _bounded(array: AnyArray, declared: Field) -> Float64Array:
     numbers = array.astype(np.float64)
-    return np.where(np.abs(numbers) <= LARGEST, numbers, np.nan)
+    return np.where(declared.bounds(numbers), numbers, np.nan)
 
 
 def payload(replies: Replies) -> int:

@@ -111,7 +111,7 @@ def choose(grid: Grid, strategy: Strategy, view: View, rules: Rules, state: RunS
             raise FederationError(f"a selector may ask {_MOST_QUESTIONS} times a round at most; it asks for ever")
         outgoing = sent_along(strategy.aggregator, state) if question.kind.trains else {}
         tasks = completed(question, {"weights": state.weights, **outgoing}, rules, needs, len(chosen.asked))
-        chosen = _asked(grid, tasks, rules, len(state.weights), chosen)
+        chosen = _asked(grid, tasks, rules, state, chosen)
     choice = selector.choose(view, chosen.replies, rng)
     away = sorted(set(choice.cohort.tolist()) - set(view.available.tolist()))
     if away:
@@ -119,9 +119,10 @@ def choose(grid: Grid, strategy: Strategy, view: View, rules: Rules, state: RunS
     return replace(chosen, choice=choice)
 
 
-def _asked(grid: Grid, tasks: Tasks, rules: Rules, num_parameters: int, chosen: Chosen) -> Chosen:
+def _asked(grid: Grid, tasks: Tasks, rules: Rules, state: RunState, chosen: Chosen) -> Chosen:
     """Return what is known after one more question."""
-    replies, failures = answers(grid, [tasks], rules.timeout_s, rules.form(num_parameters))
+    form = rules.form(len(state.weights), state.held_out)
+    replies, failures = answers(grid, [tasks], rules.timeout_s, form)
     nobody = [Replies(tasks.kind, tasks.round, np.empty(0, np.int64))]
     named = [replace(failure, reason=f"{tasks.kind}, before the choice: {failure.reason}") for failure in failures]
     return replace(

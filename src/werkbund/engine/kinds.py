@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from werkbund.core.arrays import Arrays
-from werkbund.core.kinds import LOSS, ROWS, Effort, Field, Kind, Sizes, as_training, nothing
+from werkbund.core.kinds import LARGEST, LOSS, MOST_ROWS, ROWS, Effort, Field, Kind, Sizes, as_training, nothing
 from werkbund.learner.counts import COUNT_FIELDS
 from werkbund.selection.questions import ALONG, KEY, NEEDS, RATE, SIGNALS_IN_CLEAR, WEIGHTS
 
 WEIGHT = "weight"
 """Name of the client's weight in the mean, among the sums of its answer."""
-
-LARGEST = float(np.finfo(np.float32).max)
-"""Beyond this, numbers cannot be added up in single precision."""
 
 _FACTOR = Field("own", "factor", "what the update is multiplied by", (), "f")
 _EQUAL = Field("shared", "equal", "whether all clients count alike", (), "b")
@@ -26,7 +21,7 @@ UPDATE_FIELDS = (
         "update",
         "weights after training minus weights before, times the client's weight",
         ("parameters",),
-        "f",
+        "f4",
         needed=True,
         vector=True,
     ),
@@ -40,8 +35,8 @@ UPDATE_FIELDS = (
         least=0.0,
         most=LARGEST,
     ),
-    Field("sums", "loss", "mean training loss times training rows", (), "f", "", LOSS, least=-LARGEST, most=LARGEST),
-    Field("sums", "rows", "number of training rows", (), "f", "rows", ROWS, least=0.0, most=LARGEST),
+    Field("sums", "loss", "mean training loss times training rows", (), "f", "", LOSS, least=0.0, most=LARGEST),
+    Field("sums", "rows", "number of training rows", (), "f", "rows", ROWS, least=0.0, most=MOST_ROWS),
 )
 """What an answer with an update holds, beside counts."""
 

@@ -16,6 +16,7 @@ from werkbund.engine.asking import payload, size_of
 from werkbund.engine.choosing import Chosen, Spent, spent_on
 from werkbund.engine.folding import Folded
 from werkbund.engine.state import RunState
+from werkbund.engine.word import counts_of
 from werkbund.selection.contract import NUMBERS
 from werkbund.selection.questions import LOSS
 
@@ -119,7 +120,7 @@ def gathered_counts(replies: Iterable[Replies]) -> tuple[dict[str, Arrays], dict
     counts: dict[str, Arrays] = {}
     evaluated: dict[str, Int64Array] = {}
     for split in HELD_OUT:
-        parts = [(reply.clients, part) for reply in answers if (part := _part(reply, split))]
+        parts = [(reply.clients, part) for reply in answers if (part := counts_of(reply, split))]
         if parts:
             clients = np.concatenate([numbers for numbers, _ in parts])
             columns = {name: _joined([part[name] for _, part in parts]) for name in parts[0][1]}
@@ -130,14 +131,6 @@ def gathered_counts(replies: Iterable[Replies]) -> tuple[dict[str, Arrays], dict
 
 def _column(reply: Replies, name: str) -> Float64Array:
     return np.asarray(reply.clear.get(name, np.full(len(reply), np.nan)), dtype=np.float64)
-
-
-def _part(reply: Replies, split: str) -> dict[str, AnyArray]:
-    """Return the counts of a split by their own names, with one row a client or one for all."""
-    prefix = f"{split}."
-    each = {name.removeprefix(prefix): array for name, array in reply.sums.items() if name.startswith(prefix)}
-    pooled = {name.removeprefix(prefix): a[None] for name, a in reply.pooled.items() if name.startswith(prefix)}
-    return each or pooled
 
 
 def _joined(arrays: list[AnyArray]) -> AnyArray:

@@ -18,13 +18,14 @@ from werkbund.core.errors import ClientError
 from werkbund.core.rng import generator, keys
 from werkbund.core.types import Choice, RoundRecord, Tasks
 from werkbund.core.weights import norm
-from werkbund.engine.asking import Meter, answers, ask, check_quorum, payload, size_of
+from werkbund.engine.asking import Form, Meter, answers, ask, check_quorum, payload, size_of
 from werkbund.engine.choosing import Chosen, choose, sent_along, signals_wanted, view_of
 from werkbund.engine.folding import Folded, Unwinding, fold_answers
 from werkbund.engine.grid import Grid, Keeping, Situated, state_of
 from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD, WEIGHT
 from werkbund.engine.records import Proceedings, bytes_measuring, gathered_counts, record_of, signals_in
 from werkbund.engine.state import Rules, RunState, Strategy
+from werkbund.engine.word import weights_expected
 from werkbund.selection.contract import NUMBERS, Reports
 
 
@@ -63,7 +64,8 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
     selector_state = strategy.selector.observe(state.selector_state, reports)
     proceedings = Proceedings(chosen, sent, folded, strategy.selector.declaration.needs, isinstance(grid, Situated))
     record = record_of(proceedings, state, weights, time.perf_counter() - started)
-    return state.next(weights, carry, selector_state, state_of(grid)), record
+    after = state.next(weights, carry, selector_state, state_of(grid))
+    return replace(after, held_out=rules.heard(state.held_out, folded.replies)), record
 
 
 def evaluate(grid: Grid, rules: Rules, state: RunState, clients: Int64Array | None = None) -> RoundRecord:
@@ -81,7 +83,8 @@ def evaluate(grid: Grid, rules: Rules, state: RunState, clients: Int64Array | No
         grid.go_back(state.world)  # what clients keep, such as layers of their own, is part of what is scored
     asked = np.arange(len(grid.clients())) if clients is None else clients
     tasks = _evaluate_tasks(asked, state, round, each=clients is not None)
-    replies, failures = answers(grid, [tasks], rules.timeout_s, rules.form(len(state.weights)))
+    form = rules.form(len(state.weights), state.held_out)
+    replies, failures = answers(grid, [tasks], rules.timeout_s, form)
     counts, evaluated = gathered_counts(replies)
     return RoundRecord(
         round=round,
@@ -137,7 +140,7 @@ def _folded(
         If too few of the cohort answered usefully.
     """
     aggregator, stack, size = strategy.aggregator, strategy.stack, len(state.weights)
-    meter, form = Meter(), replace(rules.form(size), folds=aggregator.folds, changed=stack.changes)
+    meter, form = Meter(), _form(choice, strategy, rules, state)
     arrivals = ask(grid, sent, rules.timeout_s, form, meter=meter)
     each = "update" in strategy.selector.declaration.needs
     unwinding = Unwinding(aggregator, stack, state.round + 1, choice.cohort, size) if stack.layers else None
@@ -145,6 +148,16 @@ def _folded(
     folded.bytes_up = meter.bytes_up
     _check_quorum(folded, choice, grid.clients(), rules, state.round + 1)
     return folded
+
+
+def _form(choice: Choice, strategy: Strategy, rules: Rules, state: RunState) -> Form:
+    """Return the form of a round's answers, with what each of the cohort may weigh."""
+    form, aggregator = rules.form(len(state.weights), state.held_out), strategy.aggregator
+    if len(rules.training_rows):
+        equal = aggregator.weighting == "equal" if choice.equal is None else choice.equal
+        least, most = weights_expected(rules.training_rows, choice.cohort, choice.factors, equal)
+        form = replace(form, word=replace(form.word, least=least, most=most))
+    return replace(form, folds=aggregator.folds, changed=strategy.stack.changes)
 
 
 def _total(choice: Choice, folded: Folded) -> float | None:

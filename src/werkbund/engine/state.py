@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from werkbund.aggregation.contract import UPDATE, Aggregator, Carry
-from werkbund.core.arrays import Arrays, Float32Array
+from werkbund.core.arrays import Arrays, Float32Array, Float64Array
 from werkbund.core.defaults import EVALUATED_CLIENTS
 from werkbund.core.errors import ConfigError
+from werkbund.core.types import Replies
 from werkbund.engine.asking import Form
 from werkbund.engine.checkpoint import Checkpoint
+from werkbund.engine.word import Word, with_counts
 from werkbund.privacy import Stack
 from werkbund.selection.contract import OF_THE_UPDATE, Score, Selector, State
+
+_HELD_OUT = "held_out."
+"""Before the names of splits, among the arrays of a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,9 @@ class Rules:
         Shape of each evaluation count of one client, by name; empty where any will do.
     score
         Judges weights on the server's own validation rows, higher is better; None where it has none.
+    training_rows
+        (all clients,), training rows that each said it has, NaN where nobody knows: a client is held to them, and to
+        what it counted before. Empty where nobody is held to its word, because all rows are here.
     """
 
     seed: int
@@ -120,6 +128,7 @@ class Rules:
     schedule: RateSchedule = field(default_factory=RateSchedule)
     counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     score: Score | None = None
+    training_rows: Float64Array = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         if not 0 < self.quorum <= 1:
@@ -129,9 +138,23 @@ class Rules:
         if self.evaluate_clients < 1:
             raise ConfigError(f"evaluation.clients must be >= 1, got {self.evaluate_clients}")
 
-    def form(self, num_parameters: int) -> Form:
-        """Return the form that every usable answer has: layout of the weights, their number, shapes of counts."""
-        return Form(num_parameters, self.fingerprint, self.counts)
+    def form(self, num_parameters: int, held_out: Arrays | None = None) -> Form:
+        """Return the form that every usable answer has: layout and number of the weights, shapes of counts, words.
+
+        Parameters
+        ----------
+        num_parameters
+            Of the weights.
+        held_out
+            Of how many held-out rows clients' counts were so far, as `Word` has it.
+        """
+        word = Word(self.training_rows, held_out=held_out or {})
+        return Form(num_parameters, self.fingerprint, self.counts, word=word)
+
+    def heard(self, held_out: Arrays, answers: Iterable[Replies]) -> Arrays:
+        """Return of how many held-out rows clients' counts are, with what some usable answers say."""
+        known = len(self.training_rows)
+        return with_counts(held_out, answers, known) if known else held_out
 
 
 @dataclass(frozen=True)
@@ -150,6 +173,8 @@ class RunState:
         The selector's.
     world
         The grid's, where it simulates one: clock, batteries, speeds.
+    held_out
+        Of how many held-out rows clients' counts were so far, as `Word` has it.
     """
 
     round: int
@@ -157,6 +182,7 @@ class RunState:
     carry: Carry
     selector_state: State = field(default_factory=dict)
     world: State = field(default_factory=dict)
+    held_out: Arrays = field(default_factory=dict)
     kind: ClassVar[str] = "weights"
 
     @staticmethod
@@ -173,6 +199,7 @@ class RunState:
         """Return JSON values and named arrays."""
         arrays: dict[str, Any] = {"weights": self.weights}
         arrays |= {f"carry.{name}": array for name, array in self.carry.items()}
+        arrays |= {f"{_HELD_OUT}{name}": array for name, array in self.held_out.items()}
         selector_values, selector_arrays = _parted("selector.", self.selector_state)
         world_values, world_arrays = _parted("world.", self.world)
         return {"selector_state": selector_values, "world": world_values}, arrays | selector_arrays | world_arrays
@@ -190,7 +217,8 @@ class RunState:
         values, arrays = checkpoint.values, checkpoint.arrays
         selector_state = {**values["selector_state"], **_under("selector.", arrays)}
         world = {**values.get("world", {}), **_under("world.", arrays)}
-        return cls(checkpoint.round, arrays["weights"], _under("carry.", arrays), selector_state, world)
+        carry, held_out = _under("carry.", arrays), _under(_HELD_OUT, arrays)
+        return cls(checkpoint.round, arrays["weights"], carry, selector_state, world, held_out)
 
 
 def _parted(prefix: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

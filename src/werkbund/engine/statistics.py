@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,12 +44,22 @@ class Gathered:
         (answers,), numbers of the clients that answered, ascending.
     missing
         Why each other client is missing, by name.
+    each
+        Each named array with one row a client that answered.
+    refused
+        Names of those of the missing that did answer, and what they said cannot be used.
     """
 
     sums: Mapping[str, AnyArray]
     clear: Mapping[str, Said]
     clients: Int64Array
     missing: Mapping[str, str] = field(default_factory=dict)
+    each: Arrays = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+
+
+Compare = Callable[[Arrays, Int64Array], Mapping[int, str]]
+"""Given what all clients answered, (answers, ...) by name, and their numbers, say at which places it cannot be true."""
 
 
 def gather(
@@ -60,6 +70,7 @@ def gather(
     quorum: float = 1.0,
     absent: Mapping[str, str] | None = None,
     check: Check | None = None,
+    compare: Compare | None = None,
 ) -> Gathered:
     """Ask clients for sums and add them.
 
@@ -80,6 +91,8 @@ def gather(
         Clients that are not asked, by name, each with why; they are missing too.
     check
         Looks at each answer before it is added.
+    compare
+        Looks at all answers together before they are added.
 
     Raises
     ------
@@ -88,35 +101,51 @@ def gather(
     """
     names, absent = grid.clients(), absent or {}
     asked = np.array([number for number, name in enumerate(names) if name not in absent], np.int64)
-    replies, reasons = _alike(ask(grid, [Tasks(kind, 0, asked, shared)], timeout_s, check=check))
+    replies, failures = _alike(ask(grid, [Tasks(kind, 0, asked, shared)], timeout_s, check=check))
+    clients, each = _rows(replies)
+    far = {int(clients[place]): why for place, why in compare(each, clients).items()} if compare and each else {}
+    reasons = {failure.client: failure.reason for failure in failures} | far
     missing = {name: absent.get(name) or reasons[i] for i, name in enumerate(names) if name in absent or i in reasons}
     check_quorum(len(names), len(names) - len(missing), quorum, 0, missing)
+    there = ~np.isin(clients, list(far))
+    each = {name: rows[there] for name, rows in each.items()}
+    clear = {name: _said(replies, name, far) for reply in replies for name in reply.clear}
+    refused = {failure.client for failure in failures if failure.answered} | far.keys()
+    said = tuple(names[client] for client in sorted(refused))
+    return Gathered({name: row.sum(axis=0) for name, row in each.items()}, clear, clients[there], missing, each, said)
+
+
+def _rows(replies: list[Replies]) -> tuple[Int64Array, dict[str, AnyArray]]:
+    """Return the numbers of the clients that answered, ascending, and their sums, one row a client."""
+    if not replies:
+        return np.empty(0, np.int64), {}
     clients = np.concatenate([reply.clients for reply in replies])
     order = np.argsort(clients, kind="stable")
-    rows = {name: np.concatenate([reply.sums[name] for reply in replies])[order] for name in replies[0].sums}
-    clear = {name: _said(replies, name) for reply in replies for name in reply.clear}
-    return Gathered({name: row.sum(axis=0) for name, row in rows.items()}, clear, clients[order], missing)
+    names = replies[0].sums
+    return clients[order], {name: np.concatenate([reply.sums[name] for reply in replies])[order] for name in names}
 
 
-def _alike(arrivals: Iterable[Replies | Failure]) -> tuple[list[Replies], dict[int, str]]:
-    """Return the answers whose sums have the form of the first one's, and why each other client is missing."""
+def _alike(arrivals: Iterable[Replies | Failure]) -> tuple[list[Replies], list[Failure]]:
+    """Return the answers whose sums have the form of the first one's, and a failure for each other client."""
     replies: list[Replies] = []
-    reasons: dict[int, str] = {}
+    failures: list[Failure] = []
     for arrival in arrivals:
         if isinstance(arrival, Failure):
-            reasons[arrival.client] = arrival.reason
+            failures.append(arrival)
         elif replies and _signature(arrival) != _signature(replies[0]):
             why = f"its sums {_signature(arrival)} are not those of the other clients, {_signature(replies[0])}"
-            reasons |= dict.fromkeys(arrival.clients.tolist(), why)
+            failures += [Failure(client, arrival.round, why, answered=True) for client in arrival.clients.tolist()]
         else:
             replies.append(arrival)
-    return replies, reasons
+    return replies, failures
 
 
-def _said(replies: list[Replies], name: str) -> Said:
+def _said(replies: list[Replies], name: str, without: Container[int]) -> Said:
+    """Return what clients answered in clear, but for those without whom the statistic is made."""
     telling = [reply for reply in replies if name in reply.clear]
     clients = np.concatenate([reply.clients for reply in telling])
     order = np.argsort(clients, kind="stable")
+    order = order[[client not in without for client in clients[order].tolist()]]
     return Said(clients[order], np.concatenate([reply.clear[name] for reply in telling])[order])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,21 +11,18 @@ from typing import Any
 import numpy as np
 
 from werkbund.config.sections import Config
-from werkbund.core.arrays import AnyArray, Int64Array
+from werkbund.core.arrays import Arrays, Float64Array, Int64Array
 from werkbund.core.errors import ClientError
 from werkbund.core.kinds import ROWS, Field, Kind, Signal
 from werkbund.core.types import Replies, Tasks
 from werkbund.data import Preparation, Schema, SurveyCounts
+from werkbund.data.answers import levels_of, usable_squares, usable_survey
+from werkbund.data.plausibility import odd_squares, rows_told, unlike_the_others
 from werkbund.data.statistics import category_names, feature_names, squares_each, survey_each
-from werkbund.engine import Check, Gathered, Grid, Handler, InProcessGrid, Worker, gather
+from werkbund.engine import Gathered, Grid, Handler, InProcessGrid, Worker, gather
+from werkbund.engine.statistics import Compare
 from werkbund.engine.worker import forgetful
 from werkbund.federation.population import Population, RawTable
-
-MOST_LEVELS = 10_000
-"""Levels of one category column that a client may tell: each becomes an input of the network."""
-
-_MOST_ROWS = 2.0**48
-_LARGEST_SUM = 1e300  # sums of as many clients as there may be stay finite
 
 SUMMED_SQUARES = "squares"
 """Name of the sums of squares in an answer to `SQUARES`."""
@@ -69,12 +67,20 @@ class CommonPreparation:
         (clients,), training rows of each client; 0 where a client did not answer.
     missing
         Why each client that was not counted is missing, by name.
+    counted
+        (clients,), training rows that each client's counts are over, whether it tells them or not; NaN where they do
+        not say, and where it did not answer.
+    refused
+        Names of those of the missing that did answer, and what they said cannot be used: the federation goes on without
+        them.
     """
 
     preparation: Preparation
     survey: SurveyCounts
     rows: Int64Array
     missing: Mapping[str, str] = field(default_factory=dict)
+    counted: Float64Array = field(default_factory=lambda: np.empty(0))
+    refused: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; floats keep every bit through JSON."""
@@ -85,6 +91,8 @@ class CommonPreparation:
             "vocabulary": {name: list(levels) for name, levels in self.survey.vocabulary.items()},
             "rows": self.rows.tolist(),
             "missing": dict(self.missing),
+            "counted": [None if math.isnan(rows) else rows for rows in self.counted.tolist()],
+            "refused": list(self.refused),
         }
 
     @classmethod
@@ -93,7 +101,9 @@ class CommonPreparation:
         arrays = {name: np.asarray(array) for name, array in values["survey"].items()}
         survey = SurveyCounts.from_arrays(values["features"], arrays, values["vocabulary"])
         rows = np.asarray(values["rows"], dtype=np.int64)
-        return cls(Preparation.from_json(values["preparation"]), survey, rows, values["missing"])
+        counted = np.array([math.nan if each is None else each for each in values.get("counted", ())], np.float64)
+        preparation, refused = Preparation.from_json(values["preparation"]), tuple(values.get("refused", ()))
+        return cls(preparation, survey, rows, values["missing"], counted, refused)
 
 
 @dataclass(frozen=True)
@@ -163,19 +173,46 @@ def learn_preparation(grid: Grid, schema: Schema, timeout_s: float, quorum: floa
     QuorumError
         If too few answer.
     """
-    survey, squares = usable_survey(schema), usable_squares(schema)
+    survey, squares, far = usable_survey(schema), usable_squares(schema, SUMMED_SQUARES), _far_survey(schema)
     absent: Mapping[str, str] = {}
+    refused: set[str] = set()
     while True:
-        first = gather(grid, SURVEY, {}, timeout_s, quorum, absent, survey)
+        first = gather(grid, SURVEY, {}, timeout_s, quorum, absent, survey, far)
         total = SurveyCounts.from_arrays(feature_names(schema), first.sums, _vocabulary(first, schema))
-        second = gather(grid, SQUARES, {"mean": total.mean}, timeout_s, quorum, first.missing, squares)
+        odd = _far_squares(first, total.mean, schema)
+        second = gather(grid, SQUARES, {"mean": total.mean}, timeout_s, quorum, first.missing, squares, odd)
+        refused |= {*first.refused, *second.refused}
         if second.missing.keys() == first.missing.keys():
             break
         absent = second.missing  # both sums must be over the same rows: again, without those who have left
-    rows = np.zeros(len(grid.clients()), np.int64)
-    if "rows" in first.clear:
-        rows[first.clear["rows"].clients] = first.clear["rows"].values
-    return CommonPreparation(Preparation.fit(schema, total, second.sums[SUMMED_SQUARES]), total, rows, second.missing)
+    preparation = Preparation.fit(schema, total, second.sums[SUMMED_SQUARES])
+    rows, counted = _rows_of(first, len(grid.clients()))
+    return CommonPreparation(preparation, total, rows, second.missing, counted, tuple(sorted(refused)))
+
+
+def _rows_of(answers: Gathered, num_clients: int) -> tuple[Int64Array, Float64Array]:
+    """Return the training rows that each client told, 0 for none, and that its counts are over, NaN where unknown."""
+    rows, counted = np.zeros(num_clients, np.int64), np.full(num_clients, np.nan)
+    if "rows" in answers.clear:
+        rows[answers.clear["rows"].clients] = answers.clear["rows"].values
+    counted[answers.clients] = rows_told(answers.each)
+    return rows, np.where(rows > 0, rows, counted)
+
+
+def _far_survey(schema: Schema) -> Compare:
+    """Return what compares the answers to `survey`."""
+    return lambda arrays, clients: unlike_the_others(arrays, schema)
+
+
+def _far_squares(survey: Gathered, mean: Float64Array, schema: Schema) -> Compare:
+    """Return what compares the answers to `squares` with one another, and with the survey."""
+
+    def compare(arrays: Arrays, clients: Int64Array) -> Mapping[int, str]:
+        places = np.searchsorted(survey.clients, clients)
+        counted = {name: array[places] for name, array in survey.each.items()}
+        return odd_squares(arrays[SUMMED_SQUARES], counted, mean, schema)
+
+    return compare
 
 
 def learn_in_process(config: Config, population: Population) -> CommonPreparation:
@@ -193,76 +230,3 @@ def _vocabulary(answers: Gathered, schema: Schema) -> dict[str, list[str]]:
         for name, own in (levels_of(text, names) or {}).items():
             levels[name].update(own)
     return {name: sorted(union) for name, union in levels.items()}
-
-
-def usable_survey(schema: Schema) -> Check:
-    """Return what looks at the answers to `survey`."""
-    width = (len(feature_names(schema)),)
-    shapes = {"labels": (2,), "count": width, "missing": width, "sum": width}
-    names = category_names(schema)
-
-    def check(replies: Replies) -> str | None:
-        odd = _odd_sums(replies, shapes, counts=("labels", "count", "missing"))
-        if odd or not _rows_are_told(replies):
-            return f"its {odd or 'rows'} cannot be added to other clients'; it may run another version"
-        texts = replies.clear.get("vocabulary")
-        if texts is not None and not all(levels_of(str(text), names) is not None for text in texts.ravel()):
-            return f"its vocabulary must be at most {MOST_LEVELS} texts for each category column of the federation"
-        return None
-
-    return check
-
-
-def usable_squares(schema: Schema) -> Check:
-    """Return what looks at the answers to `squares`."""
-    shapes = {SUMMED_SQUARES: (len(feature_names(schema)),)}
-
-    def check(replies: Replies) -> str | None:
-        odd = _odd_sums(replies, shapes, counts=())
-        if odd or bool((replies.sums[SUMMED_SQUARES] < 0).any()):
-            return "its squares cannot be added to other clients'; it may run another version"
-        return None
-
-    return check
-
-
-def levels_of(text: str, names: tuple[str, ...]) -> Mapping[str, list[str]] | None:
-    """Return the levels of each of these columns that a client's text names; None if it is no such text."""
-    try:
-        levels = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    fits = isinstance(levels, dict) and set(levels) == set(names) and all(map(_are_levels, levels.values()))
-    return levels if fits else None
-
-
-def _are_levels(values: object) -> bool:
-    return isinstance(values, list) and len(values) <= MOST_LEVELS and all(map(_is_text, values))
-
-
-def _is_text(value: object) -> bool:
-    """Say whether this is a text that can be written down: half of a pair of surrogates cannot."""
-    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
-
-
-def _odd_sums(replies: Replies, shapes: Mapping[str, tuple[int, ...]], counts: tuple[str, ...]) -> str:
-    """Return the names of sums that are missing or of another form, and of counts that cannot be counts."""
-    odd = [name for name, shape in shapes.items() if not _fits(replies.sums.get(name), shape)]
-    odd += [name for name in counts if name not in odd and not _countable(replies.sums[name])]
-    return ", ".join(odd)
-
-
-def _fits(array: AnyArray | None, shape: tuple[int, ...]) -> bool:
-    if array is None or array.shape[1:] != shape or array.dtype.kind not in "iuf":
-        return False
-    return bool((np.abs(array.astype(np.float64)) <= _LARGEST_SUM).all())
-
-
-def _rows_are_told(replies: Replies) -> bool:
-    """Say whether the number of rows, where a client tells it, is one number a client."""
-    rows = replies.clear.get("rows")
-    return rows is None or (rows.shape == (len(replies),) and rows.dtype.kind in "iu" and _countable(rows))
-
-
-def _countable(array: AnyArray) -> bool:
-    return bool(((array >= 0) & (array <= _MOST_ROWS)).all())

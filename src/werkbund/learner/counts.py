@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from werkbund.core.arrays import AnyArray, BoolArray, Float64Array, FloatingArray, Int64Array
+from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float64Array, FloatingArray, Int64Array
 from werkbund.core.errors import ClientError, DataError
 from werkbund.core.kinds import COUNTS, Field
 
@@ -47,8 +47,12 @@ _HIGHEST_EDGE = LOWEST_LOGIT + (NUM_BINS - 1) / BINS_PER_LOGIT
 
 _PRECISION = 2.0**30  # steps a unit; sums of such multiples are exact in a double up to 2**23
 
-# Beyond this logit (36.04) a double can hardly tell a probability from 0 or 1: no row's log loss is above it.
 _LIMIT = float(-np.log(np.finfo(np.float64).eps))
+
+_SLACK = 1e-6  # of a row: what rounding may add to a sum of errors
+
+MOST_LOG_LOSS = _LIMIT + 2.0**-30
+"""No row's log loss is above this: beyond a logit of 36.04 a double can hardly tell a probability from 0 or 1."""
 
 
 def bins_of(logits: npt.ArrayLike) -> Int64Array:
@@ -162,6 +166,52 @@ def count_shapes(num_modes: int) -> dict[str, tuple[int, ...]]:
         "log_loss": (),
         "calibration": (NUM_DECILES, 3),
     }
+
+
+def rows_by_class(histogram: AnyArray) -> Float64Array:
+    """Return the rows without and with a failure, (..., 2), of a histogram (..., 2, bins)."""
+    return np.asarray(histogram.sum(axis=-1, dtype=np.float64))
+
+
+def contradictions(counts: Arrays) -> dict[str, BoolArray]:
+    """Return what cannot be true of one split's counts, each with the clients at which: (clients,).
+
+    They are of the same rows, and no row can err without end. Counts of another form are compared with nothing, and
+    figures that were withheld as a whole contradict none.
+
+    Parameters
+    ----------
+    counts
+        Those of `count_scores`, each with one row a client, of numbers of at least 0.
+
+    Examples
+    --------
+    >>> flags = np.zeros((2, 0), np.bool_)
+    >>> counts = count_scores(np.array([0.3, -2.0]), np.array([1, 0]), flags, np.array([0, 2]))
+    >>> contradictions(counts)
+    {}
+    >>> list(contradictions({**counts, "brier": np.array([2.5])}))
+    ['more squared errors than rows']
+    """
+    if not counts.keys() >= count_shapes(0).keys():
+        return {}
+    by_class = rows_by_class(counts["histogram"])
+    rows, failures = by_class.sum(axis=-1), by_class[..., 1]
+    deciles = np.asarray(counts["calibration"], np.float64)  # (clients, 10, 3): rows, scores, failures
+    total = deciles.sum(axis=-2)
+    modes = counts["modes"].sum(axis=-1, dtype=np.float64).max(axis=-1, initial=0.0)
+    most = rows * (1 + _SLACK) + _SLACK
+    found = {
+        "rows that are not whole numbers": (np.rint(by_class) != by_class).any(axis=-1),
+        "more squared errors than rows": counts["brier"] > most,
+        f"a log loss above {MOST_LOG_LOSS:.2f} a row": counts["log_loss"] > MOST_LOG_LOSS * most,
+        "other rows in its deciles than in its histogram": np.abs(total[..., 0] - rows) > _SLACK,
+        "other failures in its deciles than in its histogram": np.abs(total[..., 2] - failures) > _SLACK,
+        "a decile of more failures than rows": (deciles[..., 2] > deciles[..., 0] + _SLACK).any(axis=-1),
+        "scores above 1": total[..., 1] > most,
+        "a failure mode of more rows than there are failures": modes > failures + _SLACK,
+    }
+    return {what: np.asarray(where) for what, where in found.items() if np.any(where)}
 
 
 def _check(logits: AnyArray, labels: AnyArray, modes: BoolArray, offsets: Int64Array) -> None:

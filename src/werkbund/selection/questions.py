@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from werkbund.core.arrays import Arrays
-from werkbund.core.kinds import FORWARD, NORM, NUMBER_BYTES, Effort, Field, Kind, Signal, Sizes
+from werkbund.core.kinds import FORWARD, LARGEST, NORM, NUMBER_BYTES, Effort, Field, Kind, Signal, Sizes
 from werkbund.core.kinds import LOSS as LOSS_SIGNAL
 
 CENTROIDS_SIGNAL = Signal("centroids", "mean training rows of a few clusters, where clients are chosen by them", False)
@@ -27,8 +27,11 @@ _LOSSES = {
 }
 
 SIGNALS_IN_CLEAR = (
-    *(Field("clear", name, what, (), "f", signal=LOSS_SIGNAL, on_request=True) for name, what in _LOSSES.items()),
-    Field("clear", "norm", "length of the update", (), "f", signal=NORM, on_request=True),
+    *(
+        Field("clear", name, what, (), "f", signal=LOSS_SIGNAL, on_request=True, least=0.0, most=LARGEST)
+        for name, what in _LOSSES.items()
+    ),
+    Field("clear", "norm", "length of the update", (), "f", signal=NORM, on_request=True, least=0.0, most=LARGEST),
 )
 """What a client that trains tells of itself, each where the task names it among its needs."""
 
@@ -75,7 +78,18 @@ LOSS = Kind(
         KEY,
         Field("shared", "most", "over so many rows at most, drawn at random", (), "iu", minimum="minimum_rows"),
     ),
-    (Field("clear", "loss", f"{_LOSSES['loss']}: all, or a few drawn at random", (), "f", signal=LOSS_SIGNAL),),
+    (
+        Field(
+            "clear",
+            "loss",
+            f"{_LOSSES['loss']}: all, or a few drawn at random",
+            (),
+            "f",
+            signal=LOSS_SIGNAL,
+            least=0.0,
+            most=LARGEST,
+        ),
+    ),
     cost=_forward,
 )
 

@@ -1,0 +1,124 @@
+"""Whether a client's answer about its training rows can be added to others': its form, and what it says by itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from werkbund.core.arrays import AnyArray
+from werkbund.core.types import Replies
+from werkbund.data.plausibility import contradiction, rows_told
+from werkbund.data.schema import Schema
+from werkbund.data.statistics import category_names, feature_names
+
+MOST_LEVELS = 1000
+"""Levels of one category column that a client may tell, and no more than rows: each becomes an input of the network."""
+
+_MOST_LETTERS = 200
+_MOST_COUNTED = 2.0**48
+_LARGEST_SUM = 1e300  # sums of as many clients as there may be stay finite
+
+Look = Callable[[Replies], str | None]
+"""Says why an answer cannot be used, or None."""
+
+
+def usable_survey(schema: Schema) -> Look:
+    """Return what looks at answers with counts and sums, and with levels and rows in clear."""
+    width = (len(feature_names(schema)),)
+    shapes = {"labels": (2,), "count": width, "missing": width, "sum": width}
+    names = category_names(schema)
+
+    def check(replies: Replies) -> str | None:
+        odd = _odd_sums(replies, shapes, counts=("labels", "count", "missing"))
+        if odd or not _rows_are_told(replies):
+            return f"its {odd or 'rows'} cannot be added to other clients'; it may run another version"
+        return contradiction(replies.sums, schema) or _odd_rows(replies) or _odd_vocabulary(replies, names)
+
+    return check
+
+
+def _odd_rows(replies: Replies) -> str | None:
+    """Return why the rows that are told in clear are not those of the counts, or None."""
+    told, counted = replies.clear.get("rows"), rows_told(replies.sums)
+    if told is None or not ((told != 0) & (told != counted) & ~np.isnan(counted)).any():
+        return None
+    return f"its rows, {told.max()}, are not those of its counts, {counted.max():g}"
+
+
+def _odd_vocabulary(replies: Replies, names: tuple[str, ...]) -> str | None:
+    """Return why the levels that are told are no levels of so many rows, or None."""
+    texts = replies.clear.get("vocabulary")
+    if texts is None:
+        return None
+    told = [levels_of(str(text), names) for text in texts.ravel()]
+    if None in told:
+        return (
+            f"its vocabulary must be at most {MOST_LEVELS} texts of at most {_MOST_LETTERS} letters for each category "
+            "column of the federation; make a column of more levels a number, or name it under data.never"
+        )
+    for levels, rows in zip(told, np.nan_to_num(rows_told(replies.sums), nan=np.inf).tolist(), strict=False):
+        many = [name for name, own in (levels or {}).items() if len(own) > rows]
+        if many:
+            return f"its vocabulary of {', '.join(many)} has more levels than it has rows, {rows:g}"
+    return None
+
+
+def usable_squares(schema: Schema, name: str) -> Look:
+    """Return what looks at answers with sums of squared deviations under a name."""
+    shapes = {name: (len(feature_names(schema)),)}
+
+    def check(replies: Replies) -> str | None:
+        odd = _odd_sums(replies, shapes, counts=())
+        if odd or bool((replies.sums[name] < 0).any()):
+            return "its squares cannot be added to other clients'; it may run another version"
+        return None
+
+    return check
+
+
+def levels_of(text: str, names: tuple[str, ...]) -> Mapping[str, list[str]] | None:
+    """Return the levels of each of these columns that a client's text names; None if it is no such text."""
+    try:
+        levels = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    fits = isinstance(levels, dict) and set(levels) == set(names) and all(map(_are_levels, levels.values()))
+    return levels if fits else None
+
+
+def _are_levels(values: object) -> bool:
+    return isinstance(values, list) and len(values) <= MOST_LEVELS and all(map(_is_text, values))
+
+
+def _is_text(value: object) -> bool:
+    """Say whether this is a short text that can be written down: half of a pair of surrogates cannot."""
+    return (
+        isinstance(value, str)
+        and len(value) <= _MOST_LETTERS
+        and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    )
+
+
+def _odd_sums(replies: Replies, shapes: Mapping[str, tuple[int, ...]], counts: tuple[str, ...]) -> str:
+    """Return the names of sums that are missing or of another form, and of counts that cannot be counts."""
+    odd = [name for name, shape in shapes.items() if not _fits(replies.sums.get(name), shape)]
+    odd += [name for name in counts if name not in odd and not _countable(replies.sums[name])]
+    return ", ".join(odd)
+
+
+def _fits(array: AnyArray | None, shape: tuple[int, ...]) -> bool:
+    if array is None or array.shape[1:] != shape or array.dtype.kind not in "iuf":
+        return False
+    return bool((np.abs(array.astype(np.float64)) <= _LARGEST_SUM).all())
+
+
+def _rows_are_told(replies: Replies) -> bool:
+    """Say whether the number of rows, where a client tells it, is one number a client."""
+    rows = replies.clear.get("rows")
+    return rows is None or (rows.shape == (len(replies),) and rows.dtype.kind in "iu" and _countable(rows))
+
+
+def _countable(array: AnyArray) -> bool:
+    return bool(((array >= 0) & (array <= _MOST_COUNTED)).all())

@@ -1,0 +1,151 @@
+"""A client is held to its word: what an answer says must fit what the client said before, and itself.
+
+What a kind declares bounds any answer of any run; here stands what depends on the run: how many training rows a client
+said it has, what its update may weigh in this round, and of how many held-out rows its counts were so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from werkbund.core.arrays import AnyArray, Arrays, Float64Array
+from werkbund.core.kinds import HELD_OUT
+from werkbund.core.types import Replies
+from werkbund.engine.kinds import WEIGHT
+from werkbund.learner.counts import contradictions, rows_by_class
+
+_SLACK = 1e-9
+
+
+@dataclass(frozen=True)
+class Word:
+    """Hold what clients said, and may say.
+
+    Parameters
+    ----------
+    rows
+        (all clients,), training rows of each, NaN where nobody knows; empty where nobody is held to any.
+    least, most
+        (all clients,), what the update of each must and may weigh; empty where any weight will do.
+    held_out
+        By split (all clients, 2), held-out rows without and with a failure that each has counted; -1 where none were.
+    """
+
+    rows: Float64Array = field(default_factory=lambda: np.empty(0))
+    least: Float64Array = field(default_factory=lambda: np.empty(0))
+    most: Float64Array = field(default_factory=lambda: np.empty(0))
+    held_out: Arrays = field(default_factory=dict)
+
+    def broken(self, replies: Replies, changed: frozenset[str] = frozenset()) -> dict[int, str]:
+        """Return at which places of an answer its client breaks its word, each with how.
+
+        Parameters
+        ----------
+        replies
+            An answer of the declared form, within the declared bounds.
+        changed
+            Names of sums that layers of privacy changed, which say nothing by themselves.
+        """
+        found = self._counts(replies)
+        if len(self.rows) and "rows" in replies.sums and "rows" not in changed:
+            found |= self._rows(replies)
+        if len(self.most) and replies.kind.updates and WEIGHT not in changed:
+            found |= self._weights(replies)
+        return found
+
+    def _rows(self, replies: Replies) -> dict[int, str]:
+        said, given = self.rows[replies.clients], replies.sums["rows"]
+        wrong = np.flatnonzero(np.abs(given - said) > _SLACK * said)  # never where nobody knows
+        why = "it now has {:g} training rows and said {:g} before the first round"
+        return {place: why.format(given[place], said[place]) for place in wrong.tolist()}
+
+    def _weights(self, replies: Replies) -> dict[int, str]:
+        least, most = self.least[replies.clients], self.most[replies.clients]
+        given = replies.sums[WEIGHT]
+        wrong = np.flatnonzero((given < least * (1 - _SLACK)) | (given > most * (1 + _SLACK)))
+        why = "its update weighs {:g}, and by what it said of its rows it weighs {}"
+        return {
+            place: why.format(given[place], _between(float(least[place]), float(most[place])))
+            for place in wrong.tolist()
+        }
+
+    def _counts(self, replies: Replies) -> dict[int, str]:
+        found: dict[int, str] = {}
+        for split in HELD_OUT:
+            counts = counts_of(replies, split)
+            for what, where in contradictions(counts).items() if counts else ():
+                places = np.flatnonzero(where).tolist() if len(where) == len(replies) else range(len(replies))
+                found |= dict.fromkeys(places, f"its {split} counts contradict one another: {what}")
+            if split in self.held_out and len(counts.get("histogram", ())) == len(replies):
+                found |= self._changed(split, replies, counts["histogram"])
+        return found
+
+    def _changed(self, split: str, replies: Replies, histogram: AnyArray) -> dict[int, str]:
+        before, now = self.held_out[split][replies.clients], rows_by_class(histogram)
+        wrong = np.flatnonzero(((before >= 0) & (before != now)).any(axis=-1))
+        why = "its {} rows without and with a failure are {:g} and {:g}, and were {:g} and {:g} before in this run"
+        return {place: why.format(split, *now[place], *before[place]) for place in wrong.tolist()}
+
+
+def counts_of(replies: Replies, split: str) -> dict[str, AnyArray]:
+    """Return a split's counts by their own names, with one row a client, or one for all; empty where there are none."""
+    prefix = f"{split}."
+    each = {name.removeprefix(prefix): array for name, array in replies.sums.items() if name.startswith(prefix)}
+    return each or {
+        name.removeprefix(prefix): array[None] for name, array in replies.pooled.items() if name.startswith(prefix)
+    }
+
+
+def with_counts(held_out: Arrays, answers: Iterable[Replies], num_clients: int) -> Mapping[str, AnyArray]:
+    """Return of how many held-out rows clients' counts are, with what these usable answers say for the first time.
+
+    Parameters
+    ----------
+    held_out
+        What is known, as `Word` has it.
+    answers
+        Counts that came added over several clients say nothing about any of them.
+    num_clients
+        Of the federation.
+    """
+    known = {split: array.copy() for split, array in held_out.items()}
+    for replies in answers:
+        for split in HELD_OUT:
+            histogram = counts_of(replies, split).get("histogram")
+            if histogram is not None and len(replies) == len(histogram):
+                own = known.setdefault(split, np.full((num_clients, 2), -1.0))
+                own[replies.clients] = rows_by_class(histogram)
+    return known
+
+
+def weights_expected(
+    rows: Float64Array, cohort: AnyArray, factors: Float64Array, equal: bool
+) -> tuple[Float64Array, Float64Array]:
+    """Return what the update of each client of a cohort must and may weigh, (all clients,) each; 0 for all others.
+
+    It weighs its factor, times its training rows unless all count alike. Where nobody knows how many it has, it weighs
+    no more than the client with the most.
+
+    Parameters
+    ----------
+    rows
+        (all clients,), training rows that each said it has; NaN where nobody knows.
+    cohort, factors
+        (cohort,), client numbers and the selector's factors.
+    equal
+        Whether all clients count alike but for their factors.
+    """
+    unknown = np.isnan(rows)
+    units = np.where(unknown, np.nan, rows > 0) if equal else rows
+    highest = 1.0 if equal else float(np.max(rows, where=~unknown, initial=0.0)) or np.inf
+    least, most = np.zeros(len(rows)), np.zeros(len(rows))
+    least[cohort] = factors * np.where(unknown, 0.0, units)[cohort]
+    most[cohort] = factors * np.where(unknown, highest, units)[cohort]
+    return least, most
+
+
+def _between(least: float, most: float) -> str:
+    return f"{most:g}" if least == most else f"{least:g} to {most:g}"
