@@ -29,13 +29,13 @@ def read_ask(parcel: Parcel) -> Ask:
     return decode_ask(parcel, KNOWN)
 
 
-def read_answer(parcel: Parcel, most_bytes: int = MOST_SMALL_BYTES, asked: Kind | None = None) -> Answer:
+def read_answer(parcel: Parcel, vector_bytes: int = MOST_SMALL_BYTES, asked: Kind | None = None) -> Answer:
     """Read an answer to a task of the kind that it names, which is the one that was asked or one that plants know."""
     try:
         name = str(json.loads(parcel.head).get("kind"))
     except (ValueError, AttributeError, RecursionError):
         name = ""
-    return decode_answer(parcel, asked if asked and asked.name == name else kind_of(name), most_bytes)
+    return decode_answer(parcel, asked if asked and name in (asked.name, "") else kind_of(name), vector_bytes)
 
 
 def declared(kind: Kind, half: Half, name: str) -> Leaving:

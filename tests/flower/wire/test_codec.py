@@ -15,12 +15,21 @@ from tests.wire import KNOWN, read_answer, read_ask
 from werkbund._version import __version__
 from werkbund.core.arrays import AnyArray
 from werkbund.core.errors import ClientError
-from werkbund.core.kinds import Kind
+from werkbund.core.kinds import Field, Kind
 from werkbund.core.types import Replies, Tasks
 from werkbund.engine.kinds import EVALUATE, TRAIN
 from werkbund.flower.wire import codec
-from werkbund.flower.wire.codec import WHO, Answer, Ask, encode_answer, encode_ask, encode_whoami, task_id
-from werkbund.flower.wire.parcel import Parcel
+from werkbund.flower.wire.codec import (
+    WHO,
+    Answer,
+    Ask,
+    decode_answer,
+    encode_answer,
+    encode_ask,
+    encode_whoami,
+    task_id,
+)
+from werkbund.flower.wire.parcel import LONGEST_TEXTS, Parcel
 from werkbund.flower.wire.records import from_records, to_records
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
@@ -186,7 +195,7 @@ def test_a_task_without_a_part_is_refused(key: str) -> None:
 @pytest.mark.parametrize(("key", "value"), [*WRONG, *(("fingerprint", value) for value in NO_TEXTS)])
 def test_an_answer_with_a_part_of_another_type_is_refused(key: str, value: Any) -> None:
     with pytest.raises(ClientError, match=key):
-        read_answer(_head(ANSWER, **{key: value}))
+        decode_answer(_head(ANSWER, **{key: value}), TRAIN)
 
 
 @pytest.mark.parametrize("key", ["code", "reason", "name"])
@@ -204,7 +213,7 @@ def test_another_protocol_is_refused_with_both_versions(protocol: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "head", [b"", b"{", b"[]", b"7", b"\xff", b'{"a": "\\ud800"}', b"[" * 100_000, b'{"a":' * 100_000, b"9" * 5000]
+    "head", [b"", b"{", b"[]", b"7", b"\xff", b'{"a": "\\ud800"}', b"[" * 100_000, b'{"a":' * 20_000, b"9" * 5000]
 )
 def test_what_is_no_head_is_refused(head: bytes) -> None:
     for read in (read_ask, read_answer):
@@ -213,9 +222,66 @@ def test_what_is_no_head_is_refused(head: bytes) -> None:
 
 
 def test_a_very_long_head_is_not_read() -> None:
-    for read in (read_ask, read_answer):
-        with pytest.raises(ClientError, match="at most"):
-            read(Parcel(b" " * (2**23 + 1)))
+    for read, most in ((read_ask, codec.MOST_HEAD_BYTES), (read_answer, codec.MOST_ANSWER_HEAD_BYTES)):
+        with pytest.raises(ClientError, match=f"head of its .* must have at most {most} bytes, got {most + 1}"):
+            read(Parcel(b" " * (most + 1)))
+
+
+@given(st.integers(1, 60), st.sampled_from([b"[]", b"{}"]), st.sampled_from([b"", b'"[[[",', b'"\\"[\\\\",']))
+def test_a_deep_head_is_not_read(depth: int, brackets: bytes, text: bytes) -> None:
+    opening, closing = (b"[", b"]") if brackets == b"[]" else (b'{"a":', b"}")
+    deep = opening * depth + b"1" + closing * depth
+    head = b'{"protocol":1,"name":[' + text + deep + b"]}"
+    with pytest.raises(ClientError, match="levels" if depth + 2 > 32 else "lacks"):
+        read_ask(Parcel(head))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1001, 3000), st.sampled_from(["sums", "clear", "own"]))
+def test_very_many_arrays_are_not_read(count: int, half: str) -> None:
+    entries = [[half, str(number), "|u1", "|u1", [0], 0] for number in range(count)]
+    for read, whole in ((read_ask, encode_ask(_ask())), (read_answer, ANSWER)):
+        with pytest.raises(ClientError, match=r"at most 1000 arrays|head of its answer"):
+            read(_head(whole, arrays=entries))
+
+
+def test_what_is_told_of_a_run_fits_or_is_refused_before_it_is_sent() -> None:
+    wide = {f"column {number:04d} of the line": {"kind": "number", "unit": "N*m"} for number in range(300)}
+    levels = [f"supplier part number {number:06d}" for number in range(10_000)]
+    brief = {"columns": wide, "schema": wide, "levels": levels, "modes": [f"mode of failure {n}" for n in range(1000)]}
+    assert read_ask(encode_ask(_ask(brief=brief))).brief == brief
+    with pytest.raises(ClientError, match="levels"):
+        encode_ask(_ask(brief=brief | {"more": levels * 5}))
+
+
+@pytest.mark.parametrize("kind", [*KNOWN.values(), Kind("dance")], ids=str)
+def test_an_answer_is_bounded_by_what_its_kind_declares(kind: Kind) -> None:
+    most = codec.most_body_bytes(kind)
+    open_ended = [field for field in kind.answer if not field.vector and any(isinstance(n, str) for n in field.shape)]
+    if not kind.answer:
+        assert most == 2**16
+    assert most < codec.MOST_SMALL_BYTES or open_ended or any("*" in field.name for field in kind.answer)
+    whole = encode_answer(_ask(kind=kind), Answer(Replies(kind, 3, np.array([1]), {}), name="Hof"))
+    with pytest.raises(ClientError, match=f"body of its answer must have at most {most + 1} bytes"):
+        decode_answer(replace(whole, body=bytes(most + 2)), kind)
+    if not kind.vector_answered:
+        with pytest.raises(ClientError, match="vector of its answer must have at most 0 bytes"):
+            decode_answer(replace(whole, vector=b"1234"), kind)
+
+
+def test_the_bound_of_a_kind_of_ones_own_follows_from_its_fields() -> None:
+    cell = Field("sums", "cells", "cells", (100, 200), "f")
+    assert codec.most_body_bytes(Kind("own", answer=(cell,))) == 160_000
+    assert codec.most_body_bytes(Kind("own", answer=(cell, replace(cell, name="more")))) == 320_000
+    assert codec.most_body_bytes(Kind("own", answer=(replace(cell, shape=("rows",)),))) == codec.MOST_SMALL_BYTES
+    assert codec.most_body_bytes(Kind("own", answer=(replace(cell, shape=(), dtype="U"),))) == LONGEST_TEXTS
+    assert codec.most_body_bytes(Kind("own", answer=(replace(cell, name="bag.*"),))) == codec.MOST_SMALL_BYTES
+    assert codec.most_body_bytes(Kind("own", answer=(replace(cell, vector=True),))) == 2**16
+
+
+def test_an_answers_reason_is_cut_where_it_is_written() -> None:
+    assert len(encode_answer(_ask(), Answer(None, "failed", "x" * 10**6, "Hof")).head) < 5000
+    assert len(codec.encode_refusal("protocol", "x" * 10**6, "Hof").head) < 5000
 
 
 @pytest.mark.parametrize("number", [-1, 2**63, 2**70, 1e3, True])
@@ -238,10 +304,9 @@ def test_an_array_that_comes_twice_is_refused() -> None:
         read_answer(_head(replace(ANSWER, body=b"r\x00\x01"), arrays=[entry, entry]))
 
 
-@pytest.mark.parametrize("part", ["head", "body", "vector"])
-def test_an_answer_beyond_the_limit_is_not_looked_at(part: str) -> None:
-    with pytest.raises(ClientError, match="more than the 1000 that are allowed"):
-        read_answer(replace(ANSWER, **{part: bytes(1004)}), 1000)
+def test_a_vector_beyond_the_limit_is_not_looked_at() -> None:
+    with pytest.raises(ClientError, match="vector of its answer must have at most 1000 bytes, got 1004"):
+        read_answer(replace(ANSWER, vector=bytes(1004)), 1000)
 
 
 def test_a_reason_is_cut_and_cannot_move_a_terminal() -> None:

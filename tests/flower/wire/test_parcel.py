@@ -17,7 +17,16 @@ from hypothesis.extra import numpy as hnp
 
 from werkbund.core.arrays import AnyArray
 from werkbund.core.errors import ClientError
-from werkbund.flower.wire.parcel import LARGEST, ArrayEntry, Parcel, pack, read_parcel, unpack, write_parcel
+from werkbund.flower.wire.parcel import (
+    LARGEST,
+    LONGEST_TEXTS,
+    ArrayEntry,
+    Parcel,
+    pack,
+    read_parcel,
+    unpack,
+    write_parcel,
+)
 
 PARCELS = st.builds(Parcel, st.binary(max_size=40), st.binary(max_size=40), st.binary(max_size=40))
 
@@ -317,10 +326,10 @@ def test_many_arrays_of_texts_share_one_limit() -> None:
 
 
 def test_very_long_lists_of_texts_are_not_even_read() -> None:
-    length = 2**23 + 1
-    entry = _entry(dtype="text", stored="text", shape=(1,), length=length)
-    with pytest.raises(ClientError, match="at most"):
-        list(unpack([entry], b"r" + b"[" * length, 2**30))
+    for count, length in ((1, LONGEST_TEXTS + 1), (2, LONGEST_TEXTS // 2 + 1), (64, LONGEST_TEXTS // 64 + 1)):
+        entry = _entry(dtype="text", stored="text", shape=(1,), length=length)
+        with pytest.raises(ClientError, match=f"texts must have at most {LONGEST_TEXTS} bytes"):
+            list(unpack([entry] * count, b"r" + b"[" * length * count, 2**30))
 
 
 @pytest.mark.parametrize(

@@ -234,7 +234,7 @@ class FlowerGrid:
             raise ClientError(reason or _KNOWN_ERRORS.get(code, f"failed with Flower's code {code}"))
         parcel = from_records(message.content)
         self.traffic.up += parcel.num_bytes
-        answer = decode_answer(parcel, sent.ask.tasks.kind, self._most_bytes(sent))
+        answer = decode_answer(parcel, sent.ask.tasks.kind, _vector_bytes(sent.ask.tasks))
         replies, tasks = answer.replies, sent.ask.tasks
         if answer.name != sent.ask.name:
             raise ClientError(f"an answer of {answer.name[:100]!r} came instead; two clients may use the same key")
@@ -246,13 +246,16 @@ class FlowerGrid:
             raise ClientError(f"it answered its {replies.kind} task of round {replies.round} instead")
         return answer
 
-    def _most_bytes(self, sent: _Sent) -> int:
-        vector = sent.ask.tasks.shared.get(sent.ask.tasks.kind.vector_asked)
-        return max(MOST_SMALL_BYTES, 0 if vector is None else _LARGEST_NUMBER * vector.size)
-
     def _taken_failures(self) -> Iterator[Failure]:
         while self._failed:
             yield self._failed.pop(0)
+
+
+def _vector_bytes(tasks: Tasks) -> int:
+    """Return how long the vector of an answer may be: as long as the one that was sent, of the largest numbers."""
+    name = tasks.kind.vector_asked
+    sent = tasks.own.get(name, tasks.shared.get(name))
+    return MOST_SMALL_BYTES if sent is None else _LARGEST_NUMBER * sent.size
 
 
 def _timed(replies: Replies, tasks: Tasks, seconds: float) -> Replies:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +19,10 @@ import numpy as np
 from werkbund._version import __version__
 from werkbund.core.arrays import AnyArray
 from werkbund.core.errors import ClientError
-from werkbund.core.kinds import Kind
+from werkbund.core.kinds import Field, Kind
 from werkbund.core.text import one_line
 from werkbund.core.types import Replies, Tasks
-from werkbund.flower.wire.parcel import ArrayEntry, Parcel, pack, unpack
+from werkbund.flower.wire.parcel import LARGEST, LONGEST_TEXTS, ArrayEntry, Parcel, pack, unpack
 
 PROTOCOL = 1
 """Number of this form of messages; another one is refused by name."""
@@ -28,7 +30,14 @@ PROTOCOL = 1
 MOST_SMALL_BYTES = 64 * 2**20
 """Bytes that the small arrays of a message may have at most."""
 
-_MOST_HEAD_BYTES = 2**23
+MOST_HEAD_BYTES = 2**20
+"""Bytes of a task's head: one of 300 columns, 10,000 levels and 1000 failure modes has half of it."""
+
+MOST_ANSWER_HEAD_BYTES = 2**17
+_LEAST_BODY_BYTES = 2**16
+_MOST_ARRAYS, _DEEPEST = 1000, 32
+_LONGEST_REASON = 2000
+_STRINGS, _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL), re.compile(rb"[\[{]|([\]}])")
 _HEAD = ("werkbund", "kind", "round", "attempt", "client", "arrays")
 _VECTOR_TYPES = ("<f4", "<f8", "<u8", "<i8", "<u4", "<i4")
 """Numbers that a vector may be made of; 32-bit floating point where the head does not say."""
@@ -93,7 +102,13 @@ def encode_whoami() -> Parcel:
 
 
 def encode_ask(ask: Ask) -> Parcel:
-    """Return a task as a parcel."""
+    """Return a task as a parcel.
+
+    Raises
+    ------
+    ClientError
+        If what the client must know about the run is too long: no client would read it.
+    """
     tasks = ask.tasks
     vector = tasks.kind.vector_asked
     arrays = [("shared", name, array) for name, array in tasks.shared.items() if name != vector]
@@ -103,6 +118,7 @@ def encode_ask(ask: Ask) -> Parcel:
     head |= {"run": ask.run, "name": ask.name, "briefing": ask.briefing}
     if ask.brief is not None:
         head["brief"] = dict(ask.brief)
+        _check_brief(head)
     if vector in tasks.own:  # each client starts elsewhere
         return _parcel(head | {"vector_half": "own"}, body, tasks.own[vector][0])
     return _parcel(head, body, tasks.shared.get(vector))
@@ -121,8 +137,9 @@ def decode_ask(parcel: Parcel, kinds: Mapping[str, Kind]) -> Ask:
     Raises
     ------
     ClientError
-        If the parcel holds no task, is of another protocol, or is damaged.
+        If the parcel holds no task, is of another protocol, too large, or damaged.
     """
+    _check_sizes("task", parcel, MOST_HEAD_BYTES, MOST_SMALL_BYTES, LARGEST)
     head = _read_head(parcel, (*_HEAD, "run", "name", "briefing"))
     halves, kind = _halves(head, parcel), _kind(head, kinds)
     if parcel.vector and kind.vector_asked:
@@ -140,7 +157,8 @@ def encode_answer(ask: Ask, answer: Answer) -> Parcel:
     tasks, replies = ask.tasks, answer.replies
     if replies is None:
         head = _head(tasks, [])
-        return Parcel(_json(head | {"code": answer.code, "reason": answer.reason, "name": answer.name}))
+        reason = answer.reason[:_LONGEST_REASON]
+        return Parcel(_json(head | {"code": answer.code, "reason": reason, "name": answer.name}))
     vector = tasks.kind.vector_answered
     halves = {"sums": replies.sums, "clear": replies.clear, "pooled": replies.pooled}
     arrays = [(half, name, array) for half, named in halves.items() for name, array in named.items()]
@@ -153,10 +171,10 @@ def encode_answer(ask: Ask, answer: Answer) -> Parcel:
 def encode_refusal(code: str, reason: str, name: str) -> Parcel:
     """Return the answer to a parcel that could not be read as a task."""
     unknown = Tasks(Kind("unknown"), 0, np.zeros(1, np.int64))
-    return Parcel(_json(_head(unknown, []) | {"code": code, "reason": reason, "name": name}))
+    return Parcel(_json(_head(unknown, []) | {"code": code, "reason": reason[:_LONGEST_REASON], "name": name}))
 
 
-def decode_answer(parcel: Parcel, kind: Kind, most_bytes: int = MOST_SMALL_BYTES) -> Answer:
+def decode_answer(parcel: Parcel, kind: Kind, vector_bytes: int = MOST_SMALL_BYTES) -> Answer:
     """Return the answer that a parcel holds.
 
     Parameters
@@ -165,26 +183,42 @@ def decode_answer(parcel: Parcel, kind: Kind, most_bytes: int = MOST_SMALL_BYTES
         What came.
     kind
         Of the task that was asked.
-    most_bytes
-        Bytes that its vector and its small arrays may have at most, each.
+    vector_bytes
+        Bytes that its vector may have at most. Its small arrays may have as many as its kind declares.
 
     Raises
     ------
     ClientError
         If the parcel holds no answer, is of another protocol, too large, or damaged.
     """
-    if max(len(parcel.vector), len(parcel.body), len(parcel.head)) > most_bytes:
-        raise ClientError(f"its answer has {parcel.num_bytes} bytes, more than the {most_bytes} that are allowed")
+    body_bytes = most_body_bytes(kind)
+    _check_sizes("answer", parcel, MOST_ANSWER_HEAD_BYTES, body_bytes, vector_bytes if kind.vector_answered else 0)
     head = _read_head(parcel)
     if "code" in head:
         return Answer(None, _text(head, "code"), one_line(_text(head, "reason")), _text(head, "name"))
-    halves, kind = _halves(head, parcel, most_bytes), _kind(head, {kind.name: kind})
+    halves, kind = _halves(head, parcel, body_bytes), _kind(head, {kind.name: kind})
     if parcel.vector and kind.vector_answered:
         halves["sums"][kind.vector_answered] = _vector(head, parcel.vector)[None]
     clients = np.array([_whole(head, "client")])
     sums, clear, pooled = halves["sums"], halves["clear"], halves["pooled"]
     replies = Replies(kind, _whole(head, "round"), clients, sums, clear, _text(head, "fingerprint"), pooled)
     return Answer(replies, name=_text(head, "name"))
+
+
+def most_body_bytes(kind: Kind) -> int:
+    """Return how many bytes the small arrays of an answer to this kind may have: as its fields declare.
+
+    Where the size of one is known only later, that is `MOST_SMALL_BYTES`.
+    """
+    declared = sum(_most_bytes(field) for field in kind.answer if not field.vector)
+    return min(max(declared, _LEAST_BODY_BYTES), MOST_SMALL_BYTES)
+
+
+def _most_bytes(field: Field) -> int:
+    sizes = [size for size in field.shape if isinstance(size, int)]
+    if len(sizes) < len(field.shape) or "*" in field.name:
+        return MOST_SMALL_BYTES
+    return LONGEST_TEXTS if "U" in (field.dtype or "U") else 8 * math.prod(sizes)
 
 
 def task_id(ask: Ask) -> str:
@@ -210,9 +244,34 @@ def _json(head: Mapping[str, Any]) -> bytes:
     return json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+def _check_sizes(what: str, parcel: Parcel, head: int, body: int, vector: int) -> None:
+    """Raise if a part of a parcel is longer than it may be, before anything of it is read."""
+    for part, most in (("head", head), ("body", body + 1), ("vector", vector)):  # 1: says how the body is packed
+        length = len(getattr(parcel, part))
+        if length > most:
+            raise ClientError(f"the {part} of its {what} must have at most {most} bytes, got {length}")
+
+
+def _check_depth(head: bytes) -> None:
+    """Raise if JSON holds more values within values than any message of ours."""
+    depth = 0
+    for bracket in _BRACKETS.finditer(_STRINGS.sub(b"", head)):
+        depth += -1 if bracket[1] else 1
+        if depth > _DEEPEST:
+            raise ClientError(f"a message's head must be JSON of at most {_DEEPEST} levels; the sender runs other code")
+
+
+def _check_brief(head: Mapping[str, Any]) -> None:
+    length = len(_json(head))
+    if length > MOST_HEAD_BYTES:
+        raise ClientError(
+            f"what a client is told of a run must have at most {MOST_HEAD_BYTES} bytes, got {length}; leave out "
+            "category columns of very many levels (data.never)"
+        )
+
+
 def _read_head(parcel: Parcel, needed: tuple[str, ...] = _HEAD) -> dict[str, Any]:
-    if len(parcel.head) > _MOST_HEAD_BYTES:
-        raise ClientError(f"a message's head must have at most {_MOST_HEAD_BYTES} bytes, got {len(parcel.head)}")
+    _check_depth(parcel.head)
     try:
         head = json.loads(parcel.head)
         if not isinstance(head, dict):
@@ -238,6 +297,8 @@ def _halves(
     described = head["arrays"]
     if not isinstance(described, list):
         raise ClientError("a message's head must list its arrays")
+    if len(described) > _MOST_ARRAYS:
+        raise ClientError(f"a message must have at most {_MOST_ARRAYS} arrays, got {len(described)}")
     entries = [ArrayEntry.from_json(values) for values in described]
     for half, name, array in unpack(entries, parcel.body, most_bytes):
         if half not in halves or name in halves[half]:

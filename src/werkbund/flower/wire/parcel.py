@@ -29,8 +29,8 @@ _NARROW = ("|u1", "<u2", "<u4")
 _TYPES = {*_NARROW, "|b1", "|i1", "<i2", "<i4", "<i8", "<u8", "<f4", "<f8"}
 _TEXT = "text"
 _HIGHEST_RANK, _LONGEST_NAME = 4, 100
-_LONGEST_TEXTS = 2**23
-"""Bytes of JSON that one array of texts may have: as Python's objects they are many times as long."""
+LONGEST_TEXTS = 2**21
+"""Bytes of JSON that the texts of a message may have: as Python's objects they are many times as long."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +201,9 @@ def unpack(entries: list[ArrayEntry], body: bytes, largest: int) -> Iterator[tup
     inflated = sum(math.prod(entry.shape) * np.dtype(entry.dtype).itemsize for entry in entries if entry.dtype != _TEXT)
     if max(total, inflated) > largest:
         raise ClientError(f"a message's arrays must have at most {largest} bytes, got {max(total, inflated)}")
+    texts = sum(entry.length for entry in entries if entry.dtype == _TEXT)
+    if texts > LONGEST_TEXTS:
+        raise ClientError(f"a message's texts must have at most {LONGEST_TEXTS} bytes, got {texts}")
     raw = _inflated(body, total)
     end, room = 0, largest - inflated
     for entry in entries:
@@ -262,8 +265,6 @@ def _numbers(entry: ArrayEntry, content: bytes) -> AnyArray:
 
 def _texts(entry: ArrayEntry, content: bytes, room: int) -> AnyArray:
     """Return an array of texts that takes at most `room` bytes: NumPy gives each the space of the longest."""
-    if len(content) > _LONGEST_TEXTS:
-        raise ClientError(f"texts {entry.name!r} must have at most {_LONGEST_TEXTS} bytes, got {len(content)}")
     try:
         texts = json.loads(content)
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
