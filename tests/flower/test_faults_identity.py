@@ -110,7 +110,7 @@ def test_every_way_to_spoil_an_update_leaves_the_weights_as_they_are_without_it(
 MISFITS = {
     "plant-3": "its rows do not fit the federation's columns; `werkbund client check` there says what to write",
     "plant-4": "has another schema than most",
-    "plant-5": "DataError; its text stays at the plant, where `werkbund client check` shows it",
+    "plant-5": "DataError; its text stays at the plant, in state/events.jsonl",
     "plant-6": "it is not that of the installed version of Werkbund; install the server's version",
     "plant-7": "runs Werkbund 0.99.0, the server",
     "plant-8": "an answer of 'plant-x' came instead; two clients may use the same key",

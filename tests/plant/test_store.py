@@ -59,7 +59,10 @@ def test_only_the_last_days_are_remembered(folder: PlantFolder) -> None:
     assert max(folder.counters()) == "2026-03-28"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", '{"rounds": 3}', '{"rounds": {"2026-03-04": "x"}}', '{"rounds": {"2026-03-04": -1}}', "[" * 10**6],
+)
 def test_damaged_counters_do_not_lift_a_limit(folder: PlantFolder, content: str) -> None:
     folder.count_round(date(2026, 3, 4))
     (folder.path / "counters.json").write_text(content)

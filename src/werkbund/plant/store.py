@@ -21,21 +21,36 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, NonNegativeInt
 
 from werkbund.core.arrays import AnyArray, BoolArray, Int64Array
 from werkbund.core.errors import CheckpointError, ModelError
 from werkbund.core.files import to_disk, write_atomically
+from werkbund.core.stored import read_stored, stored_value
 from werkbund.federation.folder import plain
 from werkbund.plant.shelf import Shelf, digest
 
 _DAYS = 31
 _REPLIES, _ROUNDS, _BRIEFINGS, _MODELS = 8, 2, 4, 5
+
+
+class Counted(BaseModel):
+    """Hold what counters.json says."""
+
+    rounds: dict[str, NonNegativeInt] = {}
+
+
+class Accepted(BaseModel):
+    """Hold what models/current.json says: numbers of the accepted models, the current one last."""
+
+    versions: list[NonNegativeInt] = []
 
 
 @dataclass(frozen=True)
@@ -58,8 +73,8 @@ class PlantFolder:
         CheckpointError
             If the file was damaged: a limit that cannot be checked is not lifted.
         """
-        rounds = self._read("counters.json").get("rounds", {})
-        return {str(day): int(number) for day, number in rounds.items()}
+        rounds: dict[str, int] = self._read("counters.json", Counted).get("rounds", {})
+        return rounds
 
     def count_round(self, day: date) -> None:
         """Count one more round; only the last days are remembered."""
@@ -83,16 +98,16 @@ class PlantFolder:
         self._replies.put(task_id, reply, str(round))
 
     def recorded_reply(self, task_id: str) -> bytes | None:
-        """Return the answer that was given to this task; None if it is not remembered."""
-        return self._replies.get(task_id)
+        """Return the answer that was given to this task; None if it is not remembered, or was damaged since."""
+        return self._undamaged(self._replies, task_id)
 
     def save_briefing(self, fingerprint: str, content: bytes) -> None:
         """Keep what a run is about; the last few are."""
         self._briefings.put(fingerprint, content, fingerprint)
 
     def briefing(self, fingerprint: str) -> bytes | None:
-        """Return what was kept under this fingerprint; None if nothing is."""
-        return self._briefings.get(fingerprint)
+        """Return what was kept under this fingerprint; None if nothing is, or it was damaged since."""
+        return self._undamaged(self._briefings, fingerprint)
 
     @property
     def notes(self) -> Notes:
@@ -158,14 +173,12 @@ class PlantFolder:
             file.write(line)
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the plant's record, without lines that were cut short."""
+        """Return the plant's record, without lines that were cut short or are no facts."""
         path = self.path / "events.jsonl"
         entries: list[dict[str, Any]] = []
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
-            try:
-                entries.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
+            with suppress(CheckpointError):
+                entries.append(stored_value(line, dict[str, Any], path.name, "leave it out"))
         return entries
 
     @property
@@ -179,7 +192,8 @@ class PlantFolder:
     def _versions(self) -> list[int]:
         """Return the numbers of the accepted models that are there, the current one last."""
         there = self._numbers()
-        return [number for number in self._read("models/current.json").get("versions", []) if number in there]
+        versions = self._read("models/current.json", Accepted).get("versions", [])
+        return [number for number in versions if number in there]
 
     def _numbers(self) -> set[int]:
         return {int(entry.name) for entry in (self.path / "models").glob("[0-9]*") if entry.name.isdigit()}
@@ -193,15 +207,17 @@ class PlantFolder:
     def _write_versions(self, versions: list[int]) -> None:
         self._write("models/current.json", {"versions": versions})
 
-    def _read(self, name: str) -> dict[str, Any]:
+    def _undamaged(self, shelf: Shelf, key: str) -> bytes | None:
+        """Return a content; one that was damaged counts as lost, because it can be made again."""
         try:
-            content = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{self.path / name} cannot be read: {error}; restore it or remove it") from error
-        if not isinstance(content, dict):
-            raise CheckpointError(f"{self.path / name} must hold a JSON object; restore it or remove it")
+            return shelf.get(key)
+        except CheckpointError as error:
+            self.event("damaged", error=str(error))
+            return None
+
+    def _read(self, name: str, form: type[BaseModel]) -> dict[str, Any]:
+        path = self.path / name
+        content: dict[str, Any] = read_stored(path, form, "restore it or remove it") if path.exists() else {}
         return content
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
@@ -259,7 +275,7 @@ class Notes:
             plant kept must not be forgotten silently.
         """
         folder = self.path / digest(run)
-        rounds = sorted(int(file.stem) for file in folder.glob("[0-9]*.npz"))
+        rounds = _rounds_in(folder)
         before = [number for number in rounds if number < round or (number == round and not begins)]
         if not before:
             _check_nothing_was_removed(folder, round)
@@ -316,7 +332,7 @@ class NoteStore:
         named: dict[str, Any] = {f"row.{name}": row for name, row in self._kept.items()}
         np.savez(buffer, **named)
         write_atomically(self.folder / f"{self.round}.npz", buffer.getvalue())
-        rounds = sorted(int(file.stem) for file in self.folder.glob("[0-9]*.npz"))
+        rounds = _rounds_in(self.folder)
         known = [number for number in rounds if number <= self.round]
         for number in known[:-_NOTED_ROUNDS]:
             write_atomically(self.folder / _REMOVED, str(number).encode())
@@ -326,6 +342,11 @@ class NoteStore:
 
     def _find(self, name: str) -> AnyArray | None:
         return self._kept.get(name, self._kept.get(f"{_PASSING}{name}"))
+
+
+def _rounds_in(folder: Path) -> list[int]:
+    """Return the rounds after which something was kept, in order."""
+    return sorted(int(file.stem) for file in folder.glob("[0-9]*.npz") if file.stem.isdigit())
 
 
 def _check_nothing_was_removed(folder: Path, round: int) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+from contextlib import suppress
 from typing import Any
 
 from werkbund._version import __version__
-from werkbund.core.errors import ClientError, ConfigError, ModelError
+from werkbund.core.errors import CheckpointError, ClientError, ConfigError, ModelError
 from werkbund.federation.briefing import Briefing
 from werkbund.flower.wire.codec import WHO, Answer, Ask, decode_ask, encode_answer, encode_refusal, task_id
 from werkbund.flower.wire.parcel import Parcel
@@ -31,22 +33,41 @@ class Desk:
         self._briefings: dict[str, Briefing] = {}
 
     def answer(self, parcel: Parcel) -> Parcel:
-        """Return the answer to a task, or why there is none."""
+        """Return the answer to a task, or why there is none: whatever goes wrong ends in a refusal.
+
+        Raises
+        ------
+        KeyboardInterrupt, SystemExit
+            If the process is to end; nothing else is raised.
+        """
         try:
             ask = decode_ask(parcel, self._kinds)
-        except ClientError as error:
-            self._plant.folder.event("error", task="read", error=str(error))
-            return encode_refusal("protocol", str(error), self._plant.name)
+        except BaseException as error:
+            return encode_refusal("protocol", self._reason(error, "read"), self._plant.name)
+        try:
+            return self._given(ask)
+        except BaseException as error:
+            answer = Answer(None, "failed", self._reason(error, ask.tasks.kind.name), self._plant.name)
+            return self._refused(ask, answer)
+
+    def _given(self, ask: Ask) -> Parcel:
+        """Return the answer to a task, once what was answered is written down: else its limits could not be kept."""
         if ask.tasks.kind == WHO:
             return encode_answer(ask, Answer(None, "name", "", self._plant.name))
         recorded = self._plant.recall(task_id(ask))
         if recorded is not None:
-            return Parcel.from_bytes(recorded)
+            reply = Parcel.from_bytes(recorded)
+            self._plant.folder.event("again", **_facts(ask), bytes=reply.num_bytes)
+            return reply
         answer = self._answered(ask)
+        if answer.replies is None:
+            return self._refused(ask, answer)
         reply = encode_answer(ask, answer)
-        if answer.replies is not None and not ask.tasks.kind.repeatable:
+        if not ask.tasks.kind.repeatable:
             self._plant.remember(task_id(ask), reply.to_bytes(), ask.tasks.round)
-        self._note(ask, answer, reply)
+        halves = {"sums": answer.replies.sums, "clear": answer.replies.clear}
+        left = {half: sorted(named) for half, named in halves.items() if named}
+        self._plant.folder.event("answer", **_facts(ask), left=left, bytes=reply.num_bytes)
         return reply
 
     def _answered(self, ask: Ask) -> Answer:
@@ -64,13 +85,6 @@ class Desk:
             return Answer(self._plant.answer(briefing, ask.tasks), name=name)
         except RefusedError as error:
             return Answer(None, "policy", f"refused by its policy: {error}", name)
-        except (ClientError, ConfigError, ModelError) as error:
-            return Answer(None, "failed", str(error), name)
-        except Exception as error:  # whatever it is, the server must hear of it, but its text may quote rows
-            _log.exception("a task failed")
-            self._plant.folder.event("error", task=ask.tasks.kind.name, error=f"{type(error).__name__}: {error}")
-            what = f"{type(error).__name__}; its text stays at the plant, where `werkbund client check` shows it"
-            return Answer(None, "failed", what, name)
 
     def _briefing(self, ask: Ask) -> Briefing | None:
         """Return what the run is about: as it came along, or as it is remembered here."""
@@ -90,14 +104,37 @@ class Desk:
             self._briefings = {ask.briefing: Briefing.from_json(json.loads(stored))}
         return self._briefings[ask.briefing]
 
-    def _note(self, ask: Ask, answer: Answer, reply: Parcel) -> None:
-        facts: dict[str, Any] = {"task": ask.tasks.kind.name, "run": ask.run, "round": ask.tasks.round}
-        if answer.replies is None:
-            facts |= {"refused": answer.code, "reason": answer.reason}
-        else:
-            halves = {"sums": answer.replies.sums, "clear": answer.replies.clear}
-            facts["left"] = {half: sorted(named) for half, named in halves.items() if named}
-        self._plant.folder.event("answer", **facts, bytes=reply.num_bytes)
+    def _refused(self, ask: Ask, answer: Answer) -> Parcel:
+        """Return a refusal; it is given even where it cannot be written down, because it says nothing about rows."""
+        reply = encode_answer(ask, answer)
+        facts = {"refused": answer.code, "reason": answer.reason, "bytes": reply.num_bytes}
+        with suppress(OSError):
+            self._plant.folder.event("answer", **_facts(ask), **facts)
+        return reply
+
+    def _reason(self, error: BaseException, task: str) -> str:
+        """Return why a task failed, as the server is told it; the plant's record has the error's own text."""
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise error
+        told = isinstance(error, ClientError | ConfigError | ModelError)
+        if not told or task == "read":
+            with suppress(OSError):
+                self._plant.folder.event("error", task=task, error=f"{type(error).__name__}: {error}")
+        if told:
+            return str(error)
+        _log.error("a task failed", exc_info=error)
+        if isinstance(error, CheckpointError):
+            return "what this plant keeps for itself was damaged; its state/events.jsonl names the file"
+        if isinstance(error, OSError):
+            why = os.strerror(error.errno) if error.errno else type(error).__name__
+            return f"this plant cannot read or write its own files ({why}); mend its disk, or the access to its folder"
+        # Whatever it is, the server must hear of it, but its text may quote rows.
+        return f"{type(error).__name__}; its text stays at the plant, in state/events.jsonl"
+
+
+def _facts(ask: Ask) -> dict[str, Any]:
+    """Return what the plant's record says of a task."""
+    return {"task": ask.tasks.kind.name, "run": ask.run, "round": ask.tasks.round}
 
 
 def _release(version: str) -> list[str]:
