@@ -447,6 +447,45 @@ def test_an_answer_may_be_as_large_as_the_weights_ask_for(plants: Deployment, mo
         assert isinstance(arrival, Replies) is fits
 
 
+@pytest.mark.parametrize("lie", ["another node", "another run", "a node that is nobody", "both"])
+@pytest.mark.parametrize("client", [0, 1, 2])
+def test_nobody_answers_for_another_client(plants: Deployment, lie: str, client: int) -> None:
+    """Answers to the right message from the wrong node, or in the wrong run, are no answers; the right one counts."""
+    network, honest = _network(plants), list[Message]()
+    real = network._reply
+
+    def forged(message: Message) -> Message | None:
+        reply = real(message)
+        assert reply is not None
+        if message.metadata.dst_node_id == FIRST + client:
+            honest.append(reply)
+            reply = real(message)
+            assert reply is not None
+            if lie != "another run":
+                reply.metadata.__dict__["_src_node_id"] = 99 if lie.startswith("a node") else FIRST + (client + 1) % 3
+            if lie in ("another run", "both"):
+                reply.metadata.__dict__["_run_id"] = 77
+        return reply
+
+    network.__dict__["_reply"] = forged
+    grid = _grid(plants, network)
+    _hello(grid)
+    assert _received(grid, 1.0) == {number: name for number, name in ALL.items() if number != client}
+    _hello(grid, 1)
+    assert "busy" in _received(grid, 0.5)[client]
+    assert len(honest) == 1
+
+
+def test_an_answer_counts_once(plants: Deployment) -> None:
+    network = _network(plants)
+    pulled = network._pulled
+    network.__dict__["_pulled"] = lambda wanted: 3 * pulled(wanted)
+    grid = _grid(plants, network)
+    _hello(grid)
+    arrivals = list(grid.receive(5.0))
+    assert sorted(int(arrival.clients[0]) for arrival in arrivals if isinstance(arrival, Replies)) == [0, 1, 2]
+
+
 def test_a_parcel_survives_flowers_records() -> None:
     for parcel in (Parcel(b"{}"), Parcel(b"{}", b"body"), Parcel(b"{}", b"", b"abcd"), Parcel(b"{}", b"b", b"abcd")):
         assert from_records(to_records(parcel)) == parcel

@@ -11,13 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import HTTPException
+from flwr.proto.fleet_pb2 import PushMessagesRequest
+from flwr.proto.node_pb2 import Node
 from flwr.supercore.constant import TaskType
 from flwr.supercore.superexec.executor import ExecutionSpec, LaunchResultStatus, SubprocessExecutor
 from flwr.superlink import extensions
+from flwr.superlink.servicer.fleet import fleet_handlers
+from hypothesis import given
+from hypothesis import strategies as st
 
 from werkbund.core.errors import ConfigError
 from werkbund.flower.server import launcher
-from werkbund.flower.server.launcher import OnlyFleetFromOutside, install_gate, launch, main
+from werkbund.flower.server.launcher import OnlyFleetFromOutside, check_senders, install_gate, launch, main
 
 OUTSIDE = ["192.0.2.7", "10.0.0.5", "2001:db8::7", "::ffff:192.0.2.7", "testclient", ""]
 INSIDE = ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"]
@@ -86,6 +92,27 @@ def test_another_program_is_refused(monkeypatch: pytest.MonkeyPatch, arguments: 
     monkeypatch.setattr(sys, "argv", ["launcher", *arguments])
     with pytest.raises(ConfigError, match="the first argument must be one of superlink, superexec, serverapp, got"):
         main()
+
+
+@given(st.integers(1, 5), st.lists(st.integers(1, 5), min_size=1, max_size=4))
+def test_a_client_answers_in_its_own_name_alone(own: int, senders: list[int]) -> None:
+    taken: list[PushMessagesRequest] = []
+    before = fleet_handlers.push_messages
+    fleet_handlers.push_messages = lambda request, state: taken.append(request)
+    try:
+        check_senders()
+        request = PushMessagesRequest(node=Node(node_id=own))
+        for sender in senders:
+            request.messages_list.add().metadata.src_node_id = sender
+        if set(senders) == {own}:
+            fleet_handlers.push_messages(request=request, state=None)
+            assert taken == [request]
+        else:
+            with pytest.raises(HTTPException, match="own name"):
+                fleet_handlers.push_messages(request=request, state=None)
+            assert taken == []
+    finally:
+        fleet_handlers.push_messages = before
 
 
 TOKEN = "c0ffee" * 10

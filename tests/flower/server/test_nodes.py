@@ -93,3 +93,17 @@ def test_nobody_there_is_nobody_online() -> None:
     network = _network({})
     assert Directory(network).online() == {}
     assert network.pushed == []
+
+
+def test_no_node_names_another_one() -> None:
+    network = _network({1: "Hof", 2: "Ulm"})
+    real = network._reply
+
+    def forged(message: Any) -> Any:
+        reply = real(message)
+        if reply is not None and message.metadata.dst_node_id == 2:
+            reply.metadata.__dict__["_src_node_id"] = 1
+        return reply
+
+    network.__dict__["_reply"] = forged
+    assert Directory(network).online() == {"Hof": 1}

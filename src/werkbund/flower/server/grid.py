@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from flwr.app import Message
+from flwr.app import Message, Metadata
 from flwr.serverapp import Grid as FlowerApi
 
 from werkbund.core.errors import ClientError
@@ -17,7 +17,7 @@ from werkbund.core.text import one_line
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine.asking import ENOUGH, NO_ANSWER
 from werkbund.federation.briefing import Briefing
-from werkbund.flower.server.mailbox import Mailbox, is_lost
+from werkbund.flower.server.mailbox import Mailbox, is_answer_to, is_lost
 from werkbund.flower.server.nodes import BusyClients, Directory
 from werkbund.flower.wire.codec import MOST_SMALL_BYTES, Answer, Ask, decode_answer, encode_ask
 from werkbund.flower.wire.records import from_records, to_records
@@ -37,6 +37,7 @@ _KNOWN_ERRORS = {
 class _Sent:
     client: int
     ask: Ask
+    asked: Metadata
     since: float
 
     @property
@@ -181,7 +182,7 @@ class FlowerGrid:
         group = str(tasks.round)
         records = to_records(parcel)
         message = Message(records, dst_node_id=node, message_type=kind, ttl=self._timeout_s, group_id=group)
-        return _Sent(client, ask, time.monotonic()), message
+        return _Sent(client, ask, message.metadata, time.monotonic()), message
 
     def _push(self, messages: list[tuple[_Sent, Message]]) -> None:
         if not messages:
@@ -196,10 +197,14 @@ class FlowerGrid:
                 self._waiting[number] = sent
 
     def _arrived(self, message: Message) -> Iterator[Replies | Failure]:
-        sent = self._waiting.pop(message.metadata.reply_to_message_id, None)
+        number = message.metadata.reply_to_message_id
+        sent = self._waiting.get(number)
         if sent is None:
             self._busy.hear(message)
             return
+        if not is_answer_to(message, sent.asked):  # somebody else's word is none of the client's
+            return
+        del self._waiting[number]
         round, seconds = sent.ask.tasks.round, sent.seconds
         if is_lost(message):  # its time was over a moment before the round's
             self._busy.add("", sent.client, _in_words(sent.ask))

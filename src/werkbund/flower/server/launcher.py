@@ -15,11 +15,15 @@ import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import IO, Any, cast
 
+from fastapi import HTTPException
+from flwr.proto.fleet_pb2 import PushMessagesRequest, PushMessagesResponse
+from flwr.server.superlink.linkstate import LinkState
 from flwr.supercore.cli import flower_superexec
 from flwr.supercore.constant import TaskType
 from flwr.supercore.superexec.executor import ExecutionSpec, LaunchResult, SubprocessExecutor
 from flwr.superlink import extensions
 from flwr.superlink.cli import flower_superlink, flwr_serverapp
+from flwr.superlink.servicer.fleet import fleet_handlers
 from starlette.middleware import Middleware
 
 from werkbund.core.errors import ConfigError
@@ -70,6 +74,19 @@ def install_gate() -> None:
     extensions.get_middleware = get_middleware
 
 
+def check_senders() -> None:
+    """Let each plant answer in its own name alone: Flower takes a sender's word for whose answer it sends."""
+    push: Callable[..., PushMessagesResponse] = fleet_handlers.push_messages
+
+    def push_messages(request: PushMessagesRequest, state: LinkState) -> PushMessagesResponse:
+        own = request.node.node_id
+        if any(message.metadata.src_node_id != own for message in request.messages_list):
+            raise HTTPException(403, "a client must answer in its own name")
+        return push(request=request, state=state)
+
+    fleet_handlers.push_messages = push_messages
+
+
 def launch(executor: SubprocessExecutor, spec: ExecutionSpec) -> LaunchResult:
     """Start a run's process; stands for Flower's own method, which puts the token among its arguments."""
     if spec.task_type != TaskType.SERVER_APP:
@@ -88,6 +105,7 @@ def launch(executor: SubprocessExecutor, spec: ExecutionSpec) -> LaunchResult:
 def superlink() -> None:
     """Run the SuperLink behind its gate."""
     install_gate()
+    check_senders()
     flower_superlink()
 
 

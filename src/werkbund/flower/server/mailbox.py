@@ -7,7 +7,8 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flwr.app import Message
+from flwr.app import Message, Metadata
+from flwr.common.constant import SUPERLINK_NODE_ID
 from flwr.serverapp import Grid as FlowerApi
 
 PATIENCE_S = 2.0
@@ -22,6 +23,12 @@ _LOST = (3, 4)  # the message or its answer has expired, or is known no more
 def is_lost(message: Message) -> bool:
     """Return whether Flower says by a message that no answer will come, because the time for it is over."""
     return bool(message.has_error() and message.error.code in _LOST)
+
+
+def is_answer_to(message: Message, asked: Metadata) -> bool:
+    """Return whether a message comes from the node that was asked, in the same run; or from the SuperLink for it."""
+    given = message.metadata
+    return bool(given.run_id == asked.run_id and given.src_node_id in (asked.dst_node_id, SUPERLINK_NODE_ID))
 
 
 @dataclass(frozen=True)

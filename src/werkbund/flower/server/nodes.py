@@ -73,8 +73,9 @@ class Directory:
         deadline = time.monotonic() + _WAIT_S
         while self._asked and time.monotonic() < deadline:
             for reply in self._grid.pull_messages(set(self._asked)):
-                self._asked.pop(reply.metadata.reply_to_message_id, None)
-                self._note(reply)
+                node, _ = self._asked.pop(reply.metadata.reply_to_message_id, (None, 0.0))
+                if node == reply.metadata.src_node_id:
+                    self._note(reply)
             if self._asked:
                 time.sleep(_PAUSE_S)
 
