@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
+
+from werkbund.core.files import FOR_OTHERS
 
 STOPPED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -21,16 +24,18 @@ class Host(Protocol):
 
 
 def run_until_stopped(host: Host) -> None:
-    """Run a host until Ctrl-C, or until the system ends it."""
+    """Run a host until Ctrl-C, or until the system ends it; what it and its processes write is for its owner alone."""
     stop = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:
         stop.set()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    umask = os.umask(FOR_OTHERS)
     try:
         host.run(stop)
     finally:
+        os.umask(umask)
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -1,4 +1,4 @@
-"""Files that appear whole under their names, and places in which one process works at a time."""
+"""Files that appear whole under their names, places for their owner alone, and for one process at a time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, cast
 
 from werkbund.core.errors import ConfigError
+
+FOR_OTHERS = 0o077
+"""The umask of a process whose files hold rows, keys, or what was computed from rows."""
 
 _DRAFT = re.compile(r"\..+\.[0-9a-f]{8}\.new")
 
@@ -48,6 +51,29 @@ def write_atomically(path: Path, content: bytes, mode: int | None = None) -> Non
             Path(draft.name).unlink(missing_ok=True)
             raise
     to_disk(path.parent)  # the new name is on disk only when its folder is
+
+
+def write_privately(path: Path, content: bytes) -> None:
+    """Write a file as `write_atomically` does, which its owner alone may read from its first byte on."""
+    write_atomically(path, content, 0o600)
+
+
+def open_private(path: Path, mode: str) -> IO[bytes]:
+    """Open a file, which its owner alone may read if it is made here; `mode` is one of those for bytes."""
+    return cast(IO[bytes], open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600)))
+
+
+def make_private(folder: Path) -> Path:
+    """Make a folder, or take an existing one, that its owner alone may enter; return it.
+
+    Folders above it that are not there yet are made alike.
+    """
+    for each in reversed([folder, *folder.parents]):
+        if not each.exists():
+            each.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_mode & FOR_OTHERS:
+        folder.chmod(0o700)
+    return folder
 
 
 def to_disk(path: Path) -> None:

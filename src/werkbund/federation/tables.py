@@ -13,6 +13,7 @@ from werkbund.config.reading import changed
 from werkbund.config.sections import Config, DataSection, FeaturesSection
 from werkbund.core.defaults import NUM_CLIENTS
 from werkbund.core.errors import ConfigError, DataError
+from werkbund.core.files import open_private
 from werkbund.data import ClientFiles, Column, Derived, Origin, Schema, Source, Table, source_for
 from werkbund.data.ai4i import generated_table, load_ai4i, published, recognise
 from werkbund.data.sources import CLIENT_COLUMN
@@ -133,7 +134,8 @@ def write_parts(
     for number in numbers:
         rows = np.sort(partition.rows(number))
         path = folder / f"{partition.names[number]}.csv"
-        table.frame[rows].write_csv(path)
+        with open_private(path, "wb") as file:
+            table.frame[rows].write_csv(file)
         parts.append((partition.names[number], path))
     return parts
 

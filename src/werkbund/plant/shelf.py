@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from werkbund.core.errors import CheckpointError
-from werkbund.core.files import write_atomically
+from werkbund.core.files import make_private, write_privately
 
 _NAME = re.compile(r"\d+-[0-9a-f]{32}-[0-9a-f]{32}")
 _CHECKSUM_BYTES = hashlib.sha256().digest_size
@@ -38,11 +38,11 @@ class Shelf:
 
     def put(self, key: str, content: bytes, group: str) -> None:
         """Keep a content; one that was under this key before is replaced."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self.folder)
         files = self._files()
         number = int(files[-1].name.split("-")[0]) + 1 if files else 1
         path = self.folder / f"{number:012d}-{digest(group)}-{digest(key)}"
-        write_atomically(path, hashlib.sha256(content).digest() + content)
+        write_privately(path, hashlib.sha256(content).digest() + content)
         self._tidy()
 
     def get(self, key: str) -> bytes | None:

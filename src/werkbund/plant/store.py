@@ -32,7 +32,7 @@ from pydantic import BaseModel, NonNegativeInt
 
 from werkbund.core.arrays import AnyArray, BoolArray, Int64Array
 from werkbund.core.errors import CheckpointError, ModelError
-from werkbund.core.files import to_disk, write_atomically
+from werkbund.core.files import make_private, open_private, to_disk, write_privately
 from werkbund.core.stored import read_stored, stored_value
 from werkbund.federation.folder import plain
 from werkbund.plant.shelf import Shelf, digest
@@ -120,7 +120,7 @@ class PlantFolder:
         It is used once `accept` was called; a model that was not accepted lies there until the next but one comes.
         """
         self._remove_refused(but=1)
-        folder = _made(self.path / "models") / str(max(self._numbers(), default=0) + 1)
+        folder = make_private(self.path / "models") / str(max(self._numbers(), default=0) + 1)
         folder.mkdir(mode=0o700)
         return folder
 
@@ -165,7 +165,7 @@ class PlantFolder:
         """Add a line to the plant's record: its time with zone, its kind, and facts that JSON can hold."""
         entry = {"time": datetime.now().astimezone().isoformat(timespec="milliseconds"), "kind": kind, **facts}
         line = json.dumps(plain(entry), default=str).encode() + b"\n"
-        with (_made(self.path) / "events.jsonl").open("ab+") as file:
+        with open_private(make_private(self.path) / "events.jsonl", "ab+") as file:
             if file.tell() > 0:
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":  # the last line was cut short
@@ -222,14 +222,8 @@ class PlantFolder:
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
         path = self.path / name
-        _made(path.parent)
-        write_atomically(path, (json.dumps(content) + "\n").encode())
-
-
-def _made(folder: Path) -> Path:
-    """Return the folder, made for its owner alone if it was not there."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
+        make_private(path.parent)
+        write_privately(path, (json.dumps(content) + "\n").encode())
 
 
 def _all_to_disk(folder: Path) -> None:
@@ -327,15 +321,15 @@ class NoteStore:
         """Write what is kept, if it changed; what belongs to later rounds, which did not happen, is removed."""
         if not self._changed:
             return
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self.folder)
         buffer = io.BytesIO()
         named: dict[str, Any] = {f"row.{name}": row for name, row in self._kept.items()}
         np.savez(buffer, **named)
-        write_atomically(self.folder / f"{self.round}.npz", buffer.getvalue())
+        write_privately(self.folder / f"{self.round}.npz", buffer.getvalue())
         rounds = _rounds_in(self.folder)
         known = [number for number in rounds if number <= self.round]
         for number in known[:-_NOTED_ROUNDS]:
-            write_atomically(self.folder / _REMOVED, str(number).encode())
+            write_privately(self.folder / _REMOVED, str(number).encode())
         for number in {*rounds} - {*known[-_NOTED_ROUNDS:]}:
             (self.folder / f"{number}.npz").unlink(missing_ok=True)
         _remove_old_runs(self.folder.parent)

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from werkbund.core.files import make_private, open_private, write_privately
+
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 STEADY_S = 30.0
 """A process that has run so long has started well: after its end the pauses begin anew with the first."""
@@ -51,12 +53,12 @@ class Log:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._read = path.stat().st_size if path.exists() else 0
 
     def open(self) -> IO[bytes]:
-        """Open the file for a process to append to."""
-        return self.path.open("ab")
+        """Open the file for a process to append to; what it says may quote rows, so its owner alone may read it."""
+        make_private(self.path.parent)
+        return open_private(self.path, "ab")
 
     def new_lines(self) -> list[str]:
         """Return the whole lines that were added since the last call, without colours."""
@@ -73,7 +75,7 @@ class Log:
     def turn(self) -> None:
         """Move the content to `NAME.1` if the file is too large. Writers append, so they go on at the beginning."""
         if self.path.exists() and self.path.stat().st_size > LARGEST_LOG:
-            self.path.with_name(f"{self.path.name}.1").write_bytes(self.path.read_bytes())
+            write_privately(self.path.with_name(f"{self.path.name}.1"), self.path.read_bytes())
             os.truncate(self.path, 0)
             self._read = 0
 

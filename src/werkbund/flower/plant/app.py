@@ -18,6 +18,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from werkbund.core.errors import ConfigError
+from werkbund.core.files import make_private
 from werkbund.federation.tables import write_parts
 from werkbund.flower.plant.answering import Desk
 from werkbund.flower.wire.records import from_records, to_records
@@ -73,7 +74,8 @@ def _kit(node: Mapping[str, Any], run: int) -> Path:
 
 
 def _make_kit(folder: Path, number: int, count: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(folder.parent)
+    make_private(folder)
     name, path = write_parts(folder, count, only=number)[0]
     settings = {"client": {"name": name}, "server": {"address": "127.0.0.1:8000"}, "data": {"path": path.name}}
     (folder / "client.toml").write_text(tomlkit.dumps(json.loads(json.dumps(settings))), encoding="utf-8")

@@ -6,7 +6,6 @@ its log is put into plain words for the people at the plant.
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import sys
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from werkbund.core.errors import ConfigError
+from werkbund.core.files import make_private, write_privately
 from werkbund.flower.machine.bundle import bundle_hash
 from werkbund.flower.machine.connection import HERE, Lease, find_trouble, free_port, read_private_key
 from werkbund.flower.machine.pidfile import claimed, stop_recorded
@@ -96,9 +96,9 @@ class ClientHost:
             If a file is missing or open to others, or another process runs this kit.
         """
         self._check_keys()
-        self._settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._settings.state)
         with claimed(_record(self._settings.state), f"the client of {self._settings.kit}"):
-            write_secret(self._settings.state / "secret", self._secret)
+            write_privately(self._settings.state / "secret", self._secret)
             self._keep_running(stop)
 
     def _keep_running(self, stop: threading.Event) -> None:
@@ -187,13 +187,6 @@ def approval(settings: PlantSettings) -> Callable[[str], str | None]:
         )
 
     return approve
-
-
-def write_secret(path: Path, secret: bytes) -> None:
-    """Write a file that its owner alone can read, from its first byte on."""
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(secret)
 
 
 @dataclass(frozen=True)

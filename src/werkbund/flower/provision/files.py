@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from werkbund.core.files import write_atomically
+from werkbund.core.files import make_private, write_atomically
 
 PRIVATE = frozenset({"ca.key", "server.key", "client.key", "executor.secret"})
 """Names of files that only their owner may read."""
@@ -20,15 +20,17 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write a new folder that its owner alone may enter; names may have folders before them."""
+    """Write files into a folder that its owner alone may enter.
+
+    Parameters
+    ----------
+    folder
+        Is made if it is not there.
+    files
+        Contents by name; names may have folders before them.
+    """
     make_private(folder)
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         write_file(path, content)
-
-
-def make_private(folder: Path) -> None:
-    """Make a folder, or take an existing one, that its owner alone may enter."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)

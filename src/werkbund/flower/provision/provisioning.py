@@ -17,6 +17,7 @@ from typing import Literal
 from werkbund.config import Config, load_config
 from werkbund.core.defaults import SERVER_DAYS, SERVER_PORT
 from werkbund.core.errors import ConfigError
+from werkbund.core.files import make_private
 from werkbund.federation.tables import with_columns
 from werkbund.flower.provision.certificates import (
     certificate_bytes,
@@ -26,7 +27,7 @@ from werkbund.flower.provision.certificates import (
     read_certificate,
     server_certificate,
 )
-from werkbund.flower.provision.files import make_private, write_file, write_folder
+from werkbund.flower.provision.files import write_file, write_folder
 from werkbund.flower.provision.hosts import check_hosts, check_port
 from werkbund.flower.provision.keys import (
     PrivateKey,

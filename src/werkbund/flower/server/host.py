@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from werkbund.core.errors import ClientError, ConfigError
+from werkbund.core.files import make_private
 from werkbund.flower.machine.connection import check_private, find_trouble
 from werkbund.flower.machine.pidfile import claimed, read_record, stop_recorded, write_record
 from werkbund.flower.machine.processes import Ended, Supervised, environment
@@ -67,7 +68,7 @@ class ServerHost:
             If a file is missing or open to others, the port is taken, or another process runs this kit.
         """
         self._check_keys()
-        self._settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._settings.state)
         with claimed(_record(self._settings.state), f"the server of {self._settings.kit}"):
             check_port_is_free(self._server.host, self._server.port)
             if self._server.insecure:

@@ -20,6 +20,7 @@ import tomlkit
 
 from werkbund.config import Config, changed, to_toml
 from werkbund.core.errors import ClientError, ConfigError
+from werkbund.core.files import make_private
 from werkbund.federation import Watcher
 from werkbund.federation.tables import with_columns, write_parts
 from werkbund.flower.machine.connection import free_port
@@ -81,7 +82,8 @@ def lay_out(config: Config, folder: Path, count: int | None, insecure: bool = Fa
     """
     if folder.exists():
         raise ConfigError(f"{folder} is there already; remove it, or choose another --out")
-    folder.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_private(folder)  # it will hold rows and keys
     files = _files(config, folder, count)
     absolute = {name: str(path.resolve()) for name, path in files.items()}
     config = changed(with_columns(config), data={"path": None, "clients": absolute})
@@ -179,7 +181,7 @@ def _files(config: Config, folder: Path, count: int | None) -> dict[str, Path]:
     if named:
         return {name: Path(path) for name, path in named.items()}
     data = folder / "data"
-    data.mkdir()
+    make_private(data)
     return dict(write_parts(data, count or 4, config))
 
 
