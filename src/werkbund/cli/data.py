@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -134,10 +135,16 @@ def fetch_command(name: Annotated[str, typer.Argument(metavar="NAME", help="ai4i
 def _write(frame: pl.DataFrame, out: Path | None) -> None:
     if out is None:
         sys.stdout.write(frame.write_csv())
-    elif out.suffix.lower() in (".parquet", ".pq"):
-        frame.write_parquet(out)
+        return
+    content = BytesIO()
+    if out.suffix.lower() in (".parquet", ".pq"):
+        frame.write_parquet(content)
     else:
-        frame.write_csv(out)
+        frame.write_csv(content)
+    if out.exists() and not out.is_file():  # such as a pipe
+        out.write_bytes(content.getvalue())
+    else:
+        write_atomically(out.resolve(), content.getvalue())
 
 
 def _columns(table: Table) -> list[dict[str, Any]]:

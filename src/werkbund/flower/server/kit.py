@@ -134,8 +134,14 @@ def _copy_database(source: Path, target: Path) -> None:
     target.parent.mkdir(mode=0o700)
     descriptor = os.open(target, os.O_CREAT | os.O_WRONLY, 0o600)
     os.close(descriptor)
-    with closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as live, closing(sqlite3.connect(target)) as copy:
-        live.backup(copy)
+    try:
+        live, copy = sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True), sqlite3.connect(target)
+        with closing(live), closing(copy):
+            live.backup(copy)
+    except sqlite3.Error as error:
+        raise ConfigError(
+            f"{source} cannot be copied to {target}: {error}; free some space, or mend its access"
+        ) from error
 
 
 def _copy_run(source: Path, target: Path) -> None:
