@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -68,3 +69,10 @@ def test_in_a_terminal_those_of_the_last_round_stand_below_the_table(number: int
         f"plant-{place}: {OFFLINE}" for place in range(min(number, 3))
     ]
     assert (more in told) if more else "more" not in told
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_an_update_that_stands_out_is_told_by_name(terminal: bool) -> None:
+    long = {"Hof": "its update is 52 times as long as the middle one"}
+    told = _told(replace(_news(1, {}), remarks=long), terminal=terminal)
+    assert "Hof: its update is 52 times as long as the middle one" in told

@@ -15,7 +15,7 @@ from werkbund.core.arrays import Arrays, Float64Array
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine.asking import Form, ask
 from werkbund.engine.kinds import EVALUATE, TRAIN
-from werkbund.engine.word import Word, weights_expected, with_counts
+from werkbund.engine.word import Word, most_held_out, weights_expected, with_counts
 from werkbund.learner.counts import count_scores
 
 ROWS = np.array([100.0, 30.0, np.nan, 0.0, 7.0])
@@ -112,3 +112,19 @@ def test_who_breaks_its_word_fails_by_name_and_nobody_else() -> None:
     came = list(ask(SpokenGrid(("a",) * 5, lambda sent: arrivals), asked, 1.0, form))
     assert [one.client for one in came if isinstance(one, Failure)] == [1]
     assert [one.clients.tolist() for one in came if isinstance(one, Replies)] == [[0], [3]]
+
+
+@given(st.integers(1, 500), st.integers(1, 500))
+def test_nobody_counts_more_held_out_rows_than_it_has(rows: int, most: int) -> None:
+    word = Word(most_held_out=np.array([np.inf, most, 0.0]))
+    said = word.broken(_evaluation(1, _counts(rows, 1)))
+    assert bool(said) is (rows > most)
+    assert word.broken(_evaluation(0, _counts(rows, 1))) == {}
+    assert "at most 0" in word.broken(_evaluation(2, _counts(rows, 1)))[0]
+
+
+def test_how_many_rows_can_be_held_out_follows_from_what_was_told() -> None:
+    training = np.array([60.0, 60.0, np.nan, 3.0, 60.0])
+    told = np.array([100.0, np.nan, np.nan, np.nan, 50.0])
+    most = most_held_out(training, told, 0.25, 0.15)
+    np.testing.assert_allclose(most, [40, 250, 250, 100, 0])

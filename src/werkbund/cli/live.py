@@ -58,7 +58,7 @@ class LiveRounds:
         """Take in a round."""
         if self._first is None:
             self._first = (news.record.round, time.perf_counter())
-        before = self._recent[-1].failed if self._recent else {}
+        before = _noted(self._recent[-1]) if self._recent else {}
         self._recent.append(news)
         number, last = news.record.round, news.last
         if self._console.is_terminal:
@@ -71,7 +71,7 @@ class LiveRounds:
     def _picture(self) -> Group:
         parts: list[Table | Text | ProgressBar] = []
         if self._recent:
-            parts += [self._table(), *_failures(self._recent[-1].failed), self._bar()]
+            parts += [self._table(), *_failures(_noted(self._recent[-1])), self._bar()]
         parts.append(Text(f"{self._stage} ...", style="dim"))
         return Group(*parts)
 
@@ -108,9 +108,14 @@ def _changes(before: Mapping[str, str], news: RoundNews) -> list[str]:
     """Return who failed that had not failed in the round before, and who is back; of few clients alone."""
     if not 0 < len(news.record.cohort) <= _FEW:
         return []
-    number, failed = news.record.round, news.failed
-    lines = [f"round {number}: {name}: {reason}" for name, reason in failed.items() if name not in before]
-    return lines + [f"round {number}: {name} is back" for name in before if name not in failed]
+    number, noted = news.record.round, _noted(news)
+    lines = [f"round {number}: {name}: {reason}" for name, reason in noted.items() if name not in before]
+    return lines + [f"round {number}: {name} is back" for name in before if name not in noted]
+
+
+def _noted(news: RoundNews) -> Mapping[str, str]:
+    """Return who failed, and whose update stood out, each with how."""
+    return {**news.remarks, **news.failed}
 
 
 def _cells(news: RoundNews) -> tuple[str, ...]:

@@ -244,16 +244,22 @@ class SelectionSection(Section):
     """Parameters of the method; `werkbund strategies NAME` lists them."""
 
 
+_OF_ANY_RULE = ("name", "clip_norm")
+"""Keys of the aggregation that are no options of the rule."""
+
+
 class AggregationSection(Section):
     """Choose how updates become the next weights; the other keys are the options of the rule that is named."""
 
     name: str = DEFAULT
     """Rule by which updates become the next weights, or file.py:Class of your own."""
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Largest length of a client's update per unit of its weight, under any rule; the server shortens longer ones."""
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options by name, those that were not set included."""
-        return {key: value for key, value in self.model_dump().items() if key != "name"}
+        """The options of the rule by name, those that were not set included."""
+        return {key: value for key, value in self.model_dump().items() if key not in _OF_ANY_RULE}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the values alone: the class is made anew from the name where they are read."""
@@ -311,7 +317,7 @@ class StrategySection(Section):
         try:
             section = aggregation_section(name)
             if name != DEFAULT and section is not OwnAggregationSection:  # whose keys are listed with all others
-                check_option_names(name, {key: value for key, value in values.items() if key != "name"})
+                check_option_names(name, {key: value for key, value in values.items() if key not in _OF_ANY_RULE})
         except ConfigError as error:
             raise PydanticCustomError("unknown_method", "{fault}", {"fault": str(error)}) from error
         return section.model_validate(values)

@@ -195,6 +195,14 @@ class RoundRecord:
         How much of the payload went to and came from clients that were asked for nothing but their counts.
     reward
         What those that answered usefully were promised.
+    outlying
+        Clients whose updates were far longer than the middle one, ascending, each with the length per unit of weight.
+    clipped
+        Clients whose updates the server shortened, ascending.
+    usual_norm
+        The middle length of the updates, per unit of weight; 0 where it is not known.
+    refused
+        Why the updates did not become the next weights, which are those before; empty where they did.
     """
 
     round: int
@@ -216,6 +224,10 @@ class RoundRecord:
     told: Mapping[str, Arrays] = field(default_factory=dict)
     bytes_measuring: int = 0
     reward: float = 0.0
+    outlying: tuple[tuple[int, float], ...] = ()
+    clipped: tuple[int, ...] = ()
+    usual_norm: float = 0.0
+    refused: str = ""
 
 
 def _is_every(rows: Rows) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from werkbund.core.arrays import Arrays, BoolArray, Float32Array, Float64Array, 
 from werkbund.core.types import Failure, Replies
 from werkbund.engine.asking import ENOUGH
 from werkbund.engine.kinds import WEIGHT
+from werkbund.engine.lengths import LengthLimits, Lengths
 from werkbund.privacy import Departure, Stack, added
 
 
@@ -45,19 +46,27 @@ class Unwinding:
         """Sums that take part."""
         return (UPDATE, WEIGHT, *self.aggregator.folds)
 
-    def folded(self, accumulator: Any, sums: Arrays, clients: Int64Array) -> tuple[Any, float]:
-        """Return an accumulator with the sums of these clients' answers in it, and their weight."""
+    def opened(self, sums: Arrays, clients: Int64Array) -> tuple[Arrays, Float64Array]:
+        """Return the sums of these clients' answers as one answer, (1, ...) by name, and its weight, (1,)."""
         keys = np.empty(0, np.uint64)
         open_sums = self.stack.unwind(sums, Departure(self.round, clients, keys, self.cohort, self.num_parameters))
         arrays = {name: np.asarray(open_sums[name])[None] for name in self.names if name != WEIGHT}
-        weight = float(open_sums[WEIGHT])
-        return self.aggregator.fold(accumulator, arrays, np.array([weight])), weight
+        return arrays, np.array([float(open_sums[WEIGHT])])
+
+    def each(self, updates: Arrays, clients: Int64Array) -> tuple[Arrays, Float64Array]:
+        """Return answers, (k, ...) by name, each unwound by itself, and their weights, (k,)."""
+        rows = ({name: array[place] for name, array in updates.items()} for place in range(len(clients)))
+        opened = [self.opened(sums, clients[place : place + 1]) for place, sums in enumerate(rows)]
+        names = [name for name in self.names if name != WEIGHT]
+        arrays = {name: np.concatenate([arrays[name] for arrays, _ in opened]) for name in names}
+        return arrays, np.concatenate([weights for _, weights in opened])
 
 
 class OrderedFold:
     """Fold updates in client order, whatever the order of arrival, so that the sum has the same bits.
 
-    An update that comes before its turn waits. Clients that answer in order, or all at once, wait for nobody.
+    An update that comes before its turn waits. Clients that answer in order, or all at once, wait for nobody. One that
+    is far longer than was usual waits, and those behind it, until all have come and it shows whether it is any use.
 
     Parameters
     ----------
@@ -69,20 +78,34 @@ class OrderedFold:
         Length of an update.
     unwinding
         Undoes the layers through which the answers come; None where there are none.
+    lengths
+        Measures and clips updates, and says which are useless; None where nothing is looked at. Of updates of which the
+        sum alone is seen, nothing is.
 
     Attributes
     ----------
     weight
         Sum of the weights that were folded.
+    useless
+        Clients whose update was not folded, each with why.
     """
 
     def __init__(
-        self, aggregator: Aggregator, cohort: Int64Array, num_parameters: int, unwinding: Unwinding | None = None
+        self,
+        aggregator: Aggregator,
+        cohort: Int64Array,
+        num_parameters: int,
+        unwinding: Unwinding | None = None,
+        lengths: Lengths | None = None,
     ) -> None:
         self._aggregator, self._unwinding = aggregator, unwinding
+        self._is_summed = unwinding is not None and aggregator.sees == "sum"
+        self._lengths = None if self._is_summed else lengths
         self._sums: Arrays = {}
         self._summed: list[int] = []
         self._cohort = cohort.tolist()
+        self._due = set(self._cohort)
+        self.useless: dict[int, str] = {}
         self._turn = 0
         self._waiting: dict[int, tuple[Arrays, float] | None] = {}
         self._accumulator = aggregator.begin(num_parameters)
@@ -90,8 +113,13 @@ class OrderedFold:
 
     def add(self, clients: Int64Array, updates: Arrays, weights: Float64Array) -> None:
         """Take clients (k,) with their weighted updates, (k, parameters), what is folded beside, and weights (k,)."""
+        if self._unwinding is not None and not self._is_summed:
+            updates, weights = self._unwinding.each(updates, clients)
+        if self._lengths is not None:
+            updates = self._lengths.measured(clients, updates, weights)
+        self._hear(clients.tolist())
         in_turn = self._cohort[self._turn : self._turn + len(clients)]
-        if not self._waiting and clients.tolist() == in_turn:
+        if not self._waiting and clients.tolist() == in_turn and self._are_clear(in_turn):
             self._fold(clients, updates, weights)
             self._turn += len(clients)
             return
@@ -102,44 +130,54 @@ class OrderedFold:
     def skip(self, client: int) -> None:
         """Wait for this client no longer."""
         self._waiting[client] = None
+        self._hear([client])
         self._advance()
 
     def close(self) -> Any:
         """Return the aggregator's accumulator of all that came; a client still missing is skipped."""
         for client in self._cohort[self._turn :]:
             self._waiting.setdefault(client, None)
+        self._hear(self._cohort)
         self._advance()
         if self._unwinding is not None and self._summed:
             summed = np.array(sorted(self._summed), np.int64)
-            self._accumulator, self.weight = self._unwinding.folded(self._accumulator, self._sums, summed)
+            updates, weights = self._unwinding.opened(self._sums, summed)
+            self._add(updates, weights)
         return self._accumulator
 
-    def _fold(self, clients: Int64Array, updates: Arrays, weights: Float64Array) -> None:
-        if self._unwinding is not None:
-            self._fold_layered(self._unwinding, clients, updates)
-            return
-        self._accumulator = self._aggregator.fold(self._accumulator, updates, weights)
-        for weight in weights.tolist():
-            self.weight += weight
+    def _hear(self, clients: list[int]) -> None:
+        """Note that clients have answered or will not; when nobody is left, it shows whose update is useless."""
+        if self._due:
+            self._due.difference_update(clients)
+            if not self._due and self._lengths is not None:
+                self.useless = self._lengths.useless()
 
-    def _fold_layered(self, unwinding: Unwinding, clients: Int64Array, updates: Arrays) -> None:
-        """Add answers, to be unwound when all have come; or unwind each, where the aggregator must see it."""
-        if self._aggregator.sees == "sum":
+    def _are_clear(self, clients: list[int]) -> bool:
+        """Say whether the updates of these clients can be folded already, all of them."""
+        if self._lengths is None:
+            return True
+        return not any(map(self._lengths.is_doubtful, clients)) if self._due else not self.useless
+
+    def _fold(self, clients: Int64Array, updates: Arrays, weights: Float64Array) -> None:
+        if self._is_summed:  # to be unwound when all have come
             self._sums = added(self._sums, updates)
             self._summed += clients.tolist()
-            return
-        for place in range(len(clients)):
-            sums = {name: rows[place] for name, rows in updates.items()}
-            own = clients[place : place + 1]
-            self._accumulator, weight = unwinding.folded(self._accumulator, sums, own)
+        else:
+            self._add(updates, weights)
+
+    def _add(self, updates: Arrays, weights: Float64Array) -> None:
+        self._accumulator = self._aggregator.fold(self._accumulator, updates, weights)
+        for weight in weights.tolist():
             self.weight += weight
 
     def _advance(self) -> None:
         while self._turn < len(self._cohort) and self._cohort[self._turn] in self._waiting:
             client = self._cohort[self._turn]
+            if self._due and self._waiting[client] is not None and not self._are_clear([client]):
+                return
             entry = self._waiting.pop(client)
             self._turn += 1
-            if entry is not None:
+            if entry is not None and client not in self.useless:
                 updates, weight = entry
                 self._fold(np.array([client]), updates, np.array([weight]))
 
@@ -164,6 +202,8 @@ class Folded:
         (parameters,), the unweighted update of each client that was folded, where single updates are asked for.
     bytes_up
         Payload of all answers, usable or not.
+    lengths
+        Of the updates; None where nobody looked at them.
     """
 
     accumulator: Any = None
@@ -173,6 +213,7 @@ class Folded:
     replies: list[Replies] = field(default_factory=list)
     updates: dict[int, Float32Array] = field(default_factory=dict)
     bytes_up: int = 0
+    lengths: Lengths | None = None
 
 
 def fold_answers(
@@ -183,6 +224,7 @@ def fold_answers(
     most: int | None = None,
     each: bool = False,
     unwinding: Unwinding | None = None,
+    limits: LengthLimits | None = None,
 ) -> Folded:
     """Fold usable answers as they arrive.
 
@@ -202,10 +244,13 @@ def fold_answers(
         Whether single updates are kept too.
     unwinding
         Undoes the layers of privacy; None where there are none.
+    limits
+        How long updates may be; None for any length.
     """
-    fold = OrderedFold(aggregator, cohort, num_parameters, unwinding)
+    lengths = None if limits is None else Lengths(limits)
+    fold = OrderedFold(aggregator, cohort, num_parameters, unwinding, lengths)
     names = unwinding.names if unwinding else (UPDATE, *aggregator.folds)
-    folded = Folded()
+    folded = Folded(lengths=lengths)
     for arrival in arrivals:
         if isinstance(arrival, Failure):
             fold.skip(arrival.client)
@@ -220,8 +265,21 @@ def fold_answers(
         folded.replies.append(_without_update(arrival, wanted))
         del arrival  # before the next one is made, which may be as large as all the weights
     folded.accumulator, folded.weight = fold.close(), fold.weight
+    _leave_out(fold.useless, folded)
     folded.failures.sort(key=lambda failure: failure.client)
     return folded
+
+
+def _leave_out(useless: Mapping[int, str], folded: Folded) -> None:
+    """Make failures of clients whose update was useless, and use nothing else that they answered."""
+    if not useless:
+        return
+    rounds = {client: reply.round for reply in folded.replies for client in reply.clients.tolist()}
+    folded.failures += [Failure(client, rounds[client], why, answered=True) for client, why in useless.items()]
+    folded.trained = [client for client in folded.trained if client not in useless]
+    folded.updates = {client: update for client, update in folded.updates.items() if client not in useless}
+    usable = ((reply, ~np.isin(reply.clients, list(useless))) for reply in folded.replies)
+    folded.replies = [reply.take(rows) for reply, rows in usable if rows.any()]
 
 
 def _wanted(replies: Replies, most: int | None, folded: Folded) -> BoolArray:

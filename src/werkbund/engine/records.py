@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from werkbund.aggregation.contract import UPDATE
 from werkbund.core.arrays import AnyArray, Arrays, Float32Array, Float64Array, Int64Array
 from werkbund.core.kinds import HELD_OUT
 from werkbund.core.types import Choice, Failure, Replies, RoundRecord, Tasks
@@ -15,6 +16,7 @@ from werkbund.core.weights import norm
 from werkbund.engine.asking import payload, size_of
 from werkbund.engine.choosing import Chosen, Spent, spent_on
 from werkbund.engine.folding import Folded
+from werkbund.engine.lengths import LengthLimits, Lengths
 from werkbund.engine.state import RunState
 from werkbund.engine.word import counts_of
 from werkbund.selection.contract import NUMBERS
@@ -37,6 +39,8 @@ class Proceedings:
         The signals that the selector declares.
     simulated
         Whether a world says what it took.
+    refused
+        Why what was folded did not become the next weights; empty where it did.
     """
 
     chosen: Chosen
@@ -44,6 +48,7 @@ class Proceedings:
     folded: Folded
     needs: frozenset[str]
     simulated: bool
+    refused: str = ""
 
 
 def record_of(proceedings: Proceedings, state: RunState, weights: Float32Array, seconds: float) -> RoundRecord:
@@ -62,7 +67,7 @@ def record_of(proceedings: Proceedings, state: RunState, weights: Float32Array, 
     # What clients say of seconds and joules is no account.
     spent = chosen.spent + _spent_after(proceedings) if proceedings.simulated else Spent()
     counts, evaluated = gathered_counts(folded.replies)
-    losses, rows = _total(folded, "loss"), _total(folded, "rows")
+    losses, rows, lengths = _total(folded, "loss"), _total(folded, "rows"), folded.lengths or Lengths(LengthLimits())
     return RoundRecord(
         round=state.round + 1,
         scored=state.round,
@@ -83,7 +88,24 @@ def record_of(proceedings: Proceedings, state: RunState, weights: Float32Array, 
         told=_signals_by_kind(proceedings),
         bytes_measuring=bytes_measuring(proceedings.sent, folded.replies),
         reward=_reward(choice, folded.trained),
+        outlying=lengths.outlying,
+        clipped=lengths.clipped,
+        usual_norm=lengths.usual.get(UPDATE, 0.0),
+        refused=proceedings.refused,
     )
+
+
+def remarks_on(record: RoundRecord, names: Sequence[str]) -> dict[str, str]:
+    """Return what stood out in a round, by the client's name; a round that was refused, by `all`."""
+    usual, clipped = record.usual_norm, set(record.clipped)
+    found = {}
+    for client, length in record.outlying:
+        times = length / usual if usual > 0 else math.inf
+        tail = ", clipped" if client in clipped else ""
+        found[names[client]] = f"its update is {times:.0f} times as long as the middle one{tail}"
+    if record.refused:
+        found["all"] = f"their updates were left out, and the weights stay as they were: {record.refused}"
+    return found
 
 
 def bytes_measuring(sent: Iterable[Tasks], replies: Iterable[Replies]) -> int:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from werkbund.aggregation.contract import UPDATE, Closing, Sums
+from werkbund.aggregation.contract import UPDATE, Carry, Closing, Sums
 from werkbund.core.arrays import Arrays, Float32Array, Int64Array
 from werkbund.core.errors import ClientError
 from werkbund.core.rng import generator, keys
@@ -23,6 +23,7 @@ from werkbund.engine.choosing import Chosen, choose, sent_along, signals_wanted,
 from werkbund.engine.folding import Folded, Unwinding, fold_answers
 from werkbund.engine.grid import Grid, Keeping, Situated, state_of
 from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD, WEIGHT
+from werkbund.engine.lengths import LengthLimits, unusable_result
 from werkbund.engine.records import Proceedings, bytes_measuring, gathered_counts, record_of, signals_in
 from werkbund.engine.state import Rules, RunState, Strategy
 from werkbund.engine.word import weights_expected
@@ -59,13 +60,15 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
     sent = tasks_of(chosen.choice, strategy, rules, state, len(grid.clients()))
     folded = _folded(grid, sent, chosen.choice, strategy, rules, state)
     closing = Closing(_total(chosen.choice, folded), len(grid.clients()))
-    weights, carry = strategy.aggregator.finish(folded.accumulator, state.weights, state.carry, closing)
+    weights, carry, refused = _moved(strategy, folded, closing, state)
     reports = _reports(folded, chosen, strategy, rules, state)
     selector_state = strategy.selector.observe(state.selector_state, reports)
-    proceedings = Proceedings(chosen, sent, folded, strategy.selector.declaration.needs, isinstance(grid, Situated))
+    needs = strategy.selector.declaration.needs
+    proceedings = Proceedings(chosen, sent, folded, needs, isinstance(grid, Situated), refused)
     record = record_of(proceedings, state, weights, time.perf_counter() - started)
     after = state.next(weights, carry, selector_state, state_of(grid))
-    return replace(after, held_out=rules.heard(state.held_out, folded.replies)), record
+    usual = folded.lengths.usual if folded.lengths and len(rules.training_rows) else state.usual
+    return replace(after, held_out=rules.heard(state.held_out, folded.replies), usual=usual), record
 
 
 def evaluate(grid: Grid, rules: Rules, state: RunState, clients: Int64Array | None = None) -> RoundRecord:
@@ -144,10 +147,19 @@ def _folded(
     arrivals = ask(grid, sent, rules.timeout_s, form, meter=meter)
     each = "update" in strategy.selector.declaration.needs
     unwinding = Unwinding(aggregator, stack, state.round + 1, choice.cohort, size) if stack.layers else None
-    folded = fold_answers(arrivals, aggregator, choice.cohort, size, choice.keep, each, unwinding)
+    limits = LengthLimits(strategy.clip_norm, state.usual, norm(state.weights))
+    folded = fold_answers(arrivals, aggregator, choice.cohort, size, choice.keep, each, unwinding, limits)
     folded.bytes_up = meter.bytes_up
     _check_quorum(folded, choice, grid.clients(), rules, state.round + 1)
     return folded
+
+
+def _moved(strategy: Strategy, folded: Folded, closing: Closing, state: RunState) -> tuple[Float32Array, Carry, str]:
+    """Return the next weights and carry; or those before, and why what was folded cannot be the next ones."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        weights, carry = strategy.aggregator.finish(folded.accumulator, state.weights, state.carry, closing)
+    refused = unusable_result(weights, carry)
+    return (state.weights, state.carry, refused) if refused else (weights, carry, "")
 
 
 def _form(choice: Choice, strategy: Strategy, rules: Rules, state: RunState) -> Form:
@@ -245,5 +257,8 @@ def weights_from_client(grid: Grid, client: int, weights: Float32Array, rules: R
             sums.add({UPDATE: reply.sums[UPDATE]}, reply.sums[WEIGHT].astype(np.float64))
         if not sums.weight > 0:
             raise ClientError(f"{name} was to train the first weights (model.initial) and has no training rows")
-        weights = sums.mean() + weights
+        trained = sums.mean() + weights
+        if unusable_result(trained, {}):
+            raise ClientError(f"{name} was to train the first weights (model.initial): {unusable_result(trained, {})}")
+        weights = trained
     return weights

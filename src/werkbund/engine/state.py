@@ -73,21 +73,31 @@ class Strategy:
         Who trains, and how updates become the next weights.
     stack
         The layers, the same at the clients; an empty one lets updates leave as they are.
+    clip_norm
+        The server shortens longer updates to this, per unit of weight; None for none.
 
     Raises
     ------
     ConfigError
-        If a layer hides what the selector or the aggregator must see of each client.
+        If a layer hides what the selector, the aggregator or the clipping must see of each client.
     """
 
     selector: Selector
     aggregator: Aggregator
     stack: Stack = field(default_factory=Stack)
+    clip_norm: float | None = None
 
     def __post_init__(self) -> None:
         needs = self.selector.declaration.needs
         of_the_update = frozenset({UPDATE}) if needs & OF_THE_UPDATE else frozenset[str]()
         self.stack.check(self.aggregator.sees, needs | of_the_update)
+        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
+            raise ConfigError(f"strategy.aggregation.clip_norm must be above 0 and finite, got {self.clip_norm}")
+        if self.clip_norm is not None and self.stack.layers and self.aggregator.sees == "sum":
+            raise ConfigError(
+                f"strategy.aggregation.clip_norm must see each update, got {self.clip_norm} where layers of privacy "
+                "show the server their sum alone; leave it out, and clip at the clients"
+            )
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,8 @@ class Rules:
     training_rows
         (all clients,), training rows that each said it has, NaN where nobody knows: a client is held to them, and to
         what it counted before. Empty where nobody is held to its word, because all rows are here.
+    most_held_out
+        (all clients,), rows of a split that each can hold out at most; empty where nobody is held to any.
     """
 
     seed: int
@@ -129,6 +141,7 @@ class Rules:
     counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     score: Score | None = None
     training_rows: Float64Array = field(default_factory=lambda: np.empty(0))
+    most_held_out: Float64Array = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         if not 0 < self.quorum <= 1:
@@ -148,7 +161,7 @@ class Rules:
         held_out
             Of how many held-out rows clients' counts were so far, as `Word` has it.
         """
-        word = Word(self.training_rows, held_out=held_out or {})
+        word = Word(self.training_rows, held_out=held_out or {}, most_held_out=self.most_held_out)
         return Form(num_parameters, self.fingerprint, self.counts, word=word)
 
     def heard(self, held_out: Arrays, answers: Iterable[Replies]) -> Arrays:
@@ -175,6 +188,9 @@ class RunState:
         The grid's, where it simulates one: clock, batteries, speeds.
     held_out
         Of how many held-out rows clients' counts were so far, as `Word` has it.
+    usual
+        The middle length of each array that is folded, by name, in the last round of which it was known; empty where
+        nobody is held to its word.
     """
 
     round: int
@@ -183,6 +199,7 @@ class RunState:
     selector_state: State = field(default_factory=dict)
     world: State = field(default_factory=dict)
     held_out: Arrays = field(default_factory=dict)
+    usual: Mapping[str, float] = field(default_factory=dict)
     kind: ClassVar[str] = "weights"
 
     @staticmethod
@@ -202,7 +219,9 @@ class RunState:
         arrays |= {f"{_HELD_OUT}{name}": array for name, array in self.held_out.items()}
         selector_values, selector_arrays = _parted("selector.", self.selector_state)
         world_values, world_arrays = _parted("world.", self.world)
-        return {"selector_state": selector_values, "world": world_values}, arrays | selector_arrays | world_arrays
+        usual = {"usual": dict(self.usual)} if self.usual else {}
+        values = {"selector_state": selector_values, "world": world_values, **usual}
+        return values, arrays | selector_arrays | world_arrays
 
     @classmethod
     def of_checkpoint(cls, checkpoint: Checkpoint) -> RunState:
@@ -218,7 +237,8 @@ class RunState:
         selector_state = {**values["selector_state"], **_under("selector.", arrays)}
         world = {**values.get("world", {}), **_under("world.", arrays)}
         carry, held_out = _under("carry.", arrays), _under(_HELD_OUT, arrays)
-        return cls(checkpoint.round, arrays["weights"], carry, selector_state, world, held_out)
+        usual = values.get("usual", {})
+        return cls(checkpoint.round, arrays["weights"], carry, selector_state, world, held_out, usual)
 
 
 def _parted(prefix: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -32,12 +32,15 @@ class Word:
         (all clients,), what the update of each must and may weigh; empty where any weight will do.
     held_out
         By split (all clients, 2), held-out rows without and with a failure that each has counted; -1 where none were.
+    most_held_out
+        (all clients,), rows of a split that each can hold out at most; empty where any number will do.
     """
 
     rows: Float64Array = field(default_factory=lambda: np.empty(0))
     least: Float64Array = field(default_factory=lambda: np.empty(0))
     most: Float64Array = field(default_factory=lambda: np.empty(0))
     held_out: Arrays = field(default_factory=dict)
+    most_held_out: Float64Array = field(default_factory=lambda: np.empty(0))
 
     def broken(self, replies: Replies, changed: frozenset[str] = frozenset()) -> dict[int, str]:
         """Return at which places of an answer its client breaks its word, each with how.
@@ -79,9 +82,17 @@ class Word:
             for what, where in contradictions(counts).items() if counts else ():
                 places = np.flatnonzero(where).tolist() if len(where) == len(replies) else range(len(replies))
                 found |= dict.fromkeys(places, f"its {split} counts contradict one another: {what}")
-            if split in self.held_out and len(counts.get("histogram", ())) == len(replies):
-                found |= self._changed(split, replies, counts["histogram"])
+            if len(counts.get("histogram", ())) == len(replies):
+                found |= self._too_many(split, replies, counts["histogram"])
+                found |= self._changed(split, replies, counts["histogram"]) if split in self.held_out else {}
         return found
+
+    def _too_many(self, split: str, replies: Replies, histogram: AnyArray) -> dict[int, str]:
+        if not len(self.most_held_out):
+            return {}
+        now, most = rows_by_class(histogram).sum(axis=-1), self.most_held_out[replies.clients]
+        why = "its counts are over {:g} {} rows, and by what it said of its rows it has at most {:g}"
+        return {place: why.format(now[place], split, most[place]) for place in np.flatnonzero(now > most).tolist()}
 
     def _changed(self, split: str, replies: Replies, histogram: AnyArray) -> dict[int, str]:
         before, now = self.held_out[split][replies.clients], rows_by_class(histogram)
@@ -145,6 +156,26 @@ def weights_expected(
     least[cohort] = factors * np.where(unknown, 0.0, units)[cohort]
     most[cohort] = factors * np.where(unknown, highest, units)[cohort]
     return least, most
+
+
+def most_held_out(training: Float64Array, told: Float64Array, test: float, validation: float) -> Float64Array:
+    """Return how many rows of a split each client can hold out at most: (all clients,).
+
+    Where it told how many rows it has, all but its training rows; else ten times what the shares would give, since
+    whole machines are held out, and no less than a hundred.
+
+    Parameters
+    ----------
+    training, told
+        (all clients,), training rows of each, and all its rows; NaN where nobody knows.
+    test, validation
+        Shares of the rows that are held out.
+    """
+    usual = 10 * max(test, validation) / (1 - test - validation)
+    largest = float(np.max(training, where=~np.isnan(training), initial=0.0))
+    known = np.where(np.isnan(training), largest, training)
+    guessed = np.maximum(usual * known, 100.0)
+    return np.where(np.isnan(told), guessed, np.maximum(told - np.nan_to_num(training), 0.0))
 
 
 def _between(least: float, most: float) -> str:

@@ -174,6 +174,9 @@ def _round_line(record: RoundRecord, scores: Mapping[str, Metrics]) -> dict[str,
         ),
         **({"probed": record.probed} if record.probed else {}),
         **({"told": record.told} if record.told else {}),
+        **({"outlying": record.outlying, "usual_norm": record.usual_norm} if record.outlying else {}),
+        **({"clipped": record.clipped} if record.clipped else {}),
+        **({"refused": record.refused} if record.refused else {}),
     }
 
 

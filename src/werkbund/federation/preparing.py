@@ -73,6 +73,8 @@ class CommonPreparation:
     refused
         Names of those of the missing that did answer, and what they said cannot be used: the federation goes on without
         them.
+    held_out
+        (clients,), rows of a split that each can hold out at most; empty where nobody is held to any.
     """
 
     preparation: Preparation
@@ -81,6 +83,7 @@ class CommonPreparation:
     missing: Mapping[str, str] = field(default_factory=dict)
     counted: Float64Array = field(default_factory=lambda: np.empty(0))
     refused: tuple[str, ...] = ()
+    held_out: Float64Array = field(default_factory=lambda: np.empty(0))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; floats keep every bit through JSON."""
@@ -93,6 +96,7 @@ class CommonPreparation:
             "missing": dict(self.missing),
             "counted": [None if math.isnan(rows) else rows for rows in self.counted.tolist()],
             "refused": list(self.refused),
+            "held_out": self.held_out.tolist(),
         }
 
     @classmethod
@@ -103,7 +107,8 @@ class CommonPreparation:
         rows = np.asarray(values["rows"], dtype=np.int64)
         counted = np.array([math.nan if each is None else each for each in values.get("counted", ())], np.float64)
         preparation, refused = Preparation.from_json(values["preparation"]), tuple(values.get("refused", ()))
-        return cls(preparation, survey, rows, values["missing"], counted, refused)
+        held_out = np.array(values.get("held_out", ()), np.float64)
+        return cls(preparation, survey, rows, values["missing"], counted, refused, held_out)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from werkbund.core.arrays import Arrays, Float32Array, Int64Array
 from werkbund.core.types import RoundRecord
 from werkbund.engine import Checkpoint, evaluators
+from werkbund.engine.records import remarks_on
 from werkbund.evaluation import DIRECTIONS, Costs, Counts, Metrics, Threshold, choose_threshold, metrics
 from werkbund.federation.families.contract import Setup, Stage
 from werkbund.federation.stopping import Progress, Tally, reason_to_stop, stop_rules
@@ -159,9 +160,10 @@ def _judge(
         best = best.or_better(record.scored, value * DIRECTIONS[metric], scored, judges)
     if outlets.note:
         outlets.note(record, scores)
+    remarks = remarks_on(record, setup.grid.clients()) if record.outlying or record.refused else {}
     names = setup.grid.clients() if record.failures else ()
     failed = {names[failure.client]: failure.reason for failure in record.failures}
-    outlets.watcher.round(RoundNews(record, setup.num_rounds, scores, best.round, failed))
+    outlets.watcher.round(RoundNews(record, setup.num_rounds, scores, best.round, failed, remarks))
     return best, value
 
 

@@ -26,6 +26,8 @@ class RoundNews:
         The round with the best validation metric so far.
     failed
         Why each client that was asked gave no usable answer, by name.
+    remarks
+        What else stood out, by name.
     """
 
     record: RoundRecord
@@ -33,6 +35,7 @@ class RoundNews:
     scores: dict[str, Metrics]
     best_round: int
     failed: Mapping[str, str] = field(default_factory=dict)
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
 
 class Watcher(Protocol):

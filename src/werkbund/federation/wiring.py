@@ -66,7 +66,8 @@ def selector_of(config: Config) -> Selector:
 def strategy_of(config: Config) -> Strategy:
     """Return who trains and how updates become weights."""
     aggregation = config.strategy.aggregation
-    return Strategy(selector_of(config), build_aggregator(aggregation.name, **aggregation.options))
+    clip = None if aggregation.clip_norm is None else float(aggregation.clip_norm)
+    return Strategy(selector_of(config), build_aggregator(aggregation.name, **aggregation.options), clip_norm=clip)
 
 
 def rules_of(config: Config, fingerprint: str, facts: Arrays, num_modes: int) -> Rules:

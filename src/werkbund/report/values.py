@@ -74,6 +74,10 @@ class RoundLine:
     ----------
     failures
         (client, reason) pairs; the client as a name or a number in digits.
+    outlying
+        (client, length of its update) pairs of those that were far longer than the middle one, `usual_norm`.
+    refused
+        Why the updates did not become the next weights; empty where they did.
     """
 
     round: int
@@ -88,6 +92,9 @@ class RoundLine:
     scores: Mapping[str, Scores]
     simulated_seconds: float = 0.0
     joules: float = 0.0
+    outlying: tuple[tuple[str, float], ...] = ()
+    usual_norm: float = math.nan
+    refused: str = ""
 
     @classmethod
     def parse(cls, written: Json) -> RoundLine:
@@ -107,6 +114,9 @@ class RoundLine:
             scores={split: Scores.parse(scores) for split, scores in metrics.items() if scores},
             simulated_seconds=number(written.get("simulated_seconds", 0.0), "simulated_seconds"),
             joules=number(written.get("joules", 0.0), "joules"),
+            outlying=tuple((str(client), number(length, "outlying")) for client, length in written.get("outlying", ())),
+            usual_norm=number(written.get("usual_norm"), "usual_norm"),
+            refused=str(written.get("refused") or ""),
         )
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from werkbund.config.sections import Config
 from werkbund.core.errors import CheckpointError
 from werkbund.data import Schema
 from werkbund.engine import Checkpoint
+from werkbund.engine.word import most_held_out
 from werkbund.federation.account import Run, about_code, about_model, summary_of, write_model
 from werkbund.federation.briefing import BriefedGrid, Briefing, for_clients
 from werkbund.federation.comparison import federated_only, result_of
@@ -152,8 +157,11 @@ def _learn(config: Config, grid: BriefedGrid, run: str, answers: Preflight, watc
     watcher.stage(f"learning the common scaling from {len(grid.clients())} clients' counts")
     public = _public(config)
     grid.brief(lambda number: Briefing(run, public, number, answers.mode_names, answers.schema))
-    section = config.federation
-    return learn_preparation(grid, answers.schema, section.round_timeout_s, section.quorum)
+    section, shares = config.federation, config.clients
+    common = learn_preparation(grid, answers.schema, section.round_timeout_s, section.quorum)
+    rows = [None if name not in answers.facts else answers.facts[name].rows for name in grid.clients()]
+    told = np.array([math.nan if each is None else each for each in rows], np.float64)
+    return replace(common, held_out=most_held_out(common.counted, told, shares.test, shares.validation))
 
 
 def _set_up(config: Config, grid: BriefedGrid, run: str, known: ClientKnowledge, start: Checkpoint | None) -> Setup:

@@ -54,9 +54,8 @@ class ProgressFile:
         failures = [vars(failure) for failure in record.failures]
         line = {name: getattr(record, name) for name in fields} | {"failures": failures}
         scores = {split: metrics.to_json() for split, metrics in news.scores.items()}
-        self._write(
-            {"round": line, "scores": scores, "last": news.last, "best_round": news.best_round, "failed": news.failed}
-        )
+        told = {"last": news.last, "best_round": news.best_round, "failed": news.failed, "remarks": news.remarks}
+        self._write({"round": line, "scores": scores, **told})
 
     def checks(self, checks: list[dict[str, Any]]) -> None:
         """Write what clients said about themselves."""
@@ -155,7 +154,7 @@ def _news(line: dict[str, Any]) -> RoundNews:
     cohort = tuple(values.pop("cohort"))
     record = RoundRecord(**values, cohort=cohort, failures=failures, counts={}, evaluated={})
     scores = {split: _metrics(values) for split, values in line["scores"].items()}
-    return RoundNews(record, line["last"], scores, line["best_round"], line.get("failed", {}))
+    return RoundNews(record, line["last"], scores, line["best_round"], line.get("failed", {}), line.get("remarks", {}))
 
 
 def _metrics(values: dict[str, Any]) -> Metrics:

@@ -81,3 +81,24 @@ def test_no_failure_is_said_as_well() -> None:
     lines = (RoundLine.parse({"round": 1, "cohort": [0]}),)
     table = training(RunFolder(Path(), {"clients": ["A"]}, lines)).tables[-1]
     assert table.rows == (("No plant failed in any round.",),)
+
+
+def test_long_updates_are_told_by_plant_with_a_bound_that_would_hold_them() -> None:
+    lines = [
+        RoundLine.parse({"round": n, "cohort": [0, 1], "outlying": [[1, 25.0 * n]], "usual_norm": 0.5})
+        for n in (1, 2, 4)
+    ]
+    tables = training(RunFolder(Path(), {"clients": ["Ulm", "Hof"]}, tuple(lines))).tables
+    assert tables[-2].rows == (("Hof", "200", "3", "1 to 2, 4"),)
+    assert tables[-1].rows == (("strategy.aggregation.clip_norm = 1: twice the middle length",),)
+    bounded = "[strategy.aggregation]\nclip_norm = 1.0\n"
+    assert len(training(RunFolder(Path(), {}, tuple(lines), config=bounded)).tables) == len(tables) - 1
+    elsewhere = "[training]\nclip_norm = 1.0\n[strategy.aggregation]\nname = 'fedavg'\n"
+    assert len(training(RunFolder(Path(), {}, tuple(lines), config=elsewhere)).tables) == len(tables)
+
+
+def test_rounds_that_changed_nothing_are_told_with_the_reason() -> None:
+    lines = [RoundLine.parse({"round": n, "cohort": [0], "refused": "a weight would be no number"}) for n in (3, 4)]
+    assert training(RunFolder(Path(), {"clients": ["Ulm"]}, tuple(lines))).tables[-1].rows == (
+        ("a weight would be no number", "3 to 4"),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -30,7 +31,7 @@ def training(run: RunFolder) -> PageSection:
     """Return how training went: curves, who took part, and what it took."""
     who_trained = selection(run)
     panels = (*learning(run), *((who_trained,) if who_trained else ()))
-    tables = (*effort(run), *_failures(run))
+    tables = (*effort(run), *_failures(run), *outlying(run), *_refused(run))
     stopped = f" Why it ended: {run.result.stopped.rstrip('.')}." if run.result and run.result.stopped else ""
     lead = f"{plural(len(run.trained), 'round')} of training.{stopped}" if run.trained else ""
     absent = "The rounds of each seed lie in its own folder." if run.comparison else "No round is finished yet."
@@ -188,6 +189,44 @@ def _failures(run: RunFolder) -> tuple[TextTable, ...]:
     often = sorted(rounds.items(), key=lambda item: -len(item[1]))[:LONGEST_TABLE]
     rows = tuple((name, reason, whole(len(seen)), _ranges(seen)) for (name, reason), seen in often)
     return (TextTable(("Failures of plants", "Reason", "Times", "In rounds"), rows, numeric=False),)
+
+
+def outlying(run: RunFolder) -> tuple[TextTable, ...]:
+    """Return whose updates were far longer than the others', and which bound would hold them; nothing for nobody."""
+    found = defaultdict(list)
+    for line in run.rounds:
+        for client, length in line.outlying:
+            found[run.client(client)].append(
+                (line.round, length / line.usual_norm if line.usual_norm > 0 else math.nan)
+            )
+    if not found:
+        return ()
+    often = sorted(found.items(), key=lambda item: -len(item[1]))[:LONGEST_TABLE]
+    rows = tuple(
+        (name, number_text(max(times for _, times in seen), 0), whole(len(seen)), _ranges([round for round, _ in seen]))
+        for name, seen in often
+    )
+    head = ("Long updates of plants", "Longest, times the middle one", "Times", "In rounds")
+    return (TextTable(head, rows, numeric=False), *_suggested(run))
+
+
+def _suggested(run: RunFolder) -> tuple[TextTable, ...]:
+    """Return the key that bounds what one plant's update can move, at twice the usual length; nothing if it is set."""
+    usual = [line.usual_norm for line in run.rounds if line.usual_norm > 0]
+    if not usual or re.search(r"^clip_norm", run.config.partition("[strategy.aggregation]")[2], re.MULTILINE):
+        return ()
+    key = f"strategy.aggregation.clip_norm = {2 * float(np.median(usual)):.2g}"
+    return (TextTable(("To bound what one plant can move",), ((f"{key}: twice the middle length",),), numeric=False),)
+
+
+def _refused(run: RunFolder) -> tuple[TextTable, ...]:
+    """Return which rounds left the weights as they were, and why; nothing for none."""
+    rounds = defaultdict(list)
+    for line in run.rounds:
+        if line.refused:
+            rounds[line.refused].append(line.round)
+    rows = tuple((reason, _ranges(seen)) for reason, seen in rounds.items())
+    return (TextTable(("Rounds that changed nothing", "In rounds"), rows, numeric=False),) if rows else ()
 
 
 def _ranges(rounds: list[int]) -> str:
