@@ -54,15 +54,22 @@ class Live:
     trial: LocalFederation
     children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def start(self, name: str) -> None:
-        """Start `server` or a client."""
+    def start(self, name: str, **variables: str) -> None:
+        """Start `server` or a client, with further variables of its environment; paths of Python go before others."""
+        if "PYTHONPATH" in variables and "PYTHONPATH" in os.environ:
+            variables["PYTHONPATH"] += os.pathsep + os.environ["PYTHONPATH"]
         kit = self.trial.server if name == "server" else self.trial.clients[name]
         role = "server" if name == "server" else "client"
         log = (self.trial.folder / f"{name}.log").open("ab")
         arguments = [sys.executable, "-m", "werkbund", role, "start", str(kit)]
         with log:
             self.children[name] = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, **variables},
             )
 
     def kill(self, name: str) -> None:

@@ -23,7 +23,7 @@ from werkbund.plant.facts import Facts
 from werkbund.plant.leaving import HELLO
 
 CLOCK_TOLERANCE_S = 60.0
-"""Above this a client's clock is reported; beyond 300 s Flower no longer lets it in."""
+"""Above this a client's clock is reported; its messages bear the server's time, but its own hours and days do not."""
 
 _MOST_CELL_ROWS = 10**6
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from werkbund.flower.machine.clock import ServerClock
 from werkbund.flower.machine.connection import find_trouble, free_port, split_address
 from werkbund.flower.provision.certificates import Authority, certificate_bytes, new_authority, server_certificate
 from werkbund.flower.provision.keys import new_key, pem_private
@@ -148,12 +150,16 @@ def test_two_that_do_not_speak_the_same(tmp_path: Path, authority: Authority, ro
         assert "set insecure = false" in _text(address, None)
 
 
-@pytest.mark.parametrize(("ahead_s", "side"), [(600, "behind"), (-600, "ahead of")])
-def test_a_wrong_clock_is_named(tmp_path: Path, authority: Authority, roots: Path, ahead_s: float, side: str) -> None:
-    with _listening(tmp_path, authority, ahead_s=ahead_s) as address:
-        text = _text(address, roots, passing=True)
-    assert f"s {side} the server's" in text
-    assert "set it right (NTP)" in text
+@pytest.mark.parametrize("ahead_s", [0, 6, -6, 60, 400, -400, 86_400])
+@pytest.mark.parametrize("secure", [True, False])
+def test_a_clock_is_set_by_the_servers(
+    tmp_path: Path, authority: Authority, roots: Path, ahead_s: float, secure: bool
+) -> None:
+    clock = ServerClock()
+    with _listening(tmp_path, authority if secure else None, ahead_s=ahead_s) as address:
+        assert find_trouble(address, roots if secure else None, clock) is None
+    assert clock.ahead_s == pytest.approx(-ahead_s, abs=1.5)
+    assert clock.time() == pytest.approx(time.time() + ahead_s, abs=2.0)
 
 
 def test_a_broken_ca_file_is_reported(roots: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from werkbund.flower.machine.processes import Ended
-from werkbund.flower.plant.host import News, is_held, news_of, news_of_end
+from werkbund.flower.plant.host import News, is_held, news_of, news_of_clock, news_of_end
 
 ADDRESS = "federation.example.com:8000"
 REFUSED = "[code: 2004] Failed to activate SuperNode."
@@ -51,6 +51,20 @@ def test_a_refusal_is_a_key_that_is_not_registered(ended: Ended) -> None:
     assert not is_held(ended)
     for is_known in (True, False):
         assert "this key is not registered" in news_of_end(ended, is_known)
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "text"),
+    [
+        (6.0, "is 6 s ahead of the server's"),
+        (60.4, "is 60 s ahead of the server's"),
+        (-400.0, "is 400 s behind the server's"),
+        (-3.0, "is 3 s behind the server's"),
+        (0.0, "agrees with the server's again"),
+    ],
+)
+def test_a_clock_is_named(ahead_s: float, text: str) -> None:
+    assert f"this machine's clock {text}" in news_of_clock(ahead_s)
 
 
 def test_another_end_is_reported_with_its_last_words() -> None:

@@ -17,6 +17,7 @@ from werkbund.flower.plant.supernode import (
     READY_S,
     Pauses,
     give_up_with_the_run,
+    take_ahead_s,
     take_poll_s,
     wait_out_silence,
 )
@@ -55,6 +56,17 @@ def test_a_pause_is_a_positive_number(text: str) -> None:
 def test_a_pause_must_be_given() -> None:
     with pytest.raises(ConfigError, match="got ''"):
         take_poll_s(["supernode", "--poll-s"])
+
+
+def test_how_far_the_clock_is_ahead_is_taken_out() -> None:
+    for text, ahead_s in (("6.0", 6.0), ("-400.5", -400.5), ("0", 0.0)):
+        arguments = ["supernode", "--ahead-s", text, "--insecure"]
+        assert take_ahead_s(arguments) == ahead_s
+        assert arguments == ["supernode", "--insecure"]
+    assert take_ahead_s(["supernode"]) == 0.0
+    for text in ("nan", "inf", "soon", ""):
+        with pytest.raises(ConfigError, match="--ahead-s must be a number of seconds by which this machine's clock"):
+            take_ahead_s(["supernode", "--ahead-s", text])
 
 
 def test_a_message_whose_run_has_ended_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:

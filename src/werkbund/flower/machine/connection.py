@@ -11,9 +11,9 @@ import json
 import platform
 import socket
 import ssl
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import httpx
@@ -27,13 +27,12 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from werkbund.core.errors import ConfigError
 from werkbund.core.files import write_atomically
+from werkbund.flower.machine.clock import ServerClock
 
 HERE = "127.0.0.1"
 """Address by which a machine reaches itself."""
 
 PATIENCE_S = 10.0
-CLOCK_TOLERANCE_S = 240.0
-"""Flower refuses requests whose time is 300 seconds off."""
 
 _EXPIRED, _NOT_YET, _WRONG_NAME, _WRONG_ADDRESS = 10, 9, 62, 64  # OpenSSL's X509_V_ERR_...
 
@@ -54,8 +53,8 @@ class Trouble:
     passing: bool = False
 
 
-def find_trouble(address: str, root_certificates: Path | None) -> Trouble | None:
-    """Ask the server for a sign of life and return why none came, or that a clock is wrong; None if all is well.
+def find_trouble(address: str, root_certificates: Path | None, clock: ServerClock | None = None) -> Trouble | None:
+    """Ask the server for a sign of life and return why none came; None if all is well.
 
     Parameters
     ----------
@@ -63,6 +62,8 @@ def find_trouble(address: str, root_certificates: Path | None) -> Trouble | None
         Host and port.
     root_certificates
         The CA's certificate; None without TLS.
+    clock
+        Is set by the server's.
     """
     host, port = split_address(address)
     try:
@@ -70,9 +71,10 @@ def find_trouble(address: str, root_certificates: Path | None) -> Trouble | None
     except (OSError, ValueError) as error:  # `ssl.SSLError` is an OSError
         return Trouble(f"{root_certificates} is no certificate ({error}); copy ca.crt from the kit again")
     try:
+        connection.connect()
+        asked = time.time()
         connection.request("GET", "/health")
-        response = connection.getresponse()
-        return _clock_trouble(response.getheader("Date"))
+        date = connection.getresponse().getheader("Date")
     except ssl.SSLCertVerificationError as error:
         return Trouble(_certificate_trouble(error, host, port, root_certificates))
     except (ssl.SSLError, http.client.HTTPException, ConnectionResetError) as error:
@@ -88,6 +90,9 @@ def find_trouble(address: str, root_certificates: Path | None) -> Trouble | None
         return Trouble(f"server {address} is not reachable ({reason}); trying again", passing=True)
     finally:
         connection.close()
+    if clock is not None:
+        clock.set_by(date, asked)
+    return None
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -218,20 +223,6 @@ def _connection(host: str, port: int, root_certificates: Path | None) -> http.cl
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cafile=str(root_certificates))
     return http.client.HTTPSConnection(host, port, timeout=PATIENCE_S, context=context)
-
-
-def _clock_trouble(date: str | None) -> Trouble | None:
-    if date is None:
-        return None
-    ahead_s = (datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds()
-    if abs(ahead_s) < CLOCK_TOLERANCE_S:
-        return None
-    side = "ahead of" if ahead_s > 0 else "behind"
-    return Trouble(
-        f"this machine's clock is {abs(ahead_s):.0f} s {side} the server's, and requests that are more than 300 s off "
-        "are refused; set it right (NTP); trying again",
-        passing=True,
-    )
 
 
 def _certificate_trouble(

@@ -72,6 +72,8 @@ class Agent:
     on_stuck
         Called when a message can be neither answered nor refused: the SuperNode then waits for ever, and must be
         started anew.
+    clock
+        Tells the seconds since 1970 by the server's clock, which says until when a message is worth answering.
     """
 
     def __init__(
@@ -82,9 +84,11 @@ class Agent:
         approve: Callable[[str], str | None],
         log: Callable[[str], None],
         on_stuck: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.address, self.is_busy = address, False
         self._secret, self._work, self._approve, self._log, self._on_stuck = secret, work, approve, log, on_stuck
+        self._clock = clock
 
     def run(self, stop: threading.Event) -> None:
         """Answer messages until `stop` is set; no error ends this."""
@@ -125,7 +129,7 @@ class Agent:
 
     def _do(self, client: RuntimeHttpClient) -> None:
         with _heartbeat(client):
-            message, context, bundle = _pull(client)
+            message, context, bundle = _pull(client, self._clock)
             reply = self._reply(message, bundle)
             push_message(client, reply, context)
         push_task_output(client, None, SubStatus.COMPLETED, "")
@@ -136,7 +140,7 @@ class Agent:
             if refusal is not None:
                 self._log(refusal)
                 return _error(message, ErrorCode.INVALID_FAB, refusal)
-            seconds = time_left(message)
+            seconds = time_left(message, self._clock())
             if seconds <= 0:
                 return _error(message, ErrorCode.CLIENT_APP_RAISED_EXCEPTION, "its time was over before it was begun")
             answer = self._work(from_records(message.content), seconds)
@@ -146,12 +150,12 @@ class Agent:
             return _error(message, ErrorCode.CLIENT_APP_RAISED_EXCEPTION, _text(error))
 
 
-def time_left(message: Message) -> float:
-    """Return the seconds within which an answer to a message must be there.
+def time_left(message: Message, now: float) -> float:
+    """Return the seconds within which an answer to a message must be there; `now` is the server's time.
 
     A little less than the message's life, so that an answer that says why there is none still arrives.
     """
-    left = message.metadata.created_at + message.metadata.ttl - time.time()
+    left = message.metadata.created_at + message.metadata.ttl - now
     return float(left - min(2.0, 0.2 * message.metadata.ttl))
 
 
@@ -178,7 +182,7 @@ def _client(address: str, headers: _Headers) -> RuntimeHttpClient:
     return RuntimeHttpClient.from_server_address(address, True, None, [headers])
 
 
-def _pull(client: RuntimeHttpClient) -> tuple[Message, Context, str]:
+def _pull(client: RuntimeHttpClient, clock: Callable[[], float]) -> tuple[Message, Context, str]:
     """Return a task's message, Flower's context and the hash of the app bundle."""
     given = client.PullTaskInput(PullTaskInputRequest())
     TaskIdentity.task_id, TaskIdentity.run_id = given.task_id, given.run.run_id
@@ -190,7 +194,7 @@ def _pull(client: RuntimeHttpClient) -> tuple[Message, Context, str]:
         make_pull_object_fn_protobuf(client.PullObject, node, run_id),
         make_confirm_message_received_fn_protobuf(client.ConfirmMessageReceived, node, run_id),
         return_type=Message,
-        max_time=max(metadata.created_at + metadata.ttl - time.time(), 0.0),
+        max_time=max(metadata.created_at + metadata.ttl - clock(), 0.0),
         **PAUSES,
     )
     message.metadata.__dict__["_message_id"] = tree.object_id

@@ -18,6 +18,7 @@ from pathlib import Path
 from werkbund.core.errors import ConfigError
 from werkbund.core.files import make_private, write_privately
 from werkbund.flower.machine.bundle import bundle_hash
+from werkbund.flower.machine.clock import NOTICEABLE_S, ServerClock, use_clock
 from werkbund.flower.machine.connection import HERE, Lease, find_trouble, free_port, read_private_key
 from werkbund.flower.machine.pidfile import claimed, stop_recorded
 from werkbund.flower.machine.processes import LONGEST_PAUSE_S, Ended, Supervised, environment
@@ -72,7 +73,8 @@ class ClientHost:
         self._say = _WithoutRepeats(on_message)
         self._lease, self._is_known = Lease(settings.state / "node.json"), False
         self._secret, self._port = secrets.token_hex(32).encode(), free_port()
-        self._stuck = threading.Event()
+        self._stuck, self._clock = threading.Event(), ServerClock()
+        use_clock(self._clock)
         logs, variables = settings.state / "logs", environment(settings.kit)
         command = worker or [sys.executable, "-m", "werkbund.flower.plant.worker", str(settings.kit)]
         self.worker = WorkerProcess(command, logs / "worker.log", variables)
@@ -85,6 +87,7 @@ class ClientHost:
             approve or approval(settings),
             self._say,
             self._stuck.set,
+            self._clock.time,
         )
 
     def run(self, stop: threading.Event) -> None:
@@ -143,10 +146,13 @@ class ClientHost:
 
     def _is_reachable(self) -> bool:
         roots = None if self._server.insecure else Path(self._server.root_certificates)
-        trouble = find_trouble(self._server.address, roots)
+        before_s = self._clock.ahead_s
+        trouble = find_trouble(self._server.address, roots, self._clock)
         if trouble is not None:
             self._say(trouble.text)
             return False
+        if abs(self._clock.ahead_s - before_s) >= NOTICEABLE_S:
+            self._say(news_of_clock(self._clock.ahead_s))
         if roots is not None:
             given = self._lease.give_back(self._server.address, roots.read_bytes(), Path(self._server.private_key))
             self._is_known = self._lease.node_id is not None and given is not False
@@ -160,6 +166,7 @@ class ClientHost:
         self._port = free_port(self._port)
         self.agent.address = f"{HERE}:{self._port}"
         command = [sys.executable, "-m", "werkbund.flower.plant.supernode", "--poll-s", str(self._server.poll_s)]
+        command += ["--ahead-s", f"{self._clock.ahead_s:.1f}"]
         command += ["--superlink", self._server.address, "--isolation", "process"]
         command += ["--host", HERE, "--port", str(self._port)]
         command += ["--superexec-auth-secret-file", str(self._settings.state / "secret")]
@@ -215,6 +222,17 @@ def news_of(line: str, address: str) -> News | None:
     if _AGAIN in line:
         return News(f"connected to {address} again")
     return None
+
+
+def news_of_clock(ahead_s: float) -> str:
+    """Return in words by how much this machine's clock is ahead of the server's, and what comes of it."""
+    if ahead_s == 0.0:
+        return "this machine's clock agrees with the server's again"
+    side = "ahead of" if ahead_s > 0 else "behind"
+    return (
+        f"this machine's clock is {abs(ahead_s):.0f} s {side} the server's; messages bear the server's time. Let the "
+        "clock follow a time server (NTP)"
+    )
 
 
 def is_held(ended: Ended) -> bool:

@@ -1,12 +1,14 @@
 """Start Flower's SuperNode: `python -m werkbund.flower.plant.supernode --poll-s 0.5 <arguments of flower-supernode>`.
 
-Four things differ from `flower-supernode`: its pauses (Flower fixes the one between two questions for work at three
+Five things differ from `flower-supernode`: its pauses (Flower fixes the one between two questions for work at three
 seconds); that it ends when one of its threads has, so that whoever supervises it can start it anew; that it lets go of
-a message whose run has ended; and that it waits for a network that swallows everything.
+a message whose run has ended; that it waits for a network that swallows everything; and that its requests bear the
+server's time, of which `--ahead-s` says by how much this machine's clock is ahead.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -21,10 +23,11 @@ from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.cli import flower_supernode
 
 from werkbund.core.errors import ConfigError
+from werkbund.flower.machine.clock import ServerClock, use_clock
 from werkbund.flower.machine.processes import follow_parent
 from werkbund.flower.wire.records import look_again_soon
 
-OPTION = "--poll-s"
+OPTION, AHEAD = "--poll-s", "--ahead-s"
 ASKING_S = 3
 """Seconds that Flower pauses when there is no work."""
 
@@ -57,18 +60,36 @@ def take_poll_s(arguments: list[str]) -> float:
     ConfigError
         If it is not a positive number.
     """
-    if OPTION not in arguments:
-        return ASKING_S
-    at = arguments.index(OPTION)
+    poll_s = _take(arguments, OPTION, ASKING_S, "above 0, got {text!r}; 0.5 is usual")
+    if poll_s <= 0:
+        raise ConfigError(f"{OPTION} must be a number of seconds above 0, got {poll_s:g}; 0.5 is usual")
+    return poll_s
+
+
+def take_ahead_s(arguments: list[str]) -> float:
+    """Take `--ahead-s FLOAT` out of the arguments.
+
+    Raises
+    ------
+    ConfigError
+        If it is no finite number.
+    """
+    return _take(arguments, AHEAD, 0.0, "by which this machine's clock is ahead of the server's, got {text!r}")
+
+
+def _take(arguments: list[str], option: str, otherwise: float, rule: str) -> float:
+    if option not in arguments:
+        return otherwise
+    at = arguments.index(option)
     text = arguments[at + 1] if at + 1 < len(arguments) else ""
     del arguments[at : at + 2]
     try:
-        poll_s = float(text)
-        if not 0 < poll_s < float("inf"):
+        seconds = float(text)
+        if not math.isfinite(seconds):
             raise ValueError
     except ValueError as error:
-        raise ConfigError(f"{OPTION} must be a number of seconds above 0, got {text!r}; 0.5 is usual") from error
-    return poll_s
+        raise ConfigError(f"{option} must be a number of seconds {rule.format(text=text)}") from error
+    return seconds
 
 
 def give_up_with_the_run() -> None:
@@ -111,6 +132,7 @@ def main() -> None:
     look_again_soon()
     give_up_with_the_run()
     wait_out_silence()
+    use_clock(ServerClock(take_ahead_s(sys.argv)))
     start_client_internal.time = Pauses(take_poll_s(sys.argv))
     threading.excepthook = _end
     flower_supernode()
