@@ -176,6 +176,7 @@ def backup_command(
                 f"--out must lie outside the kit, got {target}; else each copy would hold the ones before"
             )
         print_line(f"Copied to {back_up(kit, target)}; it holds the server's private keys.")
+        print_line("Before it takes this kit's place on another machine, copy the kit's revoked/ into it.")
 
 
 def _watch(submitted: SubmittedRun, detach: bool, as_json: bool) -> None:

@@ -148,7 +148,9 @@ def add_client(out: Path, name: str, public_key: Path | None = None, now: dateti
 
 
 def revoke_client(out: Path, name: str, now: datetime | None = None) -> Provisioned:
-    """Take a client's key away from the server, which may be running; its public key is kept in `ca/revoked/`.
+    """Take a client's key away from the server, which may be running, for ever.
+
+    Its public key is kept in `ca/revoked/`, and in `server/revoked/`, which wins over whatever is restored.
 
     Raises
     ------
@@ -160,10 +162,11 @@ def revoke_client(out: Path, name: str, now: datetime | None = None) -> Provisio
     members = Members.read(ca / "members.json").revoke(name, _stamp(moment))
     published = server / "clients" / f"{name}.pub"
     if published.exists():  # else somebody has taken it away by hand
-        make_private(ca / "revoked")
-        published.rename(_free(ca / "revoked", name))
+        for folder in (server / "revoked", ca / "revoked"):
+            write_file(_free(make_private(folder), name), published.read_bytes())
+        published.unlink()
     members.write(ca / "members.json")
-    return provisioned(out, members, moment, [_elsewhere(server, f"remove clients/{name}.pub")])
+    return provisioned(out, members, moment, [_elsewhere(server, f"move clients/{name}.pub to revoked/")])
 
 
 def renew_server(out: Path, days: int = SERVER_DAYS, now: datetime | None = None) -> Provisioned:

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from werkbund.core.errors import ClientError, ConfigError
+from werkbund.core.errors import ConfigError
 from werkbund.core.files import make_private
 from werkbund.flower.machine.connection import check_private, find_trouble
 from werkbund.flower.machine.pidfile import claimed, read_record, stop_recorded, write_record
 from werkbund.flower.machine.processes import Ended, Supervised, environment
-from werkbund.flower.server.control import Control, Node, as_pem, connect
+from werkbund.flower.server.control import connect
 from werkbund.flower.server.kit import load_server_settings
+from werkbund.flower.server.roster import Roster
 
 LAUNCHER = "werkbund.flower.server.launcher"
 TICK_S = 0.2
@@ -25,9 +26,6 @@ LOOK_S = 2.0
 
 KNOCK_S = 0.5
 """Seconds between two looks whether the SuperLink answers already."""
-
-KeyFiles = frozenset[tuple[str, int, int]]
-"""Name, time of the last change in ns, and bytes of each file in the folder of keys."""
 
 
 class ServerHost:
@@ -54,7 +52,7 @@ class ServerHost:
         self.executor = Supervised(
             self._executor, logs / "executor.log", variables, lambda: self._is_answering, self._on_executor_end
         )
-        self._roster = Roster(settings.kit / "clients", lambda: connect(settings), on_message)
+        self._roster = Roster(settings.kit, lambda: connect(settings), on_message)
         self._next_look, self._started = 0.0, datetime.now(UTC).isoformat(timespec="seconds")
         self._pids: dict[str, int | None] = {}
         self._is_answering = False
@@ -181,101 +179,9 @@ def check_port_is_free(host: str, port: int) -> None:
             ) from error
 
 
-class Roster:
-    """Keep Flower's list of clients as the folder of keys has it.
-
-    Parameters
-    ----------
-    folder
-        Holds a file NAME.pub for each client.
-    connect
-        Opens the Control API.
-    say
-        Takes lines for people.
-    """
-
-    def __init__(self, folder: Path, connect: Callable[[], Control], say: Callable[[str], None]) -> None:
-        self._folder, self._connect, self._say = folder, connect, say
-        self._seen: KeyFiles | None = None
-
-    def forget(self) -> None:
-        """Compare folder and list the next time even if the folder has not changed: Flower's list may have."""
-        self._seen = None
-
-    def look(self) -> bool:
-        """Compare folder and list if the folder has changed; return whether the list is up to date."""
-        now = self._key_files()
-        if now == self._seen:
-            return True
-        try:
-            with self._connect() as control:
-                synchronise(control, self._keys(), self._say)
-        except ClientError:
-            return False
-        self._seen = now
-        return True
-
-    def _key_files(self) -> KeyFiles:
-        stats = [(path.name, path.stat()) for path in self._folder.glob("*.pub")]
-        return frozenset((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
-
-    def _keys(self) -> dict[str, bytes]:
-        keys: dict[str, bytes] = {}
-        for path in sorted(self._folder.glob("*.pub")):
-            try:
-                keys[path.stem] = as_pem(path.read_bytes(), path.stem)
-            except (ConfigError, OSError) as error:
-                self._say(str(error))
-        return keys
-
-
-def synchronise(control: Control, keys: dict[str, bytes], say: Callable[[str], None]) -> None:
-    """Register the keys that are missing in Flower's list, and remove those that are there without being wanted.
-
-    Parameters
-    ----------
-    control
-        The Control API.
-    keys
-        Client's name -> its key in PEM.
-    say
-        Takes a line for each change, and for each key that Flower refuses.
-
-    Raises
-    ------
-    ClientError
-        If the SuperLink does not answer.
-    """
-    registered = {node.public_key: node for node in control.nodes()}
-    for key, node in registered.items():
-        if key not in keys.values():
-            _remove(control, node, say)
-    for name, key in keys.items():
-        if key not in registered:
-            _add(control, name, key, say)
-        elif registered[key].name != name:
-            say(f"the key of {name!r} is registered as {registered[key].name!r}; make a new key for {name!r}")
-
-
 def _record(state: Path) -> Path:
     return state / "server.json"
 
 
 def _last_words(ended: Ended) -> str:
     return next((line.strip()[:200] for line in reversed(ended.lines) if line.strip()), "it said nothing")
-
-
-def _remove(control: Control, node: Node, say: Callable[[str], None]) -> None:
-    try:
-        control.unregister(node.node_id)
-        say(f"{node.name or node.node_id} may no longer join")
-    except ConfigError as error:
-        say(str(error))
-
-
-def _add(control: Control, name: str, key: bytes, say: Callable[[str], None]) -> None:
-    try:
-        control.register(name, key)
-        say(f"{name} may join")
-    except ConfigError as error:
-        say(str(error))

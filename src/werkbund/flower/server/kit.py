@@ -97,7 +97,8 @@ def back_up(kit: Path, out: Path) -> Path:
     """Copy a server's kit with its keys, its database and its runs, also while it runs; return the copy.
 
     The database is copied by SQLite itself, which takes a consistent state. A run's checkpoint is written whole or
-    not at all, and is copied before the records of rounds, so that a copy can be resumed.
+    not at all, and is copied before the records of rounds, so that a copy can be resumed. Revoked keys are left out, so
+    that a copy that is laid over the kit does not bring back an older list of them.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def back_up(kit: Path, out: Path) -> Path:
         raise ConfigError(f"--out must name a new folder, got {out}; choose another or remove it")
     out.mkdir(parents=True, mode=0o700)
     for path in sorted(settings.kit.iterdir()):
-        if path.name in ("state", "runs", ".venv", "venv"):
+        if path.name in ("state", "runs", "revoked", ".venv", "venv"):
             continue
         if path.is_dir():
             shutil.copytree(path, out / path.name)
