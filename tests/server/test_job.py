@@ -18,6 +18,7 @@ from werkbund.federation import run
 from werkbund.federation.asking import network_asks
 from werkbund.plant.leaving import DELIVER, HELLO, asked_anyway
 from werkbund.selection import Everyone
+from werkbund.server.preflight import EVERYBODY
 
 ALL = network_asks(Everyone().declaration)
 LAST = {"evaluation": {"keep_best": False}}
@@ -84,7 +85,7 @@ def test_the_folder_tells_what_happened(deployed: Any) -> None:
 
     shown: list[Any] = []
     done = deployment.run(watcher=Ear(), seen=shown.append)
-    assert [one.client for one in shown[0].checks] == list(deployment.kits)
+    assert [one.client for one in shown[0].checks] == [*deployment.kits, EVERYBODY]
     assert (done.folder / "report.html").stat().st_size > 1000
     about = json.loads((done.folder / "run.json").read_text())
     assert about["clients"] == list(deployment.kits)
@@ -225,7 +226,8 @@ def test_a_signal_that_the_selector_needs_and_a_plant_refuses_is_told_once(deplo
     deployment = deployed({"plant-3": refusing}, strategy={"selection": {"name": "ocs", "count": 2}})
     shown: list[Any] = []
     done = deployment.run(seen=shown.append)
-    assert [check.what for check in shown[0].checks if check.level != "ok"] == ["does not tell norm, by its policy"]
+    remarks = [check.what for check in shown[0].checks if check.level != "ok" and check.client != EVERYBODY]
+    assert remarks == ["does not tell norm, by its policy"]
     about = json.loads((done.folder / "run.json").read_text())
     assert [plant["refused"] for plant in about["plants"]] == [[], [], ["norm"]]
     for line in _rounds(done.folder):

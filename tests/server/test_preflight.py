@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from tests.spoilt import Spoil, arrays, head, spoilt, without
+from tests.wire import read_answer
 from werkbund.core.errors import QuorumError
 from werkbund.federation.asking import network_asks
 from werkbund.federation.briefing import Briefing, for_clients
+from werkbund.federation.preparing import SURVEY
 from werkbund.plant.leaving import KINDS, signals_asked
 from werkbund.selection import Everyone
-from werkbund.server.preflight import Preflight, preflight
+from werkbund.server.preflight import EVERYBODY, Preflight, preflight
 
 
 def _facts(change: Callable[[dict[str, Any]], Any]) -> Spoil:
@@ -49,10 +51,37 @@ def _preflight(deployment: Any, how: Spoil | None = None, quorum: float = 0.5) -
 
 def test_what_fits_is_said_with_versions_and_rows(deployed: Any) -> None:
     flight, _ = _preflight(deployed())
-    assert [(check.client, check.level) for check in flight.checks] == [(f"plant-{i}", "ok") for i in (1, 2, 3)]
+    assert [(check.client, check.level) for check in flight.checks[:3]] == [(f"plant-{i}", "ok") for i in (1, 2, 3)]
     assert "300 rows, Werkbund" in flight.checks[0].what
     assert flight.mode_names == ("TWF", "HDF", "PWF", "OSF", "RNF")
     assert json.loads(json.dumps(flight.to_json()))["facts"]["plant-1"]["rows"] == 300
+
+
+@pytest.mark.parametrize(("plants", "others"), [(2, "the other's"), (3, "the two others' together"), (4, ""), (5, "")])
+def test_few_plants_are_warned_that_each_can_subtract_its_own(plants: int, others: str, deployed: Any) -> None:
+    deployment = deployed(clients={"count": plants}, data={"plants": plants})
+    grid = deployment.grid()
+    grid.brief(lambda number: Briefing("run", for_clients(deployment.config), number))
+    checks = preflight(grid, 5.0, 0.5, frozenset()).checks
+    said = [(check.level, check.what) for check in checks if check.client == EVERYBODY]
+    assert bool(said) == bool(others)
+    assert all(level == "warning" and f"{plants} take part" in what and others in what for level, what in said)
+    assert len(checks) == plants + len(said)
+
+
+def test_each_of_two_plants_can_have_the_others_figures(deployed: Any) -> None:
+    """What is warned of is so: what both were told, less one's own, is the other's."""
+    deployment = deployed(clients={"count": 2}, data={"plants": 2})
+    grid = deployment.grid()
+    deployment.run(grid)
+    briefs = [ask.brief for ask in grid.asked if ask.name == "plant-1" and ask.brief and ask.brief["preparation"]]
+    surveys = {ask.name: read_answer(parcel).replies for ask, parcel in grid.answered if ask.tasks.kind == SURVEY}
+    own, other = (replies.sums for _, replies in sorted(surveys.items()) if replies is not None)
+    told, rows = briefs[-1], sum(briefs[-1]["labels"])
+    labels = np.array(told["labels"]) - own["labels"][0]
+    np.testing.assert_array_equal(labels, other["labels"][0])
+    sums = np.array(told["preparation"]["mean"]) * rows - own["sum"][0]
+    np.testing.assert_allclose(sums, other["sum"][0], rtol=1e-9)
 
 
 BAD: dict[str, Spoil] = {
@@ -98,7 +127,7 @@ BAD: dict[str, Spoil] = {
 def test_what_makes_no_sense_is_that_clients_fault_alone(name: str, deployed: Any) -> None:
     flight, _ = _preflight(deployed(), BAD[name])
     levels = {check.client: check.level for check in flight.checks}
-    assert levels == {"plant-1": "ok", "plant-2": "ok", "plant-3": "error"}
+    assert levels == {"plant-1": "ok", "plant-2": "ok", "plant-3": "error", EVERYBODY: "warning"}
     assert list(flight.facts) == ["plant-1", "plant-2"]
     (check,) = [check for check in flight.checks if check.client == "plant-3"]
     assert check.what
@@ -127,7 +156,7 @@ def test_what_does_not_fit_is_said_with_a_remedy(how: Spoil, level: str, what: s
 
 def test_that_a_client_refuses_what_nobody_asks_for_is_not_spoken_of(deployed: Any) -> None:
     flight, _ = _preflight(deployed(), _said(policy={"refused": ["norm", "centroids"]}))
-    assert [check.level for check in flight.checks] == ["ok"] * 3
+    assert [check.level for check in flight.checks if check.client != EVERYBODY] == ["ok"] * 3
 
 
 def test_what_a_client_says_cannot_move_the_terminal(deployed: Any) -> None:

@@ -11,6 +11,7 @@ import pytest
 from werkbund.core.errors import QuorumError
 from werkbund.federation.folder import Folder
 from werkbund.federation.watch import Nobody, RoundNews, Watcher
+from werkbund.server.preflight import EVERYBODY
 from werkbund.server.progress import FILE_NAME, ProgressFile, follow, num_lines
 
 TOLD = ("round", "scored", "cohort", "failures", "loss", "update_norm", "weights_norm", "bytes_down", "bytes_up")
@@ -61,7 +62,7 @@ def test_who_follows_hears_what_the_run_was_told(deployed: Any) -> None:
     ear, seen, error = _heard(folder.path)
     assert error == ""
     assert ear.stages == first.stages
-    assert [check["client"] for check in seen[0]] == list(deployment.kits)
+    assert [check["client"] for check in seen[0]] == [*deployment.kits, EVERYBODY]
     assert len(ear.rounds) == len(first.rounds) == 4
     for heard, told in zip(ear.rounds, first.rounds, strict=True):
         assert (heard.last, heard.best_round) == (told.last, told.best_round)

@@ -154,6 +154,7 @@ def _show(check: Mapping[str, Any]) -> None:
     _show_leaving(console, check["leaving"])
     console.print(Text(_LEGEND, style="dim"), soft_wrap=True)
     console.print(Text(_by_choice(check["selection"])), soft_wrap=True)
+    console.print(Text(f"\n{check['others']}"), soft_wrap=True)
     if check["withheld"]:
         console.print("\nWithheld by this plant's policy:", style="bold")
         for line in check["withheld"]:

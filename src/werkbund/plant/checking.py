@@ -28,7 +28,7 @@ from werkbund.federation.preparing import SURVEY, StatisticsWork, learn_preparat
 from werkbund.federation.wiring import selector_of
 from werkbund.learner import layout_of
 from werkbund.plant.agreed import FILE_NAME
-from werkbund.plant.leaving import asked_anyway, cut_down, leaving, signals_of
+from werkbund.plant.leaving import OTHERS, asked_anyway, cut_down, leaving, signals_of
 from werkbund.plant.offers import OFFERS, Offer, kinds_of
 from werkbund.plant.parts import Parts
 from werkbund.plant.policy import Policy
@@ -88,6 +88,7 @@ class PlantCheck:
             "columns": [] if self.table is None else _columns(self.table.schema),
             "findings": list(self.findings),
             "leaving": rows,
+            "others": OTHERS,
             "selection": self._selection(),
             "preview": dict(self.preview),
             "withheld": list(self.withheld),

@@ -70,6 +70,13 @@ DELIVER = Kind(
     repeatable=False,
 )
 
+OTHERS = (
+    "Every plant is told what all have together: training rows with and without a failure, mean and scale of each "
+    "column, levels of categories, failure modes, and the model. It can subtract what it has itself: of two plants "
+    "each has the other's figures, of three the two others' together."
+)
+"""What other plants learn by way of the server, in words."""
+
 KINDS: tuple[Kind, ...] = (
     HELLO,
     SURVEY,

@@ -25,6 +25,12 @@ from werkbund.plant.leaving import HELLO
 CLOCK_TOLERANCE_S = 60.0
 """Above this a client's clock is reported; its messages bear the server's time, but its own hours and days do not."""
 
+FEWEST_APART = 4
+"""Of fewer plants, each learns much about the others from what all learn: it subtracts its own."""
+
+EVERYBODY = "all plants"
+"""Stands for a client's name in a check of the whole federation; no client's name has a space."""
+
 _MOST_CELL_ROWS = 10**6
 
 _REMEDIES = {
@@ -43,7 +49,7 @@ class Check:
     Parameters
     ----------
     client
-        Its name.
+        Its name, or `EVERYBODY`.
     level
         `ok`; `warning` where it takes part all the same; `error` where it cannot.
     what
@@ -67,7 +73,7 @@ class Preflight:
     facts
         By client name, of those that answered.
     checks
-        At least one a client, in the grid's order.
+        At least one a client, in the grid's order; then what is to be said of all together.
     schema
         The one that most clients share.
     mode_names
@@ -124,6 +130,7 @@ def preflight(grid: Grid, timeout_s: float, quorum: float, asked: Collection[str
     _check_quorum(checks, names, quorum)
     assert schema is not None  # noqa: S101 - somebody has answered
     unable = {check.client for check in checks if check.level == "error"}
+    checks += _apart(len(names) - len(unable))
     return Preflight(facts, tuple(checks), schema, _modes(schema, [f for n, f in facts.items() if n not in unable]))
 
 
@@ -189,6 +196,19 @@ def _unfit(name: str, facts: Facts, schema: Schema, asked: Collection[str]) -> l
         what = f"withholds cells and leaves of fewer than {least} rows: trees are not those of the pooled rows"
         checks.append(Check(name, "warning", what))
     return checks
+
+
+def _apart(plants: int) -> list[Check]:
+    """Return a warning where so few plants take part that each can subtract what it knows from what all learn."""
+    if not 1 < plants < FEWEST_APART:
+        return []
+    others = "the other's" if plants == 2 else "the two others' together"
+    what = (
+        f"{plants} take part: each plant can subtract its own from the common sums and has {others} training rows, "
+        "share of failures, means and scales"
+    )
+    remedy = f"{FEWEST_APART} or more plants tell each other less; else let all agree to it"
+    return [Check(EVERYBODY, "warning", what, remedy)]
 
 
 def _least_cell_rows(facts: Facts) -> int:
