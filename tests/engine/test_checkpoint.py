@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from werkbund.core import CheckpointError
 from werkbund.core.files import write_atomically
@@ -92,13 +94,13 @@ def _stored(path: Path, meta: Any, **arrays: Any) -> Path:
 
 def test_another_version_is_named(tmp_path: Path) -> None:
     path = _stored(tmp_path / "c.npz", {"version": 99}, weights=WEIGHTS)
-    with pytest.raises(CheckpointError, match="has version 99, this Werkbund reads 1"):
+    with pytest.raises(CheckpointError, match="has version 99, this Werkbund reads 2"):
         load_checkpoint(path)
 
 
-@pytest.mark.parametrize("meta", [[], 3, None, {"version": 1}, {"version": 1, "arrays": ["weights"]}])
+@pytest.mark.parametrize("meta", [[], 3, None, {"version": 2}, {"version": 2, "arrays": ["weights"]}])
 def test_a_file_without_its_description_is_refused(meta: Any, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match=r"c\.npz cannot be used: .*restore it from a copy"):
         load_checkpoint(_stored(tmp_path / "c.npz", meta, weights=WEIGHTS))
 
 
@@ -129,3 +131,37 @@ def test_writing_leaves_nothing_beside_the_file(tmp_path: Path) -> None:
         write_atomically(tmp_path / "a.json", content)
         assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
         assert (tmp_path / "a.json").read_bytes() == content
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 2**70) | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None, max_examples=80)
+@given(value=VALUES, data=st.data())
+def test_whatever_else_stands_in_the_description_is_refused_by_name(
+    value: Any, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("described") / "checkpoint.npz"
+    save_checkpoint(path, FULL)
+    with np.load(path) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    meta = json.loads(arrays.pop("meta").tobytes())
+    key = data.draw(st.sampled_from([None, *meta]))
+    written = value if key is None else {**meta, key: value}
+    if json.dumps(written, sort_keys=True) != json.dumps(meta, sort_keys=True):
+        with pytest.raises(CheckpointError, match=r"checkpoint\.npz"):
+            load_checkpoint(_stored(path, written, **arrays))
+
+
+@pytest.mark.parametrize("name", ["weights", "best", "carry.momentum", "selector.norms"])
+def test_an_array_that_was_exchanged_is_noticed(name: str, written: Path) -> None:
+    with np.load(written) as stored:
+        arrays = {each: stored[each] for each in stored.files}
+    meta = json.loads(arrays.pop("meta").tobytes())
+    for other in (arrays[name] + 1, arrays[name][:-1], arrays[name].astype(np.int64), arrays[name][None]):
+        with pytest.raises(CheckpointError, match="is not what was written"):
+            load_checkpoint(_stored(written, meta, **{**arrays, name: other}))

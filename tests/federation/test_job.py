@@ -130,7 +130,7 @@ def test_a_truncated_checkpoint_is_refused_with_its_remedy(finished: Run) -> Non
 
 def test_a_run_whose_configuration_was_changed_is_not_resumed(finished: Run, small: Small) -> None:
     Folder(finished.folder).write_config(small(model={"hidden": [9]}))
-    with pytest.raises(CheckpointError, match=r"layout\.fingerprint was .* is"):
+    with pytest.raises(CheckpointError, match=r"config\.toml was edited .* model\.hidden was \[8\] and is \[9\]"):
         resume(finished.folder)
 
 

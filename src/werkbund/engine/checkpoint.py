@@ -6,6 +6,7 @@ cut short.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Mapping
@@ -14,14 +15,26 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from pydantic import BaseModel, NonNegativeInt
 
 from werkbund.core.arrays import Arrays, Float32Array
 from werkbund.core.errors import CheckpointError
 from werkbund.core.files import write_atomically
+from werkbund.core.stored import stored_value
 
-_VERSION = 1
-_HEAD = ("version", "kind", "round", "progress", "arrays")
-_FIRST_KIND = "weights"  # of files that were written before there was another
+_VERSION = 2
+_REMEDY = "restore it from a copy, or start the run anew"
+
+
+class CheckpointHead(BaseModel):
+    """Say what the JSON text of a checkpoint holds at least."""
+
+    version: int
+    kind: str
+    round: NonNegativeInt
+    progress: dict[str, Any]
+    arrays: list[str]
+    digest: str
 
 
 class StoredState(Protocol):
@@ -101,6 +114,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "progress": dict(checkpoint.progress),
         "arrays": sorted(arrays),  # the zip's checksums cover contents, not names
     }
+    meta["digest"] = _digest(meta, arrays)
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
@@ -125,17 +139,31 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise
     except Exception as error:  # zip, array and JSON readers each have their own errors for damaged bytes
         raise CheckpointError(
-            f"{path} cannot be read ({error}): it was cut short or changed after it was written; "
-            "restore it from a copy, or start the run anew"
+            f"{path} cannot be read ({error}): it was cut short or changed after it was written; {_REMEDY}"
         ) from error
 
 
 def _checkpoint_of(arrays: dict[str, Any], path: Path) -> Checkpoint:
-    meta = json.loads(arrays.pop("meta").tobytes())
-    if meta["version"] != _VERSION:
-        raise CheckpointError(f"{path} has version {meta['version']}, this Werkbund reads {_VERSION}")
+    written = arrays.pop("meta").tobytes()
+    version = stored_value(written, dict[str, Any], str(path), _REMEDY).get("version")
+    if version != _VERSION:
+        raise CheckpointError(f"{path} has version {version}, this Werkbund reads {_VERSION}; {_REMEDY}")
+    meta: dict[str, Any] = stored_value(written, CheckpointHead, str(path), _REMEDY)
     if sorted(arrays) != meta["arrays"]:
         raise ValueError(f"its arrays are {sorted(arrays)}, not {meta['arrays']}")
+    if meta.pop("digest") != _digest(meta, arrays):
+        raise ValueError("its content is not what was written")
     best = arrays.pop("best", None)
-    values = {name: value for name, value in meta.items() if name not in _HEAD}
-    return Checkpoint(meta.get("kind", _FIRST_KIND), meta["round"], values, arrays, best, meta["progress"])
+    values = {name: value for name, value in meta.items() if name not in CheckpointHead.model_fields}
+    return Checkpoint(meta["kind"], meta["round"], values, arrays, best, meta["progress"])
+
+
+def _digest(meta: Mapping[str, Any], arrays: Arrays) -> str:
+    """Return a digest of all that a checkpoint holds; the zip's checksums cover single arrays."""
+    as_read = json.loads(json.dumps(meta))
+    digest = hashlib.sha256(json.dumps(as_read, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.asarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -16,9 +17,14 @@ from werkbund.config.reading import load_config, to_toml
 from werkbund.config.sections import Config
 from werkbund.core.errors import CheckpointError, ConfigError
 from werkbund.core.files import held, write_atomically
+from werkbund.core.forms import FORMS, NumberedLine
+from werkbund.core.stored import read_stored, stored_value
 from werkbund.core.types import Failure, RoundRecord
 from werkbund.engine import Checkpoint, load_checkpoint, save_checkpoint
 from werkbund.evaluation import Metrics
+
+_REMEDY = "restore it from a copy, or start the run anew"
+_ROUNDS, _MOST_TOLD, _SEAL = "federation.rounds", 3, "sha256"
 
 
 @dataclass(frozen=True)
@@ -99,13 +105,52 @@ class Folder:
         Raises
         ------
         CheckpointError
-            If it cannot be read.
+            If it cannot be read, or a part that is needed is missing or of another type.
         """
-        try:
-            content: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as error:
-            raise CheckpointError(f"{self.path / name} cannot be read: {error}; start the run anew") from error
+        content: dict[str, Any] = read_stored(self.path / name, FORMS.get(name, dict[str, Any]), _REMEDY)
         return content
+
+    def write_sealed(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a JSON file that nobody is to edit."""
+        plainly = plain(value)
+        self.write_json(name, {**plainly, _SEAL: _seal(plainly)})
+
+    def read_sealed(self, name: str) -> dict[str, Any]:
+        """Read what `write_sealed` wrote.
+
+        Raises
+        ------
+        CheckpointError
+            If it cannot be read, or was changed since.
+        """
+        content = self.read_json(name)
+        if content.pop(_SEAL, None) != _seal(content):
+            raise CheckpointError(f"{self.path / name} was changed after it was written; {_REMEDY}")
+        return content
+
+    def settings(self) -> dict[str, Any]:
+        """Return the configuration as run.json keeps it, to tell later whether the file was edited."""
+        settings: dict[str, Any] = plain(self.read_config().model_dump(mode="json"))
+        return settings
+
+    def check_not_edited(self, about: Mapping[str, Any]) -> None:
+        """Refuse a configuration that is not the one with which the run began; `about` is the content of run.json.
+
+        More rounds than were planned may be written: then the run goes on for longer.
+
+        Raises
+        ------
+        CheckpointError
+            If it was edited; the keys are named.
+        """
+        before, now = _flat(about["config"]), _flat(self.settings())
+        longer = {_ROUNDS} if now[_ROUNDS] > before.get(_ROUNDS, 0) else set()
+        edited = sorted(key for key in (before.keys() | now.keys()) - longer if before.get(key) != now.get(key))
+        if edited:
+            told = "; ".join(f"{key} was {before.get(key)!r} and is {now.get(key)!r}" for key in edited[:_MOST_TOLD])
+            raise CheckpointError(
+                f"{self.path / 'config.toml'} was edited after the run began: {told}; restore that, or start a new run"
+            )
 
     def append_round(self, record: RoundRecord, scores: Mapping[str, Metrics]) -> None:
         """Add a round's line to rounds.jsonl."""
@@ -114,16 +159,22 @@ class Folder:
             file.write(line + "\n")
 
     def forget_rounds_after(self, last: int) -> None:
-        """Drop the lines of rounds that a resumed run does again, and a line that was cut short."""
+        """Drop the lines of rounds that a resumed run does again, and a last line that was cut short.
+
+        Raises
+        ------
+        CheckpointError
+            If another line is no record of a round.
+        """
         path = self.path / "rounds.jsonl"
-        kept: list[str] = []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-            try:
-                if json.loads(line)["round"] <= last:
-                    kept.append(line)
-            except (json.JSONDecodeError, KeyError):
-                continue
-        write_atomically(path, "".join(f"{line}\n" for line in kept).encode())
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        whole = [line for line in lines if line.endswith(b"\n")]
+        remedy = "restore the file from a copy, or remove that line"
+        numbers = [
+            stored_value(line, NumberedLine, f"{path}, line {place},", remedy)["round"]
+            for place, line in enumerate(whole, start=1)
+        ]
+        write_atomically(path, b"".join(line for line, round in zip(whole, numbers, strict=True) if round <= last))
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Replace the run's checkpoint."""
@@ -153,6 +204,20 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _seal(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _flat(values: Any, above: str = "") -> dict[str, Any]:
+    """Return nested values by dotted key."""
+    if not isinstance(values, Mapping) or not values:
+        return {above: values}
+    flat: dict[str, Any] = {}
+    for key, inner in values.items():
+        flat |= _flat(inner, f"{above}.{key}" if above else str(key))
+    return flat
 
 
 def _round_line(record: RoundRecord, scores: Mapping[str, Metrics]) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def run(
     with folder.in_use():
         folder.write_config(config)
         about = about_run(folder.path.name, prepared.setup, prepared.division, prepared.findings, command)
-        folder.write_json("run.json", {**about, "compare": compare})
+        folder.write_json("run.json", {**about, "config": folder.settings(), "compare": compare})
         return _train_and_finish(folder, prepared, None, compare, watcher, began)
 
 
@@ -107,6 +107,7 @@ def resume(path: Path, watcher: Watcher | None = None) -> Run:
     with folder.in_use():
         checkpoint = folder.load_checkpoint()
         about = folder.read_json("run.json")
+        folder.check_not_edited(about)
         prepared = _prepare(folder.read_config(), watcher)
         _check_same(about, prepared)
         folder.forget_rounds_after(checkpoint.round)

@@ -93,10 +93,10 @@ def _run_in(
         seen(answers)
     common = _learn(config, grid, run, answers, watcher)
     known = ClientKnowledge(common, answers.schema, answers.mode_names, answers.least_cell_rows)
-    folder.write_json("learnt.json", {"run": run, **known.to_json()})
+    folder.write_sealed("learnt.json", {"run": run, **known.to_json()})
     setup = _set_up(config, grid, run, known, None)
     about = _about(folder.path.name, setup, common, answers, command)
-    folder.write_json("run.json", {**about, "id": run})
+    folder.write_json("run.json", {**about, "config": folder.settings(), "id": run})
     return _train_and_finish(folder, setup, answers.schema, None, watcher, began)
 
 
@@ -115,13 +115,14 @@ def resume_deployed(path: Path, grid: BriefedGrid, watcher: Watcher | None = Non
 
 
 def _gone_on_with(folder: Folder, grid: BriefedGrid, watcher: Watcher, began: float) -> Run:
-    about, learnt = folder.read_json("run.json"), folder.read_json("learnt.json")
+    about, learnt = folder.read_json("run.json"), folder.read_sealed("learnt.json")
     checkpoint = folder.load_checkpoint()
     if about["clients"] != list(grid.clients()):
         raise CheckpointError(
             f"clients were {', '.join(about['clients'])} when the run began and are {', '.join(grid.clients())} now; "
             "a client may be away but not struck off or added, because its number decides its draws. Start a new run"
         )
+    folder.check_not_edited(about)
     known = ClientKnowledge.from_json(learnt)
     setup = _set_up(folder.read_config(), grid, learnt["run"], known, checkpoint)
     if about["layout"]["fingerprint"] != setup.rules.fingerprint:

@@ -177,7 +177,7 @@ def test_a_run_whose_trees_would_grow_otherwise_is_not_resumed(
 ) -> None:
     done = run(grown(small), out=tmp_path / "run", compare=False)
     Folder(done.folder).write_config(grown(small, trees=trees))
-    with pytest.raises(CheckpointError, match=r"layout\.fingerprint was .* is"):
+    with pytest.raises(CheckpointError, match=r"config\.toml was edited after the run began: trees\..* was .* and is"):
         resume(done.folder)
 
 
@@ -250,7 +250,7 @@ def test_who_is_alone_withholds_nothing_from_itself(small: Small) -> None:
 def test_a_run_that_withholds_more_is_not_resumed(small: Small, tmp_path: Path) -> None:
     done = run(grown(small), out=tmp_path / "run", compare=False)
     Folder(done.folder).write_config(grown(small, trees={"min_cell_rows": 4}))
-    with pytest.raises(CheckpointError, match=r"layout\.fingerprint was .* is"):
+    with pytest.raises(CheckpointError, match=r"config\.toml was edited after the run began: trees\..* was .* and is"):
         resume(done.folder)
 
 
