@@ -1,10 +1,11 @@
-"""What the files of a run's folder hold at least: who reads one checks it, since it may have been edited."""
+"""What files of a run and of delivered models hold at least: readers check it, since it may have been edited."""
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 
 
 class AboutData(BaseModel):
@@ -76,6 +77,25 @@ class WrittenCard(BaseModel):
     """Say what model_card.json holds at least."""
 
     model: CardModel
+
+
+def _moment(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+class JudgedHere(BaseModel):
+    """Say what the card of a delivered model tells of how it was judged at the plant."""
+
+    reason: str
+
+
+class DeliveredCard(BaseModel):
+    """Say what the card of a delivered model holds at least; `received` is a moment in ISO 8601."""
+
+    received: Annotated[str, AfterValidator(_moment)]
+    name: str
+    here: JudgedHere
 
 
 class NumberedLine(BaseModel):

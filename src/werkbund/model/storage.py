@@ -54,7 +54,9 @@ def read_model(folder: Path, build: Callable[[dict[str, Any], dict[str, AnyArray
     described, arrays = read_folder(folder)
     try:
         model = build(described, arrays)
-    except (KeyError, TypeError, ValueError) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # what is wrong shows wherever a part is first looked at
         raise ModelError(f"model folder {folder} is incomplete ({error!r}); save the model again") from error
     if model.fingerprint != described.get("fingerprint"):
         raise ModelError(f"model folder {folder} was changed after it was saved; save the model again")
@@ -68,7 +70,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         description = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(f"a model folder must have {path.name}, none at {path}; name another folder") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"model file {path} cannot be read ({error}); save the model again") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise ModelError(f"model file {path} must have format {FORMAT}; read it with the release that wrote it")
@@ -82,5 +84,5 @@ def _read_array(folder: Path, file: object) -> AnyArray:
     try:
         with (folder / name).open("rb") as stream:
             return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # NumPy's reader has many errors for damaged heads
         raise ModelError(f"model file {folder / name} cannot be read ({error}); save the model again") from error

@@ -13,8 +13,10 @@ import numpy as np
 from werkbund.config.reading import load_config
 from werkbund.config.sections import Config
 from werkbund.core.errors import FederationError
+from werkbund.core.forms import DeliveredCard
 from werkbund.core.kinds import Field, Kind
 from werkbund.core.store import RowStore
+from werkbund.core.stored import read_stored
 from werkbund.core.types import Tasks
 from werkbund.data import Schema, Table
 from werkbund.data.checks import check
@@ -190,7 +192,7 @@ def models(kit: Path) -> list[dict[str, Any]]:
     for path in sorted((folder.path / "models").glob("[0-9]*"), key=lambda path: -int(path.name)):
         card_file = path / "model_card.json"
         if card_file.is_file():
-            card = json.loads(card_file.read_text(encoding="utf-8"))
+            card = read_stored(card_file, DeliveredCard, "remove the model's folder, or restore it")
             facts = {"received": card["received"], "run": card["name"], "reason": card["here"]["reason"]}
             used = "yes" if path == current else ""
             versions.append({"version": path.name, "in_use": used, "folder": str(path), **facts})

@@ -165,7 +165,9 @@ def read_run(path: Path) -> RunFolder:
             _json(path / "model_card.json") or None,
             _text(path / "config.toml"),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # what is wrong shows wherever it is first looked at
         raise DataError(f"{path} was not written by this version, or was edited: {error!r}; run again") from error
 
 
@@ -180,7 +182,7 @@ def _json(path: Path) -> dict[str, Any]:
     text = _text(path)
     try:
         value = json.loads(text) if text else {}
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} must be JSON: {error}; restore it or run again") from error
     if not isinstance(value, dict):
         raise DataError(f"{path} must hold one JSON object, got {type(value).__name__}; restore it or run again")
@@ -196,7 +198,7 @@ def _rounds(path: Path) -> tuple[RoundLine, ...]:
             continue
         try:
             line = RoundLine.parse(json.loads(text))
-        except (KeyError, TypeError, ValueError, AttributeError, DataError) as error:
+        except Exception as error:
             raise DataError(
                 f"{path} line {position} must be a round's record: {error!r}; resume or run again"
             ) from error

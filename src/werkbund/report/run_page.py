@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from werkbund.core import DataError
 from werkbund.report.folder import RunFolder, read_run
 from werkbund.report.page import Page, PageSection, Tile, render_page, write_page
 from werkbund.report.sections import SECTIONS
@@ -22,7 +23,14 @@ def write_report(run_dir: Path) -> Path:
     DataError
         If the folder is no run folder, or a file in it cannot be read.
     """
-    return write_page(page_of(read_run(run_dir)), run_dir)
+    run = read_run(run_dir)
+    try:
+        page = page_of(run)
+    except DataError:
+        raise
+    except Exception as error:  # sections look at parts of run.json that nobody has looked at before
+        raise DataError(f"{run_dir} was not written by this version, or was edited: {error!r}; run again") from error
+    return write_page(page, run_dir)
 
 
 def render(run: RunFolder) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from werkbund.core.errors import CheckpointError
+from werkbund.core.stored import stored_value, understood
 from werkbund.core.types import Failure, RoundRecord
 from werkbund.evaluation import Metrics
 from werkbund.federation.folder import Folder, plain
@@ -105,13 +107,18 @@ def follow(
     for line in _lines(path / FILE_NAME, first_line, ended):
         if "end" in line:
             return str(line["end"])
-        if "stage" in line:
-            watcher.stage(line["stage"])
-        elif "checks" in line:
-            seen(line["checks"])
-        elif "round" in line:
-            watcher.round(_news(line))
+        with understood(path / FILE_NAME, "install the version that wrote it, or restore it"):
+            _tell(line, watcher, seen)
     return "the run's process is gone; `werkbund server resume` goes on where it was"
+
+
+def _tell(line: dict[str, Any], watcher: Watcher, seen: Callable[[list[dict[str, Any]]], None]) -> None:
+    if "stage" in line:
+        watcher.stage(line["stage"])
+    elif "checks" in line:
+        seen(line["checks"])
+    elif "round" in line:
+        watcher.round(_news(line))
 
 
 def num_lines(path: Path) -> int:
@@ -126,17 +133,17 @@ def num_lines_before(path: Path) -> int:
 
 def _written(path: Path) -> list[str]:
     file = path / FILE_NAME
-    return file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
 
 
 def _lines(path: Path, first: int, ended: Callable[[], str | None]) -> Iterator[dict[str, Any]]:
     """Yield lines as they are written; after the end of the other process, a last error if it left none."""
     number, quiet, reason = first, 0, None
     while True:
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
+        lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
         for line in lines[number:]:
-            with contextlib.suppress(json.JSONDecodeError):  # a line that was cut short
-                yield json.loads(line)
+            with contextlib.suppress(CheckpointError):  # a line that was cut short
+                yield stored_value(line, dict[str, Any], FILE_NAME, "leave it out")
         if len(lines) > number:
             number, quiet = len(lines), 0
             continue

@@ -24,9 +24,11 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from flwr.proto.fleet_pb2 import DeactivateNodeRequest
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+from pydantic import BaseModel
 
-from werkbund.core.errors import ConfigError
+from werkbund.core.errors import CheckpointError, ConfigError
 from werkbund.core.files import write_atomically
+from werkbund.core.stored import read_stored
 from werkbund.flower.machine.clock import ServerClock
 
 HERE = "127.0.0.1"
@@ -118,6 +120,13 @@ def free_port(preferred: int = 0) -> int:
         return int(probe.getsockname()[1])
 
 
+class LastConnection(BaseModel):
+    """Say what the file of a lease holds."""
+
+    node_id: str
+    place: str
+
+
 class Lease:
     """Keep the number under which the server knows this plant, and end the connection that it names.
 
@@ -135,9 +144,9 @@ class Lease:
     def node_id(self) -> int | None:
         """Flower's number of this plant's last connection; None if there was none from here."""
         try:
-            record = json.loads(self._path.read_text(encoding="utf-8"))
+            record = read_stored(self._path, LastConnection, "remove it")
             return int(record["node_id"]) if record["place"] == self._place() else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (CheckpointError, ValueError):
             return None
 
     def remember(self, node_id: int) -> None:

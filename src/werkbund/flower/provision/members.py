@@ -8,7 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from werkbund.core.errors import ConfigError
+from pydantic import BaseModel
+
+from werkbund.core.errors import CheckpointError, ConfigError
+from werkbund.core.stored import read_stored
 from werkbund.flower.provision.files import write_file
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -57,6 +60,12 @@ class Member:
     key_made_by: Literal["operator", "plant"]
     added: str
     revoked: str | None = None
+
+
+class MemberList(BaseModel):
+    """Say what the file of members holds."""
+
+    members: list[Member]
 
 
 @dataclass(frozen=True)
@@ -137,12 +146,12 @@ class Members:
             If the file is missing, or is not one that `write` wrote.
         """
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-            return cls(tuple(Member(**entry) for entry in value["members"]))
-        except FileNotFoundError as error:
+            value = read_stored(path, MemberList, "bring back a copy of it")
+        except CheckpointError as error:
+            if path.exists():
+                raise ConfigError(str(error)) from error
             raise ConfigError(
                 f"--out must be a folder that `werkbund provision` wrote, got {path.parent.parent} without "
                 "ca/members.json; name that folder, or make a new one with --client and --host"
             ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{path} must be the list of members: {error}; bring back a copy of it") from error
+        return cls(tuple(Member(**entry) for entry in value["members"]))

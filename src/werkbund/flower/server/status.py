@@ -2,19 +2,57 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from werkbund.core.errors import ConfigError
+from pydantic import BaseModel
+
+from werkbund.core.errors import CheckpointError, ConfigError
+from werkbund.core.stored import read_stored, stored_value
 from werkbund.flower.machine.pidfile import read_record
 from werkbund.flower.server.control import Node, connect
 from werkbund.flower.server.kit import ServerSettings, load_server_settings
-from werkbund.flower.server.submission import running_record
+from werkbund.flower.server.submission import number_of_running, running_record
 
 _NOTHING = "-"
+_REMEDY = "restore it from a copy"
+
+
+class SaidOfOne(BaseModel):
+    """Say what preflight.json tells of a client that is shown."""
+
+    rows: int | None = None
+    versions: dict[str, Any] | None = None
+
+
+class SaidBefore(BaseModel):
+    """Say what preflight.json holds at least."""
+
+    facts: dict[str, SaidOfOne]
+
+
+class NamedClients(BaseModel):
+    """Say what run.json holds at least for a table of clients."""
+
+    clients: list[str]
+
+
+class FailedClient(BaseModel):
+    """Say what a line of rounds.jsonl tells of a failure at least."""
+
+    client: int
+
+
+class RoundDone(BaseModel):
+    """Say what a line of rounds.jsonl holds at least for a table of clients."""
+
+    round: int
+    cohort: list[int]
+    failures: list[FailedClient]
 
 
 @dataclass(frozen=True)
@@ -75,7 +113,11 @@ def status(kit: Path) -> Status:
     """
     settings = load_server_settings(kit)
     with connect(settings) as control:
-        nodes = control.nodes()
+        return status_of(settings, control.nodes())
+
+
+def status_of(settings: ServerSettings, nodes: Iterable[Node]) -> Status:
+    """Return how these clients and the server's runs stand; of a run whose files are damaged, that they are."""
     folders = _run_folders(settings)
     last = folders[0] if folders else None
     facts, last_rounds = _client_facts(last), _last_rounds(last)
@@ -93,12 +135,12 @@ def run_number(settings: ServerSettings, run: str) -> int:
     """
     if run.isdigit():
         return int(run)
-    records = ((folder.name, read_record(running_record(folder))) for folder in _run_folders(settings))
-    going = {name: record for name, record in records if record}
+    numbers = ((folder.name, number_of_running(folder)) for folder in _run_folders(settings))
+    going = {name: number for name, number in numbers if number is not None}
     if run not in going:
         names = ", ".join(going) or "none"
         raise ConfigError(f"--run must name a run that goes on ({names}), got {run!r}; see `werkbund server status`")
-    return int(going[run]["run"])
+    return going[run]
 
 
 def _run_folders(settings: ServerSettings) -> list[Path]:
@@ -107,13 +149,13 @@ def _run_folders(settings: ServerSettings) -> list[Path]:
 
 
 def _client(node: Node, facts: dict[str, Any], last_round: int | None) -> ClientStatus:
-    rows = facts.get("rows")
+    rows, versions = facts.get("rows"), facts.get("versions") or {}
     return ClientStatus(
         node.name or f"node {node.node_id}",
         node.status,
         _last_seen(node),
-        str(facts.get("versions", {}).get("werkbund", _NOTHING)),
-        None if rows is None else int(rows),
+        str(versions.get("werkbund", _NOTHING)),
+        rows,
         last_round,
     )
 
@@ -135,7 +177,9 @@ def _client_facts(run: Path | None) -> dict[str, Any]:
     path = run / "preflight.json" if run else None
     if path is None or not path.is_file():
         return {}
-    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["facts"]
+    facts: dict[str, Any] = {}
+    with suppress(CheckpointError):
+        facts = read_stored(path, SaidBefore, _REMEDY)["facts"]
     return facts
 
 
@@ -143,32 +187,35 @@ def _last_rounds(run: Path | None) -> dict[str, int]:
     """Return the last round that each client trained in, by its name."""
     if run is None or not (run / "run.json").is_file():
         return {}
-    names = json.loads((run / "run.json").read_text(encoding="utf-8"))["clients"]
     last: dict[str, int] = {}
-    for line in _rounds(run):
-        failed = {failure["client"] for failure in line["failures"]}
-        last |= {names[client]: line["round"] for client in line["cohort"] if client not in failed}
+    with suppress(CheckpointError):
+        names = dict(enumerate(read_stored(run / "run.json", NamedClients, _REMEDY)["clients"]))
+        for line in _rounds(run):
+            failed = {failure["client"] for failure in line["failures"]}
+            last |= {names[client]: line["round"] for client in line["cohort"] if client in names.keys() - failed}
     return last
 
 
 def _rounds(run: Path) -> list[dict[str, Any]]:
     path = run / "rounds.jsonl"
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
-    return [json.loads(line) for line in lines]
+    lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+    return [stored_value(line, RoundDone, str(path), _REMEDY) for line in lines]
 
 
 def _run_status(folder: Path) -> RunStatus:
-    rounds = _rounds(folder)
-    done = max((int(line["round"]) for line in rounds if line["cohort"]), default=0)
-    return RunStatus(folder.name, _state(folder), done, str(folder))
+    try:
+        done, state = max((line["round"] for line in _rounds(folder) if line["cohort"]), default=0), _state(folder)
+    except CheckpointError as error:
+        done, state = 0, f"damaged: {error}"
+    return RunStatus(folder.name, state, done, str(folder))
 
 
 def _state(folder: Path) -> str:
     if (folder / "result.json").is_file():
         return "finished"
     path = folder / "progress.jsonl"
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
-    last = json.loads(lines[-1]) if lines else {}
+    lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+    last = stored_value(lines[-1], dict[str, Any], str(path), _REMEDY) if lines else {}
     if last.get("end"):
         return f"failed: {last['end']}"
     return "running" if read_record(running_record(folder)) is not None else "stopped"

@@ -161,12 +161,12 @@ def attach(settings: ServerSettings, run: Path) -> SubmittedRun:
         If it is over, or was never started.
     """
     folder = run.resolve()
-    record = read_record(running_record(folder))
-    if record is None or "run" not in record:
+    number = number_of_running(folder)
+    if number is None:
         done = (folder / "result.json").is_file()
         rest = "it has ended well, and its report is report.html there" if done else how_to_go_on(folder)
         raise ConfigError(f"{folder} must be the folder of a run that goes on; {rest}")
-    return SubmittedRun(settings, int(record["run"]), folder, num_lines_before(folder))
+    return SubmittedRun(settings, number, folder, num_lines_before(folder))
 
 
 def clients_of(settings: ServerSettings, ordered: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -218,6 +218,12 @@ def running_record(folder: Path) -> Path:
     return folder / "running.json"
 
 
+def number_of_running(folder: Path) -> int | None:
+    """Return Flower's number of the run that goes on in a folder; None if none does."""
+    number = (read_record(running_record(folder)) or {}).get("run")
+    return number if isinstance(number, int) and not isinstance(number, bool) else None
+
+
 def how_to_go_on(folder: Path) -> str:
     """Return in words how a run goes on that has ended before its last round."""
     if not (folder / "checkpoint.npz").is_file():
@@ -236,7 +242,7 @@ def _stop_left_over(control: Control, record: Path) -> None:
     """Stop the run whose process was killed, so that clients let go of it now and not after a minute."""
     try:
         left = json.loads(record.read_text(encoding="utf-8")).get("run")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return
     if any(run.id == left and run.status != "finished" for run in control.runs()):
         control.stop_run(left)

@@ -127,7 +127,7 @@ def read_bench(path: Path) -> BenchFolder:
             for setting, by_selector in about["courses"].items()
         }
         return BenchFolder(path, about, lines, courses)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:  # what is wrong shows wherever it is first looked at
         raise DataError(f"{file} was not written by this version, or was edited: {error!r}; run it again") from error
 
 
