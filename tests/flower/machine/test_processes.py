@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from tests.flower.federations import wait_for
 from werkbund._silence import SILENCE
 from werkbund.flower.machine import processes
 from werkbund.flower.machine.pidfile import identity
-from werkbund.flower.machine.processes import Ended, Log, Supervised, end_group, environment, spawn
+from werkbund.flower.machine.processes import Ended, Log, Persistent, Supervised, end_group, environment, spawn
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 FAMILY = (
@@ -149,3 +150,30 @@ def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         assert identity(child) is not None
         parent.kill()
     wait_for(lambda: identity(child) is None, 10)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EMFILE, errno.EACCES, errno.EIO, errno.ENOENT])
+def test_what_is_done_again_and_again_outlives_a_full_disk_and_tells_it_once(number: int) -> None:
+    said: list[str] = []
+    outcomes = [OSError(number, os.strerror(number), "state/node.json")] * 3 + [None] + [OSError(number, "again", "x")]
+
+    def act() -> None:
+        outcome = outcomes.pop(0)
+        if outcome is not None:
+            raise outcome
+
+    tick = Persistent(act, said.append)
+    for _ in range(5):
+        tick()
+    told, again = said
+    assert os.strerror(number) in told
+    assert "state/node.json" in told
+    assert "again" in again
+
+
+def test_what_is_wrong_with_the_program_ends_it() -> None:
+    def act() -> None:
+        raise KeyError("a bug")
+
+    with pytest.raises(KeyError):
+        Persistent(act, print)()

@@ -169,6 +169,34 @@ class Supervised:
         self._pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
+class Persistent:
+    """Do something again and again, whatever the operating system refuses of it.
+
+    Parameters
+    ----------
+    act
+        What is done.
+    say
+        Takes a line for people about each trouble, once while it lasts.
+    """
+
+    def __init__(self, act: Callable[[], None], say: Callable[[str], None]) -> None:
+        self._act, self._say, self._trouble = act, say, ""
+
+    def __call__(self) -> None:
+        """Do it once; what the operating system refuses, such as to write on a full disk, is told and let be."""
+        try:
+            self._act()
+            self._trouble = ""
+        except OSError as error:
+            trouble = (
+                f"{error.filename or 'a file'} cannot be used ({error.strerror or error}); mend that, it goes on then"
+            )
+            if trouble != self._trouble:
+                self._say(trouble)
+            self._trouble = trouble
+
+
 def spawn(command: Sequence[str], environment: Mapping[str, str], log: Log) -> subprocess.Popen[bytes]:
     """Start a process in a group of its own, with its output in a log."""
     with log.open() as output:

@@ -6,6 +6,7 @@ bundle is ever run: the bundle's hash is compared with those that the plant appr
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -247,6 +248,8 @@ def _error(message: Message, code: int, reason: str) -> Message:
 
 
 def _text(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return f"this plant's machine refused it ({os.strerror(error.errno)})"  # without the names of its files
     return str(error) if isinstance(error, FederationError) else f"{type(error).__name__}: {error}"
 
 

@@ -21,7 +21,7 @@ from werkbund.flower.machine.bundle import bundle_hash
 from werkbund.flower.machine.clock import NOTICEABLE_S, ServerClock, use_clock
 from werkbund.flower.machine.connection import HERE, Lease, find_trouble, free_port, read_private_key
 from werkbund.flower.machine.pidfile import claimed, stop_recorded
-from werkbund.flower.machine.processes import LONGEST_PAUSE_S, Ended, Supervised, environment
+from werkbund.flower.machine.processes import LONGEST_PAUSE_S, Ended, Persistent, Supervised, environment
 from werkbund.flower.plant.agent import Agent
 from werkbund.flower.plant.worker import WorkerProcess
 from werkbund.plant.settings import PlantSettings, load_settings
@@ -107,9 +107,10 @@ class ClientHost:
     def _keep_running(self, stop: threading.Event) -> None:
         agent = threading.Thread(target=self.agent.run, args=(stop,), name="agent")
         agent.start()
+        tick = Persistent(self._tick, self._say)
         try:
             while not stop.is_set():
-                self._tick()
+                tick()
                 stop.wait(TICK_S)
         finally:
             stop.set()

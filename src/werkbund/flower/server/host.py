@@ -14,7 +14,7 @@ from werkbund.core.errors import ConfigError
 from werkbund.core.files import make_private
 from werkbund.flower.machine.connection import check_private, find_trouble
 from werkbund.flower.machine.pidfile import claimed, read_record, stop_recorded, write_record
-from werkbund.flower.machine.processes import Ended, Supervised, environment
+from werkbund.flower.machine.processes import Ended, Persistent, Supervised, environment
 from werkbund.flower.server.control import connect
 from werkbund.flower.server.kit import load_server_settings
 from werkbund.flower.server.roster import Roster
@@ -71,9 +71,10 @@ class ServerHost:
             check_port_is_free(self._server.host, self._server.port)
             if self._server.insecure:
                 self._say("insecure = true: without TLS and without keys; whoever reaches this port can join")
+            tick = Persistent(self._tick, self._say)
             try:
                 while not stop.is_set():
-                    self._tick()
+                    tick()
                     stop.wait(TICK_S)
             finally:
                 self.executor.stop()
