@@ -212,6 +212,14 @@ def test_a_broken_file_is_refused_by_name_or_passed_over(name: str, content: byt
     assert said or FILES[name].tolerant or FILES[name].in_lines or content == b""
 
 
+@pytest.mark.parametrize("name", [name for name in FILES if not name.startswith("running.json")])
+def test_a_file_as_it_was_written_is_read(name: str, place: Path) -> None:
+    if (place / FILES[name].path).exists():
+        assert _refusal(FILES[name], place) == ""
+    else:
+        assert name in ("server.json", "counters.json")
+
+
 def test_every_kind_of_state_file_is_covered() -> None:
     assert len(FILES) == 22
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from werkbund.core.errors import CheckpointError, FederationError
 from werkbund.core.text import one_line
 
 _LONGEST_VALUE = 60
+_SEAL = "sha256"
 
 
 def read_stored(path: Path, form: Any, remedy: str) -> Any:
@@ -88,6 +90,52 @@ def understood(path: Path, remedy: str) -> Iterator[None]:
         raise CheckpointError(
             f"{path} cannot be used, it was edited or written by another version ({what}); {remedy}"
         ) from error
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain values with a digest of them, for a file that nobody is to edit."""
+    return {**value, _SEAL: _digest(value)}
+
+
+def unsealed(value: Mapping[str, Any], what: str, remedy: str) -> dict[str, Any]:
+    """Return what `sealed` was given.
+
+    Parameters
+    ----------
+    value
+        What it returned, as it was read again.
+    what, remedy
+        As for `stored_value`.
+
+    Raises
+    ------
+    CheckpointError
+        If it was changed since.
+    """
+    content = {key: inner for key, inner in value.items() if key != _SEAL}
+    if value.get(_SEAL) != _digest(content):
+        raise CheckpointError(f"{what} was changed after it was written; {remedy}")
+    return content
+
+
+def by_dotted_key(values: Any, above: str = "") -> dict[str, Any]:
+    """Return nested values by dotted key.
+
+    Examples
+    --------
+    >>> by_dotted_key({"a": {"b": 1, "c": [2]}, "d": None})
+    {'a.b': 1, 'a.c': [2], 'd': None}
+    """
+    if not isinstance(values, Mapping) or not values:
+        return {above: values}
+    flat: dict[str, Any] = {}
+    for key, inner in values.items():
+        flat |= by_dotted_key(inner, f"{above}.{key}" if above else str(key))
+    return flat
+
+
+def _digest(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -18,13 +17,13 @@ from werkbund.config.sections import Config
 from werkbund.core.errors import CheckpointError, ConfigError
 from werkbund.core.files import held, write_atomically
 from werkbund.core.forms import FORMS, NumberedLine
-from werkbund.core.stored import read_stored, stored_value
+from werkbund.core.stored import by_dotted_key, read_stored, sealed, stored_value, unsealed
 from werkbund.core.types import Failure, RoundRecord
 from werkbund.engine import Checkpoint, load_checkpoint, save_checkpoint
 from werkbund.evaluation import Metrics
 
 _REMEDY = "restore it from a copy, or start the run anew"
-_ROUNDS, _MOST_TOLD, _SEAL = "federation.rounds", 3, "sha256"
+_ROUNDS, _MOST_TOLD = "federation.rounds", 3
 
 
 @dataclass(frozen=True)
@@ -112,8 +111,7 @@ class Folder:
 
     def write_sealed(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a JSON file that nobody is to edit."""
-        plainly = plain(value)
-        self.write_json(name, {**plainly, _SEAL: _seal(plainly)})
+        self.write_json(name, sealed(plain(value)))
 
     def read_sealed(self, name: str) -> dict[str, Any]:
         """Read what `write_sealed` wrote.
@@ -123,10 +121,7 @@ class Folder:
         CheckpointError
             If it cannot be read, or was changed since.
         """
-        content = self.read_json(name)
-        if content.pop(_SEAL, None) != _seal(content):
-            raise CheckpointError(f"{self.path / name} was changed after it was written; {_REMEDY}")
-        return content
+        return unsealed(self.read_json(name), str(self.path / name), _REMEDY)
 
     def settings(self) -> dict[str, Any]:
         """Return the configuration as run.json keeps it, to tell later whether the file was edited."""
@@ -143,7 +138,7 @@ class Folder:
         CheckpointError
             If it was edited; the keys are named.
         """
-        before, now = _flat(about["config"]), _flat(self.settings())
+        before, now = by_dotted_key(about["config"]), by_dotted_key(self.settings())
         longer = {_ROUNDS} if now[_ROUNDS] > before.get(_ROUNDS, 0) else set()
         edited = sorted(key for key in (before.keys() | now.keys()) - longer if before.get(key) != now.get(key))
         if edited:
@@ -204,20 +199,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _seal(value: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _flat(values: Any, above: str = "") -> dict[str, Any]:
-    """Return nested values by dotted key."""
-    if not isinstance(values, Mapping) or not values:
-        return {above: values}
-    flat: dict[str, Any] = {}
-    for key, inner in values.items():
-        flat |= _flat(inner, f"{above}.{key}" if above else str(key))
-    return flat
 
 
 def _round_line(record: RoundRecord, scores: Mapping[str, Metrics]) -> dict[str, Any]:

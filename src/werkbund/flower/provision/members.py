@@ -62,10 +62,20 @@ class Member:
     revoked: str | None = None
 
 
-class MemberList(BaseModel):
-    """Say what the file of members holds."""
+class MemberEntry(BaseModel, extra="forbid"):
+    """Say what the file of members tells of one: the fields of `Member`."""
 
-    members: list[Member]
+    name: str
+    fingerprint: str
+    key_made_by: Literal["operator", "plant"]
+    added: str
+    revoked: str | None = None
+
+
+class MemberList(BaseModel):
+    """Say what the file of members holds at least."""
+
+    members: list[MemberEntry]
 
 
 @dataclass(frozen=True)
@@ -149,7 +159,7 @@ class Members:
             value = read_stored(path, MemberList, "bring back a copy of it")
         except CheckpointError as error:
             if path.exists():
-                raise ConfigError(str(error)) from error
+                raise ConfigError(f"{path} must be the list of members: {error}") from error
             raise ConfigError(
                 f"--out must be a folder that `werkbund provision` wrote, got {path.parent.parent} without "
                 "ca/members.json; name that folder, or make a new one with --client and --host"
