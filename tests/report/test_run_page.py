@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,6 +117,39 @@ def test_text_from_the_run_cannot_become_markup(sample: Callable[..., Path], tmp
     text = render(read_run(folder))
     assert evil not in text
     assert Page(text).open == []
+
+
+EVIL = [
+    "</script><img src=x onerror=alert(1)>",
+    '"><img src=x>',
+    "'><img src=x>",
+    "<!--<img src=x>",
+    "{{ 7 * 7 }}<img>",
+]
+
+
+def _with_all_texts(value: Any, text: str) -> Any:
+    """Return what JSON holds with another text wherever one stands."""
+    if isinstance(value, dict):
+        return {key: _with_all_texts(one, text) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_with_all_texts(one, text) for one in value]
+    return text if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("evil", EVIL)
+def test_no_text_of_a_run_wherever_it_stands_becomes_markup(
+    evil: str, sample: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Names, origins, notes, findings, levels: each text of each file."""
+    folder = sample(tmp_path / "run", rounds=2)
+    files = sorted(folder.rglob("*.json"))
+    for file in files:
+        file.write_text(json.dumps(_with_all_texts(json.loads(file.read_text()), evil)))
+    page = render(read_run(folder))
+    assert len(files) >= 3
+    assert "<img" not in page
+    assert Page(page).open == []
 
 
 @pytest.mark.parametrize(

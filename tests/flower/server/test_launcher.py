@@ -6,7 +6,7 @@ import asyncio
 import io
 import subprocess
 import sys
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,22 @@ from hypothesis import strategies as st
 
 from werkbund.core.errors import ConfigError
 from werkbund.flower.server import launcher
-from werkbund.flower.server.launcher import OnlyFleetFromOutside, check_senders, install_gate, launch, main
+from werkbund.flower.server.launcher import (
+    LONGEST_REQUEST,
+    OnlyFleetFromOutside,
+    check_senders,
+    install_gate,
+    launch,
+    main,
+)
+from werkbund.flower.wire.codec import MOST_HEAD_BYTES, MOST_SMALL_BYTES
 
 OUTSIDE = ["192.0.2.7", "10.0.0.5", "2001:db8::7", "::ffff:192.0.2.7", "testclient", ""]
 INSIDE = ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"]
 CLOSED = ["/v1/control/start-run", "/v1/runtime/acquire-task", "/docs", "/openapi.json", "/", "/v1/fleet", "/health/x"]
 
 
-def _ask(path: str, peer: str, kind: str = "http") -> int | str:
+def _ask(path: str, peer: str, kind: str = "http", headers: Sequence[tuple[bytes, bytes]] = ()) -> int | str:
     """Return the status of the answer, `passed` if the request came through, or `closed`."""
     seen: list[int | str] = []
 
@@ -46,7 +54,7 @@ def _ask(path: str, peer: str, kind: str = "http") -> int | str:
     async def receive() -> MutableMapping[str, Any]:
         return {}
 
-    scope = {"type": kind, "path": path, "client": (peer, 5) if peer else None}
+    scope = {"type": kind, "path": path, "client": (peer, 5) if peer else None, "headers": headers}
     asyncio.run(OnlyFleetFromOutside(app)(scope, receive, send))
     (answer,) = seen
     return answer
@@ -61,6 +69,33 @@ def test_other_machines_reach_the_fleet_interface_alone(peer: str) -> None:
 @pytest.mark.parametrize("peer", INSIDE)
 def test_this_machine_reaches_everything(peer: str) -> None:
     assert [_ask(path, peer) for path in CLOSED] == ["passed"] * len(CLOSED)
+
+
+LONG = str(LONGEST_REQUEST + 1).encode()
+
+
+@pytest.mark.parametrize("peer", ["192.0.2.7", "2001:db8::7", "127.0.0.1", "::1"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"content-length", LONG)],
+        [(b"content-length", b"9" * 5000)],
+        [(b"content-length", b"-1")],
+        [(b"content-length", b"many")],
+        [(b"transfer-encoding", b"chunked")],
+        [(b"content-length", b"5"), (b"transfer-encoding", b"chunked")],
+    ],
+)
+def test_a_request_of_a_plant_that_is_too_long_is_not_read(peer: str, headers: list[tuple[bytes, bytes]]) -> None:
+    assert _ask("/v1/fleet/push-object", peer, headers=headers) == 413
+    assert _ask("/v1/control/start-run", "127.0.0.1", headers=headers) == "passed"
+    assert _ask("/v1/control/start-run", "192.0.2.7", headers=headers) == 403
+
+
+@pytest.mark.parametrize("length", [0, 1, 2**20, MOST_SMALL_BYTES + MOST_HEAD_BYTES, LONGEST_REQUEST])
+def test_a_message_of_the_largest_size_comes_through(length: int) -> None:
+    headers = [(b"content-length", str(length).encode())]
+    assert _ask("/v1/fleet/push-object", "192.0.2.7", headers=headers) == "passed"
 
 
 def test_websockets_come_from_this_machine_alone() -> None:

@@ -39,11 +39,18 @@ FLEET = "/v1/fleet/"
 
 HEALTH = "/health"
 _MODULE = "werkbund.flower.server.launcher"
-_REFUSAL = b"Only this machine may use this interface.\n"
+
+LONGEST_REQUEST = 2**27
+"""Bytes that a request of a plant may have: vectors come in pieces, the small arrays of a message at once."""
+
+_REFUSALS = {
+    403: b"Only this machine may use this interface.\n",
+    413: b"A request must say its length, and be shorter.\n",
+}
 
 
 class OnlyFleetFromOutside:
-    """Answer 403 to other machines, except where plants ask for work and answer it.
+    """Answer 403 to other machines, except where plants ask for work and answer it; and 413 to what is too long there.
 
     The address is the peer's own. Behind a proxy on the server's machine it is the proxy's, unless that hands on
     `X-Forwarded-For`; such a proxy must pass on `/v1/fleet/` and `/health` alone.
@@ -54,14 +61,13 @@ class OnlyFleetFromOutside:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request pass, or refuse it."""
-        if scope["type"] == "lifespan" or _is_allowed(scope):
+        allowed = scope["type"] == "lifespan" or _is_allowed(scope)
+        if allowed and not _is_too_long(scope):
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
-            headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(_REFUSAL)).encode())]
-            await send({"type": "http.response.start", "status": 403, "headers": headers})
-            await send({"type": "http.response.body", "body": _REFUSAL})
+            await _refuse(send, 413 if allowed else 403)
 
 
 def install_gate() -> None:
@@ -145,6 +151,23 @@ def _is_allowed(scope: Scope) -> bool:
         return True
     path = str(scope["path"])
     return scope["type"] == "http" and (path == HEALTH or path.startswith(FLEET))
+
+
+def _is_too_long(scope: Scope) -> bool:
+    """Return whether a request of a plant is too long, or does not say how long it is, before any of it is read."""
+    if scope["type"] != "http" or not str(scope["path"]).startswith(FLEET):
+        return False
+    headers = dict(scope["headers"])
+    length = headers.get(b"content-length", b"0")
+    says_it = length.isdigit() and len(length) < 20 and b"transfer-encoding" not in headers
+    return not says_it or int(length) > LONGEST_REQUEST
+
+
+async def _refuse(send: Send, status: int) -> None:
+    text = _REFUSALS[status]
+    headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(text)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
 
 
 def _is_loopback(host: str) -> bool:
