@@ -30,6 +30,9 @@ NUMBER_BYTES = 8.0
 LARGEST = float(np.finfo(np.float32).max)
 """Beyond this, numbers cannot be added up in single precision."""
 
+TRAINING_ROWS = "training rows"
+"""Unit of numbers that are each no more than a client's training rows."""
+
 MOST_ROWS = 10**9
 """More rows than any client has."""
 

@@ -296,7 +296,7 @@ def _odd_counts(replies: Replies, shapes: Mapping[str, tuple[int, ...]]) -> list
     if not shapes:
         return []
     counts = {name: (array.shape[1:], array) for name, array in replies.sums.items() if "." in name}
-    counts |= {name: (array.shape, array) for name, array in replies.pooled.items()}
+    counts |= {name: (array.shape, array) for name, array in replies.pooled.items() if "." in name}
     splits = sorted({name.partition(".")[0] for name in counts})
     absent = [f"{split}.{part}" for split in splits for part in shapes if f"{split}.{part}" not in counts]
     odd = [

@@ -92,6 +92,8 @@ def view_of(grid: Grid, rules: Rules, state: RunState) -> View:
         facts = {**rules.facts, **facts}
     else:
         available, facts = np.arange(len(grid.clients())), rules.facts
+    if rules.left_out:
+        available = np.setdiff1d(available, rules.left_out, assume_unique=True)
     return View(round, available, facts, state.selector_state, rules.schedule.rounds)
 
 

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from werkbund.core.arrays import Arrays
-from werkbund.core.kinds import LARGEST, LOSS, MOST_ROWS, ROWS, Effort, Field, Kind, Sizes, as_training, nothing
+from werkbund.core.kinds import (
+    LARGEST,
+    LOSS,
+    MOST_ROWS,
+    ROWS,
+    TRAINING_ROWS,
+    Effort,
+    Field,
+    Kind,
+    Sizes,
+    as_training,
+    nothing,
+)
 from werkbund.learner.counts import COUNT_FIELDS
 from werkbund.selection.questions import ALONG, KEY, NEEDS, RATE, SIGNALS_IN_CLEAR, WEIGHTS
 
@@ -36,7 +48,7 @@ UPDATE_FIELDS = (
         most=LARGEST,
     ),
     Field("sums", "loss", "mean training loss times training rows", (), "f", "", LOSS, least=0.0, most=LARGEST),
-    Field("sums", "rows", "number of training rows", (), "f", "rows", ROWS, least=0.0, most=MOST_ROWS),
+    Field("sums", "rows", "number of training rows", (), "f", TRAINING_ROWS, ROWS, least=0.0, most=MOST_ROWS),
 )
 """What an answer with an update holds, beside counts."""
 

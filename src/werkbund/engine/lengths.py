@@ -15,7 +15,7 @@ from werkbund.aggregation.contract import UPDATE, Carry
 from werkbund.core.arrays import AnyArray, Arrays, Float32Array, Float64Array, Int64Array
 
 OUTLYING = 10.0
-"""An update so many times as long as the middle one of its round is told of."""
+"""An update so many times as long as the middle one of its round, and longer than the weights, is told of."""
 
 USELESS = 1000.0
 """One so many times as long is no update, and is not folded."""
@@ -111,7 +111,7 @@ class Lengths:
         middle = self._middle(UPDATE)
         if len(_positive(self.known.get(UPDATE, {}))) < FEWEST:
             return ()
-        least = max(OUTLYING * middle, self.limits.floor / OUTLYING)
+        least = max(OUTLYING * middle, self.limits.floor)  # where most have learnt their rows, few still take steps
         return tuple(sorted((client, long) for client, long in self.raw.items() if not long <= least))
 
     @property

@@ -129,6 +129,8 @@ class Rules:
         what it counted before. Empty where nobody is held to its word, because all rows are here.
     most_held_out
         (all clients,), rows of a split that each can hold out at most; empty where nobody is held to any.
+    left_out
+        Numbers of clients that nobody chooses, for what they said before the first round.
     """
 
     seed: int
@@ -142,6 +144,7 @@ class Rules:
     score: Score | None = None
     training_rows: Float64Array = field(default_factory=lambda: np.empty(0))
     most_held_out: Float64Array = field(default_factory=lambda: np.empty(0))
+    left_out: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.quorum <= 1:

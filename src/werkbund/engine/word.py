@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from werkbund.core.arrays import AnyArray, Arrays, Float64Array
-from werkbund.core.kinds import HELD_OUT
+from werkbund.core.kinds import HELD_OUT, TRAINING_ROWS, Half
 from werkbund.core.types import Replies
 from werkbund.engine.kinds import WEIGHT
 from werkbund.learner.counts import contradictions, rows_by_class
@@ -52,11 +52,27 @@ class Word:
         changed
             Names of sums that layers of privacy changed, which say nothing by themselves.
         """
-        found = self._counts(replies)
+        found = {**self._too_many_training(replies, changed), **self._counts(replies)}
         if len(self.rows) and "rows" in replies.sums and "rows" not in changed:
             found |= self._rows(replies)
         if len(self.most) and replies.kind.updates and WEIGHT not in changed:
             found |= self._weights(replies)
+        return found
+
+    def _too_many_training(self, replies: Replies, changed: frozenset[str]) -> dict[int, str]:
+        """Look at all numbers that are declared to be training rows."""
+        found: dict[int, str] = {}
+        if not len(self.rows):
+            return found
+        said = self.rows[replies.clients]
+        halves: tuple[tuple[Half, Arrays], ...] = (("sums", replies.sums), ("clear", replies.clear))
+        for half, name, array in ((half, name, array) for half, arrays in halves for name, array in arrays.items()):
+            declared = replies.kind.answered(half, name)
+            if declared is None or declared.unit != TRAINING_ROWS or name in changed or array.dtype.kind not in "iuf":
+                continue
+            most = array.reshape(len(replies), -1).max(axis=1, initial=0)
+            why = f"its {name} say {{:g}} training rows, and it said it has {{:g}}"
+            found |= {place: why.format(most[place], said[place]) for place in np.flatnonzero(most > said).tolist()}
         return found
 
     def _rows(self, replies: Replies) -> dict[int, str]:

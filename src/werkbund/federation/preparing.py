@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from werkbund.data import Preparation, Schema, SurveyCounts
 from werkbund.data.answers import levels_of, usable_squares, usable_survey
 from werkbund.data.plausibility import odd_squares, rows_told, unlike_the_others
 from werkbund.data.statistics import category_names, feature_names, squares_each, survey_each
-from werkbund.engine import Gathered, Grid, Handler, InProcessGrid, Worker, gather
+from werkbund.engine import Gathered, Grid, Handler, InProcessGrid, Rules, Worker, gather
 from werkbund.engine.statistics import Compare
 from werkbund.engine.worker import forgetful
 from werkbund.federation.population import Population, RawTable
@@ -84,6 +84,11 @@ class CommonPreparation:
     counted: Float64Array = field(default_factory=lambda: np.empty(0))
     refused: tuple[str, ...] = ()
     held_out: Float64Array = field(default_factory=lambda: np.empty(0))
+
+    def held_to_its_word(self, rules: Rules, names: Sequence[str]) -> Rules:
+        """Return the rules of a run whose clients, of these names, are held to what they said."""
+        left_out = tuple(number for number, name in enumerate(names) if name in self.refused)
+        return replace(rules, training_rows=self.counted, most_held_out=self.held_out, left_out=left_out)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; floats keep every bit through JSON."""

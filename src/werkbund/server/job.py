@@ -31,6 +31,7 @@ from werkbund.plant.leaving import KINDS, asked_anyway, signals_asked
 from werkbund.report import write_report
 from werkbund.server.delivering import Delivered, Midway, OfferedModel, deliver
 from werkbund.server.preflight import Preflight, preflight
+from werkbund.server.without import Without
 
 Seen = Callable[[Preflight], None]
 
@@ -92,6 +93,11 @@ def _run_in(
     if seen is not None:
         seen(answers)
     common = _learn(config, grid, run, answers, watcher)
+    if common.refused:
+        answers = answers.without(common.refused, common.missing)
+        folder.write_json("preflight.json", answers.to_json())
+        if seen is not None:
+            seen(answers)
     known = ClientKnowledge(common, answers.schema, answers.mode_names, answers.least_cell_rows)
     folder.write_sealed("learnt.json", {"run": run, **known.to_json()})
     setup = _set_up(config, grid, run, known, None)
@@ -168,6 +174,8 @@ def _learn(config: Config, grid: BriefedGrid, run: str, answers: Preflight, watc
 def _set_up(config: Config, grid: BriefedGrid, run: str, known: ClientKnowledge, start: Checkpoint | None) -> Setup:
     """Brief the clients for training, and make the server's parts."""
     public, common = _public(config), known.common
+    left_out = {number: why for number, name in enumerate(grid.clients()) if (why := _why_left_out(common, name))}
+    grid = Without(grid, left_out) if left_out else grid
     without, with_failure = common.survey.labels.tolist()
 
     def briefing(number: int) -> Briefing:
@@ -176,6 +184,11 @@ def _set_up(config: Config, grid: BriefedGrid, run: str, known: ClientKnowledge,
 
     grid.brief(briefing)
     return family_of(config).serve(config, known, grid, start)
+
+
+def _why_left_out(common: CommonPreparation, name: str) -> str:
+    """Return why a client is left out of all rounds; empty for who is not."""
+    return f"left out for what it said before the first round: {common.missing[name]}" if name in common.refused else ""
 
 
 def _train_and_finish(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,6 +38,7 @@ _REMEDIES = {
     "version": "install the same version of Werkbund there",
     "schema": "mend the columns or units in its client.toml",
     "clock": "let its clock follow a time server",
+    "counts": "it is left out of this run; when its table is mended, begin another",
     "trees": 'to take part, it adds "trees" to policy.signals in its client.toml',
 }
 
@@ -89,6 +90,20 @@ class Preflight:
     def least_cell_rows(self) -> int:
         """The most rows below which some client lets no cell of trees leave; 0 where all let each leave."""
         return max((_least_cell_rows(facts) for facts in self.facts.values()), default=0)
+
+    def without(self, refused: Collection[str], reasons: Mapping[str, str]) -> Preflight:
+        """Return this with an error for each client whose counts cannot be used, which is left out of the run.
+
+        Parameters
+        ----------
+        refused
+            Their names.
+        reasons
+            Why, by name.
+        """
+        kept = [check for check in self.checks if not (check.client in refused and check.level == "ok")]
+        odd = [Check(name, "error", one_line(reasons[name]), _REMEDIES["counts"]) for name in sorted(refused)]
+        return replace(self, checks=(*kept, *odd))
 
     def to_json(self) -> dict[str, Any]:
         """Return facts, checks and modes as values that JSON holds."""

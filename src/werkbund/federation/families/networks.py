@@ -187,7 +187,7 @@ def network_server(config: Config, common: CommonPreparation, mode_names: tuple[
     spec, network = network_of(config, common.preparation.num_features)
     facts = {"rows": np.where(common.rows > 0, common.rows, np.nan)} if common.rows.any() else {}
     rules = rules_of(config, layout_of(network).fingerprint, facts, len(mode_names))
-    rules = replace(rules, training_rows=common.counted, most_held_out=common.held_out)
+    rules = common.held_to_its_word(rules, grid.clients())
     return NetworkSetup(config, common.preparation, spec, network, mode_names, grid, strategy_of(config), rules)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
-from werkbund.core.arrays import Arrays, Float32Array, FloatingArray, Int64Array
+from werkbund.core.arrays import Arrays, Float32Array, Float64Array, FloatingArray, Int64Array
 from werkbund.core.clients import ClientSplits
 from werkbund.core.types import RoundRecord
 from werkbund.data import Preparation, Schema
@@ -163,12 +163,13 @@ def tree_server(
     plan = plan_of(config, common.preparation)
     absent: Mapping[str, str] = {}
     if start is None:
-        agreed = agree(config, common.preparation, plan, grid)
+        agreed = agree(config, common.preparation, plan, grid, common.counted)
         terms, absent = agreed.terms, agreed.missing
     else:
         terms = TreeState.of_checkpoint(start).terms
     config = kept_to_the_end(config, plan)
     rules = rules_for(config, plan, terms, common.rows, len(mode_names))
+    rules = common.held_to_its_word(rules, grid.clients())
     return TreeSetup(config, common.preparation, mode_names, grid, rules, plan, terms, absent)
 
 
@@ -180,8 +181,10 @@ def kept_to_the_end(config: Config, plan: TreePlan) -> Config:
     return changed(config, evaluation={"keep_best": False}) if plan.forest else config
 
 
-def agree(config: Config, preparation: Preparation, plan: TreePlan, grid: Grid) -> Agreed:
-    """Let clients agree on bins, the objective's numbers and scales."""
+def agree(
+    config: Config, preparation: Preparation, plan: TreePlan, grid: Grid, training_rows: Float64Array | None = None
+) -> Agreed:
+    """Let clients agree on bins, the objective's numbers and scales, held to the training rows that they said."""
     section = config.federation
     return agree_terms(
         grid,
@@ -191,6 +194,7 @@ def agree(config: Config, preparation: Preparation, plan: TreePlan, grid: Grid) 
         float(section.round_timeout_s),
         class_weights=class_weights_of(config),
         quorum=float(section.quorum),
+        training_rows=training_rows,
     )
 
 

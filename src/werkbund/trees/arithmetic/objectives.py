@@ -26,6 +26,9 @@ OBJECTIVE_KINDS: tuple[ObjectiveKind, ...] = ("logistic", "softmax", "squared", 
 TARGET_REACH = 4.0
 """A score may stray so many ranges of the target from a target before squared error refuses to go on."""
 
+MOST_LOG_ODDS = 1000.0
+"""No leaf of a tree of classes has a value beyond this: far less makes any probability 0 or 1."""
+
 _ROW_BITS, _SUM_BITS = 30, 62
 _LEAST_BITS = 12  # a row at its bound must still differ from 0 in at least so many bits
 
@@ -127,11 +130,21 @@ class Objective:
         """Number of scores a row."""
         return self.num_classes if self.kind == "softmax" or self.num_classes > 2 else 1
 
-    def fixed_point(self, num_rows: int, most_draws: int = 1) -> FixedPoint:
-        """Return the scales at which sums over so many rows are exact."""
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """What a row's gradient and hessian cannot exceed."""
         heaviest = max(self.class_weights, default=1.0)
         gradient = TARGET_REACH * self.target_range if self.kind == "squared" else heaviest
-        hessian = heaviest * (0.25 if self.kind in ("logistic", "softmax") else 1.0)
+        return gradient, heaviest * (0.25 if self.kind in ("logistic", "softmax") else 1.0)
+
+    @property
+    def most_value(self) -> float:
+        """What a leaf's value cannot exceed that a client grew alone: a share, a few ranges of the target, log-odds."""
+        return {"share": 1.0 + 1e-6, "squared": TARGET_REACH * self.target_range}.get(self.kind, MOST_LOG_ODDS)
+
+    def fixed_point(self, num_rows: int, most_draws: int = 1) -> FixedPoint:
+        """Return the scales at which sums over so many rows are exact."""
+        gradient, hessian = self.bounds
         return FixedPoint.agreed(num_rows, gradient, hessian, most_draws)
 
     def gradients(

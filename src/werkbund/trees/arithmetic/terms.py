@@ -118,6 +118,17 @@ class Terms:
         """Number of scores."""
         return self.objective.num_outputs
 
+    @property
+    def most_draws(self) -> int:
+        """How often a row may be drawn into one tree."""
+        return MOST_DRAWS if self.bootstrap else 1
+
+    @property
+    def most_of_a_row(self) -> tuple[float, float]:
+        """What the gradient and the hessian of one row cannot exceed, in whole steps."""
+        gradient, hessian = self.objective.bounds
+        return gradient * self.fixed.gradient_scale + 1, hessian * self.fixed.hessian_scale + 1
+
     def without_trees(self) -> Ensemble:
         """Return the ensemble without a tree."""
         return Ensemble(self.base, Trees.none(), self.forest)

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from werkbund.core.arrays import AnyArray
+from werkbund.core.arrays import AnyArray, Float64Array
+from werkbund.core.kinds import MOST_ROWS
 from werkbund.core.types import Failure, Replies, Tasks
-from werkbund.engine.asking import Meter, ask, size_of
+from werkbund.engine.asking import Check, Form, Meter, ask, size_of
 from werkbund.engine.grid import Grid
+from werkbund.trees.arithmetic import Blocks, Terms
 
 Shapes = Mapping[str, tuple[int, ...]]
 _MOST = 2.0**62
@@ -62,7 +64,9 @@ class Answers:
         )
 
 
-def ask_all(grid: Grid, tasks: Tasks, shapes: Shapes, timeout_s: float) -> Answers:
+def ask_all(
+    grid: Grid, tasks: Tasks, shapes: Shapes, timeout_s: float, form: Form | None = None, bound: Check | None = None
+) -> Answers:
     """Ask clients and add what they answer.
 
     Parameters
@@ -75,15 +79,17 @@ def ask_all(grid: Grid, tasks: Tasks, shapes: Shapes, timeout_s: float) -> Answe
         Shape of each sum that is wanted, by name; another one that comes is added all the same.
     timeout_s
         Seconds to wait.
+    form, bound
+        What a usable answer looks like beside that, and what else is looked at before it is added.
     """
     if not len(tasks):
         return Answers()
     answers, meter = Answers(bytes_down=size_of(tasks), messages=1), Meter()
 
     def check(reply: Replies) -> str | None:
-        return None if _is_behind(reply) else _flaw(reply, shapes)
+        return None if _is_behind(reply) else _flaw(reply, shapes) or (bound(reply) if bound else None)
 
-    for arrival in ask(grid, [tasks], timeout_s, check=check, meter=meter):
+    for arrival in ask(grid, [tasks], timeout_s, form, check, meter):
         if isinstance(arrival, Failure):
             answers.failures.append(arrival)
         elif _is_behind(arrival):
@@ -138,6 +144,35 @@ def _addable(array: AnyArray, whole: bool) -> bool:
     if array.dtype.kind not in "iu" or not array.size:
         return array.dtype.kind in "iu"
     return bool(float(array.max()) < _MOST and float(array.min()) > -_MOST)
+
+
+def odd_histograms(reply: Replies, terms: Terms, asked: Blocks, rows: Float64Array) -> str | None:
+    """Return why an answer's histograms cannot be those of its clients' rows, or None.
+
+    Parameters
+    ----------
+    reply
+        Holds `histograms`, (..., cells, 3): sums of gradients and hessians, and rows.
+    terms
+        Bounds of one row, and how often it may be drawn.
+    asked
+        Whose cells they are.
+    rows
+        (all clients,), training rows that each said it has, NaN where nobody knows; empty where nobody is held to any.
+    """
+    words = reply.sums.get("histograms")
+    words = reply.pooled["histograms"][None] if words is None else words
+    each = np.nan_to_num(rows[reply.clients], nan=MOST_ROWS) if len(rows) else np.full(len(reply), float(MOST_ROWS))
+    most = terms.most_draws * (each if len(words) == len(reply) else each.sum(keepdims=True))
+    counted = words[..., 2].astype(np.float64)
+    if asked.starts.size and (np.add.reduceat(counted, asked.starts.reshape(-1), axis=-1) > most[:, None]).any():
+        return "its histograms hold more rows than it said it has"
+    gradient, hessian = terms.most_of_a_row
+    if (np.abs(words[..., 0].astype(np.float64)) > gradient * counted).any() or (
+        words[..., 1] > hessian * counted
+    ).any():
+        return "its histograms hold gradients or hessians beyond what so many rows can have"
+    return None
 
 
 def reasons_of(grid: Grid, failures: list[Failure]) -> dict[str, str]:

@@ -13,8 +13,9 @@ from werkbund.core.defaults import MOST_BINS, RANK_ERROR
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.core.kinds import Kind
 from werkbund.core.types import Failure, Tasks
-from werkbund.engine.asking import check_quorum
+from werkbund.engine.asking import Form, check_quorum
 from werkbund.engine.grid import Grid
+from werkbund.engine.word import Word
 from werkbund.trees.arithmetic import BinEdges, Cells, Objective, ObjectiveKind, Terms, TreePlan, base_score
 from werkbund.trees.arithmetic.cells import numbers_of
 from werkbund.trees.protocol.asking import Answers, ask_all, reasons_of
@@ -91,6 +92,7 @@ def agree_terms(
     num_classes: int = 2,
     class_weights: tuple[float, ...] | str = (),
     quorum: float = 1.0,
+    training_rows: Float64Array | None = None,
 ) -> Agreed:
     """Ask clients for counts until edges and terms are clear.
 
@@ -114,6 +116,8 @@ def agree_terms(
         What a row of each class counts: all alike if empty; "balanced" so that classes count alike.
     quorum
         Share of the clients that must answer.
+    training_rows
+        (all clients,), training rows that each said it has, NaN where nobody knows; None where nobody is held to any.
 
     Raises
     ------
@@ -122,7 +126,8 @@ def agree_terms(
     DataError
         If there are no rows, or the target is always the same number.
     """
-    asking = _Asking(grid, timeout_s, quorum)
+    form = Form() if training_rows is None else Form(word=Word(training_rows))
+    asking = _Asking(grid, timeout_s, quorum, form)
     while True:
         try:
             return _agree(asking, plan, kind, binning, num_classes, class_weights)
@@ -137,6 +142,7 @@ class _Asking:
     grid: Grid
     timeout_s: float
     quorum: float
+    form: Form
     failures: dict[int, Failure] = field(default_factory=dict)
     spent: Answers = field(default_factory=Answers)
     number: int = 0
@@ -146,7 +152,8 @@ class _Asking:
     ) -> Mapping[str, Any]:
         everyone = len(self.grid.clients())
         clients = np.array([i for i in range(everyone) if i not in self.failures], np.int64)
-        answers = ask_all(self.grid, Tasks(kind, 0, clients, shared, attempt=self.number), shapes, self.timeout_s)
+        tasks = Tasks(kind, 0, clients, shared, attempt=self.number)
+        answers = ask_all(self.grid, tasks, shapes, self.timeout_s, self.form)
         self.number += 1
         self.spent.messages += answers.messages
         self.spent.bytes_down += answers.bytes_down

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from werkbund.core.kinds import Field, Kind, Signal
+from werkbund.core.kinds import MOST_ROWS, TRAINING_ROWS, Field, Kind, Signal
 from werkbund.learner.counts import COUNT_FIELDS
 
 TREES = Signal(
@@ -52,9 +52,12 @@ TREE_CELLS = Kind(
             "cells",
             "training rows in each interval of each feature's values",
             ("intervals asked",),
-            signal=TREES,
+            "iu",
+            TRAINING_ROWS,
+            TREES,
+            least=0,
         ),
-        Field("sums", "rows", _ROWS, (), signal=TREES),
+        Field("sums", "rows", _ROWS, (), "iu", TRAINING_ROWS, TREES, least=0, most=MOST_ROWS),
     ),
     signal=TREES,
 )
@@ -69,7 +72,19 @@ TREE_SURVEY = Kind(
         Field("shared", "width", "width of the targets", (), "f"),
         _LEAST,
     ),
-    (Field("sums", "classes", "number of training rows without and with a failure", ("classes",), signal=TREES),),
+    (
+        Field(
+            "sums",
+            "classes",
+            "number of training rows without and with a failure",
+            ("classes",),
+            "iu",
+            TRAINING_ROWS,
+            TREES,
+            least=0,
+            most=MOST_ROWS,
+        ),
+    ),
     signal=TREES,
 )
 
@@ -125,7 +140,7 @@ TREE_BAG = Kind(
             ("a few numbers a node",),
             signal=TREES,
         ),
-        Field("clear", "rows", _ROWS + ", by which its trees count", (), signal=TREES),
+        Field("clear", "rows", _ROWS + ", by which its trees count", (), "iu", TRAINING_ROWS, TREES),
     ),
     trains=True,
     staged=True,

@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from werkbund.engine.grid import Grid
 from werkbund.engine.records import gathered_counts
 from werkbund.engine.state import Rules
 from werkbund.trees.arithmetic import Group, Growth, GrowthBasis, TreePlan, Trees, advance, basis_of, begin
-from werkbund.trees.protocol.asking import Answers, reasons_of
+from werkbund.trees.protocol.asking import Answers, odd_histograms, reasons_of
 from werkbund.trees.protocol.kinds import COUNTS_WANTED, TREE_BAG, TREE_EVALUATE, TREE_LEVEL
 from werkbund.trees.protocol.state import TreeRecord, TreeState
 from werkbund.trees.protocol.talk import Links, Talk
@@ -103,12 +104,17 @@ def one_round_of_trees(
         alive = talk.alive
         if growth is not None:
             break
-    after = state.next(growth.trees)
-    links.step(state.mark, growth.trees, after.mark)
     counted = others.joined(counted) if counted is not None else None
+    after = _heard(state.next(growth.trees), rules, counted)
+    links.step(state.mark, growth.trees, after.mark)
     record = record_of(state, after, growth.trees, cohort, talk.spent, counted, time.perf_counter() - started)
     gain = float(growth.trees.gain.sum())
     return after, TreeRecord(record, talk.spent.messages, attempts, growth.trees.num_leaves, gain)
+
+
+def _heard(state: TreeState, rules: Rules, counted: Answers | None) -> TreeState:
+    """Return a state that knows of how many held-out rows clients' counts are."""
+    return replace(state, held_out=rules.heard(state.held_out, counted.replies)) if counted is not None else state
 
 
 def evaluate_trees(
@@ -143,7 +149,8 @@ def _grow(talk: Talk, basis: GrowthBasis, evaluate: bool) -> tuple[Growth | None
         shared = _question(talk, basis, growth)
         if first is None and evaluate:
             shared[COUNTS_WANTED] = np.ones((), np.bool_)
-        answers = talk.ask(TREE_LEVEL, shared, {"histograms": (growth.asked.num_cells, 3)})
+        bound = partial(odd_histograms, terms=talk.state.terms, asked=growth.asked, rows=talk.rules.training_rows)
+        answers = talk.ask(TREE_LEVEL, shared, {"histograms": (growth.asked.num_cells, 3)}, bound)
         first = first or answers
         if answers.failures and growth.depth:
             return None, first if evaluate else None
@@ -220,9 +227,9 @@ def bagging_rounds(
             talk.spent.failures += failures
             reasons = reasons_of(grid, talk.spent.failures)
             check_quorum(len(asked), len(talk.alive) - len(failures), rules.quorum, state.round + 1, reasons)
-        after = state.next(trees)
-        links.step(state.mark, trees, after.mark)
         counted = others.joined(answers) if evaluate else None
+        after = _heard(state.next(trees), rules, counted)
+        links.step(state.mark, trees, after.mark)
         record = record_of(state, after, trees, asked, talk.spent, counted, time.perf_counter() - started)
         state = after
         yield state, TreeRecord(record, talk.spent.messages, 1, trees.num_leaves, float(trees.gain.sum()))
@@ -255,4 +262,7 @@ def _own(reply: Replies, i: int, state: TreeState, width: int) -> tuple[Trees, i
     fits = len(trees) == width and not (trees.outputs >= terms.num_outputs).any() and rows >= 0
     if not fits or (trees.feature >= terms.edges.num_features).any() or not np.isfinite(trees.value).all():
         raise ValueError(f"there must be {width} with finite values that ask {terms.edges.num_features} features")
+    most = terms.objective.most_value
+    if (np.abs(trees.value[trees.left < 0]) > most).any():
+        raise ValueError(f"a leaf's value must be at most {most:g}, got {np.abs(trees.value[trees.left < 0]).max():g}")
     return trees, rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,9 @@ from werkbund.core.errors import CheckpointError
 from werkbund.core.types import RoundRecord
 from werkbund.engine.checkpoint import Checkpoint
 from werkbund.trees.arithmetic import Ensemble, Terms, Trees
+
+_HELD_OUT = "held_out."
+"""Before the names of splits, among a state's arrays."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class TreeState:
         Names these trees; it follows from the terms and the trees of each round.
     ends
         How many trees there were after each round; where each client grows its own, not all rounds have as many.
+    held_out
+        Of how many held-out rows clients' counts were so far, as `Word` has it.
     """
 
     round: int
@@ -39,6 +44,7 @@ class TreeState:
     ensemble: Ensemble
     mark: str
     ends: tuple[int, ...] = ()
+    held_out: Mapping[str, AnyArray] = field(default_factory=dict)
     kind: ClassVar[str] = "trees"
 
     @classmethod
@@ -80,7 +86,8 @@ class TreeState:
     def to_arrays(self) -> dict[str, AnyArray]:
         """Return named arrays."""
         head = {"round": np.array(self.round), "mark": mark_bytes(self.mark), "ends": np.array(self.ends, np.int64)}
-        return {**head, **self.terms.to_arrays(), **self.ensemble.to_arrays("ensemble.")}
+        held_out = {f"{_HELD_OUT}{split}": array for split, array in self.held_out.items()}
+        return {**head, **self.terms.to_arrays(), **self.ensemble.to_arrays("ensemble."), **held_out}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> TreeState:
@@ -99,7 +106,8 @@ class TreeState:
             )
         mark, ends = np.asarray(arrays["mark"], np.uint8).tobytes().hex(), tuple(arrays["ends"].tolist())
         ensemble = Ensemble.from_arrays(arrays, "ensemble.")
-        return cls(int(arrays["round"]), Terms.from_arrays(arrays), ensemble, mark, ends)
+        held_out = {name.removeprefix(_HELD_OUT): arrays[name] for name in arrays if name.startswith(_HELD_OUT)}
+        return cls(int(arrays["round"]), Terms.from_arrays(arrays), ensemble, mark, ends, held_out)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from werkbund.core.arrays import Int64Array
 from werkbund.core.kinds import Kind
 from werkbund.core.types import Failure, Tasks
-from werkbund.engine.asking import check_quorum
+from werkbund.engine.asking import Check, check_quorum
 from werkbund.engine.grid import Grid
 from werkbund.engine.state import Rules
 from werkbund.trees.arithmetic import Group, Trees
@@ -60,27 +60,30 @@ class Talk:
     alive: Int64Array
     num_asked: int
 
-    def ask(self, kind: Kind, shared: Mapping[str, Any], shapes: Shapes) -> Answers:
+    def ask(self, kind: Kind, shared: Mapping[str, Any], shapes: Shapes, bound: Check | None = None) -> Answers:
         """Return the answers to one question; who has none is no longer there.
+
+        What `bound` finds is no answer.
 
         Raises
         ------
         QuorumError
             If too few are left.
         """
-        answers = self._ask(kind, shared, shapes)
+        answers = self._ask(kind, shared, shapes, bound)
         reasons = reasons_of(self.grid, self.spent.failures)
         check_quorum(self.num_asked, len(self.alive), self.rules.quorum, self.state.round + 1, reasons)
         return answers
 
-    def _ask(self, kind: Kind, shared: Mapping[str, Any], shapes: Shapes) -> Answers:
+    def _ask(self, kind: Kind, shared: Mapping[str, Any], shapes: Shapes, bound: Check | None = None) -> Answers:
         common = {"mark": mark_bytes(self.state.mark), "num_trees": np.array(len(self.state.ensemble.trees)), **shared}
         near = {self.state.mark} | ({self.links.before} if self.links.leads_to(self.state.mark) else set())
         known = np.array([self.links.held.get(client, "") in near for client in self.alive.tolist()], np.bool_)
         number = self.spent.messages
-        brief = self._put(kind, number, self.alive[known], {**common, **self._last()}, shapes)
+        brief = self._put(kind, number, self.alive[known], {**common, **self._last()}, shapes, bound)
         behind = np.union1d(self.alive[~known], np.array(brief.behind, np.int64)).astype(np.int64)
-        answers = brief.joined(self._put(kind, number + brief.messages, behind, {**common, **self._whole()}, shapes))
+        number += brief.messages
+        answers = brief.joined(self._put(kind, number, behind, {**common, **self._whole()}, shapes, bound))
         lost = [Failure(client, self.state.round + 1, "did not take over the trees") for client in answers.behind]
         failures = [*answers.failures, *lost]
         self.links.held |= dict.fromkeys(answers.clients, self.state.mark)
@@ -105,9 +108,18 @@ class Talk:
         self.spent.failures += answers.failures
         return answers
 
-    def _put(self, kind: Kind, number: int, clients: Int64Array, shared: Mapping[str, Any], shapes: Shapes) -> Answers:
+    def _put(
+        self,
+        kind: Kind,
+        number: int,
+        clients: Int64Array,
+        shared: Mapping[str, Any],
+        shapes: Shapes,
+        bound: Check | None,
+    ) -> Answers:
         tasks = Tasks(kind, self.state.round + 1, clients, shared, attempt=number)
-        return ask_all(self.grid, tasks, shapes, self.rules.timeout_s)
+        form = replace(self.rules.form(0, self.state.held_out), fingerprint="")
+        return ask_all(self.grid, tasks, shapes, self.rules.timeout_s, form, bound)
 
     def _last(self) -> dict[str, Any]:
         """Return the last round's trees, unless they do not lead to the state's, or everybody has them."""
