@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol, runtime_checkable
+
+import numpy as np
 
 from werkbund.core.arrays import Arrays, Int64Array
 from werkbund.core.types import Failure, Replies, Tasks
@@ -48,3 +50,37 @@ class Situated(Keeping, Protocol):
 def state_of(grid: Grid) -> State:
     """Return what a grid goes on from; empty where it keeps nothing."""
     return grid.state() if isinstance(grid, Keeping) else {}
+
+
+class Without:
+    """Reach clients but for some, who are left out for what they said: each fails at once, with why.
+
+    Parameters
+    ----------
+    grid
+        Reaches all.
+    reasons
+        Why each that is left out is, by number.
+    """
+
+    def __init__(self, grid: Grid, reasons: Mapping[int, str]) -> None:
+        self._grid, self._reasons = grid, dict(reasons)
+        self._failed: list[Failure] = []
+
+    def clients(self) -> tuple[str, ...]:
+        """Return the names of all clients, those that are left out too."""
+        return self._grid.clients()
+
+    def send(self, tasks: Tasks) -> None:
+        """Ask those of the tasks' clients that are not left out."""
+        out = np.isin(tasks.clients, list(self._reasons))
+        failed = tasks.clients[out].tolist()
+        self._failed += [Failure(client, tasks.round, self._reasons[client]) for client in failed]
+        if not out.all():
+            self._grid.send(tasks.take(~out))
+
+    def receive(self, timeout_s: float) -> Iterator[Replies | Failure]:
+        """Yield a failure for each that is left out, and what comes from the others."""
+        failed, self._failed = self._failed, []
+        yield from failed
+        yield from self._grid.receive(timeout_s)

@@ -16,6 +16,7 @@ from werkbund.config.sections import Config
 from werkbund.core.errors import CheckpointError
 from werkbund.data import Schema
 from werkbund.engine import Checkpoint
+from werkbund.engine.grid import Without
 from werkbund.engine.word import most_held_out
 from werkbund.federation.account import Run, about_code, about_model, summary_of, write_model
 from werkbund.federation.briefing import BriefedGrid, Briefing, for_clients
@@ -31,7 +32,6 @@ from werkbund.plant.leaving import KINDS, asked_anyway, signals_asked
 from werkbund.report import write_report
 from werkbund.server.delivering import Delivered, Midway, OfferedModel, deliver
 from werkbund.server.preflight import Preflight, preflight
-from werkbund.server.without import Without
 
 Seen = Callable[[Preflight], None]
 
@@ -174,8 +174,6 @@ def _learn(config: Config, grid: BriefedGrid, run: str, answers: Preflight, watc
 def _set_up(config: Config, grid: BriefedGrid, run: str, known: ClientKnowledge, start: Checkpoint | None) -> Setup:
     """Brief the clients for training, and make the server's parts."""
     public, common = _public(config), known.common
-    left_out = {number: why for number, name in enumerate(grid.clients()) if (why := _why_left_out(common, name))}
-    grid = Without(grid, left_out) if left_out else grid
     without, with_failure = common.survey.labels.tolist()
 
     def briefing(number: int) -> Briefing:
@@ -183,7 +181,9 @@ def _set_up(config: Config, grid: BriefedGrid, run: str, known: ClientKnowledge,
         return Briefing(run, public, number, known.mode_names, known.schema, common.preparation, labels)
 
     grid.brief(briefing)
-    return family_of(config).serve(config, known, grid, start)
+    left_out = {number: why for number, name in enumerate(grid.clients()) if (why := _why_left_out(common, name))}
+    others = Without(grid, left_out) if left_out else grid
+    return family_of(config).serve(config, known, others, start)
 
 
 def _why_left_out(common: CommonPreparation, name: str) -> str:
