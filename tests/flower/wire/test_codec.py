@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -234,6 +235,20 @@ def test_a_deep_head_is_not_read(depth: int, brackets: bytes, text: bytes) -> No
     head = b'{"protocol":1,"name":[' + text + deep + b"]}"
     with pytest.raises(ClientError, match="levels" if depth + 2 > 32 else "lacks"):
         read_ask(Parcel(head))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [b'\\"', b'"\\', b'"', b'""', b'","', b"[]", b"{}", b'["', b'"]', b"\\", b'\\"[', b"[\\]", b'{"a":', b"9", b" "],
+)
+def test_no_head_takes_long_to_refuse(pattern: bytes) -> None:
+    """Each letter is looked at once; whatever takes the square of a head's length takes hours here."""
+    head = (pattern * (codec.MOST_HEAD_BYTES // len(pattern)))[: codec.MOST_HEAD_BYTES]
+    for content in (head, b'{"protocol":1,"a":' + head[:-20]):
+        began = time.process_time()
+        with pytest.raises(ClientError):
+            read_ask(Parcel(content))
+        assert time.process_time() - began < 5.0
 
 
 @settings(deadline=None, max_examples=30)

@@ -37,7 +37,8 @@ MOST_ANSWER_HEAD_BYTES = 2**17
 _LEAST_BODY_BYTES = 2**16
 _MOST_ARRAYS, _DEEPEST = 1000, 32
 _LONGEST_REASON = 2000
-_STRINGS, _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL), re.compile(rb"[\[{]|([\]}])")
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|([\[{])|([\]}])', re.DOTALL)
+"""Texts, also one that does not end, and brackets outside of them; each letter is looked at once."""
 _HEAD = ("werkbund", "kind", "round", "attempt", "client", "arrays")
 _VECTOR_TYPES = ("<f4", "<f8", "<u8", "<i8", "<u4", "<i4")
 """Numbers that a vector may be made of; 32-bit floating point where the head does not say."""
@@ -255,8 +256,8 @@ def _check_sizes(what: str, parcel: Parcel, head: int, body: int, vector: int) -
 def _check_depth(head: bytes) -> None:
     """Raise if JSON holds more values within values than any message of ours."""
     depth = 0
-    for bracket in _BRACKETS.finditer(_STRINGS.sub(b"", head)):
-        depth += -1 if bracket[1] else 1
+    for token in _TOKENS.finditer(head):
+        depth += bool(token[1]) - bool(token[2])
         if depth > _DEEPEST:
             raise ClientError(f"a message's head must be JSON of at most {_DEEPEST} levels; the sender runs other code")
 
