@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from werkbund.core.errors import ConfigError
-from werkbund.plant.settings import SIGNAL_NAMES, load_settings, minutes_of
+from werkbund.plant.settings import SIGNAL_NAMES, load_settings, minutes_of, set_pause
 
 LEAST = """
 [client]
@@ -166,3 +166,13 @@ def test_hours_are_two_times_of_day(hours: str, minutes: tuple[int, int] | None)
 def test_other_hours_are_refused(hours: str) -> None:
     with pytest.raises(ValueError, match="two different times"):
         minutes_of(hours)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o660, 0o400])
+def test_a_pause_leaves_who_may_read_the_file_as_it_was(mode: int, tmp_path: Path) -> None:
+    path = kit_with(tmp_path, LEAST) / "client.toml"
+    path.chmod(mode)
+    for pause in (True, False):
+        set_pause(path.parent, pause)
+        assert path.stat().st_mode & 0o777 == mode
+        assert load_settings(path.parent).policy.pause is pause

@@ -181,7 +181,7 @@ def load_settings(kit: Path, signals: Sequence[str] = SIGNAL_NAMES) -> PlantSett
 
 
 def set_pause(kit: Path, pause: bool) -> None:
-    """Write into a plant's file whether it takes part, and leave the rest of it as it is.
+    """Write into a plant's file whether it takes part, and leave the rest of it, and who may read it, as it is.
 
     Raises
     ------
@@ -192,7 +192,7 @@ def set_pause(kit: Path, pause: bool) -> None:
     path = kit / FILE_NAME if kit.is_dir() else kit
     document = tomlkit.parse(path.read_text(encoding="utf-8"))
     document.setdefault("policy", tomlkit.table())["pause"] = pause
-    write_atomically(path, tomlkit.dumps(document).encode())
+    write_atomically(path, tomlkit.dumps(document).encode(), path.stat().st_mode & 0o777)
 
 
 def minutes_of(hours: str) -> Minutes | None:
