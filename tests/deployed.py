@@ -27,11 +27,15 @@ from werkbund.federation.population import divide
 from werkbund.federation.preparing import learn_preparation
 from werkbund.federation.tables import read_table, write_parts
 from werkbund.flower.plant.answering import Desk
+from werkbund.flower.provision.kits import plant_config
 from werkbund.flower.wire.codec import Ask, encode_ask
 from werkbund.flower.wire.parcel import Parcel
 from werkbund.plant import Plant, PlantFolder, load_settings
 from werkbund.plant.offers import Offer
 from werkbund.server import resume_deployed, run_deployed
+
+TRIAL: dict[str, Any] = {"draws": "federation", "minimum_bin_rows": 1}
+"""The policy of plants that are to give the bits of a simulation."""
 
 Answerer = Callable[[Parcel], Parcel]
 """A plant's end of a message."""
@@ -149,6 +153,7 @@ class Deployment:
             "server": {"address": "127.0.0.1:8000"},
             "data": {"path": "rows.csv"},
             **sections,
+            "policy": {**TRIAL, **sections.get("policy", {})},
         }
         (self.kits[name] / "client.toml").write_text(tomlkit.dumps(values), encoding="utf-8")
 
@@ -188,7 +193,8 @@ def deploy(
         path.rename(kits[name] / "rows.csv")
     files = {name: str(kit / "rows.csv") for name, kit in kits.items()}
     deployment = Deployment(folder, changed(config, data={"clients": files}), kits)
-    for name in kits:
+    for name, kit in kits.items():
+        (kit / "federation.toml").write_text(plant_config(config), encoding="utf-8")
         deployment.write(name, policy=(policies or {}).get(name, {}))
     return deployment
 

@@ -78,8 +78,14 @@ def test_what_the_run_does_not_ask_for_may_leave_all_the_same_and_is_shown(tmp_p
     assert "Clients are chosen by lag, from which the server learns: the norm of each update" in shown.output
 
 
-def test_without_the_federations_file_anything_may_be_asked(tmp_path: Path) -> None:
+def test_without_the_federations_file_nothing_is_agreed(tmp_path: Path) -> None:
     kit = _kit(tmp_path, None)
+    (kit / "federation.toml").unlink()
+    assert "has agreed to no columns" in check_plant(kit).errors[0]
+
+
+def test_how_a_method_of_the_servers_own_chooses_is_not_known_and_anything_may_be_asked(tmp_path: Path) -> None:
+    kit = _kit(tmp_path, {"name": "mine.py:Mine"})
     found = check_plant(kit).to_json()
     assert found["selection"] is None
     assert all(one["asked"] for one in found["leaving"])

@@ -32,7 +32,9 @@ def test_a_policy_is_that_of_the_plants_file(tmp_path: Path) -> None:
         f'minimum_rows = 5\nminimum_failures = 2\nrounds_a_day = 7\nhours = "22:00-06:00"\nbundles = ["{"ab" * 32}"]\n'
     )
     policy = Policy.of(load_settings(tmp_path))
-    assert policy == Policy(frozenset({"counts"}), 5, 2, 7, "22:00-06:00", False, frozenset({"ab" * 32}))
+    assert policy == Policy(
+        frozenset({"counts"}), 5, 2, 7, "22:00-06:00", False, frozenset({"ab" * 32}), minimum_bin_rows=5
+    )
     told = policy.for_server()
     assert told["refused"] == ["rows", "loss", "vocabulary", "delivery", "norm", "centroids", "trees"]
     assert (told["hours"], told["rounds_a_day"], told["minimum_rows"]) == ("22:00-06:00", 7, 5)

@@ -16,6 +16,7 @@ from werkbund.data import Column, Origin, Schema, Table
 from werkbund.engine import InProcessGrid, Worker
 from werkbund.engine.kinds import EVALUATE, TRAIN
 from werkbund.federation.briefing import Briefing
+from werkbund.federation.population import split_rows
 from werkbund.federation.preparing import SQUARES, SURVEY, StatisticsWork, learn_preparation
 from werkbund.plant.leaving import DELIVER, HELLO
 from werkbund.plant.parts import Parts
@@ -35,10 +36,11 @@ def parts() -> Parts:
     failed = [int(row % 10 == 0) for row in range(ROWS)]
     frame = pl.DataFrame({"failed": failed, "heat": heat, "load": rng.random(ROWS), "area": area})
     config = check_config({"model": {"kind": "logistic"}, "training": {"batched": False, "compiled": False}})
-    bare = Parts("Hof", Briefing("run", config, 0), Table(frame, SCHEMA, Origin("file")))
+    part = split_rows(np.zeros(ROWS, np.int64), 0.25, 0.15, np.random.default_rng(0))
+    bare = Parts("Hof", Briefing("run", config, 0), Table(frame, SCHEMA, Origin("file")), part)
     work = Worker(StatisticsWork(bare.population.splits["train"], SCHEMA).handlers())
     learnt = learn_preparation(InProcessGrid(("Hof",), work), SCHEMA, 5.0)
-    return Parts("Hof", Briefing("run", config, 0, (), None, learnt.preparation, (108, 12)), bare.table)
+    return Parts("Hof", Briefing("run", config, 0, (), None, learnt.preparation, (108, 12)), bare.table, part)
 
 
 def _survey(parts: Parts) -> Replies:

@@ -1,11 +1,11 @@
-"""Commands of a plant: client start, check, models, pause, unpause, rollback, keygen."""
+"""Commands of a plant: client start, check, agree, record, models, pause, unpause, rollback, keygen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,6 +16,9 @@ from werkbund.cli.edge import FAULT, JsonOption, output, print_json, print_line,
 from werkbund.cli.signals import run_until_stopped
 from werkbund.cli.tables import findings_table, plain_table, schema_table
 
+if TYPE_CHECKING:
+    from werkbund.plant.standing import Settlement
+
 KitArgument = Annotated[Path, typer.Argument(metavar="[KIT]", help="Folder of the plant's kit.")]
 HERE = Path()
 
@@ -24,6 +27,8 @@ _LEGEND = (
     "sums: meant only to be added to other plants' figures; the server that adds them can read each plant's. "
     "clear: read as it is. Which signals may leave is set under [policy] in client.toml."
 )
+
+_DRAWN = {"own": "this plant's own stream", "federation": "the federation's stream, as the server says (policy.draws)"}
 
 app = typer.Typer(help="Take part in a real federation as a plant.", no_args_is_help=True, add_completion=False)
 
@@ -57,6 +62,40 @@ def check_command(kit: KitArgument = HERE, as_json: JsonOption = False) -> None:
             _show(checked.to_json())
         if checked.errors:
             raise typer.Exit(FAULT)
+
+
+@app.command("agree")
+def agree_command(
+    kit: KitArgument = HERE,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Give up how rows are divided; the next contact settles it anew.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is settled about this plant's rows, or settle it anew."""
+    with readable_errors():
+        from werkbund.plant.standing import settlement
+
+        settled = settlement(kit, renew)
+        if as_json:
+            print_json(vars(settled))
+        else:
+            print_line(_settled(settled))
+
+
+@app.command("record")
+def record_command(kit: KitArgument = HERE, as_json: JsonOption = False) -> None:
+    """Show what was asked of this plant in the last days, and what it answered and refused."""
+    with readable_errors():
+        from werkbund.plant.standing import record
+
+        lines = record(kit)
+        if as_json:
+            print_json({"days": lines})
+        elif lines:
+            output().print(_record_table(lines))
+        else:
+            output().print("Nothing has been asked yet.")
 
 
 @app.command("models")
@@ -129,6 +168,36 @@ def _models_table(delivered: Sequence[Mapping[str, object]]) -> Table:
     return table
 
 
+def _record_table(lines: Sequence[Mapping[str, object]]) -> Table:
+    table = plain_table("Questions")
+    for name in ("day", "kind"):
+        table.add_column(name)
+    for name in ("answered", "refused"):
+        table.add_column(name, justify="right")
+    for line in lines:
+        table.add_row(*(str(line[name]) for name in ("day", "kind", "answered", "refused")))
+    return table
+
+
+def _settled(settled: Settlement) -> str:
+    """Return in words what is settled about a plant's rows."""
+    shares = f"{settled.test:.0%} of the rows are held out for tests and {settled.validation:.0%} for validation"
+    if settled.dissolved:
+        return (
+            f"The earlier division is given up. The next contact divides the rows anew: {shares}. A model in use is "
+            "not compared with new ones, since it may know rows that are then held out; answers about both divisions, "
+            "taken together, tell more about single rows."
+        )
+    if not settled.since:
+        return f"Nothing is settled yet. The first contact divides the rows by federation.toml: {shares}."
+    if not settled.fits:
+        return (
+            f"Settled {settled.since}, by another federation.toml than the one that lies here now: this plant answers "
+            "nothing until you settle it anew, with --renew."
+        )
+    return f"Settled {settled.since}: {shares}. Which rows these are stays as it is, whatever a server says."
+
+
 def _set_pause(kit: Path, pause: bool) -> None:
     with readable_errors():
         from werkbund.plant.settings import set_pause
@@ -159,6 +228,27 @@ def _show(check: Mapping[str, Any]) -> None:
         console.print("\nWithheld by this plant's policy:", style="bold")
         for line in check["withheld"]:
             console.print(Text(f"  {line}"), soft_wrap=True)
+    _show_standing(console, check["standing"])
+
+
+def _show_standing(console: Console, standing: Mapping[str, Any]) -> None:
+    """Print how rows are divided, and what was answered and may be."""
+    rows = standing["rows"]
+    since = f"since {standing['since']}" if standing["settled"] else "from the first contact on"
+    parts = f"{rows['train']} to train on, {rows['validation']} for validation, {rows['test']} for tests"
+    waiting = f"; {rows['waiting']} new rows wait until there are enough of them" if rows["waiting"] else ""
+    console.print(f"\nRows, divided {since}", style="bold")
+    console.print(Text(f"  {parts}{waiting}; drawn by {_DRAWN[standing['draws']]}"), soft_wrap=True)
+    today = standing["today"].values()
+    answered, refused = (sum(numbers.get(what, 0) for numbers in today) for what in ("answered", "refused"))
+    console.print("\nAnswers", style="bold")
+    console.print(
+        Text(
+            f"  today {answered} given and {refused} refused, {standing['left_today']} left; about these rows "
+            f"{sum(standing['version'].values())} given, {standing['left_version']} left"
+        ),
+        soft_wrap=True,
+    )
 
 
 def _show_leaving(console: Console, fields: Sequence[Mapping[str, Any]]) -> None:

@@ -31,6 +31,8 @@ class FederationSection(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "werkbund"
     """Name of the run's folder."""
+    purpose: str = ""
+    """What the model is for, in words that all plants agree to; a run for another purpose is refused by them."""
     rounds: Count = 150
     """Rounds of training."""
     seed: Annotated[int, Field(ge=0)] = 0

@@ -97,6 +97,10 @@ class Field:
         `minimum_cell_rows`, so that no figure is over fewer rows; empty for none.
     added
         Of such an array: whether the plant adds it where the task lacks it.
+    sample
+        Of such an array: whether so many rows are drawn; the plant then takes a whole multiple of its minimum.
+    stream
+        Of an array of a task: whether rows are drawn by it; a plant takes its own stream in place of it.
     """
 
     half: Half
@@ -113,6 +117,13 @@ class Field:
     vector: bool = False
     minimum: str = ""
     added: bool = False
+    sample: bool = False
+    stream: bool = False
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether arrays of several names are declared at once."""
+        return self.name.startswith("*.") or self.name.endswith(".*")
 
     def holds(self, dtype: np.dtype[Any]) -> bool:
         """Return whether numbers of this type are what is declared here."""
@@ -200,6 +211,9 @@ class Kind:
         Whether a client may simply do it again when it comes again; else it sends the answer that it gave.
     updates
         Whether its answer holds an update, to be folded into the next weights.
+    once
+        Whether a plant answers it in one form alone, as long as its rows are the same: answers to two forms would be
+        about groups of rows that differ little.
     signal
         The signal without which a plant refuses the whole task; None for none.
     """
@@ -215,6 +229,7 @@ class Kind:
     staged: bool = field(default=False, compare=False, kw_only=True)
     repeatable: bool = field(default=True, compare=False, kw_only=True)
     updates: bool = field(default=False, compare=False, kw_only=True)
+    once: bool = field(default=False, compare=False, kw_only=True)
     signal: Signal | None = field(default=None, compare=False, kw_only=True)
 
     def __str__(self) -> str:

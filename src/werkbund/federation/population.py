@@ -123,7 +123,7 @@ def divide(table: Table, config: Config) -> Division:
         If the partition does not fit the table.
     """
     seed = config.federation.seed
-    table = _in_time_order(table)
+    table = in_time_order(table)
     kind, count = _partition_of(table, config.clients)
     partition = partition_table(kind, table, count, generator(seed, "partition"), config.clients.options)
     part = _split(table, partition, config.clients, seed)
@@ -138,25 +138,28 @@ def divide(table: Table, config: Config) -> Division:
     return Division(table, partition, Population(partition.names, table.schema, mode_names, splits))
 
 
-def one_client(table: Table, config: Config, name: str, number: int, mode_names: tuple[str, ...]) -> Population:
-    """Return one client by itself, whose table this is, split as it would be among all clients.
+def one_client(
+    table: Table, name: str, mode_names: tuple[str, ...], part: Int8Array, least_rows_of_mode: int = 1
+) -> Population:
+    """Return one client by itself, whose table this is.
 
     Parameters
     ----------
     table
         Its rows.
-    config
-        Gives seed and shares.
-    name, number
-        Of the client in its federation.
+    name
+        Of the client.
     mode_names
         The failure modes that the federation counts, in its order; the client's other modes are left out.
+    part
+        (rows,), the split of each row by its number in `SPLITS`; a row of another number is in none.
+    least_rows_of_mode
+        A mode that is a text of rows, and of fewer rows than this, is counted as none: its name is not to be guessed.
     """
-    table = _in_time_order(table)
-    machines = table.schema.machines(table.frame)
-    rng = generator(config.federation.seed, "split", 0, number)
-    part = split_rows(machines, config.clients.test, config.clients.validation, rng)
-    modes = _in_columns(*table.schema.mode_flags(table.frame), mode_names)
+    flags, names = table.schema.mode_flags(table.frame)
+    if table.schema.mode is not None:
+        flags = flags & (flags.sum(axis=0) >= least_rows_of_mode)
+    modes = _in_columns(flags, names, mode_names)
     splits = {}
     for place, split in enumerate(SPLITS):
         rows = np.flatnonzero(part == place)
@@ -185,7 +188,7 @@ def _partition_of(table: Table, clients: ClientsSection) -> tuple[str, int]:
     return kind, clients.count or (0 if kind == "by-column" else NUM_CLIENTS)
 
 
-def _in_time_order(table: Table) -> Table:
+def in_time_order(table: Table) -> Table:
     """Sort by the time column where there is one: partitions and splits go by the order of rows."""
     if table.schema.time is None:
         return table

@@ -148,6 +148,34 @@ def count_scores(
     }
 
 
+def sums_of_histogram(histogram: AnyArray, logits: Float64Array) -> dict[str, AnyArray]:
+    """Return the sums that rows in bins have, each taken at the one logit of its bin.
+
+    Parameters
+    ----------
+    histogram
+        (..., 2, bins), rows by label and bin.
+    logits
+        (bins,), the logit of each bin.
+
+    Returns
+    -------
+    sums
+        `brier` and `log_loss`, (...), and `calibration`, (..., 10, 3), as `count_scores` gives them for such rows.
+    """
+    rows, failures = histogram.sum(axis=-2), histogram[..., 1, :]
+    healthy = histogram[..., 0, :]
+    probability, *_ = _errors(logits, np.ones(len(logits), np.bool_))
+    (_, *of_healthy), (_, *of_failures) = (_errors(logits, np.full(len(logits), label)) for label in (False, True))
+    squared, loss = (
+        (healthy * without + failures * with_failure).sum(axis=-1).astype(np.float64)
+        for without, with_failure in zip(of_healthy, of_failures, strict=True)
+    )
+    decile = np.eye(NUM_DECILES)[_deciles(probability)]  # (bins, deciles)
+    calibration = [column @ decile for column in (rows, rows * probability, failures)]
+    return {"brier": squared, "log_loss": loss, "calibration": np.stack(calibration, axis=-1)}
+
+
 def no_counts(num_modes: int) -> dict[str, AnyArray]:
     """Return the counts of no client: arrays of the right shapes without a row."""
     whole = ("histogram", "modes")
@@ -263,8 +291,12 @@ def _mode_histogram(where: Int64Array, has: BoolArray, client: Int64Array, num_c
     return _tally((client[row] * num_modes + mode) * NUM_BINS + where[row], (num_clients, num_modes, NUM_BINS))
 
 
+def _deciles(probability: Float64Array) -> Int64Array:
+    return np.minimum((probability * NUM_DECILES).astype(np.int64), NUM_DECILES - 1)
+
+
 def _calibration(probability: Float64Array, positive: BoolArray, client: Int64Array, num_clients: int) -> Float64Array:
-    decile = np.minimum((probability * NUM_DECILES).astype(np.int64), NUM_DECILES - 1)
+    decile = _deciles(probability)
     slot, size = client * NUM_DECILES + decile, num_clients * NUM_DECILES
     columns = [np.bincount(slot, weights, size) for weights in (None, probability, positive)]
     return np.stack(columns, axis=-1).reshape(num_clients, NUM_DECILES, 3).astype(np.float64, copy=False)

@@ -157,6 +157,16 @@ def build_network(spec: ModelSpec, num_features: int, seed: int) -> nn.Module:
     return network
 
 
+def count_parameters(spec: ModelSpec, num_features: int) -> int:
+    """Return how many parameters a network would have, without memory for any of them; errors as `build_network`."""
+    try:
+        with torch.device("meta"):
+            network = _factory(spec.kind)(num_features=num_features, **spec.options)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ModelError(f"model.kind = {spec.kind!r} cannot be built: {error}") from error
+    return sum(tensor.numel() for tensor in network.parameters())
+
+
 def layout_of(network: nn.Module) -> Layout:
     """Return the layout of the network's trainable tensors."""
     tensors = _trainable(network)

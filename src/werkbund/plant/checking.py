@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +24,23 @@ from werkbund.data.checks import check
 from werkbund.engine import InProcessGrid, Worker
 from werkbund.engine.kinds import TRAIN
 from werkbund.federation.asking import Asks, is_asked
-from werkbund.federation.briefing import Briefing, for_clients
+from werkbund.federation.briefing import Briefing
 from werkbund.federation.families.family import family_of, grows_trees
 from werkbund.federation.families.networks import network_of
 from werkbund.federation.preparing import SURVEY, StatisticsWork, learn_preparation
 from werkbund.federation.wiring import selector_of
 from werkbund.learner import layout_of
-from werkbund.plant.agreed import FILE_NAME
+from werkbund.plant.agreed import FILE_NAME, agreed_config
+from werkbund.plant.agreement import Agreement, agreement_in, division_file
+from werkbund.plant.division import KnownRows
 from werkbund.plant.leaving import OTHERS, asked_anyway, cut_down, leaving, signals_of
 from werkbund.plant.offers import OFFERS, Offer, kinds_of
 from werkbund.plant.parts import Parts
 from werkbund.plant.policy import Policy
-from werkbund.plant.settings import load_settings
+from werkbund.plant.rows import DividedRows, divided_rows
+from werkbund.plant.settings import PlantSettings, load_settings
 from werkbund.plant.source import read_plant_table
+from werkbund.plant.standing import Standing, standing
 from werkbund.plant.store import PlantFolder
 from werkbund.plant.withholding import few_values, levels_of
 from werkbund.selection import SELECTORS, Declaration
@@ -68,6 +73,8 @@ class PlantCheck:
         What its policy keeps back, in words.
     findings
         What looks odd about the rows.
+    standing
+        What is settled, what was answered, and what is left of the budgets; None if the rows cannot be read.
     """
 
     name: str
@@ -79,6 +86,7 @@ class PlantCheck:
     preview: Mapping[str, Any] = field(default_factory=dict)
     withheld: tuple[str, ...] = ()
     findings: tuple[Mapping[str, Any], ...] = ()
+    standing: Standing | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the check as values that JSON can hold, for `client check --json`."""
@@ -94,6 +102,7 @@ class PlantCheck:
             "selection": self._selection(),
             "preview": dict(self.preview),
             "withheld": list(self.withheld),
+            "standing": None if self.standing is None else self.standing.to_json(),
         }
 
     def _row(self, kind: Kind, field: Field, size: str) -> dict[str, Any]:
@@ -155,31 +164,42 @@ def check_plant(kit: Path, offers: Sequence[Offer] = OFFERS) -> PlantCheck:
     kinds = kinds_of(offers)
     known = [signal.name for signal in signals_of(kinds)]
     settings = load_settings(kit, known)
-    policy, file = Policy.of(settings, known), settings.kit / FILE_NAME
-    agreed = load_config(file) if file.is_file() else None
-    config = for_clients(agreed or Config())
+    policy, now = Policy.of(settings, known), datetime.now().astimezone()
     try:
-        table = read_plant_table(settings, config)
+        agreed = agreed_config(settings.kit)
+        table = read_plant_table(settings, agreed)
         findings = check(table)
         errors = tuple(f"{finding.column}: {finding.message}" for finding in findings if finding.level == "error")
         written = tuple(finding.to_json() for finding in findings)
+        rows = _divided(settings, agreed, table, policy, now)
+        stands = standing(settings.state, rows, policy, now)
         modes = table.schema.mode_flags(table.frame)[1]
-        parts = Parts(settings.client.name, Briefing("check", config, 0, modes, table.schema), table)
+        briefing = Briefing("check", agreed, 0, modes, table.schema)
+        parts = Parts(settings.client.name, briefing, rows.table, rows.dealt.part, policy.minimum_rows)
         if parts.num_training_rows < policy.minimum_rows:
             few = f"policy.minimum_rows is {policy.minimum_rows}, and there are {parts.num_training_rows} training rows"
             errors = (*errors, few)
         sizes = _sizes(parts)
     except FederationError as error:
         return PlantCheck(settings.client.name, None, (str(error),))
+    file = load_config(settings.kit / FILE_NAME)
     fields = tuple((kind, field, _size(field, sizes)) for kind, field in leaving(kinds, policy.signals))
-    kept, preview, chosen_by = _kept(parts, policy, kinds), _preview(parts, policy), _chosen_by(agreed)
-    asks = asked_anyway(family_of(agreed).asks(agreed)) if agreed is not None and chosen_by is not None else None
-    return PlantCheck(settings.client.name, table, errors, fields, asks, chosen_by, preview, kept, written)
+    kept, preview, chosen_by = _kept(parts, policy, kinds), _preview(parts, policy), _chosen_by(file)
+    asks = asked_anyway(family_of(file).asks(file)) if chosen_by is not None else None
+    return PlantCheck(settings.client.name, table, errors, fields, asks, chosen_by, preview, kept, written, stands)
 
 
-def _chosen_by(agreed: Config | None) -> tuple[str, Declaration] | None:
+def _divided(settings: PlantSettings, agreed: Config, table: Table, policy: Policy, now: datetime) -> DividedRows:
+    """Return the rows as they are divided, or as they would be at first contact; nothing is settled by looking."""
+    known = agreement_in(settings.state)
+    agreement = known or Agreement.settle(agreed, agreed.federation.seed, 0, now)
+    division = KnownRows.read(division_file(settings.state))
+    return divided_rows(table, agreement, division, policy.minimum_rows)[0]
+
+
+def _chosen_by(agreed: Config) -> tuple[str, Declaration] | None:
     """Return how clients are chosen; None where that is not known, or code of the server's own that is not run here."""
-    if agreed is None or agreed.strategy.selection.name not in SELECTORS:
+    if agreed.strategy.selection.name not in SELECTORS:
         return None
     return agreed.strategy.selection.name, selector_of(agreed).declaration
 
@@ -255,6 +275,9 @@ def _kept(parts: Parts, policy: Policy, kinds: Iterable[Kind]) -> tuple[str, ...
             lines.append(f"levels of {name} with fewer than {policy.minimum_rows} rows: {', '.join(rare)}")
     if policy.minimum_failures:
         lines.append(f"counts over fewer than {policy.minimum_failures} failures (policy.minimum_failures)")
+    if policy.minimum_bin_rows > 1 and "counts" in policy.signals:
+        least = f"{policy.minimum_bin_rows} (policy.minimum_bin_rows)"
+        lines.append(f"which scores single rows have: held-out rows are counted in bins of at least {least}")
     if policy.minimum_cell_rows > 1 and "trees" in policy.signals:
         least = f"fewer than {policy.minimum_cell_rows} rows (policy.minimum_cell_rows)"
         lines.append(f"cells and leaves of trees of {least}; trees are then not those of the pooled rows")

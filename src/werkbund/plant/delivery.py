@@ -18,10 +18,15 @@ from werkbund.evaluation import Counts, Gate, Metrics, Threshold, metrics
 from werkbund.federation.wiring import costs_of
 from werkbund.learner import count_scores
 from werkbund.model import Model, card_markdown, load_model
+from werkbund.plant.bins import in_wide_bins
 from werkbund.plant.leaving import DELIVER
 from werkbund.plant.parts import Parts
+from werkbund.plant.policy import Policy
 from werkbund.plant.settings import PlantSettings
 from werkbund.plant.store import PlantFolder
+
+Scored = tuple[Arrays, float]
+"""Counts of held-out rows, and the probability from which on a row is decided to fail."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,18 @@ class Delivery:
         Where models are kept.
     parts
         The plant's rows and the run's kind of model.
+    policy
+        Says how many held-out rows a bin of what leaves has at least.
+    agreement
+        Name of the one by which rows are divided: a model in use that came under another one may have been trained on
+        rows that are held out now, and is not compared.
     """
 
     settings: PlantSettings
     folder: PlantFolder
     parts: Parts
+    policy: Policy
+    agreement: str = ""
 
     def deliver(self, tasks: Tasks) -> Replies:
         """Judge a model against what the plant has, and keep it if it is not worse.
@@ -48,13 +60,15 @@ class Delivery:
         A plant that has no model yet has the one that it can train alone, of the same kind and with as much training.
         """
         offered = self._model(tasks)
-        figures, verdict = self._judged(offered)
+        judged, verdict = self._judged(offered)
         accepted, reason = verdict
         card = json.loads(str(tasks.shared["card"].ravel()[0]))
-        self._keep(offered, card | {"here": {**figures, "accepted": accepted, "reason": reason}}, accepted)
+        here = {name: self._figures(*counted).to_json() for name, counted in judged.items()}
+        self._keep(offered, card | {"here": {**here, "accepted": accepted, "reason": reason}}, accepted)
+        told = {name: self._figures(self._told(counts), at).to_json() for name, (counts, at) in judged.items()}
         clear = {
             "accepted": np.array([json.dumps({"accepted": accepted, "reason": reason})]),
-            "figures": np.array([json.dumps(figures)]),
+            "figures": np.array([json.dumps(told)]),
         }
         return Replies(DELIVER, tasks.round, tasks.clients, {}, clear)
 
@@ -62,31 +76,45 @@ class Delivery:
         here, threshold = self.parts.simulation, float(tasks.shared["threshold"])
         return here.model(tasks.shared, threshold, self.parts.population.schema.label)
 
-    def _judged(self, offered: Model) -> tuple[dict[str, Any], tuple[bool, str]]:
+    def _judged(self, offered: Model) -> tuple[dict[str, Scored], tuple[bool, str]]:
+        """Return the scores of the models that were compared, and whether the offered one is taken and why."""
         gate = Gate(self.settings.acceptance.metric, self.settings.acceptance.tolerance)
-        here, alone = self._metrics(offered), self._alone()
-        figures = {"offered": here.to_json(), "alone": alone.to_json()}
+        judged = {"offered": self._scored(offered), "alone": self._alone()}
+        rival, what = "alone", self._what_alone()
         current = self.folder.current()
-        if current is None:
-            return figures, gate.verdict(here, alone, self._what_alone())
-        try:
-            present = self._metrics(load_model(current / "model"))
-        except FederationError as error:  # it was damaged, or is of a federation with other columns
-            self.folder.event("error", task=DELIVER.name, error=str(error))
-            return figures, gate.verdict(here, alone, f"{self._what_alone()}; the model in use does not work")
-        return figures | {"present": present.to_json()}, gate.verdict(here, present, "the model in use")
+        if current is not None:
+            try:
+                fault = self._why_not_compared(current)
+                judged |= {} if fault else {"present": self._scored(load_model(current / "model"))}
+            except FederationError as error:  # it was damaged, or is of a federation with other columns
+                self.folder.event("error", task=DELIVER.name, error=str(error))
+                fault = "the model in use does not work"
+            rival, what = ("alone", f"{what}; {fault}") if fault else ("present", "the model in use")
+        first, second = (self._figures(*judged[name]) for name in ("offered", rival))
+        return judged, gate.verdict(first, second, what)
 
-    def _metrics(self, model: Model) -> Metrics:
-        """Return a model's figures on the held-out rows here; it may have another preparation than this run's."""
+    def _why_not_compared(self, current: Path) -> str:
+        """Return why the model in use is no rival; empty if it is one."""
+        card = json.loads((current / "model_card.json").read_text(encoding="utf-8"))
+        if card.get("agreement", self.agreement) == self.agreement:
+            return ""
+        return "the model in use may know rows that are held out by now"
+
+    def _scored(self, model: Model) -> Scored:
+        """Return a model's counts and threshold; it may have another preparation than this run's."""
         test = self.parts.population.splits["test"]
         frame = test.frame[test.rows]
         table = self.parts.simulation.splits.test
         counts = count_scores(model.logits(frame), table.labels, table.modes, table.offsets)
-        return self._figures({name: array[0:1] for name, array in counts.items()}, model.threshold_probability)
+        return {name: array[0:1] for name, array in counts.items()}, model.threshold_probability
 
-    def _alone(self) -> Metrics:
+    def _alone(self) -> Scored:
         trained = self.parts.trained_alone
-        return self._figures(trained.counts["test"], trained.threshold.probability)
+        return trained.counts["test"], trained.threshold.probability
+
+    def _told(self, counts: Arrays) -> Arrays:
+        """Return counts as they may leave."""
+        return in_wide_bins(counts, self.policy.minimum_bin_rows) if self.policy.minimum_bin_rows > 1 else counts
 
     def _what_alone(self) -> str:
         trained, planned = self.parts.trained_alone, self.parts.simulation.num_rounds
@@ -105,7 +133,7 @@ class Delivery:
         model.save(folder / "model")
         write_atomically(folder / "model.onnx", model.to_onnx())
         received = datetime.now(UTC).isoformat(timespec="seconds")
-        _write_card(folder, card | {"received": received, "run": self.parts.briefing.run})
+        _write_card(folder, card | {"received": received, "run": self.parts.briefing.run, "agreement": self.agreement})
         if accepted:
             self.folder.accept(folder)
 

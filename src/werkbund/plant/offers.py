@@ -45,6 +45,8 @@ class Plot:
         Its rows, made ready for the run.
     now
         Its local time.
+    agreement
+        Name of the one by which its rows are divided.
     """
 
     settings: PlantSettings
@@ -52,6 +54,7 @@ class Plot:
     policy: Policy
     parts: Parts
     now: datetime
+    agreement: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def _training(kind: Kind) -> Callable[[Plot], Handler]:
 
 
 def _deliver(plot: Plot) -> Handler:
-    return forgetful(Delivery(plot.settings, plot.folder, plot.parts).deliver)
+    return forgetful(Delivery(plot.settings, plot.folder, plot.parts, plot.policy, plot.agreement).deliver)
 
 
 OFFERS: tuple[Offer, ...] = (

@@ -10,7 +10,7 @@ import numpy as np
 
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
-from werkbund.core.arrays import Int64Array
+from werkbund.core.arrays import Int8Array, Int64Array
 from werkbund.core.errors import ClientError
 from werkbund.core.kinds import Kind
 from werkbund.data import Table
@@ -46,20 +46,25 @@ class Parts:
     name
         Of the plant.
     briefing
-        What the run is about.
+        What the run is about; its configuration is the plant's own, see `whitelist.admitted`.
     table
-        The plant's rows.
+        The plant's rows that answers may be about, in order of time.
+    part
+        (rows,), which split each row belongs to, by its number in `population.SPLITS`.
+    minimum_rows
+        A failure mode that is a text of rows, and is that of fewer, is counted as none.
     """
 
     name: str
     briefing: Briefing
     table: Table
+    part: Int8Array
+    minimum_rows: int = 1
 
     @cached_property
     def population(self) -> Population:
-        """The plant by itself, its rows split as they would be among all plants."""
-        briefing = self.briefing
-        return one_client(self.table, briefing.config, self.name, briefing.number, briefing.mode_names)
+        """The plant by itself, its rows divided."""
+        return one_client(self.table, self.name, self.briefing.mode_names, self.part, self.minimum_rows)
 
     @cached_property
     def simulation(self) -> Simulation:

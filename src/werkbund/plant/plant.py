@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
 
-from werkbund.config.sections import Config
-from werkbund.core.errors import ClientError, ConfigError, FederationError
+from werkbund.core.errors import ClientError, ConfigError
 from werkbund.core.kinds import Kind, by_name
 from werkbund.core.types import Replies, Tasks
-from werkbund.data import Table
-from werkbund.data.schema_json import differences
 from werkbund.federation.briefing import Briefing
-from werkbund.plant.agreed import RefusedError, check_agreed
+from werkbund.plant.agreed import RefusedError
 from werkbund.plant.leaving import cut_down, signals_of
+from werkbund.plant.ledger import Ledger
 from werkbund.plant.offers import OFFERS, Offer, Plot, kinds_of
 from werkbund.plant.parts import Parts
 from werkbund.plant.policy import Policy
+from werkbund.plant.question import Draws, as_taken
+from werkbund.plant.rows import PlantRows
 from werkbund.plant.settings import FILE_NAME, PlantSettings, load_settings
 from werkbund.plant.source import read_plant_table
 from werkbund.plant.store import PlantFolder
-from werkbund.plant.withholding import over_enough
 
 Clock = Callable[[], datetime]
 
@@ -57,8 +58,8 @@ class Plant:
         self._known = [signal.name for signal in signals_of(self._offers)]
         self._policy = Policy.of(settings, self._known)
         self._written = self._last_change()
-        self._parts: Parts | None = None
-        self._counted: tuple[str, int] | None = None
+        self._rows = PlantRows(folder, lambda settings, config: read_plant_table(settings, config))
+        self._ledger = Ledger(folder.path)
 
     @property
     def name(self) -> str:
@@ -87,23 +88,61 @@ class Plant:
         FederationError
             If it cannot be done.
         """
+        try:
+            return self._answered(briefing, tasks)
+        except RefusedError:
+            self._ledger.count_refusal(tasks.kind, self._clock())
+            raise
+
+    def _answered(self, briefing: Briefing, tasks: Tasks) -> Replies:
         self._read_policy_again()
-        under_way = tasks.kind.staged and self._counted == (briefing.run, tasks.round)
-        refusal = self._policy.refusal(tasks.kind, self._clock(), self.folder.counters(), under_way)
+        policy, now = self._policy, self._clock()
+        under_way = tasks.kind.staged and self._ledger.is_under_way(briefing.run, tasks.round)
+        refusal = policy.refusal(tasks.kind, now, self.folder.counters(), under_way)
         if refusal is not None:
             raise RefusedError(refusal)
-        self._check_schema(briefing)
-        offer = self._offer(briefing, tasks.kind)
-        plot = Plot(self.settings, self.folder, self._policy, self._prepared(briefing), self._clock())
-        here = replace(over_enough(tasks, self._policy), clients=np.zeros(1, np.int64))
+        parts = self._rows.parts(briefing, self.settings, policy, now)
+        offer = self._offer(parts, tasks.kind)
+        taken = as_taken(tasks, policy, parts.num_training_rows, self._draws(parts, tasks))
+        self._spend(tasks, briefing.run, now)
+        plot = Plot(self.settings, self.folder, policy, parts, now, self._rows.divided.agreement.name)
         store = self.folder.notes.open(briefing.run, tasks.round, tasks.kind.trains and not under_way)
         # What may leave is what the offered kind declares, whoever does the work.
-        replies = replace(offer.handler(plot)(here, store), clients=tasks.clients, kind=offer.kind)
+        replies = offer.handler(plot)(replace(taken, clients=np.zeros(1, np.int64)), store)
+        replies = replace(replies, clients=tasks.clients, kind=offer.kind)
         store.save()
         if tasks.kind.trains and not under_way:
-            self.folder.count_round(self._clock())
-            self._counted = (briefing.run, tasks.round)
-        return cut_down(offer.withheld(replies, self._policy, plot.parts), self._policy.signals)
+            self.folder.count_round(now)
+        return cut_down(offer.withheld(replies, policy, parts), policy.signals)
+
+    def _spend(self, tasks: Tasks, run: str, now: datetime) -> None:
+        """Count a question before it is answered.
+
+        Raises
+        ------
+        RefusedError
+            If a budget is used up, or the question was answered in another form about the same rows.
+        """
+        ledger, version = self._ledger, self._rows.divided.dealt.version
+        refusal = self._policy.refusal_of_budget(tasks.kind, ledger.answered(now), ledger.answered_about(version))
+        if refusal is None and ledger.is_another(tasks, version):
+            refusal = (
+                f"a {tasks.kind} task was answered about these rows in another form already; two answers would be "
+                "about groups of rows that differ little"
+            )
+        if refusal is not None:
+            raise RefusedError(refusal)
+        ledger.count(tasks, run, version, now)
+
+    def _draws(self, parts: Parts, tasks: Tasks) -> Draws | None:
+        """Return by whose stream rows are drawn: its own, unless the plant's file says otherwise."""
+        if self._policy.draws != "own":
+            return None
+        config = parts.briefing.config
+        how = [config.training.model_dump(), config.trees.model_dump(), config.model.model_dump()]
+        digest = hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()
+        secret = self._rows.divided.agreement.stream
+        return Draws(secret, f"{parts.briefing.run}/{tasks.round}/{digest}")
 
     def recall(self, task_id: str) -> bytes | None:
         """Return the answer that was given to this task before.
@@ -124,7 +163,8 @@ class Plant:
 
     def _under_policy(self, task_id: str) -> str:
         policy = self._policy
-        return f"{task_id} {sorted(policy.signals)} {policy.minimum_rows} {policy.minimum_failures}"
+        minima = (policy.minimum_rows, policy.minimum_failures, policy.minimum_bin_rows, policy.minimum_cell_rows)
+        return f"{task_id} {sorted(policy.signals)} {minima}"
 
     def _read_policy_again(self) -> None:
         """Follow the plant's file: what it says about policy and acceptance holds from the next task on.
@@ -139,7 +179,9 @@ class Plant:
         except ConfigError as error:  # its text may quote the file
             self.folder.event("error", task="policy", error=str(error))
             raise RefusedError(f"its {FILE_NAME} was changed and cannot be read; mend it there") from error
-        self.settings = self.settings.model_copy(update={"policy": now.policy, "acceptance": now.acceptance})
+        self.settings = self.settings.model_copy(
+            update={"policy": now.policy, "bounds": now.bounds, "acceptance": now.acceptance}
+        )
         self._policy, self._written = Policy.of(self.settings, self._known), changed
         self.folder.event("policy", **now.policy.model_dump())
 
@@ -147,7 +189,7 @@ class Plant:
         file = self.settings.kit / FILE_NAME
         return file.stat().st_mtime_ns if file.is_file() else 0
 
-    def _offer(self, briefing: Briefing, kind: Kind) -> Offer:
+    def _offer(self, parts: Parts, kind: Kind) -> Offer:
         """Return how a kind of task is done here.
 
         Raises
@@ -157,7 +199,7 @@ class Plant:
         ClientError
             If the plant does no such task; of what is not declared nothing would leave.
         """
-        parts, offer = self._prepared(briefing), self._offers.get(kind)
+        offer = self._offers.get(kind)
         few = parts.num_training_rows < self._policy.minimum_rows
         if few and (offer is None or offer.about_rows):
             raise RefusedError(
@@ -171,32 +213,3 @@ class Plant:
         if refusal is not None:
             raise RefusedError(refusal)
         return offer
-
-    def _check_schema(self, briefing: Briefing) -> None:
-        """Refuse to add up what means something else here."""
-        if briefing.schema is None:
-            return
-        odd = differences(self._prepared(briefing).table.schema, briefing.schema)
-        if odd:
-            raise ClientError(f"has another schema than the federation: {'; '.join(odd)}. Mend client.toml there")
-
-    def _prepared(self, briefing: Briefing) -> Parts:
-        """Return the parts for this briefing; the table is read once for a run."""
-        last = self._parts
-        if last is None or last.briefing.fingerprint != briefing.fingerprint:
-            check_agreed(self.settings.kit, briefing.config)
-            same_rows = last is not None and last.briefing.run == briefing.run
-            table = last.table if last is not None and same_rows else self._read(briefing.config)
-            self._parts = Parts(self.name, briefing, table)
-        assert self._parts is not None  # noqa: S101 - set above
-        return self._parts
-
-    def _read(self, config: Config) -> Table:
-        """Read the rows; what is wrong with them is told here and not to the server: it may quote them."""
-        try:
-            return read_plant_table(self.settings, config)
-        except FederationError as error:
-            self.folder.event("error", task="read", error=str(error))
-            raise ClientError(
-                "its rows do not fit the federation's columns; `werkbund client check` there says what to write"
-            ) from error

@@ -15,8 +15,12 @@ import numpy as np
 
 from werkbund.core.arrays import AnyArray, Arrays, Float64Array, Int64Array
 from werkbund.core.kinds import Kind
+from werkbund.plant.bins import in_wide_bins
 from werkbund.plant.leaving import USUAL
-from werkbund.plant.settings import SIGNAL_NAMES, PlantSettings, minutes_of
+from werkbund.plant.settings import SIGNAL_NAMES, PlantSettings, PolicySection, minutes_of
+
+BESIDE_ROUNDS = 20
+"""Where rounds a day are limited, so many more questions of each other kind are answered: what begins and ends runs."""
 
 Levels = Mapping[str, Mapping[str, int]]
 """Category column -> level -> rows that have it."""
@@ -36,6 +40,8 @@ class Policy:
         Names of all signals that it could allow.
     bundles
         SHA-256 of the app bundles that the plant approves beside its own version's.
+    minimum_bin_rows, answers_a_day, answers_a_version, tasks, draws
+        As in the plant's file.
     """
 
     signals: frozenset[str] = frozenset(USUAL)
@@ -47,22 +53,21 @@ class Policy:
     bundles: frozenset[str] = frozenset()
     minimum_cell_rows: int = 0
     known: tuple[str, ...] = SIGNAL_NAMES
+    minimum_bin_rows: int = 20
+    answers_a_day: int = 5_000
+    answers_a_version: int = 50_000
+    tasks: frozenset[str] | None = None
+    draws: str = "own"
 
     @classmethod
     def of(cls, settings: PlantSettings, known: Sequence[str] = SIGNAL_NAMES) -> Policy:
         """Return the policy in a plant's file; `known` are the names of the signals of what the plant does."""
         section = settings.policy
-        return cls(
-            frozenset(section.signals),
-            section.minimum_rows,
-            section.minimum_failures,
-            section.rounds_a_day,
-            section.hours,
-            section.pause,
-            frozenset(section.bundles),
-            section.minimum_cell_rows,
-            tuple(known),
-        )
+        values = {name: getattr(section, name) for name in PolicySection.model_fields}
+        values["minimum_bin_rows"] = section.minimum_bin_rows or section.minimum_rows
+        named = {name: values[name] for name in ("signals", "bundles", "tasks")}
+        sets = {name: None if given is None else frozenset(given) for name, given in named.items()}
+        return cls(**{**values, **sets}, known=tuple(known))
 
     def refusal(
         self, kind: Kind | None, now: datetime, counters: Mapping[str, int], under_way: bool = False
@@ -82,11 +87,38 @@ class Policy:
         """
         if self.pause:
             return "policy.pause is set: this plant takes no part until it is lifted"
+        if kind is not None and self.tasks is not None and kind.name not in self.tasks:
+            return f"policy.tasks does not hold {kind.name!r}: this plant does no such task"
         if not self._open(now):
             return f"policy.hours are {self.hours} in local time, and it is {now:%H:%M} here"
         trained = counters.get(now.date().isoformat(), 0)
         if kind and kind.trains and not under_way and self.rounds_a_day and trained >= self.rounds_a_day:
             return f"policy.rounds_a_day is {self.rounds_a_day}, and {trained} were trained here today"
+        return None
+
+    def refusal_of_budget(self, kind: Kind, today: Mapping[str, int], about: Mapping[str, int]) -> str | None:
+        """Return which budget of answers is used up; None if the plant may answer one more.
+
+        Parameters
+        ----------
+        kind
+            Of the task.
+        today, about
+            Questions answered today, and about the rows as they are now, by kind; see `plant.ledger`.
+        """
+        if sum(today.values()) >= self.answers_a_day:
+            return f"policy.answers_a_day is {self.answers_a_day}, and as many questions were answered here today"
+        if sum(about.values()) >= self.answers_a_version:
+            return (
+                f"policy.answers_a_version is {self.answers_a_version}, and as many questions were answered about "
+                "these rows; new rows begin a new budget"
+            )
+        number, most = today.get(kind.name, 0), self.rounds_a_day + BESIDE_ROUNDS
+        if self.rounds_a_day and not kind.trains and number >= most:
+            return (
+                f"policy.rounds_a_day is {self.rounds_a_day}, so that a day has {most} questions of each other kind, "
+                f"and {number} of the kind {kind} were answered here today"
+            )
         return None
 
     def refusal_of_signal(self, kind: Kind, failures: int) -> str | None:
@@ -119,7 +151,9 @@ class Policy:
             "minimum_rows": self.minimum_rows,
             "minimum_failures": self.minimum_failures,
             "minimum_cell_rows": self.minimum_cell_rows,
+            "minimum_bin_rows": self.minimum_bin_rows,
             "rounds_a_day": self.rounds_a_day,
+            "answers_a_day": self.answers_a_day,
             "hours": self.hours,
         }
 
@@ -186,7 +220,9 @@ def withhold_squares(squares: Float64Array, count: Int64Array, minimum_rows: int
     return np.where(count >= minimum_rows, squares, 0.0)
 
 
-def withhold_counts(counts: Arrays, minimum_rows: int, minimum_failures: int) -> dict[str, AnyArray]:
+def withhold_counts(
+    counts: Arrays, minimum_rows: int, minimum_failures: int, minimum_bin_rows: int = 1
+) -> dict[str, AnyArray]:
     """Withhold what evaluation counts say about too few rows.
 
     Parameters
@@ -198,14 +234,20 @@ def withhold_counts(counts: Arrays, minimum_rows: int, minimum_failures: int) ->
         A split with fewer rows is left out altogether.
     minimum_failures
         So is one with fewer failures; a failure mode with fewer is counted as if it had none. 0: never.
+    minimum_bin_rows
+        Bins of fewer rows are put together, see `bins.in_wide_bins`. 1: each stays as it is.
     """
     kept: dict[str, AnyArray] = {}
+    splits: dict[str, dict[str, AnyArray]] = {}
     for name, array in counts.items():
         split, dot, part = name.partition(".")
-        if not dot:
-            kept[name] = array
-        elif _enough(counts.get(f"{split}.histogram"), minimum_rows, minimum_failures):
-            kept[name] = _with_enough_failures(array, minimum_failures) if part == "modes" else array
+        (splits.setdefault(split, {}) if dot else kept)[part or name] = array
+    for split, own in splits.items():
+        if _enough(own.get("histogram"), minimum_rows, minimum_failures):
+            told = in_wide_bins(own, minimum_bin_rows) if minimum_bin_rows > 1 else own
+            kept |= {f"{split}.{part}": array for part, array in told.items()}
+            if "modes" in told:
+                kept[f"{split}.modes"] = _with_enough_failures(told["modes"], minimum_failures)
     return kept
 
 

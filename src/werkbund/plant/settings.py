@@ -14,6 +14,7 @@ from werkbund.config.reading import checked, read_toml
 from werkbund.config.sections import Section
 from werkbund.core.files import write_atomically
 from werkbund.core.text import did_you_mean
+from werkbund.federation.families.family import SHIPPED_MODELS
 from werkbund.plant.leaving import SIGNALS, USUAL
 
 FILE_NAME = "client.toml"
@@ -98,11 +99,23 @@ class PolicySection(Section):
     """A statistic over fewer rows is withheld."""
     minimum_failures: Annotated[int, Field(ge=0)] = 0
     """Counts by class or failure mode over fewer failures are withheld; 0: never."""
+    minimum_bin_rows: Annotated[int, Field(ge=1)] | None = None
+    """Scores of held-out rows are counted in bins of as many rows; None: as many as `minimum_rows`. 1: each bin as it
+    is, which tells the score of single rows."""
     minimum_cell_rows: Annotated[int, Field(ge=0)] = 0
     """Where `trees` may leave: a cell of a feature's values, or a leaf, with fewer rows is withheld. Above 1, trees are
     no longer those of the pooled rows; 0: all leave."""
     rounds_a_day: Annotated[int, Field(ge=0)] = 0
-    """Rounds that it trains in; 0: as many as there are."""
+    """Rounds that it trains in; 0: as many as there are. Where set, other questions are bounded by it too."""
+    answers_a_day: Annotated[int, Field(ge=1)] = 5_000
+    """Questions about its rows that it answers in a day, of whatever kind."""
+    answers_a_version: Annotated[int, Field(ge=1)] = 50_000
+    """Questions that it answers about the same rows, until others come."""
+    tasks: list[str] | None = None
+    """Kinds of tasks that it does; None: all."""
+    draws: Literal["own", "federation"] = "own"
+    """By whose random stream rows are drawn: the plant's own; or the federation's, for trials that must give the bits
+    of a simulation, in which the server decides which rows enter an update."""
     hours: str = ""
     """When the plant takes part, such as `22:00-06:00` in its local time; empty: always."""
     pause: bool = False
@@ -125,6 +138,26 @@ class PolicySection(Section):
         return hours
 
 
+class BoundsSection(Section):
+    """Bound what a run may ask of the plant; a run beyond a bound is refused by name."""
+
+    rounds: Annotated[int, Field(ge=1)] = 10_000
+    epochs: Annotated[int, Field(ge=1)] = 100
+    """Passes over its rows in a round."""
+    steps: Annotated[int, Field(ge=1)] = 10_000
+    """Or steps in a round."""
+    learning_rate: Annotated[float, Field(gt=0)] = 100.0
+    positive_weight: Annotated[float, Field(ge=1)] = 1_000.0
+    """Weight of failures in the loss, against that of other rows."""
+    parameters: Annotated[int, Field(ge=1)] = 2_000_000
+    """Numbers of a network."""
+    trees: Annotated[int, Field(ge=1)] = 10_000
+    depth: Annotated[int, Field(ge=1)] = 30
+    """Splits between root and leaf of a tree."""
+    models: list[str] = Field(default_factory=lambda: list(SHIPPED_MODELS))
+    """Values of model.kind; code of one's own is agreed to in federation.toml alone."""
+
+
 class AcceptanceSection(Section):
     """Say when a delivered model replaces the one that the plant has."""
 
@@ -142,6 +175,7 @@ class PlantFile(Section):
     columns: dict[str, ColumnMapping] = Field(default_factory=dict)
     """The federation's column -> the plant's; one that is not mentioned has the same name."""
     policy: PolicySection = PolicySection()
+    bounds: BoundsSection = BoundsSection()
     acceptance: AcceptanceSection = AcceptanceSection()
 
 

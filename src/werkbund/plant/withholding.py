@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from werkbund.core.arrays import Arrays
-from werkbund.core.types import Replies, Tasks
+from werkbund.core.types import Replies
 from werkbund.data.features import clean
 from werkbund.data.statistics import category_names, number_names
 from werkbund.federation.preparing import SUMMED_SQUARES
@@ -17,25 +17,11 @@ from werkbund.plant.parts import Parts
 from werkbund.plant.policy import Levels, Policy, withhold_counts, withhold_squares, withhold_survey
 
 
-def over_enough(tasks: Tasks, policy: Policy) -> Tasks:
-    """Return a task that asks for no figure over fewer rows than the policy's minimum.
-
-    Each array of the task that its kind declares as such a number is raised to the entry of the policy that it names,
-    and added where it is missing and the kind says so.
-    """
-    shared = dict(tasks.shared)
-    for field in tasks.kind.request:
-        if field.minimum and (field.added or field.name in shared):
-            least = int(getattr(policy, field.minimum))
-            shared[field.name] = np.maximum(shared.get(field.name, least), least)
-    return replace(tasks, shared=shared)
-
-
 def few_counts(replies: Replies, policy: Policy, parts: Parts) -> Replies:
     """Return an answer without counts over fewer rows or failures than the policy's minimum."""
     del parts
     both: Arrays = {**replies.sums, **{name: array[None] for name, array in replies.pooled.items()}}
-    sums = withhold_counts(both, policy.minimum_rows, policy.minimum_failures)
+    sums = withhold_counts(both, policy.minimum_rows, policy.minimum_failures, policy.minimum_bin_rows)
     return replace(replies, sums=sums, pooled={})
 
 

@@ -15,9 +15,9 @@ CENTROIDS_SIGNAL = Signal("centroids", "mean training rows of a few clusters, wh
 
 WEIGHTS = Field("shared", "weights", "the common weights", ("parameters",), "f", vector=True)
 ALONG = Field("shared", "sent.*", "what the aggregator sends along with the weights")
-RATE = Field("shared", "rate", "factor of the learning rate in this round", (), "f")
+RATE = Field("shared", "rate", "factor of the learning rate in this round", (), "f", least=0.0, most=1.0)
 NEEDS = Field("shared", "needs", "names of the signals that are wanted in clear", ("signals",), "U")
-KEY = Field("own", "key", "of the client's random stream", (), "u")
+KEY = Field("own", "key", "of the client's random stream", (), "u", stream=True)
 
 _LOSSES = {
     "loss": "mean loss of the weights that came, over training rows",
@@ -76,7 +76,15 @@ LOSS = Kind(
         RATE,
         NEEDS,
         KEY,
-        Field("shared", "most", "over so many rows at most, drawn at random", (), "iu", minimum="minimum_rows"),
+        Field(
+            "shared",
+            "most",
+            "over so many rows at most, drawn at random",
+            (),
+            "iu",
+            minimum="minimum_rows",
+            sample=True,
+        ),
     ),
     (
         Field(
@@ -121,6 +129,7 @@ CENTROIDS = Kind(
         ),
     ),
     cost=_clustering,
+    once=True,
 )
 
 QUESTIONS = (LOSS, HOLD, CENTROIDS)

@@ -88,7 +88,7 @@ def test_a_server_toml_that_lost_something_is_named(text: str | None, tmp_path: 
 
 def test_client_toml_has_every_section_and_the_right_address(written: Path) -> None:
     values = tomllib.loads((written / "kits" / "plant-a" / "client.toml").read_text(encoding="utf-8"))
-    assert list(values) == ["client", "server", "data", "columns", "policy", "acceptance"]
+    assert list(values) == ["client", "server", "data", "columns", "policy", "bounds", "acceptance"]
     assert values["client"] == {"name": "plant-a"}
     assert values["server"] == {
         "address": "federation.example.com:8123",

@@ -31,6 +31,7 @@ from werkbund.federation.families.trees import simulate_prepared_trees, simulate
 from werkbund.federation.population import Population
 from werkbund.federation.preparing import CommonPreparation
 from werkbund.federation.wiring import model_spec, selector_of, strategy_of
+from werkbund.learner.models import NETWORKS
 
 
 @dataclass(frozen=True)
@@ -274,3 +275,6 @@ _BOOSTED, _FOREST = (
     for citations in (_boosting_citations, _forest_citations)
 )
 _FAMILIES = {"trees": _BOOSTED, "forest": _FOREST, "extra-trees": _FOREST}
+
+SHIPPED_MODELS: tuple[str, ...] = (*NETWORKS, *_FAMILIES)
+"""Values of `model.kind` that ship."""

@@ -33,6 +33,9 @@ _START_S = 60.0
 _STOP_S = 20.0
 _PAUSE_S = 0.2
 
+_POLICY: dict[str, Any] = {"draws": "federation", "minimum_bin_rows": 1}
+"""Of plants on one machine, whose rows are its user's: the run gives the bits and figures of a simulation."""
+
 
 @dataclass(frozen=True)
 class LocalFederation:
@@ -197,6 +200,7 @@ def _point_to_rows(path: Path, config: Config, data: Path, insecure: bool) -> No
     document["data"] = section
     server = document["server"]
     server["insecure"] = insecure
+    document["policy"].update(_POLICY)
     path.write_text(tomlkit.dumps(document), encoding="utf-8")
 
 

@@ -29,7 +29,7 @@ _TREES_SO_FAR = (
 _GROUP = (
     Field("shared", "outputs", "which score each of the round's trees adds to", ("trees",), "iu"),
     Field("shared", "keys", "streams of the round's trees", ("trees",), "u"),
-    Field("shared", "row_keys", "streams by which rows are drawn", ("trees",), "u"),
+    Field("shared", "row_keys", "streams by which rows are drawn", ("trees",), "u", stream=True),
     Field("shared", COUNTS_WANTED, "whether counts of the trees so far are wanted too", (), "b"),
 )
 _BEHIND = Field("clear", "behind", "whether it must be sent all trees anew, because it was started again", (), "b")

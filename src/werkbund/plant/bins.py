@@ -1,0 +1,68 @@
+"""Counts of scores in bins of enough rows: neighbouring bins are put together until each holds as many.
+
+What a bin says is then about so many held-out rows, and so are the sums beside it, which are taken from the bins: a sum
+over all rows could be that of one alone, under weights that give every other row a score without error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from werkbund.core.arrays import AnyArray, Int64Array
+from werkbund.learner.counts import BINS_PER_LOGIT, edge, sums_of_histogram
+
+
+def in_wide_bins(counts: Mapping[str, AnyArray], least: int) -> dict[str, AnyArray]:
+    """Return the counts of one split with at least so many rows in every bin that holds any.
+
+    Parameters
+    ----------
+    counts
+        `histogram`, (..., 2, bins), and where they are there `modes`, (..., modes, bins), `brier`, `log_loss` (...) and
+        `calibration` (..., deciles, 3), as `learner.counts.count_scores` gives them; others are left as they are.
+    least
+        Rows of both classes together; of fewer rows all are in one bin.
+
+    Returns
+    -------
+    counts
+        In the same layout. The rows of bins that were put together lie in the one with the middle row.
+    """
+    histogram = counts["histogram"]
+    flat = histogram.reshape(-1, *histogram.shape[-2:])
+    target = np.stack([_targets(own.sum(axis=0), least) for own in flat])
+    moved = {
+        name: _moved(counts[name].reshape(len(flat), *counts[name].shape[-2:]), target).reshape(counts[name].shape)
+        for name in ("histogram", "modes")
+        if name in counts
+    }
+    centres = edge(np.arange(histogram.shape[-1])) + 0.5 / BINS_PER_LOGIT
+    sums = sums_of_histogram(moved["histogram"], centres)
+    return {**counts, **moved, **{name: array for name, array in sums.items() if name in counts}}
+
+
+def _targets(rows: Int64Array, least: int) -> Int64Array:
+    """Return into which bin the rows of each go, (bins,): from the highest score on, whole bins up to enough rows."""
+    target, filled = np.arange(len(rows)), np.flatnonzero(rows)[::-1]
+    groups: list[list[int]] = [[]]
+    for place in filled.tolist():
+        if rows[groups[-1]].sum() >= least:
+            groups.append([])
+        groups[-1].append(place)
+    if len(groups) > 1 and rows[groups[-1]].sum() < least:
+        groups[-2:] = [[*groups[-2], *groups[-1]]]
+    for group in filter(None, groups):
+        ends = np.cumsum(rows[group])
+        target[group] = group[int(np.searchsorted(2 * ends, ends[-1]))]
+    return target
+
+
+def _moved(array: Int64Array, target: Int64Array) -> Int64Array:
+    """Return counts, (clients, classes or modes, bins), with each bin's rows in its target: (clients, bins)."""
+    moved = np.zeros_like(array)
+    for own, into, places in zip(array, moved, target, strict=True):
+        for line, sums in zip(own, into, strict=True):
+            np.add.at(sums, places, line)
+    return moved
