@@ -155,6 +155,9 @@ class Deployment:
             **sections,
             "policy": {**TRIAL, **sections.get("policy", {})},
         }
+        agreed = self.kits[name] / "federation.toml"
+        if not agreed.exists():
+            agreed.write_text(plant_config(self.config), encoding="utf-8")
         (self.kits[name] / "client.toml").write_text(tomlkit.dumps(values), encoding="utf-8")
 
     def grid(self, **spoilt: Answerer) -> DirectGrid:
@@ -193,8 +196,7 @@ def deploy(
         path.rename(kits[name] / "rows.csv")
     files = {name: str(kit / "rows.csv") for name, kit in kits.items()}
     deployment = Deployment(folder, changed(config, data={"clients": files}), kits)
-    for name, kit in kits.items():
-        (kit / "federation.toml").write_text(plant_config(config), encoding="utf-8")
+    for name in kits:
         deployment.write(name, policy=(policies or {}).get(name, {}))
     return deployment
 

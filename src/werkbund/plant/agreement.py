@@ -114,7 +114,7 @@ def settled(state: Path, agreed: Config, seed: int, number: int, now: datetime) 
     if known is None:
         known = Agreement.settle(agreed, seed, number, now)
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomically(state / _FILE, (json.dumps(asdict(known)) + "\n").encode())
+        write_atomically(state / _FILE, (json.dumps(asdict(known)) + "\n").encode(), 0o600)
     elif known.file != file_digest(agreed):
         raise RefusedError(
             f"the federation's file in its kit says something else about rows than when this plant agreed to it on "

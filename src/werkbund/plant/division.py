@@ -17,9 +17,9 @@ import polars as pl
 
 from werkbund.core.arrays import AnyArray, Int8Array, Int64Array, UInt64Array
 from werkbund.core.errors import CheckpointError
+from werkbund.core.files import write_atomically
 from werkbund.core.rng import generator, mix
 from werkbund.data import Table
-from werkbund.core.files import write_atomically
 from werkbund.federation.population import split_rows
 from werkbund.plant.agreed import RefusedError
 from werkbund.plant.agreement import Agreement
@@ -90,7 +90,7 @@ class KnownRows:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, marks=self.marks, parts=self.parts)
-        write_atomically(file, buffer.getvalue())
+        write_atomically(file, buffer.getvalue(), 0o600)
 
     def last(self, marks: UInt64Array) -> Int8Array:
         """Return the part that each of these rows had when it was last in a version; -1 for one that never was."""

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from werkbund.core.errors import CheckpointError
+from werkbund.core.files import write_atomically
 from werkbund.core.kinds import Kind
 from werkbund.core.types import Tasks
-from werkbund.core.files import write_atomically
 
 STAGES = 64
 """Questions that a round of several stages may have; the next one is another round's."""
@@ -108,9 +108,9 @@ class Ledger:
         entries.days = dict(sorted(entries.days.items())[-_MOST_DAYS:])
         entries.versions = dict(list(entries.versions.items())[-_MOST_VERSIONS:])
         entries.once = {version: forms for version, forms in entries.once.items() if version in entries.versions}
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            write_atomically(self._path, (json.dumps(vars(entries)) + "\n").encode())
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomically(self._path, (json.dumps(vars(entries)) + "\n").encode(), 0o600)
         except BaseException:
             self._entries = None  # what could not be written was not counted
             raise

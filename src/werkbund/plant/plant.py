@@ -141,8 +141,10 @@ class Plant:
         config = parts.briefing.config
         how = [config.training.model_dump(), config.trees.model_dump(), config.model.model_dump()]
         digest = hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()
-        secret = self._rows.divided.agreement.stream
-        return Draws(secret, f"{parts.briefing.run}/{tasks.round}/{digest}")
+        divided, samples = self._rows.divided, any(field.sample for field in tasks.kind.request)
+        # Samples of some rows are the first of one order, so that two of them differ in whole multiples of the minimum.
+        purpose = divided.dealt.version if samples else f"{parts.briefing.run}/{tasks.round}/{digest}"
+        return Draws(divided.agreement.stream, purpose)
 
     def recall(self, task_id: str) -> bytes | None:
         """Return the answer that was given to this task before.

@@ -55,7 +55,7 @@ class Policy:
     known: tuple[str, ...] = SIGNAL_NAMES
     minimum_bin_rows: int = 20
     answers_a_day: int = 5_000
-    answers_a_version: int = 50_000
+    answers_a_version: int = 20_000
     tasks: frozenset[str] | None = None
     draws: str = "own"
 

@@ -109,7 +109,7 @@ class PolicySection(Section):
     """Rounds that it trains in; 0: as many as there are. Where set, other questions are bounded by it too."""
     answers_a_day: Annotated[int, Field(ge=1)] = 5_000
     """Questions about its rows that it answers in a day, of whatever kind."""
-    answers_a_version: Annotated[int, Field(ge=1)] = 50_000
+    answers_a_version: Annotated[int, Field(ge=1)] = 20_000
     """Questions that it answers about the same rows, until others come."""
     tasks: list[str] | None = None
     """Kinds of tasks that it does; None: all."""

@@ -1,0 +1,218 @@
+"""Whatever a server sends, no row of a plant can be solved for from what comes back, and the kit alone is opened."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.plant.hostile import (
+    FEATURES,
+    ROWS,
+    Server,
+    briefings,
+    honest,
+    marked_plant,
+    marked_rows,
+    numbers_in,
+    preparation,
+    tasks,
+)
+from tests.wire import kind_of
+from werkbund.core.arrays import AnyArray, Float64Array
+from werkbund.core.types import Tasks
+from werkbund.data import Column, Schema
+from werkbund.flower.plant.answering import Desk
+from werkbund.flower.wire.codec import Ask, encode_ask
+from werkbund.flower.wire.parcel import Parcel
+from werkbund.learner import ModelSpec, build_network
+from werkbund.model import CardFacts, TrainedModel, model_card
+from werkbund.plant.settings import SIGNAL_NAMES
+
+NUM_TASKS = 600
+MINIMUM = 20
+ZERO = np.array([0])
+SCHEMA = Schema("failed", tuple(Column(name, "number") for name in FEATURES))
+VALUES: Float64Array = marked_rows().select(FEATURES).to_numpy()
+LABELS: AnyArray = marked_rows()["failed"].to_numpy()
+
+
+class Watch:
+    """Note what this process opens, starts and connects to while a plant answers."""
+
+    def __init__(self, kit: Path) -> None:
+        self.kit, self.is_on, self.seen = str(kit), False, list[str]()
+        sys.addaudithook(self._note)
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        self.is_on = True
+        try:
+            yield
+        finally:
+            self.is_on = False
+
+    def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if not self.is_on:
+            return
+        if event == "open":
+            path = os.path.abspath(str(arguments[0])) if isinstance(arguments[0], str | os.PathLike) else ""
+            if path and not path.startswith((self.kit, "/dev/null", "/proc/", "/sys/")):
+                self.seen.append(f"open {path}")
+        elif event in ("subprocess.Popen", "os.system", "os.exec", "socket.connect", "import", "exec", "compile"):
+            self.seen.append(f"{event} {arguments[:1]}")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """Return a server of a plant whose budgets are wide, so that others of its rules are tried."""
+    folder = tmp_path_factory.mktemp("hostile")
+    wide: dict[str, Any] = {"answers_a_day": 10**6, "answers_a_version": 10**6}
+    deployment = marked_plant(folder / "it", signals=[name for name in SIGNAL_NAMES if name != "trees"], **wide)
+    return Server(Desk(deployment.plant("plant-1")))
+
+
+def _honest_round(server: Server) -> None:
+    """Ask each kind once, so that all code of a run is imported."""
+    weights = np.zeros(5, np.float32)
+    common: dict[str, AnyArray] = {"weights": weights, "rate": np.ones(()), "mean": np.array([450.0, 2250, 60, 150])}
+    common |= {"needs": np.array(["loss", "norm"]), "most": np.array(40), "k": np.array(3)}
+    facts = CardFacts("it", "2026-01-01T00:00:00+00:00", {}, {}, {}, {})
+    network = build_network(ModelSpec("logistic"), len(FEATURES), 0)
+    model = TrainedModel.of(network, ModelSpec("logistic"), weights, preparation(), 0.5, "failed")
+    common |= {"threshold": np.array(0.5), "card": np.array(json.dumps(model_card(model, facts)))}
+    own: dict[str, AnyArray] = {"factor": np.ones(1), "key": np.array([7], np.uint64)}
+    for kind in ("hello", "survey", "squares", "loss", "train", "hold", "upload", "evaluate", "centroids", "deliver"):
+        server.ask(honest(), Tasks(kind_of(kind), 1, ZERO, common, own))
+
+
+def test_of_twenty_thousand_tasks_none_tells_a_row_opens_a_file_or_imports(server: Server, tmp_path: Path) -> None:
+    _honest_round(server)
+    assert all(answer.replies is not None for _, answer in server.answers[:-1]), "an honest run is answered"
+    watch = Watch(server.desk._plant.settings.kit)
+    modules, before = set(sys.modules), len(server.answers)
+    secret = {value.hex() for value in VALUES.ravel().tolist()}
+
+    @settings(
+        max_examples=NUM_TASKS,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(briefing=briefings(SCHEMA), task=tasks(), damage=st.integers(0, 60))
+    def ask(briefing: Any, task: Tasks, damage: int) -> None:
+        sent = Ask(briefing.run, "plant-1", task, briefing.fingerprint, briefing.to_json())
+        try:
+            parcel = encode_ask(sent)
+        except (ValueError, TypeError):
+            return  # nothing that can be put into a message
+        if damage == 0:
+            parcel = Parcel(parcel.head[:-3], parcel.body, parcel.vector)
+        with watch.on():
+            answer = server.send(sent, parcel)
+        assert answer.replies is not None or answer.code in ("policy", "failed", "protocol", "name", "version")
+        told = {float(number).hex() for number in numbers_in(answer).tolist()}
+        assert secret.isdisjoint(told)
+
+    ask()
+    answered = [(sent, answer) for sent, answer in server.answers if answer.replies is not None]
+    assert len(server.answers) - before >= NUM_TASKS * 0.9
+    assert len(answered) > NUM_TASKS / 100, "some of it is answered, else nothing was tried"
+    assert sorted(set(watch.seen)) == []
+    assert set(sys.modules) - modules == set()
+
+
+def _sums(server: Server, kind: str, name: str) -> list[tuple[Tasks, AnyArray]]:
+    told = [(sent.tasks, answer.replies.sums) for sent, answer in server.answers if answer.replies is not None]
+    return [(sent, sums[name][0]) for sent, sums in told if sent.kind.name == kind and name in sums]
+
+
+def test_all_sums_over_rows_are_over_one_and_the_same_set(server: Server) -> None:
+    """The rank of what was told: one vector, whatever was asked."""
+    for name in ("sum", "count", "missing", "labels"):
+        told = np.stack([array for _, array in _sums(server, "survey", name)])
+        assert len(told) > 10
+        assert len(np.unique(told, axis=0)) == 1, name
+
+
+def test_all_squares_follow_from_three_numbers_a_feature(server: Server) -> None:
+    """Sum of (x - m)**2 is q - 2 m s + m**2 n: with one set of rows no other number is told, whatever m was."""
+    asked = _sums(server, "squares", "squares")
+    sums, count = _sums(server, "survey", "sum")[0][1], _sums(server, "survey", "count")[0][1]
+    (first, squares), *others = asked
+    for sent, told in others:
+        mean, at = np.asarray(sent.shared["mean"], np.float64), np.asarray(first.shared["mean"], np.float64)
+        usable = (np.abs(mean) < 1e4) & (np.abs(at) < 1e4)
+        expected = squares - 2 * (mean - at) * sums + (mean**2 - at**2) * count
+        np.testing.assert_allclose(told[usable], expected[usable], rtol=1e-6)
+
+
+def test_no_bin_of_any_count_holds_fewer_rows_than_the_minimum(server: Server) -> None:
+    seen = 0
+    for _, answer in server.answers:
+        for name, array in {} if answer.replies is None else answer.replies.sums.items():
+            if name.endswith((".histogram", ".calibration")):
+                rows = array[0].sum(axis=0) if name.endswith("histogram") else array[0][:, 0]
+                assert rows[rows > 0].min() >= MINIMUM
+                seen += 1
+    assert seen > 50
+
+
+def test_no_update_and_no_difference_of_two_is_one_rows_gradient(server: Server) -> None:
+    """A gradient of logistic regression is (p - y) times the prepared row and 1: its direction tells the row."""
+    how = preparation()
+    rows = np.concatenate([(VALUES - how.mean) / how.scale, np.ones((ROWS, 1))], axis=1)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    every = [array for kind in ("train", "upload") for _, array in _sums(server, kind, "update")]
+    updates = [array for array in every if array.shape == (5,) and np.isfinite(array).all()]
+    told = np.unique(np.array(updates, np.float64), axis=0)[:300]
+    pairs = told[:, None] - told[None, :]
+    directions = np.concatenate([told, pairs[np.triu_indices(len(told), 1)]])
+    length = np.linalg.norm(directions, axis=1)
+    directions = directions[length > 0] / length[length > 0, None]
+    assert len(told) > 10
+    assert np.abs(directions @ rows.T).max() < 1 - 1e-9
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("batch", [1, 5, 6, 19])
+def test_an_update_over_fewer_rows_than_the_minimum_is_refused(steps: int, batch: int, tmp_path: Path) -> None:
+    from tests.plant.hostile import CONFIG
+    from werkbund.config import check_config
+
+    server = Server(Desk(marked_plant(tmp_path / "it").plant("plant-1")))
+    training = {**CONFIG["training"], "steps": steps, "batch_size": batch}
+    shared: dict[str, AnyArray] = {"weights": np.zeros(5, np.float32), "rate": np.ones(())}
+    own: dict[str, AnyArray] = {"factor": np.ones(1), "key": np.array([7], np.uint64)}
+    briefing = honest(check_config({**CONFIG, "training": training}))
+    answer = server.ask(briefing, Tasks(kind_of("train"), 1, ZERO, shared, own))
+    assert (answer.replies is None) == (steps * batch < MINIMUM)
+
+
+def test_a_server_does_not_choose_the_rows_of_an_update(tmp_path: Path) -> None:
+    from tests.plant.hostile import CONFIG
+    from werkbund.config import check_config
+
+    training = {**CONFIG["training"], "steps": 2, "batch_size": 20}
+    briefing = honest(check_config({**CONFIG, "training": training}))
+    told = {}
+    for policy in ("own", "federation"):
+        server = Server(Desk(marked_plant(tmp_path / policy, draws=policy).plant("plant-1")))
+        for key in (1, 2, 3, 4, 5):
+            shared: dict[str, AnyArray] = {"weights": np.zeros(5, np.float32), "rate": np.ones(())}
+            own: dict[str, AnyArray] = {"factor": np.ones(1), "key": np.array([key], np.uint64)}
+            replies = server.ask(briefing, Tasks(kind_of("train"), 1, ZERO, shared, own)).replies
+            assert replies is not None
+            told[policy, key] = replies.sums["update"].tobytes()
+    assert len({told["own", key] for key in (1, 2, 3, 4, 5)}) == 1
+    assert len({told["federation", key] for key in (1, 2, 3, 4, 5)}) == 5
