@@ -234,3 +234,55 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
     return value
+
+
+SERVERS_OWN: tuple[str, ...] = (
+    "data.source",
+    "data.path",
+    "data.clients",
+    "data.client",
+    "data.separator",
+    "data.decimal_comma",
+    "data.rows",
+    "data.plants",
+    "clients.partition",
+    "clients.count",
+    "clients.options",
+    "clients.server",
+    "clients.noisy",
+    "clients.noise",
+    "model.initial",
+    "model.initial_rounds",
+    "strategy.selection",
+    "evaluation.clients",
+    "evaluation.server_rows",
+    "evaluation.local_models",
+    "world",
+)
+"""Keys of a configuration that are the server's own business; a whole section where only its name stands here."""
+
+
+def leaves_of(config: Config) -> dict[str, Any]:
+    """Return the values of a configuration by `section.key`, as plain ones; the section `world` as one.
+
+    Examples
+    --------
+    >>> leaves_of(Config())["training.epochs"]
+    1
+    """
+    values: dict[str, Any] = {}
+    for section, keys in config.model_dump().items():
+        values |= {_WHOLE: keys} if section == _WHOLE else {f"{section}.{key}": value for key, value in keys.items()}
+    return values
+
+
+def with_leaves(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sections that hold what `leaves_of` gave."""
+    sections: dict[str, Any] = {}
+    for key, value in values.items():
+        section, _, name = key.rpartition(".")
+        (sections.setdefault(section, {}) if section else sections)[name] = value
+    return sections
+
+
+_WHOLE = "world"

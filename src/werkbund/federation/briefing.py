@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
-from werkbund.config.reading import check_config
+from werkbund.config.reading import SERVERS_OWN, check_config
 from werkbund.config.sections import Config
 from werkbund.core.errors import ClientError, FederationError
 from werkbund.data import Preparation, Schema
@@ -98,32 +98,6 @@ class BriefedGrid(Grid, Protocol):
         """Set what each client, by number, must know from now on; it is sent along until the client has it."""
 
 
-SERVERS_OWN: tuple[str, ...] = (
-    "data.source",
-    "data.path",
-    "data.clients",
-    "data.client",
-    "data.separator",
-    "data.decimal_comma",
-    "data.rows",
-    "data.plants",
-    "clients.partition",
-    "clients.count",
-    "clients.options",
-    "clients.server",
-    "clients.noisy",
-    "clients.noise",
-    "model.initial",
-    "model.initial_rounds",
-    "strategy.selection",
-    "evaluation.clients",
-    "evaluation.server_rows",
-    "evaluation.local_models",
-    "world",
-)
-"""Keys of a configuration that are the server's own business; a whole section where only its name stands here."""
-
-
 def for_clients(config: Config, weighting: str | None = None) -> Config:
     """Return a configuration without what is the server's own business: where data lie, who trains, its own code.
 
@@ -142,29 +116,3 @@ def for_clients(config: Config, weighting: str | None = None) -> Config:
     if ":" in config.strategy.aggregation.name:
         values["strategy"]["aggregation"] = {} if weighting is None else {"weighting": weighting}
     return check_config(values)
-
-
-def leaves_of(config: Config) -> dict[str, Any]:
-    """Return the values of a configuration by `section.key`, as plain ones; those of `SERVERS_OWN` whole as named.
-
-    Examples
-    --------
-    >>> leaves_of(Config())["training.epochs"]
-    1
-    """
-    values: dict[str, Any] = {}
-    for section, keys in config.model_dump().items():
-        if section in SERVERS_OWN:
-            values[section] = keys
-        else:
-            values |= {f"{section}.{key}": value for key, value in keys.items()}
-    return values
-
-
-def with_leaves(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sections that hold what `leaves_of` gave."""
-    sections: dict[str, Any] = {}
-    for key, value in values.items():
-        section, _, name = key.rpartition(".")
-        (sections.setdefault(section, {}) if section else sections)[name] = value
-    return sections

@@ -14,10 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from werkbund.config.reading import leaves_of
 from werkbund.config.sections import Config
 from werkbund.core.errors import CheckpointError
 from werkbund.core.files import write_atomically
-from werkbund.federation.briefing import leaves_of
 from werkbund.plant.agreed import RefusedError
 from werkbund.plant.whitelist import AGREED
 

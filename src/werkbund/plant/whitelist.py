@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from werkbund.config.reading import check_config
+from werkbund.config.reading import SERVERS_OWN, check_config, leaves_of, with_leaves
 from werkbund.config.sections import Config, ModelSection, TrainingSection
 from werkbund.data import Preparation, Schema
 from werkbund.data.statistics import category_names, number_names
-from werkbund.federation.briefing import SERVERS_OWN, Briefing, leaves_of, with_leaves
+from werkbund.federation.briefing import Briefing
 from werkbund.federation.families.family import grows_trees
 from werkbund.federation.wiring import model_spec
 from werkbund.learner.models import count_parameters
