@@ -20,6 +20,7 @@ from werkbund.learner.counts import count_scores
 
 ROWS = np.array([100.0, 30.0, np.nan, 0.0, 7.0])
 COHORT = np.array([0, 1, 2, 3])
+NOBODY_KNOWS = np.full(5, np.nan)
 
 
 def _update(client: int, weight: float, rows: float | None = None, **sums: Any) -> Replies:
@@ -85,7 +86,7 @@ def test_held_out_rows_by_class_stay_what_they_were(
     failures, failed = min(failures, rows), min(failed, later)
     known = with_counts({}, [_evaluation(2, _counts(rows, failures), pooled)], 5)
     now = _evaluation(2, _counts(later, failed, 1), pooled)
-    word = Word(held_out=known)
+    word = Word(NOBODY_KNOWS, held_out=known)
     assert bool(word.broken(now)) is ((rows, failures) != (later, failed))
     assert word.broken(replace(now, clients=np.array([3]))) == {}
     assert with_counts(known, [now], 5)["test"][2].tolist() == [later - failed, failed]
@@ -95,14 +96,16 @@ def test_held_out_rows_by_class_stay_what_they_were(
 def test_counts_that_came_added_say_nothing_of_any_client() -> None:
     both = Replies(EVALUATE, 1, np.array([0, 1]), pooled={name: array[0] for name, array in _counts(9, 2).items()})
     assert with_counts({}, [both], 5) == {}
-    assert Word(held_out={"test": np.ones((5, 2))}).broken(both) == {}
+    assert Word(NOBODY_KNOWS, held_out={"test": np.ones((5, 2))}).broken(both) == {}
 
 
 @pytest.mark.parametrize("pooled", [False, True])
 def test_counts_that_contradict_one_another_are_refused_by_name(pooled: bool) -> None:
     counts = _counts(20, 5)
     lie = _evaluation(1, {**counts, "test.brier": np.array([21.0])}, pooled)
-    assert Word().broken(lie) == {0: "its test counts contradict one another: more squared errors than rows"}
+    said = {0: "its test counts contradict one another: more squared errors than rows"}
+    assert Word(NOBODY_KNOWS).broken(lie) == said
+    assert Word().broken(lie) == {}
 
 
 def test_who_breaks_its_word_fails_by_name_and_nobody_else() -> None:
@@ -116,7 +119,7 @@ def test_who_breaks_its_word_fails_by_name_and_nobody_else() -> None:
 
 @given(st.integers(1, 500), st.integers(1, 500))
 def test_nobody_counts_more_held_out_rows_than_it_has(rows: int, most: int) -> None:
-    word = Word(most_held_out=np.array([np.inf, most, 0.0]))
+    word = Word(NOBODY_KNOWS, most_held_out=np.array([np.inf, most, 0.0]))
     said = word.broken(_evaluation(1, _counts(rows, 1)))
     assert bool(said) is (rows > most)
     assert word.broken(_evaluation(0, _counts(rows, 1))) == {}

@@ -122,8 +122,11 @@ class Lengths:
 
     def _middle(self, name: str) -> float:
         """Return the middle length of what came, or else of an earlier round; 0 where neither is known."""
-        lengths = _positive(self.known.get(name, {}))
-        return float(np.median(lengths)) if len(lengths) >= FEWEST else self.limits.usual.get(name, 0.0)
+        lengths = sorted(_positive(self.known.get(name, {})))  # a tenth of NumPy's time for as few as these
+        last = len(lengths) - 1
+        if len(lengths) < FEWEST:
+            return self.limits.usual.get(name, 0.0)
+        return (lengths[last // 2] + lengths[(last + 1) // 2]) / 2
 
     def _clipped(self, arrays: Arrays, lengths: Float64Array) -> tuple[Arrays, Float64Array]:
         clip = self.limits.clip_norm

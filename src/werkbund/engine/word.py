@@ -52,8 +52,10 @@ class Word:
         changed
             Names of sums that layers of privacy changed, which say nothing by themselves.
         """
+        if not len(self.rows):
+            return {}
         found = {**self._too_many_training(replies, changed), **self._counts(replies)}
-        if len(self.rows) and "rows" in replies.sums and "rows" not in changed:
+        if "rows" in replies.sums and "rows" not in changed:
             found |= self._rows(replies)
         if len(self.most) and replies.kind.updates and WEIGHT not in changed:
             found |= self._weights(replies)
@@ -62,8 +64,6 @@ class Word:
     def _too_many_training(self, replies: Replies, changed: frozenset[str]) -> dict[int, str]:
         """Look at all numbers that are declared to be training rows."""
         found: dict[int, str] = {}
-        if not len(self.rows):
-            return found
         said = self.rows[replies.clients]
         halves: tuple[tuple[Half, Arrays], ...] = (("sums", replies.sums), ("clear", replies.clear))
         for half, name, array in ((half, name, array) for half, arrays in halves for name, array in arrays.items()):
