@@ -115,6 +115,22 @@ def test_the_next_model_is_judged_against_the_one_in_use(federation: Any) -> Non
         store.rollback()
 
 
+@pytest.mark.parametrize(("bins", "seed"), [(2, 0), (5, 1), (20, 2), (20, 3), (50, 4)])
+def test_what_is_told_of_a_verdict_is_of_bins_and_the_exact_figures_stay_here(
+    bins: int, seed: int, federation: Any
+) -> None:
+    built: Federation = federation({"tolerance": 1.0}, {"minimum_bin_rows": bins})
+    weights = np.random.default_rng(seed).normal(0, 1, len(built.zeros)).astype(np.float32)
+    told = built.offer(weights)
+    assert told["reason"] == "judged by its own held-out rows, against what this plant learns alone"
+    (folder,) = (built.deployment.store("plant-1").path / "models").glob("[0-9]*")
+    here = json.loads((folder / "model_card.json").read_text())["here"]
+    assert f"{here['offered']['average_precision']:.4f} against" in here["reason"]
+    built.deployment.write("plant-1", acceptance={"tolerance": 1.0})
+    assert built.offer(weights)["figures"]["offered"] == here["offered"]
+    assert told["figures"]["offered"]["brier"] != here["offered"]["brier"]
+
+
 def test_a_refused_model_lies_beside_with_the_reason_in_its_card(federation: Any) -> None:
     built: Federation = federation({"metric": "log_loss"})
     refused = built.offer(built.setup.initial_weights() * 100)

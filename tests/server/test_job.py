@@ -230,6 +230,7 @@ def test_a_signal_that_the_selector_needs_and_a_plant_refuses_is_told_once(deplo
     assert remarks == ["does not tell norm, by its policy"]
     about = json.loads((done.folder / "run.json").read_text())
     assert [plant["refused"] for plant in about["plants"]] == [[], [], ["norm"]]
+    assert [plant["bin_rows"] for plant in about["plants"]] == [1, 1, 1]
     for line in _rounds(done.folder):
         assert line["failures"] == []
         held = line["told"]["hold"]

@@ -69,6 +69,31 @@ def test_few_plants_are_warned_that_each_can_subtract_its_own(plants: int, other
     assert len(checks) == plants + len(said)
 
 
+@pytest.mark.parametrize("bins", [(1, 1, 1), (20, 20, 20), (1, 5, 1), (5, 20, 1), (50, 1, 50)])
+@pytest.mark.parametrize("asked", [frozenset(), frozenset({"counts", "rows"})])
+def test_whose_scores_are_counted_in_bins_is_said_where_they_are_asked_for(
+    bins: tuple[int, ...], asked: frozenset[str], deployed: Any
+) -> None:
+    known = dict(zip(("plant-1", "plant-2", "plant-3"), bins, strict=True))
+    deployment = deployed({name: {"minimum_bin_rows": rows} for name, rows in known.items()})
+    grid = deployment.grid()
+    grid.brief(lambda number: Briefing("run", for_clients(deployment.config), number))
+    said = [check for check in preflight(grid, 5.0, 0.5, asked).checks if "bins" in check.what]
+    assert len(said) == (bool(asked) and max(known.values()) > 1)
+    for check in said:
+        assert (check.client, check.level) == (EVERYBODY, "warning")
+        assert "minimum_bin_rows" in check.remedy
+        for name, rows in known.items():
+            assert (name in check.what) == (rows > 1)
+            assert rows == 1 or f": {rows} rows" in check.what
+
+
+@pytest.mark.parametrize("told", ["all", -3, True, 10**9, 1.5, None, [20]])
+def test_bins_of_no_number_of_rows_are_not_spoken_of(told: Any, deployed: Any) -> None:
+    flight, _ = _preflight(deployed(), _said(policy={"minimum_bin_rows": told}))
+    assert not [check for check in flight.checks if "bins" in check.what]
+
+
 def test_each_of_two_plants_can_have_the_others_figures(deployed: Any) -> None:
     """What is warned of is so: what both were told, less one's own, is the other's."""
     deployment = deployed(clients={"count": 2}, data={"plants": 2})

@@ -60,14 +60,14 @@ class Delivery:
         A plant that has no model yet has the one that it can train alone, of the same kind and with as much training.
         """
         offered = self._model(tasks)
-        judged, verdict = self._judged(offered)
-        accepted, reason = verdict
+        judged, (accepted, reason), rival = self._judged(offered)
         card = json.loads(str(tasks.shared["card"].ravel()[0]))
         here = {name: self._figures(*counted).to_json() for name, counted in judged.items()}
         self._keep(offered, card | {"here": {**here, "accepted": accepted, "reason": reason}}, accepted)
         told = {name: self._figures(self._told(counts), at).to_json() for name, (counts, at) in judged.items()}
+        why = reason if self.policy.minimum_bin_rows == 1 else f"judged by its own held-out rows, against {rival}"
         clear = {
-            "accepted": np.array([json.dumps({"accepted": accepted, "reason": reason})]),
+            "accepted": np.array([json.dumps({"accepted": accepted, "reason": why})]),
             "figures": np.array([json.dumps(told)]),
         }
         return Replies(DELIVER, tasks.round, tasks.clients, {}, clear)
@@ -76,8 +76,8 @@ class Delivery:
         here, threshold = self.parts.simulation, float(tasks.shared["threshold"])
         return here.model(tasks.shared, threshold, self.parts.population.schema.label)
 
-    def _judged(self, offered: Model) -> tuple[dict[str, Scored], tuple[bool, str]]:
-        """Return the scores of the models that were compared, and whether the offered one is taken and why."""
+    def _judged(self, offered: Model) -> tuple[dict[str, Scored], tuple[bool, str], str]:
+        """Return all scores, whether the offered model is taken and why, in exact figures, and its rival in words."""
         gate = Gate(self.settings.acceptance.metric, self.settings.acceptance.tolerance)
         judged = {"offered": self._scored(offered), "alone": self._alone()}
         rival, what = "alone", self._what_alone()
@@ -91,7 +91,7 @@ class Delivery:
                 fault = "the model in use does not work"
             rival, what = ("alone", f"{what}; {fault}") if fault else ("present", "the model in use")
         first, second = (self._figures(*judged[name]) for name in ("offered", rival))
-        return judged, gate.verdict(first, second, what)
+        return judged, gate.verdict(first, second, what), what
 
     def _why_not_compared(self, current: Path) -> str:
         """Return why the model in use is no rival; empty if it is one."""

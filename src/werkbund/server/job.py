@@ -31,7 +31,7 @@ from werkbund.federation.wiring import strategy_of
 from werkbund.plant.leaving import KINDS, asked_anyway, signals_asked
 from werkbund.report import write_report
 from werkbund.server.delivering import Delivered, Midway, OfferedModel, deliver
-from werkbund.server.preflight import Preflight, preflight
+from werkbund.server.preflight import Preflight, least_bin_rows, preflight
 
 Seen = Callable[[Preflight], None]
 
@@ -265,6 +265,7 @@ def _plant(name: str, answers: Preflight, asked: Collection[str]) -> dict[str, A
     """Return what a client said about itself that the report shows, and which signals of those asked it refuses."""
     facts = answers.facts.get(name)
     if facts is None:
-        return {"name": name, "werkbund": None, "rows": None, "refused": []}
+        return {"name": name, "werkbund": None, "rows": None, "refused": [], "bin_rows": None}
     refused = [signal for signal in facts.policy.get("refused") or [] if signal in asked]
-    return {"name": name, "werkbund": facts.versions.get("werkbund"), "rows": facts.rows, "refused": refused}
+    told = {"werkbund": facts.versions.get("werkbund"), "rows": facts.rows, "bin_rows": least_bin_rows(facts)}
+    return {"name": name, **told, "refused": refused}

@@ -13,6 +13,7 @@ import numpy as np
 
 from werkbund._version import __version__
 from werkbund.core.errors import ClientError
+from werkbund.core.kinds import COUNTS
 from werkbund.core.text import one_line
 from werkbund.core.types import Failure, Tasks
 from werkbund.data import Schema
@@ -31,7 +32,7 @@ FEWEST_APART = 4
 EVERYBODY = "all plants"
 """Stands for a client's name in a check of the whole federation; no client's name has a space."""
 
-_MOST_CELL_ROWS = 10**6
+_MOST_ROWS = 10**6
 
 _REMEDIES = {
     "silent": "see on its side with `werkbund client check`, and whether its service runs",
@@ -39,6 +40,8 @@ _REMEDIES = {
     "schema": "mend the columns or units in its client.toml",
     "clock": "let its clock follow a time server",
     "counts": "it is left out of this run; when its table is mended, begin another",
+    "bins": "a plant may set a smaller policy.minimum_bin_rows, which tells more of single rows; whether it takes the "
+    "model it judges by exact scores",
     "trees": 'to take part, it adds "trees" to policy.signals in its client.toml',
 }
 
@@ -145,8 +148,9 @@ def preflight(grid: Grid, timeout_s: float, quorum: float, asked: Collection[str
     _check_quorum(checks, names, quorum)
     assert schema is not None  # noqa: S101 - somebody has answered
     unable = {check.client for check in checks if check.level == "error"}
-    checks += _apart(len(names) - len(unable))
-    return Preflight(facts, tuple(checks), schema, _modes(schema, [f for n, f in facts.items() if n not in unable]))
+    able = {name: own for name, own in facts.items() if name not in unable}
+    checks += [*_apart(len(able)), *(_in_bins(able) if COUNTS.name in asked else ())]
+    return Preflight(facts, tuple(checks), schema, _modes(schema, list(able.values())))
 
 
 def _hello(grid: Grid, timeout_s: float) -> tuple[dict[str, Facts], dict[str, str]]:
@@ -226,10 +230,36 @@ def _apart(plants: int) -> list[Check]:
     return [Check(EVERYBODY, "warning", what, remedy)]
 
 
+def _in_bins(facts: Mapping[str, Facts]) -> list[Check]:
+    """Return a warning where clients count scores in bins of several rows, by which figures come out too low."""
+    least = {name: rows for name, own in facts.items() if (rows := least_bin_rows(own)) > 1}
+    if not least:
+        return []
+    sizes = "; ".join(
+        f"{', '.join(name for name, rows in least.items() if rows == size)}: {size} rows"
+        for size in sorted(set(least.values()))
+    )
+    what = one_line(
+        f"held-out rows are counted in bins of at least so many: {sizes}. With few held-out rows a plant the average "
+        "precision of the federation comes out far too low; with 1,000 and bins of 20 rows it is near the exact one"
+    )
+    return [Check(EVERYBODY, "warning", what, _REMEDIES["bins"])]
+
+
+def least_bin_rows(facts: Facts) -> int:
+    """Return of how many rows at least a client's bins of held-out scores are; 0 or 1 where each leaves as it is."""
+    return _least_rows(facts, "minimum_bin_rows")
+
+
 def _least_cell_rows(facts: Facts) -> int:
-    """Return below how many rows a client lets no cell of trees leave; it may run other code, or mean ill."""
-    least = facts.policy.get("minimum_cell_rows", 0)
-    return least if isinstance(least, int) and not isinstance(least, bool) and 0 < least < _MOST_CELL_ROWS else 0
+    """Return below how many rows a client lets no cell of trees leave."""
+    return _least_rows(facts, "minimum_cell_rows")
+
+
+def _least_rows(facts: Facts, name: str) -> int:
+    """Return an entry of a client's policy that is a number of rows; 0 if it is none: the client may run other code."""
+    least = facts.policy.get(name, 0)
+    return least if isinstance(least, int) and not isinstance(least, bool) and 0 < least < _MOST_ROWS else 0
 
 
 def _release(version: str) -> tuple[str, ...]:

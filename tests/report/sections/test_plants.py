@@ -2,8 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from werkbund.report.folder import read_run
+import pytest
+
+from werkbund.report.folder import RunFolder, read_run
 from werkbund.report.sections.plants import gains, plants
 from werkbund.report.theme import MOST_BARS
 
@@ -45,3 +48,14 @@ def test_too_many_clients_show_those_with_most_failures(sample: Callable[..., Pa
 def test_the_plants_table_has_every_client(finished: Path) -> None:
     run = read_run(finished)
     assert [row[0] for row in plants(run).tables[0].rows] == list(run.clients)
+
+
+@pytest.mark.parametrize("told", [[1, 1], [20, 20], [5, 1], [None, None], ["all", 2], [0, 50]])
+def test_whose_scores_are_counted_in_bins_is_said(told: list[Any]) -> None:
+    declared = [{"name": f"plant-{number}", "bin_rows": rows} for number, rows in enumerate(told)]
+    *said, table = plants(RunFolder(Path(), {"plants": declared})).tables
+    wide = [rows if isinstance(rows, int) and rows > 1 else 0 for rows in told]
+    assert [f"bins of {rows} rows or more" if rows else "score by score" for rows in wide] == [
+        row[-1] for row in table.rows
+    ]
+    assert any("average precision comes out too low" in row[0] for each in said for row in each.rows) == any(wide)
