@@ -82,3 +82,9 @@ def test_bins_that_hold_enough_stay_where_they_are() -> None:
     logits = np.repeat([-3.0, 0.0, 2.0], 30)
     told = in_wide_bins(_counts(logits, np.tile([0, 1], 45)), 20)
     np.testing.assert_array_equal(np.flatnonzero(told["histogram"][0].sum(axis=0)), np.unique(bins_of(logits)))
+
+
+def test_no_rows_are_in_no_bin() -> None:
+    nothing = _counts(np.empty(0), np.empty(0, np.int64))
+    for name, array in in_wide_bins(nothing, 20).items():
+        np.testing.assert_array_equal(array, nothing[name], err_msg=name)

@@ -7,6 +7,7 @@ over all rows could be that of one alone, under weights that give every other ro
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 
@@ -45,17 +46,22 @@ def in_wide_bins(counts: Mapping[str, AnyArray], least: int) -> dict[str, AnyArr
 
 def _targets(rows: Int64Array, least: int) -> Int64Array:
     """Return into which bin the rows of each go, (bins,): from the highest score on, whole bins up to enough rows."""
-    target, filled = np.arange(len(rows)), np.flatnonzero(rows)[::-1]
-    groups: list[list[int]] = [[]]
-    for place in filled.tolist():
-        if rows[groups[-1]].sum() >= least:
-            groups.append([])
-        groups[-1].append(place)
-    if len(groups) > 1 and rows[groups[-1]].sum() < least:
-        groups[-2:] = [[*groups[-2], *groups[-1]]]
-    for group in filter(None, groups):
-        ends = np.cumsum(rows[group])
-        target[group] = group[int(np.searchsorted(2 * ends, ends[-1]))]
+    target = np.arange(len(rows))
+    filled = np.flatnonzero(rows)[::-1]
+    if not len(filled):
+        return target
+    ends = np.cumsum(rows[filled])
+    firsts, begun = [0], 0  # where groups begin among the filled bins, and rows before the last of them
+    for place, end in enumerate(ends[:-1].tolist(), 1):
+        if end - begun >= least:
+            firsts.append(place)
+            begun = end
+    if len(firsts) > 1 and ends[-1] - begun < least:
+        firsts.pop()
+    for first, last in pairwise([*firsts, len(filled)]):
+        before = ends[first - 1] if first else 0
+        middle = first + int(np.searchsorted(2 * (ends[first:last] - before), ends[last - 1] - before))
+        target[filled[first:last]] = filled[middle]
     return target
 
 
@@ -63,6 +69,6 @@ def _moved(array: Int64Array, target: Int64Array) -> Int64Array:
     """Return counts, (clients, classes or modes, bins), with each bin's rows in its target: (clients, bins)."""
     moved = np.zeros_like(array)
     for own, into, places in zip(array, moved, target, strict=True):
-        for line, sums in zip(own, into, strict=True):
-            np.add.at(sums, places, line)
+        filled = np.flatnonzero(own.any(axis=0))
+        np.add.at(into.T, places[filled], own.T[filled])
     return moved
