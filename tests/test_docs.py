@@ -52,6 +52,34 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     assert not [link for link in links if link and not (page.parent / link).exists()]
 
 
+def _shown_by(prose: str) -> list[tuple[str, str]]:
+    """Return (file, test) for each test that a page names, by a path or by the short name that it says for one."""
+    short = dict(re.findall(r"`(\w+)` (?:is )?`?(tests/[\w/]+\.py)", prose))
+    return [(short.get(file, file), test) for file, test in re.findall(r"([\w./]+)::(test_\w+)", prose)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_test_that_a_page_names_is_in_its_file(page: Path) -> None:
+    for file, test in _shown_by(_prose(page)):
+        path = _file(file)
+        assert path is not None, f"{file}::{test}"
+        assert test in set(_defined_in(path)), f"{file}::{test}"
+
+
+def test_what_the_page_on_security_says_without_exception_names_its_test() -> None:
+    bold = re.compile(
+        r"\b(never|only|all|every|any|exact|exactly|cannot|nothing|nobody|whatever|none|no)\b", re.IGNORECASE
+    )
+    told = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    sections = re.split(r"(?m)^## ", told.partition("\n## Threats\n")[2].partition("\n## What is not protected\n")[0])
+    claims = [
+        line for text in sections for line in text.splitlines() if line.startswith(("- ", "| ")) and bold.search(line)
+    ]
+    assert len(_shown_by(told)) > 80
+    assert len(claims) > 40
+    assert not [line for line in claims if "::test_" not in line]
+
+
 def _defined_in(path: Path) -> Iterator[str]:
     """Yield what a module defines, each member of a class also as `Class.member`."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
