@@ -53,4 +53,4 @@ def test_rows_that_cannot_be_read_are_an_error_and_no_empty_list(kits: Path) -> 
     done = runner.invoke(app, ["client", "check", str(kits / "plant-a")])
     assert done.exit_code == 2
     assert "Error: " in done.output
-    assert "What will leave" not in done.output
+    assert "What may leave" not in done.output

@@ -25,7 +25,8 @@ HERE = Path()
 _LEGEND = (
     "\n*: of the held-out rows for validation, and of those for the test. "
     "sums: meant only to be added to other plants' figures; the server that adds them can read each plant's. "
-    "clear: read as it is. Which signals may leave is set under [policy] in client.toml."
+    "clear: read as it is. [policy] in client.toml says which signals may leave, and figures over how many rows. "
+    "Weights and sums are computed from rows and can tell something about them; docs/security.md says what bounds that."
 )
 
 _DRAWN = {"own": "this plant's own stream", "federation": "the federation's stream, as the server says (policy.draws)"}
@@ -51,7 +52,7 @@ def start_command(kit: KitArgument = HERE) -> None:
 
 @app.command("check")
 def check_command(kit: KitArgument = HERE, as_json: JsonOption = False) -> None:
-    """Show what was found here and exactly what will leave the plant. Nothing is sent."""
+    """Show what was found here and each field that may leave the plant. Nothing is sent."""
     with readable_errors():
         from werkbund.plant.checking import check_plant
 
@@ -253,7 +254,7 @@ def _show_standing(console: Console, standing: Mapping[str, Any]) -> None:
 
 def _show_leaving(console: Console, fields: Sequence[Mapping[str, Any]]) -> None:
     """Print each field that leaves, by the moment at which it does."""
-    console.print("\nWhat will leave this plant, and nothing else", style="bold")
+    console.print("\nWhat may leave this plant, and no other field", style="bold")
     for when, leaving in _by_moment(fields).items():
         console.print(f"\n{when}", style="dim")
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)

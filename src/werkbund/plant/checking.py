@@ -1,4 +1,4 @@
-"""What a plant sees before anything is sent: what was found, what does not fit, and exactly what will leave it."""
+"""What a plant sees before anything is sent: what was found, what does not fit, and which fields may leave it."""
 
 from __future__ import annotations
 

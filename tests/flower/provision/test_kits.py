@@ -168,7 +168,15 @@ def test_a_plants_readme_can_be_followed(written: Path) -> None:
         "systemctl enable --now werkbund-plant-a",
     ):
         assert command in text
-    for fact in ("Leaves", "Never leaves", "outbound only", "federation.example.com:8123", "no open port"):
+    for fact in (
+        "Leaves",
+        "Is not sent",
+        "client agree",
+        "client record",
+        "outbound only",
+        "federation.example.com:8123",
+        "no open port",
+    ):
         assert fact in text
     assert f"{expiry(written / 'kits' / 'ca' / 'ca.crt'):%Y-%m-%d}" in text
     assert "keygen" not in text

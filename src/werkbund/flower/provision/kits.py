@@ -155,6 +155,7 @@ def _server_values(
         "names": json.dumps(list(site.hosts)),
         "address": site.address,
         "port": site.port,
+        "trees": grows_trees(config),
         "certificate_end": _day(certificate.not_valid_after_utc),
         **_common("server", authority),
     }
