@@ -16,6 +16,7 @@ from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.families.networks import NetworkSetup, network_server
 from werkbund.federation.preparing import CommonPreparation, learn_preparation
 from werkbund.model import CardFacts, TrainedModel, model_card, score_onnx
+from werkbund.plant.agreement import dissolve
 from werkbund.plant.leaving import DELIVER
 from werkbund.server.preflight import preflight
 
@@ -129,6 +130,17 @@ def test_what_is_told_of_a_verdict_is_of_bins_and_the_exact_figures_stay_here(
     built.deployment.write("plant-1", acceptance={"tolerance": 1.0})
     assert built.offer(weights)["figures"]["offered"] == here["offered"]
     assert told["figures"]["offered"]["brier"] != here["offered"]["brier"]
+
+
+def test_a_model_of_an_earlier_agreement_is_no_rival(federation: Any) -> None:
+    """It may have been trained on rows that are held out by now."""
+    built: Federation = federation({"metric": "log_loss", "tolerance": 100.0})
+    assert built.offer(built.zeros)["accepted"] is True
+    assert set(built.offer(built.zeros)["figures"]) == {"offered", "alone", "present"}
+    dissolve(built.deployment.store("plant-1").path)
+    told = built.offer(built.zeros)
+    assert set(told["figures"]) == {"offered", "alone"}
+    assert "the model in use may know rows that are held out by now" in told["reason"]
 
 
 def test_a_refused_model_lies_beside_with_the_reason_in_its_card(federation: Any) -> None:

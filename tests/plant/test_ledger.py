@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,15 @@ def test_refusals_are_counted_beside(tmp_path: Path) -> None:
     ledger.count_refusal(TRAIN, DAY)
     ledger.count(_tasks(TRAIN), "run", "a", DAY)
     assert Ledger(tmp_path).days() == {"2026-03-04": {"train": {"refused": 1, "answered": 1}}}
+
+
+def test_the_last_days_and_versions_are_kept(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    for number in range(40):
+        ledger.count(_tasks(TRAIN), "run", f"version {number}", DAY + timedelta(days=number))
+    assert list(Ledger(tmp_path).days()) == [(DAY + timedelta(days=number)).isoformat() for number in range(9, 40)]
+    kept = [number for number in range(40) if Ledger(tmp_path).answered_about(f"version {number}")]
+    assert kept == list(range(24, 40))
 
 
 def test_what_could_not_be_written_is_not_counted(tmp_path: Path) -> None:

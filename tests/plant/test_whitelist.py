@@ -143,6 +143,27 @@ def test_a_run_beyond_a_bound_is_refused_by_name(sections: dict[str, Any], bound
         admitted(_run(**sections), _ground(bounds))
 
 
+@pytest.mark.parametrize("name", ["weight_decay", "proximal"])
+@given(rate=st.floats(1e-6, 100.0), pull=st.floats(0.0, 100.0))
+def test_a_step_undoes_at_most_a_tenth_of_the_way(name: str, rate: float, pull: float) -> None:
+    asked = _run(training={"learning_rate": rate, name: pull})
+    if rate * pull <= 0.1:
+        admitted(asked, _ground())
+    else:
+        with pytest.raises(RefusedError, match=rf"learning_rate x training\.{name} .* at most 0\.1"):
+            admitted(asked, _ground())
+
+
+@given(steps=st.integers(1, 60), batch=st.integers(1, 60), minimum=st.integers(1, 200))
+def test_steps_take_at_least_the_minimum_of_rows(steps: int, batch: int, minimum: int) -> None:
+    asked = _run(training={"steps": steps, "batch_size": batch})
+    if steps * batch >= minimum:
+        admitted(asked, _ground(minimum_rows=minimum))
+    else:
+        with pytest.raises(RefusedError, match=r"fewer than policy\.minimum_rows"):
+            admitted(asked, _ground(minimum_rows=minimum))
+
+
 def test_code_of_a_network_runs_where_the_plant_has_named_it() -> None:
     own = {"kind": "plant.networks:Small", "options": {"width": 3}}
     assert admitted(for_clients(_run(model=own)), _ground(model=own)).model.kind == own["kind"]

@@ -83,9 +83,11 @@ def test_whose_scores_are_counted_in_bins_is_said_where_they_are_asked_for(
     for check in said:
         assert (check.client, check.level) == (EVERYBODY, "warning")
         assert "minimum_bin_rows" in check.remedy
-        for name, rows in known.items():
-            assert (name in check.what) == (rows > 1)
-            assert rows == 1 or f": {rows} rows" in check.what
+        assert all(rows == 1 or f"of {rows} rows at" in check.what for rows in bins)
+        if len(set(bins)) == 1:
+            assert check.what.endswith(f"of {bins[0]} rows at all plants")
+        else:
+            assert {name for name in known if name in check.what} == {name for name, rows in known.items() if rows > 1}
 
 
 @pytest.mark.parametrize("told", ["all", -3, True, 10**9, 1.5, None, [20]])

@@ -235,15 +235,16 @@ def _in_bins(facts: Mapping[str, Facts]) -> list[Check]:
     least = {name: rows for name, own in facts.items() if (rows := least_bin_rows(own)) > 1}
     if not least:
         return []
-    sizes = "; ".join(
-        f"{', '.join(name for name, rows in least.items() if rows == size)}: {size} rows"
-        for size in sorted(set(least.values()))
+    named = {size: [name for name, rows in least.items() if rows == size] for size in sorted(set(least.values()))}
+    whose = "; ".join(
+        f"of {size} rows at {EVERYBODY if len(names) == len(facts) else ', '.join(names)}"
+        for size, names in named.items()
     )
-    what = one_line(
-        f"held-out rows are counted in bins of at least so many: {sizes}. With few held-out rows a plant the average "
-        "precision of the federation comes out far too low; with 1,000 and bins of 20 rows it is near the exact one"
+    what = (
+        "held-out rows are counted in bins of several rows, and average precision comes out far too low where a plant "
+        f"has few of them (bins of 20 rows need 1,000): {whose}"
     )
-    return [Check(EVERYBODY, "warning", what, _REMEDIES["bins"])]
+    return [Check(EVERYBODY, "warning", one_line(what), _REMEDIES["bins"])]
 
 
 def least_bin_rows(facts: Facts) -> int:
