@@ -54,7 +54,7 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
 
 def _shown_by(prose: str) -> list[tuple[str, str]]:
     """Return (file, test) for each test that a page names, by a path or by the short name that it says for one."""
-    short = dict(re.findall(r"`(\w+)` (?:is )?`?(tests/[\w/]+\.py)", prose))
+    short = dict(re.findall(r"`(\w+)` (?:is|\|) `?(tests/[\w/]+\.py)", prose))
     return [(short.get(file, file), test) for file, test in re.findall(r"([\w./]+)::(test_\w+)", prose)]
 
 
