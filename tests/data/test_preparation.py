@@ -13,7 +13,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from werkbund.core.errors import DataError, ModelError
 from werkbund.data.preparation import Preparation
 from werkbund.data.schema import Column, Derived, Schema
-from werkbund.data.statistics import squares, survey
+from werkbund.data.statistics import SurveyCounts, squares, survey
 
 SCHEMA = Schema(
     label="failed",
@@ -205,3 +205,14 @@ def test_an_impossible_preparation_cannot_exist(change: dict[str, Any], message:
 def test_a_preparation_without_a_feature_is_refused() -> None:
     with pytest.raises(DataError, match="at least one feature"):
         Preparation((), (), (), (), (("kind", ()),))
+
+
+def test_a_column_of_which_nobody_told_a_value_counts_as_0_whatever_is_in_it() -> None:
+    schema = Schema("failed", (Column("heat", "number"), Column("load", "number")))
+    told = SurveyCounts(
+        ("heat", "load"), np.array([30, 9]), np.array([0, 39]), np.array([39, 0]), np.array([0.0, 78.0]), {}
+    )
+    preparation = Preparation.fit(schema, told, np.array([0.0, 39.0]))
+    frame = pl.DataFrame({"heat": [900.0, -5e6, None], "load": [2.0, 3.0, 1.0]})
+    np.testing.assert_array_equal(np.abs(preparation.transform(frame)[:, 0]) < 1e-20, True)
+    np.testing.assert_array_equal(preparation.transform(frame)[:, 1], np.array([0.0, 1.0, -1.0], np.float32))

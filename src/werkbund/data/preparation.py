@@ -30,6 +30,8 @@ LARGEST = float(np.finfo(np.float32).max)
 _CONSTANT = 1e-10  # spread by size of mean below which a sum over millions of rows has no digit left to tell it by
 
 
+_UNTOLD = 1e30  # scale of a column of which nobody told a value; as a single-precision number it is finite
+
 _ROWS_A_PIECE = 500_000  # rows that are in float64 at a time
 
 
@@ -94,7 +96,8 @@ class Preparation:
         Notes
         -----
         The scale is the standard deviation of the values present, divided by their number, not by one less.
-        A column without spread, or without a value, gets scale 1.
+        A column without spread gets scale 1. One of which nobody told a value gets a scale so large that all its values
+        count as 0: clients may have a few that they keep to themselves, and nobody knows their size.
         """
         names = feature_names(schema)
         if survey.features != names or squares.shape != (len(names),):
@@ -109,7 +112,7 @@ class Preparation:
             number_names(schema),
             schema.derived,
             tuple(survey.mean.tolist()),
-            tuple(np.where(spread, deviation, 1.0).tolist()),
+            tuple(np.where(survey.count == 0, _UNTOLD, np.where(spread, deviation, 1.0)).tolist()),
             tuple((name, survey.vocabulary[name]) for name in category_names(schema)),
             tuple(name for name, missing in pairs if missing),
             tuple(column.unit for column in schema.features if column.kind == "number"),
