@@ -222,9 +222,10 @@ class TreeRows:
             return TreeRows(*(replace(table, offsets=table.offsets[[0, -1]]) for table in tables))
         return TreeRows(*(table.take(np.array([client])) for table in tables))
 
-    def work(self, config: Config) -> TreeWork:
-        """Return what clients do for trees, with these rows."""
-        return TreeWork(self.train, self.validation, self.test, config.trees.min_cell_rows)
+    def work(self, config: Config, plan: TreePlan) -> TreeWork:
+        """Return what clients do for trees that grow by this plan, with these rows."""
+        draws = (plan.rules.row_share, plan.rules.bootstrap)
+        return TreeWork(self.train, self.validation, self.test, config.trees.min_cell_rows, draws)
 
 
 @dataclass(frozen=True)
@@ -340,7 +341,7 @@ class TreeSimulation:
     def work(self, numbers: Int64Array | None = None) -> TreeWork:
         """Return what clients do for trees, with the rows that are here; sums of trees pass no layer, so far."""
         del numbers
-        return self.rows.work(self.config)
+        return self.rows.work(self.config, self.plan)
 
 
 def simulate_trees(config: Config, population: Population) -> TreeSimulation:

@@ -39,12 +39,16 @@ class TreeWork:
     min_rows
         What is over fewer rows of one client does not leave it: such cells are answered as empty, and trees that a
         client grows alone have no such leaf. 0 or 1 for none. Trees are then no longer those of the pooled rows.
+    draws
+        Share of the rows that a tree draws, and whether it draws them by bootstrap; terms that say otherwise are
+        refused, since rows drawn by two shares differ in few. None: any.
     """
 
     train: TreeTable
     validation: TreeTable | None = None
     test: TreeTable | None = None
     min_rows: int = 0
+    draws: tuple[float, bool] | None = None
     _training: ScoredTable = field(init=False)
     _held_out: dict[str, ScoredTable] = field(init=False)
     _nodes: NodeRows | None = field(default=None, init=False)
@@ -147,6 +151,8 @@ class TreeWork:
         mark, tables = _mark(shared["mark"]), (self._training, *self._held_out.values())
         if "terms.base" in shared:
             terms, ensemble = Terms.from_arrays(shared), Ensemble.from_arrays(shared, "ensemble.")
+            if self.draws not in (None, (terms.row_share, terms.bootstrap)):
+                raise ClientError("the terms of the trees draw rows in another way than the run's configuration says")
             for scored in tables:
                 scored.agree(terms)
                 late = clients[~scored.holds(clients, mark)]
