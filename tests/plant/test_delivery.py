@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import polars as pl
 import pytest
 
 from tests.deployed import Deployment, deploy
+from werkbund.config import changed
 from werkbund.core.errors import FederationError, ModelError
 from werkbund.core.types import Replies, Tasks
 from werkbund.federation.briefing import Briefing, for_clients
@@ -114,6 +116,27 @@ def test_the_next_model_is_judged_against_the_one_in_use(federation: Any) -> Non
     assert (one / "model.onnx").is_file()
     with pytest.raises(ModelError):
         store.rollback()
+
+
+def test_a_model_in_use_is_no_rival_under_another_division_of_rows(federation: Any) -> None:
+    built: Federation = federation({"metric": "log_loss", "tolerance": 10.0})
+    assert built.offer(built.zeros)["accepted"] is True
+    assert "the model in use" in built.offer(built.zeros)["reason"]
+    dissolve(built.deployment.kits["plant-1"] / "state")
+    again = built.offer(built.zeros)
+    assert "the model in use may know rows that are held out by now" in again["reason"]
+    assert set(again["figures"]) == {"offered", "alone"}
+    assert set(built.offer(built.zeros)["figures"]) == {"offered", "alone", "present"}
+
+
+@pytest.mark.parametrize("seed", [0, 2, 3, 44, 999])
+def test_a_run_of_another_seed_is_judged_on_the_same_held_out_rows(seed: int, federation: Any) -> None:
+    built: Federation = federation({"metric": "log_loss", "tolerance": 10.0})
+    first = built.offer(built.zeros)["figures"]["offered"]
+    other = changed(built.briefing.config, federation={"seed": seed})
+    built.briefing = replace(built.briefing, config=other, run=f"run {seed}", number=seed)
+    again = built.offer(built.zeros)["figures"]
+    assert again["offered"] == again["present"] == first
 
 
 @pytest.mark.parametrize(("bins", "seed"), [(2, 0), (5, 1), (20, 2), (20, 3), (50, 4)])

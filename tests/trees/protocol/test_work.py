@@ -100,3 +100,16 @@ def test_a_client_without_a_validation_table_grows_trees_all_the_same() -> None:
     found = federation.grow(PLAN, state)
     assert found[-1][1].round.counts == {}
     assert found[-1][0].round == 2
+
+
+@pytest.mark.parametrize("draws", [(0.5, False), (0.999, False), (1.0, True), (0.5, True), (1e-9, False)])
+def test_terms_that_draw_rows_in_another_way_than_the_configuration_are_refused(
+    draws: tuple[float, bool], spoken: Any
+) -> None:
+    federation, seen = spoken
+    fresh = TreeFederation.of(federation.table).work
+    fresh.draws = draws
+    with pytest.raises(ClientError, match="draw rows in another way"):
+        fresh.level(seen[0])
+    fresh.draws = (1.0, False)
+    assert fresh.level(seen[0]).pooled or fresh.level(seen[0]).sums
