@@ -95,6 +95,19 @@ def test_a_person_sees_what_is_settled_and_settles_it_anew(tmp_path: Path) -> No
     assert agreement_in(kit / "state") is None
 
 
+def test_a_plant_at_work_follows_a_person_who_settles_anew(tmp_path: Path) -> None:
+    deployment = deploy(tmp_path / "it")
+    first = deployment.grid()
+    deployment.run(first)
+    before = agreement_in(deployment.kits["plant-1"] / "state")
+    _agree(deployment, "--renew")
+    deployment.run(first, "second")  # the same processes
+    after = agreement_in(deployment.kits["plant-1"] / "state")
+    assert before is not None
+    assert after is not None
+    assert before.stream != after.stream
+
+
 def test_a_record_lists_what_was_asked_by_day_and_kind(tmp_path: Path) -> None:
     deployment = deploy(tmp_path / "it")
     kit = str(deployment.kits["plant-1"])

@@ -13,7 +13,7 @@ from werkbund.data.schema_json import differences
 from werkbund.federation.briefing import Briefing
 from werkbund.federation.population import in_time_order
 from werkbund.plant.agreed import RefusedError, agreed_config
-from werkbund.plant.agreement import Agreement, division_file, settled
+from werkbund.plant.agreement import Agreement, agreement_in, division_file, settled
 from werkbund.plant.division import Dealt, KnownRows, deal
 from werkbund.plant.parts import Parts
 from werkbund.plant.policy import Policy
@@ -92,7 +92,7 @@ class PlantRows:
             If the rows cannot be read, or mean something else here.
         """
         place = (briefing.fingerprint, policy, settings.bounds)
-        if self._parts is not None and self._parts[0] == place:
+        if self._parts is not None and self._parts[0] == place and self.divided.agreement == self._in_force():
             return self._parts[1]
         check_words(briefing)
         agreed = agreed_config(settings.kit)
@@ -104,6 +104,9 @@ class PlantRows:
         parts = Parts(settings.client.name, told, rows.table, rows.dealt.part, policy.minimum_rows)
         self._parts = (place, parts)
         return parts
+
+    def _in_force(self) -> Agreement | None:
+        return agreement_in(self._folder.path)
 
     def _divided(
         self, briefing: Briefing, agreed: Config, settings: PlantSettings, policy: Policy, now: datetime
