@@ -155,17 +155,6 @@ def test_what_is_told_of_a_verdict_is_of_bins_and_the_exact_figures_stay_here(
     assert told["figures"]["offered"]["brier"] != here["offered"]["brier"]
 
 
-def test_a_model_of_an_earlier_agreement_is_no_rival(federation: Any) -> None:
-    """It may have been trained on rows that are held out by now."""
-    built: Federation = federation({"metric": "log_loss", "tolerance": 100.0})
-    assert built.offer(built.zeros)["accepted"] is True
-    assert set(built.offer(built.zeros)["figures"]) == {"offered", "alone", "present"}
-    dissolve(built.deployment.store("plant-1").path)
-    told = built.offer(built.zeros)
-    assert set(told["figures"]) == {"offered", "alone"}
-    assert "the model in use may know rows that are held out by now" in told["reason"]
-
-
 def test_a_refused_model_lies_beside_with_the_reason_in_its_card(federation: Any) -> None:
     built: Federation = federation({"metric": "log_loss"})
     refused = built.offer(built.setup.initial_weights() * 100)
