@@ -27,6 +27,7 @@ EXAMPLES: dict[str, Any] = {
     "model.dropout": 0.1,
     "model.width": 64,
     "model.depth": 2,
+    "strategy.aggregation.clip_norm": 1.0,
     "trees.learning_rate": 0.1,
     "trees.max_depth": 5,
     "trees.min_child_rows": 5,

@@ -54,8 +54,8 @@ def read_model(folder: Path, build: Callable[[dict[str, Any], dict[str, AnyArray
     described, arrays = read_folder(folder)
     try:
         model = build(described, arrays)
-    except ModelError:
-        raise
+    except ModelError as error:
+        raise ModelError(f"model folder {folder} is damaged: {error}") from error
     except Exception as error:  # what is wrong shows wherever a part is first looked at
         raise ModelError(f"model folder {folder} is incomplete ({error!r}); save the model again") from error
     if model.fingerprint != described.get("fingerprint"):
