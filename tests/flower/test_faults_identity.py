@@ -68,7 +68,7 @@ def test_updates_with_nan_of_another_length_or_layout_are_left_out(spoilt: Outco
 
 
 def test_a_run_with_other_features_than_agreed_is_refused(spoilt: Outcome) -> None:
-    refused = "features of this run differ from the federation.toml that this plant has agreed to"
+    refused = "features.derived of this run differ from the federation.toml that this plant has agreed to"
     assert spoilt.checks["plant-3"].startswith("error: refused by its policy: ")
     assert refused in spoilt.checks["plant-3"]
     assert all(refused in reason for reason in spoilt.reasons(2).values())
