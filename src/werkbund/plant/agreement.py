@@ -8,20 +8,34 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from werkbund.config.reading import leaves_of
 from werkbund.config.sections import Config
-from werkbund.core.errors import CheckpointError
-from werkbund.core.files import write_atomically
+from werkbund.core.files import make_private, write_privately
+from werkbund.core.stored import read_stored
 from werkbund.plant.agreed import RefusedError
 from werkbund.plant.whitelist import AGREED
 
 _FILE, _DIVISION = "agreement.json", "division.npz"
+
+
+class Settled(BaseModel):
+    """Hold what agreement.json says."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seed: int
+    number: int
+    test: float
+    validation: float
+    file: str
+    stream: int
+    since: str
 
 
 @dataclass(frozen=True)
@@ -80,13 +94,7 @@ def agreement_in(state: Path) -> Agreement | None:
         If the file was damaged: a division that is not known is not dealt anew silently.
     """
     path = state / _FILE
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}; {_REMEDY}") from error
-    return _checked(values, path)
+    return Agreement(**read_stored(path, Settled, _REMEDY)) if path.exists() else None
 
 
 def settled(state: Path, agreed: Config, seed: int, number: int, now: datetime) -> Agreement:
@@ -113,8 +121,7 @@ def settled(state: Path, agreed: Config, seed: int, number: int, now: datetime) 
     known = agreement_in(state)
     if known is None:
         known = Agreement.settle(agreed, seed, number, now)
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomically(state / _FILE, (json.dumps(asdict(known)) + "\n").encode(), 0o600)
+        write_privately(make_private(state) / _FILE, (json.dumps(asdict(known)) + "\n").encode())
     elif known.file != file_digest(agreed):
         raise RefusedError(
             f"the federation's file in its kit says something else about rows than when this plant agreed to it on "
@@ -135,19 +142,3 @@ def division_file(state: Path) -> Path:
 
 
 _REMEDY = "restore it from a backup, or run `werkbund client agree --renew`"
-
-
-def _checked(values: Any, path: Path) -> Agreement:
-    types: Mapping[str, type | tuple[type, ...]] = {
-        "seed": int,
-        "number": int,
-        "test": (int, float),
-        "validation": (int, float),
-        "file": str,
-        "stream": int,
-        "since": str,
-    }
-    fits = isinstance(values, dict) and set(values) == set(types)
-    if not fits or not all(isinstance(values[name], kind) for name, kind in types.items()):
-        raise CheckpointError(f"{path} must hold {', '.join(types)}; {_REMEDY}")
-    return Agreement(**values)

@@ -24,13 +24,15 @@ def in_wide_bins(counts: Mapping[str, AnyArray], least: int) -> dict[str, AnyArr
         `histogram`, (..., 2, bins), and where they are there `modes`, (..., modes, bins), `brier`, `log_loss` (...) and
         `calibration` (..., deciles, 3), as `learner.counts.count_scores` gives them; others are left as they are.
     least
-        Rows of both classes together; of fewer rows all are in one bin.
+        Rows of both classes together; of fewer rows all are in one bin. 1: each stays as it is.
 
     Returns
     -------
     counts
         In the same layout. The rows of bins that were put together lie in the one with the middle row.
     """
+    if least <= 1:
+        return dict(counts)
     histogram = counts["histogram"]
     flat = histogram.reshape(-1, *histogram.shape[-2:])
     target = np.stack([_targets(own.sum(axis=0), least) for own in flat])

@@ -114,7 +114,7 @@ class Delivery:
 
     def _told(self, counts: Arrays) -> Arrays:
         """Return counts as they may leave."""
-        return in_wide_bins(counts, self.policy.minimum_bin_rows) if self.policy.minimum_bin_rows > 1 else counts
+        return in_wide_bins(counts, self.policy.minimum_bin_rows)
 
     def _what_alone(self) -> str:
         trained, planned = self.parts.trained_alone, self.parts.simulation.num_rounds

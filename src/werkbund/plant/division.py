@@ -17,7 +17,7 @@ import polars as pl
 
 from werkbund.core.arrays import AnyArray, Int8Array, Int64Array, UInt64Array
 from werkbund.core.errors import CheckpointError
-from werkbund.core.files import write_atomically
+from werkbund.core.files import make_private, write_privately
 from werkbund.core.rng import generator, mix
 from werkbund.data import Table
 from werkbund.federation.population import split_rows
@@ -87,10 +87,10 @@ class KnownRows:
 
     def write(self, file: Path) -> None:
         """Keep it."""
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(file.parent)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, marks=self.marks, parts=self.parts)
-        write_atomically(file, buffer.getvalue(), 0o600)
+        write_privately(file, buffer.getvalue())
 
     def last(self, marks: UInt64Array) -> Int8Array:
         """Return the part that each of these rows had when it was last in a version; -1 for one that never was."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from werkbund.core.errors import CheckpointError
-from werkbund.core.files import write_atomically
+from pydantic import AfterValidator, BaseModel, NonNegativeInt
+
+from werkbund.core.files import make_private, write_privately
 from werkbund.core.kinds import Kind
+from werkbund.core.stored import read_stored
 from werkbund.core.types import Tasks
 
 STAGES = 64
@@ -23,12 +24,18 @@ ANSWERED, REFUSED = "answered", "refused"
 _FILE = "ledger.json"
 _MOST_DAYS, _MOST_VERSIONS = 31, 16
 
-Tally = dict[str, dict[str, int]]
+Tally = dict[str, dict[str, NonNegativeInt]]
 """By kind of task: how many were answered, and how many refused."""
 
 
-@dataclass
-class Entries:
+def _is_round(value: dict[str, Any]) -> dict[str, Any]:
+    numbers = [value.get("round"), value.get("stages")]
+    if value and not (isinstance(value.get("run"), str) and all(type(one) is int and one >= 0 for one in numbers)):
+        raise ValueError("must name a run, its round and the number of stages")
+    return value
+
+
+class Entries(BaseModel):
     """Hold what the ledger says; it is written as JSON.
 
     Parameters
@@ -41,10 +48,10 @@ class Entries:
         By version: digests of the questions that are answered in one form alone, by kind.
     """
 
-    days: dict[str, Tally] = field(default_factory=dict)
-    versions: dict[str, Tally] = field(default_factory=dict)
-    round: dict[str, Any] = field(default_factory=dict)
-    once: dict[str, dict[str, str]] = field(default_factory=dict)
+    days: dict[str, Tally]
+    versions: dict[str, Tally]
+    round: Annotated[dict[str, Any], AfterValidator(_is_round)]
+    once: dict[str, dict[str, str]]
 
 
 class Ledger:
@@ -109,8 +116,8 @@ class Ledger:
         entries.versions = dict(list(entries.versions.items())[-_MOST_VERSIONS:])
         entries.once = {version: forms for version, forms in entries.once.items() if version in entries.versions}
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomically(self._path, (json.dumps(vars(entries)) + "\n").encode(), 0o600)
+            make_private(self._path.parent)
+            write_privately(self._path, (json.dumps(entries.model_dump()) + "\n").encode())
         except BaseException:
             self._entries = None  # what could not be written was not counted
             raise
@@ -147,39 +154,8 @@ def _entries_in(path: Path) -> Entries:
     CheckpointError
         If it was damaged: a limit that cannot be checked is not lifted.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return Entries()
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}; {_REMEDY}") from error
-    tallies = [values.get(name) for name in ("days", "versions")] if isinstance(values, dict) else [None]
-    if not all(map(_is_entries, tallies)) or not _is_round(values.get("round")) or not _is_once(values.get("once")):
-        raise CheckpointError(f"{path} must hold what this plant answered; {_REMEDY}")
-    return Entries(**{name: values[name] for name in ("days", "versions", "round", "once")})
+    none: dict[str, Any] = {name: {} for name in Entries.model_fields}
+    return Entries(**(read_stored(path, Entries, _REMEDY) if path.exists() else none))
 
 
 _REMEDY = "restore it from a backup, or remove it to begin counting anew"
-
-
-def _is_entries(value: Any) -> bool:
-    return _is_table(value, lambda tally: _is_table(tally, lambda numbers: _is_table(numbers, _is_number)))
-
-
-def _is_once(value: Any) -> bool:
-    return _is_table(value, lambda forms: _is_table(forms, lambda form: isinstance(form, str)))
-
-
-def _is_round(value: Any) -> bool:
-    if value == {}:
-        return True
-    numbers = (value.get("round"), value.get("stages")) if isinstance(value, dict) else (None,)
-    return all(map(_is_number, numbers)) and isinstance(value.get("run"), str)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_table(value: Any, fits: Any) -> bool:
-    return isinstance(value, dict) and all(map(fits, value.values()))

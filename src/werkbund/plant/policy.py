@@ -244,7 +244,7 @@ def withhold_counts(
         (splits.setdefault(split, {}) if dot else kept)[part or name] = array
     for split, own in splits.items():
         if _enough(own.get("histogram"), minimum_rows, minimum_failures):
-            told = in_wide_bins(own, minimum_bin_rows) if minimum_bin_rows > 1 else own
+            told = in_wide_bins(own, minimum_bin_rows)
             kept |= {f"{split}.{part}": array for part, array in told.items()}
             if "modes" in told:
                 kept[f"{split}.modes"] = _with_enough_failures(told["modes"], minimum_failures)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -11,7 +10,7 @@ import numpy as np
 from werkbund.core.arrays import AnyArray, UInt64Array
 from werkbund.core.errors import ClientError
 from werkbund.core.kinds import Field, Half, Kind
-from werkbund.core.rng import mix
+from werkbund.core.rng import keys
 from werkbund.core.types import Tasks
 from werkbund.plant.policy import Policy
 
@@ -36,10 +35,8 @@ class Draws:
 
     def keys(self, told: AnyArray) -> UInt64Array:
         """Return the plant's own keys in place of those that came: equal where those are equal, and else unlike."""
-        text = f"{self.secret}/{self.purpose}".encode()
-        base = np.uint64(int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little"))
         _, number = np.unique(told, return_inverse=True)
-        return mix(np.asarray(number, np.uint64).reshape(np.shape(told)) * np.uint64(0x9E3779B97F4A7C15) ^ base)
+        return keys(self.secret, self.purpose, 0, number).reshape(np.shape(told))
 
 
 def as_taken(tasks: Tasks, policy: Policy, num_rows: int, draws: Draws | None) -> Tasks:
