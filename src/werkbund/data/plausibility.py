@@ -65,13 +65,20 @@ def contradiction(arrays: Arrays, schema: Schema) -> str | None:
     return _out_of_range(_means(arrays), schema)
 
 
+def plausible_ranges(schema: Schema) -> tuple[Float64Array, Float64Array]:
+    """Return the lower and upper end of each number feature's plausible range, infinite where none is declared."""
+    columns = {column.name: column for column in schema.features}
+    ends = [
+        (column.low, column.high) if (column := columns.get(name)) else (None, None) for name in feature_names(schema)
+    ]
+    low = np.array([-np.inf if low is None else low for low, _ in ends])
+    high = np.array([np.inf if high is None else high for _, high in ends])
+    return low, high
+
+
 def _out_of_range(means: Float64Array, schema: Schema) -> str | None:
     """Return which column's mean is outside the plausible range; `means` (clients, features), NaN where unknown."""
-    columns = {column.name: column for column in schema.features}
-    for name, own in zip(feature_names(schema), means.T, strict=True):
-        column = columns.get(name)
-        low = -np.inf if column is None or column.low is None else column.low
-        high = np.inf if column is None or column.high is None else column.high
+    for name, own, low, high in zip(feature_names(schema), means.T, *plausible_ranges(schema), strict=True):
         outside = own[(own < low) | (own > high)]
         if len(outside):
             return (

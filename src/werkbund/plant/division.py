@@ -118,7 +118,7 @@ class KnownRows:
         return int(numbers[numbers > 0].min(initial=np.iinfo(np.int64).max))
 
     def joined(self, marks: UInt64Array, part: Int8Array) -> KnownRows:
-        """Return this with one more version; of very many the oldest is forgotten."""
+        """Return this with one more version, the newest."""
         every = np.union1d(self.marks, marks)
         parts = np.full((len(every), self.parts.shape[1] + 1), _NOWHERE, np.int8)
         parts[np.searchsorted(every, self.marks), :-1] = self.parts

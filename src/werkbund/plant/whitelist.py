@@ -16,6 +16,7 @@ import numpy as np
 from werkbund.config.reading import SERVERS_OWN, check_config, leaves_of, with_leaves
 from werkbund.config.sections import Config, ModelSection, TrainingSection
 from werkbund.data import Preparation, Schema
+from werkbund.data.plausibility import plausible_ranges
 from werkbund.data.statistics import category_names, number_names
 from werkbund.federation.briefing import Briefing
 from werkbund.federation.families.family import grows_trees
@@ -284,10 +285,7 @@ def check_preparation(preparation: Preparation, schema: Schema) -> str:
 
 def _off_range(preparation: Preparation, schema: Schema) -> str:
     """Return which means are outside the plausible range that was agreed."""
-    ranges = {column.name: (column.low, column.high) for column in schema.features}
-    lows, highs = ([ranges.get(name, (None, None))[end] for name in preparation.numbers] for end in (0, 1))
-    low = np.array([-np.inf if bound is None else bound for bound in lows])
-    high = np.array([np.inf if bound is None else bound for bound in highs])
+    low, high = plausible_ranges(schema)
     mean = np.asarray(preparation.mean)
     odd = [name for name, is_off in zip(preparation.numbers, (mean < low) | (mean > high), strict=True) if is_off]
     return f"the preparation's mean of {', '.join(odd)} is outside the plausible range" if odd else ""
