@@ -27,9 +27,11 @@ from werkbund.data import Table
 from werkbund.evaluation import mean_interval
 from werkbund.federation.families.family import family_of
 from werkbund.federation.families.trees import TreeRows, simulate_trees, trees_in
-from werkbund.federation.population import SPLITS, Division, Population, RawTable, divide
+from werkbund.federation.population import Division, divide
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import train
+from werkbund.partition.population import Population, RawTable
+from werkbund.partition.split import SPLITS
 from werkbund.trees.arithmetic import logits
 from werkbund.trees.rows.table import TreeTable
 

@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
 """Room -> what it may import of ours, beside itself. A room is a folder, or a folder in a folder that has a row."""
 ALLOWED["federation"] = set(ALLOWED) - {"draft", "trees"}
 ALLOWED["bench"] = {*ALLOWED["federation"], "federation"}
-ALLOWED["plant"] = {*ALLOWED["federation"], "federation"} - {"report", "partition"}
+ALLOWED["plant"] = {*ALLOWED["federation"], "federation"} - {"report"}
 ALLOWED["server"] = {*ALLOWED["plant"], "plant", "report"}
 ALLOWED["flower"] = set()
 ALLOWED["flower.machine"] = {"core"}

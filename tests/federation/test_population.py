@@ -9,8 +9,10 @@ import pytest
 
 from werkbund.config import check_config
 from werkbund.core.errors import ConfigError
-from werkbund.federation.population import SPLITS, Division, divide, noisy_clients
+from werkbund.federation.population import Division, divide
 from werkbund.federation.tables import read_table
+from werkbund.partition.noise import noisy_clients
+from werkbund.partition.split import SPLITS
 
 
 def _divided(**clients: Any) -> Division:
@@ -28,8 +30,7 @@ def _labels(division: Division, split: str, client: int) -> np.ndarray[Any, Any]
 
 def test_noisy_plants_turn_over_a_share_of_their_labels_and_test_labels_stay_true() -> None:
     true, noisy = _divided(), _divided(noisy=2, noise=0.3)
-    section = check_config({"clients": {"noisy": 2}}).clients
-    chosen = set(noisy_clients(6, section, 3).tolist())
+    chosen = set(noisy_clients(6, 2, 3).tolist())
     assert len(chosen) == 2
     for client in range(6):
         assert (_labels(true, "test", client) == _labels(noisy, "test", client)).all()

@@ -14,7 +14,7 @@ from werkbund.config import Config
 from werkbund.core.errors import CheckpointError
 from werkbund.core.rng import generator
 from werkbund.data import Column, Origin, Schema, Table
-from werkbund.federation.population import split_rows
+from werkbund.partition.split import split_rows
 from werkbund.plant.agreed import RefusedError
 from werkbund.plant.agreement import Agreement
 from werkbund.plant.division import Dealt, KnownRows, deal, row_marks

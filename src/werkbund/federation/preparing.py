@@ -22,7 +22,7 @@ from werkbund.data.statistics import category_names, feature_names, squares_each
 from werkbund.engine import Gathered, Grid, Handler, InProcessGrid, Rules, Worker, gather
 from werkbund.engine.statistics import Compare
 from werkbund.engine.worker import forgetful
-from werkbund.federation.population import Population, RawTable
+from werkbund.partition.population import Population, RawTable
 
 SUMMED_SQUARES = "squares"
 """Name of the sums of squares in an answer to `SQUARES`."""

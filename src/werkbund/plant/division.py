@@ -20,7 +20,7 @@ from werkbund.core.errors import CheckpointError
 from werkbund.core.files import make_private, write_privately
 from werkbund.core.rng import generator, mix
 from werkbund.data import Table
-from werkbund.federation.population import split_rows
+from werkbund.partition.split import split_rows
 from werkbund.plant.agreed import RefusedError
 from werkbund.plant.agreement import Agreement
 

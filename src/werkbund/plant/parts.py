@@ -19,9 +19,9 @@ from werkbund.engine import Handler
 from werkbund.federation.briefing import Briefing
 from werkbund.federation.families.contract import ClientWork, Simulation
 from werkbund.federation.families.family import family_of
-from werkbund.federation.population import Population, one_client
 from werkbund.federation.preparing import StatisticsWork
 from werkbund.federation.training import Trained, train
+from werkbund.partition.population import Population, one_client
 
 ReadTable = Callable[[Config], Table]
 """Reads the plant's rows under the federation's column names and units."""
@@ -50,7 +50,7 @@ class Parts:
     table
         The plant's rows that answers may be about, in order of time.
     part
-        (rows,), which split each row belongs to, by its number in `population.SPLITS`.
+        (rows,), which split each row belongs to, by its number in `partition.split.SPLITS`.
     minimum_rows
         A failure mode that is a text of rows, and is that of fewer, is counted as none.
     """

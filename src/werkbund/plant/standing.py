@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from werkbund.federation.population import SPLITS
+from werkbund.partition.split import SPLITS
 from werkbund.plant.agreed import agreed_config
 from werkbund.plant.agreement import agreement_in, dissolve, file_digest
 from werkbund.plant.ledger import ANSWERED, REFUSED, Ledger

@@ -25,12 +25,13 @@ from werkbund.data import Preparation, generate
 from werkbund.federation import RoundNews, Run, resume, run
 from werkbund.federation.families.trees import TreeSimulation, simulate_prepared_trees, simulate_trees, trees_in
 from werkbund.federation.folder import Folder
-from werkbund.federation.population import Population, divide
+from werkbund.federation.population import divide
 from werkbund.federation.preparing import learn_in_process
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import train
 from werkbund.model import load_model, score_onnx
 from werkbund.model.trees import TreeModel
+from werkbund.partition.population import Population
 from werkbund.trees.protocol.rounds import bagging_rounds
 from werkbund.trees.protocol.talk import Links
 from werkbund.trees.rows.local import train_trees

@@ -28,10 +28,10 @@ from werkbund.federation.families.networks import (
 )
 from werkbund.federation.families.tree_plan import check_trees
 from werkbund.federation.families.trees import simulate_prepared_trees, simulate_trees, tree_server
-from werkbund.federation.population import Population
 from werkbund.federation.preparing import CommonPreparation
 from werkbund.federation.wiring import model_spec, selector_of, strategy_of
 from werkbund.learner.models import NETWORKS
+from werkbund.partition.population import Population
 
 
 @dataclass(frozen=True)

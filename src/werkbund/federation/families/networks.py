@@ -32,12 +32,12 @@ from werkbund.engine import (
     weights_from_client,
 )
 from werkbund.federation.families.judging import check_score, score_on, servers_share, servers_table
-from werkbund.federation.population import Population
 from werkbund.federation.preparing import CommonPreparation, learn_in_process
 from werkbund.federation.wiring import model_spec, rules_of, strategy_of, training_plan
 from werkbund.federation.worlds import world_around
 from werkbund.learner import CohortTrainer, ModelSpec, build_network, layout_of, weights_of
 from werkbund.model import TrainedModel
+from werkbund.partition.population import Population
 
 _WEIGHTS = "weights"
 """The name of what a network learns, in a message."""

@@ -18,10 +18,11 @@ from werkbund.core.types import RoundRecord
 from werkbund.data import Preparation, Schema
 from werkbund.engine import Checkpoint, Grid, InProcessGrid, Rules, Worker
 from werkbund.federation.families.tree_plan import binning_of, class_weights_of, cohort_of, objective_of, plan_of
-from werkbund.federation.population import SPLITS, Population, RawTable
 from werkbund.federation.preparing import CommonPreparation, learn_in_process
 from werkbund.federation.wiring import rules_of
 from werkbund.model.trees import TreeModel
+from werkbund.partition.population import Population, RawTable
+from werkbund.partition.split import SPLITS
 from werkbund.trees.arithmetic import Ensemble, Terms, TreePlan, logits
 from werkbund.trees.protocol.bins import Agreed, agree_terms
 from werkbund.trees.protocol.rounds import bagging_rounds, evaluate_trees, tree_rounds

@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as hnp
 
 from werkbund.core.arrays import Int8Array, Int64Array
 from werkbund.core.errors import ConfigError
-from werkbund.federation.population import TEST, TRAIN, VALIDATION, split_rows
+from werkbund.partition.split import TEST, TRAIN, VALIDATION, split_rows
 
 MACHINES = hnp.arrays(np.int64, st.integers(0, 60), elements=st.integers(0, 8))
 SHARES = st.sampled_from([0.0, 0.01, 0.2, 0.45])

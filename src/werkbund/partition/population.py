@@ -1,0 +1,130 @@
+"""The clients of a table in raw units, each with its training, validation and test rows, and what is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from werkbund.core.arrays import AnyArray, BoolArray, Float32Array, Int8Array, Int64Array
+from werkbund.core.clients import ClientSplits, ClientTable
+from werkbund.data import Preparation, Schema, Table
+from werkbund.partition.split import SPLITS
+
+_ROWS_A_PIECE = 500_000
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """Hold raw rows in client order: as numbers of rows of one table, so that very many are not held twice.
+
+    Parameters
+    ----------
+    frame
+        (all rows, columns)
+    rows
+        (rows,), which of them these are.
+    offsets
+        (clients + 1,), client i owns `rows[offsets[i]:offsets[i + 1]]`.
+    modes
+        (all rows, modes), which failure modes a row of the frame has.
+    """
+
+    frame: pl.DataFrame
+    rows: Int64Array
+    offsets: Int64Array
+    modes: BoolArray
+
+    def pieces(self, clients: Int64Array) -> Iterator[tuple[pl.DataFrame, Int64Array]]:
+        """Yield the rows of some clients, in this order, a bounded number at a time, each piece with its offsets."""
+        sizes = np.diff(self.offsets)[clients]
+        cuts = np.flatnonzero(np.diff(np.cumsum(sizes) // _ROWS_A_PIECE)) + 1
+        for chosen in np.split(clients, cuts):
+            counts = np.diff(self.offsets)[chosen]
+            ends = np.cumsum(counts)
+            places = np.arange(int(counts.sum())) + np.repeat(self.offsets[chosen] - (ends - counts), counts)
+            yield self.frame[self.rows[places]], np.concatenate(([0], ends))
+
+    def prepared(self, names: tuple[str, ...], schema: Schema, modes: tuple[str, ...], how: Preparation) -> ClientTable:
+        """Return the rows as networks read them: features (rows, features) in float32, scaled and filled."""
+        features = np.empty((len(self.rows), how.num_features), np.float32)
+        labels = self.read_into(features, schema, how.transform)
+        return ClientTable(names, self.offsets, features, labels, self.modes[self.rows], modes)
+
+    def read_into(self, features: AnyArray, schema: Schema, read: Callable[[pl.DataFrame], AnyArray]) -> Float32Array:
+        """Fill (rows, features) with what `read` makes of the rows, a bounded number at a time; return the labels."""
+        labels = np.empty(len(self.rows), np.float32)
+        for first in range(0, len(self.rows), _ROWS_A_PIECE):
+            piece = slice(first, first + _ROWS_A_PIECE)
+            frame = self.frame[self.rows[piece]]
+            features[piece], labels[piece] = read(frame), schema.labels(frame)
+        return labels
+
+
+@dataclass(frozen=True)
+class Population:
+    """Hold the raw rows of all clients, by split.
+
+    Parameters
+    ----------
+    names
+        One a client.
+    schema
+        The same for all.
+    mode_names
+        Names of the failure modes.
+    splits
+        `train`, `validation` and `test`.
+    """
+
+    names: tuple[str, ...]
+    schema: Schema
+    mode_names: tuple[str, ...]
+    splits: Mapping[str, RawTable]
+
+    def prepared(self, preparation: Preparation) -> ClientSplits:
+        """Return all clients' rows as networks read them, by split."""
+        train, validation, test = (
+            self.splits[split].prepared(self.names, self.schema, self.mode_names, preparation) for split in SPLITS
+        )
+        return ClientSplits(train, validation, test)
+
+
+def one_client(
+    table: Table, name: str, mode_names: tuple[str, ...], part: Int8Array, least_rows_of_mode: int = 1
+) -> Population:
+    """Return one client by itself, whose table this is.
+
+    Parameters
+    ----------
+    table
+        Its rows.
+    name
+        Of the client.
+    mode_names
+        The failure modes that the federation counts, in its order; the client's other modes are left out.
+    part
+        (rows,), the split of each row by its number in `SPLITS`; a row of another number is in none.
+    least_rows_of_mode
+        A mode that is a text of rows, and of fewer rows than this, is counted as none: its name is not to be guessed.
+    """
+    flags, names = table.schema.mode_flags(table.frame)
+    if table.schema.mode is not None:
+        flags = flags & (flags.sum(axis=0) >= least_rows_of_mode)
+    modes = _in_columns(flags, names, mode_names)
+    splits = {}
+    for place, split in enumerate(SPLITS):
+        rows = np.flatnonzero(part == place)
+        splits[split] = RawTable(table.frame, rows, np.array([0, len(rows)]), modes)
+    return Population((name,), table.schema, mode_names, splits)
+
+
+def _in_columns(flags: BoolArray, names: tuple[str, ...], wanted: tuple[str, ...]) -> BoolArray:
+    """Return the flags (rows, wanted) under other columns; a mode that does not occur is no row's."""
+    columns = np.zeros((len(flags), len(wanted)), np.bool_)
+    for column, name in enumerate(wanted):
+        if name in names:
+            columns[:, column] = flags[:, names.index(name)]
+    return columns
