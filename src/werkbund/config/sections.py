@@ -180,8 +180,8 @@ class TreesSection(Section):
     """Pull of the leaves' values to zero."""
     num_bins: Annotated[int, Field(ge=2, le=defaults.MOST_BINS)] = defaults.MOST_BINS
     """Values of a feature that trees tell apart, at most."""
-    rank_error: Annotated[float, Field(gt=0, lt=1)] = defaults.RANK_ERROR
-    """Share of the rows by which a bin's edge may be off its rank, where a feature has more values than bins."""
+    rank_error: Annotated[float, Field(gt=0, le=0.5)] = defaults.RANK_ERROR
+    """Share of the rows by which edges may be off their best place, where a feature has more values than bins."""
     row_share: Share = 1.0
     """Chance of a row to be in a tree, drawn alike at every client."""
     tree_features: Share = 1.0

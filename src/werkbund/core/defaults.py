@@ -22,7 +22,7 @@ MOST_BINS = 255
 """Bins of a feature of trees, at most and by default: a code is one byte, and one code is for missing values."""
 
 RANK_ERROR = 0.0005
-"""Share of the rows by which the edge of a tree's bin may be off its rank."""
+"""Share of the rows that an interval of several values may hold when bins of trees are cut."""
 
 GENERATED_ROWS = 10_000
 """Rows of a generated table: as many as AI4I 2020 has."""

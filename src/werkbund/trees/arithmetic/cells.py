@@ -5,9 +5,9 @@ intervals; the answer is how many rows of all clients fall into each. Whatever t
 same, so the next question is, and so are the edges.
 
 While a feature has at most as many occupied intervals as it may have bins, all of them are refined, down to single
-numbers: its bins are then its values. Else those with too many rows are, until none has more than the stated error in
-rank, or it is a single number. Intervals with fewer rows than `least` are refined no further: an edge then does not
-say where such rows lie.
+numbers: its bins are then its values. Else those with more rows than the stated share are, down to single numbers, so
+that bins can be cut as if all values were known, up to this share (`last_of_bins`). Intervals with fewer rows than
+`least` are refined no further: an edge then does not say where such rows lie.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from werkbund.core.arrays import BoolArray, Float64Array, Int64Array, UInt64Array
 from werkbund.core.defaults import MOST_BINS, RANK_ERROR
 from werkbund.core.errors import ConfigError
+from werkbund.trees.arithmetic.cuts import last_of_bins
 
 _SIGN = np.uint64(1) << np.uint64(63)
 _MOST_ASKED = 8192  # intervals of a feature in one question, unless more than half as many must be refined
@@ -69,7 +70,7 @@ class Cells:
     num_bins
         Bins to be had at most.
     rank_error
-        Share of the rows by which an edge may be off its rank.
+        Share of the rows that an interval of several numbers may hold where there are more intervals than bins.
     least
         Intervals with fewer rows are refined no further.
     most_parts
@@ -155,12 +156,8 @@ class Cells:
         )
 
     def edges(self) -> Float64Array:
-        """Return the edges, half way between neighbouring intervals.
-
-        Where there are more intervals than bins, bins get equally many rows as far as they can; an interval with more
-        rows than its share is a bin by itself, and the others share what is left.
-        """
-        last = _last_cells(self.counts, self.num_bins)
+        """Return the edges, half way between neighbouring intervals, where `last_of_bins` cuts."""
+        last = last_of_bins(self.counts, self.lows == self.highs, self.num_bins)
         below, above = numbers_of(self.highs)[last], numbers_of(self.lows)[last + 1]
         with np.errstate(over="ignore", invalid="ignore"):
             middle = below + (above - below) / 2
@@ -191,24 +188,3 @@ def parts_of(lows: UInt64Array, highs: UInt64Array, parts: int) -> tuple[UInt64A
     first = lows[interval] + place.astype(np.uint64) * length[interval]
     last = np.minimum(first + (length[interval] - np.uint64(1)), highs[interval])
     return first, np.where(last < first, highs[interval], last)  # last runs over at the highest keys
-
-
-def _last_cells(counts: Int64Array, num_bins: int) -> Int64Array:
-    """Return the last interval of each bin but the last, where bins share the rows as evenly as intervals allow."""
-    n = len(counts)
-    if n <= num_bins:
-        return np.arange(max(n - 1, 0))
-    heavy = counts * num_bins > counts.sum()
-    rows_left, bins_left = int(counts[~heavy].sum()), max(num_bins - int(heavy.sum()), 1)  # of light intervals
-    last: list[int] = []
-    held = 0  # rows of the bin so far
-    for i in range(n - 1):
-        held += 0 if heavy[i] else int(counts[i])
-        full = held * bins_left >= rows_left and held > 0
-        if heavy[i] or heavy[i + 1] or full:
-            last.append(i)
-            rows_left, bins_left = (rows_left - held, max(bins_left - 1, 1)) if held else (rows_left, bins_left)
-            held = 0
-        if len(last) == num_bins - 1:
-            break
-    return np.array(last, np.int64)

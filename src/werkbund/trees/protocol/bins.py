@@ -36,7 +36,7 @@ class Binning:
     num_bins
         Bins of a feature at most, 2..255.
     rank_error
-        Share of the rows by which an edge may be off its rank, where a feature has more values than bins.
+        Share of the rows that an interval of several values may hold, where a feature has more values than bins.
     least
         Intervals that hold fewer rows of all clients together are not looked into any further.
     most_parts
