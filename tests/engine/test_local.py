@@ -11,7 +11,8 @@ from werkbund.core.rng import keys
 from werkbund.core.store import RowStore
 from werkbund.engine import LocalWork
 from werkbund.engine.kinds import EVALUATE, TRAIN
-from werkbund.learner import count_scores
+from werkbund.learner import TrainingPlan, count_scores
+from werkbund.selection.questions import HOLD, LOSS
 
 
 def _train(federation: Any, clients: list[int], factors: list[float] | None = None) -> Replies:
@@ -53,6 +54,37 @@ def test_the_weights_that_came_in_are_the_ones_that_are_scored(kind: str, federa
         logits = built.work.trainer.score(built.state.weights, table.features)
         for name, array in count_scores(logits, table.labels, table.modes, table.offsets[[0, -1]]).items():
             np.testing.assert_array_equal(reply.pooled[f"{split}.{name}"], array[0])
+
+
+@pytest.mark.parametrize("weight", [1.0, 9.0])
+@pytest.mark.parametrize(("kind", "batched"), [("logistic", True), ("mlp", True), ("mlp", False)])
+def test_losses_that_are_told_are_those_that_are_trained(
+    kind: str, batched: bool, weight: float, federation: Any
+) -> None:
+    """Steps of no length: the loss while training is then that of the weights that came, in every way of training."""
+    plan = TrainingPlan(learning_rate=1e-30, weight_decay=0.0, positive_weight=weight)
+    built = federation(kind=kind, plan=plan, batched=batched)
+    needs = np.array(["loss", "loss_rms", "train_loss"])
+    shared = {"weights": built.state.weights, "rate": np.ones(()), "needs": needs}
+    clients = np.arange(3)
+    own = {"factor": np.ones(3), "key": keys(0, "training", 1, clients)}
+    told = built.work.train(Tasks(TRAIN, 1, clients, shared, own), RowStore()).clear
+    np.testing.assert_allclose(told["loss"], told["train_loss"], rtol=1e-5)
+    held = built.work.hold(Tasks(HOLD, 1, clients, shared, own), RowStore()).clear
+    asked = built.work.loss(Tasks(LOSS, 1, clients, shared, own), RowStore()).clear
+    assert held["loss"].tolist() == asked["loss"].tolist() == told["loss"].tolist()
+    assert (told["loss_rms"] >= told["loss"]).all()
+
+
+def test_a_loss_over_a_few_rows_is_weighted_as_the_one_over_all(federation: Any) -> None:
+    built = federation(plan=TrainingPlan(positive_weight=9.0))
+    clients = np.arange(3)
+    shared = {"weights": built.state.weights, "rate": np.ones(()), "most": np.array(10_000)}
+    own = {"key": keys(0, "probe", 1, clients)}
+    few = built.work.loss(Tasks(LOSS, 1, clients, shared, own), RowStore()).clear["loss"]
+    shared.pop("most")
+    every = built.work.loss(Tasks(LOSS, 1, clients, shared, own), RowStore()).clear["loss"]
+    np.testing.assert_allclose(few, every)
 
 
 def test_counts_come_for_each_client_where_that_is_asked(federation: Any) -> None:

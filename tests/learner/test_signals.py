@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from werkbund.core.errors import ConfigError
-from werkbund.learner.signals import local_centroids
+from werkbund.learner.signals import local_centroids, loss_signals, losses_of
 
 GROUPS = np.concatenate([np.full((30, 2), 5.0), np.full((12, 2), -5.0), np.full((3, 2), [50.0, 0.0])])
 
@@ -35,3 +37,23 @@ def test_a_value_that_few_rows_of_a_cluster_have_is_in_no_centroid() -> None:
 def test_the_least_number_of_clusters_is_one() -> None:
     with pytest.raises(ConfigError, match="k must be >= 1"):
         local_centroids(GROUPS, 0, _rng())
+
+
+@pytest.mark.parametrize("weight", [0.25, 1.0, 7.5, 300.0])
+def test_losses_are_those_of_torch_with_the_weight_of_failures(weight: float) -> None:
+    logits = _rng().normal(0.0, 4.0, 200).astype(np.float32)
+    labels = (_rng().random(200) < 0.2).astype(np.float32)
+    expected = binary_cross_entropy_with_logits(
+        torch.from_numpy(logits), torch.from_numpy(labels), reduction="none", pos_weight=torch.tensor(weight)
+    )
+    np.testing.assert_allclose(losses_of(logits, labels, weight), expected.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_signals_of_losses_are_means_spreads_and_roots_client_by_client() -> None:
+    losses, sizes = _rng().gamma(1.0, 2.0, 12), np.array([5, 0, 7])
+    signals = loss_signals(losses, sizes, ("loss", "loss_std", "loss_rms", "train_loss"))
+    parts = (losses[:5], losses[5:])
+    assert set(signals) == {"loss", "loss_std", "loss_rms"}
+    for name, rule in (("loss", np.mean), ("loss_std", np.std), ("loss_rms", lambda x: np.sqrt(np.mean(x**2)))):
+        np.testing.assert_allclose(signals[name][[0, 2]], [rule(part) for part in parts])
+        assert np.isnan(signals[name][1])

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from werkbund.core import ConfigError
-from werkbund.selection import CohortSize
+from werkbund.selection import SELECTORS, CohortSize, build_selector
+from werkbund.selection.contract import OF_A_WORLD, check_told
 
 
 @given(st.integers(0, 10_000), st.integers(1, 100))
@@ -35,3 +36,27 @@ def test_a_fraction_out_of_range_is_refused(fraction: float) -> None:
 def test_a_count_below_one_is_refused(count: int) -> None:
     with pytest.raises(ConfigError, match=r"strategy\.selection\.count must be >= 1 .* got"):
         CohortSize(count=count)
+
+
+@pytest.mark.parametrize("name", list(SELECTORS))
+def test_a_method_is_refused_exactly_where_what_it_rests_on_is_told_by_nobody(name: str) -> None:
+    selector = build_selector(name)
+    rests_on = selector.declaration.rests_on | (selector.declaration.needs & {"score"})
+    check_told(selector, {*OF_A_WORLD, "score"})
+    for missing in rests_on:
+        with pytest.raises(ConfigError, match=rf"got '{name}', which rests on {missing}"):
+            check_told(selector, {*OF_A_WORLD, "score"} - {missing})
+    if not rests_on:
+        check_told(selector, ())
+
+
+def test_methods_that_go_by_time_energy_or_price_rest_on_it() -> None:
+    rests_on = {name: set(build_selector(name).declaration.rests_on) for name in SELECTORS}
+    assert {name: told for name, told in rests_on.items() if told} == {
+        "tifl": {"seconds"},
+        "fedcs": {"seconds"},
+        "rbcs-f": {"seconds"},
+        "oort-energy": {"joules"},
+        "battery": {"battery"},
+        "fmore": {"price"},
+    }

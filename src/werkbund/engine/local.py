@@ -102,9 +102,9 @@ class LocalWork:
         return self._answer(UPLOAD, tasks, held, each, {}, pooled)
 
     def loss(self, tasks: Tasks, store: Store) -> Replies:
-        """Answer with the mean loss of the incoming weights over training rows, of all or of a few drawn at random."""
+        """Answer with the incoming weights' mean loss, as it is trained, over all training rows or a few at random."""
         table = self.splits.train.take(tasks.clients)
-        losses, sizes = losses_of(self._scores(self._incoming(tasks, store), table), table.labels), table.sizes
+        losses, sizes = self._losses(self._incoming(tasks, store), table), table.sizes
         if "most" in tasks.shared:
             losses, sizes = _few_losses(losses, table, tasks.own["key"], int(tasks.shared["most"]))
         clear = loss_signals(losses, sizes, ("loss",))
@@ -199,7 +199,7 @@ class LocalWork:
         signals: dict[str, Float64Array] = {}
         if wanted & {*FROM_LOSSES}:
             table = self.splits.train.take(tasks.clients)
-            losses = losses_of(self._scores(self._incoming(tasks, store), table), table.labels)
+            losses = self._losses(self._incoming(tasks, store), table)
             signals |= loss_signals(losses, table.sizes, wanted)
         if "train_loss" in wanted:
             signals["train_loss"] = np.asarray(train_loss, dtype=np.float64)
@@ -208,6 +208,10 @@ class LocalWork:
             weight = np.abs(sums["weight"])
             signals["norm"] = np.divide(length, weight, out=np.zeros_like(length), where=weight > 0)
         return signals
+
+    def _losses(self, weights: Float32Array, table: ClientTable) -> Float64Array:
+        """Return the loss of each row of a table as it is trained, (rows,): a failure's times its weight."""
+        return losses_of(self._scores(weights, table), table.labels, self.trainer.plan.positive_weight)
 
     def _counts(self, tasks: Tasks, store: Store) -> tuple[Arrays, Arrays]:
         """Return the counts of each client, if the tasks ask for that, or those of all together."""

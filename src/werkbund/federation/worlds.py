@@ -23,6 +23,7 @@ from werkbund.engine.fleet import DAY_H, HOUR_S, Fleet
 from werkbund.engine.world import Circumstances, WorldGrid
 from werkbund.learner import TrainingPlan
 from werkbund.learner.batches import num_steps
+from werkbund.selection.contract import OF_A_WORLD
 
 NAMES = tuple(field.name for field in fields(Fleet))
 
@@ -113,6 +114,11 @@ def fleet_of(section: WorldSection, names: tuple[str, ...], seed: int) -> Fleet:
     return _from_table(Path(section.path), names)
 
 
+def told_by(section: WorldSection) -> frozenset[str]:
+    """Return what the world that a configuration names tells of its clients; nothing where it names none."""
+    return OF_A_WORLD if section.preset != "none" or section.path is not None else frozenset()
+
+
 def world_around(
     grid: Grid, section: WorldSection, table: ClientTable, plan: TrainingPlan, *, num_parameters: int, seed: int
 ) -> Grid:
@@ -133,7 +139,7 @@ def world_around(
     seed
         Of the run.
     """
-    if section.preset == "none" and section.path is None:
+    if not told_by(section):
         return grid
     examples = num_steps(table.sizes, plan).astype(np.float64) * plan.batch_size
     size = 4.0 * num_parameters

@@ -10,14 +10,30 @@ from werkbund.core.arrays import AnyArray, Float32Array, Float64Array, FloatingA
 from werkbund.core.errors import ConfigError
 
 FROM_LOSSES = ("loss", "loss_std", "loss_rms")
-"""Signals that follow from the loss of each training row under the received weights."""
+"""Signals that follow from the loss of each training row under the received weights, as the objective counts it."""
 
 
-def losses_of(logits: FloatingArray, labels: AnyArray) -> Float64Array:
-    """Return the log loss of each row, (rows,): log(1 + exp(-z)) for a failure with logit z, log(1 + exp(z)) else."""
-    z = np.asarray(logits, dtype=np.float64)
-    signed = np.where(np.asarray(labels) > 0.5, -z, z)
-    return np.maximum(signed, 0.0) + np.log1p(np.exp(-np.abs(signed)))
+def losses_of(logits: FloatingArray, labels: AnyArray, positive_weight: float = 1.0) -> Float64Array:
+    """Return the loss of each row as it is trained, (rows,): log(1 + exp(z)), or w log(1 + exp(-z)) for a failure.
+
+    Parameters
+    ----------
+    logits
+        z, (rows,).
+    labels
+        (rows,), 1 for a failure.
+    positive_weight
+        w, the plan's; 1 is the log loss.
+
+    Examples
+    --------
+    >>> losses_of(np.zeros(2), np.array([0.0, 1.0]), 3.0).round(4).tolist()
+    [0.6931, 2.0794]
+    """
+    z, failed = np.asarray(logits, dtype=np.float64), np.asarray(labels) > 0.5
+    signed = np.where(failed, -z, z)
+    plain = np.maximum(signed, 0.0) + np.log1p(np.exp(-np.abs(signed)))
+    return np.asarray(np.where(failed, positive_weight, 1.0) * plain)
 
 
 def loss_signals(losses: Float64Array, sizes: Int64Array, wanted: Collection[str]) -> dict[str, Float64Array]:

@@ -6,7 +6,7 @@ same address (seed, round) gives the same choice, so a resumed run needs no repl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ State = Mapping[str, Any]
 
 
 SIGNALS: dict[str, str] = {
-    "loss": "mean loss of the received weights over its training rows",
+    "loss": "mean loss of the received weights over its training rows, each as the objective weights it",
     "loss_std": "standard deviation of the loss of the received weights over its training rows",
     "loss_rms": "root of the mean squared loss of the received weights over its training rows",
     "train_loss": "mean loss while it trained",
@@ -41,6 +41,17 @@ OF_THE_UPDATE = frozenset({"norm", "update"})
 
 NUMBERS = frozenset(SIGNALS) - {"update", "score"}
 """Signals that are one number a client."""
+
+OF_A_WORLD = frozenset({"seconds", "joules", "battery", "price"})
+"""What a simulated world tells of each client; of these a real federation measures the seconds."""
+
+_OF_A_WORLD = "in a simulation set world.preset, such as factory-fleet, or world.path"
+_REMEDIES = {
+    "score": "set evaluation.server_rows to a table with failures and others, or in a simulation clients.server to a "
+    "share of the validation rows, such as 0.5",
+    "seconds": _OF_A_WORLD,
+    **dict.fromkeys(("joules", "battery", "price"), f"{_OF_A_WORLD}; in a real federation nobody measures it"),
+}
 
 
 @dataclass(frozen=True)
@@ -137,6 +148,9 @@ class Declaration:
         What the server learns about a client, in words.
     asks
         Kinds of questions before the choice, ; those that ship are in `werkbund.selection.questions`.
+    rests_on
+        Signals, or what else a world tells, without which nothing is left of the rule: where nobody tells them a run is
+        refused. `score` is one where it is needed.
     """
 
     source: str
@@ -146,6 +160,7 @@ class Declaration:
     cost: str = "nothing"
     reveals: str = "who took part"
     asks: frozenset[Kind] = frozenset()
+    rests_on: frozenset[str] = frozenset()
 
     @property
     def secure_aggregation(self) -> bool:
@@ -172,6 +187,32 @@ class Selector(Protocol):
 
     def observe(self, state: State, reports: Reports) -> State:
         """Return the state for the next round, with what the reports of this one say."""
+
+
+def check_told(selector: Selector, told: Collection[str]) -> None:
+    """Refuse a method where nobody tells what its rule rests on.
+
+    Parameters
+    ----------
+    selector
+        The method.
+    told
+        Names of signals, and of what else a world tells, that there are.
+
+    Raises
+    ------
+    ConfigError
+        If one is missing; names method, signal and remedy.
+    """
+    declared = selector.declaration
+    missing = sorted((declared.rests_on | (declared.needs & {"score"})) - set(told))
+    if missing:
+        name = getattr(selector, "name", type(selector).__name__)
+        what, remedy = ", ".join(missing), _REMEDIES.get(missing[0], "see that it is told")
+        raise ConfigError(
+            f"strategy.selection.name must be a method whose signals are told, got {name!r}, which rests on {what}, of "
+            f"which nothing is known here; {remedy}, or choose another method, such as uniform"
+        )
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ NEEDS = Field("shared", "needs", "names of the signals that are wanted in clear"
 KEY = Field("own", "key", "of the client's random stream", (), "u", stream=True)
 
 _LOSSES = {
-    "loss": "mean loss of the weights that came, over training rows",
+    "loss": "mean loss of the weights that came, as it is trained, over training rows",
     "loss_std": "standard deviation of that loss from row to row",
     "loss_rms": "root of the mean square of that loss",
     "train_loss": "mean loss while it trained",

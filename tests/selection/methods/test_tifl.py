@@ -1,5 +1,9 @@
+import random
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from werkbund.core import ConfigError, Failure
 from werkbund.core.rng import generator
@@ -54,6 +58,42 @@ def test_tiers_go_by_latency_and_differ_by_one_client_at_most(number: int) -> No
     sizes = np.bincount(tiers, minlength=5)
     assert sizes.sum() == number
     assert sizes.max() - sizes.min() <= 1
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.0, 5.0, np.inf, np.nan]), min_size=1, max_size=25), st.randoms())
+def test_tiers_know_no_numbers_of_clients(latency: list[float], order: random.Random) -> None:
+    """Tiers by a sort alone would part clients of one speed by their numbers."""
+    shuffled = list(range(len(latency)))
+    order.shuffle(shuffled)
+    tiers, again = tiers_of(np.array(latency), 5), tiers_of(np.array(latency)[shuffled], 5)
+    assert again.tolist() == tiers[shuffled].tolist()
+    placed = [tiers[np.array(latency) == value] for value in (0.0, 1.0, 2.0, 5.0, np.inf)]
+    assert all(len(set(place.tolist())) <= 1 for place in placed)
+    ranks = [int(place[0]) for place in placed if len(place)]
+    assert ranks == sorted(ranks)
+
+
+def test_without_any_time_there_are_no_tiers_and_the_reason_says_so() -> None:
+    selector, state, drawn = TiFL(CohortSize(count=3)), dict[str, object](), list[int]()
+    for round in range(1, 21):
+        choice = _choose(selector, state, seed=round, round=round)
+        reports = Reports(round, choice.cohort, {"loss": np.ones(len(choice.cohort))}, (), choice=choice)
+        state = dict(selector.observe(state, reports))
+        if round > 5:
+            assert set(choice.reasons) == {"no tiers, for no time is known; drawn at random"}
+            drawn += choice.cohort.tolist()
+    assert len(set(drawn)) > 9
+    assert choice.inclusion is not None
+    np.testing.assert_allclose(choice.inclusion, 3 / 15)
+
+
+def test_a_missing_time_is_not_zero_seconds_but_the_slowest_tier() -> None:
+    selector = TiFL(CohortSize(count=1), tiers=3)
+    state = _told(selector, {}, 1, -1, dict.fromkeys(range(6), 1.0), {**dict.fromkeys(range(5), 2.0), 5: np.nan})
+    assert np.asarray(state["latency"]).tolist() == [2.0, 2.0, 2.0, 2.0, 2.0, np.inf]
+    assert tiers_of(np.asarray(state["latency"]), 3).tolist() == [0, 0, 0, 0, 0, 2]
+    state = _told(selector, state, 2, 2, {5: 1.0}, {5: 7.0})
+    assert np.asarray(state["latency"])[5] == 7.0
 
 
 def test_who_was_never_measured_comes_first() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,12 @@ import numpy as np
 from werkbund.config.sections import Config
 from werkbund.core.arrays import Float32Array
 from werkbund.core.clients import ClientTable
-from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator
 from werkbund.data import Preparation, Schema, source_for
 from werkbund.engine import Rules, Strategy
 from werkbund.learner import CohortTrainer
 from werkbund.learner.signals import losses_of
-from werkbund.selection.contract import Score
+from werkbund.selection.contract import Score, check_told
 
 Rows = tuple[Float32Array, Float32Array]
 """Features (rows, features) and labels (rows,)."""
@@ -36,21 +36,9 @@ def servers_table(config: Config, schema: Schema, preparation: Preparation) -> R
     return preparation.transform(frame), schema.labels(frame)
 
 
-def check_score(strategy: Strategy, rules: Rules) -> None:
-    """Refuse a method that judges clients by the server's rows where it has none.
-
-    Raises
-    ------
-    ConfigError
-        If the method declares that it needs a score, and the rules have none.
-    """
-    if "score" in strategy.selector.declaration.needs and rules.score is None:
-        name = getattr(strategy.selector, "name", type(strategy.selector).__name__)
-        raise ConfigError(
-            f"strategy.selection.name = {name!r} judges clients by rows of the server's own, of failures and others, "
-            "and it has none; set evaluation.server_rows to a table, or in a simulation clients.server to a share of "
-            "the validation rows, such as 0.5"
-        )
+def check_signals(strategy: Strategy, rules: Rules, told: Collection[str]) -> None:
+    """Refuse a method that rests on a signal which nobody tells; the server tells a score if it has rows for it."""
+    check_told(strategy.selector, {*told, *(("score",) if rules.score else ())})
 
 
 def servers_share(validation: ClientTable, config: Config) -> Rows:
@@ -65,8 +53,9 @@ def servers_share(validation: ClientTable, config: Config) -> Rows:
 def score_on(trainer: CohortTrainer, rows: Rows) -> Score | None:
     """Return what judges weights on the server's rows; None where it has none, or rows of one class alone.
 
-    The score is the skill 1 - loss / loss of the prevalence, at most 1; 0 knows no more than how frequent failures are.
-    It moves with every row, where average precision moves by jumps with few failures.
+    The score is the skill 1 - loss / loss of the best constant, at most 1; 0 knows no more than how frequent failures
+    are. The loss is the one that is trained, a failure's times its weight: else weights that raise all risks, as they
+    are trained to, would count as bad. It moves with every row, where average precision jumps with few failures.
 
     References
     ----------
@@ -76,10 +65,11 @@ def score_on(trainer: CohortTrainer, rows: Rows) -> Score | None:
     share = float(labels.mean()) if len(labels) else 0.0
     if not 0.0 < share < 1.0:
         return None
-    without = -(share * np.log(share) + (1.0 - share) * np.log1p(-share))
+    weight = trainer.plan.positive_weight
+    constant = np.full(len(labels), np.log(weight * share / (1.0 - share)))
+    without = float(losses_of(constant, labels, weight).mean())
 
     def score(weights: Float32Array) -> float:
-        losses = losses_of(trainer.score(weights, features), labels)
-        return 1.0 - float(losses.mean()) / float(without)
+        return 1.0 - float(losses_of(trainer.score(weights, features), labels, weight).mean()) / without
 
     return score

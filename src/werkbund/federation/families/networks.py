@@ -31,10 +31,10 @@ from werkbund.engine import (
     rounds,
     weights_from_client,
 )
-from werkbund.federation.families.judging import check_score, score_on, servers_share, servers_table
+from werkbund.federation.families.judging import check_signals, score_on, servers_share, servers_table
 from werkbund.federation.preparing import CommonPreparation, learn_in_process
 from werkbund.federation.wiring import model_spec, rules_of, strategy_of, training_plan
-from werkbund.federation.worlds import world_around
+from werkbund.federation.worlds import told_by, world_around
 from werkbund.learner import CohortTrainer, ModelSpec, build_network, layout_of, weights_of
 from werkbund.model import TrainedModel
 from werkbund.partition.population import Population
@@ -249,7 +249,7 @@ def with_servers_table(setup: NetworkSetup, schema: Schema, labels: Int64Array) 
     if rows is not None:
         trainer = trainer_of(setup.config, setup.network, setup.preparation.num_features, labels)
         rules = replace(rules, score=score_on(trainer, rows))
-    check_score(setup.strategy, rules)
+    check_signals(setup.strategy, rules, ("seconds",))
     return replace(setup, rules=rules)
 
 
@@ -317,7 +317,7 @@ def simulate_prepared_network(
     rules = rules_of(config, trainer.layout.fingerprint, {"rows": splits.train.sizes}, len(modes))
     held = servers_table(config, population.schema, preparation) or servers_share(splits.validation, config)
     rules = replace(rules, score=score_on(trainer, held))
-    check_score(strategy, rules)
+    check_signals(strategy, rules, told_by(config.world))
     return NetworkSimulation(config, preparation, spec, network, modes, grid, strategy, rules, trainer, splits)
 
 

@@ -182,6 +182,7 @@ class Auction:
             unbiased=False,
             cost="what the winners are paid; one number from each client that trains",
             reveals="price, rows and speed of every client that bids",
+            rests_on=frozenset({"price"}),
         )
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:

@@ -156,6 +156,7 @@ class OortEnergy:
             unbiased=False,
             cost="three numbers from each client that trains; work of those that come too late",
             reveals="loss, duration and energy of each client that trains; rows, expected speed, energy and battery",
+            rests_on=frozenset({"joules"}),
         )
 
     @property
@@ -265,6 +266,7 @@ class Battery:
             assumes=frozenset({"addressable", "reliable", "trustworthy"}),
             unbiased=False,
             reveals="what is left in each client's battery",
+            rests_on=frozenset({"battery"}),
         )
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:

@@ -161,6 +161,7 @@ class FedCS:
             unbiased=False,
             cost="nothing; the paper asks each candidate for its times",
             reveals="expected time of training, of sending and of receiving, or else how long it took",
+            rests_on=frozenset({"seconds"}),
         )
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:

@@ -178,6 +178,7 @@ class FairAndFast:
             assumes=frozenset({"available", "addressable", "stateful", "trustworthy"}),
             unbiased=False,
             reveals="how long each client that trains takes",
+            rests_on=frozenset({"seconds"}),
         )
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:

@@ -20,24 +20,26 @@ def tiers_of(latency: Float64Array, number: int) -> Int64Array:
     """Return the tier of each client, (n,), 0 for the fastest; -1 where the latency is unknown.
 
     Tiers are as equal in size as can be; their number need not divide the clients. With few clients some stay empty.
+    Clients of the same latency share the fastest of the tiers that they would fill.
 
     Parameters
     ----------
     latency
-        (n,), in seconds; NaN where unknown, inf for who never answered in time.
+        (n,), in seconds; NaN where unknown, inf for who was asked in vain and belongs to the slowest.
     number
         How many tiers.
 
     Examples
     --------
-    >>> tiers_of(np.array([9.0, 1.0, np.nan, 5.0, 2.0]), 2).tolist()
-    [1, 0, -1, 1, 0]
+    >>> tiers_of(np.array([9.0, 1.0, np.nan, 5.0, 2.0]), 2).tolist(), tiers_of(np.array([1.0, np.inf]), 5).tolist()
+    ([1, 0, -1, 1, 0], [0, 4])
     """
     tiers = np.full(len(latency), -1)
     known = np.flatnonzero(~np.isnan(latency))
     order = known[np.argsort(latency[known], kind="stable")]
-    for tier, members in enumerate(np.array_split(order, number)):
-        tiers[members] = tier
+    ranked = np.concatenate([np.full(len(part), tier) for tier, part in enumerate(np.array_split(order, number))])
+    first = np.searchsorted(latency[order], latency[order])
+    tiers[order] = np.where(np.isinf(latency[order]), number - 1, ranked[first])
     return tiers
 
 
@@ -103,9 +105,11 @@ class TiFL:
     learns, and this tier comes sooner, which is what the credits and the ranking are for anyway.
 
     Profiling: who has no measured latency trains first, at random, for N/k rounds, and these rounds count as training;
-    in the source they are lost. Latency is the mean of what was measured. Who failed and never answered belongs
-    to the slowest. A tier that offers fewer than the cohort is filled up from the next faster ones, which keeps the
-    round short, and then from slower ones. When all credits are used up they are void.
+    in the source they are lost. Latency is the mean of what was measured. Who was asked and whose time nobody knows,
+    because it failed or because nobody measures it, belongs to the slowest; where nobody's time is known there are no
+    tiers, the cohort is drawn uniformly, and the reason says so. A tier that offers fewer than the cohort is filled up
+    from the next faster ones, which keeps the round short, and then from slower ones. When all credits are used up they
+    are void.
 
     Assumptions: five tiers and I = 10 are those of a public port; the source leaves credits to the user, and says fewer
     for slow tiers. The stagnation test is that of the paper as it is told elsewhere: the paper was not read in full.
@@ -135,6 +139,7 @@ class TiFL:
         notes=(
             "With few clients a tier may hold fewer than a cohort; faster ones fill it up.",
             "Accuracy of a tier is judged by the loss its members told last, not by a fresh evaluation of everybody.",
+            "It rests on measured times: a simulation without a world is refused.",
         ),
     )
 
@@ -155,6 +160,7 @@ class TiFL:
             unbiased=False,
             cost="two numbers from each client that trains; the first N/k rounds measure",
             reveals="the duration and the loss of each client that trains",
+            rests_on=frozenset({"seconds"}),
         )
 
     def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
@@ -166,17 +172,21 @@ class TiFL:
         """Draw a tier, and the cohort in it; who was never measured comes first."""
         del answers
         number = self.size.of(len(view.available))
-        tiers = entries(tiers_of(column(view.state, "latency"), self.tiers).astype(np.float64), view.available, -1.0)
+        latency = column(view.state, "latency")
+        tiers = entries(tiers_of(latency, self.tiers).astype(np.float64), view.available, -1.0)
         chances = self._chances(view, tiers)
-        tier = -1 if not number or (tiers < 0).any() else int(rng.choice(self.tiers, p=chances))
+        untimed = (tiers < 0).any() or not np.isfinite(latency).any()
+        tier = -1 if not number or untimed else int(rng.choice(self.tiers, p=chances))
         distance = _distances(tiers, tier, self.tiers)
         places = np.sort(np.lexsort((rng.random(len(tiers)), distance))[:number])
         possible = [(1.0, -1)] if tier < 0 else [(chance, place) for place, chance in enumerate(chances.tolist())]
         inclusion = sum(
             (p * _inclusion(_distances(tiers, place, self.tiers), number) for p, place in possible), 0.0 * tiers
         )
-        drawn = f"tier {tier + 1} of {self.tiers}" if tier >= 0 else "not measured yet"
-        reasons = tuple(drawn if tiers[place] == tier else f"fills up: {drawn}" for place in places.tolist())
+        drawn = self._drawn(tier, entries(latency, view.available, np.nan))
+        reasons = tuple(
+            drawn if distance[place] == distance.min() else f"fills up: {drawn}" for place in places.tolist()
+        )
         notes = {"tier": np.full(number, float(tier))}
         return AnnotatedChoice(
             view.available[places], inclusion[places], np.ones(number), reasons, inclusion, notes=notes
@@ -194,6 +204,12 @@ class TiFL:
         loss, before = self._losses(noticed), self._by_tier(state, "tested", np.nan)
         stagnant = tier >= 0 and bool(loss[tier] >= before[tier])
         return {**noticed, "tested": loss, **({"ranked": loss} if stagnant else {})}
+
+    def _drawn(self, tier: int, latency: Float64Array) -> str:
+        """Return what was drawn, in words, where the available clients have these latencies, (available,)."""
+        if tier >= 0:
+            return f"tier {tier + 1} of {self.tiers}"
+        return "not measured yet" if np.isnan(latency).any() else "no tiers, for no time is known; drawn at random"
 
     def _by_tier(self, state: State, name: str, missing: float) -> Float64Array:
         """Return an array of the state with an entry a tier, (tiers,), as a copy; `missing` before there is one."""
@@ -225,11 +241,13 @@ def _measured(state: State, reports: Reports) -> State:
     failed, asked = failed_in(reports), asked_in(reports)
     latency, loss = (grown(column(state, name), asked, np.nan) for name in ("latency", "loss"))
     times = grown(column(state, "times"), asked, 0.0)
-    seconds, here = np.nan_to_num(reports.signal("seconds")), reports.clients
-    latency[here] = (np.where(times[here] > 0, latency[here], 0.0) * times[here] + seconds) / (times[here] + 1.0)
+    seconds = reports.signal("seconds")
+    told = np.isfinite(seconds)
+    here, untold = reports.clients[told], np.concatenate([reports.clients[~told], failed])
+    latency[here] = (np.where(times[here] > 0, latency[here], 0.0) * times[here] + seconds[told]) / (times[here] + 1.0)
     times[here] += 1.0
-    latency[failed] = np.where(np.isnan(latency[failed]), np.inf, latency[failed])
-    return {"latency": latency, "times": times, "loss": entered(loss, here, reports.signal("loss"))}
+    latency[untold] = np.where(np.isnan(latency[untold]), np.inf, latency[untold])
+    return {"latency": latency, "times": times, "loss": entered(loss, reports.clients, reports.signal("loss"))}
 
 
 def _distances(tiers: Float64Array, tier: int, number: int) -> Float64Array:
