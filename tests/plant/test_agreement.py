@@ -30,7 +30,7 @@ def _file(**sections: Any) -> Any:
 
 def test_the_first_contact_settles_and_later_words_change_nothing(tmp_path: Path) -> None:
     first = settled(tmp_path, _file(), 3, 2, NOW)
-    assert (first.seed, first.number, first.test, first.validation) == (3, 2, 0.25, 0.15)
+    assert (first.seed, first.number, first.split.test, first.split.validation) == (3, 2, 0.25, 0.15)
     for seed, number in ((4, 2), (3, 9), (0, 0)):
         assert settled(tmp_path, _file(federation={"seed": seed}), seed, number, NOW) == first
     assert (tmp_path / "agreement.json").stat().st_mode & 0o777 == 0o600
@@ -67,7 +67,7 @@ _json = _nested | st.dictionaries(st.text(max_size=5), _nested, max_size=3)
 
 
 @settings(max_examples=100, deadline=None)
-@given(values=st.dictionaries(st.sampled_from(["seed", "number", "test", "file", "stream", "since"]), _json) | _json)
+@given(values=st.dictionaries(st.sampled_from(["seed", "number", "split", "file", "stream", "since"]), _json) | _json)
 def test_an_agreement_of_another_form_is_named(values: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     state = tmp_path_factory.mktemp("state")
     (state / "agreement.json").write_text(json.dumps(values))
@@ -84,7 +84,7 @@ def test_a_person_sees_what_is_settled_and_settles_it_anew(tmp_path: Path) -> No
     assert "Nothing is settled yet" in _agree(deployment)
     deployment.run()
     assert "whatever a server says" in _agree(deployment)
-    assert json.loads(_agree(deployment, "--json"))["test"] == 0.25
+    assert json.loads(_agree(deployment, "--json"))["split"]["test"] == 0.25
     kit = deployment.kits["plant-1"]
     text = to_toml(check_config({"data": {"source": "generator"}, "clients": {"test": 0.3}}))
     (kit / "federation.toml").write_text(text, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,13 @@ from werkbund.config import Config
 from werkbund.core.errors import CheckpointError
 from werkbund.core.rng import generator
 from werkbund.data import Column, Origin, Schema, Table
-from werkbund.partition.split import split_rows
+from werkbund.partition.split import LATER, LEFT_OUT, TEST, TRAIN, VALIDATION, RowTraits, Split, split_rows
 from werkbund.plant.agreed import RefusedError
 from werkbund.plant.agreement import Agreement
 from werkbund.plant.division import Dealt, KnownRows, deal, row_marks
 
 SCHEMA = Schema("failed", (Column("heat", "number"), Column("area", "category")), machine="tool")
-AGREEMENT = Agreement(seed=3, number=2, test=0.25, validation=0.15, file="f", stream=77, since="2026-01-01T00:00:00")
+AGREEMENT = Agreement(3, 2, Split(), file="f", stream=77, since="2026-01-01T00:00:00")
 NOTHING = KnownRows(np.empty(0, np.uint64), np.empty((0, 0), np.int8))
 MINIMUM = 20
 
@@ -160,3 +161,58 @@ def test_versions_beyond_the_last_ones_are_forgotten() -> None:
 def test_an_agreement_settles_shares_of_the_file() -> None:
     assert AGREEMENT.name != Agreement(**{**vars(AGREEMENT), "stream": 78}).name
     assert Config().clients.test == 0.25
+
+
+TIMED = replace(SCHEMA, time="hour")
+
+
+def _deal_timed(
+    frame: pl.DataFrame, split: Split, known: KnownRows = NOTHING, minimum: int = MINIMUM
+) -> tuple[Dealt, KnownRows]:
+    return deal(Table(frame, TIMED, Origin("file")), replace(AGREEMENT, split=split), known, minimum)
+
+
+def _timed(rows: int) -> pl.DataFrame:
+    """Return rows of twenty machines, each with a reading an hour."""
+    numbers = np.arange(rows)
+    tools = pl.Series([f"t{number % 20}" for number in numbers])
+    return _frame(rows).with_columns(tool=tools, hour=pl.Series(numbers // 20))
+
+
+BY_TIME, WITH_LATER = Split("time", gap=1.5), Split(later=0.2, gap=1.5)
+
+
+@pytest.mark.parametrize("split", [BY_TIME, WITH_LATER], ids=["time", "later"])
+def test_the_first_division_by_time_is_that_of_a_simulation(split: Split) -> None:
+    frame = _timed(400)
+    traits = RowTraits.of(Table(frame, TIMED, Origin("file")))
+    np.testing.assert_array_equal(_deal_timed(frame, split)[0].part, split.parts(traits, generator(3, "split", 0, 2)))
+
+
+@pytest.mark.parametrize(("split", "last"), [(BY_TIME, TEST), (WITH_LATER, LATER)], ids=["time", "later"])
+def test_rows_keep_their_part_and_new_ones_go_behind_the_border(split: Split, last: int) -> None:
+    first, known = _deal_timed(_timed(400), split)
+    assert (first.part == LEFT_OUT).sum() in (20, 40)
+    assert first.num_waiting == 0
+    dealt, after = _deal_timed(_timed(600), split, known)
+    np.testing.assert_array_equal(dealt.part[:400], first.part)
+    assert (dealt.part[400:] == last).all()
+    again, _ = _deal_timed(_timed(600), split, after)
+    np.testing.assert_array_equal(again.part, dealt.part)
+    assert again.version == dealt.version
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from([BY_TIME, WITH_LATER]), st.integers(0, 10_000))
+def test_no_row_to_train_on_is_later_than_the_border_whatever_comes_when(split: Split, seed: int) -> None:
+    pool, known, rng = _timed(500), NOTHING, np.random.default_rng(seed)
+    begin = VALIDATION if split.by == "time" else LATER
+    for _ in range(3):
+        there = np.sort(rng.permutation(500)[: rng.integers(250, 501)])
+        try:
+            dealt, known = _deal_timed(pool[there], split, known)
+        except RefusedError:
+            continue
+        hours = pool["hour"].to_numpy()[there]
+        if (dealt.part == begin).any() and (dealt.part == TRAIN).any():
+            assert hours[dealt.part == TRAIN].max() < hours[dealt.part == begin].min()

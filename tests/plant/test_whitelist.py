@@ -72,8 +72,11 @@ OTHERS: dict[str, dict[str, Any]] = {
     "data.columns": {"data": {"label": "failed", "columns": {**COLUMNS, "wage": {"kind": "number"}}}},
     "features.preset": {"features": {"preset": False}},
     "features.derived": {"features": {"derived": {"one": "temperature - 300"}}},
+    "clients.split": {"clients": {"split": "time"}},
     "clients.test": {"clients": {"test": 0.3}},
     "clients.validation": {"clients": {"validation": 0.1}},
+    "clients.later": {"clients": {"later": 0.1}},
+    "clients.gap": {"clients": {"gap": 24.0}},
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -79,7 +80,7 @@ def agree_command(
 
         settled = settlement(kit, renew)
         if as_json:
-            print_json(vars(settled))
+            print_json(asdict(settled))
         else:
             print_line(_settled(settled))
 
@@ -182,7 +183,11 @@ def _record_table(lines: Sequence[Mapping[str, object]]) -> Table:
 
 def _settled(settled: Settlement) -> str:
     """Return in words what is settled about a plant's rows."""
-    shares = f"{settled.test:.0%} of the rows are held out for tests and {settled.validation:.0%} for validation"
+    split = settled.split
+    what = "the last rows in time" if split.by == "time" else "whole machines"
+    shares = f"{split.test:.0%} of the rows are held out for tests and {split.validation:.0%} for validation, {what}"
+    if split.later and split.by == "machines":
+        shares += f"; where there is a time column the last {split.later:.0%} are held out from all this"
     if settled.dissolved:
         return (
             f"The earlier division is given up. The next contact divides the rows anew: {shares}. A model in use is "
@@ -236,8 +241,10 @@ def _show_standing(console: Console, standing: Mapping[str, Any]) -> None:
     """Print how rows are divided, and what was answered and may be."""
     rows = standing["rows"]
     since = f"since {standing['since']}" if standing["settled"] else "from the first contact on"
-    parts = f"{rows['train']} to train on, {rows['validation']} for validation, {rows['test']} for tests"
+    later = f", {rows['later']} of a later period than all these" if rows["later"] else ""
+    parts = f"{rows['train']} to train on, {rows['validation']} for validation, {rows['test']} for tests{later}"
     waiting = f"; {rows['waiting']} new rows wait until there are enough of them" if rows["waiting"] else ""
+    waiting += f"; {rows['left out']} too near a border of time, or without a time" if rows["left out"] else ""
     console.print(f"\nRows, divided {since}", style="bold")
     console.print(Text(f"  {parts}{waiting}; drawn by {_DRAWN[standing['draws']]}"), soft_wrap=True)
     today = standing["today"].values()

@@ -122,7 +122,7 @@ class FeaturesSection(Section):
 
 
 class ClientsSection(Section):
-    """Divide the table into clients, and each client's rows into train, validation and test."""
+    """Divide the table into clients, and each client's rows into train, validation, test and a later period."""
 
     partition: str | None = None
     """One of by-column, tool-blocks, iid, dirichlet, quantity, regime, hot-mode; chosen by the columns if left out."""
@@ -130,10 +130,16 @@ class ClientsSection(Section):
     """Number of clients; if left out as many as the client column has values, and 10 where there is none."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Options of the partition."""
+    split: Literal["machines", "time"] = "machines"
+    """What is held out: machines, whole ones; or time, the last rows of each client by `data.time`."""
     test: Annotated[float, Field(gt=0, lt=1)] = 0.25
     """Share of each client's rows held out to judge the model."""
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """Share held out to choose threshold and round."""
+    later: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of each client's rows, the last by `data.time`, that only the finished model is tried on; 0 for none."""
+    gap: Annotated[float, Field(ge=0)] = 0.0
+    """Rows so long before a border of time are left out, as labels look ahead; in hours, or the unit of `data.time`."""
     server: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the validation rows that the server holds too, for methods that judge clients by rows of its own."""
     noisy: Annotated[int, Field(ge=0)] = 0

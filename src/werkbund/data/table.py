@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import polars as pl
 
 from werkbund.core.errors import DataError
 from werkbund.data.names import require
 from werkbund.data.schema import Schema
+from werkbund.data.times import moments
 
 
 @dataclass(frozen=True)
@@ -75,3 +77,12 @@ class Table:
     def num_rows(self) -> int:
         """Number of rows."""
         return self.frame.height
+
+
+def in_time_order(table: Table) -> Table:
+    """Return a table whose rows are sorted by the time column where there is one; rows without a time come last."""
+    name = table.schema.time
+    if name is None:
+        return table
+    order = np.argsort(moments(table.frame[name]), kind="stable")
+    return table if (order == np.arange(len(order))).all() else replace(table, frame=table.frame[order])

@@ -9,6 +9,7 @@ import polars as pl
 
 from werkbund.core.arrays import BoolArray, Float32Array, Int64Array
 from werkbund.core.errors import DataError
+from werkbund.data.times import moments
 
 Value = str | int | float | bool
 
@@ -136,7 +137,7 @@ def _stretches(frame: pl.DataFrame, reset: str, client: str | None, time: str | 
     if not frame[reset].dtype.is_numeric():
         raise DataError(f"machine_reset {reset!r} must be a number column, got {frame[reset].dtype}")
     site = pl.lit(0) if client is None else pl.Series("client", frame[client])
-    order = pl.int_range(pl.len()) if time is None else pl.Series("time", frame[time])
+    order = pl.int_range(pl.len()) if time is None else pl.Series("time", moments(frame[time]))
     work = pl.DataFrame({"wear": frame[reset].cast(pl.Float64).fill_nan(None)}).with_columns(
         site.alias("client"), order.alias("time"), pl.int_range(pl.len()).alias("row")
     )

@@ -1,13 +1,13 @@
 """A table divided into the clients of a simulated federation, and each client's rows into parts.
 
-A client's rows are split by whole machines where it has several, else by blocks of time: neighbouring rows of a
-machine are nearly alike, and a random split would put copies of training rows into the test set. Some clients may note
+A client's rows are split by whole machines where it has several, or by time: neighbouring rows of a machine are nearly
+alike, and a random split would put copies of training rows into the test set. Some clients may note
 failures wrongly: a share of their labels is turned over before anybody learns from them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,10 +17,11 @@ from werkbund.core.defaults import NUM_CLIENTS
 from werkbund.core.errors import DataError
 from werkbund.core.rng import generator
 from werkbund.data import Table
+from werkbund.data.table import in_time_order
 from werkbund.partition import Partition, partition_table
 from werkbund.partition.noise import with_noise
 from werkbund.partition.population import Population, RawTable
-from werkbund.partition.split import SPLITS, TEST, split_rows
+from werkbund.partition.split import LEFT_OUT, PARTS, TEST, RowTraits, Split
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Division:
 
 
 def divide(table: Table, config: Config) -> Division:
-    """Divide a table into clients, and each client's rows by whole machines into train, validation and test.
+    """Divide a table into clients, and each client's rows into train, validation, test and a later period.
 
     Raises
     ------
@@ -44,11 +45,11 @@ def divide(table: Table, config: Config) -> Division:
     table = in_time_order(table)
     kind, count = _partition_of(table, config.clients)
     partition = partition_table(kind, table, count, generator(seed, "partition"), config.clients.options)
-    part = _split(table, partition, config.clients, seed)
-    table = with_noise(table, partition, part == TEST, config.clients.noisy, config.clients.noise, seed)
+    part = _parts(table, partition, config.clients, seed)
+    table = with_noise(table, partition, part >= TEST, config.clients.noisy, config.clients.noise, seed)
     modes, mode_names = table.schema.mode_flags(table.frame)
     splits = {}
-    for number, split in enumerate(SPLITS):
+    for number, split in enumerate(PARTS):
         rows = partition.order[part[partition.order] == number]
         sizes = np.bincount(partition.assignment[rows], minlength=partition.num_clients)
         splits[split] = RawTable(table.frame, rows, np.concatenate(([0], np.cumsum(sizes))), modes)
@@ -68,20 +69,18 @@ def _partition_of(table: Table, clients: ClientsSection) -> tuple[str, int]:
     return kind, clients.count or (0 if kind == "by-column" else NUM_CLIENTS)
 
 
-def in_time_order(table: Table) -> Table:
-    """Sort by the time column where there is one: partitions and splits go by the order of rows."""
-    if table.schema.time is None:
-        return table
-    return replace(table, frame=table.frame.sort(table.schema.time, maintain_order=True, nulls_last=True))
+def split_of(clients: ClientsSection) -> Split:
+    """Return how a client's rows are split."""
+    return Split(clients.split, clients.test, clients.validation, clients.later, clients.gap)
 
 
-def _split(table: Table, partition: Partition, clients: ClientsSection, seed: int) -> Int8Array:
-    machines = table.schema.machines(table.frame)
-    part = np.zeros(len(machines), np.int8)
+def _parts(table: Table, partition: Partition, clients: ClientsSection, seed: int) -> Int8Array:
+    """Return the part of each row by its number in `PARTS`: (rows,)."""
+    traits, split = RowTraits.of(table), split_of(clients)
+    part = np.full(table.num_rows, LEFT_OUT, np.int8)
     for client in range(partition.num_clients):
         rows = partition.rows(client)
-        rng = generator(seed, "split", 0, client)
-        part[rows] = split_rows(machines[rows], clients.test, clients.validation, rng)
+        part[rows] = split.parts(traits.take(rows), generator(seed, "split", 0, client))
     return part
 
 

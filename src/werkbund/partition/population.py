@@ -11,7 +11,7 @@ import polars as pl
 from werkbund.core.arrays import AnyArray, BoolArray, Float32Array, Int8Array, Int64Array
 from werkbund.core.clients import ClientSplits, ClientTable
 from werkbund.data import Preparation, Schema, Table
-from werkbund.partition.split import SPLITS
+from werkbund.partition.split import PARTS, SPLITS
 
 _ROWS_A_PIECE = 500_000
 
@@ -76,7 +76,7 @@ class Population:
     mode_names
         Names of the failure modes.
     splits
-        `train`, `validation` and `test`.
+        `train`, `validation`, `test`, and `later`, the rows of a later period than all these.
     """
 
     names: tuple[str, ...]
@@ -106,7 +106,7 @@ def one_client(
     mode_names
         The failure modes that the federation counts, in its order; the client's other modes are left out.
     part
-        (rows,), the split of each row by its number in `SPLITS`; a row of another number is in none.
+        (rows,), the part of each row by its number in `PARTS`; a row of another number is in none.
     least_rows_of_mode
         A mode that is a text of rows, and of fewer rows than this, is counted as none: its name is not to be guessed.
     """
@@ -115,7 +115,7 @@ def one_client(
         flags = flags & (flags.sum(axis=0) >= least_rows_of_mode)
     modes = _in_columns(flags, names, mode_names)
     splits = {}
-    for place, split in enumerate(SPLITS):
+    for place, split in enumerate(PARTS):
         rows = np.flatnonzero(part == place)
         splits[split] = RawTable(table.frame, rows, np.array([0, len(rows)]), modes)
     return Population((name,), table.schema, mode_names, splits)

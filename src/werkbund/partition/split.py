@@ -1,15 +1,196 @@
-"""The rows of one client in parts: to train on, for validation, for tests."""
+"""The rows of one client in parts: to train on, for validation, for tests, and a later period than all these.
+
+Whole machines are held out, or the last rows in time. Rows of a machine that lie just before such a border may carry a
+label that looks beyond it; these can be left out.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 
-from werkbund.core.arrays import BoolArray, Int8Array, Int64Array
+from werkbund.core.arrays import BoolArray, Float64Array, Int8Array, Int64Array
 from werkbund.core.errors import ConfigError
+from werkbund.data import Table
+from werkbund.data.times import moments
 
 SPLITS = ("train", "validation", "test")
-TRAIN, VALIDATION, TEST = range(3)
-"""Numbers of the splits, as `split_rows` gives them."""
+PARTS = (*SPLITS, "later")
+TRAIN, VALIDATION, TEST, LATER = range(4)
+"""Numbers of the parts, as a split gives them."""
+
+LEFT_OUT = -2
+"""The number of a row that is in no part, since its label may look beyond a border or nobody knows when it is."""
+
+FEWEST_FAILURES = 5
+"""A client holds out a later period where as many failures lie before it, and one in it."""
+
+
+@dataclass(frozen=True)
+class RowTraits:
+    """Hold what a split goes by.
+
+    Parameters
+    ----------
+    machines
+        (rows,), each row's machine.
+    failures
+        (rows,), whether its label is a failure.
+    when
+        (rows,), when it is, see `data.times.moments`; None where the table has no time column.
+    """
+
+    machines: Int64Array
+    failures: BoolArray
+    when: Float64Array | None
+
+    @classmethod
+    def of(cls, table: Table) -> RowTraits:
+        """Return those of a table."""
+        schema, frame = table.schema, table.frame
+        when = None if schema.time is None else moments(frame[schema.time])
+        return cls(schema.machines(frame), schema.labels(frame) > 0, when)
+
+    def take(self, rows: Int64Array) -> RowTraits:
+        """Return those of some rows."""
+        return RowTraits(self.machines[rows], self.failures[rows], None if self.when is None else self.when[rows])
+
+
+@dataclass(frozen=True)
+class Split:
+    """Say how the rows of one client are split.
+
+    Parameters
+    ----------
+    by
+        Whole machines are held out, or the last rows in time.
+    test, validation
+        Wanted shares of rows; with a later period of those before it.
+    later
+        Share of the rows, the last ones in time, that is held out from all these; 0 for none. Of a split by time the
+        test rows are such a period already, and there is no other.
+    gap
+        Rows of so long before a border of time are left out: in hours where the time column holds dates, else in its
+        own unit.
+    """
+
+    by: Literal["machines", "time"] = "machines"
+    test: float = 0.25
+    validation: float = 0.15
+    later: float = 0.0
+    gap: float = 0.0
+
+    def parts(self, rows: RowTraits, rng: np.random.Generator) -> Int8Array:
+        """Return the part of each row of one client, in order of time: (rows,), see `PARTS` and `LEFT_OUT`.
+
+        Raises
+        ------
+        ConfigError
+            If it goes by time and the rows have none, or a share is out of range.
+        """
+        if self.by == "time":
+            return split_times(_known(rows.when), self.test, self.validation, self.gap)
+        begins = {} if rows.when is None else self._begin_of_later(rows.when, rows.failures)
+        part = _after(rows.when, begins, self.gap, len(rows.machines))
+        earlier = np.flatnonzero(part == TRAIN)
+        machines = rows.machines[earlier]
+        if rows.when is not None and len(np.unique(machines)) == 1:  # it is cut in time
+            part[earlier] = split_times(rows.when[earlier], self.test, self.validation, self.gap)
+        else:
+            part[earlier] = split_rows(machines, self.test, self.validation, rng)
+        return part
+
+    def periods(self, when: Float64Array | None, known: Int8Array) -> Int8Array:
+        """Return the part of each row that its time says, where rows of the client are dealt already.
+
+        Parameters
+        ----------
+        when
+            (rows,), when each row is.
+        known
+            (rows,), the parts of those that are dealt; below 0 for the others.
+
+        Returns
+        -------
+        part
+            (rows,). Train is also that of a row of which its time alone does not say it.
+        """
+        by_time = (VALIDATION, TEST) if self.by == "time" else (LATER,)
+        begins = {part: float(np.nanmin(_known(when)[known == part])) for part in by_time if (known == part).any()}
+        part = _after(when, begins, self.gap, len(known))
+        if self.by == "time":
+            part[np.isnan(_known(when))] = LEFT_OUT
+        return part
+
+    def _begin_of_later(self, when: Float64Array, failures: BoolArray) -> dict[int, float]:
+        """Return when the later period begins; nothing where failures do not allow for one."""
+        if not self.later:
+            return {}
+        begin = _begin(when, self.later * np.isfinite(when).sum(), 1)
+        earlier = int(failures[~(when >= begin - self.gap)].sum())
+        return {LATER: begin} if earlier >= FEWEST_FAILURES and failures[when >= begin].any() else {}
+
+
+def _known(when: Float64Array | None) -> Float64Array:
+    if when is None:
+        raise ConfigError("clients.split must be machines where the table has no time column, got time; set data.time")
+    return when
+
+
+def split_times(when: Float64Array, test: float, validation: float, gap: float = 0.0) -> Int8Array:
+    """Say which part each row of one client belongs to, by time: train before validation before test.
+
+    Parameters
+    ----------
+    when
+        (rows,), when each row is; of rows without a time, NaN, nobody knows where they belong, and they are left out.
+    test, validation
+        Wanted shares of rows, at least 0, together below 1. Rows of one time stay together.
+    gap
+        Rows of so long before a border are left out.
+
+    Returns
+    -------
+    part
+        (rows,): 0 train, 1 validation, 2 test, `LEFT_OUT`. Each part that is wanted has a row where the gap leaves one,
+        unless there are fewer than 3 different times: then all is train.
+
+    Examples
+    --------
+    >>> split_times(np.array([1.0, 1.0, 2.0, 3.0, 4.0, 5.0, 5.0]), test=0.3, validation=0.2).tolist()
+    [0, 0, 0, 0, 1, 2, 2]
+    """
+    _check_shares(test, validation)
+    known = int(np.isfinite(when).sum())
+    begins: dict[int, float] = {}
+    if len(np.unique(when[np.isfinite(when)])) >= 3:
+        if test > 0.0:
+            begins[TEST] = _begin(when, test * known, 1 + (validation > 0.0))
+        if validation > 0.0:
+            before = when[when < begins.get(TEST, np.inf) - gap]
+            begins[VALIDATION] = _begin(before, validation * known, 1)
+    part = _after(when, dict(sorted(begins.items())), gap, len(when))
+    part[~np.isfinite(when)] = LEFT_OUT
+    return part
+
+
+def _begin(when: Float64Array, wanted: float, keep: int) -> float:
+    """Return the time from which on about `wanted` rows lie, leaving at least `keep` earlier times; else infinity."""
+    times, sizes = np.unique(when[np.isfinite(when)], return_counts=True)
+    from_here = np.cumsum(sizes[::-1])[::-1][keep:]  # rows from each time on
+    return float(times[keep:][np.argmin(np.abs(from_here - wanted))]) if len(from_here) else np.inf
+
+
+def _after(when: Float64Array | None, begins: dict[int, float], gap: float, rows: int) -> Int8Array:
+    """Return the part of each row, (rows,): train before all that begin, those in the gaps before these left out."""
+    part = np.full(rows, TRAIN, np.int8)
+    if when is not None:
+        for number, begin in begins.items():
+            part[when >= begin - gap] = LEFT_OUT
+            part[when >= begin] = number
+    return part
 
 
 def split_rows(machines: Int64Array, test: float, validation: float, rng: np.random.Generator) -> Int8Array:
@@ -39,11 +220,7 @@ def split_rows(machines: Int64Array, test: float, validation: float, rng: np.ran
     >>> split_rows(np.zeros(10, np.int64), test=0.3, validation=0.2, rng=np.random.default_rng(0)).tolist()
     [0, 0, 0, 0, 0, 1, 1, 2, 2, 2]
     """
-    for name, share in (("test", test), ("validation", validation)):
-        if not 0.0 <= share < 1.0:
-            raise ConfigError(f"{name} must be in [0, 1), a share of rows, got {share}; choose such as 0.2")
-    if test + validation >= 1.0:
-        raise ConfigError(f"test + validation must be below 1, got {test} + {validation}; leave rows to train on")
+    _check_shares(test, validation)
     rows = len(machines)
     part = np.zeros(rows, dtype=np.int8)
     if rows < 3:
@@ -55,6 +232,15 @@ def split_rows(machines: Int64Array, test: float, validation: float, rng: np.ran
             part[left[_held_out(machines[left], share * rows, keep, rng)]] = number
         keep = 1
     return part
+
+
+def _check_shares(test: float, validation: float) -> None:
+    """Refuse shares that leave no rows to train on."""
+    for name, share in (("test", test), ("validation", validation)):
+        if not 0.0 <= share < 1.0:
+            raise ConfigError(f"{name} must be in [0, 1), a share of rows, got {share}; choose such as 0.2")
+    if test + validation >= 1.0:
+        raise ConfigError(f"test + validation must be below 1, got {test} + {validation}; leave rows to train on")
 
 
 def _held_out(machines: Int64Array, wanted: float, keep: int, rng: np.random.Generator) -> BoolArray:

@@ -11,6 +11,7 @@ import secrets
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,10 +19,24 @@ from werkbund.config.reading import leaves_of
 from werkbund.config.sections import Config
 from werkbund.core.files import make_private, write_privately
 from werkbund.core.stored import read_stored
+from werkbund.federation.population import split_of
+from werkbund.partition.split import Split
 from werkbund.plant.agreed import RefusedError
 from werkbund.plant.whitelist import AGREED
 
 _FILE, _DIVISION = "agreement.json", "division.npz"
+
+
+class SettledSplit(BaseModel):
+    """Hold what agreement.json says of a `Split`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: Literal["machines", "time"]
+    test: float
+    validation: float
+    later: float
+    gap: float
 
 
 class Settled(BaseModel):
@@ -31,8 +46,7 @@ class Settled(BaseModel):
 
     seed: int
     number: int
-    test: float
-    validation: float
+    split: SettledSplit
     file: str
     stream: int
     since: str
@@ -46,8 +60,8 @@ class Agreement:
     ----------
     seed, number
         Of the run and of the client at first contact: they say which machines are held out.
-    test, validation
-        Shares of rows that are held out.
+    split
+        How rows are held out.
     file
         Digest of what the federation's file in the kit says about rows.
     stream
@@ -58,8 +72,7 @@ class Agreement:
 
     seed: int
     number: int
-    test: float
-    validation: float
+    split: Split
     file: str
     stream: int
     since: str
@@ -67,15 +80,14 @@ class Agreement:
     @property
     def name(self) -> str:
         """Eight hexadecimal digits that name this agreement among the plant's."""
-        text = json.dumps([self.seed, self.number, self.test, self.validation, self.file, self.stream, self.since])
+        text = json.dumps(asdict(self))
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     @classmethod
     def settle(cls, agreed: Config, seed: int, number: int, now: datetime) -> Agreement:
         """Return a new agreement about the file in the kit, with a secret of its own."""
-        clients, stream = agreed.clients, secrets.randbits(63)
         since = now.isoformat(timespec="seconds")
-        return cls(seed, number, clients.test, clients.validation, file_digest(agreed), stream, since)
+        return cls(seed, number, split_of(agreed.clients), file_digest(agreed), secrets.randbits(63), since)
 
 
 def file_digest(agreed: Config) -> str:
@@ -94,7 +106,10 @@ def agreement_in(state: Path) -> Agreement | None:
         If the file was damaged: a division that is not known is not dealt anew silently.
     """
     path = state / _FILE
-    return Agreement(**read_stored(path, Settled, _REMEDY)) if path.exists() else None
+    if not path.exists():
+        return None
+    kept = read_stored(path, Settled, _REMEDY)
+    return Agreement(**{**kept, "split": Split(**kept["split"])})
 
 
 def settled(state: Path, agreed: Config, seed: int, number: int, now: datetime) -> Agreement:

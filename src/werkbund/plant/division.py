@@ -1,8 +1,9 @@
 """How a plant's rows are divided into training, validation and test rows, and that each keeps its part for good.
 
-Rows are known by marks, hashes under the plant's own secret. A table may grow: new rows of a machine join that
-machine's part, and new machines are dealt by the plant. Answers about two tables that differ in few rows would tell of
-these rows; so new rows wait until they are as many as the plant's minimum, and any other small change is refused.
+Rows are known by marks, hashes under the plant's own secret. A table may grow: a new row after a border of time belongs
+behind it; others of a machine join that machine's part, and new machines are dealt by the plant. Answers about two
+tables that differ in few rows would tell of these rows; so new rows wait until they are as many as the plant's minimum,
+and any other small change is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from werkbund.core.errors import CheckpointError
 from werkbund.core.files import make_private, write_privately
 from werkbund.core.rng import generator, mix
 from werkbund.data import Table
-from werkbund.partition.split import split_rows
+from werkbund.partition.split import LATER, PARTS, TRAIN, RowTraits, split_rows
 from werkbund.plant.agreed import RefusedError
 from werkbund.plant.agreement import Agreement
 
@@ -36,7 +37,7 @@ class Dealt:
     Parameters
     ----------
     part
-        (rows,): 0 train, 1 validation, 2 test, -1 for a row that waits and is in no answer.
+        (rows,), by its number in `PARTS`; -1 for a row that waits, and `LEFT_OUT` for one that stays in no answer.
     version
         Names these rows with their parts; the same as long as they are.
     """
@@ -59,7 +60,8 @@ class KnownRows:
     marks
         (known,), ascending.
     parts
-        (known, versions): the part of each row in each version of the table, the newest last; -1 where it is in none.
+        (known, versions): the part of each row in each version of the table, the newest last; below 0 where it is in
+        none.
     """
 
     marks: UInt64Array
@@ -113,7 +115,7 @@ class KnownRows:
         """Return in how few rows, but not none, a part differs from the same part of an earlier version."""
         together = self.joined(marks, part)
         now, before = together.parts[:, -1:], together.parts[:, :-1]
-        differing = [((now == number) != (before == number)).sum(axis=0) for number in (0, 1, 2)]
+        differing = [((now == number) != (before == number)).sum(axis=0) for number in range(len(PARTS))]
         numbers = np.concatenate(differing) if before.shape[1] else np.empty(0, np.int64)
         return int(numbers[numbers > 0].min(initial=np.iinfo(np.int64).max))
 
@@ -214,13 +216,18 @@ def _digest(text: str | None, secret: int) -> int:
 
 
 def _parts(table: Table, known: Int8Array, agreement: Agreement, version: int) -> Int8Array:
-    """Return the part of each row: as it was, as that of its machine, or dealt anew."""
-    machines = table.schema.machines(table.frame)
-    part = np.where(known >= 0, known, _of_machines(machines, known)).astype(np.int8)
+    """Return the part of each row: as it was, as its time or machine says, or dealt anew."""
+    traits, split = RowTraits.of(table), agreement.split
+    rng = generator(agreement.seed, "split", version, agreement.number)
+    if not (known >= 0).any():
+        return split.parts(traits, rng)
+    part = np.where(known >= 0, known, split.periods(traits.when, known))
+    open_yet = (known < 0) & (part == TRAIN)
+    if split.by == "time" or not open_yet.any():
+        return part
+    part[open_yet] = _of_machines(traits.machines, np.where(known == LATER, _NOWHERE, known))[open_yet]
     new = np.flatnonzero(part == _NOWHERE)
-    if len(new):
-        rng = generator(agreement.seed, "split", version, agreement.number)
-        part[new] = split_rows(machines[new], agreement.test, agreement.validation, rng)
+    part[new] = split_rows(traits.machines[new], split.test, split.validation, rng)
     return part
 
 
@@ -236,7 +243,7 @@ def _of_machines(machines: Int64Array, known: Int8Array) -> Int8Array:
 
 def _version(marks: UInt64Array, part: Int8Array) -> str:
     """Return sixteen hexadecimal digits that name rows with their parts, in whatever order they stand."""
-    used = part != _NOWHERE
+    used = part >= 0
     order = np.argsort(marks[used], kind="stable")
     digest = hashlib.sha256(marks[used][order].tobytes() + part[used][order].tobytes())
     return digest.hexdigest()[:16]

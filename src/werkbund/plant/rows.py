@@ -10,8 +10,9 @@ from werkbund.config.sections import Config
 from werkbund.core.errors import ClientError, FederationError
 from werkbund.data import Schema, Table
 from werkbund.data.schema_json import differences
+from werkbund.data.table import in_time_order
 from werkbund.federation.briefing import Briefing
-from werkbund.federation.population import in_time_order
+from werkbund.partition.split import LEFT_OUT
 from werkbund.plant.agreed import RefusedError, agreed_config
 from werkbund.plant.agreement import Agreement, agreement_in, division_file, settled
 from werkbund.plant.division import Dealt, KnownRows, deal
@@ -39,23 +40,28 @@ class DividedRows:
         By which they are divided.
     num_waiting
         New rows that are in no answer yet.
+    num_left_out
+        Rows that stay in no answer, see `partition.split.LEFT_OUT`.
     """
 
     table: Table
     dealt: Dealt
     agreement: Agreement
     num_waiting: int = 0
+    num_left_out: int = 0
 
 
 def divided_rows(
     table: Table, agreement: Agreement, division: KnownRows, minimum_rows: int
 ) -> tuple[DividedRows, KnownRows]:
-    """Return a table's rows without those that wait, and what is to be remembered of them; see `division.deal`."""
+    """Return the rows of a table that are in a part, and what is to be remembered of them; see `division.deal`."""
     table = in_time_order(table)
     dealt, after = deal(table, agreement, division, minimum_rows)
     used = dealt.part >= 0
-    kept = replace(table, frame=table.frame.filter(used)) if dealt.num_waiting else table
-    return DividedRows(kept, Dealt(dealt.part[used], dealt.version), agreement, dealt.num_waiting), after
+    kept = replace(table, frame=table.frame.filter(used)) if not used.all() else table
+    num_left_out = int((dealt.part == LEFT_OUT).sum())
+    rows = DividedRows(kept, Dealt(dealt.part[used], dealt.version), agreement, dealt.num_waiting, num_left_out)
+    return rows, after
 
 
 class PlantRows:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from werkbund.partition.split import SPLITS
+from werkbund.federation.population import split_of
+from werkbund.partition.split import PARTS, Split
 from werkbund.plant.agreed import agreed_config
 from werkbund.plant.agreement import agreement_in, dissolve, file_digest
 from werkbund.plant.ledger import ANSWERED, REFUSED, Ledger
@@ -31,7 +32,7 @@ class Standing:
     since
         When it was settled, ISO 8601; empty if none is in force.
     rows
-        Rows by part, and those that wait for more new ones.
+        Rows by part, those that wait for more new ones, and those that stay in no answer.
     draws
         By whose random stream rows are drawn.
     today, version
@@ -64,11 +65,11 @@ def standing(state: Path, rows: DividedRows, policy: Policy, now: datetime) -> S
     """
     agreement, ledger = agreement_in(state), Ledger(state)
     today, about = ledger.answered(now), ledger.answered_about(rows.dealt.version)
-    parts = {split: int(np.sum(rows.dealt.part == number)) for number, split in enumerate(SPLITS)}
+    parts = {name: int(np.sum(rows.dealt.part == number)) for number, name in enumerate(PARTS)}
     return Standing(
         agreement is not None,
         "" if agreement is None else agreement.since,
-        {**parts, "waiting": rows.num_waiting},
+        {**parts, "waiting": rows.num_waiting, "left out": rows.num_left_out},
         policy.draws,
         ledger.days().get(now.date().isoformat(), {}),
         about,
@@ -98,16 +99,15 @@ class Settlement:
         When it was settled, ISO 8601; empty if nothing is.
     fits
         Whether the file says the same about rows as it did then.
-    test, validation
-        Shares of rows that are held out by it.
+    split
+        How rows are held out by it.
     dissolved
         Whether it was dissolved now.
     """
 
     since: str
     fits: bool
-    test: float
-    validation: float
+    split: Split
     dissolved: bool = False
 
 
@@ -125,8 +125,8 @@ def settlement(kit: Path, renew: bool = False) -> Settlement:
     agreed = agreed_config(settings.kit)
     if renew:
         dissolve(settings.state)
-        return Settlement("", True, agreed.clients.test, agreed.clients.validation, True)
+        return Settlement("", True, split_of(agreed.clients), True)
     known = agreement_in(settings.state)
     if known is None:
-        return Settlement("", True, agreed.clients.test, agreed.clients.validation)
-    return Settlement(known.since, known.file == file_digest(agreed), known.test, known.validation)
+        return Settlement("", True, split_of(agreed.clients))
+    return Settlement(known.since, known.file == file_digest(agreed), known.split)

@@ -40,8 +40,11 @@ AGREED: tuple[str, ...] = (
     "data.columns",
     "features.preset",
     "features.derived",
+    "clients.split",
     "clients.test",
     "clients.validation",
+    "clients.later",
+    "clients.gap",
 )
 """Keys that say what is computed about rows: a run that differs in one is refused."""
 
