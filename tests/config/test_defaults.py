@@ -8,14 +8,8 @@ from typing import Any
 
 import pytest
 
-from werkbund.config.sections import (
-    DataSection,
-    EvaluationSection,
-    Section,
-    SelectionSection,
-    TrainingSection,
-    TreesSection,
-)
+from werkbund.config.rows import DataSection, Section
+from werkbund.config.sections import EvaluationSection, SelectionSection, TrainingSection, TreesSection
 from werkbund.data.ai4i import load_ai4i
 from werkbund.engine import Rules
 from werkbund.learner import TrainingPlan

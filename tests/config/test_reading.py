@@ -10,7 +10,8 @@ import pytest
 
 from werkbund.aggregation import FedAvg
 from werkbund.config.reading import changed, check_config, load_config, to_toml, valid_keys
-from werkbund.config.sections import ColumnSection, Config, DerivedSection
+from werkbund.config.rows import ColumnSection, DerivedSection
+from werkbund.config.sections import Config
 from werkbund.core.errors import ConfigError
 
 

@@ -11,7 +11,7 @@ from werkbund.config import check_config
 from werkbund.core.errors import ConfigError
 from werkbund.federation.population import Division, divide
 from werkbund.federation.tables import read_table
-from werkbund.partition.noise import noisy_clients
+from werkbund.partition.population import noisy_clients
 from werkbund.partition.split import SPLITS
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from werkbund.config import sections
+from werkbund.config import rows, sections
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.data import ClientFiles, CsvSource, ParquetSource, recognise
 from werkbund.data.checks.labels import FEW_POSITIVES
@@ -185,7 +185,7 @@ def _federation(draft: Draft) -> list[str]:
 
 def _features(draft: Draft) -> list[str]:
     numbers = [feature.column.name for feature in draft.features if feature.column.kind == "number"]
-    lines = section("features", sections.FeaturesSection, [])
+    lines = section("features", rows.FeaturesSection, [])
     lines += comment(
         "Derived features in SQL over columns from above, names in double quotes; such as power, differences."
     )
@@ -198,14 +198,14 @@ def _clients(draft: Draft) -> list[str]:
     sizes, roles = draft.sizes, draft.roles
     kind = SetKey("partition", sizes.partition, _partition_reason(draft))
     if sizes.partition == "by-column":
-        return section("clients", sections.ClientsSection, [kind], {"count": sizes.count})
+        return section("clients", rows.ClientsSection, [kind], {"count": sizes.count})
     count = SetKey(
         "count",
         sizes.count,
         "So many that each has at least about 500 rows and 10 failures, at most 10"
         + (", and some machines to hold out." if roles.machine or roles.machine_reset else "."),
     )
-    return section("clients", sections.ClientsSection, [kind, count])
+    return section("clients", rows.ClientsSection, [kind, count])
 
 
 def _partition_reason(draft: Draft) -> str:

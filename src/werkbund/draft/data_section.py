@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from werkbund.config.sections import DataSection
+from werkbund.config.rows import DataSection
 from werkbund.data import Column
 from werkbund.draft.columns import Excluded, Feature
 from werkbund.draft.dialect import Dialect

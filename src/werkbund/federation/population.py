@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from werkbund.config.sections import ClientsSection, Config
+from werkbund.config.rows import ClientsSection
+from werkbund.config.sections import Config
 from werkbund.core.arrays import Int8Array, Int64Array
 from werkbund.core.defaults import NUM_CLIENTS
 from werkbund.core.errors import DataError
@@ -19,8 +20,7 @@ from werkbund.core.rng import generator
 from werkbund.data import Table
 from werkbund.data.table import in_time_order
 from werkbund.partition import Partition, partition_table
-from werkbund.partition.noise import with_noise
-from werkbund.partition.population import Population, RawTable
+from werkbund.partition.population import Population, RawTable, with_noise
 from werkbund.partition.split import LEFT_OUT, PARTS, TEST, RowTraits, Split
 
 

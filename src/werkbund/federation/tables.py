@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from werkbund.config.reading import changed
-from werkbund.config.sections import Config, DataSection, FeaturesSection
+from werkbund.config.rows import DataSection, FeaturesSection
+from werkbund.config.sections import Config
 from werkbund.core.defaults import NUM_CLIENTS
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.core.files import open_private

@@ -11,7 +11,7 @@ import tomlkit
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from werkbund.config.reading import checked, read_toml
-from werkbund.config.sections import Section
+from werkbund.config.rows import Section
 from werkbund.core.files import write_atomically
 from werkbund.core.text import did_you_mean
 from werkbund.federation.families.family import SHIPPED_MODELS

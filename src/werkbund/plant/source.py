@@ -13,7 +13,8 @@ from pathlib import Path
 import polars as pl
 
 from werkbund.config.reading import changed
-from werkbund.config.sections import Config, DataSection
+from werkbund.config.rows import DataSection
+from werkbund.config.sections import Config
 from werkbund.core.errors import ConfigError
 from werkbund.data import AI4I_SCHEMA, TWIN_SCHEMA, Schema, Source, Table, source_for
 from werkbund.data.conversion import convert

@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from werkbund.config.reading import checked, read_toml
-from werkbund.config.sections import Section
+from werkbund.config.rows import Section
 from werkbund.core.defaults import SERVER_PORT
 from werkbund.core.errors import ConfigError
 

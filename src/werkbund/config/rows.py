@@ -1,0 +1,117 @@
+"""The sections of a configuration about rows: what their columns mean, and which client has which, in which part."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from werkbund.core import defaults
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """Be a section: unknown keys and values of another type are refused, and nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+
+
+class ColumnSection(Section):
+    """Describe one feature column."""
+
+    kind: Literal["number", "category"] | None = None
+    """As the column is stored if left out: numbers are numbers, all else categories."""
+    unit: str = ""
+    """Such as K or rpm."""
+    low: float | None = None
+    """Lower end of the plausible range."""
+    high: float | None = None
+    """Upper end of the plausible range."""
+
+
+class DataSection(Section):
+    """Say where the rows are and what their columns mean; with no label, a known table is recognised."""
+
+    source: Literal["ai4i2020", "generator"] = "ai4i2020"
+    """Without a path: ai4i2020, generated where its file is not found; or generator, for generated rows in any case."""
+    path: str | None = None
+    """CSV or Parquet file with the rows of all clients."""
+    clients: dict[str, str] = Field(default_factory=dict)
+    """Or one file a client: name = path."""
+    separator: str | None = None
+    """One character between the fields of a text file; if left out by the file's ending, a comma for .csv."""
+    decimal_comma: bool = False
+    """True if decimals are written 42,8."""
+    rows: Count = defaults.GENERATED_ROWS
+    """Rows to generate."""
+    plants: Count | None = None
+    """Plants to generate; as many as `clients.count` if left out."""
+    label: str | None = None
+    """Column to foretell; a table known by its header needs none."""
+    positive: str | int | float | bool | None = None
+    """The label's value that means failure."""
+    machine: str | None = None
+    """Column with the machine's id; whole machines are held out for testing."""
+    machine_reset: str | None = None
+    """Or a column that falls back where a new machine or tool begins."""
+    time: str | None = None
+    """Column that orders the rows."""
+    client: str | None = None
+    """Column with the site; each of its values becomes a client."""
+    never: list[str] = Field(default_factory=list)
+    """Columns that must not be features: identifiers, and what leaks the label."""
+    modes: list[str] = Field(default_factory=list)
+    """0/1 columns that name the failure mode: never features, but recall is shown for each."""
+    mode: str | None = None
+    """Or one text column that names the mode."""
+    mode_none: str | None = None
+    """What that column holds where nothing failed."""
+    columns: dict[str, ColumnSection] = Field(default_factory=dict)
+    """Feature columns: kind (number, category), unit, low, high; all others if left out."""
+
+
+class DerivedSection(Section):
+    """Compute a feature from raw columns."""
+
+    expression: str
+    """SQL over raw columns, odd names in double quotes."""
+    unit: str = ""
+    """Of the result."""
+
+
+class FeaturesSection(Section):
+    """Add derived features."""
+
+    preset: bool = True
+    """Use the derived features that come with a table known by its header."""
+    derived: dict[str, str | DerivedSection] = Field(default_factory=dict)
+    """Pairs of name = SQL expression over raw columns, or a table with expression and unit."""
+
+
+class ClientsSection(Section):
+    """Divide the table into clients, and each client's rows into train, validation, test and a later period."""
+
+    partition: str | None = None
+    """One of by-column, tool-blocks, iid, dirichlet, quantity, regime, hot-mode; chosen by the columns if left out."""
+    count: Count | None = None
+    """Number of clients; if left out as many as the client column has values, and 10 where there is none."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the partition."""
+    split: Literal["machines", "time"] = "machines"
+    """What is held out: machines, whole ones; or time, the last rows of each client by `data.time`."""
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    """Share of each client's rows held out to judge the model."""
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share held out to choose threshold and round."""
+    later: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of each client's rows, the last by `data.time`, that only the finished model is tried on; 0 for none."""
+    gap: Annotated[float, Field(ge=0)] = 0.0
+    """Rows so long before a border of time are left out, as labels look ahead; in hours, or the unit of `data.time`."""
+    server: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the validation rows that the server holds too, for methods that judge clients by rows of its own."""
+    noisy: Annotated[int, Field(ge=0)] = 0
+    """Number of clients, drawn by the seed, that note some labels of their training and validation rows wrongly."""
+    noise: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of labels that these turn over."""
