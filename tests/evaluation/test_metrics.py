@@ -83,7 +83,8 @@ def test_json_has_none_for_what_is_undefined_and_every_field() -> None:
 
 
 def test_every_direction_is_that_of_a_metric() -> None:
-    beside = {"rows", "positives", "threshold", "recall_by_mode"}
+    bounds = {f"{name}_{side}" for name in ("average_precision", "roc_auc") for side in ("low", "high")}
+    beside = {"rows", "positives", "threshold", "recall_by_mode"} | bounds
     assert set(DIRECTIONS) == {field.name for field in fields(Metrics)} - beside
 
 

@@ -205,7 +205,7 @@ def test_figures_over_too_few_rows_are_not_sent(captured: dict[str, Captured]) -
         assert not centroids[told][:, : len(few)][:, few].any()
 
 
-_COUNTS = ("histogram", "modes", "brier", "log_loss", "calibration")
+_COUNTS = ("histogram", "modes", "brier", "log_loss", "calibration", "spread")
 
 
 def _facts(one: Captured) -> Mapping[str, Any]:

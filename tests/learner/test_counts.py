@@ -122,12 +122,13 @@ def test_no_client_and_no_mode_give_empty_counts() -> None:
         "brier": (0,),
         "log_loss": (0,),
         "calibration": (0, 10, 3),
+        "spread": (0,),
     }
 
 
 def test_types_are_integers_for_counts_and_doubles_for_sums() -> None:
     kinds = {name: array.dtype for name, array in count_scores(*rows_of_clients(1, [4, 2])).items()}
-    whole = dict.fromkeys(("histogram", "modes"), np.dtype(np.int64))
+    whole = dict.fromkeys(("histogram", "modes", "spread"), np.dtype(np.int64))
     assert kinds == whole | dict.fromkeys(("brier", "log_loss", "calibration"), np.dtype(np.float64))
 
 

@@ -53,3 +53,19 @@ def test_a_mode_that_a_client_lacks_counts_zero() -> None:
     skew = ClientSkew.parse({"clients": clients})
     assert skew.modes == {"HDF": (1.0, 0.0)}
     assert skew.label_distance == ()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [
+        (0.40, 0.87, "0.44, bins allow 0.40 to 0.87"),
+        (0.4385, 0.4415, "0.44"),
+        (0.4375, 0.44, "0.44, bins allow 0.44 to 0.44"),
+        (None, None, "0.44"),
+    ],
+)
+def test_a_figure_says_what_bins_allow_where_that_is_more_than_a_little(
+    low: float | None, high: float | None, shown: str
+) -> None:
+    written = {"average_precision": 0.44, "average_precision_low": low, "average_precision_high": high}
+    assert Scores.parse(written).text("average_precision", 2) == shown

@@ -26,6 +26,8 @@ _COLUMNS = {
     "recall": "recall",
     "cost": "cost/1000",
 }
+RANKING = ("average_precision", "roc_auc")
+"""The metrics that follow from the order of scores, which bins may leave in doubt."""
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan", "ok": "green"}
 _VERDICTS = {True: ("taken", "green"), False: ("refused", "yellow"), None: ("no answer", "red")}
 
@@ -39,7 +41,20 @@ def comparison_table(metrics: Mapping[str, Mapping[str, Any]]) -> Table:
     for who, scores in metrics.items():
         style = "bold" if who == "federated" else ""
         table.add_row(_WHO.get(who, who), *(_number(scores.get(name), name) for name in _COLUMNS), style=style)
+    table.caption, table.caption_justify, table.caption_style = "\n".join(_in_doubt(metrics)), "left", "yellow"
     return table
+
+
+def _in_doubt(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a line for each figure that the bins of scores leave in doubt."""
+    from werkbund.report.values import Scores  # slow to import
+
+    lines = []
+    for who, written in metrics.items():
+        scores = Scores.parse(written)
+        doubts = {_COLUMNS[name]: scores.text(name) for name in RANKING if scores.in_doubt(name)}
+        lines += [f"{_WHO.get(who, who)}: {title} {figure}" for title, figure in doubts.items()]
+    return lines
 
 
 def seeds_table(comparison: Mapping[str, Any]) -> Table:

@@ -1,5 +1,6 @@
 """What counts mean: exact pooled metrics, metrics of each client, costs, thresholds and intervals."""
 
+from werkbund.evaluation.bounds import POSSIBLE_ERROR, Bounds, average_precision_bounds, roc_auc_bounds
 from werkbund.evaluation.calibration import Reliability, expected_calibration_error, reliability
 from werkbund.evaluation.clients import Spread, WorstClient, per_client, spread, values_of, worst_client
 from werkbund.evaluation.costs import Costs, cost_curve
@@ -14,6 +15,8 @@ __all__ = [
     "DIRECTIONS",
     "NEVER",
     "NUM_BINS",
+    "POSSIBLE_ERROR",
+    "Bounds",
     "Confusion",
     "Costs",
     "Counts",
@@ -28,6 +31,7 @@ __all__ = [
     "Threshold",
     "WorstClient",
     "average_precision",
+    "average_precision_bounds",
     "choose_threshold",
     "cost_curve",
     "expected_calibration_error",
@@ -40,6 +44,7 @@ __all__ = [
     "precision_recall_curve",
     "reliability",
     "roc_auc",
+    "roc_auc_bounds",
     "roc_curve",
     "spread",
     "values_of",

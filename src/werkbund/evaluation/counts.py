@@ -20,6 +20,8 @@ BINS_PER_LOGIT = 32
 LOWEST_LOGIT = -16.0
 NUM_DECILES = 10
 
+_COUNTED = ("histogram", "modes", "brier", "log_loss", "calibration", "spread")
+
 
 def lower_probabilities() -> Float64Array:
     """Return the probability at which each bin begins: (NUM_BINS,), rising from 0, the lowest bin being open.
@@ -61,6 +63,9 @@ class Counts:
         Sum of -log(probability of the label).
     calibration
         (10, 3): rows, sum of probabilities and sum of labels, by tenth of the probability.
+    outer
+        Two histograms, each row in the lowest and in the highest bin that it may truly be in, where clients have put
+        rows of several bins together; None where each is in its own.
 
     Raises
     ------
@@ -73,6 +78,7 @@ class Counts:
     brier: float
     log_loss: float
     calibration: Float64Array
+    outer: tuple[Int64Array, Int64Array] | None = None
 
     def __post_init__(self) -> None:
         shapes = (self.histogram.shape, self.modes.shape[1:], self.calibration.shape)
@@ -105,17 +111,14 @@ class Counts:
         DataError
             If an array is missing.
         """
-        missing = [name for name in cls.__dataclass_fields__ if name not in arrays]
+        missing = [name for name in _COUNTED if name not in arrays]
         if missing:
-            raise DataError(
-                f"counts must hold {list(cls.__dataclass_fields__)}, got none for {missing}; count with this release"
-            )
-        taken = {
-            name: arrays[name].sum(axis=0) if index is None else arrays[name][index]
-            for name in cls.__dataclass_fields__
-        }
+            raise DataError(f"counts must hold {list(_COUNTED)}, got none for {missing}; count with this release")
+        own = slice(None) if index is None else [index]
+        taken = {name: arrays[name][own].sum(axis=0) for name in _COUNTED[:-1]}
         brier, log_loss = float(taken["brier"]), float(taken["log_loss"])
-        return cls(taken["histogram"], taken["modes"], brier, log_loss, taken["calibration"])
+        outer = _outer(arrays["histogram"][own], arrays["spread"][own])
+        return cls(taken["histogram"], taken["modes"], brier, log_loss, taken["calibration"], outer)
 
     def __add__(self, other: Counts) -> Counts:
         if len(self.modes) != len(other.modes):
@@ -129,7 +132,23 @@ class Counts:
             self.brier + other.brier,
             self.log_loss + other.log_loss,
             self.calibration + other.calibration,
+            self._added_outer(other),
         )
+
+    def _added_outer(self, other: Counts) -> tuple[Int64Array, Int64Array] | None:
+        if self.outer is None and other.outer is None:
+            return None
+        return self.lowest + other.lowest, self.highest + other.highest
+
+    @property
+    def lowest(self) -> Int64Array:
+        """(2, NUM_BINS), each row in the lowest bin that it may truly be in."""
+        return self.histogram if self.outer is None else self.outer[0]
+
+    @property
+    def highest(self) -> Int64Array:
+        """(2, NUM_BINS), each row in the highest bin that it may truly be in."""
+        return self.histogram if self.outer is None else self.outer[1]
 
     @cached_property
     def negatives(self) -> int:
@@ -152,3 +171,31 @@ class Counts:
         return Confusion(
             true_positives, false_positives, self.positives - true_positives, self.negatives - false_positives
         )
+
+
+def _outer(histogram: Int64Array, spread: Int64Array) -> tuple[Int64Array, Int64Array] | None:
+    """Return all clients' rows in the lowest and in the highest bin that each may truly be in; None for their own.
+
+    A client whose rows are spread has put the rows of neighbouring bins into the bin of the middle one: each lies
+    between the next bins that hold rows by its counts, and no more than half of a bin's rows on either side of it.
+
+    Parameters
+    ----------
+    histogram
+        (clients, 2, NUM_BINS)
+    spread
+        (clients,), rows that may be in bins around theirs: none or all of a client.
+    """
+    if not spread.any():
+        return None
+    alone = np.asarray(histogram[spread == 0].sum(axis=0))
+    lowest, highest = alone.copy(), alone.copy()
+    for own in histogram[spread > 0]:
+        rows = own.sum(axis=0)
+        filled = np.flatnonzero(rows)
+        next_below, next_above = np.append(-1, filled)[:-1], np.append(filled, len(rows))[1:]
+        for into, most, far in ((lowest, rows // 2, next_below + 1), (highest, (rows - 1) // 2, next_above - 1)):
+            gone = np.minimum(own[:, filled], most[filled])
+            np.add.at(into.T, far, gone.T)
+            np.add.at(into.T, filled, (own[:, filled] - gone).T)
+    return lowest, highest

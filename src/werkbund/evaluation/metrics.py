@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from werkbund.core.errors import ConfigError, DataError
+from werkbund.evaluation.bounds import average_precision_bounds, roc_auc_bounds
 from werkbund.evaluation.calibration import expected_calibration_error
 from werkbund.evaluation.costs import PER_ROWS, Costs
 from werkbund.evaluation.counts import Confusion, Counts
@@ -53,6 +54,8 @@ class Metrics:
         Over ten bins of the probability.
     recall_by_mode
         At the threshold, by failure mode; None for a mode that no positive row has.
+    average_precision_low, average_precision_high, roc_auc_low, roc_auc_high
+        Between what the ranking's figures lie, since rows are known by their bins alone; see `bounds`.
     """
 
     rows: int
@@ -68,6 +71,10 @@ class Metrics:
     log_loss: float
     expected_calibration_error: float
     recall_by_mode: Mapping[str, float | None] = field(default_factory=dict)
+    average_precision_low: float = math.nan
+    average_precision_high: float = math.nan
+    roc_auc_low: float = math.nan
+    roc_auc_high: float = math.nan
 
     def to_json(self) -> dict[str, object]:
         """Return the figures for JSON, with None for one that is undefined."""
@@ -89,6 +96,7 @@ def metrics(counts: Counts, threshold: Threshold, costs: Costs, mode_names: Sequ
     """
     confusion = counts.confusion(threshold.bin)
     true_positives = confusion.true_positives
+    precision_bounds, auc_bounds = average_precision_bounds(counts), roc_auc_bounds(counts)
     return Metrics(
         rows=counts.rows,
         positives=counts.positives,
@@ -103,6 +111,10 @@ def metrics(counts: Counts, threshold: Threshold, costs: Costs, mode_names: Sequ
         log_loss=_ratio(counts.log_loss, counts.rows),
         expected_calibration_error=expected_calibration_error(counts),
         recall_by_mode=_recall_by_mode(counts, threshold, mode_names),
+        average_precision_low=precision_bounds.low,
+        average_precision_high=precision_bounds.high,
+        roc_auc_low=auc_bounds.low,
+        roc_auc_high=auc_bounds.high,
     )
 
 

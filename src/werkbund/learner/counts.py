@@ -40,6 +40,7 @@ COUNT_FIELDS = (
         "iuf",
         signal=COUNTS,
     ),
+    Field("sums", "*.spread", "held-out rows that are counted in bins put together", (), "iuf", "rows", COUNTS),
 )
 """What an answer holds for each split that was scored; `*` is the split's name."""
 
@@ -122,7 +123,8 @@ def count_scores(
         `brier`, float64 (clients,), sum of (probability - label)²;
         `log_loss`, float64 (clients,), sum of -log(probability of the label), at most 36.04 a row;
         `calibration`, float64 (clients, 10, 3): rows, sum of probabilities, sum of labels, for probabilities
-        in [0, 0.1), [0.1, 0.2), ..., [0.9, 1].
+        in [0, 0.1), [0.1, 0.2), ..., [0.9, 1];
+        `spread`, int64 (clients,), 0: rows that may be in bins around theirs, of which there are none here.
 
     Raises
     ------
@@ -145,6 +147,7 @@ def count_scores(
         "brier": np.bincount(client, squared, num_clients),
         "log_loss": np.bincount(client, loss, num_clients),
         "calibration": _calibration(probability, positive, client, num_clients),
+        "spread": np.zeros(num_clients, np.int64),
     }
 
 
@@ -178,7 +181,7 @@ def sums_of_histogram(histogram: AnyArray, logits: Float64Array) -> dict[str, An
 
 def no_counts(num_modes: int) -> dict[str, AnyArray]:
     """Return the counts of no client: arrays of the right shapes without a row."""
-    whole = ("histogram", "modes")
+    whole = ("histogram", "modes", "spread")
     return {
         name: np.zeros((0, *shape), np.int64 if name in whole else np.float64)
         for name, shape in count_shapes(num_modes).items()
@@ -193,6 +196,7 @@ def count_shapes(num_modes: int) -> dict[str, tuple[int, ...]]:
         "brier": (),
         "log_loss": (),
         "calibration": (NUM_DECILES, 3),
+        "spread": (),
     }
 
 
@@ -235,6 +239,7 @@ def contradictions(counts: Arrays) -> dict[str, BoolArray]:
         f"a log loss above {MOST_LOG_LOSS:.2f} a row": counts["log_loss"] > MOST_LOG_LOSS * most,
         "other rows in its deciles than in its histogram": np.abs(total[..., 0] - rows) > _SLACK,
         "other failures in its deciles than in its histogram": np.abs(total[..., 2] - failures) > _SLACK,
+        "rows in bins put together, and others that are not": (counts["spread"] > 0) & (counts["spread"] != rows),
         "a decile of more failures than rows": (deciles[..., 2] > deciles[..., 0] + _SLACK).any(axis=-1),
         "scores above 1": total[..., 1] > most,
         "a failure mode of more rows than there are failures": modes > failures + _SLACK,

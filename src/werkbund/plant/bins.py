@@ -21,15 +21,17 @@ def in_wide_bins(counts: Mapping[str, AnyArray], least: int) -> dict[str, AnyArr
     Parameters
     ----------
     counts
-        `histogram`, (..., 2, bins), and where they are there `modes`, (..., modes, bins), `brier`, `log_loss` (...) and
-        `calibration` (..., deciles, 3), as `learner.counts.count_scores` gives them; others are left as they are.
+        `histogram`, (..., 2, bins), and where they are there `modes`, (..., modes, bins), `brier`, `log_loss`, `spread`
+        (...) and `calibration` (..., deciles, 3), as `learner.counts.count_scores` gives them; others are left as they
+        are.
     least
         Rows of both classes together; of fewer rows all are in one bin. 1: each stays as it is.
 
     Returns
     -------
     counts
-        In the same layout. The rows of bins that were put together lie in the one with the middle row.
+        In the same layout. The rows of bins that were put together lie in the one with the middle row; all rows are
+        said to be `spread`, whether their bin was put together or not.
     """
     if least <= 1:
         return dict(counts)
@@ -43,7 +45,8 @@ def in_wide_bins(counts: Mapping[str, AnyArray], least: int) -> dict[str, AnyArr
     }
     centres = edge(np.arange(histogram.shape[-1])) + 0.5 / BINS_PER_LOGIT
     sums = sums_of_histogram(moved["histogram"], centres)
-    return {**counts, **moved, **{name: array for name, array in sums.items() if name in counts}}
+    said = {"spread": histogram.sum(axis=(-2, -1))}
+    return {**counts, **moved, **{name: array for name, array in (sums | said).items() if name in counts}}
 
 
 def _targets(rows: Int64Array, least: int) -> Int64Array:

@@ -78,9 +78,9 @@ def tiles(run: RunFolder) -> tuple[Tile, ...]:
     scores = run.scores("federated")
     shown: list[Tile] = []
     if scores.known("average_precision"):
-        shown.append(
-            Tile("Average precision", number_text(scores["average_precision"], 2), _beside(run, "average_precision", 2))
-        )
+        figure, _, allowed = scores.text("average_precision", 2).partition(", ")
+        hint = " · ".join(filter(None, (allowed, _beside(run, "average_precision", 2))))
+        shown.append(Tile("Average precision", figure, hint))
     caught = scores["recall"] * scores["positives"]
     if math.isfinite(caught):
         hint = f"{scores['recall']:.0%} of those in held-out rows"

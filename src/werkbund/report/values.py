@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from werkbund.core import DataError
+from werkbund.evaluation import POSSIBLE_ERROR, Bounds
+from werkbund.report.text import number_text
 
 Json = Mapping[str, Any]
 
@@ -52,6 +54,18 @@ class Scores:
     def known(self, metric: str) -> bool:
         """Say whether the metric has a finite value."""
         return math.isfinite(self[metric])
+
+    def text(self, metric: str, digits: int = 3) -> str:
+        """Return a metric as people read it, with what bins of scores allow it to be where that matters."""
+        shown = number_text(self[metric], digits)
+        if not self.in_doubt(metric):
+            return shown
+        low, high = (number_text(self[f"{metric}_{side}"], digits) for side in ("low", "high"))
+        return f"{shown}, bins allow {low} to {high}"
+
+    def in_doubt(self, metric: str) -> bool:
+        """Say whether bins of scores allow a metric to be off by more than `POSSIBLE_ERROR`."""
+        return Bounds(self[f"{metric}_low"], self[f"{metric}_high"]).error(self[metric]) > POSSIBLE_ERROR
 
     @classmethod
     def parse(cls, written: Json) -> Scores:

@@ -85,7 +85,7 @@ def _setting(run: RunFolder, contenders: int) -> str:
 
 def _cells(scores: Scores) -> tuple[str, ...]:
     """Return a contender's figures in the order of `_COLUMNS`."""
-    return tuple(number_text(scores[key], digits) for _, key, digits in _COLUMNS)
+    return tuple(scores.text(key, digits) for _, key, digits in _COLUMNS)
 
 
 def _seed_table(run: RunFolder) -> tuple[TextTable, ...]:
