@@ -71,7 +71,8 @@ def _view(round: int, state: State, nan: bool = False) -> View:
 def _answer(tasks: Tasks, nan: bool, updates: int) -> Replies:
     """Answer a question as clients would: by numbers that depend on client and round, norms on the updates too."""
     rng, held = (np.random.Generator(np.random.PCG64((tasks.round, seed))) for seed in (0, 1 + updates))
-    drawn = {"loss": rng.gamma(2.0, 1.0, NUMBER), "norm": held.gamma(2.0, 1.0, NUMBER)}
+    lengths = {name: held.gamma(2.0, 1.0, NUMBER) for name in ("norm", "change")}
+    drawn = {"loss": rng.gamma(2.0, 1.0, NUMBER), **lengths}
     clear: dict[str, AnyArray] = {name: values[tasks.clients] for name, values in drawn.items()}
     if "k" in tasks.shared:
         clear["centroids"] = rng.normal(size=(NUMBER, int(tasks.shared["k"]), 3))[tasks.clients]
@@ -307,7 +308,7 @@ def test_what_is_taken_from_an_update_is_not_there_under_secure_aggregation() ->
     assert set(SIGNALS) >= OF_THE_UPDATE
     for name in SIGNALS:
         declaration = Declaration("a source", needs=frozenset({name}))
-        assert declaration.secure_aggregation == (name not in {"norm", "update"})
+        assert declaration.secure_aggregation == (name not in {"norm", "change", "update"})
     assert Declaration("a source", asks=frozenset(QUESTIONS)).secure_aggregation
 
 

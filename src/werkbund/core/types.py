@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from werkbund.core.arrays import Arrays, BoolArray, Float64Array, Int64Array
+from werkbund.core.arrays import Arrays, BoolArray, Float32Array, Float64Array, Int64Array
 from werkbund.core.kinds import Kind
 
 Rows = BoolArray | slice
@@ -116,6 +116,25 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Reused:
+    """Hold updates of earlier rounds that count once more in a round's mean.
+
+    Parameters
+    ----------
+    clients
+        (clients,), whose they are, ascending; none of them is in the cohort.
+    updates
+        (clients, parameters), unweighted.
+    weights
+        (clients,), what each counts in the mean.
+    """
+
+    clients: Int64Array
+    updates: Float32Array
+    weights: Float64Array
+
+
+@dataclass(frozen=True)
 class Choice:
     """Say who trains in a round.
 
@@ -142,6 +161,8 @@ class Choice:
         Only so many updates are wanted, the first that come; None for all.
     payments
         (cohort,), what each is promised for a useful answer, in any currency; None where nobody is paid.
+    reused
+        Earlier updates of clients that stay silent, which are folded as if they came; None for none.
     """
 
     cohort: Int64Array
@@ -154,6 +175,7 @@ class Choice:
     held: bool = False
     keep: int | None = None
     payments: Float64Array | None = None
+    reused: Reused | None = None
 
 
 @dataclass(frozen=True)

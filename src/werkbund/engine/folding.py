@@ -10,7 +10,8 @@ import numpy as np
 
 from werkbund.aggregation.contract import UPDATE, Aggregator
 from werkbund.core.arrays import Arrays, BoolArray, Float32Array, Float64Array, Int64Array
-from werkbund.core.types import Failure, Replies
+from werkbund.core.errors import ConfigError
+from werkbund.core.types import Failure, Replies, Reused
 from werkbund.engine.asking import ENOUGH
 from werkbund.engine.kinds import WEIGHT
 from werkbund.engine.lengths import LengthLimits, Lengths
@@ -268,6 +269,24 @@ def fold_answers(
     _leave_out(fold.useless, folded)
     folded.failures.sort(key=lambda failure: failure.client)
     return folded
+
+
+def with_reused(folded: Folded, aggregator: Aggregator, reused: Reused) -> None:
+    """Fold updates of earlier rounds after those that came.
+
+    Raises
+    ------
+    ConfigError
+        If the aggregator folds more than updates: of that nothing is kept.
+    """
+    if aggregator.folds:
+        raise ConfigError(
+            f"strategy.aggregation.name must be a rule that folds updates alone, got one that folds {aggregator.folds} "
+            "too, where the selector reuses earlier updates; choose fedavg, or another selector"
+        )
+    weighted = reused.updates * reused.weights[:, None].astype(np.float32)
+    folded.accumulator = aggregator.fold(folded.accumulator, {UPDATE: weighted}, reused.weights)
+    folded.weight += float(reused.weights.sum())
 
 
 def _leave_out(useless: Mapping[int, str], folded: Folded) -> None:

@@ -23,7 +23,7 @@ from werkbund.learner.train import CohortTrainer, TrainedCohort
 from werkbund.privacy import Departure, Stack
 from werkbund.selection.questions import CENTROIDS, HOLD, LOSS
 
-_HELD, _PERSONAL = "held.", "personal"
+_HELD, _PERSONAL, _SENT = "held.", "personal", "sent update"
 """Names in the client store."""
 
 
@@ -48,6 +48,7 @@ class LocalWork:
         are their places.
 
     In the client store lie `held.*`, what was trained and not sent; `personal`, the weights whose layers do not leave;
+    `sent update`, the unweighted update that was sent last, where a run wants to know how far the next one is from it;
     and whatever `half` keeps.
     """
 
@@ -73,6 +74,7 @@ class LocalWork:
         """Score the incoming weights, then train from them and answer with weighted updates."""
         each, pooled = self._counts(tasks, store)
         sums, clear = self._trained(tasks, self._weights_in_the_mean(tasks), store)
+        self._keep_sent(tasks, sums, store)
         return self._answer(TRAIN, tasks, sums, each, clear, pooled)
 
     def hold(self, tasks: Tasks, store: Store) -> Replies:
@@ -99,6 +101,7 @@ class LocalWork:
         names = (UPDATE, "loss", "rows", *(self.half.adds if self.half else ()))
         held = {name: store.rows(f"{_HELD}{name}", tasks.clients, nothing) for name in names}
         held |= {UPDATE: held[UPDATE] * weight[:, None].astype(np.float32), WEIGHT: weight}
+        self._keep_sent(tasks, held, store)
         return self._answer(UPLOAD, tasks, held, each, {}, pooled)
 
     def loss(self, tasks: Tasks, store: Store) -> Replies:
@@ -195,7 +198,7 @@ class LocalWork:
         return update * weight[:, None].astype(np.float32), beside
 
     def _signals(self, tasks: Tasks, sums: Arrays, train_loss: Float64Array, store: Store) -> Arrays:
-        wanted = set(tasks.shared["needs"].tolist()) if "needs" in tasks.shared else set()
+        wanted = _wanted(tasks)
         signals: dict[str, Float64Array] = {}
         if wanted & {*FROM_LOSSES}:
             table = self.splits.train.take(tasks.clients)
@@ -204,10 +207,18 @@ class LocalWork:
         if "train_loss" in wanted:
             signals["train_loss"] = np.asarray(train_loss, dtype=np.float64)
         if "norm" in wanted:
-            length = np.linalg.norm(sums["update"].astype(np.float64), axis=1)
-            weight = np.abs(sums["weight"])
-            signals["norm"] = np.divide(length, weight, out=np.zeros_like(length), where=weight > 0)
+            signals["norm"] = np.linalg.norm(_unweighted(sums), axis=1)
+        if "change" in wanted:
+            nothing = np.zeros(self.trainer.layout.num_parameters)
+            signals["change"] = np.linalg.norm(
+                _unweighted(sums) - store.rows(_SENT, tasks.clients, nothing).astype(np.float64), axis=1
+            )
         return signals
+
+    def _keep_sent(self, tasks: Tasks, sums: Arrays, store: Store) -> None:
+        """Keep the updates that leave, where a run wants to know how far the next ones are from them."""
+        if "change" in _wanted(tasks):
+            store.put(_SENT, tasks.clients, _unweighted(sums).astype(np.float32))
 
     def _losses(self, weights: Float32Array, table: ClientTable) -> Float64Array:
         """Return the loss of each row of a table as it is trained, (rows,): a failure's times its weight."""
@@ -231,6 +242,18 @@ class LocalWork:
         own = np.broadcast_to(weights, (table.num_clients, weights.shape[-1]))
         each = [self.trainer.score(own[i], table.features[table.rows(i)]) for i in range(table.num_clients)]
         return np.concatenate(each)
+
+
+def _wanted(tasks: Tasks) -> set[str]:
+    """Return the names of the signals that a task wants in clear."""
+    return set(tasks.shared["needs"].tolist()) if "needs" in tasks.shared else set()
+
+
+def _unweighted(sums: Arrays) -> Float64Array:
+    """Return updates by themselves, (clients, parameters); zeros for a client that counts nothing."""
+    weight = np.abs(sums[WEIGHT])[:, None]
+    updates = sums[UPDATE].astype(np.float64)
+    return np.divide(updates, weight, out=np.zeros_like(updates), where=weight > 0)
 
 
 def _few_losses(

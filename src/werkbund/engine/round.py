@@ -20,7 +20,7 @@ from werkbund.core.types import Choice, RoundRecord, Tasks
 from werkbund.core.weights import norm
 from werkbund.engine.asking import Form, Meter, answers, ask, check_quorum, payload, size_of
 from werkbund.engine.choosing import Chosen, choose, sent_along, signals_wanted, view_of
-from werkbund.engine.folding import Folded, Unwinding, fold_answers
+from werkbund.engine.folding import Folded, Unwinding, fold_answers, with_reused
 from werkbund.engine.grid import Grid, Keeping, Situated, state_of
 from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD, WEIGHT
 from werkbund.engine.lengths import LengthLimits, unusable_result
@@ -61,7 +61,8 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
     folded = _folded(grid, sent, chosen.choice, strategy, rules, state)
     closing = Closing(_total(chosen.choice, folded), len(grid.clients()))
     weights, carry, refused = _moved(strategy, folded, closing, state)
-    reports = _reports(folded, chosen, strategy, rules, state)
+    step = norm(weights - state.weights)
+    reports = replace(_reports(folded, chosen, strategy, rules, state), step=step)
     selector_state = strategy.selector.observe(state.selector_state, reports)
     needs = strategy.selector.declaration.needs
     proceedings = Proceedings(chosen, sent, folded, needs, isinstance(grid, Situated), refused)
@@ -150,6 +151,8 @@ def _folded(
     limits = LengthLimits(strategy.clip_norm, state.usual, norm(state.weights))
     folded = fold_answers(arrivals, aggregator, choice.cohort, size, choice.keep, each, unwinding, limits)
     folded.bytes_up = meter.bytes_up
+    if choice.reused is not None:
+        with_reused(folded, aggregator, choice.reused)
     _check_quorum(folded, choice, grid.clients(), rules, state.round + 1)
     return folded
 

@@ -28,6 +28,7 @@ SIGNALS: dict[str, str] = {
     "loss_rms": "root of the mean squared loss of the received weights over its training rows",
     "train_loss": "mean loss while it trained",
     "norm": "Euclidean norm of its update",
+    "change": "Euclidean norm of its update minus the one that it sent last",
     "update": "its whole update, unweighted",
     "seconds": "how long it took, simulated or measured",
     "joules": "what it spent",
@@ -36,7 +37,7 @@ SIGNALS: dict[str, str] = {
 }
 """What a selector may need of clients beside their update, each with what it is."""
 
-OF_THE_UPDATE = frozenset({"norm", "update"})
+OF_THE_UPDATE = frozenset({"norm", "change", "update"})
 """Signals that are a client's update or are taken from it: who may see updates only in their sum has none of them."""
 
 NUMBERS = frozenset(SIGNALS) - {"update", "score"}
@@ -110,6 +111,8 @@ class Reports:
         To the questions before the choice.
     score
         Judges weights on the server's own validation rows, higher is better; None for one that does not declare it.
+    step
+        Euclidean norm of the step that the global weights took, the server optimiser's included; NaN if not known.
     """
 
     round: int
@@ -120,6 +123,7 @@ class Reports:
     score: Score | None = None
     choice: Choice | None = None
     answers: tuple[Replies, ...] = ()
+    step: float = np.nan
 
     def signal(self, name: str) -> Float64Array:
         """Return a signal as numbers, (answered,); NaN where nobody sent it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from werkbund.core.arrays import Float64Array, Int64Array
@@ -54,6 +56,12 @@ def durations(view: View) -> tuple[Float64Array, bool]:
     measured = entries(column(view.state, "seconds"), view.available, np.nan)
     seconds = np.where(np.isfinite(measured), measured, expected)
     return seconds, bool(np.isfinite(seconds).any())
+
+
+def registered(view: View) -> View:
+    """Return the view as if everybody of whom anything is known were available, whether it can be asked now or not."""
+    known = [*view.facts.values(), column(view.state, "seconds"), np.arange(view.available.max(initial=-1) + 1)]
+    return replace(view, available=np.arange(max(len(values) for values in known)))
 
 
 def answered(answers: tuple[Replies, ...], kind: Kind, signal: str) -> tuple[Int64Array, Float64Array]:

@@ -26,12 +26,20 @@ _LOSSES = {
     "train_loss": "mean loss while it trained",
 }
 
+_LENGTHS = {
+    "norm": "length of the update",
+    "change": "length of the update minus the one that it sent last",
+}
+
 SIGNALS_IN_CLEAR = (
     *(
         Field("clear", name, what, (), "f", signal=LOSS_SIGNAL, on_request=True, least=0.0, most=LARGEST)
         for name, what in _LOSSES.items()
     ),
-    Field("clear", "norm", "length of the update", (), "f", signal=NORM, on_request=True, least=0.0, most=LARGEST),
+    *(
+        Field("clear", name, what, (), "f", signal=NORM, on_request=True, least=0.0, most=LARGEST)
+        for name, what in _LENGTHS.items()
+    ),
 )
 """What a client that trains tells of itself, each where the task names it among its needs."""
 

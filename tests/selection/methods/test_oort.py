@@ -2,6 +2,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from werkbund.core import ConfigError, Failure
 from werkbund.core.rng import generator
@@ -53,17 +55,56 @@ def test_the_bonus_grows_while_a_client_waits() -> None:
     assert len(set(grows)) == 4
 
 
+def _authors_scores(rewards: list[float], clip_bound: float) -> list[float]:
+    """Return what the authors' `get_norm` and the first term of their score say, told with plain Python."""
+    ordered = sorted(reward for reward in rewards if reward > 0)
+    clip = ordered[min(int(len(ordered) * clip_bound), len(ordered) - 1)]
+    least = ordered[0] * 0.999
+    width = max(ordered[-1] - least, 1e-4)
+    return [(min(reward, clip) - least) / width for reward in rewards]
+
+
+@given(st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=60), st.sampled_from([0.5, 0.9, 0.95, 0.98]))
+def test_utilities_are_normalised_as_in_the_authors_code(rewards: list[float], clip_bound: float) -> None:
+    ours = rules.normalised(np.array(rewards), clip_bound)
+    np.testing.assert_allclose(ours, _authors_scores(rewards, clip_bound), rtol=1e-9, atol=1e-12)
+
+
 def test_the_clip_is_used() -> None:
     """A port computes it and does not use it: the outlier would be 1."""
-    utility = np.concatenate([np.arange(99.0), [1000.0]])
-    assert rules.normalised(utility, 0.95)[[0, 94, 95, 98, 99]].tolist() == [0.0, 0.094, 0.095, 0.095, 0.095]
+    utility = np.concatenate([np.arange(1.0, 100.0), [1000.0]])
+    clipped = rules.normalised(utility, 0.95)
+    assert clipped[95] == clipped[98] == clipped[99] < 0.1
     assert rules.normalised(utility, 1.0)[-1] == 1.0
 
 
 @pytest.mark.parametrize("number", [1, 2, 5])
 def test_normalising_takes_one_value_and_unknown_ones(number: int) -> None:
-    assert rules.normalised(np.full(number, 3.0), 0.95).tolist() == [1.0] * number
+    np.testing.assert_allclose(rules.normalised(np.full(number, 3.0), 0.95), 1.0)
     assert rules.normalised(np.full(number, np.nan), 0.95).tolist() == [0.0] * number
+    assert rules.normalised(np.zeros(number), 0.95).tolist() == [0.0] * number
+
+
+def test_the_untried_count_in_the_normalisation_as_if_their_losses_were_one() -> None:
+    """Of the tried alone the best would have utility 1, so that a stale client could not pass it."""
+    selector = Oort(CohortSize(count=1), explored=0.0, explored_least=0.0, cut_off=1.0, over_commitment=1.0)
+    state = _told(selector, _told(selector, {}, {0: 0.01}, 1), {1: 0.02}, 40)
+    for num_untried, chosen in ((0, 1), (1, 0)):
+        view = View(41, np.arange(2 + num_untried), {"rows": np.full(2 + num_untried, 10.0)}, state)
+        assert _choose(selector, view).cohort.tolist() == [chosen]
+
+
+def test_the_preferred_duration_is_one_of_all_that_are_registered() -> None:
+    """Of the available alone the slower one would be beyond the preferred duration."""
+    selector = Oort(
+        CohortSize(count=1), explored=0.0, explored_least=0.0, cut_off=1.0, over_commitment=1.0, pacer_start=50.0
+    )
+    state = _told(selector, {}, {0: 1.0, 1: 2.0}, seconds={0: 1.0, 1: 100.0})
+    for others, chosen in ((1.0, 0), (1000.0, 1)):
+        seconds = np.full(10, others)
+        seconds[:2] = np.nan
+        facts = {"rows": ROWS, "seconds_compute": seconds}
+        assert _choose(selector, View(2, np.arange(2), facts, state)).cohort.tolist() == [chosen]
 
 
 def test_the_cut_off_counts_from_the_best() -> None:

@@ -1,4 +1,4 @@
-"""LAG: everybody trains, and only who has something new to say uploads."""
+"""LAG: everybody trains, and who has something new to say uploads; of the silent the last update counts again."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 
 from werkbund.core.arrays import BoolArray, Float64Array
 from werkbund.core.errors import ConfigError
-from werkbund.core.types import Choice, Replies, Tasks
+from werkbund.core.types import Choice, Replies, Reused, Tasks
 from werkbund.selection.card import Card
-from werkbund.selection.choices import AnnotatedChoice, notes_on
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.facts import answered, rows_of, shares
+from werkbund.selection.ledger import positions, recall, remember
 from werkbund.selection.questions import HOLD
 
 
 def threshold(steps: Float64Array, factor: float) -> float:
-    """Return the norm that an update must exceed: the square root of ξ times the sum of the last squared steps.
+    """Return the norm that a change must exceed: the square root of ξ times the sum of the last squared steps.
 
     Parameters
     ----------
@@ -35,15 +35,15 @@ def threshold(steps: Float64Array, factor: float) -> float:
     return float(np.sqrt(factor * np.sum(steps**2)))
 
 
-def informative(norms: Float64Array, counts: Float64Array, bound: float) -> BoolArray:
-    """Return whether each update is worth sending, (n,): its norm, times n and its share p_i, is above the bound.
+def informative(changes: Float64Array, counts: Float64Array, bound: float) -> BoolArray:
+    """Return whether each update is worth sending, (n,): its change, times n and its share p_i, is above the bound.
 
-    An update of unknown norm is worth sending.
+    An update of unknown change is worth sending.
 
     Parameters
     ----------
-    norms
-        ‖Δ_i‖, (n,).
+    changes
+        ‖Δ_i - Δ̂_i‖, (n,).
     counts
         What each counts in the mean, (n,), such as rows; p_i is its share.
     bound
@@ -54,16 +54,17 @@ def informative(norms: Float64Array, counts: Float64Array, bound: float) -> Bool
     >>> informative(np.array([1.0, 3.0, np.nan]), np.ones(3), 2.0).tolist()
     [False, True, True]
     """
-    scaled = len(norms) * shares(counts) * norms
+    scaled = len(changes) * shares(counts) * changes
     return ~(scaled <= bound)
 
 
 @dataclass(frozen=True)
 class LazyUpload:
-    """Let clients train and hold; those whose update is longer than recent steps of the global weights upload.
+    """Let clients train and hold; those upload whose update has changed by more than recent steps of the weights.
 
-    Client i of n that trained uploads if (n·p_i·‖Δ_i‖)² > Σ_d ξ·‖w^(t+1-d) - w^(t-d)‖² over the last D steps,
-    p_i its share of rows. The sum of what came is divided by the rows of all that trained.
+    Client i of the n that trained uploads if (n·p_i·‖Δ_i - Δ̂_i‖)² > Σ_d ξ·‖w^(t+1-d) - w^(t-d)‖² over the last D
+    steps; Δ̂_i is the update that it sent last, 0 before the first, p_i its share of rows. Who trained and stays silent
+    counts in the mean with Δ̂_i, which the server keeps.
 
     Parameters
     ----------
@@ -76,18 +77,19 @@ class LazyUpload:
 
     Notes
     -----
-    LAG-WK uploads iff ‖∇F_i(w^t) - ∇F_i(ŵ_i)‖² > Σ_d ξ_d ‖w^(t+1-d) - w^(t-d)‖² / (α² N²), with objective ΣF_i and one
-    gradient step α a round, and the server goes on using the old gradient of who stays silent. Assumption: ξ = 0.1 and
-    D = 10 are said to be the paper's, which was not read in full.
+    LAG-WK uploads iff ‖∇F_i(w^t) - ∇F_i(ŵ_i)‖² > Σ_d ξ_d ‖w^(t+1-d) - w^(t-d)‖² / (α² N²), with objective ΣF_i and
+    one gradient step α a round, and the server goes on using the old gradient of who stays silent. With the mean
+    Σ p_i F_i in place of the sum, α N becomes α, and client i counts n·p_i. Assumption: ξ = 0.1 and D = 10 are said to
+    be the paper's, which was not read in full.
 
-    Deviations, each with its reason. Clients keep nothing between rounds, and several local steps have no gradient at
-    one point, so the update Δ_i stands for α times the gradient, and the old one counts as zero: who stays silent adds
-    nothing in this round, in the rule as in the mean. With the mean Σ p_i F_i in place of the sum, α N becomes α, and
-    client i counts n·p_i. The norm of the whole update is larger than that of a change, so fewer stay silent than in
-    the paper; raise ξ to silence more. Here the server compares, with norms told in clear; a client could itself, if it
-    were told the threshold. The step is that of the mean of updates: a server optimiser's own step is not known here.
-    In the first round nobody stays silent. If nobody is above the threshold the longest update comes alone, because a
-    round needs somebody.
+    Deviations, each with its reason. Several local steps have no gradient at one point, so the update Δ_i stands for α
+    times the gradient. The steps are those that the weights took, a server optimiser's included: with server momentum
+    they are longer, and more clients stay silent; lower ξ then. Here the server compares, with changes told in clear; a
+    client could itself, if it were told the threshold. Of clients that did not train in a round, because they were
+    away, failed or were not drawn, nothing counts: an update of a plant that has left would else push for ever. A
+    client whose upload is lost takes it for sent, and the server reuses the one before. A client of which the server
+    has no update is not silent, so in the first round nobody is. If nobody is above the threshold the largest change
+    comes alone, because a round needs somebody.
 
     References
     ----------
@@ -101,9 +103,9 @@ class LazyUpload:
 
     name: ClassVar[str] = "lag"
     card: ClassVar[Card] = Card(
-        title="Lazy upload by threshold (LAG)",
-        rule="All train; who has n p_i times the norm of its update above the root of 0.1 times the sum of the last 10 "
-        "squared steps uploads; the others add nothing.",
+        title="Lazily aggregated gradients (LAG-WK)",
+        rule="All train; who has n p_i times the norm of its update's change since its last upload above the root of "
+        "0.1 times the sum of the last 10 squared steps uploads; of the others the last upload counts again.",
         policy="training efficiency",
         termination="fixed rounds, early stop",
         shared="update norm",
@@ -112,8 +114,10 @@ class LazyUpload:
         use_when="Upload is what costs, such as a metered radio link, and training is cheap.",
         avoid_when="Energy or time of training counts: everybody trains. Or rows differ: small plants fall silent.",
         notes=(
-            "The paper reuses old gradients of the silent; here they add nothing, so ξ acts differently.",
-            "Clients far below the mean in rows seldom pass, because n p_i scales their norm.",
+            "The server keeps an update of each client, and each client its last one.",
+            "Updates of several local steps stand for gradients; of who did not train in a round nothing counts.",
+            "With server momentum the steps of the weights are longer, and more fall silent: lower ξ.",
+            "Clients far below the mean in rows seldom pass, because n p_i scales their change.",
         ),
     )
 
@@ -128,11 +132,11 @@ class LazyUpload:
         """What it needs, assumes and gives."""
         return Declaration(
             "Chen, Giannakis, Sun and Yin, NeurIPS 2018, equation 7a",
-            needs=frozenset({"norm", "update"}),
+            needs=frozenset({"change", "update"}),
             assumes=frozenset({"available", "addressable", "stateful", "reliable", "trustworthy"}),
             unbiased=False,
-            cost="all train for few uploads; one number from each, and one more message",
-            reveals="the norm of each update, and the updates of those that upload",
+            cost="all train for few uploads; one number from each, and one more message; memory for an update of each",
+            reveals="how far each update is from the last one, and the updates of those that upload, which are kept",
             asks=frozenset({HOLD}),
         )
 
@@ -144,8 +148,8 @@ class LazyUpload:
         return Tasks(HOLD, view.round, np.sort(rng.choice(view.available, number, replace=False)))
 
     def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
-        """Let those above the threshold upload."""
-        clients, norms = answered(answers, HOLD, "norm")
+        """Let those above the threshold upload, and reuse the last updates of the others."""
+        clients, changes = answered(answers, HOLD, "change")
         number = self.size.of(len(view.available))
         if not len(clients):
             drawn = np.sort(rng.choice(view.available, number, replace=False))
@@ -153,29 +157,27 @@ class LazyUpload:
             return Choice(drawn, chance, np.ones(number), ("nobody trained ahead; drawn at random",) * number)
         counts = rows_of(view)[np.searchsorted(view.available, clients)]
         bound = threshold(np.asarray(view.state.get("steps", ()), dtype=np.float64), self.factor)
-        passed = informative(norms, counts, bound)
+        kept = recall(view.state)
+        known = positions(clients, kept.clients)
+        passed = informative(changes, counts, bound) | (known < 0)
         if not passed.any():
-            passed[np.nanargmax(shares(counts) * norms)] = True
-        reasons = tuple(f"update norm {norm:.4g}, threshold {bound:.4g}" for norm in norms[passed].tolist())
+            passed[np.nanargmax(shares(counts) * changes)] = True
+        reasons = tuple(f"update changed by {change:.4g}, threshold {bound:.4g}" for change in changes[passed].tolist())
         chance = np.full(int(passed.sum()), len(clients) / len(view.available))
-        total = float(counts.sum())
-        return AnnotatedChoice(
+        reused = Reused(clients[~passed], kept.vectors[known[~passed]], counts[~passed])
+        return Choice(
             clients[passed],
             chance,
             np.ones(len(chance)),
             reasons,
             equal="rows" not in view.facts,
-            total=total if total > 0 else None,
             held=True,
-            notes={"share": shares(counts)[passed]},
+            reused=reused if len(reused.clients) else None,
         )
 
     def observe(self, state: State, reports: Reports) -> State:
-        """Keep the length of the step that these updates make together."""
-        updates, share = reports.signals.get("update"), notes_on(reports, "share", np.nan)
-        if updates is None or updates.ndim != 2 or not len(updates):
-            return state
-        share = np.where(np.isfinite(share), share, 1.0 / len(share))
-        usable = np.isfinite(updates).all(axis=1)
-        step = float(np.linalg.norm(share[usable] @ np.asarray(updates[usable], dtype=np.float64)))
-        return {**state, "steps": [*state.get("steps", []), step][-self.memory :]}
+        """Keep the updates that came, and the length of the step that the weights took."""
+        kept = remember(state, reports, reports.signals.get("update"))
+        if not np.isfinite(reports.step):
+            return kept
+        return {**kept, "steps": [*state.get("steps", []), float(reports.step)][-self.memory :]}

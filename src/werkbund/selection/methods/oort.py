@@ -15,7 +15,7 @@ from werkbund.selection.card import Card
 from werkbund.selection.choices import AnnotatedChoice, notes_on
 from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.draws import successive_inclusion, successively
-from werkbund.selection.facts import durations, rows_of
+from werkbund.selection.facts import durations, registered, rows_of
 from werkbund.selection.ledger import asked_in, column, entered, entries, grown
 from werkbund.selection.methods import oort_rules as rules
 
@@ -30,10 +30,14 @@ _LOSS = "loss_rms"
 class Oort:
     """Draw most of the cohort among the clients of highest utility, and explore some that were never tried.
 
-    Score of client i that was tried, in round t: (min(U_i, clip) - U_min) / (U_max - U_min) + sqrt(0.1 ln t / L_i),
-    times (T/D_i)^α if it takes longer than T; U_i = n_i·sqrt(mean of squared losses), D_i its duration and L_i the
-    round of its last participation. Of k clients ⌊ε·k⌋ are explored, P ∝ n_i·(T/D_i)^α; the others are drawn with
-    P ∝ score among those whose score is at least c times that of the last of the best. The pacer moves T.
+    Score of client i that was tried, in round t: (min(U_i, clip) - m) / (U_max - m) + sqrt(0.1 ln t / L_i), times
+    (T/D_i)^α if it takes longer than T; U_i = n_i·sqrt(mean of squared losses), m = 0.999 U_min, D_i its duration and
+    L_i the round of its last participation. Of k clients ⌊ε·k⌋ are explored, P ∝ n_i·(T/D_i)^α; the others are drawn
+    with P ∝ score among those whose score is at least c times that of the last of the best. The pacer moves T.
+
+    As in the authors' code, clip, U_min and U_max are over all that can be asked, tried or not; one that was never
+    tried has U_i = n_i there, as if its losses were 1. T is a percentile of the durations of all that are registered,
+    there or not.
 
     Parameters
     ----------
@@ -65,10 +69,11 @@ class Oort:
     Deviations, each with its reason. The loss is that of the received weights over all training rows, in place of the
     rows trained on while training. ε decays from the second round on. The cut-off is c times the score at rank k, as
     published: the authors' code reads one rank further, fails where as many are drawn as were scored, and lets the pool
-    grow to ten times its need. A client that failed counts as tried in that round, with its old utility, or the
+    grow to ten times its need. The blacklist is of those that can be asked, and never holds all of them; there it is of
+    all that are registered, and may. A client that failed counts as tried in that round, with its old utility, or the
     lowest: else a dead one would be explored for ever. Its duration is what it spent in vain, if that is longer.
     Nobody is asked beyond the number where no durations are known, because then the order of arrival says nothing of
-    speed. Without seconds nobody is slow. The blacklist never holds everybody.
+    speed. Without seconds nobody is slow.
 
     References
     ----------
@@ -94,8 +99,9 @@ class Oort:
     name: ClassVar[str] = "oort"
     card: ClassVar[Card] = Card(
         title="Oort, guided participant selection",
-        rule="Score = normalised rows · rms loss + sqrt(0.1 ln t / L), times (T/D)^2 for the slow; P ∝ score above a "
-        "cut-off; a share ε explores by size and speed; a pacer moves T; more are asked than needed.",
+        rule="Score = rows · rms loss, normalised over tried and untried, + sqrt(0.1 ln t / L), times (T/D)^2 for the "
+        "slow; P ∝ score above a cut-off; a share ε explores by size and speed; a pacer moves T; more are asked than "
+        "needed.",
         policy="limit round time",
         termination="target accuracy",
         shared="loss, time",
@@ -104,6 +110,8 @@ class Oort:
         use_when="Plants differ in speed and in what they teach, and time to a good model counts.",
         avoid_when="Every plant shall have its turn, or energy and traffic of late answers cost more than waiting.",
         notes=(
+            "The untried count as if their losses were 1: where losses are far below, the tried differ little by them, "
+            "and their age and speed decide.",
             "With fewer than 20 known clients a quantile of 0.95 clips nothing: lower it where labels may be wrong.",
             "ε starts at 0.9: in the first rounds it is little more than a draw by size and speed.",
             "Over-commitment makes late clients work in vain; set it to 1 to save their energy.",
@@ -162,7 +170,7 @@ class Oort:
         wanted = min(self.size.of(len(last)), int(open_.sum()))
         asked = min(int(np.ceil(self.over_commitment * wanted - _EDGE)), int(open_.sum())) if timed else wanted
         old, new = np.flatnonzero(open_ & (last > 0)), np.flatnonzero(open_ & (last == 0))
-        values = adjust(self._values(view, last, seconds))
+        values = adjust(self._values(view, open_, last, seconds))
         explored = rules.exploring(self.explored, self.explored_decay, self.explored_least, view.round)
         num_old, num_new = rules.shared_out(asked, explored, len(old), len(new))
         pool = old[rules.above_cut_off(values[old], num_old, self.cut_off)]
@@ -191,13 +199,17 @@ class Oort:
         noticed: State = {**state, "turns": turns, "last": last, _LOSS: rms, "seconds": _seconds(state, reports, asked)}
         return {**noticed, **self._pacing(state, reports)}
 
-    def _values(self, view: View, last: Float64Array, seconds: Float64Array) -> Float64Array:
-        """Return scores of those that were tried and priors of the others, (available,), each group at most 1."""
+    def _values(self, view: View, open_: BoolArray, last: Float64Array, seconds: Float64Array) -> Float64Array:
+        """Return scores of those that were tried and priors of the others, (available,), each group at most 1.
+
+        Utilities are normalised over those that may be chosen, `open_`.
+        """
         rms = entries(column(view.state, _LOSS), view.available, np.nan)
         percentile = float(view.state.get("percentile", self.pacer_start))
-        slow = rules.straggler_factor(seconds, rules.preferred_seconds(seconds, percentile), self.penalty)
+        preferred = rules.preferred_seconds(durations(registered(view))[0], percentile)
+        slow = rules.straggler_factor(seconds, preferred, self.penalty)
         tried, rows = last > 0, rows_of(view)
-        utility = np.where(tried, rules.statistical_utility(rows, rms), np.nan)
+        utility = np.where(open_, rules.statistical_utility(rows, np.where(tried, rms, 1.0)), np.nan)
         score = (rules.normalised(utility, self.clip) + rules.staleness_bonus(view.round, last)) * slow
         return np.where(tried, _scaled(score, tried), _scaled(rows * slow, ~tried))
 

@@ -10,6 +10,7 @@ from werkbund.core.arrays import BoolArray, Float64Array, Int64Array
 
 _FLAT, _SHARP = 0.1, 5.0
 _EDGE = 1e-9
+_LOWERED, _NARROW = 0.999, 1e-4  # of the authors' code, not of the paper
 
 
 def statistical_utility(rows: Float64Array, rms: Float64Array) -> Float64Array:
@@ -24,27 +25,31 @@ def statistical_utility(rows: Float64Array, rms: Float64Array) -> Float64Array:
 
 
 def normalised(utility: Float64Array, quantile: float) -> Float64Array:
-    """Return utilities U as (min(U, clip) - U_min) / (U_max - U_min), (n,); 1 where all are alike, 0 where U is NaN.
+    """Return utilities U as (min(U, clip) - 0.999 U_min) / (U_max - 0.999 U_min), (n,); 0 where U is NaN.
 
-    The clip is the value at place ⌊q·n⌋ of the ascending order, as in the authors' code. U_max is not clipped, also as
-    there: it is an outlier that gains nothing, and the others keep their proportions.
+    The clip is the value at place ⌊q·n⌋ of the ascending order. U_max is not clipped: it is an outlier that gains
+    nothing, and the others keep their proportions. U_min and U_max are over the positive utilities, and the width is
+    1e-4 at least. All of it is as in the authors' code.
 
     Parameters
     ----------
     utility
-        (n,)
+        (n,), of tried and untried clients alike, not negative.
     quantile
-        q in (0, 1]; below 1 / (1 - q) known clients nothing is clipped.
+        q in (0, 1]; below 1 / (1 - q) clients nothing is clipped.
+
+    Examples
+    --------
+    >>> normalised(np.array([1.0, 2.0, np.nan]), 0.95).round(4).tolist(), normalised(np.full(2, 3.0), 0.95).tolist()
+    ([0.001, 1.0, 0.0], [1.0, 1.0])
     """
-    known = np.isfinite(utility)
-    if not known.any():
+    ordered = np.sort(utility[np.isfinite(utility) & (utility > 0)])
+    if not len(ordered):
         return np.zeros(len(utility))
-    ordered = np.sort(utility[known])
     clip = ordered[min(int(quantile * len(ordered) + _EDGE), len(ordered) - 1)]
-    least, width = ordered[0], ordered[-1] - ordered[0]
-    if width <= 0:
-        return known.astype(np.float64)
-    return np.where(known, (np.minimum(np.where(known, utility, least), clip) - least) / width, 0.0)
+    least = _LOWERED * ordered[0]
+    width = max(ordered[-1] - least, _NARROW)
+    return np.asarray(np.maximum((np.minimum(np.nan_to_num(utility), clip) - least) / width, 0.0))
 
 
 def staleness_bonus(round: int, last: Float64Array) -> Float64Array:

@@ -1,7 +1,7 @@
 """Optimal client sampling: everybody in a pool trains, and large updates are uploaded more often than small ones.
 
 The probability of an upload grows with the update's norm; dividing by it keeps the mean where it is. Two forms: with
-each norm known (`ocs`), and with sums over clients alone (`aocs`).
+each norm known to the rule (`ocs`), and by a rule that reads sums of norms alone (`aocs`), though each norm is told.
 """
 
 from __future__ import annotations
@@ -74,13 +74,13 @@ def aggregated_probabilities(
     Parameters
     ----------
     importances
-        (n,), u_i, each known to its client alone.
+        (n,), u_i.
     expected
         k
     steps
         How often the factor is published at most.
     total
-        Sums one number of each client: the only way by which the server hears of them.
+        Sums one number of each client: the only way by which the rule reads them.
 
     References
     ----------
@@ -227,15 +227,18 @@ class AggregatedOptimalSampling:
     name: ClassVar[str] = "aocs"
     card: ClassVar[Card] = Card(
         title="Approximately optimal client sampling (AOCS)",
-        rule="As optimal client sampling, but the probabilities come of at most j_max steps in which the server hears "
-        "sums over clients alone and publishes one factor.",
+        rule="As optimal client sampling, but the probabilities come of at most j_max steps, each of which reads a sum "
+        "over clients and makes one factor. Here each norm travels to the server in clear, which does the steps.",
         policy="training efficiency",
         shared="update norm",
         generation="update norm",
         interpretation="probability",
-        use_when="As optimal client sampling, to see what it costs to read norms only in their sums.",
+        use_when="To see how near the steps come to optimal client sampling; it hides no more than that does.",
         avoid_when="Training is what costs: everybody in the pool trains, and only few updates are used.",
-        notes=("A few steps reach the optimum, or nearly; with any probabilities the mean stays unbiased.",),
+        notes=(
+            "A few steps reach the optimum, or nearly; with any probabilities the mean stays unbiased.",
+            "In the paper sums of norms pass through secure aggregation, so that nobody's norm is known; not here.",
+        ),
     )
     size: CohortSize = CohortSize()
     pool: int = 32
@@ -254,7 +257,7 @@ class AggregatedOptimalSampling:
             needs=frozenset({"norm"}),
             assumes=frozenset({"available", "addressable", "reliable", "trustworthy"}),
             cost="a whole pool trains for a few uploads; one number from each of the pool",
-            reveals="the norm of its update, of which the rule uses sums alone",
+            reveals="the norm of its update, in clear, of which the rule uses sums alone",
             asks=frozenset({HOLD}),
         )
 

@@ -177,7 +177,8 @@ class ShapleyAveraging:
     -----
     The truncations are a tenth of those of GTG's code: it scores by accuracy, this server by the skill of the losses,
     which moves less in a round. The Shapley values are those of GTG, in place of the plain Monte Carlo of the source.
-    Within a coalition updates count by rows. N is the number of clients available now. A failed client keeps its φ. The
+    Within a coalition updates count by rows, and the server's momentum is left out.
+    N is the number of clients available now. A failed client keeps its φ. The
     state holds φ without the part that comes from 1/N (`relevance`), and how often each was valued (`valued`): φ =
     relevance + α^valued / N. The given probabilities are those of the draw to first order (`successive_inclusion`).
 
@@ -205,6 +206,7 @@ class ShapleyAveraging:
         use_when="Some plants are irrelevant or spoilt, and the server has rows of its own that stand for all.",
         avoid_when="Updates must stay hidden, or the server's rows lack a rare fault: who alone sees it looks useless.",
         notes=(
+            "Values are estimates by truncated orders (GTG-Shapley), in place of the source's plain Monte Carlo.",
             "A score that moves by hundredths leaves softmax(φ) nearly uniform: it acts slowly, by design.",
             "Below a change of 0.001 of the score in a round everybody's value counts as 0 (round_truncation).",
         ),
@@ -268,7 +270,8 @@ class GreedyShapley:
     -----
     The truncations are a tenth of those of GTG's code: it scores by accuracy, this server by the skill of the losses,
     which moves less in a round. In the round robin at the start, and for newcomers, clients come in the order of their
-    numbers; what is left of a cohort goes to the best. Within a coalition updates count by rows. A client that was
+    numbers; what is left of a cohort goes to the best. Within a coalition updates count by rows, and the
+    server's momentum is left out. A client that was
     asked and failed has had its turn, and counts as one of value 0 until it is valued: a dead one would be asked for
     ever else. Ties fall at random. The choice is certain, so the given probabilities are 1.
 
@@ -295,6 +298,7 @@ class GreedyShapley:
         use_when="Rounds are dear, and few plants teach most of what the server's rows ask for.",
         avoid_when="All plants shall be served: who is not among the best is asked no more. Or updates stay hidden.",
         notes=(
+            "Values are estimates by truncated orders (GTG-Shapley), as in the source.",
             "With the plain mean a client that fell back early stays there; a memory below 1 forgets.",
             "Below a change of 0.001 of the score in a round everybody's value counts as 0 (round_truncation).",
         ),
