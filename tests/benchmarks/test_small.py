@@ -9,7 +9,9 @@ from benchmarks.floor import floor_row
 from benchmarks.models import SPECS, rows_of
 from benchmarks.plain import central_row, sequential_row
 from benchmarks.scale import scaled
+from benchmarks.tuning import SETTINGS, config_of
 from benchmarks.workload import Workload
+from werkbund.config import check_config
 
 TOLERANCE = 1e-4
 ROUNDS = 2
@@ -61,3 +63,10 @@ def test_a_population_is_timed_round_by_round() -> None:
     assert one.rounds == 2
     assert one.least_s <= one.round_s <= one.most_s
     assert np.isfinite(one.loss)
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_settings_differ_from_the_defaults_and_are_tried_without_outer_machines(kind: str) -> None:
+    first, *others = (config_of(kind, values, 3) for values in SETTINGS[kind])
+    assert first == check_config({"model": {"kind": kind}, "federation": {"seed": 3}, "clients": {"outer": "tune"}})
+    assert all(config != first and config.clients.outer == "tune" for config in others)

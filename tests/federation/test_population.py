@@ -1,23 +1,29 @@
-"""Wrong labels are where they should be, and nowhere else."""
+"""Rows, wrong labels and outer machines are where they should be, and nowhere else."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from werkbund.config import check_config
 from werkbund.core.errors import ConfigError
-from werkbund.federation.population import Division, divide
+from werkbund.data import Column, Origin, Schema, Table
+from werkbund.federation.population import Division, divide, outer_rows
 from werkbund.federation.tables import read_table
 from werkbund.partition.population import noisy_clients
-from werkbund.partition.split import SPLITS
+from werkbund.partition.split import SPLITS, is_outer
 
 
-def _divided(**clients: Any) -> Division:
+def _divided(seed: int = 3, **clients: Any) -> Division:
     config = check_config(
-        {"data": {"source": "generator", "rows": 3000}, "clients": {"count": 6, **clients}, "federation": {"seed": 3}}
+        {
+            "data": {"source": "generator", "rows": 3000},
+            "clients": {"count": 6, **clients},
+            "federation": {"seed": seed},
+        }
     )
     return divide(read_table(config), config)
 
@@ -48,3 +54,55 @@ def test_rows_and_clients_stay_the_same() -> None:
 def test_more_noisy_plants_than_plants_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"clients\.noisy must be at most the number of clients, 6, got 7"):
         _divided(noisy=7)
+
+
+def _machines_of(division: Division) -> set[int]:
+    return set(division.table.schema.machines(division.table.frame).tolist())
+
+
+def _machines_in(division: Division, split: str) -> set[int]:
+    raw, schema = division.population.splits[split], division.population.schema
+    return set(schema.machines(division.table.frame)[raw.rows].tolist())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_outer_machines_are_in_no_part_while_tuning_and_are_the_test_rows_of_a_report(seed: int) -> None:
+    tuning, report = _divided(seed, outer="tune"), _divided(seed, outer="report")
+    outer = {number for number in _machines_of(report) if is_outer(str(number))}
+    assert outer
+    for split in SPLITS:
+        assert _machines_in(tuning, split).isdisjoint(outer)
+    assert _machines_in(report, "test") == outer
+    assert (_machines_in(report, "train") | _machines_in(report, "validation")) == _machines_of(report) - outer
+
+
+def test_plants_are_the_same_whether_outer_machines_are_kept_or_not() -> None:
+    every = _divided()
+    for how in ("tune", "report"):
+        np.testing.assert_array_equal(_divided(outer=how).partition.assignment, every.partition.assignment)
+
+
+def test_outer_machines_are_known_by_their_ids_alone_whatever_order_plants_and_seed() -> None:
+    names = [f"press {number}" for number in range(40)]
+    wanted = {name for name in names if is_outer(name)}
+    assert 4 < len(wanted) < 20
+    schema = Schema("failed", (Column("heat", "number"),), machine="tool")
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(400)
+        frame = pl.DataFrame({"tool": names * 10, "heat": 1.0, "failed": 0})[order]
+        rows = outer_rows(Table(frame, schema, Origin("file")))
+        assert set(frame["tool"].filter(pl.Series(rows)).to_list()) == wanted
+        assert rows.sum() == 10 * len(wanted)
+
+
+def test_outer_machines_of_a_table_without_machines_are_refused() -> None:
+    frame = pl.DataFrame({"heat": [1.0], "failed": [0]})
+    with pytest.raises(ConfigError, match=r"clients\.outer must be none where the table tells no machines apart"):
+        outer_rows(Table(frame, Schema("failed", (Column("heat", "number"),)), Origin("file")))
+
+
+def test_every_block_of_the_built_in_federation_has_outer_tools_and_others() -> None:
+    outer = np.array([is_outer(str(number)) for number in range(120)]).reshape(10, 12)
+    assert outer.any(axis=1).all()
+    assert not outer.all(axis=1).any()
+    assert 0.2 < outer.mean() < 0.4

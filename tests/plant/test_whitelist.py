@@ -96,6 +96,7 @@ SERVERS: dict[str, dict[str, Any]] = {
     "data.rows": {"data": {**FILE["data"], "rows": 17}},
     "data.plants": {"data": {**FILE["data"], "plants": 17}},
     "clients.partition": {"clients": {"partition": "iid"}},
+    "clients.outer": {"clients": {"outer": "report"}},
     "clients.count": {"clients": {"count": 3}},
     "clients.options": {"clients": {"options": {"alpha": 1.0}}},
     "clients.server": {"clients": {"server": 0.5}},

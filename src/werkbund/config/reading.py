@@ -248,6 +248,7 @@ SERVERS_OWN: tuple[str, ...] = (
     "clients.partition",
     "clients.count",
     "clients.options",
+    "clients.outer",
     "clients.server",
     "clients.noisy",
     "clients.noise",

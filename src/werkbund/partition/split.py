@@ -6,6 +6,7 @@ label that looks beyond it; these can be left out.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +27,22 @@ LEFT_OUT = -2
 
 FEWEST_FAILURES = 5
 """A client holds out a later period where as many failures lie before it, and one in it."""
+
+
+OUTER_SHARE = 0.3
+"""About this share of all machines is outer."""
+
+
+def is_outer(machine: str) -> bool:
+    """Say whether a machine is kept from all tuning, by a hash of its id alone: in every table, division and seed.
+
+    Examples
+    --------
+    >>> [name for name in ("0", "1", "2", "3", "4", "5") if is_outer(name)]
+    ['4']
+    """
+    digest = hashlib.blake2b(f"werkbund outer {machine}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") < OUTER_SHARE * 2**64
 
 
 @dataclass(frozen=True)
