@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trees.protocol.treefed import RULES, TreeFederation, divided, rows, run
-from werkbund.core import ClientError, QuorumError, Tasks
+from werkbund.core import ClientError, DataError, QuorumError, Tasks
 from werkbund.core.store import RowStore, Store
 from werkbund.core.types import Replies
 from werkbund.engine import Rules
@@ -322,3 +322,29 @@ def test_no_answer_tells_of_few_rows_where_that_is_asked() -> None:
     rows_told = np.concatenate([r.sums["histograms"][0, :, 2] for r in told if "histograms" in r.sums])
     assert len(rows_told) > 100
     assert not ((rows_told > 0) & (rows_told < 4)).any()
+
+
+@pytest.mark.parametrize("least", [4, 10])
+@pytest.mark.parametrize("clients", [5, 20, 50])
+def test_a_forests_shares_are_shares_where_cells_of_few_rows_are_withheld(least: int, clients: int) -> None:
+    """Sums of parents and children are then over other rows, and their differences could be anything."""
+    owner = np.where(np.arange(N) < 9, np.arange(N) % 3, np.arange(N) % clients)
+    federation = TreeFederation.of(divided(X, TWO, owner, clients), min_rows=least)
+    plan = TreePlan.random_forest(8, 4, max_depth=5)
+    binning = {"least": 2 * least * clients, "most_parts": 2}
+    state = TreeState.begin(federation.agree(plan, "share", binning=binning).terms)
+    ensemble = federation.grow(plan, state)[-1][0].ensemble
+    share = scores(ensemble, X)[:, 0]
+    assert ensemble.trees.grown.all()
+    assert share.min() >= 0
+    assert share.max() <= 1
+    assert share.mean() == pytest.approx(TWO.mean(), abs=0.06)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "forest"])
+def test_a_run_in_which_nobody_tells_of_a_row_ends_with_the_reason(kind: str) -> None:
+    plan, objective, y, _ = METHODS[kind]
+    federation = TreeFederation.of(divided(X, y, np.arange(N) % 100, 100), min_rows=20)
+    state = TreeState.begin(federation.agree(plan, objective).terms)
+    with pytest.raises(DataError, match="none grew a tree; lower these, or gather rows"):
+        federation.grow(plan, state)

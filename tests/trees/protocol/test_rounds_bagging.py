@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.trees.protocol.treefed import RULES, TreeFederation, divided, rows
-from werkbund.core import ClientError, QuorumError, Tasks
+from werkbund.core import ClientError, DataError, QuorumError, Tasks
 from werkbund.core.store import RowStore
 from werkbund.engine.worker import forgetful
 from werkbund.trees.arithmetic import TreePlan, scores
@@ -59,6 +59,91 @@ def test_a_client_without_rows_adds_nothing() -> None:
     found, _ = _bagged(table)
     assert len(found[-1][0].ensemble.trees) == 5
     assert found[-1][1].round.failures == ()
+
+
+SMALL = np.where(np.arange(N) < 9, np.arange(N) % 3, 3 + np.arange(N) % 2)
+"""Three plants of three rows each, and two large ones."""
+
+
+@pytest.mark.parametrize("min_rows", [0, 4, 10])
+@pytest.mark.parametrize("together", [1, 4])
+def test_a_forest_with_plants_that_grow_no_tree_has_shares_near_the_prevalence(min_rows: int, together: int) -> None:
+    plan = TreePlan.random_forest(12, together, max_depth=5)
+    found, _ = _bagged(divided(X, Y, SMALL, 5), plan, "share", min_rows=min_rows)
+    ensemble = found[-1][0].ensemble
+    share = scores(ensemble, X)[:, 0]
+    assert len(ensemble.trees) == 12 * (2 if min_rows else 5)
+    assert share.min() >= -1e-12
+    assert share.max() <= 1 + 1e-12
+    assert share.mean() == pytest.approx(Y.mean(), abs=0.03)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "share"])
+def test_plants_that_grow_no_tree_change_nothing(kind: str) -> None:
+    plan = PLAN if kind == "logistic" else TreePlan.random_forest(6, 2, max_depth=4)
+    table = divided(X, Y, SMALL, 5)
+    federation = TreeFederation.of(table, min_rows=10)
+    state = TreeState.begin(federation.agree(plan, kind).terms)  # type: ignore[arg-type]
+    *_, (with_small, _) = bagging_rounds(federation.grid, plan, RULES, state, plan.rounds)
+    large = TreeFederation.of(table.take(np.array([3, 4])), min_rows=10)
+    *_, (without, _) = bagging_rounds(large.grid, plan, RULES, state, plan.rounds)
+    assert with_small.ensemble.digest == without.ensemble.digest
+
+
+def test_a_forest_counts_rounds_by_their_trees_where_not_all_plants_are_asked() -> None:
+    plan = TreePlan.random_forest(12, 2, max_depth=5)
+    federation = TreeFederation.of(divided(X, Y, SMALL, 5), min_rows=10)
+    state = TreeState.begin(federation.agree(plan, "share").terms)
+    cohorts = [[0, 1], [3], [0, 3, 4], [2], [2, 4], [3, 4]]
+    found = [
+        after
+        for after, _ in bagging_rounds(
+            federation.grid, plan, RULES, state, 6, lambda round: np.array(cohorts[round - 1], np.int64)
+        )
+    ]
+    assert found[-1].ends == (0, 2, 6, 6, 8, 12)
+    share = scores(found[-1].ensemble, X)[:, 0]
+    assert -1e-12 <= share.min() <= share.max() <= 1 + 1e-12
+    assert share.mean() == pytest.approx(Y.mean(), abs=0.03)
+
+
+def test_boosting_goes_on_where_nobody_of_a_round_grows_a_tree() -> None:
+    federation = TreeFederation.of(divided(X, Y, SMALL, 5), min_rows=10)
+    state = TreeState.begin(federation.agree(PLAN, "logistic").terms)
+    cohorts = [[0, 1], [3, 4], [2], [0, 3, 4]]
+    found = [
+        after
+        for after, _ in bagging_rounds(
+            federation.grid, PLAN, RULES, state, 4, lambda round: np.array(cohorts[round - 1], np.int64)
+        )
+    ]
+    assert found[-1].ends == (0, 2, 2, 4)
+    logit = scores(found[-1].ensemble, X)[:, 0]
+    assert (1 / (1 + np.exp(-logit))).mean() == pytest.approx(Y.mean(), abs=0.05)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "share"])
+def test_a_plant_whose_few_rows_are_not_drawn_grows_no_tree(kind: str) -> None:
+    """Of plants of one row, a third draw it not at all: their trees would say 0 of nothing."""
+    boosting = TreePlan.boosting(40, max_depth=3, row_share=0.5, learning_rate=0.05)
+    plan = boosting if kind == "logistic" else TreePlan.random_forest(12, 3, max_depth=4)
+    found, _ = _bagged(TreeTable.build(X, Y, np.arange(N + 1)), plan, kind)
+    ensemble = found[-1][0].ensemble
+    assert ensemble.trees.grown.all()
+    score = scores(ensemble, X)[:, 0]
+    share = score if kind == "share" else 1 / (1 + np.exp(-score))
+    assert share.mean() == pytest.approx(Y.mean(), abs=0.03)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "share"])
+def test_where_no_plant_can_grow_a_tree_the_run_ends_with_the_reason(kind: str) -> None:
+    plan = PLAN if kind == "logistic" else TreePlan.random_forest(6, 2, max_depth=4)
+    with pytest.raises(DataError, match=r"none grew a tree; lower these"):
+        _bagged(divided(X, Y, np.arange(N) % 50, 50), plan, kind, min_rows=20)
+    federation = TreeFederation.of(divided(X, Y, SMALL, 5), min_rows=10)
+    state = TreeState.begin(federation.agree(plan, kind).terms)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="none grew a tree"):
+        list(bagging_rounds(federation.grid, plan, RULES, state, 2, lambda round: np.array([0, 1])))
 
 
 def _one_of_three_leaves() -> tuple[TreeFederation, TreeState]:

@@ -124,9 +124,14 @@ class Trees:
         )
         return Trees(**{name: np.concatenate([getattr(self, name), getattr(shifted, name)]) for name in _TYPES})
 
-    def scaled(self, factor: float) -> Trees:
-        """Return the same trees, with all values times a factor."""
-        return replace(self, value=self.value * factor)
+    def scaled(self, factors: Float64Array) -> Trees:
+        """Return the same trees, with the values of each times a factor of its own: (trees,)."""
+        return replace(self, value=self.value * factors[self.tree_of_nodes()])
+
+    @property
+    def grown(self) -> BoolArray:
+        """Whether any training row came to a tree: (trees,)."""
+        return np.asarray(self.rows[self.roots] > 0)
 
     def first(self, num_trees: int) -> Trees:
         """Return the first trees alone."""

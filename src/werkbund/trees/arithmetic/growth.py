@@ -87,7 +87,7 @@ def begin(basis: GrowthBasis, outputs: npt.ArrayLike, keys: UInt64Array) -> Grow
         owner=roots,
         paths=np.ones(n, np.uint64),
         totals=np.zeros((n, 3), np.int64),
-        bounds=np.tile([-np.inf, np.inf], (n, 1)),
+        bounds=np.tile(basis.leaf_range, (n, 1)),
         asked=Blocks.none(),
         open=roots,
     )
@@ -175,10 +175,10 @@ def _cut_draws(basis: GrowthBasis, growth: Growth, blocks: Blocks) -> UInt64Arra
 
 
 def _with_root_sums(basis: GrowthBasis, growth: Growth, words: Int64Array) -> Growth:
-    """Return the trees with the roots' sums and values, which are those of any of their features."""
-    starts = growth.asked.starts[:, 0]
-    stops = starts + basis.edges.sizes[growth.asked.features[:, 0]]
-    totals = np.stack([words[start:stop].sum(axis=0) for start, stop in zip(starts, stops, strict=True)])
+    """Return the trees with the roots' sums and values: those of any feature, or of the one that most rows tell."""
+    starts = growth.asked.starts
+    sums = np.add.reduceat(words, starts.reshape(-1)).reshape(*starts.shape, 3)
+    totals = sums[np.arange(len(sums)), sums[:, :, 2].argmax(axis=1)]
     values = basis.rules.learning_rate * _newton_steps(basis.limits, totals, growth.bounds)
     return replace(growth, totals=totals, trees=replace(growth.trees, value=values, rows=totals[:, 2].copy()))
 

@@ -142,6 +142,11 @@ class Objective:
         """What a leaf's value cannot exceed that a client grew alone: a share, a few ranges of the target, log-odds."""
         return {"share": 1.0 + 1e-6, "squared": TARGET_REACH * self.target_range}.get(self.kind, MOST_LOG_ODDS)
 
+    @property
+    def leaf_range(self) -> tuple[float, float]:
+        """Between which a leaf's value lies; of a share this is said, since sums without withheld cells may err."""
+        return (0.0, 1.0) if self.kind == "share" else (-math.inf, math.inf)
+
     def fixed_point(self, num_rows: int, most_draws: int = 1) -> FixedPoint:
         """Return the scales at which sums over so many rows are exact."""
         gradient, hessian = self.bounds

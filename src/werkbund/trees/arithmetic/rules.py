@@ -131,11 +131,14 @@ class GrowthBasis:
         The scales of what is summed.
     rules
         What every tree obeys.
+    leaf_range
+        Between which a leaf's value must stay.
     """
 
     edges: BinEdges
     fixed: FixedPoint
     rules: GrowthRules
+    leaf_range: tuple[float, float] = (-math.inf, math.inf)
 
     def __post_init__(self) -> None:
         monotone, levels = self.rules.monotone, self.edges.levels

@@ -129,6 +129,10 @@ class Terms:
         gradient, hessian = self.objective.bounds
         return gradient * self.fixed.gradient_scale + 1, hessian * self.fixed.hessian_scale + 1
 
+    def basis(self, rules: GrowthRules) -> GrowthBasis:
+        """Return what stays the same while trees grow by these rules."""
+        return GrowthBasis(self.edges, self.fixed, rules, self.objective.leaf_range)
+
     def without_trees(self) -> Ensemble:
         """Return the ensemble without a tree."""
         return Ensemble(self.base, Trees.none(), self.forest)
@@ -211,7 +215,7 @@ def basis_of(terms: Terms, plan: TreePlan) -> GrowthBasis:
     rules = plan.rules
     if not plan.forest and plan.together > 1:
         rules = replace(rules, learning_rate=rules.learning_rate / plan.together)
-    return GrowthBasis(terms.edges, terms.fixed, rules)
+    return terms.basis(rules)
 
 
 def base_score(objective: Objective, counts: npt.ArrayLike, mean: float = 0.0) -> Float64Array:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from werkbund.core.arrays import Int64Array
-from werkbund.core.errors import FederationError
+from werkbund.core.errors import DataError, FederationError
 from werkbund.core.types import Failure, Replies, RoundRecord
 from werkbund.engine.asking import check_quorum
 from werkbund.engine.grid import Grid
@@ -80,11 +80,14 @@ def tree_rounds(
     ------
     QuorumError
         If too few of those asked answer all of a round's questions.
+    DataError
+        If no tree grows, since clients tell of too few rows.
     """
     links = links or Links()
     while state.round < last:
         asked = cohort(state.round + 1) if cohort else np.arange(len(grid.clients()))
         state, record = one_round_of_trees(grid, plan, rules, state, links, asked, evaluate)
+        _check_grown(state, len(asked) == len(grid.clients()), last)
         yield state, record
 
 
@@ -105,11 +108,11 @@ def one_round_of_trees(
         if growth is not None:
             break
     counted = others.joined(counted) if counted is not None else None
-    after = _heard(state.next(growth.trees), rules, counted)
-    links.step(state.mark, growth.trees, after.mark)
-    record = record_of(state, after, growth.trees, cohort, talk.spent, counted, time.perf_counter() - started)
-    gain = float(growth.trees.gain.sum())
-    return after, TreeRecord(record, talk.spent.messages, attempts, growth.trees.num_leaves, gain)
+    trees = growth.trees if growth.trees.grown.all() else growth.trees.take(np.flatnonzero(growth.trees.grown))
+    after = _heard(state.next(trees), rules, counted)
+    links.step(state.mark, trees, after.mark)
+    record = record_of(state, after, trees, cohort, talk.spent, counted, time.perf_counter() - started)
+    return after, TreeRecord(record, talk.spent.messages, attempts, trees.num_leaves, float(trees.gain.sum()))
 
 
 def _heard(state: TreeState, rules: Rules, counted: Answers | None) -> TreeState:
@@ -205,6 +208,8 @@ def bagging_rounds(
 ) -> Iterator[tuple[TreeState, TreeRecord]]:
     """Unite rounds of the clients' own trees up to number `last`; parameters and errors as for `tree_rounds`.
 
+    A client without rows enough grows no tree, and a round of such clients alone adds none.
+
     Yields
     ------
     state, record
@@ -229,6 +234,7 @@ def bagging_rounds(
             check_quorum(len(asked), len(talk.alive) - len(failures), rules.quorum, state.round + 1, reasons)
         counted = others.joined(answers) if evaluate else None
         after = _heard(state.next(trees), rules, counted)
+        _check_grown(after, len(asked) == len(grid.clients()), last)
         links.step(state.mark, trees, after.mark)
         record = record_of(state, after, trees, asked, talk.spent, counted, time.perf_counter() - started)
         state = after
@@ -245,12 +251,38 @@ def _united(answers: Answers, state: TreeState, width: int) -> tuple[Trees, list
                 readable[client] = _own(reply, i, state, width)
             except (FederationError, KeyError, IndexError, ValueError, TypeError) as error:
                 failures.append(Failure(client, state.round + 1, f"its trees cannot be read: {error}"))
-    total, trees = sum(rows for _, rows in readable.values()), Trees.none()
-    for client in sorted(readable):
-        own, rows = readable[client]
-        if rows:
-            trees = trees.joined(own.scaled(rows / total * (len(readable) if state.terms.forest else 1)))
-    return trees, failures
+    return _weighted([readable[client] for client in sorted(readable)], state.terms.forest), failures
+
+
+def _weighted(clients: list[tuple[Trees, int]], forest: bool) -> Trees:
+    """Return the clients' trees to which rows came, each by its share of the rows of those that grew one in its place.
+
+    A forest is the mean over its trees: there shares are multiplied by how many these are.
+    """
+    trees = Trees.none()
+    if not clients:
+        return trees
+    grown = np.array([own.grown & (rows > 0) for own, rows in clients])  # (clients, trees)
+    weights = grown * np.array([[float(rows)] for _, rows in clients])
+    shares = weights / np.maximum(weights.sum(axis=0), 1.0) * (grown.sum(axis=0) if forest else 1)
+    for (own, _), there, share in zip(clients, grown, shares, strict=True):
+        trees = trees.joined(own.scaled(share).take(np.flatnonzero(there)))
+    return trees
+
+
+def _check_grown(state: TreeState, everybody: bool, last: int) -> None:
+    """Refuse to go on, or to end, without a tree, where clients tell of too few rows to grow one.
+
+    Raises
+    ------
+    DataError
+        If so.
+    """
+    if not len(state.ensemble.trees) and (state.round == last or (everybody and state.terms.row_share == 1)):
+        raise DataError(
+            "trees need clients that tell of their training rows, and none that was asked has so many in one place as "
+            "trees.min_cell_rows, or a plant's minimum_cell_rows, wants: none grew a tree; lower these, or gather rows"
+        )
 
 
 def _own(reply: Replies, i: int, state: TreeState, width: int) -> tuple[Trees, int]:

@@ -17,7 +17,7 @@ from werkbund.core.errors import ClientError
 from werkbund.core.kinds import Kind
 from werkbund.core.types import Replies, Tasks
 from werkbund.engine.worker import Handler, forgetful
-from werkbund.trees.arithmetic import Blocks, Ensemble, Group, GrowthBasis, GrowthRules, Terms, Trees, keys_of
+from werkbund.trees.arithmetic import Blocks, Ensemble, Group, GrowthRules, Terms, Trees, keys_of
 from werkbund.trees.arithmetic.cells import count_keys, parts_of
 from werkbund.trees.protocol.kinds import COUNTS_WANTED, TREE_BAG, TREE_CELLS, TREE_EVALUATE, TREE_LEVEL, TREE_SURVEY
 from werkbund.trees.rows.counts import count_classes, count_outputs, sum_targets
@@ -129,7 +129,7 @@ class TreeWork:
         counts = self._counts(tasks) if COUNTS_WANTED in tasks.shared else {}
         terms, rules, least = self._training.agreed, GrowthRules.from_array(tasks.shared["rules"]), self._least(tasks)
         rules = replace(rules, min_child_rows=max(rules.min_child_rows, least))
-        basis = GrowthBasis(terms.edges, terms.fixed, rules)
+        basis = terms.basis(rules)
         group = Group(tasks.shared["outputs"], tasks.shared["keys"], tasks.shared["row_keys"])
         sizes = self.train.sizes[tasks.clients]
         sizes = np.where(sizes < least, 0, sizes)
