@@ -129,3 +129,20 @@ def test_an_aggregator_of_ones_own_runs_no_code_while_a_configuration_is_read() 
     assert check_config(tomllib.loads(to_toml(changed(Config(), strategy={"aggregation": values})))).strategy == (
         changed(Config(), strategy={"aggregation": values}).strategy
     )
+
+
+@pytest.mark.parametrize("section", ["training", "trees"])
+@pytest.mark.parametrize("weight", ["1e12", "1e-9", "0", "-1", "inf", "nan"])
+def test_a_weight_beside_which_one_class_does_not_count_is_refused_by_name(section: str, weight: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_config(None, [f"{section}.positive_weight={weight}"])
+    said = str(refused.value)
+    assert said.startswith(f"{section}.positive_weight: must be in [1e-06, 1e+06] or 'balanced'")
+    assert said.endswith(f"got {float(weight) if weight not in ('0', '-1') else int(weight)!r}")
+
+
+@pytest.mark.parametrize("section", ["training", "trees"])
+def test_a_weight_that_is_no_number_is_told_the_words_there_are(section: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{section}.positive_weight: should be 'none'.* or 'balanced', got 'heavy'"):
+        load_config(None, [f"{section}.positive_weight=heavy"])
+    assert load_config(None, [f"{section}.positive_weight=1e6"]) is not None

@@ -98,6 +98,8 @@ def test_adams_first_step_is_the_learning_rate_in_the_gradients_direction() -> N
         ("clip_norm", math.nan),
         ("positive_weight", 0.0),
         ("positive_weight", math.inf),
+        ("positive_weight", 1e12),
+        ("positive_weight", 1e-9),
         ("proximal", -1.0),
         ("proximal", math.inf),
     ],

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, SerializeAsAny, create_model, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, SerializeAsAny, create_model, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from werkbund.aggregation import DEFAULT, aggregation_options, check_option_names
@@ -16,6 +16,18 @@ from werkbund.config.rows import ClientsSection, Count, DataSection, FeaturesSec
 from werkbund.core import defaults
 from werkbund.core.errors import ConfigError
 from werkbund.core.methods import Option
+
+
+def _class_weight(weight: float) -> float:
+    """Refuse a weight beside which rows of one class would not count."""
+    most = defaults.MOST_POSITIVE_WEIGHT
+    if not 1 / most <= weight <= most:
+        raise ValueError(f"must be in [{1 / most:g}, {most:g}] or 'balanced': beyond, rows of one class do not count")
+    return weight
+
+
+ClassWeight = Annotated[float, AfterValidator(_class_weight)]
+"""What a failure counts, where another row counts 1."""
 
 
 class FederationSection(Section):
@@ -95,7 +107,7 @@ class TreesSection(Section):
     """Exact, trees of the summed histograms; or bagging, each client's own trees, united: fewer messages, and worse."""
     min_cell_rows: Annotated[int, Field(ge=0)] = 0
     """What is over fewer rows of one client does not leave it; above 1 the trees are not those of the pooled rows."""
-    positive_weight: Literal["none", "balanced"] | Annotated[float, Field(gt=0)] = "none"
+    positive_weight: Literal["none", "balanced"] | ClassWeight = "none"
     """Weight of failures: none, balanced, or a number."""
     monotone: dict[str, Literal[-1, 1]] = Field(default_factory=dict)
     """Pairs of feature = 1 or -1: the risk may only rise or fall with it."""
@@ -122,7 +134,7 @@ class TrainingSection(Section):
     """Rows a step."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """Largest norm of a step's gradient."""
-    positive_weight: Literal["none", "sqrt", "balanced"] | Annotated[float, Field(gt=0)] = "none"
+    positive_weight: Literal["none", "sqrt", "balanced"] | ClassWeight = "none"
     """Weight of failures in the loss: none, a number, or sqrt or balanced, which follow the federation's prevalence."""
     proximal: Annotated[float, Field(ge=0)] = 0.0
     """Pull of clients to the common weights (FedProx); try 0.01 where they differ much."""

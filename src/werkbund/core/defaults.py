@@ -21,6 +21,9 @@ EVALUATED_CLIENTS = 1000
 MOST_BINS = 255
 """Bins of a feature of trees, at most and by default: a code is one byte, and one code is for missing values."""
 
+MOST_POSITIVE_WEIGHT = 1e6
+"""Weight of failures at most, and its inverse at least: beyond, the rows of the other class no longer count."""
+
 RANK_ERROR = 0.0005
 """Share of the rows that an interval of several values may hold when bins of trees are cut."""
 

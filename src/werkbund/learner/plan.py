@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from werkbund.core.defaults import BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY
+from werkbund.core.defaults import BATCH_SIZE, LEARNING_RATE, MOST_POSITIVE_WEIGHT, WEIGHT_DECAY
 from werkbund.core.errors import ConfigError
 
 Optimizer = Literal["sgd", "adam", "adamw"]
@@ -66,7 +66,11 @@ class TrainingPlan:
             ("steps", self.steps is None or self.steps >= 1, "must be >= 1 or left out"),
             ("batch_size", self.batch_size >= 1, "must be >= 1"),
             ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "must be > 0 or left out"),
-            ("positive_weight", self.positive_weight > 0, "must be > 0"),
+            (
+                "positive_weight",
+                1 / MOST_POSITIVE_WEIGHT <= self.positive_weight <= MOST_POSITIVE_WEIGHT,
+                f"must be in [{1 / MOST_POSITIVE_WEIGHT:g}, {MOST_POSITIVE_WEIGHT:g}]",
+            ),
             ("proximal", self.proximal >= 0, "must be >= 0"),
         ]
         for name, holds, rule in rules:

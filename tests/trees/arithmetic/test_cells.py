@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from werkbund.core import ConfigError
 from werkbund.trees.arithmetic import Cells, keys_of
-from werkbund.trees.arithmetic.cells import count_keys, numbers_of
+from werkbund.trees.arithmetic.keys import count_keys, numbers_of
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=True)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from werkbund.core.arrays import Int64Array
-from werkbund.trees.arithmetic.cuts import last_of_bins
+from werkbund.trees.arithmetic.cells import last_of_bins
 
 COUNTS = st.lists(st.one_of(st.integers(1, 4), st.integers(1, 90)), min_size=1, max_size=14)
 

@@ -150,3 +150,24 @@ def test_a_million_rows_keep_thirty_bits() -> None:
 def test_too_many_rows_raise() -> None:
     with pytest.raises(ConfigError, match="sample rows"):
         FixedPoint.agreed(2**50, 1.0, 1.0, 12)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1e12), (1e12, 1.0), (1.0, 1e-9), (1e-9, 1.0, 1.0)])
+@pytest.mark.parametrize("kind", ["logistic", "softmax", "share"])
+def test_weights_beside_which_a_class_would_round_to_nothing_are_refused(kind: Any, weights: tuple[float, ...]) -> None:
+    if kind == "logistic" and len(weights) > 2:
+        return
+    with pytest.raises(
+        ConfigError, match=r"class weights must be within a factor of [34].[0-9]+e\+06 .* got a factor of 1e"
+    ):
+        Objective(kind, weights).fixed_point(10_000)
+
+
+@given(st.floats(1e-6, 1e6), st.integers(1, 10**9), st.booleans())
+def test_rows_of_each_class_count_at_any_weight_that_is_not_refused(weight: float, rows: int, bootstrap: bool) -> None:
+    objective = Objective("logistic", (1.0, weight))
+    fixed = objective.fixed_point(rows, 12 if bootstrap else 1)
+    pairs = objective.gradients(np.zeros((2, 1)), np.zeros(1), 1.0, np.array([0.0, 1.0]), fixed)
+    assert np.abs(pairs[0]).min() >= 16
+    relative = pairs[0, :, 0] / fixed.gradient_scale / np.array([0.5, -0.5 * weight])
+    np.testing.assert_allclose(relative, 1, rtol=1 / 128)

@@ -9,8 +9,9 @@ from tests.trees.protocol.treefed import TreeFederation, divided, rows
 from werkbund.core import ClientError, ConfigError, DataError, QuorumError, Tasks
 from werkbund.core.store import RowStore
 from werkbund.engine.worker import forgetful
-from werkbund.trees.arithmetic import TreePlan, even_edges
+from werkbund.trees.arithmetic import TreePlan, even_edges, scores
 from werkbund.trees.protocol.kinds import TREE_CELLS
+from werkbund.trees.protocol.state import TreeState
 from werkbund.trees.rows.table import TreeTable
 
 N = 500
@@ -121,3 +122,15 @@ def test_few_rows_are_not_asked_about_any_closer() -> None:
     usual = _agreed(divided(X, Y, np.arange(N) % 3, 3))
     assert 5 < agreed.terms.edges.sizes[1] < usual.terms.edges.sizes[1]
     assert agreed.messages < usual.messages
+
+
+@pytest.mark.parametrize("scale", [1e-99, 1e-6, 1.0, 1e6, 1e99])
+def test_numbers_are_learnt_alike_in_any_unit_that_is_not_refused(scale: float) -> None:
+    plan = TreePlan.boosting(3, max_depth=3, l2=0.0)
+    federation = TreeFederation.of(divided(X, SCORE * scale, np.arange(N) % 3, 3))
+    state = TreeState.begin(federation.agree(plan, "squared").terms)
+    found = scores(federation.grow(plan, state)[-1][0].ensemble, X)[:, 0] / scale
+    assert np.corrcoef(found, SCORE)[0, 1] > 0.8
+    for unit in (1e-120, 1e-300):
+        with pytest.raises(DataError, match=r"a target must be within 1e\+100 of 0 and not always the same"):
+            _agreed(TreeTable.build(X, SCORE * unit), "squared")

@@ -36,7 +36,7 @@ from werkbund.trees.arithmetic import (
     leaf_sums,
     scores,
 )
-from werkbund.trees.arithmetic.cells import count_keys
+from werkbund.trees.arithmetic.keys import count_keys
 from werkbund.trees.rows.local import NodeRows, train_trees
 from werkbund.trees.rows.table import ScoredTable, TreeTable
 

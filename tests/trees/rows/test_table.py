@@ -72,3 +72,11 @@ def test_new_terms_forget_what_was_known_and_the_same_ones_do_not() -> None:
 
 def test_who_agreed_to_nothing_holds_nothing() -> None:
     assert not ScoredTable(TABLE).holds(np.arange(4), "").any()
+
+
+@pytest.mark.parametrize("value", [1e308, -1e307, 1e200, np.inf, -np.inf])
+def test_targets_whose_squares_cannot_be_compared_are_refused_by_name(value: float) -> None:
+    with pytest.raises(
+        DataError, match=r"targets must be within 1e\+100 of 0, got .* and 1 more beyond; give them in a"
+    ):
+        TreeTable.build(X, np.where(np.arange(90) < 2, value, Y))

@@ -1,11 +1,12 @@
 """Tree arithmetic alone: bins, fixed point, histograms, splits, growth, prediction, contributions."""
 
-from werkbund.trees.arithmetic.cells import Cells, keys_of
+from werkbund.trees.arithmetic.cells import Cells
 from werkbund.trees.arithmetic.edges import BinEdges, even_edges
 from werkbund.trees.arithmetic.ensemble import Ensemble, Trees, importance
 from werkbund.trees.arithmetic.growth import Growth, advance, begin
 from werkbund.trees.arithmetic.histograms import WORDS, Blocks, accumulate, add_value, divide
 from werkbund.trees.arithmetic.kernels import even_slices, num_threads, spread
+from werkbund.trees.arithmetic.keys import keys_of
 from werkbund.trees.arithmetic.objectives import OBJECTIVE_KINDS, FixedPoint, Objective, ObjectiveKind
 from werkbund.trees.arithmetic.predict import contributions, leaf_sums, logits, scores
 from werkbund.trees.arithmetic.rules import GrowthBasis, GrowthRules

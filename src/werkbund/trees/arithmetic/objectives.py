@@ -23,6 +23,10 @@ from werkbund.trees.arithmetic.kernels import even_slices, inlined, kernel, num_
 ObjectiveKind = Literal["logistic", "softmax", "squared", "share"]
 OBJECTIVE_KINDS: tuple[ObjectiveKind, ...] = ("logistic", "softmax", "squared", "share")
 
+MOST_TARGET = 1e100
+"""A target that is a number must not be further from 0, nor all of them closer together than its inverse: splits
+compare squares of sums."""
+
 TARGET_REACH = 4.0
 """A score may stray so many ranges of the target from a target before squared error refuses to go on."""
 
@@ -31,6 +35,7 @@ MOST_LOG_ODDS = 1000.0
 
 _ROW_BITS, _SUM_BITS = 30, 62
 _LEAST_BITS = 12  # a row at its bound must still differ from 0 in at least so many bits
+_LEAST_CLASS_BITS = 8  # and a row of the class that counts least in so many
 
 
 @dataclass(frozen=True)
@@ -148,9 +153,18 @@ class Objective:
         return (0.0, 1.0) if self.kind == "share" else (-math.inf, math.inf)
 
     def fixed_point(self, num_rows: int, most_draws: int = 1) -> FixedPoint:
-        """Return the scales at which sums over so many rows are exact."""
+        """Return the scales at which sums over so many rows are exact.
+
+        Raises
+        ------
+        ConfigError
+            If there are too many rows, or one class counts so little that its rows would round to nothing.
+        """
         gradient, hessian = self.bounds
-        return FixedPoint.agreed(num_rows, gradient, hessian, most_draws)
+        fixed = FixedPoint.agreed(num_rows, gradient, hessian, most_draws)
+        if self.class_weights:
+            _check_weights(self.class_weights, fixed)
+        return fixed
 
     def gradients(
         self, sums: Float64Array, base: Float64Array, factor: float, targets: Float64Array, fixed: FixedPoint
@@ -197,6 +211,17 @@ class Objective:
         if bad:
             raise ClientError(f"targets must be 0..{self.num_classes - 1}, got {bad} rows with another one")
         return pairs
+
+
+def _check_weights(weights: tuple[float, ...], fixed: FixedPoint) -> None:
+    """Refuse weights beside which the rows of the lightest class would round to next to nothing."""
+    heaviest, lightest = max(weights), min(weights)
+    most = heaviest * fixed.gradient_scale / 2.0**_LEAST_CLASS_BITS
+    if heaviest > most * lightest:
+        raise ConfigError(
+            f"class weights must be within a factor of {most:.3g} of one another, so that rows of each class count "
+            f"in sums of whole numbers, got a factor of {heaviest / lightest:.3g}; set a positive_weight nearer 1"
+        )
 
 
 _LOG2E, _LN2_HIGH, _LN2_LOW = 1.4426950408889634, 0.6931471803691238, 1.9082149292705877e-10

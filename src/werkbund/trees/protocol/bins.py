@@ -17,7 +17,8 @@ from werkbund.engine.asking import Form, check_quorum
 from werkbund.engine.grid import Grid
 from werkbund.engine.word import Word
 from werkbund.trees.arithmetic import BinEdges, Cells, Objective, ObjectiveKind, Terms, TreePlan, base_score
-from werkbund.trees.arithmetic.cells import numbers_of
+from werkbund.trees.arithmetic.keys import numbers_of
+from werkbund.trees.arithmetic.objectives import MOST_TARGET
 from werkbund.trees.protocol.asking import Answers, ask_all, reasons_of
 from werkbund.trees.protocol.kinds import TREE_CELLS, TREE_SURVEY
 from werkbund.trees.rows.counts import TARGET_STEPS
@@ -231,9 +232,12 @@ def _edges(binning: Binning, cells: Mapping[int, Cells], feature: int) -> Float6
 def _number(asking: _Asking, cells: Cells, num_rows: int) -> tuple[Objective, Float64Array]:
     """Return the objective of a number, whose range lies within the outermost intervals, and the mean."""
     lowest, highest = float(numbers_of(cells.lows[:1])[0]), float(numbers_of(cells.highs[-1:])[0])
-    if not (np.isfinite(lowest) and np.isfinite(highest)) or lowest == highest:
-        raise DataError(f"a target must be finite and not always the same, got {lowest} to {highest}")
-    width = highest - lowest
+    width = highest - lowest if max(-lowest, highest) <= 2 * MOST_TARGET else np.inf  # intervals reach a little further
+    if not 1 / MOST_TARGET <= width < np.inf:
+        raise DataError(
+            f"a target must be within {MOST_TARGET:g} of 0 and not always the same, got {lowest:g} to {highest:g}; "
+            "give it in another unit"
+        )
     shared = {"lowest": np.array(lowest), "width": np.array(width)}
     total = int(asking(TREE_SURVEY, shared, {"total": ()})["total"])
     objective = Objective("squared", (), width)

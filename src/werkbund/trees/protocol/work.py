@@ -18,7 +18,7 @@ from werkbund.core.kinds import Kind
 from werkbund.core.types import Replies, Tasks
 from werkbund.engine.worker import Handler, forgetful
 from werkbund.trees.arithmetic import Blocks, Ensemble, Group, GrowthRules, Terms, Trees, keys_of
-from werkbund.trees.arithmetic.cells import count_keys, parts_of
+from werkbund.trees.arithmetic.keys import count_keys, parts_of
 from werkbund.trees.protocol.kinds import COUNTS_WANTED, TREE_BAG, TREE_CELLS, TREE_EVALUATE, TREE_LEVEL, TREE_SURVEY
 from werkbund.trees.rows.counts import count_classes, count_outputs, sum_targets
 from werkbund.trees.rows.local import NodeRows, grow_alone

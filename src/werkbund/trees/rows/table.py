@@ -16,6 +16,7 @@ from werkbund.core.arrays import BoolArray, Float64Array, Int64Array, UInt8Array
 from werkbund.core.clients import ClientTable
 from werkbund.core.errors import DataError
 from werkbund.trees.arithmetic import Ensemble, Terms, Trees, leaf_sums, row_hashes
+from werkbund.trees.arithmetic.objectives import MOST_TARGET
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,12 @@ class TreeTable:
             )
         if np.isnan(self.targets).any():
             raise DataError("targets must be numbers; leave out rows whose target is missing")
+        far = np.abs(self.targets) > MOST_TARGET
+        if far.any():
+            raise DataError(
+                f"targets must be within {MOST_TARGET:g} of 0, got {self.targets[far][0]:g} and {int(far.sum()) - 1} "
+                "more beyond; give them in a larger unit, or leave out rows without a true value"
+            )
 
     @classmethod
     def build(cls, features: npt.ArrayLike, targets: npt.ArrayLike, offsets: npt.ArrayLike | None = None) -> TreeTable:

@@ -1,0 +1,59 @@
+"""One scale of 64-bit keys that keeps the order of all numbers there are, and intervals on it.
+
+No range of a feature need be known: an interval of keys is an interval of numbers, and half its keys are half of it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from werkbund.core.arrays import Float64Array, Int64Array, UInt64Array
+
+_SIGN = np.uint64(1) << np.uint64(63)
+
+
+def keys_of(numbers: Float64Array) -> UInt64Array:
+    """Return keys in the order of the numbers; zeros of either sign have one key.
+
+    Examples
+    --------
+    >>> bool((np.diff(keys_of(np.array([-np.inf, -2.0, 0.0, 1e-300, np.inf]))) > 0).all())
+    True
+    """
+    bits = (np.asarray(numbers, np.float64) + 0.0).view(np.uint64)
+    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
+
+
+def numbers_of(keys: UInt64Array) -> Float64Array:
+    """Return the numbers of keys.
+
+    Examples
+    --------
+    >>> numbers_of(keys_of(np.array([-1.5, 0.0, 3.25]))).tolist()
+    [-1.5, 0.0, 3.25]
+    """
+    bits: UInt64Array = np.where(keys & _SIGN, keys ^ _SIGN, ~keys)
+    return bits.view(np.float64)
+
+
+def count_keys(ordered: UInt64Array, lows: UInt64Array, highs: UInt64Array) -> Int64Array:
+    """Return how many of the ordered keys lie in each interval, both ends included."""
+    return np.asarray(np.searchsorted(ordered, highs, "right") - np.searchsorted(ordered, lows, "left"), np.int64)
+
+
+def parts_of(lows: UInt64Array, highs: UInt64Array, parts: int) -> tuple[UInt64Array, UInt64Array]:
+    """Cut each interval into so many parts of one length, or into its single keys where these are fewer.
+
+    Examples
+    --------
+    >>> low, high = parts_of(np.array([0, 20], np.uint64), np.array([9, 21], np.uint64), 3)
+    >>> low.tolist(), high.tolist()
+    ([0, 4, 8, 20, 21], [3, 7, 9, 20, 21])
+    """
+    length = (highs - lows) // np.uint64(parts) + np.uint64(1)  # of a part, in keys
+    number = ((highs - lows) // length).astype(np.int64) + 1
+    interval = np.repeat(np.arange(len(lows)), number)
+    place = np.arange(len(interval)) - np.repeat(np.cumsum(number) - number, number)
+    first = lows[interval] + place.astype(np.uint64) * length[interval]
+    last = np.minimum(first + (length[interval] - np.uint64(1)), highs[interval])
+    return first, np.where(last < first, highs[interval], last)  # last runs over at the highest keys
