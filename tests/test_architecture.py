@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "trees.protocol": {"core", "learner", "engine", "trees.arithmetic", "trees.rows"},
     "trees": set(),
     "evaluation": {"core"},
+    "baselines": {"core"},
     "report": {"core", "evaluation"},
     "config": {"core", "aggregation"},
     "draft": {"core", "data", "config"},

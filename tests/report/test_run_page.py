@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def test_tags_are_closed_and_identifiers_unique(page: str) -> None:
 
 def test_every_panel_has_its_plot(finished: Path, page: str) -> None:
     panels = [panel for section in sections(read_run(finished)) for panel in section.panels]
-    assert len(panels) == 17
+    assert len(panels) == 19
     specs = [json.loads(spec) for spec in Page(page).specs]
     assert [spec["layout"]["height"] for spec in specs if "layout" in spec] == [p.figure.layout.height for p in panels]
 
@@ -97,7 +98,7 @@ def test_plots_use_no_colour_that_the_dark_page_cannot_swap(page: str) -> None:
 
 
 def test_the_verdict_stands_at_the_top(finished: Path, page: str) -> None:
-    assert f'<h1 class="pays">{judge(read_run(finished)).sentence}</h1>' in page
+    assert f'<h1 class="pays">{escape(judge(read_run(finished)).sentence)}</h1>' in page
 
 
 def test_the_tiles_agree_with_the_metrics(finished: Path) -> None:

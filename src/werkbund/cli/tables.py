@@ -14,35 +14,56 @@ from werkbund.cli.edge import output
 
 _WHO = {
     "federated": "Federated",
-    "local_mean": "Plant alone (mean)",
+    "local_mean": "Alone, same model",
+    "local_trees_mean": "Alone, own trees",
     "pooled": "Pooled, same model",
     "pooled_gbdt": "Pooled, boosted trees",
     "pooled_forest": "Pooled, forest",
+    "nothing": "Inspect nothing",
+    "everything": "Inspect every row",
+    "interval": "Inspect by interval",
 }
 _COLUMNS = {
-    "average_precision": "avg precision",
+    "average_precision": "avg prec",
     "roc_auc": "ROC AUC",
-    "f1": "F1",
-    "recall": "recall",
     "cost": "cost/1000",
 }
 RANKING = ("average_precision", "roc_auc")
 """The metrics that follow from the order of scores, which bins may leave in doubt."""
+_OWN = {"avg prec": "average_precision", "cost/1000": "cost"}
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan", "ok": "green"}
 _VERDICTS = {True: ("taken", "green"), False: ("refused", "yellow"), None: ("no answer", "red")}
 
 
-def comparison_table(metrics: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return the contenders of one run on the same held-out rows."""
-    table = plain_table("On the same held-out machines")
-    table.add_column("model")
+def comparison_table(metrics: Mapping[str, Mapping[str, Any]], own_rows: Mapping[str, Any] | None = None) -> Table:
+    """Return the contenders of one run: on the plants' own held-out rows, and on everybody's.
+
+    Parameters
+    ----------
+    metrics
+        By contender, on everybody's rows.
+    own_rows
+        The contest on the plants' own rows; None if there was none.
+    """
+    own = own_rows["figures"] if own_rows else {}
+    failures = f", {own_rows['failures']} failures" if own_rows else ""
+    table = plain_table(f"On held-out machines{failures}: own rows of each plant, and everybody's")
+    table.add_column("model", no_wrap=True)
+    for title in _OWN if own else ():
+        table.add_column(f"own rows\n{title}", justify="right", no_wrap=True)
     for title in _COLUMNS.values():
-        table.add_column(title, justify="right")
-    for who, scores in metrics.items():
-        style = "bold" if who == "federated" else ""
-        table.add_row(_WHO.get(who, who), *(_number(scores.get(name), name) for name in _COLUMNS), style=style)
+        table.add_column(f"all rows\n{title}", justify="right", no_wrap=True)
+    for who in dict.fromkeys([*metrics, *own]):
+        cells = [_own_cell(own.get(who, {}), name) for name in _OWN.values()] if own else []
+        scores = metrics.get(who, {})
+        cells += [_number(scores.get(name), name) for name in _COLUMNS]
+        table.add_row(_WHO.get(who, who), *cells, style="bold" if who == "federated" else "")
     table.caption, table.caption_justify, table.caption_style = "\n".join(_in_doubt(metrics)), "left", "yellow"
     return table
+
+
+def _own_cell(figures: Mapping[str, Any], name: str) -> str:
+    return _number(figures[name]["by_rows"]["mean"], name) if name in figures else "-"
 
 
 def _in_doubt(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -61,13 +82,12 @@ def seeds_table(comparison: Mapping[str, Any]) -> Table:
     """Return the contenders over several seeds: mean and half the width of the 95 % interval."""
     table = plain_table(f"Mean and 95 % interval over seeds {', '.join(map(str, comparison['seeds']))}")
     table.add_column("model", no_wrap=True)
-    shown = [metric for metric in _COLUMNS if metric != "recall"]  # eighty columns have no room for more
-    for title in map(_COLUMNS.__getitem__, shown):
+    for title in _COLUMNS.values():
         table.add_column(title, justify="right", no_wrap=True)
     rows = {(row["who"], row["metric"]): row for row in comparison["rows"]}
     for who, name in _WHO.items():
         if (who, "average_precision") in rows:
-            cells = [_interval(rows[who, metric], metric) for metric in shown]
+            cells = [_interval(rows[who, metric], metric) for metric in _COLUMNS]
             table.add_row(name, *cells, style="bold" if who == "federated" else "")
     return table
 
@@ -129,7 +149,7 @@ def show_deployed(folder: Path) -> None:
     data = about["data"]
     size = f"{data['rows']} training rows, {data['positives']} failures, {len(about['clients'])} clients"
     console.print(f"\n{size}, {result['rounds']} rounds in {result['seconds']:.0f} s.\n", highlight=False)
-    console.print(comparison_table(result["metrics"]))
+    console.print(comparison_table(result["metrics"], result.get("own_rows")))
     console.print()
     console.print(delivery_table(result["delivered"]))
     files = f"\nReport: {folder / 'report.html'}\nModel:  {folder / 'model.onnx'}"

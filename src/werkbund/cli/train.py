@@ -73,7 +73,7 @@ def compare_command(
         console.print(seeds_table(comparison.table))
         console.print()
         console.print(differences_table(comparison.table))
-        print_line(f"\n{_verdict(comparison.folder)}")
+        _show_verdict(comparison.folder)
         print_line(f"\nReport: {comparison.folder / 'report.html'}")
 
 
@@ -104,18 +104,21 @@ def _show(finished: Run, as_json: bool) -> None:
     size = f"{data['rows']} rows, {data['positives']} failures, {summary['clients']} clients"
     pace = f"{summary['rounds']} rounds in {summary['seconds']:.0f} s"
     print_line(f"\n{data['note']} {size}, {pace}.\n")
-    output().print(comparison_table(summary["metrics"]))
-    print_line(f"\n{_verdict(finished.folder)}")
+    output().print(comparison_table(summary["metrics"], summary["own_rows"]))
+    _show_verdict(finished.folder)
     for limit in summary["limits"]:
         print_line(f"\n{limit}")
     print_line(f"\nReport: {finished.report}\nModel:  {finished.folder / 'model.onnx'}")
 
 
-def _verdict(folder: Path) -> str:
-    """Return in one sentence whether federating paid in a run."""
+def _show_verdict(folder: Path) -> None:
+    """Print whether federating paid in a run, and what to know beside it."""
     from werkbund.report import judge, read_run
 
-    return judge(read_run(folder)).sentence
+    verdict = judge(read_run(folder))
+    print_line(f"\n{verdict.sentence}")
+    for remark in verdict.remarks:
+        print_line(f"- {remark}")
 
 
 def _command() -> list[str]:

@@ -1,42 +1,63 @@
 """What counts mean: exact pooled metrics, metrics of each client, costs, thresholds and intervals."""
 
+from werkbund.evaluation.bootstrap import units_of
 from werkbund.evaluation.bounds import POSSIBLE_ERROR, Bounds, average_precision_bounds, roc_auc_bounds
 from werkbund.evaluation.calibration import Reliability, expected_calibration_error, reliability
 from werkbund.evaluation.clients import Spread, WorstClient, per_client, spread, values_of, worst_client
+from werkbund.evaluation.contest import Contest, Mean, PlantLine, mean_contest
 from werkbund.evaluation.costs import Costs, cost_curve
 from werkbund.evaluation.counts import NUM_BINS, Confusion, Counts, lower_probabilities
 from werkbund.evaluation.effort import NEVER, Expenditure, LearningCurve, jain_index
+from werkbund.evaluation.habits import HABITS, cheapest_interval, inspected, work_of
 from werkbund.evaluation.intervals import Interval, mean_interval, paired_difference
+from werkbund.evaluation.judging import HeldOut, Showing, Summary, contest_of, hold_contest
 from werkbund.evaluation.metrics import DIRECTIONS, Gate, Metrics, metrics
 from werkbund.evaluation.ranking import Curve, average_precision, precision_recall_curve, roc_auc, roc_curve
+from werkbund.evaluation.ruling import ALONE, FEWEST_FAILURES, Outcome, Ruling, rule
 from werkbund.evaluation.thresholds import Threshold, choose_threshold
 
 __all__ = [
+    "ALONE",
     "DIRECTIONS",
+    "FEWEST_FAILURES",
+    "HABITS",
     "NEVER",
     "NUM_BINS",
     "POSSIBLE_ERROR",
     "Bounds",
     "Confusion",
+    "Contest",
     "Costs",
     "Counts",
     "Curve",
     "Expenditure",
     "Gate",
+    "HeldOut",
     "Interval",
     "LearningCurve",
+    "Mean",
     "Metrics",
+    "Outcome",
+    "PlantLine",
     "Reliability",
+    "Ruling",
+    "Showing",
     "Spread",
+    "Summary",
     "Threshold",
     "WorstClient",
     "average_precision",
     "average_precision_bounds",
+    "cheapest_interval",
     "choose_threshold",
+    "contest_of",
     "cost_curve",
     "expected_calibration_error",
+    "hold_contest",
+    "inspected",
     "jain_index",
     "lower_probabilities",
+    "mean_contest",
     "mean_interval",
     "metrics",
     "paired_difference",
@@ -46,7 +67,10 @@ __all__ = [
     "roc_auc",
     "roc_auc_bounds",
     "roc_curve",
+    "rule",
     "spread",
+    "units_of",
     "values_of",
+    "work_of",
     "worst_client",
 ]

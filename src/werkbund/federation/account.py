@@ -161,6 +161,7 @@ def summary_of(folder: Folder, result: Mapping[str, Any], trained: Trained, bega
         "peak_memory_mb": peak_memory_mb(),
         "threshold": trained.threshold.probability,
         "metrics": result["metrics"],
+        "own_rows": result["own_rows"],
         "limits": about.get("limits", []),
     }
     cleaned: dict[str, Any] = plain(summary)

@@ -1,36 +1,30 @@
-"""The federation beside others on the same test rows: each plant alone, all rows in one place, trees on these.
-
-And what a finished run says of them, for people and programs: metrics, also per client and over the threshold.
-"""
+"""Contenders on the same test rows, and what a finished run says of them: metrics, per client, over the threshold."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from werkbund.core.arrays import Arrays, FloatingArray, Int64Array
 from werkbund.core.clients import ClientTable
-from werkbund.core.rng import derived_seed, generator
 from werkbund.evaluation import (
+    Contest,
     Costs,
     Counts,
     Metrics,
     Threshold,
-    choose_threshold,
     cost_curve,
     lower_probabilities,
     metrics,
     per_client,
 )
-from werkbund.federation.families.contract import Setup, Simulation
-from werkbund.federation.training import Trained, train
-from werkbund.federation.watch import Watcher
+from werkbund.federation.families.contract import Setup
+from werkbund.federation.training import Trained
 from werkbund.federation.wiring import costs_of
 from werkbund.learner import count_scores
-from werkbund.learner.counts import logits_of as logits_of_probabilities
 from werkbund.learner.counts import no_counts
 
 _EVERY_BIN = 8  # a cost curve of 128 points is smooth enough to look at
@@ -43,7 +37,7 @@ class Contender:
     Parameters
     ----------
     name
-        `federated`, `pooled`, `pooled_gbdt`, `pooled_forest`, or a client's name for its local model.
+        `federated`, `pooled`, `pooled_gbdt`, `pooled_forest`, or a client's name for a model of its own.
     counts
         Evaluation counts of all test rows.
     each
@@ -92,6 +86,10 @@ class Comparison:
         Models of all rows in one place: the same kind, boosted trees, forest; empty if none were trained.
     costs, mode_names
         How decisions are priced, and the failure modes counted.
+    local_trees
+        Plants' own forests or boosted trees by client number, as `local`.
+    own_rows
+        The contest on the plants' own test rows; None if there was none.
     """
 
     federated: Contender
@@ -100,14 +98,16 @@ class Comparison:
     pooled: tuple[Contender, ...]
     costs: Costs
     mode_names: tuple[str, ...]
+    local_trees: Mapping[int, Contender] = field(default_factory=dict)
+    own_rows: Contest | None = None
 
     def metrics(self) -> dict[str, Metrics]:
-        """Return each contender's figures over all test rows; `local_mean` is the mean over the plants' models."""
+        """Return each contender's figures over all test rows; those named `local` are means over the plants' models."""
         figures = {"federated": self.federated.pooled(self.costs, self.mode_names)}
-        if self.local:
-            figures["local_mean"] = mean_metrics(
-                [own.pooled(self.costs, self.mode_names) for own in self.local.values()]
-            )
+        for name, models in (("local_mean", self.local), ("local_trees_mean", self.local_trees)):
+            if models:
+                everywhere = [own.pooled(self.costs, self.mode_names) for own in models.values()]
+                figures[name] = mean_metrics(everywhere)
         return figures | {rival.name: rival.pooled(self.costs, self.mode_names) for rival in self.pooled}
 
     def by_client(self, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -141,40 +141,6 @@ def federated_only(setup: Setup, trained: Trained) -> Comparison:
     return Comparison(Contender("federated", test, each, trained.threshold), clients, {}, (), costs, mode_names)
 
 
-def compare_with(setup: Simulation, trained: Trained, watcher: Watcher) -> Comparison:
-    """Train the baselines, and return all contenders: plants alone, and models of all rows in one place.
-
-    Parameters
-    ----------
-    setup, trained
-        The federation, and what came of its training.
-    watcher
-        Is told before each model.
-    """
-    alone = federated_only(setup, trained)
-    costs, mode_names, clients = alone.costs, alone.mode_names, alone.clients
-    local, names = {}, setup.splits.train.names
-    chosen = _with_models_of_their_own(setup)
-    for place, client in enumerate(chosen):
-        watcher.stage(f"{names[client]} alone, {place + 1} of {len(chosen)}")
-        local[client] = trained_alone(setup, client, names[client], clients)
-    watcher.stage("all rows in one place: the same model")
-    pooled = trained_alone(setup, None, "pooled", clients)
-    watcher.stage("all rows in one place: boosted trees and forest")
-    return Comparison(
-        alone.federated, clients, local, (pooled, *pooled_trees(setup, costs, clients)), costs, mode_names
-    )
-
-
-def _with_models_of_their_own(setup: Simulation) -> list[int]:
-    """Return the clients that are trained alone too: all, or a seeded sample of at most `evaluation.local_models`."""
-    num_clients, most = setup.splits.train.num_clients, setup.config.evaluation.local_models
-    if num_clients <= most:
-        return list(range(num_clients))
-    rng = generator(setup.config.federation.seed, "local models")
-    return sorted(rng.choice(num_clients, most, replace=False).tolist())
-
-
 def result_of(comparison: Comparison, trained: Trained, names: Sequence[str], seconds: float) -> dict[str, Any]:
     """Return the content of result.json."""
     test = Counts.from_arrays(comparison.federated.counts)
@@ -188,54 +154,10 @@ def result_of(comparison: Comparison, trained: Trained, names: Sequence[str], se
         "threshold": trained.threshold.probability,
         "metrics": {who: figures.to_json() for who, figures in comparison.metrics().items()},
         "per_client": comparison.by_client(names),
+        "own_rows": comparison.own_rows.to_json() if comparison.own_rows else None,
         "curve": {"test": {"histogram": test.histogram.tolist(), "calibration": test.calibration.tolist()}},
         "cost_curve": comparison.cost_curves(),
     }
-
-
-def trained_alone(setup: Simulation, client: int | None, name: str, clients: Int64Array) -> Contender:
-    """Train on one party's rows as a federation of one, and score everybody's test rows.
-
-    Parameters
-    ----------
-    setup
-        The federation's.
-    client
-        Whose rows: a plant's by itself, or without a number all plants' in one place.
-    name
-        Of the contender.
-    clients
-        Whose test rows are also scored for each of them.
-    """
-    trained = train(setup.alone(client))
-    return Contender.of(name, setup.logits(trained.learnt), setup.splits.test, clients, trained.threshold)
-
-
-def pooled_trees(setup: Simulation, costs: Costs, clients: Int64Array) -> tuple[Contender, ...]:
-    """Train scikit-learn's boosted trees and forest, with their defaults, on all training rows in one place.
-
-    They read the same features as the network and take their threshold from the same validation rows.
-    """
-    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier  # slow to import
-
-    seed = derived_seed(setup.config.federation.seed, "trees") % 2**32
-    models = {
-        "pooled_gbdt": HistGradientBoostingClassifier(random_state=seed),
-        "pooled_forest": RandomForestClassifier(n_estimators=200, n_jobs=-1, random_state=seed),
-    }
-    return tuple(_tree_contender(name, model, setup, costs, clients) for name, model in models.items())
-
-
-def _tree_contender(name: str, model: Any, setup: Simulation, costs: Costs, clients: Int64Array) -> Contender:
-    splits = setup.splits
-    model.fit(splits.train.features, splits.train.labels)
-    validation, test = (
-        logits_of_probabilities(model.predict_proba(table.features)[:, 1]) if len(table.labels) else np.empty(0)
-        for table in (splits.validation, splits.test)
-    )
-    table = splits.validation
-    counts = count_scores(validation, table.labels, table.modes, table.offsets[[0, -1]])
-    return Contender.of(name, test, splits.test, clients, choose_threshold(Counts.from_arrays(counts), costs))
 
 
 def mean_metrics(all_metrics: Sequence[Metrics]) -> Metrics:

@@ -13,13 +13,14 @@ from werkbund.config.sections import Config
 from werkbund.core.errors import CheckpointError, ConfigError, DataError
 from werkbund.data.checks import Finding, check
 from werkbund.engine import Checkpoint
-from werkbund.evaluation import mean_interval, paired_difference
+from werkbund.evaluation import Contest, mean_contest, mean_interval, paired_difference
 from werkbund.federation.account import Run, about_run, summary_of, write_model
-from werkbund.federation.comparison import compare_with, federated_only, result_of
+from werkbund.federation.comparison import federated_only, result_of
 from werkbund.federation.families.contract import Simulation
 from werkbund.federation.families.family import family_of
 from werkbund.federation.folder import Folder
 from werkbund.federation.population import Division, divide
+from werkbund.federation.rivals import compare_with
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import Outlets, train
 from werkbund.federation.watch import Nobody, Watcher
@@ -147,7 +148,11 @@ def compare(
             watcher.stage(f"seed {seed}, {number + 1} of {len(seeds)}")
             seeded = changed(config, federation={"seed": seed})
             runs.append(run(seeded, out=folder.path / f"seed-{seed}", watcher=watcher, command=command))
-        table = {"seeds": list(seeds), "rows": _rows([done.summary["metrics"] for done in runs])}
+        contests = [
+            Contest.from_json(Folder.existing(done.folder).read_json("result.json")["own_rows"]) for done in runs
+        ]
+        rows = _rows([done.summary["metrics"] for done in runs])
+        table = {"seeds": list(seeds), "rows": rows, "own_rows": mean_contest(contests).to_json()}
         folder.write_json("comparison.json", table)
         first = Folder.existing(runs[0].folder)
         for name in ("run.json", "result.json", "model_card.json"):
@@ -192,7 +197,7 @@ def _train_and_finish(
     setup, population = prepared.setup, prepared.division.population
     watcher.stage(f"training {setup.num_rounds} rounds")
     trained = train(setup, start, Outlets(watcher, folder.save_checkpoint, folder.append_round))
-    comparison = compare_with(setup, trained, watcher) if compare else federated_only(setup, trained)
+    comparison = compare_with(setup, trained, population, watcher) if compare else federated_only(setup, trained)
     watcher.stage("writing model and report")
     model = setup.model(trained.learnt, trained.threshold.probability, population.schema.label)
     result = result_of(comparison, trained, population.names, time.perf_counter() - began)

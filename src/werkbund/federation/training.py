@@ -22,6 +22,9 @@ from werkbund.federation.wiring import costs_of
 Save = Callable[[Checkpoint], None]
 """Keeps a checkpoint, in place of the one before."""
 
+ENOUGH_FAILURES = 20
+"""Validation failures below which no round is chosen by them, and the last one is kept."""
+
 Note = Callable[[RoundRecord, Mapping[str, Metrics]], None]
 """Takes in a round's record and, by split, the metrics of the model that the round began with."""
 
@@ -168,10 +171,14 @@ def _judge(
 
 
 def _finish(setup: Setup, stage: Stage, best: Best, outlets: Outlets) -> Trained:
-    """Score the last stage, choose which to keep, and let every client score it."""
-    best, _ = _judge(setup, stage.evaluate(), stage.keepsake, best, outlets)
+    """Score the last stage, choose which to keep, and let every client score it.
+
+    Few failures choose a round by chance: then the last one is kept.
+    """
+    last = stage.evaluate()
+    best, _ = _judge(setup, last, stage.keepsake, best, outlets)
     keeping, kept = stage, stage.round
-    if setup.config.evaluation.keep_best and best.round >= 0:
+    if setup.config.evaluation.keep_best and best.round >= 0 and _failures(last) >= ENOUGH_FAILURES:
         keeping, kept = stage.at(best.round, best.keepsake), best.round
     everyone = np.arange(len(setup.grid.clients()))
     clients = evaluators(everyone, setup.rules, stage.round + 1)
@@ -180,6 +187,12 @@ def _finish(setup: Setup, stage: Stage, best: Best, outlets: Outlets) -> Trained
     _, threshold = score_counts(whole.counts, costs_of(setup.config), setup.mode_names)
     scored = sample.evaluated.get("test", clients)
     return Trained(keeping.learnt, kept, stage.round, "", 0.0, whole.counts, sample.counts, scored, threshold)
+
+
+def _failures(record: RoundRecord) -> int:
+    """Return the number of failures among the validation rows that were counted."""
+    counts = record.counts.get("validation")
+    return Counts.from_arrays(counts).positives if counts else 0
 
 
 def _checkpoint(stage: Stage, best: Best, progress: Progress, seconds: float) -> Checkpoint:

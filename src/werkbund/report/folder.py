@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from werkbund.core import DataError
+from werkbund.evaluation import Contest
 from werkbund.report.values import ClientLine, ClientSkew, Curves, Json, RoundLine, Scores, SeedRow, number
 
 
@@ -37,6 +38,8 @@ class Result:
         "threshold" and one list a contender, all of one length: cost per 1000 rows.
     delivered
         By plant, what it made of the model: "taken", "refused" or "no answer", and why; empty for a simulation.
+    own_rows
+        The contest on the plants' own test rows; None if there was none.
     """
 
     best_round: int | None
@@ -48,6 +51,7 @@ class Result:
     curves: Mapping[str, Curves]
     cost_curve: Mapping[str, tuple[float, ...]]
     delivered: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    own_rows: Contest | None = None
 
     @classmethod
     def parse(cls, written: Json) -> Result:
@@ -73,6 +77,7 @@ class Result:
                 for name, answer in (written.get("delivered") or {}).items()
                 if isinstance(answer, dict)
             },
+            Contest.from_json(written["own_rows"]) if written.get("own_rows") else None,
         )
 
 
@@ -95,6 +100,8 @@ class RunFolder:
         One a round, in order; where a round was written twice (after a resume) the later line counts.
     comparison
         The contenders over several seeds; empty if one seed was run.
+    contest_of_seeds
+        The contest on own rows in the mean over several seeds; None if one seed was run.
     card
         The model card; empty if no model was written.
     config
@@ -109,6 +116,12 @@ class RunFolder:
     comparison: tuple[SeedRow, ...] = ()
     card: Json | None = None
     config: str = ""
+    contest_of_seeds: Contest | None = None
+
+    @property
+    def own_rows(self) -> Contest | None:
+        """The contest on the plants' own rows: over all seeds if several were run; None if there was none."""
+        return self.contest_of_seeds or (self.result.own_rows if self.result else None)
 
     @property
     def name(self) -> str:
@@ -164,6 +177,7 @@ def read_run(path: Path) -> RunFolder:
             tuple(SeedRow.parse(row) for row in comparison.get("rows") or ()),
             _json(path / "model_card.json") or None,
             _text(path / "config.toml"),
+            Contest.from_json(comparison["own_rows"]) if comparison.get("own_rows") else None,
         )
     except DataError:
         raise

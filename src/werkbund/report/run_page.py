@@ -78,9 +78,7 @@ def tiles(run: RunFolder) -> tuple[Tile, ...]:
     scores = run.scores("federated")
     shown: list[Tile] = []
     if scores.known("average_precision"):
-        figure, _, allowed = scores.text("average_precision", 2).partition(", ")
-        hint = " · ".join(filter(None, (allowed, _beside(run, "average_precision", 2))))
-        shown.append(Tile("Average precision", figure, hint))
+        shown.append(_tile(run, "Average precision", "average_precision", 2))
     caught = scores["recall"] * scores["positives"]
     if math.isfinite(caught):
         hint = f"{scores['recall']:.0%} of those in held-out rows"
@@ -90,14 +88,21 @@ def tiles(run: RunFolder) -> tuple[Tile, ...]:
         hint = f"{alarms:,.0f} alarms in {scores['rows']:,.0f} rows" if math.isfinite(alarms + scores["rows"]) else ""
         shown.append(Tile("Alarms that are right", f"{scores['precision']:.0%}", hint))
     if scores.known("cost"):
-        shown.append(Tile("Cost per 1,000 rows", number_text(scores["cost"], 0), _beside(run, "cost", 0)))
+        shown.append(_tile(run, "Cost per 1,000 rows", "cost", 0))
     return tuple(shown)
 
 
-def _beside(run: RunFolder, metric: str, digits: int) -> str:
-    """Return what plants alone and the pooled model reach in a metric, for the line below a large number."""
-    compared = {"alone": run.scores("local_mean")[metric], "pooled": run.scores("pooled")[metric]}
-    return " · ".join(f"{who} {value:,.{digits}f}" for who, value in compared.items() if math.isfinite(value))
+def _tile(run: RunFolder, title: str, metric: str, digits: int) -> Tile:
+    """Return a figure on the plants' own rows beside others; on everybody's where there was no contest."""
+    contest = run.own_rows
+    if contest is None or "federated" not in contest.figures or metric not in contest.figures["federated"]:
+        figure, _, allowed = run.scores("federated").text(metric, digits).partition(", ")
+        return Tile(title, figure, allowed)
+    beside = {"local_mean": "alone", "local_trees_mean": "own trees", "nothing": "no model", "pooled": "pooled"}
+    known = {who: contest.figures.get(who, {}).get(metric) for who in beside}
+    words = [f"{beside[who]} {mean.by_rows.mean:,.{digits}f}" for who, mean in known.items() if mean]
+    federated = contest.figures["federated"][metric].by_rows.mean
+    return Tile(f"{title}, own rows", number_text(federated, digits), " · ".join(words))
 
 
 def _caption(run: RunFolder) -> str:

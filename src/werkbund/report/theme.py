@@ -21,6 +21,7 @@ LIGHT: Mapping[str, str] = {
     "federated": "#0e6b7c",
     "pooled": "#74b7c2",
     "local": "#d18d4f",
+    "own_trees": "#b98a1e",
     "boosted": "#7d8892",
     "forest": "#b4bdc4",
     "failure": "#b4473e",
@@ -41,6 +42,7 @@ DARK: Mapping[str, str] = {
     "federated": "#5ac4d6",
     "pooled": "#318997",
     "local": "#dfa068",
+    "own_trees": "#d6ab4a",
     "boosted": "#8c98a2",
     "forest": "#56636c",
     "failure": "#df7268",
@@ -69,10 +71,16 @@ class Appearance:
 
 CONTENDERS: Mapping[str, Appearance] = {
     "federated": Appearance("Federated", "federated"),
-    "local_mean": Appearance("Alone (mean)", "local"),
+    "local_mean": Appearance("Alone, same model", "local"),
+    "local_trees_mean": Appearance("Alone, own trees", "own_trees"),
     "pooled": Appearance("Pooled, same model", "pooled"),
     "pooled_gbdt": Appearance("Pooled, gradient boosting", "boosted"),
     "pooled_forest": Appearance("Pooled, random forest", "forest"),
+}
+WITHOUT_MODEL: Mapping[str, Appearance] = {
+    "nothing": Appearance("Inspect nothing", "muted"),
+    "everything": Appearance("Inspect every row", "muted"),
+    "interval": Appearance("Inspect by interval", "muted"),
 }
 
 
@@ -99,7 +107,8 @@ class Panel:
 
 def contender(who: str) -> Appearance:
     """Return how a contender is shown; one that is not known is grey and keeps its name."""
-    return CONTENDERS.get(who, Appearance(who.replace("_", " "), "muted"))
+    known = CONTENDERS.get(who) or WITHOUT_MODEL.get(who)
+    return known or Appearance(who.replace("_", " "), "muted")
 
 
 def colour_of(who: str) -> str:

@@ -1,35 +1,36 @@
-"""Whether federating pays, in one sentence with its numbers.
+"""Whether federating pays, in a sentence with its numbers, and beside it what a careful reader should know.
 
-The rule is fixed before anyone looks: the federated model must beat the mean of the plants that learn alone, in
-average precision on the same test rows, by at least `MARGIN`; over several seeds in every one of them, in a single
-run by at least what one failure more or less could move, 1 / (failures in the test rows). The same rule the other
-way round says that it does not pay, and everything between is no clear difference. Where it pays across plants and
-yet most plants do no better on their own rows, the sentence says so.
+What decides is the contest on the plants' own held-out rows, by the rule of `werkbund.evaluation.ruling`. Where doing
+without any model costs no more, that is said first.
 """
 
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from werkbund.evaluation import FEWEST_FAILURES, Contest, Interval, Outcome, Ruling, rule
 from werkbund.report.folder import RunFolder
 from werkbund.report.text import article, plural, signed
+from werkbund.report.theme import contender
 
-MARGIN = 0.02
 FEW_FAILURES = 30
 METRIC = "average_precision"
 
-Outcome = Literal["pays", "mixed", "level", "loses", "unknown"]
-
 _LEADS = {
     "pays": "Federating pays here",
-    "mixed": "Federating pays across plants here, but most plants do no better on their own rows",
+    "mixed": "Federating pays for a part of the plants here",
     "level": "Federating makes no clear difference here",
     "loses": "Federating does not pay here",
 }
+_HABITS = {
+    "nothing": "inspecting nothing",
+    "everything": "inspecting every row",
+    "interval": "inspecting each machine by interval",
+}
+_ALONE = {"local_mean": "the same model learnt alone", "local_trees_mean": "a plant's own trees"}
+_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -42,83 +43,56 @@ class Verdict:
 
 
 def judge(run: RunFolder) -> Verdict:
-    """Return the verdict on a run."""
-    federated, local = average(run, "federated"), average(run, "local_mean")
-    if not math.isfinite(federated):
+    """Return the verdict on a run, or on the runs of several seeds."""
+    if not math.isfinite(average(run, "federated")):
         return Verdict("unknown", _unscored(run))
-    if not math.isfinite(local):
-        return Verdict("unknown", _uncompared(run, federated), _remarks(run))
-    outcome = decide(federated - local, run.scores("federated")["positives"], _differences(run))
-    shared, alone = _own_rows(run)
-    if outcome == "pays" and 2 * sum(map(operator.gt, shared, alone)) < len(shared):
-        outcome = "mixed"
-    return Verdict(outcome, _sentence(run, outcome, federated, local), _remarks(run))
-
-
-def decide(difference: float, failures: float, by_seed: tuple[float, ...] = ()) -> Outcome:
-    """Apply the rule to federated minus local average precision.
-
-    Parameters
-    ----------
-    difference
-        The mean difference, or that of a single run.
-    failures
-        Number of failures in the test rows; NaN if it is not known.
-    by_seed
-        The difference of each seed; with fewer than two the rule for a single run holds.
-
-    Examples
-    --------
-    >>> decide(0.40, 68), decide(0.01, 68), decide(-0.10, 68)
-    ('pays', 'level', 'loses')
-    >>> decide(0.05, 12), decide(0.05, 12, (0.02, 0.08)), decide(0.10, 68, (0.30, -0.10))
-    ('level', 'pays', 'level')
-    """
-    several = len(by_seed) > 1
-    margin = MARGIN if several or not failures > 0 else max(MARGIN, 1 / failures)
-    if difference >= margin and all(gain > 0 for gain in by_seed):
-        return "pays"
-    if difference <= -margin and all(gain < 0 for gain in by_seed):
-        return "loses"
-    return "level"
+    contest = run.own_rows
+    ruling = rule(contest) if contest else None
+    if contest is None or ruling is None or ruling.outcome == "unknown":
+        return Verdict("unknown", _uncompared(run))
+    return Verdict(ruling.outcome, _sentence(run, contest, ruling), _remarks(run, contest, ruling))
 
 
 def average(run: RunFolder, who: str, metric: str = METRIC) -> float:
-    """Return a contender's metric: the mean over seeds where a comparison was made, else the run's."""
+    """Return a contender's metric on everybody's rows: the mean over seeds where several were run, else the run's."""
     means = [row.mean for row in run.comparison if row.who == who and row.metric == metric]
     return means[0] if means else run.scores(who)[metric]
 
 
-def _differences(run: RunFolder) -> tuple[float, ...]:
-    """Return federated minus local by seed, paired; empty if one seed was run."""
-    values = {row.who: row.values for row in run.comparison if row.metric == METRIC}
-    federated, local = values.get("federated", ()), values.get("local_mean", ())
-    if len(federated) != len(local):
-        return ()
-    return tuple(shared - alone for shared, alone in zip(federated, local, strict=True))
-
-
-def _sentence(run: RunFolder, outcome: Outcome, federated: float, local: float) -> str:
-    """Say the outcome, with the average precision of each contender that is known."""
-    pooled, boosted = average(run, "pooled"), average(run, "pooled_gbdt")
-    show = _shower(federated, local, pooled, boosted)
-    seeds = f" (mean of {len(run.seeds)} seeds)" if run.comparison and len(run.seeds) > 1 else ""
-    others = {"the same model": pooled, "gradient boosting": boosted}
-    known = [f"{who} reaches {show(value)}" for who, value in others.items() if math.isfinite(value)]
-    tail = f"; with all rows in one place, {' and '.join(known)}" if known else ""
+def _sentence(run: RunFolder, contest: Contest, ruling: Ruling) -> str:
+    """Say the outcome with the average precision of both sides, the interval, and the failures that it rests on."""
+    federated, alone = (contest.figures[who][METRIC].by_rows.mean for who in ("federated", ruling.rival))
+    show = _shower(federated, alone)
+    seeds = f", in the mean of {len(run.seeds)} seeds" if run.comparison and len(run.seeds) > 1 else ""
     return (
-        f"{_LEADS[outcome]}: on held-out rows the federated model reaches an average precision of "
-        f"{show(federated)}{seeds}, against {show(local)} for plants that learn alone{tail}."
+        f"{_first(contest, ruling)}{_LEADS[ruling.outcome]}: on the plants' own held-out rows, which hold "
+        f"{plural(contest.failures, 'failure')}{seeds}, the federated model reaches an average precision of "
+        f"{show(federated)} against {show(alone)} of {_ALONE[ruling.rival]}{_between(ruling.gain)}."
     )
 
 
-def _uncompared(run: RunFolder, federated: float) -> str:
-    """Say how good the model is where no plant's own was judged on everybody's rows."""
-    reached = f"The federated model reaches an average precision of {federated:.2f} on held-out rows; "
-    if run.result is not None and run.result.delivered:
-        taken = sum(word == "taken" for word, _ in run.result.delivered.values())
-        return f"{reached}{taken} of {plural(len(run.result.delivered), 'plant')} took it into use."
-    return f"{reached}no plant was trained alone beside it, so this run cannot say whether federating pays."
+def _first(contest: Contest, ruling: Ruling) -> str:
+    """Say first that doing without any model costs no more, or not clearly."""
+    if not ruling.habit or ruling.surely_useful:
+        return ""
+    habit, spent = _HABITS[ruling.habit], _cost(contest, ruling.habit)
+    ours = _cost(contest, "federated")
+    if not ruling.useful:
+        return f"{habit.capitalize()} costs no more than the model's alarms: {spent} per 1,000 rows against {ours}. "
+    return f"It is not clear that the model's alarms cost less than {habit}: {ours} per 1,000 rows against {spent}. "
+
+
+def _cost(contest: Contest, who: str) -> str:
+    return f"{contest.figures[who]['cost'].by_rows.mean:,.0f}"
+
+
+def _between(difference: Interval) -> str:
+    """Return a difference with its interval, as the end of a sentence; a small one is not rounded to nothing."""
+    ends = difference.mean, difference.low, difference.high
+    mean, low, high = (signed(value, 3 if any(0 < abs(end) < 0.005 for end in ends) else 2) for value in ends)
+    if not math.isfinite(difference.low + difference.high):
+        return f": {mean}"
+    return f": {mean}, with a 95% interval of {low} to {high}"
 
 
 def _shower(*values: float) -> Callable[[float], str]:
@@ -126,6 +100,15 @@ def _shower(*values: float) -> Callable[[float], str]:
     known = {value for value in values if math.isfinite(value)}
     digits = 2 if len({f"{value:.2f}" for value in known}) == len(known) else 3
     return lambda value: f"{value:.{digits}f}"
+
+
+def _uncompared(run: RunFolder) -> str:
+    """Say how good the model is where no plant's own was judged beside it."""
+    reached = f"The federated model reaches an average precision of {average(run, 'federated'):.2f} on held-out rows; "
+    if run.result is not None and run.result.delivered:
+        taken = sum(word == "taken" for word, _ in run.result.delivered.values())
+        return f"{reached}{taken} of {plural(len(run.result.delivered), 'plant')} took it into use."
+    return f"{reached}no plant was trained alone beside it, so this run cannot say whether federating pays."
 
 
 def _unscored(run: RunFolder) -> str:
@@ -143,89 +126,111 @@ def _unscored(run: RunFolder) -> str:
     return f"This run is not finished: {plural(rounds, 'round')} {article(rounds)} recorded{reached}."
 
 
-def _remarks(run: RunFolder) -> tuple[str, ...]:
-    remarks = (_paired(run), _of_pooled(run), _gains(run), _cost(run), _boosted(run), _evidence(run))
+def _remarks(run: RunFolder, contest: Contest, ruling: Ruling) -> tuple[str, ...]:
+    remarks = (
+        _plants(contest, ruling),
+        _alarms(run, contest, ruling),
+        _others(contest, ruling),
+        _everywhere(run),
+        _evidence(contest),
+        contest.covers,
+        _next(run, contest, ruling),
+    )
     return tuple(remark for remark in remarks if remark)
 
 
-def _paired(run: RunFolder) -> str:
-    """State the gain over the seeds with its interval, which the two means alone do not give."""
-    rows = [row for row in run.comparison if row.who == "federated minus local_mean" and row.metric == METRIC]
-    if not rows or not math.isfinite(rows[0].low + rows[0].high):
-        return ""
-    gain, low, high = (signed(value) for value in (rows[0].mean, rows[0].low, rows[0].high))
-    return f"Seed by seed, federated minus alone is {gain} on average, with a 95% interval of {low} to {high}."
+def _plants(contest: Contest, ruling: Ruling) -> str:
+    """Name the plants that are clearly better and worse, each by its own interval."""
+    parts = [
+        f"Clearly better with the federated model: {_listed(ruling.better)}." if ruling.better else "",
+        f"Clearly worse, so better off with a model of its own: {_listed(ruling.worse)}." if ruling.worse else "",
+        f"Not clear at {plural(len(ruling.open), 'plant')} taken alone." if ruling.open else "",
+    ]
+    return " ".join(part for part in parts if part)
 
 
-def _of_pooled(run: RunFolder) -> str:
-    """Say how much of the pooled model's average precision federating reaches."""
-    federated, pooled = average(run, "federated"), average(run, "pooled")
-    if not (math.isfinite(pooled) and pooled > 0):
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _alarms(run: RunFolder, contest: Contest, ruling: Ruling) -> str:
+    """Compare what alarms and missed failures cost at the threshold chosen, with plants alone and with no model."""
+    if "cost" not in contest.minus.get(ruling.rival, {}):
         return ""
-    if federated >= pooled:
+    threshold = _risk(run.result.threshold) if run.result else "its threshold"
+    alone = contest.minus[ruling.rival]["cost"].by_rows
+    low, high = (signed(value, 0) for value in (alone.low, alone.high))
+    between = f" ({signed(alone.mean, 0)}, {low} to {high})" if math.isfinite(alone.low) else ""
+    text = (
+        f"With alarms from a risk of {threshold} on, the federated model costs {_cost(contest, 'federated')} per 1,000 "
+        f"rows, {_ALONE[ruling.rival]} {_cost(contest, ruling.rival)}{between}"
+    )
+    return f"{text}, {_HABITS[ruling.habit]} {_cost(contest, ruling.habit)}." if ruling.habit else f"{text}."
+
+
+def _risk(probability: float) -> str:
+    """Return a threshold; one that is next to 1 or 0 is not rounded to it."""
+    return f"{probability:.3g}" if probability <= 0.999 else f"1 - {1 - probability:.2g}"
+
+
+def _others(contest: Contest, ruling: Ruling) -> str:
+    """Say what the other contenders reach on the same rows."""
+    others = [
+        who for who in contest.figures if who not in ("federated", ruling.rival) and METRIC in contest.figures[who]
+    ]
+    words = [f"{_ALONE.get(who) or contender(who).label} {_reached(contest, who)}" for who in others]
+    return f"On the same rows: {'; '.join(words)}." if words else ""
+
+
+def _reached(contest: Contest, who: str) -> str:
+    figure = contest.figures[who][METRIC].by_rows
+    interval = f" ({figure.low:.2f} to {figure.high:.2f})" if math.isfinite(figure.low) else ""
+    return f"{figure.mean:.2f}{interval}"
+
+
+def _everywhere(run: RunFolder) -> str:
+    """Say what a plant's own model knows of the other plants' machines, which is another question."""
+    federated, local = average(run, "federated"), average(run, "local_mean")
+    if not math.isfinite(federated + local):
+        return ""
+    return (
+        f"On everybody's held-out rows, machines of other plants included, the federated model reaches {federated:.2f} "
+        f"and a plant's own {local:.2f}: that is what a plant would know of machines that it does not have yet."
+    )
+
+
+def _evidence(contest: Contest) -> str:
+    """Warn of few failures."""
+    if contest.failures >= FEW_FAILURES:
+        return ""
+    few = f"Only {plural(contest.failures, 'failure')} to test on: one more or less moves these figures visibly"
+    return (
+        f"{few}, and no interval is believed below {FEWEST_FAILURES}."
+        if contest.failures < FEWEST_FAILURES
+        else f"{few}."
+    )
+
+
+def _next(run: RunFolder, contest: Contest, ruling: Ruling) -> str:
+    """Say what to do next, with the command."""
+    behind = contest.minus.get("pooled_gbdt", {}).get(METRIC)
+    kind = ((run.about.get("config") or {}).get("model") or {}).get("kind")
+    if ruling.outcome != "pays" and kind != "trees" and behind and behind.by_rows.high < 0:
+        trees = contest.figures["pooled_gbdt"][METRIC].by_rows.mean
         return (
-            "It is as good as the same model trained on everybody's rows in one place, and no row had to leave a plant."
+            "Next: `werkbund run --set model.kind=trees` federates boosted trees; with all rows in one place these "
+            f"reach {trees:.2f}."
         )
-    return f"It reaches {federated / pooled:.0%} of what the same model does with everybody's rows in one place."
-
-
-def _own_rows(run: RunFolder) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return federated and local average precision on each client's own rows, where both have a value."""
-    lines = run.result.clients if run.result else ()
-    pairs = [(line.federated[METRIC], line.local[METRIC]) for line in lines if line.local is not None]
-    known = [pair for pair in pairs if math.isfinite(sum(pair))]
-    return tuple(shared for shared, _ in known), tuple(alone for _, alone in known)
-
-
-def _gains(run: RunFolder) -> str:
-    """Count who gains: the question that each plant asks for itself."""
-    shared, alone = _own_rows(run)
-    if run.result is None or not shared:
-        return ""
-    gains, ties = sum(map(operator.gt, shared, alone)), sum(map(operator.eq, shared, alone))
-    left_out = len(run.result.clients) - len(shared)
-    verb = article(left_out)
-    missing = f"; {plural(left_out, 'plant')} without a failure to test on {verb} left out" if left_out else ""
-    tied = f", {ties} equally well" if ties else ""
-    which = ", in the run shown below" if run.comparison else ""
-    who = "all" if gains == len(shared) > 1 else f"{gains or 'none'} of"
+    if ruling.outcome in ("pays", "mixed"):
+        keeps = " for the plants that gain" if ruling.outcome == "mixed" else ""
+        seeds = "" if run.comparison else "`werkbund compare` repeats it over several seeds; "
+        return f"Next: {seeds}`werkbund provision` writes what server and plants need for a real federation{keeps}."
+    if ruling.outcome == "loses":
+        return (
+            "Next: let each plant keep its own model; `werkbund compare` shows whether that holds over several seeds."
+        )
     return (
-        f"On their own held-out rows{which}, {who} {plural(len(shared), 'plant')} "
-        f"{'does' if gains == 1 else 'do'} better with the federated model than alone{tied}{missing}."
+        "Next: more failures decide it, from more machines or a longer time; meanwhile `werkbund compare` shows how "
+        "far the figures move from seed to seed."
     )
-
-
-def _cost(run: RunFolder) -> str:
-    """Compare what alarms and missed failures cost, federated against alone, at the threshold chosen."""
-    federated, local = average(run, "federated", "cost"), average(run, "local_mean", "cost")
-    if not (math.isfinite(federated) and math.isfinite(local)):
-        return ""
-    word = "lower" if federated < local else "higher" if federated > local else "no lower"
-    return (
-        f"At the chosen alarm threshold its cost is {word}: {federated:,.0f} per 1,000 rows against {local:,.0f} alone."
-    )
-
-
-def _boosted(run: RunFolder) -> str:
-    """Say what part of gradient boosting's lead is the price of federating, and what part that of the model."""
-    federated, pooled, boosted = (average(run, who) for who in ("federated", "pooled", "pooled_gbdt"))
-    if not boosted >= federated + MARGIN:
-        return ""
-    lead = f"Gradient boosting with all rows in one place is ahead by {boosted - federated:.2f}"
-    if not federated <= pooled <= boosted:
-        return f"{lead}."
-    return (
-        f"{lead}: {pooled - federated:.2f} of it is the price of leaving the rows at the plants, "
-        f"{boosted - pooled:.2f} that of this kind of model."
-    )
-
-
-def _evidence(run: RunFolder) -> str:
-    """Warn of what makes the figures uncertain: few failures to test on, or a single seed."""
-    failures = run.scores("federated")["positives"]
-    seeds = len(run.seeds) if run.comparison else 1
-    if math.isfinite(failures) and failures < FEW_FAILURES:
-        return f"Only {plural(int(failures), 'failure')} to test on: one row more or less moves these figures visibly."
-    if seeds < 2:
-        return "This is one seed; a comparison over several seeds shows how far such figures move by chance."
-    return ""

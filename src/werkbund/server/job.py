@@ -18,6 +18,7 @@ from werkbund.data import Schema
 from werkbund.engine import Checkpoint
 from werkbund.engine.grid import Without
 from werkbund.engine.word import most_held_out
+from werkbund.evaluation import Costs, Summary, contest_of
 from werkbund.federation.account import Run, about_code, about_model, summary_of, write_model
 from werkbund.federation.briefing import BriefedGrid, Briefing, for_clients
 from werkbund.federation.comparison import federated_only, result_of
@@ -27,7 +28,7 @@ from werkbund.federation.folder import Folder
 from werkbund.federation.preparing import CommonPreparation, learn_preparation
 from werkbund.federation.training import Outlets, Trained, train
 from werkbund.federation.watch import Nobody, Watcher
-from werkbund.federation.wiring import strategy_of
+from werkbund.federation.wiring import costs_of, strategy_of
 from werkbund.plant.leaving import KINDS, asked_anyway, signals_asked
 from werkbund.report import write_report
 from werkbund.server.delivering import Delivered, Midway, OfferedModel, deliver
@@ -206,21 +207,48 @@ def _train_and_finish(
     threshold = trained.threshold.probability
     offer = OfferedModel(trained.learnt, threshold, card, trained.kept_round)
     delivered = deliver(setup.grid, offer, timeout_s)
-    folder.write_json("result.json", _with_verdicts(result, delivered))
+    folder.write_json("result.json", _with_verdicts(result, delivered, costs_of(setup.config)))
     watcher.stage("writing the report")
     write_report(folder.path)
     return Run(folder.path, _summary(folder, result, trained, delivered, began))
 
 
-def _with_verdicts(result: Mapping[str, Any], delivered: Mapping[str, Delivered]) -> dict[str, Any]:
-    """Add to each client's line what it found when the model came, and what it learns alone on its own rows."""
+def _with_verdicts(result: Mapping[str, Any], delivered: Mapping[str, Delivered], costs: Costs) -> dict[str, Any]:
+    """Add what each client found when the model came, what it learns alone on its own rows, and the contest of both."""
     lines = []
     for line in result["per_client"]:
         verdict = delivered.get(line["name"])
         local = verdict.figures.get("alone") if verdict is not None else None
         lines.append({**line, "local": local})
     verdicts = {name: vars(verdict) for name, verdict in delivered.items()}
-    return {**result, "per_client": lines, "delivered": verdicts}
+    told = [_told(line, delivered[line["name"]].figures) for line in lines if line["name"] in delivered]
+    known = [summary for summary in told if summary is not None]
+    contest = contest_of(known, costs).to_json() if known else None
+    return {**result, "per_client": lines, "delivered": verdicts, "own_rows": contest}
+
+
+def _told(line: Mapping[str, Any], figures: Mapping[str, Mapping[str, Any]]) -> Summary | None:
+    """Return what a plant told of its own rows, as far as it can be true; None if it told nothing.
+
+    Rows and failures are those of its counts, which were held to its word.
+    """
+    if "offered" not in figures or not line["rows"]:
+        return None
+    own = {
+        who: {
+            "average_precision": _within(figures[word], "average_precision", 1.0),
+            "cost": _within(figures[word], "cost"),
+        }
+        for word, who in (("offered", "federated"), ("alone", "local_mean"))
+        if word in figures
+    }
+    return Summary(line["name"], int(line["rows"]), int(line["positives"]), own)
+
+
+def _within(figures: Mapping[str, Any], name: str, most: float = math.inf) -> float:
+    """Return a figure that is at least 0 and at most so much; NaN where it is neither that nor known."""
+    value = figures.get(name)
+    return float(value) if value is not None and 0 <= value <= most else math.nan
 
 
 def _summary(

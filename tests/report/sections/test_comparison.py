@@ -41,7 +41,7 @@ def test_nothing_is_drawn_without_a_result(sample: Callable[..., Path], tmp_path
 def test_failure_modes_compare_three_contenders(finished: Path) -> None:
     panel = by_mode(read_run(finished))
     assert panel is not None
-    assert [trace.name for trace in panel.figure.data] == ["Federated", "Alone (mean)", "Pooled, same model"]
+    assert [trace.name for trace in panel.figure.data] == ["Federated", "Alone, same model", "Pooled, same model"]
 
 
 def test_paired_differences_are_no_contenders(sample: Callable[..., Path], tmp_path: Path) -> None:

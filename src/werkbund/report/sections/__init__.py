@@ -13,11 +13,13 @@ from werkbund.report.page import PageSection
 from werkbund.report.sections.alarms import alarms
 from werkbund.report.sections.comparison import compared
 from werkbund.report.sections.data import data
+from werkbund.report.sections.own_rows import own_rows
 from werkbund.report.sections.plants import plants
 from werkbund.report.sections.provenance import card, methods, repeat
 from werkbund.report.sections.training import training
 
 SECTIONS: tuple[Callable[[RunFolder], PageSection], ...] = (
+    own_rows,
     compared,
     plants,
     alarms,

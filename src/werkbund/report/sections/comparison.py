@@ -1,4 +1,4 @@
-"""The contenders side by side: overall, over seeds, and by failure mode."""
+"""The contenders side by side on everybody's rows: overall, over seeds, and by failure mode."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def compared(run: RunFolder) -> PageSection:
     table = (TextTable(("This run", *(head for head, _, _ in _COLUMNS)), rows),) if rows else ()
     return PageSection(
         "comparison",
-        "Comparison",
-        "Does federating pay?",
+        "Everybody's rows",
+        "And on the machines of other plants?",
         _setting(run, len(order)),
         (*comparison(run), *((modes,) if modes else ())),
         (*table, *_seed_table(run)),
@@ -73,14 +73,15 @@ def compared(run: RunFolder) -> PageSection:
 
 def _setting(run: RunFolder, contenders: int) -> str:
     """Say what is compared with what."""
+    everybody = "All contenders are scored on everybody's held-out rows, machines of other plants included"
     if run.comparison:
         bars = (
             f"Bars are means over {plural(len(run.seeds), 'seed')} with 95% intervals; the table is one of these runs."
         )
-        return f"All contenders are scored on the same held-out rows. {bars}"
+        return f"{everybody}. {bars}"
     if contenders == 1:
         return "Only the federated model was trained, so there is nothing to compare it with."
-    return "All contenders are scored on the same held-out rows; “alone” is the mean over the plants' own models."
+    return f"{everybody}; “alone” is the mean over the plants' own models."
 
 
 def _cells(scores: Scores) -> tuple[str, ...]:

@@ -1,0 +1,85 @@
+"""Learners of trees by scikit-learn, each with its defaults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from werkbund.core.arrays import AnyArray, Float64Array, FloatingArray
+
+_ROWS_A_THREAD = 10_000
+"""Rows from which a second thread is worth its start, and so on."""
+
+
+class Fitted(Protocol):
+    """Be a classifier that was fitted."""
+
+    def predict_proba(self, features: FloatingArray) -> AnyArray:
+        """Return the probability of each class: (rows, 2)."""
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Fit one kind of model.
+
+    Parameters
+    ----------
+    name
+        For people.
+    make
+        Returns a classifier of scikit-learn, by its seed and number of threads.
+    """
+
+    name: str
+    make: Callable[[int, int], Any]
+
+    def fit(self, features: FloatingArray, labels: FloatingArray, seed: int) -> Fitted:
+        """Return the classifier, fitted to rows of both classes with as many threads as are worth their start."""
+        with _threads(len(labels)) as threads:
+            fitted: Fitted = self.make(seed, threads).fit(features, labels > 0)
+        return fitted
+
+
+def probabilities(model: Fitted, features: FloatingArray) -> Float64Array:
+    """Return the probability of a failure: (rows,)."""
+    if not len(features):
+        return np.empty(0)
+    with _threads(len(features)):
+        return np.asarray(model.predict_proba(features)[:, 1], np.float64)
+
+
+@contextmanager
+def _threads(rows: int) -> Iterator[int]:
+    """Hold scikit-learn's libraries to as many threads as so many rows are worth, and say how many."""
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn, slow to import
+
+    threads = min(1 + rows // _ROWS_A_THREAD, os.cpu_count() or 1)
+    with threadpool_limits(threads):
+        yield threads
+
+
+def forest(trees: int) -> Learner:
+    """Return the learner of a forest of so many trees."""
+
+    def make(seed: int, threads: int) -> Any:
+        from sklearn.ensemble import RandomForestClassifier
+
+        return RandomForestClassifier(n_estimators=trees, n_jobs=threads, random_state=seed)
+
+    return Learner("a forest", make)
+
+
+def boosting() -> Learner:
+    """Return the learner of boosted trees."""
+
+    def make(seed: int, threads: int) -> Any:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        return HistGradientBoostingClassifier(random_state=seed)
+
+    return Learner("boosted trees", make)

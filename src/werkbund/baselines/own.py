@@ -1,0 +1,102 @@
+"""The best cheap model that one plant can learn alone: a forest or boosted trees, whichever its own rows speak for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from werkbund.baselines.learners import Fitted, Learner, boosting, forest, probabilities
+from werkbund.core.arrays import Float64Array, FloatingArray, Int64Array
+
+FEWEST_FAILURES = 6
+"""Failures below which nothing is validated: two of each of the folds."""
+_NUM_FOLDS, _NUM_TREES = 3, 100
+_TREES_IN_FOLDS = 40  # enough to compare forests with boosted trees
+
+
+@dataclass(frozen=True, eq=False)
+class OwnModel:
+    """Hold what a plant learnt alone.
+
+    Parameters
+    ----------
+    name
+        What kind of model it is, for people.
+    fitted
+        None where the rows are of one class alone, and nothing can be learnt.
+    share
+        The share of failures among the rows, which is what is foretold then.
+    validated
+        (rows,), the probability of each row by models that were fitted without its machine; empty where failures are
+        too few to hold any out.
+    """
+
+    name: str
+    fitted: Fitted | None
+    share: float
+    validated: Float64Array
+
+    def probabilities(self, features: FloatingArray) -> Float64Array:
+        """Return the probability of a failure: (rows,)."""
+        if self.fitted is None:
+            return np.full(len(features), self.share)
+        return probabilities(self.fitted, features)
+
+
+def own_model(features: FloatingArray, labels: FloatingArray, groups: Int64Array, seed: int) -> OwnModel:
+    """Choose between a forest and boosted trees by cross-validation over groups of rows, and fit it to all rows.
+
+    With few failures there is no choice: a forest, whose leaves need no more than one.
+
+    Parameters
+    ----------
+    features, labels
+        (rows, features) and (rows,): all rows that the plant does not hold out to judge its model.
+    groups
+        (rows,), what is held out together, such as machines.
+    seed
+        Of folds and trees.
+    """
+    failures, share = int((labels > 0).sum()), float((labels > 0).mean()) if len(labels) else 0.0
+    if not 0 < failures < len(labels):
+        return OwnModel("no model", None, share, np.empty(0))
+    learners = (forest(_NUM_TREES), boosting())
+    folds = _folds(labels, groups, seed)
+    if not folds:
+        return OwnModel(learners[0].name, learners[0].fit(features, labels, seed), share, np.empty(0))
+    tried = (forest(_TREES_IN_FOLDS), boosting())
+    validated = [_validated(learner, features, labels, folds, seed) for learner in tried]
+    best = int(np.argmax([_average_precision(labels, scores) for scores in validated]))
+    return OwnModel(learners[best].name, learners[best].fit(features, labels, seed), share, validated[best])
+
+
+def _folds(labels: FloatingArray, groups: Int64Array, seed: int) -> Sequence[Int64Array]:
+    """Return the rows of each fold; none where failures or their groups are too few to be in every fold's training."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    failed = labels > 0
+    if failed.sum() < FEWEST_FAILURES or len(np.unique(groups[failed])) < _NUM_FOLDS:
+        return ()
+    splitter = StratifiedGroupKFold(_NUM_FOLDS, shuffle=True, random_state=seed)
+    held = [rows for _, rows in splitter.split(groups, failed, groups)]
+    both = all(0 < failed.sum() - failed[rows].sum() < len(labels) - len(rows) for rows in held)
+    return held if both else ()
+
+
+def _validated(
+    learner: Learner, features: FloatingArray, labels: FloatingArray, folds: Sequence[Int64Array], seed: int
+) -> Float64Array:
+    scores = np.empty(len(labels))
+    for rows in folds:
+        rest = np.ones(len(labels), np.bool_)
+        rest[rows] = False
+        scores[rows] = probabilities(learner.fit(features[rest], labels[rest], seed), features[rows])
+    return scores
+
+
+def _average_precision(labels: FloatingArray, scores: Float64Array) -> float:
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(labels > 0, scores))

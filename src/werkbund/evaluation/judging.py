@@ -1,0 +1,289 @@
+"""Judge models and habits on the plants' own held-out rows: by these rows, or by what plants tell of them.
+
+Where the rows are here, all contenders are judged on the same draws of them. Plants of a real federation tell figures
+and no row; then the plants are the sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
+
+from werkbund.core.arrays import BoolArray, Float64Array, FloatingArray, Int64Array
+from werkbund.evaluation.bootstrap import Resamples, percentile_interval, units_of
+from werkbund.evaluation.contest import FEDERATED, FIGURES, Contest, Mean, PlantLine
+from werkbund.evaluation.costs import PER_ROWS, Costs
+from werkbund.evaluation.intervals import Interval
+
+NUM_DRAWS = 1000
+COVERS = (
+    "Intervals of 95% stand for the chance of which machines were held out (bootstrap within each plant; a plant with "
+    "few machines is drawn in runs of neighbouring rows). They do not stand for another training, plant or period."
+)
+COVERS_TOLD = (
+    "Plants told their figures and no row, so intervals of 95% stand for the chance of which plants take part "
+    "(Student's t over plants). Figures of plants that count scores in wide bins are rough."
+)
+_UNKNOWN = Interval(math.nan, math.nan, math.nan, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Hold what is known of one plant's held-out rows.
+
+    Parameters
+    ----------
+    name
+        The plant's.
+    labels
+        (rows,), 0 or 1, in order of time.
+    machines
+        (rows,), each row's machine.
+    """
+
+    name: str
+    labels: FloatingArray
+    machines: Int64Array
+
+
+@dataclass(frozen=True, eq=False)
+class Showing:
+    """Hold what one contender says of a plant's held-out rows.
+
+    Parameters
+    ----------
+    alarms
+        (rows,), which rows it calls a failure.
+    scores
+        (rows,), its ranking; None for a habit, which ranks nothing.
+    """
+
+    alarms: BoolArray
+    scores: FloatingArray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """Hold one contender's figure: of each plant's rows, (plants,), and of each draw of these, (plants, draws)."""
+
+    values: Float64Array
+    draws: Float64Array
+
+    def minus(self, other: _Drawn) -> _Drawn:
+        return _Drawn(self.values - other.values, self.draws - other.draws)
+
+    def mean(self, weights: Float64Array) -> Interval:
+        """Return the weighted mean over the plants that define the figure."""
+        return percentile_interval(_weighted(self.values, weights), _weighted(self.draws, weights), self.known)
+
+    @property
+    def known(self) -> int:
+        """Number of plants whose rows define it."""
+        return int(np.isfinite(self.values).sum())
+
+    def of_plant(self, place: int) -> Interval:
+        """Return one plant's figure."""
+        return percentile_interval(float(self.values[place]), self.draws[place], 1)
+
+
+def _weighted(values: Float64Array, weights: Float64Array) -> Any:
+    """Return the weighted mean over the first axis of what is known; NaN where nothing is."""
+    known = np.isfinite(values)
+    weight = (weights if values.ndim == 1 else weights[:, None]) * known
+    with np.errstate(invalid="ignore"):
+        return (np.where(known, values, 0.0) * weight).sum(axis=0) / weight.sum(axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Plant:
+    """Hold one plant's rows, the draws of these, and the draw that is the rows themselves."""
+
+    rows: HeldOut
+    draws: Resamples
+    itself: Resamples
+
+    @classmethod
+    def of(cls, rows: HeldOut, rng: np.random.Generator) -> _Plant:
+        draws = Resamples.of(units_of(rows.machines), NUM_DRAWS, rng)
+        return cls(rows, draws, Resamples(draws.units, np.ones((1, draws.times.shape[1]))))
+
+    def figure(self, name: str, showing: Showing | None, costs: Costs) -> tuple[float, Float64Array]:
+        """Return a contender's figure of the rows, and of each draw: (draws,)."""
+        value, drawn = (self._of(draws, name, showing, costs) for draws in (self.itself, self.draws))
+        return float(value[0]), drawn
+
+    def _of(self, draws: Resamples, name: str, showing: Showing | None, costs: Costs) -> Float64Array:
+        labels = self.rows.labels
+        if showing is None or not len(labels):
+            return np.full(len(draws.times), np.nan)
+        if name == "cost":
+            missed = costs.missed_failure * ((labels > 0) & ~showing.alarms)
+            needless = costs.needless_inspection * ((labels <= 0) & showing.alarms)
+            return PER_ROWS * draws.sums(missed + needless) / draws.rows
+        if showing.scores is None:
+            return np.full(len(draws.times), np.nan)
+        return draws.average_precisions(showing.scores, labels)
+
+
+def hold_contest(
+    plants: Sequence[HeldOut],
+    showings: Mapping[str, Sequence[Showing | None]],
+    costs: Costs,
+    rngs: Iterable[np.random.Generator],
+) -> Contest:
+    """Judge all contenders.
+
+    Parameters
+    ----------
+    plants
+        Whose rows they are judged on.
+    showings
+        By contender, one a plant; None where a plant has no such contender. The federated model's is `federated`.
+    costs
+        How decisions are priced.
+    rngs
+        Draw the machines, one a plant.
+    """
+    drawn_by = [_Plant.of(rows, rng) for rows, rng in zip(plants, rngs, strict=True)]
+    drawn = {who: {name: _drawn(drawn_by, name, shown, costs) for name in FIGURES} for who, shown in showings.items()}
+    minus = {
+        who: {name: drawn[FEDERATED][name].minus(figure) for name, figure in of.items()}
+        for who, of in drawn.items()
+        if who != FEDERATED
+    }
+    weights = np.array([len(rows.labels) for rows in plants], np.float64)
+    lines = tuple(_line(place, rows, drawn, minus) for place, rows in enumerate(plants))
+    return Contest(lines, _means(drawn, weights), _means(minus, weights), COVERS)
+
+
+def _drawn(plants: Sequence[_Plant], name: str, showings: Sequence[Showing | None], costs: Costs) -> _Drawn:
+    pairs = [plant.figure(name, showing, costs) for plant, showing in zip(plants, showings, strict=True)]
+    return _Drawn(np.array([value for value, _ in pairs]), np.array([draws for _, draws in pairs]))
+
+
+def _means(drawn: Mapping[str, Mapping[str, _Drawn]], weights: Float64Array) -> dict[str, dict[str, Mean]]:
+    return {
+        who: {
+            name: Mean(figure.mean(weights), figure.mean(np.ones_like(weights)))
+            for name, figure in of.items()
+            if figure.known
+        }
+        for who, of in drawn.items()
+    }
+
+
+def _line(
+    place: int,
+    rows: HeldOut,
+    drawn: Mapping[str, Mapping[str, _Drawn]],
+    minus: Mapping[str, Mapping[str, _Drawn]],
+) -> PlantLine:
+    return PlantLine(
+        rows.name,
+        len(rows.labels),
+        int((rows.labels > 0).sum()),
+        len(np.unique(rows.machines)),
+        {who: {name: float(figure.values[place]) for name, figure in of.items()} for who, of in drawn.items()},
+        {who: {name: figure.of_plant(place) for name, figure in of.items()} for who, of in minus.items()},
+    )
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Hold what one plant tells.
+
+    Parameters
+    ----------
+    name, rows, failures
+        The plant, its held-out rows, and the failures among them.
+    figures
+        By contender, such as `federated` and `local_mean`: `average_precision` and `cost`; NaN where not known.
+    """
+
+    name: str
+    rows: int
+    failures: int
+    figures: Mapping[str, Mapping[str, float]]
+
+
+def contest_of(summaries: Sequence[Summary], costs: Costs) -> Contest:
+    """Return the contest of these plants, with what inspecting nothing and every row would cost them.
+
+    Parameters
+    ----------
+    summaries
+        Of plants that tell the federated model's figures.
+    costs
+        How decisions are priced.
+    """
+    lines = tuple(_line_told(summary, costs) for summary in summaries)
+    contenders = list(dict.fromkeys(who for line in lines for who in line.figures))
+    weights = np.array([line.rows for line in lines], np.float64)
+    values = {
+        who: {name: np.array([line.figures.get(who, {}).get(name, math.nan) for line in lines]) for name in FIGURES}
+        for who in contenders
+    }
+    minus = {
+        who: {name: values[FEDERATED][name] - of[name] for name in FIGURES}
+        for who, of in values.items()
+        if who != FEDERATED
+    }
+    return Contest(lines, _means_told(values, weights), _means_told(minus, weights), COVERS_TOLD)
+
+
+def _line_told(summary: Summary, costs: Costs) -> PlantLine:
+    share = summary.failures / summary.rows if summary.rows else math.nan
+    habits = {
+        "nothing": {"cost": PER_ROWS * costs.missed_failure * share},
+        "everything": {"cost": PER_ROWS * costs.needless_inspection * (1 - share)},
+    }
+    unknown = dict.fromkeys(FIGURES, math.nan)
+    figures = {who: {**unknown, **of} for who, of in {**summary.figures, **habits}.items()}
+    minus = {
+        who: {name: Interval(figures[FEDERATED][name] - of[name], math.nan, math.nan, 1) for name in FIGURES}
+        for who, of in figures.items()
+        if who != FEDERATED
+    }
+    return PlantLine(summary.name, summary.rows, summary.failures, 0, figures, minus)
+
+
+def _means_told(values: Mapping[str, Mapping[str, Float64Array]], weights: Float64Array) -> dict[str, dict[str, Mean]]:
+    return {
+        who: {
+            name: Mean(weighted_interval(of, weights), weighted_interval(of, np.ones_like(weights)))
+            for name, of in by_name.items()
+            if np.isfinite(of).any()
+        }
+        for who, by_name in values.items()
+    }
+
+
+def weighted_interval(values: Float64Array, weights: Float64Array, level: float = 0.95) -> Interval:
+    """Return a weighted mean over plants with its interval by Student's t; equal weights give `mean_interval`.
+
+    Parameters
+    ----------
+    values
+        (plants,), NaN where a plant does not define it.
+    weights
+        (plants,), above 0.
+
+    References
+    ----------
+    Cochran, "Sampling Techniques", 1977, section 6.4: the variance of a ratio of means, linearised.
+    """
+    known = np.isfinite(values) & (weights > 0)
+    n, values, weights = int(known.sum()), values[known], weights[known]
+    if n == 0:
+        return _UNKNOWN
+    mean = float((values * weights).sum() / weights.sum())
+    if n == 1:
+        return Interval(mean, math.nan, math.nan, 1)
+    spread = math.sqrt(n / (n - 1) * float((weights**2 * (values - mean) ** 2).sum())) / float(weights.sum())
+    half = float(stdtrit(n - 1, 0.5 + level / 2)) * spread
+    return Interval(mean, mean - half, mean + half, n)

@@ -1,0 +1,170 @@
+"""The contest on the plants' own rows: who does what there, and what federating adds at each plant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from werkbund.evaluation import Contest, Interval, Mean, PlantLine, rule
+from werkbund.report.folder import RunFolder
+from werkbund.report.page import LONGEST_TABLE, UNFINISHED, PageSection, TextTable
+from werkbund.report.text import MISSING, number_text, plural, signed
+from werkbund.report.theme import LIGHT, MOST_BARS, Panel, blank, colour_of, contender
+
+_METRIC = "average_precision"
+_HEAD = (
+    "On own rows",
+    "Average precision",
+    "95% interval",
+    "Federated minus it",
+    "95% interval",
+    "Cost per 1,000",
+    "95% interval",
+    "Federated minus it",
+    "95% interval",
+)
+
+
+def own_rows(run: RunFolder) -> PageSection:
+    """Return what every contender does on the plants' own held-out rows."""
+    contest = run.own_rows
+    panels = (_contenders(contest), _gains(contest)) if contest else ()
+    tables = (_table(contest), _plants(contest)) if contest else ()
+    return PageSection(
+        "own-rows",
+        "Own rows",
+        "Does federating pay for the plants?",
+        _setting(contest) if contest else "",
+        tuple(panel for panel in panels if panel),
+        tables,
+        absent=UNFINISHED if run.result is None else "No plant's own model was judged beside the federated one.",
+    )
+
+
+def _setting(contest: Contest) -> str:
+    return (
+        "Each plant judges every model on its own held-out machines, which none of them was trained on. Figures are "
+        f"means over {plural(len(contest.plants), 'plant')}, weighted by rows. {contest.covers}"
+    )
+
+
+def _contenders(contest: Contest) -> Panel | None:
+    """Return the average precision of each contender that ranks rows, with its interval."""
+    ranked = [who for who in contest.figures if _METRIC in contest.figures[who]]
+    figures = [contest.figures[who][_METRIC].by_rows for who in ranked]
+    if not ranked:
+        return None
+    figure = blank(64 + 34 * len(ranked), showlegend=False)
+    _dots(figure, [contender(who).label for who in ranked], figures, [colour_of(who) for who in ranked])
+    figure.update_xaxes(range=[-0.02, 1.04], tickvals=[0, 0.25, 0.5, 0.75, 1])
+    note = "How well each ranks the failures of a plant's own machines first; 1 is perfect. Lines are 95% intervals."
+    return Panel("own-average-precision", "Average precision on own rows", figure, note)
+
+
+def _gains(contest: Contest) -> Panel | None:
+    """Return what federating adds at each plant against the stronger of its own models, with intervals."""
+    ruling = rule(contest)
+    if not ruling.rival:
+        return None
+    told = [line for line in contest.plants if math.isfinite(line.minus[ruling.rival][_METRIC].mean)]
+    shown = sorted(told, key=lambda line: -line.failures)[:MOST_BARS]
+    gains = [line.minus[ruling.rival][_METRIC] for line in shown]
+    labels = [f"{line.name}  <span style='color:{LIGHT['muted']}'>{_failures(line)}</span>" for line in shown]
+    colours = [_colour(line, ruling.better, ruling.worse) for line in shown]
+    overall = contest.minus[ruling.rival][_METRIC].by_rows
+    figure = blank(84 + 26 * len(shown), showlegend=False)
+    _dots(figure, [*labels, "<b>all, by rows</b>"], [*gains, overall], [*colours, LIGHT["ink"]])
+    figure.add_vline(x=0, line_width=1, line_color=LIGHT["muted"])
+    figure.update_xaxes(title_text=f"Federated minus “{contender(ruling.rival).label}”, average precision")
+    return Panel("own-gains", "What federating adds, plant by plant", figure, _coverage(contest, len(shown)))
+
+
+def _coverage(contest: Contest, shown: int) -> str:
+    clear = "Coloured points are clear by their own interval; grey ones are not."
+    missing = len(contest.plants) - shown
+    return f"{clear} {plural(missing, 'plant')} without a test failure, or with fewer, not drawn." if missing else clear
+
+
+def _failures(line: PlantLine) -> str:
+    return plural(line.failures, "failure")
+
+
+def _colour(line: PlantLine, better: Sequence[str], worse: Sequence[str]) -> str:
+    if line.name in better:
+        return LIGHT["federated"]
+    return LIGHT["failure"] if line.name in worse else LIGHT["healthy"]
+
+
+def _dots(figure: go.Figure, labels: Sequence[str], values: Sequence[Interval], colours: Sequence[str]) -> None:
+    """Draw one point a line, each with its interval."""
+    for label, value, colour in zip(labels, values, colours, strict=True):
+        spread = math.isfinite(value.low + value.high)
+        figure.add_scatter(
+            x=[value.mean],
+            y=[label],
+            mode="markers",
+            marker={"color": colour, "size": 10},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [value.high - value.mean if spread else 0],
+                "arrayminus": [value.mean - value.low if spread else 0],
+                "color": colour,
+                "thickness": 2,
+                "width": 0,
+            },
+            hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+        )
+    figure.update_yaxes(autorange="reversed", showgrid=False, tickfont_color=LIGHT["ink"])
+
+
+def _table(contest: Contest) -> TextTable:
+    """Return every contender's figures and how far the federated model is ahead of it."""
+    rows = tuple(
+        (
+            contender(who).label,
+            *_cells(of.get(_METRIC), 3),
+            *_gain_cells(contest, who, _METRIC, 3),
+            *_cells(of.get("cost"), 0),
+            *_gain_cells(contest, who, "cost", 0),
+        )
+        for who, of in contest.figures.items()
+    )
+    return TextTable(_HEAD, rows)
+
+
+def _cells(mean: Mean | None, digits: int) -> tuple[str, str]:
+    if mean is None:
+        return MISSING, MISSING
+    of = mean.by_rows
+    return number_text(of.mean, digits), _span(number_text(of.low, digits), number_text(of.high, digits))
+
+
+def _gain_cells(contest: Contest, who: str, name: str, digits: int) -> tuple[str, str]:
+    if name not in contest.minus.get(who, {}):
+        return MISSING, MISSING
+    of = contest.minus[who][name].by_rows
+    return signed(of.mean, digits), _span(signed(of.low, digits), signed(of.high, digits))
+
+
+def _span(low: str, high: str) -> str:
+    return MISSING if MISSING in (low, high) else f"{low} to {high}"
+
+
+def _plants(contest: Contest) -> TextTable:
+    """Return every plant's figures."""
+    ranked = [who for who in contest.figures if _METRIC in contest.figures[who]]
+    head = ("Plant", "Rows", "Failures", "Machines", *(contender(who).label for who in ranked))
+    rows = tuple(
+        (
+            line.name,
+            f"{line.rows:,}",
+            f"{line.failures:,}",
+            f"{line.machines:,}" if line.machines else MISSING,
+            *(number_text(line.figures.get(who, {}).get(_METRIC, math.nan)) for who in ranked),
+        )
+        for line in contest.plants[:LONGEST_TABLE]
+    )
+    return TextTable(head, rows, folded="Every plant's average precision on its own rows")
