@@ -63,7 +63,7 @@ def test_a_run_leaves_everything_that_its_folder_promises(compared: Run) -> None
 
 def test_the_summary_compares_all_contenders(compared: Run) -> None:
     metrics = compared.summary["metrics"]
-    assert list(metrics) == ["federated", "local_mean", "pooled", "pooled_gbdt", "pooled_forest"]
+    assert list(metrics) == ["federated", "local_mean", "local_trees_mean", "pooled", "pooled_gbdt", "pooled_forest"]
     for scores in metrics.values():
         assert {"average_precision", "roc_auc", "f1", "cost"} <= set(scores)
     assert {"run_dir", "data", "clients", "rounds", "parameters", "seconds"} <= set(compared.summary)

@@ -127,7 +127,7 @@ def test_a_folder_has_all_that_a_run_leaves(finished: Run) -> None:
 
 def test_contenders_are_compared_and_federating_loses_nothing(tmp_path: Path) -> None:
     metrics = run(load_config(None, [*SETTINGS, "model.kind=trees"]), out=tmp_path / "run").summary["metrics"]
-    assert list(metrics) == ["federated", "local_mean", "pooled", "pooled_gbdt", "pooled_forest"]
+    assert list(metrics) == ["federated", "local_mean", "local_trees_mean", "pooled", "pooled_gbdt", "pooled_forest"]
     assert metrics["federated"] == metrics["pooled"]
     assert metrics["federated"]["average_precision"] > metrics["federated"]["positives"] / metrics["federated"]["rows"]
 

@@ -11,7 +11,7 @@ from werkbund.evaluation import Contest, Interval, Mean, PlantLine, rule
 from werkbund.report.folder import RunFolder
 from werkbund.report.page import LONGEST_TABLE, UNFINISHED, PageSection, TextTable
 from werkbund.report.text import MISSING, number_text, plural, signed
-from werkbund.report.theme import LIGHT, MOST_BARS, Panel, blank, colour_of, contender
+from werkbund.report.theme import CONTENDERS, LIGHT, MOST_BARS, WITHOUT_MODEL, Panel, blank, colour_of, contender
 
 _METRIC = "average_precision"
 _HEAD = (
@@ -50,9 +50,20 @@ def _setting(contest: Contest) -> str:
     )
 
 
+def _ordered(contest: Contest) -> list[str]:
+    """Return the contenders in the order of all reports."""
+    order = [*CONTENDERS, *WITHOUT_MODEL]
+    return sorted(contest.figures, key=lambda who: order.index(who) if who in order else len(order))
+
+
+def _ranked(contest: Contest) -> list[str]:
+    """Return those that rank rows."""
+    return [who for who in _ordered(contest) if _METRIC in contest.figures[who]]
+
+
 def _contenders(contest: Contest) -> Panel | None:
     """Return the average precision of each contender that ranks rows, with its interval."""
-    ranked = [who for who in contest.figures if _METRIC in contest.figures[who]]
+    ranked = _ranked(contest)
     figures = [contest.figures[who][_METRIC].by_rows for who in ranked]
     if not ranked:
         return None
@@ -130,7 +141,7 @@ def _table(contest: Contest) -> TextTable:
             *_cells(of.get("cost"), 0),
             *_gain_cells(contest, who, "cost", 0),
         )
-        for who, of in contest.figures.items()
+        for who, of in ((who, contest.figures[who]) for who in _ordered(contest))
     )
     return TextTable(_HEAD, rows)
 
@@ -155,7 +166,7 @@ def _span(low: str, high: str) -> str:
 
 def _plants(contest: Contest) -> TextTable:
     """Return every plant's figures."""
-    ranked = [who for who in contest.figures if _METRIC in contest.figures[who]]
+    ranked = _ranked(contest)
     head = ("Plant", "Rows", "Failures", "Machines", *(contender(who).label for who in ranked))
     rows = tuple(
         (
