@@ -40,7 +40,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_run_shows_the_comparison_and_where_the_report_lies(tmp_path: Path) -> None:
     finished = werkbund("run", *SMALL, "--seed", "1", folder=tmp_path)
     assert finished.returncode == 0, finished.stderr
-    for text in ("Generated: 1200 rows of 3 plants", "Federated", "Plant alone (mean)", "boosted trees", "report.html"):
+    for text in ("Generated: 1200 rows of 3 plants", "Federated", "Alone, same model", "boosted trees", "report.html"):
         assert text in finished.stdout
     assert (tmp_path / "runs" / "werkbund" / "report.html").is_file()
 
