@@ -34,6 +34,7 @@ bench-deployment: $(STAMP) ## Compare a round over the network with Flower's own
 bench-trees: $(VENV)/.bench ## Compare federated trees with pooled ones: figures, speed, messages, about an hour
 	$(BIN)/python -m benchmarks.trees messages
 	$(BIN)/python -m benchmarks.trees tables
+	$(BIN)/python -m benchmarks.trees oracle
 	$(BIN)/python -m benchmarks.trees speed
 	$(BIN)/python -m benchmarks.trees protocol --features with --repeats 1
 	$(BIN)/python -m benchmarks.trees protocol --features with --repeats 1 --held-out tools

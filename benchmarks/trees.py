@@ -3,6 +3,7 @@
 python -m benchmarks.trees protocol --repeats 2
 python -m benchmarks.trees protocol --repeats 2 --held-out tools
 python -m benchmarks.trees tables
+python -m benchmarks.trees oracle
 python -m benchmarks.trees speed --rows 1000000
 python -m benchmarks.trees messages
 """
@@ -19,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import trees_protocol, trees_speed, trees_tables
+from benchmarks import trees_oracle, trees_protocol, trees_speed, trees_tables
 from benchmarks.trees_protocol import LEAK
 
 _QUIET = Console(stderr=True)
@@ -56,6 +57,17 @@ def tables_table(result: dict[str, Any]) -> Table:
     for name, one in result.items():
         figures = [span(one[key]) for key in ("federated", "scikit_learn", "difference")]
         table.add_row(f"{name}, {one['rows']} rows", one["metric"], *figures)
+    return table
+
+
+def oracle_table(result: dict[str, Any]) -> Table:
+    """Return the average precision on each random table, and the mean difference below."""
+    title = "federated boosting beside HistGradientBoosting, average precision"
+    table = _table(title, "table", "federated", "scikit-learn", "difference")
+    for seed, own, theirs in zip(result["seeds"], result["federated"], result["scikit_learn"], strict=True):
+        table.add_row(str(seed), f"{own:.3f}", f"{theirs:.3f}", f"{own - theirs:+.3f}")
+    mean = f"{result['difference']:+.4f}, standard error {result['standard_error']:.4f}"
+    table.add_row("mean", "", "", f"{mean}; worst {result['worst']:+.3f}")
     return table
 
 
@@ -107,6 +119,12 @@ def _tables(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Table]]
     return found, [tables_table(found)]
 
 
+def _oracle(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Table]]:
+    seeds = range(arguments.seed, arguments.seed + arguments.tables)
+    found = trees_oracle.compare_tables(seeds, arguments.rows, min_rows=arguments.min_cell_rows)
+    return found, [oracle_table(found)]
+
+
 def _speed(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Table]]:
     threads = arguments.threads or len(os.sched_getaffinity(0))
     found = trees_speed.measure(arguments.rows, arguments.trees, arguments.repetitions, threads)
@@ -130,6 +148,7 @@ def main() -> None:
     ways: dict[str, Callable[[argparse.Namespace], Any]] = {
         "protocol": _protocol,
         "tables": _tables,
+        "oracle": _oracle,
         "speed": _speed,
         "messages": _messages,
     }
@@ -146,6 +165,10 @@ def main() -> None:
     made["protocol"].add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of our own models")
     made["tables"].add_argument("--seed", type=int, default=0, help="of folds, and of tables that are made")
     made["tables"].add_argument("--only", nargs="*", default=[], help="tables, by name; all if left out")
+    made["oracle"].add_argument("--tables", type=int, default=30)
+    made["oracle"].add_argument("--seed", type=int, default=0, help="of the first table")
+    made["oracle"].add_argument("--rows", type=int, default=2000, help="that train; twice as many are held out")
+    made["oracle"].add_argument("--min-cell-rows", type=int, default=0)
     made["speed"].add_argument("--rows", type=int, default=100_000)
     made["speed"].add_argument("--trees", type=int, default=50)
     made["speed"].add_argument("--repetitions", type=int, default=3)

@@ -51,12 +51,16 @@ def grow(
     kind: ObjectiveKind,
     num_classes: int = 2,
     clock: Callable[[], float] = time.perf_counter,
+    min_rows: int = 0,
 ) -> Grown:
-    """Let the clients of a table, whose features are all numbers, agree on bins and grow all trees."""
+    """Let the clients of a table, whose features are all numbers, agree on bins and grow all trees.
+
+    Cells with fewer than `min_rows` rows of one client stay there.
+    """
     none = table.take(np.empty(0, np.int64))
     nothing = TreeTable.build(none.features, none.targets, np.zeros(table.num_clients + 1, np.int64))
     names = [f"plant {i + 1}" for i in range(table.num_clients)]
-    grid = InProcessGrid(names, Worker(TreeWork(table, nothing).handlers()))
+    grid = InProcessGrid(names, Worker(TreeWork(table, nothing, min_rows=min_rows).handlers()))
     began = clock()
     binning = Binning([0] * table.features.shape[1])
     terms = agree_terms(grid, plan, kind, binning, RULES.timeout_s, num_classes).terms
