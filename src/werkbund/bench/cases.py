@@ -1,4 +1,8 @@
-"""One run of a bench: train with one selector on one division of the data, and note what it reached and took."""
+"""One run of a bench: train with one selector on one division of the data, and note what it reached and took.
+
+What a method makes the server do is charged too: its own time of the processor as simulated seconds and as energy, and
+rows that it scores as examples.
+"""
 
 from __future__ import annotations
 
@@ -9,31 +13,45 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from werkbund.bench.plan import SETTINGS, WINDOW, Case
+from werkbund.bench.plan import SETTINGS, WINDOW, Case, Plan
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
-from werkbund.core.arrays import Float64Array
+from werkbund.core.arrays import Float32Array, Float64Array
 from werkbund.core.errors import FederationError
-from werkbund.core.types import RoundRecord
+from werkbund.core.kinds import FORWARD
+from werkbund.core.types import Choice, Replies, RoundRecord, Tasks
+from werkbund.data import source_for
+from werkbund.engine import Grid
+from werkbund.engine.world import WorldGrid
 from werkbund.evaluation import LearningCurve, Metrics, jain_index, per_client, values_of
 from werkbund.federation.comparison import federated_only
+from werkbund.federation.families.judging import servers_share
 from werkbund.federation.families.networks import NetworkSimulation, in_world, simulate_network, with_strategy
 from werkbund.federation.population import divide
 from werkbund.federation.stopping import Tally
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import Outlets, Trained, train
 from werkbund.federation.wiring import costs_of
+from werkbund.selection.contract import Declaration, Reports, Score, Selector, State, View
 
 SCORE = "average_precision"
 """The metric on the test rows that selectors are compared by."""
 
+SERVER_WATTS = 100.0
+"""What a server draws while a method works on it: an assumption."""
+
 _WORST = 0.1
+
+_SPLITS = ("test", "validation")
 
 _own: list[Bench] = []
 """What a worker process keeps between runs."""
@@ -48,13 +66,16 @@ class Outcome:
     case
         Which run.
     figures
-        `average_precision` on the test rows of all clients, mean of the last rounds; `worst_average_precision` and
+        `average_precision` on the test rows of all clients, mean of the last rounds, and `validation`, the same on the
+        validation rows; `worst_average_precision` and
         `worst_log_loss`, means over the worst tenth of the clients (at least one) whose rows define it; `jain`: how
         evenly clients took part; `never`: how many never did; `contacts`: clients that were asked or trained, a round;
-        `cohort`; `rounds`; `failures`; `simulated_seconds`; `joules`; `bytes`, without those of mere evaluation;
-        `seconds` of this machine.
+        `cohort`; `rounds`; `failures`; what it took in each of `CURRENCIES`, server included: `bytes` without those of
+        mere evaluation, `seconds` simulated; `server_seconds`, those of them in which the method worked at the server.
     course
         How the score went, and what it cost.
+    examples
+        (points,), examples computed until the weights of each point of the course were there.
     error
         Why it ended before its time; empty if it did not.
     """
@@ -62,19 +83,22 @@ class Outcome:
     case: Case
     figures: Mapping[str, float] = field(default_factory=dict)
     course: LearningCurve | None = None
+    examples: Float64Array = field(default_factory=lambda: np.empty(0))
     error: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the outcome as values that JSON can hold."""
         course = {} if self.course is None else {name: _short(values) for name, values in vars(self.course).items()}
-        return {"trial": vars(self.case), "figures": dict(self.figures), "course": course, "error": self.error}
+        told = {"figures": dict(self.figures), "course": course, "examples": _short(self.examples)}
+        return {"trial": vars(self.case), **told, "error": self.error}
 
     @classmethod
     def from_json(cls, written: Mapping[str, Any]) -> Outcome:
         """Return what `to_json` gave."""
         course = {name: np.array(values, dtype=np.float64) for name, values in written["course"].items()}
         figures = {name: math.nan if value is None else float(value) for name, value in written["figures"].items()}
-        return cls(Case(**written["trial"]), figures, LearningCurve(**course) if course else None, written["error"])
+        curve, examples = LearningCurve(**course) if course else None, np.array(written["examples"], dtype=np.float64)
+        return cls(Case(**written["trial"]), figures, curve, examples, written["error"])
 
 
 class Bench:
@@ -84,67 +108,175 @@ class Bench:
     ----------
     base
         The configuration that all runs share.
+    tuned
+        Seeds that choose: their runs know nothing of outer machines (`clients.outer`), where others report on them.
     """
 
-    def __init__(self, base: Config) -> None:
-        self._base = base
+    def __init__(self, base: Config, tuned: Sequence[int] = ()) -> None:
+        self._base, self._tuned = base, tuned
         self._table = read_table(base)
         self._ground: tuple[tuple[str, int], NetworkSimulation] | None = None
 
     def run(self, case: Case) -> Outcome:
         """Do one run; one that fails is an outcome too."""
-        began = time.perf_counter()
         log = RoundLog()
         try:
             simulation = self._with_selector(case)
-            trained = train(simulation, None, Outlets(note=log))
+            work = ServerWork(simulation.strategy.selector, _server_rows(simulation))
+            log = RoundLog(simulation.grid, work)
+            trained = train(
+                replace(simulation, strategy=replace(simulation.strategy, selector=work)), None, log.outlets
+            )
         except FederationError as error:
-            return Outcome(case, {}, log.learning_curve() if log.records else None, str(error))
+            course = log.learning_curve() if log.records else None
+            return Outcome(case, {}, course, log.examples() if log.records else np.empty(0), str(error))
         figures = {**log.figures(len(simulation.grid.clients())), **_scores(simulation, trained)}
-        figures[SCORE] = log.learning_curve().final(WINDOW)
-        return Outcome(case, {**figures, "seconds": time.perf_counter() - began}, log.learning_curve())
+        figures |= {SCORE: log.learning_curve().final(WINDOW), "validation": log.validation(WINDOW)}
+        return Outcome(case, figures, log.learning_curve(), log.examples())
 
     def _with_selector(self, case: Case) -> NetworkSimulation:
         key = (case.setting, case.seed)
         if self._ground is None or self._ground[0] != key:
-            config = changed(self._base, federation={"seed": case.seed}, clients=dict(SETTINGS[case.setting].clients))
+            outer = self._base.clients.outer
+            known = {"outer": "tune"} if outer == "report" and case.seed in self._tuned else {}
+            clients = {**SETTINGS[case.setting].clients, **known}
+            config = changed(self._base, federation={"seed": case.seed}, clients=clients)
             self._ground = key, simulate_network(config, divide(self._table, config).population)
         chosen = {"name": case.selector, "count": case.count, "options": {}}
         if self._base.strategy.selection.name == case.selector:
             chosen["options"] = self._base.strategy.selection.options
         simulation = self._ground[1]
-        config = changed(simulation.config, strategy={"selection": chosen})
+        config = changed(simulation.config, strategy={"selection": chosen, "aggregation": self._aggregation(case)})
         return in_world(with_strategy(simulation, config), config.world)
+
+    def _aggregation(self, case: Case) -> dict[str, Any]:
+        """Return the keys of the aggregation, with the momentum of the run."""
+        keys = self._base.strategy.aggregation.model_dump(exclude_unset=True)
+        return keys if case.momentum is None else {**keys, "momentum": case.momentum}
+
+
+class ServerWork:
+    """Be a selector, and note what it takes of the server: seconds of the processor, and rows that it scores.
+
+    Parameters
+    ----------
+    selector
+        Who chooses.
+    rows
+        How many rows a score goes over.
+    """
+
+    def __init__(self, selector: Selector, rows: int) -> None:
+        self._selector, self._rows = selector, rows
+        self.seconds = self.examples = 0.0
+
+    @property
+    def declaration(self) -> Declaration:
+        """The selector's own."""
+        return self._selector.declaration
+
+    def probe(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Tasks | None:
+        """Ask as the selector does."""
+        with self._timed():
+            return self._selector.probe(view, answers, rng)
+
+    def choose(self, view: View, answers: tuple[Replies, ...], rng: np.random.Generator) -> Choice:
+        """Choose as the selector does."""
+        with self._timed():
+            return self._selector.choose(view, answers, rng)
+
+    def observe(self, state: State, reports: Reports) -> State:
+        """Learn as the selector does."""
+        judge = reports.score
+        with self._timed():
+            return self._selector.observe(state, replace(reports, score=judge and partial(self._scored, judge)))
+
+    def _scored(self, judge: Score, weights: Float32Array) -> float:
+        self.examples += FORWARD * self._rows
+        return judge(weights)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = time.thread_time()
+        try:
+            yield
+        finally:
+            self.seconds += time.thread_time() - began
+
+
+@dataclass(frozen=True)
+class _Point:
+    """Hold how good some weights were, and what had been spent until they were there."""
+
+    round: int
+    score: float
+    validation: float
+    spent: Tally
+    examples: float
 
 
 class RoundLog:
-    """Keep of each round what a bench judges by; called with each record and its metrics."""
+    """Keep of each round what a bench judges by; called with each record and its metrics.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    grid
+        Whose clients compute examples, where it is a simulated world.
+    work
+        What the method takes of the server.
+    """
+
+    def __init__(self, grid: Grid | None = None, work: ServerWork | None = None) -> None:
         self.records: list[RoundRecord] = []
-        self._points: list[tuple[int, float, Tally]] = []
-        self._spent = Tally()
+        self._grid, self._work = grid, work
+        self._points: list[_Point] = []
+        self._spent, self._examples, self._charged = Tally(), 0.0, 0.0
+
+    @property
+    def outlets(self) -> Outlets:
+        """Where a training tells of its rounds."""
+        return Outlets(note=self)
 
     def __call__(self, record: RoundRecord, scores: Mapping[str, Metrics]) -> None:
         """Take in a round; its scores are of the weights before it."""
-        score = getattr(scores["test"], SCORE) if "test" in scores else math.nan
-        self._points.append((record.scored, score, self._spent))
-        learning = replace(record, bytes_down=record.bytes_down - record.bytes_measuring)
-        self._spent = self._spent.and_round(learning)
+        test, validation = (getattr(scores[name], SCORE) if name in scores else math.nan for name in _SPLITS)
+        self._points.append(_Point(record.scored, test, validation, self._spent, self._examples))
+        self._spent = self._spent.and_round(self._with_server(record))
+        computed = self._grid.examples if isinstance(self._grid, WorldGrid) else 0.0
+        self._examples = computed + (self._work.examples if self._work else 0.0)
         if record.cohort:
             self.records.append(record)
 
+    def _with_server(self, record: RoundRecord) -> RoundRecord:
+        """Return a record without the bytes of evaluation, and with the time and energy that the method took."""
+        worked = (self._work.seconds if self._work else 0.0) - self._charged
+        self._charged += worked
+        return replace(
+            record,
+            bytes_down=record.bytes_down - record.bytes_measuring,
+            simulated_seconds=record.simulated_seconds + worked,
+            joules=record.joules + SERVER_WATTS * worked,
+        )
+
     def learning_curve(self) -> LearningCurve:
         """Return the score of the weights after each round, and what had been spent until then."""
-        spent = [spent for _, _, spent in self._points]
         columns = (
-            [round for round, _, _ in self._points],
-            [score for _, score, _ in self._points],
-            [tally.simulated_seconds for tally in spent],
-            [tally.joules for tally in spent],
-            [tally.bytes for tally in spent],
+            [point.round for point in self._points],
+            [point.score for point in self._points],
+            [point.spent.simulated_seconds for point in self._points],
+            [point.spent.joules for point in self._points],
+            [point.spent.bytes for point in self._points],
         )
         return LearningCurve(*(np.array(column, dtype=np.float64) for column in columns))
+
+    def examples(self) -> Float64Array:
+        """Return the examples computed until the weights of each point of the course were there, (points,)."""
+        return np.array([point.examples for point in self._points])
+
+    def validation(self, window: int) -> float:
+        """Return the mean of the last scores on validation rows; NaN where there is none."""
+        known = [point.validation for point in self._points if not math.isnan(point.validation)][-window:]
+        return float(np.mean(known)) if known else math.nan
 
     def figures(self, num_clients: int) -> dict[str, float]:
         """Return who took part and what was spent."""
@@ -158,10 +290,20 @@ class RoundLog:
             "cohort": float(np.mean([len(record.cohort) for record in self.records])) if asked else 0.0,
             "rounds": float(len(self.records)),
             "failures": float(sum(len(record.failures) for record in self.records)),
-            "simulated_seconds": spent.simulated_seconds,
-            "joules": spent.joules,
             "bytes": spent.bytes,
+            "joules": spent.joules,
+            "seconds": spent.simulated_seconds,
+            "examples": self._examples,
+            "server_seconds": self._charged,
         }
+
+
+def _server_rows(simulation: NetworkSimulation) -> int:
+    """Return how many rows the server scores weights on."""
+    config, splits = simulation.config, simulation.splits
+    if config.evaluation.server_rows is not None:
+        return source_for(Path(config.evaluation.server_rows)).read()[0].height
+    return len(servers_share(splits.validation, config)[1])
 
 
 def _scores(simulation: NetworkSimulation, trained: Trained) -> dict[str, float]:
@@ -186,24 +328,24 @@ def _short(values: Float64Array) -> list[float | None]:
     return [None if math.isnan(value) else float(f"{value:.6g}") for value in values.tolist()]
 
 
-def run_cases(base: Config, cases: Sequence[Case], workers: int) -> Iterator[Outcome]:
+def run_cases(plan: Plan, cases: Sequence[Case], workers: int) -> Iterator[Outcome]:
     """Yield the outcome of each run, in the order in which they end.
 
     Parameters
     ----------
-    base
-        The configuration that all runs share.
+    plan
+        The bench.
     cases
-        Which runs.
+        Which of its runs.
     workers
         How many processes; 1 works in this one.
     """
     if workers == 1 or len(cases) < 2:
-        bench = Bench(base)
+        bench = Bench(plan.base, plan.tuned)
         yield from map(bench.run, cases)
         return
     context = multiprocessing.get_context("spawn")  # threads of a parent do not survive a fork
-    with ProcessPoolExecutor(workers, context, _begin, (base.model_dump(mode="json"),)) as pool:
+    with ProcessPoolExecutor(workers, context, _begin, (plan.base.model_dump(mode="json"), plan.tuned)) as pool:
         waiting: set[Future[Outcome]] = {pool.submit(_run, case) for case in cases}
         try:
             while waiting:
@@ -220,10 +362,10 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _begin(base: dict[str, object]) -> None:
+def _begin(base: dict[str, object], tuned: Sequence[int]) -> None:
     """Prepare a process: one core is its own."""
     torch.set_num_threads(1)
-    _own.append(Bench(Config.model_validate(base)))
+    _own.append(Bench(Config.model_validate(base), tuned))
 
 
 def _run(case: Case) -> Outcome:

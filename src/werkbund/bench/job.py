@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from werkbund.bench.cases import Outcome, run_cases, usable_cores
-from werkbund.bench.plan import SETTINGS, WINDOW, Plan
-from werkbund.bench.verdicts import Outcomes, lines, matched_cases, mean_course, target_of
+from werkbund.bench.outcomes import Outcomes
+from werkbund.bench.plan import CURRENCIES, SETTINGS, UNIFORM, WINDOW, Plan
+from werkbund.bench.verdicts import lines, mean_course, target_of
 from werkbund.core.errors import CheckpointError, ConfigError
 from werkbund.core.files import write_atomically
 from werkbund.federation.families.family import check_is_network
@@ -95,17 +96,18 @@ def _benched(
     """Do the runs that are not done yet, `number` at a time, and sum up."""
     done = _read(folder.path / _OUTCOMES)
     write_atomically(folder.path / _OUTCOMES, "".join(map(_line, done)).encode())  # without a line that was cut short
-    for stage in ("each selector", "uniform at equal cost"):
-        cases = tuple(plan.cases()) if stage == "each selector" else matched_cases(plan, Outcomes(done))
+    for stage in ("choosing the server's momentum", "each method, and uniform at other costs"):
+        choosing = stage.startswith("choosing")
+        cases = tuple(plan.trials() if choosing else plan.cases(Outcomes(plan, done).momentum_of))
         known = {outcome.case for outcome in done}
         todo = [case for case in cases if case not in known]
         if listener:
             listener.stage(stage, len(cases), len(cases) - len(todo))
-        for outcome in run_cases(plan.base, todo, number) if todo else ():
+        for outcome in run_cases(plan, todo, number) if todo else ():
             done.append(_kept(folder.path / _OUTCOMES, outcome))
             if listener:
                 listener.ended(outcome)
-    result = result_of(plan, Outcomes(done), time.perf_counter() - began, command)
+    result = result_of(plan, Outcomes(plan, done), time.perf_counter() - began, command)
     folder.write_json(_BENCH, result)
     write_bench_report(folder.path)
     return Benched(folder.path, folder.read_json(_BENCH))
@@ -125,11 +127,19 @@ def result_of(plan: Plan, outcomes: Outcomes, seconds: float, command: Sequence[
         "titles": {name: SETTINGS[name].title for name in plan.settings},
         "window": WINDOW,
         "targets": targets,
+        "currencies": list(CURRENCIES),
+        "ladder": _ladder(plan, outcomes),
         "lines": [line.to_json() for line in lines(plan, outcomes)],
         "courses": _courses(plan, outcomes),
         "seconds": seconds,
         "command": list(command),
     }
+
+
+def _ladder(plan: Plan, outcomes: Outcomes) -> list[dict[str, Any]]:
+    """Return the cohorts of the uniform runs that others are matched with, each with its momentum."""
+    ladder = [rival for rival in plan.rivals if rival.selector == UNIFORM]
+    return [{"cohort": rival.cohort, "momentum": outcomes.momentum_of(rival)} for rival in ladder]
 
 
 def _courses(plan: Plan, outcomes: Outcomes) -> dict[str, dict[str, list[float]]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
@@ -23,6 +24,18 @@ SERVER = 0.5
 
 WINDOW = 5
 """Scores in a row whose mean must reach the target."""
+
+CURRENCIES = ("bytes", "joules", "seconds", "examples")
+"""What a run takes, each a way to call two runs equally dear: bytes of messages, energy, simulated time, examples."""
+
+MOMENTA = (0.0, 0.5, 0.9)
+"""Momenta of the server that are tried for each method, where the aggregator has one."""
+
+TUNED = 2
+"""Seeds on which the momentum is chosen."""
+
+_LADDER = (0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.2, 3.5)
+"""Cohorts of the uniform runs that others are matched with, as multiples of the methods' own; and everybody."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,13 @@ SETTINGS: Mapping[str, DataSetting] = {
 """The divisions of the data, by name."""
 
 
+class Rival(NamedTuple):
+    """Name a selector with so many clients a round."""
+
+    selector: str
+    cohort: int
+
+
 @dataclass(frozen=True)
 class Plan:
     """Hold a whole bench.
@@ -74,6 +94,10 @@ class Plan:
         Average precision to reach; None: `share` of what uniform ends with in the same setting and seed.
     share
         Used where there is no target.
+    tuned
+        Seeds whose validation rows choose the momentum of each method; none of `seeds`.
+    momenta
+        Among which; None alone where the aggregator has no momentum.
     """
 
     base: Config
@@ -83,6 +107,8 @@ class Plan:
     cohort: int
     target: float | None = None
     share: float = 0.9
+    tuned: tuple[int, ...] = ()
+    momenta: tuple[float | None, ...] = (None,)
 
     def __post_init__(self) -> None:
         _check_known("--selectors", [name for name in self.selectors if ":" not in name], tuple(SELECTORS))
@@ -91,6 +117,11 @@ class Plan:
             raise ConfigError(f"--seeds must be at least 2 for an interval, got {len(self.seeds)}")
         if not 1 <= self.cohort <= self.num_clients:
             raise ConfigError(f"--cohort must be in 1..{self.num_clients}, the number of clients, got {self.cohort}")
+        for momentum in self.momenta:
+            if momentum is not None and not 0 <= momentum < 1:
+                raise ConfigError(f"--momenta must be in [0, 1), got {momentum}")
+        if set(self.tuned) & set(self.seeds):
+            raise ConfigError(f"seeds that choose must be none of those reported, got {self.tuned} and {self.seeds}")
         if not 0 < self.share < 1:
             raise ConfigError(f"the share of uniform's score to reach must be in (0, 1), got {self.share}")
         if self.target is not None and not 0 < self.target < 1:
@@ -101,12 +132,26 @@ class Plan:
         """Number of clients."""
         return self.base.clients.count or CLIENTS
 
-    def cases(self) -> Iterator[Case]:
-        """Yield one run for each setting, seed and selector; runs on the same data are neighbours."""
-        for setting in self.settings:
-            for seed in self.seeds:
-                for selector in self.selectors:
-                    yield Case(setting, seed, selector, self.cohort)
+    @property
+    def rivals(self) -> tuple[Rival, ...]:
+        """All that is run: each selector with its cohort, and uniform with the cohorts of the ladder."""
+        most = self.num_clients
+        counts = sorted({min(max(round(factor * self.cohort), 1), most) for factor in _LADDER} | {self.cohort, most})
+        ladder = [Rival(UNIFORM, count) for count in counts]
+        return (*ladder, *(Rival(name, self.cohort) for name in self.selectors if name != UNIFORM))
+
+    def trials(self) -> Iterator[Case]:
+        """Yield the runs that choose the momentum of each rival; none where there is nothing to choose from."""
+        if len(self.momenta) > 1:
+            for setting, seed in product(self.settings, self.tuned):
+                for rival, momentum in product(self.rivals, self.momenta):
+                    yield Case(setting, seed, rival.selector, rival.cohort, momentum)
+
+    def cases(self, momentum_of: Callable[[Rival], float | None]) -> Iterator[Case]:
+        """Yield the runs that are reported, each rival with its momentum; runs on the same data are neighbours."""
+        for setting, seed in product(self.settings, self.seeds):
+            for rival in self.rivals:
+                yield Case(setting, seed, rival.selector, rival.cohort, momentum_of(rival))
 
     def to_json(self) -> dict[str, Any]:
         """Return what a folder must share with this plan to be gone on with."""
@@ -118,6 +163,8 @@ class Plan:
             "cohort": self.cohort,
             "target": self.target,
             "share": self.share,
+            "tuned": list(self.tuned),
+            "momenta": list(self.momenta),
         }
 
 
@@ -131,12 +178,15 @@ class Case:
         On which data, with which seed, and who chooses.
     count
         Clients a round.
+    momentum
+        Of the server; None as the configuration says.
     """
 
     setting: str
     seed: int
     selector: str
     count: int
+    momentum: float | None = None
 
 
 def plan_of(
@@ -146,6 +196,8 @@ def plan_of(
     seeds: Sequence[int],
     cohort: int | None = None,
     target: float | None = None,
+    tuned: int = TUNED,
+    momenta: Sequence[float] = MOMENTA,
 ) -> Plan:
     """Return the plan that a configuration and a command's options describe.
 
@@ -165,6 +217,10 @@ def plan_of(
         Clients a round; None: `strategy.selection.count`, or 10.
     target
         Average precision to reach; None for a share of uniform's.
+    tuned
+        How many seeds, the next after `seeds`, choose the momentum of each method by their validation rows.
+    momenta
+        Of the server, that are tried; the configuration's own alone where there are no such seeds.
     """
     chosen = _chosen(selectors)
     wanted = tuple(SETTINGS) if "all" in settings else tuple(dict.fromkeys(settings))
@@ -177,7 +233,13 @@ def plan_of(
     config = changed(config, evaluation={"keep_best": False})  # else a lucky round on few validation rows would decide
     number = cohort or config.strategy.selection.count or min(COHORT, config.clients.count or COHORT)
     named = chosen if UNIFORM in chosen else (UNIFORM, *chosen)
-    return Plan(config, named, wanted, tuple(seeds), number, target)
+    choosing = tuple(range(max(seeds, default=0) + 1, max(seeds, default=0) + 1 + tuned))
+    tried: tuple[float | None, ...] = tuple(dict.fromkeys(momenta)) if choosing and _has_momentum(config) else (None,)
+    return Plan(config, named, wanted, tuple(seeds), number, target, tuned=choosing, momenta=tried or (None,))
+
+
+def _has_momentum(config: Config) -> bool:
+    return "momentum" in config.strategy.aggregation.options
 
 
 def _chosen(names: Sequence[str]) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
-"""What the runs of a bench say together: each selector against uniform, at equal cost, with intervals over seeds.
+"""What the runs of a bench say together: each method against uniform at equal cost, with intervals over seeds.
 
-A selector that asks or trains more clients than its cohort is set against a uniform that trains as many as it asked and
-trained. Differences are paired by setting and seed: the same rows, the same first weights, the same world.
+There are four ways to call two runs equally dear. In each of them uniform selection gets what the method's own run
+took, be it more or less than a uniform of the same cohort takes: uniform runs with smaller and larger cohorts say what
+it would have reached. Differences are paired by setting and seed: the same rows, first weights and world.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from typing import Any, Literal
 import numpy as np
 
 from werkbund.bench.cases import SCORE, Outcome
-from werkbund.bench.plan import UNIFORM, WINDOW, Case, Plan
+from werkbund.bench.outcomes import Outcomes
+from werkbund.bench.plan import CURRENCIES, UNIFORM, WINDOW, Plan, Rival
 from werkbund.evaluation import NEVER, Expenditure, Interval, mean_interval, paired_difference
 
 EFFORTS = ("rounds", "seconds", "joules", "bytes")
-FIGURES = (SCORE, f"worst_{SCORE}", "log_loss", "worst_log_loss", "jain", "never", "contacts", "cohort", "failures")
+FIGURES = (
+    *(SCORE, f"worst_{SCORE}", "log_loss", "worst_log_loss", "jain", "never", "contacts", "cohort", "failures"),
+    "server_seconds",
+)
 ALL_SETTINGS = "all"
 
 Verdict = Literal["better", "worse", "no clear difference", "unknown"]
@@ -26,87 +31,61 @@ Verdict = Literal["better", "worse", "no clear difference", "unknown"]
 
 @dataclass(frozen=True)
 class Line:
-    """Hold what one selector did in one setting, or over all of them.
+    """Hold what one method did in one setting, or over all of them.
 
     Parameters
     ----------
     selector, setting
         `setting` is `all` for the mean over settings, seed by seed.
+    momentum
+        Of the server, chosen for it; None as the configuration says.
     figures
         Mean and interval over seeds, by name of `FIGURES` and `to_target_...` of `EFFORTS`, of those runs that reached
         the target.
     reached, runs
         How many runs reached the target, and how many there were.
-    equal_cost
-        Average precision minus that of uniform with as many clients as this one asks and trains.
+    equal
+        By currency: average precision minus what uniform reaches for the same cost.
     equal_cohort
-        The same against uniform with a cohort of the same size.
+        Average precision minus that of uniform with a cohort of the same size, whatever each cost.
+    cost
+        By currency: what its runs took as a multiple of those of uniform with the same cohort; a geometric mean.
     savings
         By name of `EFFORTS`: cost to the target as a multiple of uniform's with the same cohort, below 1 being
         cheaper; a geometric mean, over the runs where both reached it.
-    verdict
-        Of `equal_cost`.
+    verdicts
+        Of `equal`.
     errors
         What runs failed with.
     """
 
     selector: str
     setting: str
+    momentum: float | None
     figures: Mapping[str, Interval]
     reached: int
     runs: int
-    equal_cost: Interval
+    equal: Mapping[str, Interval]
     equal_cohort: Interval
+    cost: Mapping[str, Interval]
     savings: Mapping[str, Interval]
-    verdict: Verdict
+    verdicts: Mapping[str, Verdict]
     errors: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the verdict as values that JSON can hold."""
+        """Return the line as values that JSON can hold."""
+        spans = {"equal": self.equal, "cost": self.cost, "figures": self.figures, "savings": self.savings}
         return {
             "selector": self.selector,
             "setting": self.setting,
-            "verdict": self.verdict,
+            "momentum": self.momentum,
+            "verdicts": dict(self.verdicts),
             "reached": self.reached,
             "runs": self.runs,
-            "equal_cost": self.equal_cost.to_json(),
             "equal_cohort": self.equal_cohort.to_json(),
-            "figures": {name: interval.to_json() for name, interval in self.figures.items()},
-            "savings": {name: interval.to_json() for name, interval in self.savings.items()},
+            **{key: {name: span.to_json() for name, span in named.items()} for key, named in spans.items()},
             "errors": list(self.errors),
         }
-
-
-class Outcomes:
-    """Find outcomes by their run.
-
-    Parameters
-    ----------
-    outcomes
-        Of all runs that were done.
-    """
-
-    def __init__(self, outcomes: Iterable[Outcome]) -> None:
-        self._by_case = {outcome.case: outcome for outcome in outcomes}
-
-    def of(self, case: Case) -> Outcome:
-        """Return a run's outcome; one that was not done has no figures."""
-        return self._by_case.get(case, Outcome(case))
-
-    def matching(self, case: Case, most: int) -> Case:
-        """Return the uniform run that costs as much: with as many clients a round as this one asked and trained."""
-        contacts = self.of(case).figures.get("contacts", math.nan)
-        count = case.count if math.isnan(contacts) else max(round(contacts), case.count)
-        return Case(case.setting, case.seed, UNIFORM, min(count, most))
-
-    def __contains__(self, case: Case) -> bool:
-        return case in self._by_case
-
-
-def matched_cases(plan: Plan, outcomes: Outcomes) -> tuple[Case, ...]:
-    """Return the uniform runs at equal cost that are still to be done, none twice."""
-    wanted = dict.fromkeys(outcomes.matching(case, plan.num_clients) for case in plan.cases())
-    return tuple(case for case in wanted if case not in outcomes)
 
 
 def lines(plan: Plan, outcomes: Outcomes) -> tuple[Line, ...]:
@@ -122,13 +101,13 @@ def target_of(plan: Plan, outcomes: Outcomes, setting: str, seed: int) -> float:
     """Return the average precision to reach: the plan's, or a share of what uniform ends with."""
     if plan.target is not None:
         return plan.target
-    course = outcomes.of(Case(setting, seed, UNIFORM, plan.cohort)).course
+    course = outcomes.run(setting, seed, Rival(UNIFORM, plan.cohort)).course
     return math.nan if course is None else plan.share * course.final(WINDOW)
 
 
 def mean_course(plan: Plan, outcomes: Outcomes, setting: str, selector: str) -> list[float]:
     """Return the mean score over seeds after each round from 0; as long as all runs went."""
-    courses = [outcomes.of(Case(setting, seed, selector, plan.cohort)).course for seed in plan.seeds]
+    courses = [outcomes.run(setting, seed, Rival(selector, plan.cohort)).course for seed in plan.seeds]
     scores = [course.scores for course in courses if course is not None]
     if not scores:
         return []
@@ -143,51 +122,76 @@ def verdict_of(difference: Interval) -> Verdict:
     return "better" if difference.low > 0 else "worse" if difference.high < 0 else "no clear difference"
 
 
+Grid = Sequence[Sequence[Outcome]]
+"""Runs, (seeds, settings)."""
+
+
 def _line(plan: Plan, outcomes: Outcomes, selector: str, setting: str) -> Line:
     settings = plan.settings if setting == ALL_SETTINGS else (setting,)
-    grid = [[Case(name, seed, selector, plan.cohort) for name in settings] for seed in plan.seeds]
-    plain = [[Case(name, seed, UNIFORM, plan.cohort) for name in settings] for seed in plan.seeds]
-    equal = [[outcomes.matching(case, plan.num_clients) for case in row] for row in grid]
-    figures = {name: mean_interval(_by_seed(outcomes, grid, name)) for name in FIGURES}
-    efforts, uniform = ([[_effort(plan, outcomes, case) for case in row] for row in rows] for rows in (grid, plain))
-    reached = sum(not math.isnan(effort.rounds) for row in efforts for effort in row)
-    for name in EFFORTS:
-        figures[f"to_target_{name}"] = mean_interval(
-            [_mean(getattr(effort, name) for effort in row) for row in efforts]
-        )
-    scores = _by_seed(outcomes, grid, SCORE)
-    equal_cost = paired_difference(scores, _by_seed(outcomes, equal, SCORE))
-    is_uniform = selector == UNIFORM
+    rival, plain = Rival(selector, plan.cohort), Rival(UNIFORM, plan.cohort)
+    ours, theirs = (
+        [[outcomes.run(name, seed, who) for name in settings] for seed in plan.seeds] for who in (rival, plain)
+    )
+    scores = _by_seed(ours, SCORE)
+    efforts, uniform = ([[_effort(plan, outcomes, run) for run in row] for row in grid] for grid in (ours, theirs))
+    to_target = {
+        f"to_target_{name}": mean_interval([_mean(getattr(effort, name) for effort in row) for row in efforts])
+        for name in EFFORTS
+    }
+    equal = {name: paired_difference(scores, _matched(outcomes, ours, name)) for name in CURRENCIES}
     return Line(
         selector,
         setting,
-        figures,
-        reached,
+        outcomes.momentum_of(rival),
+        {**{name: mean_interval(_by_seed(ours, name)) for name in FIGURES}, **to_target},
+        sum(not math.isnan(effort.rounds) for row in efforts for effort in row),
         len(plan.seeds) * len(settings),
-        equal_cost,
-        paired_difference(scores, _by_seed(outcomes, plain, SCORE)),
-        {name: _saving(efforts, uniform, name) for name in EFFORTS},
-        "no clear difference" if is_uniform else verdict_of(equal_cost),
-        tuple(sorted({error for row in grid for case in row if (error := outcomes.of(case).error)})),
+        equal,
+        paired_difference(scores, _by_seed(theirs, SCORE)),
+        {name: _ratio(_figures(ours, name), _figures(theirs, name)) for name in CURRENCIES},
+        {name: _ratio(_attributes(efforts, name), _attributes(uniform, name)) for name in EFFORTS},
+        {name: "no clear difference" if selector == UNIFORM else verdict_of(equal[name]) for name in CURRENCIES},
+        tuple(sorted({run.error for row in ours for run in row if run.error})),
     )
 
 
-def _effort(plan: Plan, outcomes: Outcomes, case: Case) -> Expenditure:
-    course, target = outcomes.of(case).course, target_of(plan, outcomes, case.setting, case.seed)
-    return NEVER if course is None or math.isnan(target) else course.until(target, WINDOW)
+def _effort(plan: Plan, outcomes: Outcomes, run: Outcome) -> Expenditure:
+    target = target_of(plan, outcomes, run.case.setting, run.case.seed)
+    return NEVER if run.course is None or math.isnan(target) else run.course.until(target, WINDOW)
 
 
-def _by_seed(outcomes: Outcomes, rows: Sequence[Sequence[Case]], name: str) -> list[float]:
+def _figures(grid: Grid, name: str) -> list[list[float]]:
+    """Return a figure of each run, (seeds, settings); NaN where it has none."""
+    return [[run.figures.get(name, math.nan) for run in row] for row in grid]
+
+
+def _attributes(efforts: Sequence[Sequence[Expenditure]], name: str) -> list[list[float]]:
+    return [[float(getattr(effort, name)) for effort in row] for row in efforts]
+
+
+def _by_seed(grid: Grid, name: str) -> list[float]:
     """Return a figure for each seed: the mean over settings, undefined where it is in any of them."""
-    return [float(np.mean([outcomes.of(case).figures.get(name, math.nan) for case in row])) for row in rows]
+    return [float(np.mean(row)) for row in _figures(grid, name)]
 
 
-def _saving(ours: Sequence[Sequence[Expenditure]], theirs: Sequence[Sequence[Expenditure]], name: str) -> Interval:
-    """Return the geometric mean of ours over theirs, over seeds, with its interval, where both reached the target."""
-    logs = [
-        _mean(_log_ratio(getattr(a, name), getattr(b, name)) for a, b in zip(mine, uniform, strict=True))
-        for mine, uniform in zip(ours, theirs, strict=True)
+def _matched(outcomes: Outcomes, grid: Grid, currency: str) -> list[float]:
+    """Return what uniform reaches for what these runs cost, for each seed: the mean over settings."""
+    return [
+        float(
+            np.mean(
+                [
+                    outcomes.uniform_at(run.case.setting, run.case.seed, currency, run.figures.get(currency, math.nan))
+                    for run in row
+                ]
+            )
+        )
+        for row in grid
     ]
+
+
+def _ratio(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -> Interval:
+    """Return the geometric mean of ours over theirs, over seeds, with its interval, where both are known."""
+    logs = [_mean(map(_log_ratio, mine, other)) for mine, other in zip(ours, theirs, strict=True)]
     log = mean_interval(logs)
     return Interval(math.exp(log.mean), math.exp(log.low), math.exp(log.high), log.n)
 

@@ -85,6 +85,7 @@ class WorldGrid:
     _clock: float = 0.0
     _battery: Float64Array = field(default_factory=lambda: np.empty(0))
     _slowness: Float64Array = field(default_factory=lambda: np.empty(0))
+    _examples: float = 0.0
     _waiting: deque[Tasks] = field(default_factory=deque)
     _questions: int = 0
     _has_begun: bool = False
@@ -120,6 +121,7 @@ class WorldGrid:
         self._clock = float(past.get("clock", self.around.start_s))
         self._battery = np.array(past.get("battery", self.fleet.battery_joules), dtype=np.float64)
         self._slowness = np.array(past.get("slowness", np.ones(self.fleet.num_clients)), dtype=np.float64)
+        self._examples = float(past.get("examples", 0.0))
         self._questions = 0
 
     def state(self) -> State:
@@ -130,7 +132,13 @@ class WorldGrid:
             "clock": self._clock,
             "battery": self._battery.copy(),
             "slowness": self._slowness.copy(),
+            "examples": self._examples,
         }
+
+    @property
+    def examples(self) -> float:
+        """Examples that all clients have computed so far, in vain or not, in units of training; see `FORWARD`."""
+        return self._examples
 
     def receive(self, timeout_s: float) -> Iterator[Replies | Failure]:
         """Yield answers and failures, each with its simulated seconds and joules; the clock goes on with them."""
@@ -197,6 +205,7 @@ class WorldGrid:
         share = np.where(gave_up, when, 1.0)
         flat = joules * share > self._battery[tasks.clients]
         seconds, joules = seconds * share, np.minimum(joules * share, self._battery[tasks.clients])
+        self._examples += float((effort.examples * share).sum())
         good = ~gave_up & ~flat
         ends = self._ends_after(seconds, good, tasks.keep)
         late = good & (seconds > ends)

@@ -1,4 +1,4 @@
-"""The page of a bench: who beats uniform selection at equal cost, how far to believe it, and its sections."""
+"""The page of a bench: who beats uniform selection at equal cost in which currency, and how far to believe it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from werkbund.report.text import MISSING, duration, number_text, plural, signed
 from werkbund.report.theme import LIGHT, Panel, blank
 
 EFFORTS = {"rounds": "Rounds", "seconds": "Simulated time", "joules": "Energy", "bytes": "Bytes"}
+
+_NAMES = {"bytes": "bytes", "joules": "energy", "seconds": "time", "examples": "examples"}
+"""Currencies, for people."""
+
+_CLEAR = ("better", "worse")
 
 _COLOURS = {"better": "federated", "worse": "failure", "no clear difference": "muted", "unknown": "muted"}
 
@@ -37,7 +42,7 @@ def write_bench_report(folder: Path) -> Path:
 def bench_page(bench: BenchFolder) -> Page:
     """Return the page of a bench: its verdict, facts and sections."""
     about = bench.about
-    sections = (against_uniform, to_target, fairness, learning, details)
+    sections = (against_uniform, costs, to_target, fairness, learning, details)
     return Page(
         name=bench.path.resolve().name,
         kind="selection bench",
@@ -56,132 +61,109 @@ def bench_page(bench: BenchFolder) -> Page:
 
 
 def bench_sentence(bench: BenchFolder) -> str:
-    """Return who beats uniform selection at equal cost over all settings."""
+    """Return how many methods beat uniform selection, currency by currency, over all settings."""
     ranked = bench.ranked
-    better, worse, level = (
-        [line for line in ranked if line.verdict == verdict] for verdict in ("better", "worse", "no clear difference")
-    )
     if not ranked:
         return "Only uniform selection was run, so there is nothing to compare it with."
-    number = f"{len(better)}" if better else "None"
-    first = f"{number} of {plural(len(ranked), 'method')} {_does(better)} uniform selection at equal cost"
-    others = f"{len(level)} {_verb(level, 'make')} no clear difference, {len(worse)} {_verb(worse, 'do')} worse"
-    unknown = len(ranked) - len(better) - len(level) - len(worse)
-    return f"{first}, {others}{f', {unknown} cannot be judged' if unknown else ''}."
+    better, worse = ({name: _who(bench, name, verdict) for name in bench.currencies} for verdict in _CLEAR)
+    number = plural(len(ranked), "method")
+    if not any(better.values()):
+        most = max(map(len, worse.values()))
+        return f"None of {number} beats uniform selection at equal cost in any currency, and up to {most} do worse."
+    beats = ", ".join(f"{len(names) or 'none'} at equal {_NAMES[name]}" for name, names in better.items())
+    return f"Of {number}, those that beat uniform selection are {beats}."
 
 
 def bench_outcome(bench: BenchFolder) -> str:
     """Return the colour of the sentence, by the names that the verdicts on runs have."""
-    verdicts = {line.verdict for line in bench.ranked}
+    verdicts = {verdict for line in bench.ranked for verdict in line.verdicts.values()}
     return "pays" if "better" in verdicts else "level" if "no clear difference" in verdicts else "loses"
 
 
 def bench_remarks(bench: BenchFolder) -> tuple[str, ...]:
     """Return what a careful reader should know beside the sentence."""
-    ranked = bench.ranked
-    better = [line for line in ranked if line.verdict == "better"]
-    worse = sorted((line for line in ranked if line.verdict == "worse"), key=lambda line: line.equal_cost.mean)
-    comparisons = len(ranked) * (len(bench.settings) + (len(bench.settings) > 1))
+    ranked, seeds = bench.ranked, bench.about["seeds"]
+    comparisons = len(ranked) * len(bench.currencies)
+    tuned = bench.about.get("tuned") or ()
     remarks = [
-        f"Better: {_named(better)}." if better else "",
-        f"Worse, and uniform the better choice: {_named(worse)}." if worse else "",
+        *(_clear(bench, name) for name in bench.currencies),
         f"With {comparisons} comparisons at 95% about {max(round(0.05 * comparisons), 1)} look clear by chance alone.",
-        f"Intervals are over {plural(len(bench.about['seeds']), 'seed')}, each with its own first weights, splits, "
-        "draws and simulated world.",
+        f"Intervals are over {plural(len(seeds), 'seed')}, each with its own first weights, splits, draws and "
+        "simulated world. They are resamplings of one table: what another table would say they do not cover.",
+        f"The server's momentum was chosen for each method on validation rows of {plural(len(tuned), 'other seed')} "
+        f"({_listed(tuned)})."
+        if len(bench.about.get("momenta") or ()) > 1
+        else "",
         *(f"{line.selector} did not finish every run: {line.errors[0]}" for line in ranked if line.errors),
     ]
     return tuple(remark for remark in remarks if remark)
 
 
-def _verb(lines: Sequence[BenchLine], plain: str) -> str:
-    return plain if len(lines) != 1 else {"make": "makes", "do": "does"}[plain]
+def _who(bench: BenchFolder, currency: str, verdict: str) -> tuple[BenchLine, ...]:
+    """Return the summing lines of which this was said in a currency, the clearest first."""
+    found = [line for line in bench.ranked if line.verdicts[currency] == verdict]
+    return tuple(sorted(found, key=lambda line: -abs(line.equal[currency].mean)))
 
 
-def _does(lines: Sequence[BenchLine]) -> str:
-    return "beat" if len(lines) > 1 else "beats"
+def _clear(bench: BenchFolder, currency: str) -> str:
+    """Return who is clearly better and worse in a currency."""
+    better, worse = (_who(bench, currency, verdict) for verdict in _CLEAR)
+    said = (f"better {_named(better, currency)}" if better else "nobody better", _worse(worse, currency))
+    return f"At equal {_NAMES[currency]}: {'; '.join(part for part in said if part)}."
 
 
-def _named(lines: Sequence[BenchLine]) -> str:
-    named = [f"{line.selector} ({signed(line.equal_cost.mean, 3)})" for line in lines[:_MOST_NAMES]]
+def _worse(lines: Sequence[BenchLine], currency: str) -> str:
+    return f"worse {_named(lines, currency)}" if lines else ""
+
+
+def _named(lines: Sequence[BenchLine], currency: str) -> str:
+    named = [f"{line.selector} ({signed(line.equal[currency].mean, 3)})" for line in lines[:_MOST_NAMES]]
     left_out = len(lines) - len(named)
     return ", ".join(named) + (f" and {left_out} more" if left_out else "")
 
 
+def _range(least: int, most: int) -> str:
+    return f"{most}" if least == most else f"{least} to {most}"
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
 def against_uniform(bench: BenchFolder) -> PageSection:
-    """Return the comparison at equal cost."""
-    where = by_setting(bench)
+    """Return the comparison at equal cost, in each currency."""
     lead = (
         f"{bench.about['clients']} clients, {bench.about['cohort']} a round, {bench.about['rounds']} rounds. Average "
-        f"precision on the test rows of all clients, mean of the last {bench.about['window']} rounds."
+        f"precision on the test rows of all clients, mean of the last {bench.about['window']} rounds, minus what "
+        "uniform selection reaches for the same cost, be it more or less than its cohort of the same size takes."
     )
-    head = (
-        "Method",
-        "Average precision",
-        "at equal cost",
-        "95% interval",
-        "with the same cohort",
-        "Clients asked or trained",
-    )
+    head = ("Method", "Momentum", "Average precision", *(f"at equal {_NAMES[name]}" for name in bench.currencies))
     rows = tuple(
         (
             line.selector,
+            number_text(line.momentum, 1),
             number_text(_figure_of(line, "average_precision").mean),
-            signed(line.equal_cost.mean, 3),
-            _between(line.equal_cost, 3),
-            signed(line.equal_cohort.mean, 3),
-            number_text(_figure_of(line, "contacts").mean, 1),
+            *(_difference(line, name) for name in bench.currencies),
         )
         for line in _all_lines(bench)
     )
-    panels = (equal_cost(bench), *((where,) if where else ()))
-    return PageSection(
-        "equal-cost", "Equal cost", "Who beats uniform?", lead, panels, (TextTable(head, rows, folded="All figures"),)
-    )
+    panels = (overview(bench), *(equal_cost(bench, name) for name in bench.currencies))
+    table = TextTable(head, rows, folded="All figures with their 95% intervals")
+    return PageSection("equal-cost", "Equal cost", "Who beats uniform, and in which currency?", lead, panels, (table,))
 
 
-def equal_cost(bench: BenchFolder) -> Panel:
-    """Return each method's difference to uniform at equal cost, with its interval."""
-    lines = [line for line in bench.ranked if math.isfinite(line.equal_cost.mean)]
-    figure = blank(70 + 22 * len(lines), showlegend=False)
-    for line in lines:
-        colour = LIGHT[_COLOURS[line.verdict]]
-        figure.add_scatter(
-            x=[line.equal_cost.mean],
-            y=[line.selector],
-            mode="markers",
-            marker={"color": colour, "size": 8},
-            error_x=_whisker(line.equal_cost, colour),
-            hovertemplate=f"%{{y}}: %{{x:+.3f}}<extra>{line.verdict}</extra>",
-        )
-    figure.add_vline(x=0, line={"width": 1, "color": LIGHT["ink"]})
-    figure.update_xaxes(title_text="Average precision minus that of uniform at equal cost", tickformat="+.2f")
-    figure.update_yaxes(autorange="reversed", showgrid=False, type="category", tickfont_color=LIGHT["ink"], dtick=1)
-    note = (
-        "Mean over partitions, 95% interval over seeds. A method that asks or trains more clients than its cohort "
-        "faces a uniform that trains as many."
-    )
-    return Panel("bench-equal-cost", "Against uniform at equal cost", figure, note, wide=True)
-
-
-def by_setting(bench: BenchFolder) -> Panel | None:
-    """Return the differences of each method in each setting; None for one setting."""
-    if len(bench.settings) < 2:
-        return None
-    names = [line.selector for line in bench.ranked]
-    lines = [[bench.line(name, setting) for setting in bench.settings] for name in names]  # (methods, settings)
-    values = [[line.equal_cost.mean if line else math.nan for line in row] for row in lines]
-    clear = {"better": "▲", "worse": "▼"}
-    texts = [
-        [f"{signed(line.equal_cost.mean, 2)} {clear.get(line.verdict, '')}".strip() if line else "" for line in row]
-        for row in lines
-    ]
+def overview(bench: BenchFolder) -> Panel:
+    """Return the differences of each method in each currency at one look."""
+    lines = bench.ranked
+    values = [[line.equal[name].mean for name in bench.currencies] for line in lines]
+    texts = [[_mark(line, name) for name in bench.currencies] for line in lines]
     known = [abs(value) for row in values for value in row if math.isfinite(value)]
     most = max(known, default=0.1) or 0.1
-    figure = blank(90 + 22 * len(names), showlegend=False)
+    figure = blank(90 + 22 * len(lines), showlegend=False)
     figure.add_heatmap(
         z=values,
-        x=list(bench.settings),
-        y=names,
+        x=[_NAMES[name] for name in bench.currencies],
+        y=[line.selector for line in lines],
         text=texts,
         texttemplate="%{text}",
         zmin=-most,
@@ -190,12 +172,45 @@ def by_setting(bench: BenchFolder) -> Panel | None:
         showscale=False,
         xgap=2,
         ygap=2,
-        hovertemplate="%{y}, %{x}: %{z:+.3f}<extra></extra>",
+        hovertemplate="%{y}, at equal %{x}: %{z:+.3f}<extra></extra>",
     )
     figure.update_xaxes(side="top", showgrid=False, type="category")
     figure.update_yaxes(autorange="reversed", showgrid=False, type="category", tickfont_color=LIGHT["ink"], dtick=1)
-    note = "The same difference, partition by partition. ▲ and ▼ mark those whose interval leaves out zero."
-    return Panel("bench-settings", "Where it helps, where it hurts", figure, note, wide=True)
+    note = "Mean over partitions and seeds. ▲ and ▼ mark differences whose 95% interval leaves out zero."
+    return Panel("bench-currencies", "Against uniform at equal cost", figure, note, wide=True)
+
+
+def equal_cost(bench: BenchFolder, currency: str) -> Panel:
+    """Return each method's difference to uniform at equal cost in one currency, with its interval."""
+    lines = [line for line in bench.ranked if math.isfinite(line.equal[currency].mean)]
+    figure = blank(70 + 18 * len(lines), showlegend=False)
+    for line in lines:
+        span, verdict = line.equal[currency], line.verdicts[currency]
+        colour = LIGHT[_COLOURS[verdict]]
+        figure.add_scatter(
+            x=[span.mean],
+            y=[line.selector],
+            mode="markers",
+            marker={"color": colour, "size": 7},
+            error_x=_whisker(span, colour),
+            hovertemplate=f"%{{y}}: %{{x:+.3f}}<extra>{verdict}</extra>",
+        )
+    figure.add_vline(x=0, line={"width": 1, "color": LIGHT["ink"]})
+    figure.update_xaxes(title_text="Average precision minus uniform's", tickformat="+.2f")
+    figure.update_yaxes(autorange="reversed", showgrid=False, type="category", tickfont_color=LIGHT["ink"], dtick=1)
+    return Panel(f"bench-equal-{currency}", f"At equal {_NAMES[currency]}", figure, "95% interval over seeds.")
+
+
+def _mark(line: BenchLine, currency: str) -> str:
+    """Return a difference in short, with a mark where it is clear."""
+    marks = {"better": "▲", "worse": "▼"}
+    return f"{signed(line.equal[currency].mean, 3)} {marks.get(line.verdicts[currency], '')}".strip()
+
+
+def _difference(line: BenchLine, currency: str) -> str:
+    """Return a difference with its interval."""
+    span = line.equal[currency]
+    return f"{_mark(line, currency)} ({_between(span, 3)})" if math.isfinite(span.low) else _mark(line, currency)
 
 
 def _whisker(span: Interval, colour: str) -> dict[str, object] | None:
@@ -234,6 +249,26 @@ def to_target(bench: BenchFolder) -> PageSection:
     return PageSection("target", "To the target", "What it takes to be good enough", lead, (), (TextTable(head, rows),))
 
 
+def costs(bench: BenchFolder) -> PageSection:
+    """Return what each method takes, whether it pays or not."""
+    lead = (
+        "What a whole run takes, as a multiple of uniform's with the same cohort: questions, failed and late work and "
+        "what the method computes at the server count, mere evaluation does not."
+    )
+    names = [_NAMES[name].capitalize() for name in bench.currencies]
+    head = ("Method", *names, "Clients asked or trained", "Server, s")
+    rows = tuple(
+        (
+            line.selector,
+            *(number_text(line.cost[name].mean, 2) for name in bench.currencies),
+            number_text(_figure_of(line, "contacts").mean, 1),
+            number_text(_figure_of(line, "server_seconds").mean, 2),
+        )
+        for line in _all_lines(bench)
+    )
+    return PageSection("costs", "Costs", "What each takes", lead, (), (TextTable(head, rows),))
+
+
 def fairness(bench: BenchFolder) -> PageSection:
     """Return whom each method leaves out."""
     lead = (
@@ -258,7 +293,7 @@ def fairness(bench: BenchFolder) -> PageSection:
 
 def learning(bench: BenchFolder) -> PageSection:
     """Return how the scores went."""
-    lead = "Mean over seeds. Uniform in black, the three best at equal cost in colour, all others in grey."
+    lead = "Mean over seeds, cohorts of one size. Uniform in black, the three best in colour, all others in grey."
     return PageSection("courses", "Learning", "How the scores went", lead, courses(bench))
 
 
@@ -299,7 +334,9 @@ def details(bench: BenchFolder) -> PageSection:
         ("How it was run", ""),
         (
             ("Command", " ".join(bench.about.get("command") or ()) or MISSING),
-            ("Seeds", ", ".join(map(str, bench.about["seeds"]))),
+            ("Seeds", _listed(bench.about["seeds"])),
+            ("Seeds that chose the momentum", _listed(bench.about.get("tuned") or ()) or MISSING),
+            ("Cohorts of uniform, each with its momentum", _ladder(bench)),
             ("World", ", ".join(f"{key} {value}" for key, value in world.items())),
             ("Runs", plural(sum(line.runs for line in bench.of(bench.overall)), "run")),
         ),
@@ -308,21 +345,26 @@ def details(bench: BenchFolder) -> PageSection:
     return PageSection("details", "Details", "Partition by partition", "", (), (*tables, settings))
 
 
+def _ladder(bench: BenchFolder) -> str:
+    """Return the uniform runs that others are matched with, in words."""
+    steps = [(step["cohort"], step["momentum"]) for step in bench.about.get("ladder") or ()]
+    return ", ".join(f"{cohort}" if momentum is None else f"{cohort} ({momentum})" for cohort, momentum in steps)
+
+
 def _setting_table(bench: BenchFolder, setting: str) -> TextTable:
     """Return every method's figures in one setting, folded away."""
-    head = (setting, "Average precision", "at equal cost", "95% interval", "Reached", *EFFORTS.values())
-    lines = best_first(bench.of(setting))
+    names = tuple(f"at equal {_NAMES[name]}" for name in bench.currencies)
     rows = tuple(
         (
             line.selector,
             number_text(_figure_of(line, "average_precision").mean),
-            signed(line.equal_cost.mean, 3),
-            _between(line.equal_cost, 3),
+            *(_difference(line, name) for name in bench.currencies),
+            signed(line.equal_cohort.mean, 3),
             f"{line.reached} of {line.runs}",
-            *(_multiple(line.savings[name]) for name in EFFORTS),
         )
-        for line in lines
+        for line in best_first(bench.of(setting))
     )
+    head = (setting, "Average precision", *names, "with the same cohort", "Reached")
     return TextTable(head, rows, folded=f"{setting}: {bench.about['titles'][setting]}")
 
 

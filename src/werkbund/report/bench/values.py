@@ -22,19 +22,27 @@ class BenchLine:
 
     Parameters
     ----------
-    equal_cost, equal_cohort
-        Average precision minus uniform's, with as many clients asked and trained, and with the same cohort.
+    momentum
+        Of the server, chosen for the method; NaN where there was nothing to choose.
+    equal, verdicts
+        By currency: average precision minus what uniform reaches for the same cost, and what that says.
+    equal_cohort
+        Average precision minus uniform's with the same cohort, whatever each cost.
+    cost
+        By currency: multiples of what uniform takes with the same cohort.
     figures, savings
         By name; savings are multiples of what uniform takes to the target.
     """
 
     selector: str
     setting: str
-    verdict: str
+    momentum: float
     reached: int
     runs: int
-    equal_cost: Interval
+    equal: Mapping[str, Interval]
+    verdicts: Mapping[str, str]
     equal_cohort: Interval
+    cost: Mapping[str, Interval]
     figures: Mapping[str, Interval]
     savings: Mapping[str, Interval]
     errors: tuple[str, ...]
@@ -45,15 +53,25 @@ class BenchLine:
         return cls(
             str(written["selector"]),
             str(written["setting"]),
-            str(written["verdict"]),
+            number(written["momentum"], "momentum"),
             int(written["reached"]),
             int(written["runs"]),
-            _interval(written["equal_cost"]),
+            _intervals(written["equal"]),
+            {name: str(verdict) for name, verdict in written["verdicts"].items()},
             _interval(written["equal_cohort"]),
-            {name: _interval(figure) for name, figure in written["figures"].items()},
-            {name: _interval(figure) for name, figure in written["savings"].items()},
+            _intervals(written["cost"]),
+            _intervals(written["figures"]),
+            _intervals(written["savings"]),
             tuple(str(error) for error in written.get("errors") or ()),
         )
+
+    @property
+    def standing(self) -> tuple[int, float]:
+        """In how many currencies it beats uniform less those in which it does worse; then its mean difference."""
+        points = {"better": 1, "worse": -1}
+        known = [span.mean for span in self.equal.values() if math.isfinite(span.mean)]
+        mean = sum(known) / len(known) if known else -math.inf
+        return sum(points.get(verdict, 0) for verdict in self.verdicts.values()), mean
 
 
 @dataclass(frozen=True)
@@ -81,6 +99,11 @@ class BenchFolder:
         return tuple(str(name) for name in self.about["settings"])
 
     @property
+    def currencies(self) -> tuple[str, ...]:
+        """Names of the currencies in which cost is equal."""
+        return tuple(str(name) for name in self.about["currencies"])
+
+    @property
     def overall(self) -> str:
         """The setting that sums up: `all`, or the only one."""
         return ALL if len(self.settings) > 1 else self.settings[0]
@@ -95,17 +118,13 @@ class BenchFolder:
 
     @property
     def ranked(self) -> tuple[BenchLine, ...]:
-        """The summing lines of all methods but uniform, the best at equal cost first."""
+        """The summing lines of all methods but uniform, the best first."""
         return best_first(line for line in self.of(self.overall) if line.selector != UNIFORM)
 
 
 def best_first(lines: Iterable[BenchLine]) -> tuple[BenchLine, ...]:
-    """Return lines by average precision at equal cost, those that cannot be judged last."""
-
-    def loss(line: BenchLine) -> float:
-        return -line.equal_cost.mean if math.isfinite(line.equal_cost.mean) else math.inf
-
-    return tuple(sorted(lines, key=loss))
+    """Return lines by their standing, those that cannot be judged last."""
+    return tuple(sorted(lines, key=lambda line: line.standing, reverse=True))
 
 
 def read_bench(path: Path) -> BenchFolder:
@@ -129,6 +148,10 @@ def read_bench(path: Path) -> BenchFolder:
         return BenchFolder(path, about, lines, courses)
     except Exception as error:  # what is wrong shows wherever it is first looked at
         raise DataError(f"{file} was not written by this version, or was edited: {error!r}; run it again") from error
+
+
+def _intervals(written: Json) -> dict[str, Interval]:
+    return {name: _interval(span) for name, span in written.items()}
 
 
 def _interval(written: Json) -> Interval:
