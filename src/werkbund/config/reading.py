@@ -245,6 +245,8 @@ SERVERS_OWN: tuple[str, ...] = (
     "data.decimal_comma",
     "data.rows",
     "data.plants",
+    "data.units",
+    "data.without",
     "clients.partition",
     "clients.count",
     "clients.options",

@@ -10,6 +10,8 @@ from werkbund.core import defaults
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Measure = str | Annotated[float, Field(gt=0)] | Annotated[list[str], Field(min_length=2, max_length=2)]
+"""A unit; or two, as readings are and as they shall be; or a factor by which they are multiplied."""
 
 
 class Section(BaseModel):
@@ -70,6 +72,12 @@ class DataSection(Section):
     """What that column holds where nothing failed."""
     columns: dict[str, ColumnSection] = Field(default_factory=dict)
     """Feature columns: kind (number, category), unit, low, high; all others if left out."""
+    missing: dict[str, list[float | str]] = Field(default_factory=dict)
+    """Pairs of number column = marks that stand for no reading: [-999], or all beyond a bound: ["> 1e6", "< -40"]."""
+    units: dict[str, dict[str, Measure]] = Field(default_factory=dict)
+    """A table a client: column = the unit that it measures in, ["psi", "bar"] as it is and shall be, or a factor."""
+    without: list[str] = Field(default_factory=list)
+    """Clients whose rows are left out, by their name in the column with the site or under `data.clients`."""
 
 
 class DerivedSection(Section):

@@ -8,6 +8,7 @@ revolutions a second (1/s, Hz) or as an angle a second (rad/s): one revolution i
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from itertools import product
 from typing import Any
@@ -17,6 +18,10 @@ import pint
 import polars as pl
 
 from werkbund.core.errors import ConfigError, DataError
+from werkbund.data.units import standard_unit
+
+Measure = str | float | Sequence[str]
+"""How readings were measured: a unit, two units (as it was and as it shall be), or a factor; see `convert_as`."""
 
 _SPELLINGS: dict[str, tuple[str, ...]] = {
     "c": ("degC", "coulomb"),
@@ -96,6 +101,44 @@ def convert(column: pl.Series, unit: str, to: str) -> pl.Series:
     values = column.cast(pl.Float64).to_numpy()  # a null becomes NaN
     converted = np.asarray(_registry().Quantity(values, source).to(target).magnitude, dtype=np.float64)
     return pl.Series(column.name, converted).fill_nan(None)
+
+
+def convert_as(column: pl.Series, measure: Measure, declared: str) -> pl.Series:
+    """Return a column in the unit that is declared for it, by what is said of how it was measured.
+
+    Parameters
+    ----------
+    column
+        As for `convert`.
+    measure
+        The unit that it was measured in; or two, as it was measured and as it shall be, where none is declared; or a
+        factor by which its numbers are multiplied.
+    declared
+        The unit of the column, or empty.
+
+    Raises
+    ------
+    ConfigError, DataError
+        As for `convert`.
+
+    Examples
+    --------
+    >>> convert_as(pl.Series("air", [298.15]), ["K", "°C"], "").to_list()
+    [25.0]
+    """
+    if isinstance(measure, int | float):
+        if not column.dtype.is_numeric():
+            raise DataError(f"column {column.name!r} must hold numbers to be multiplied, got {column.dtype}")
+        return column.cast(pl.Float64) * float(measure)
+    unit, to = (measure, declared) if isinstance(measure, str) else measure
+    if not to and unit.strip():
+        raise ConfigError(
+            f"column {column.name!r} must have a declared unit to be converted from {unit!r}; write both, as in "
+            f'["{unit}", "..."], or declare it under data.columns'
+        )
+    if declared and standard_unit(to) != standard_unit(declared):
+        raise ConfigError(f"column {column.name!r} must be converted to its declared unit {declared!r}, got {to!r}")
+    return convert(column, unit, to)
 
 
 def _pair(name: str, unit: str, to: str) -> tuple[pint.Unit, pint.Unit]:

@@ -1,7 +1,7 @@
 """The feature columns of a raw table before any scaling: numbers, levels, and derived features.
 
 Surveys, the preparation and scoring all read a table through `clean` and `number_matrix`, so that a missing value
-means the same to each of them: a null, a number that is not finite, an empty text.
+means the same to each of them: a null, a number that is not finite or marked as no reading, an empty text.
 
 Derived features are computed with NumPy inside a polars expression. NumPy and the exported model follow IEEE 754;
 polars' own operators do not (there NaN equals itself and stands above every number, and the minimum ignores it), so
@@ -20,6 +20,7 @@ import polars.selectors as cs
 
 from werkbund.core.arrays import AnyArray, Float64Array
 from werkbund.core.errors import DataError
+from werkbund.data.markers import Marker, without_marked
 from werkbund.data.names import require
 from werkbund.data.nodes import (
     Binary,
@@ -71,7 +72,12 @@ _FUNCTIONS: dict[Function, Callable[..., Values]] = {
 }
 
 
-def clean(frame: pl.DataFrame, numbers: Sequence[str], categories: Sequence[str]) -> pl.DataFrame:
+def clean(
+    frame: pl.DataFrame,
+    numbers: Sequence[str],
+    categories: Sequence[str],
+    missing: Mapping[str, Sequence[Marker]] | None = None,
+) -> pl.DataFrame:
     """Return the raw feature columns as Float64, NaN for missing, and String, null for missing.
 
     Parameters
@@ -80,6 +86,8 @@ def clean(frame: pl.DataFrame, numbers: Sequence[str], categories: Sequence[str]
         A table in raw units; columns that are not named are ignored.
     numbers, categories
         Names of the raw feature columns of either kind.
+    missing
+        Marks by number column that stand for no reading.
 
     Raises
     ------
@@ -87,7 +95,8 @@ def clean(frame: pl.DataFrame, numbers: Sequence[str], categories: Sequence[str]
         If columns are missing, or one that should hold numbers holds something else.
     """
     require(frame, (*numbers, *categories), "the features")
-    cleaned = [_numbers(frame.get_column(name)) for name in numbers]
+    marks = missing or {}
+    cleaned = [_numbers(frame.get_column(name), marks.get(name, ())) for name in numbers]
     return pl.DataFrame([*cleaned, *(_levels(frame.get_column(name)) for name in categories)])
 
 
@@ -114,14 +123,14 @@ def number_matrix(cleaned: pl.DataFrame, numbers: Sequence[str], derived: Sequen
     return matrix
 
 
-def _numbers(column: pl.Series) -> pl.Series:
+def _numbers(column: pl.Series, marks: Sequence[Marker]) -> pl.Series:
     if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
         raise DataError(
             f"column {column.name!r} must hold numbers, got {column.dtype}; "
             "mend the values that are no numbers, or declare the column as a category"
         )
     values = column.cast(pl.Float64).to_numpy()
-    return pl.Series(column.name, np.where(np.isfinite(values), values, np.nan))
+    return pl.Series(column.name, without_marked(np.where(np.isfinite(values), values, np.nan), marks))
 
 
 def _levels(column: pl.Series) -> pl.Series:

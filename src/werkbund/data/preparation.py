@@ -21,8 +21,9 @@ import polars as pl
 from werkbund.core.arrays import Float32Array, Float64Array
 from werkbund.core.errors import DataError, ModelError
 from werkbund.data.features import clean, number_matrix
+from werkbund.data.markers import Marker
 from werkbund.data.schema import Derived, Schema
-from werkbund.data.statistics import SurveyCounts, category_names, feature_names, number_names
+from werkbund.data.statistics import SurveyCounts, category_names, feature_names, marks_of, number_names
 
 LARGEST = float(np.finfo(np.float32).max)
 """A scaled value beyond this has no float32; it counts as missing, as one that is not finite does."""
@@ -53,6 +54,8 @@ class Preparation:
         Names of the numbers (raw or derived) that have a missing-indicator.
     units
         Unit of each raw number column, for people; empty where it has none.
+    marks
+        Pairs of raw number column and the marks in it that stand for no reading.
     """
 
     numeric: tuple[str, ...]
@@ -62,6 +65,7 @@ class Preparation:
     categories: tuple[tuple[str, tuple[str, ...]], ...] = ()
     missing: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
+    marks: tuple[tuple[str, tuple[Marker, ...]], ...] = ()
 
     def __post_init__(self) -> None:
         width = len(self.numbers)
@@ -77,6 +81,8 @@ class Preparation:
             raise DataError(f"missing-indicators must belong to number features, got {unknown}")
         if len(self.units) not in (0, len(self.numeric)):
             raise DataError(f"units must name {len(self.numeric)} units, got {len(self.units)}")
+        if not {name for name, _ in self.marks} <= set(self.numeric):
+            raise DataError(f"marks must belong to number columns, got {self.marks}")
         if not self.feature_names:
             raise DataError("a model needs at least one feature, got none; name columns in the schema")
 
@@ -116,6 +122,7 @@ class Preparation:
             tuple((name, survey.vocabulary[name]) for name in category_names(schema)),
             tuple(name for name, missing in pairs if missing),
             tuple(column.unit for column in schema.features if column.kind == "number"),
+            tuple(marks_of(schema).items()),
         )
 
     @cached_property
@@ -193,7 +200,7 @@ class Preparation:
 
     def _fill(self, features: Float32Array, frame: pl.DataFrame) -> None:
         """Write the inputs of some rows into `features`: (rows, features)."""
-        cleaned = clean(frame, self.numeric, [name for name, _ in self.categories])
+        cleaned = self._clean(frame)
         with np.errstate(over="ignore"):
             scaled = (number_matrix(cleaned, self.numeric, self.derived) - self.mean) / self.scale
         present = np.abs(scaled) <= LARGEST  # false for NaN
@@ -213,7 +220,7 @@ class Preparation:
             (rows, raw_names), float64: a number as it is, a category as the place of its level; NaN where a value is
             missing, is not finite, or is a level that nobody had.
         """
-        cleaned = clean(frame, self.numeric, [name for name, _ in self.categories])
+        cleaned = self._clean(frame)
         values = np.empty((frame.height, len(self.raw_names)))
         numbers = number_matrix(cleaned, self.numeric, self.derived)
         values[:, : len(self.numbers)] = np.where(np.isfinite(numbers), numbers, np.nan)
@@ -222,8 +229,12 @@ class Preparation:
             values[:, place] = codes.cast(pl.Float64).fill_null(np.nan).to_numpy()
         return values
 
+    def _clean(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return clean(frame, self.numeric, [name for name, _ in self.categories], dict(self.marks))
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values; floats keep every bit through JSON."""
+        marks = {"marks": [[name, list(marks)] for name, marks in self.marks]} if self.marks else {}
         return {
             "numeric": list(self.numeric),
             "derived": [[feature.name, feature.expression, feature.unit] for feature in self.derived],
@@ -232,6 +243,7 @@ class Preparation:
             "categories": [[name, list(levels)] for name, levels in self.categories],
             "missing": list(self.missing),
             "units": list(self.units),
+            **marks,  # a preparation without any keeps the fingerprint that it had before there were marks
         }
 
     @classmethod
@@ -252,6 +264,7 @@ class Preparation:
                 tuple((name, tuple(levels)) for name, levels in values["categories"]),
                 tuple(values["missing"]),
                 tuple(values["units"]),
+                tuple((name, tuple(marks)) for name, marks in values.get("marks", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"a preparation's description is incomplete: {error!r}; export the model again") from error

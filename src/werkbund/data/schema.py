@@ -11,6 +11,7 @@ import polars as pl
 from werkbund.core.arrays import BoolArray, Float32Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.data.expressions import Expression, columns, number_columns, parse, text_columns
+from werkbund.data.markers import Marker, interval_of
 from werkbund.data.names import is_pattern, nearest, require
 from werkbund.data.targets import binary_labels, machine_numbers, mode_flags_of_columns, mode_flags_of_text
 
@@ -29,6 +30,8 @@ class Column:
         Such as "K" or "rpm"; empty if the number has none.
     low, high
         The plausible range, inclusive, in that unit.
+    missing
+        Marks that stand for no reading, in that unit; see `data.markers`.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Column:
     unit: str = ""
     low: float | None = None
     high: float | None = None
+    missing: tuple[Marker, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -46,6 +50,10 @@ class Column:
             raise ConfigError(f"kind of {self.name!r} must be 'number' or 'category', got {self.kind!r}")
         if self.kind == "category" and (self.low is not None or self.high is not None):
             raise ConfigError(f"{self.name!r} is a category and can have no range; drop low and high")
+        if self.kind == "category" and self.missing:
+            raise ConfigError(f"{self.name!r} is a category and can have no marks for missing readings; drop them")
+        for marker in self.missing:
+            interval_of(marker)
         if self.low is not None and self.high is not None and not self.low <= self.high:
             raise ConfigError(f"low of {self.name!r} must not be above high, got {self.low} and {self.high}")
 

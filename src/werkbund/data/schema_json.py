@@ -32,11 +32,17 @@ def schema_from_json(values: Mapping[str, Any]) -> Schema:
     """
     try:
         parts: dict[str, Any] = {**values, **{name: tuple(_listed(values, name)) for name in _TUPLES}}
-        parts["features"] = tuple(Column(**_typed(feature, Column)) for feature in _listed(values, "features"))
+        parts["features"] = tuple(_column(feature) for feature in _listed(values, "features"))
         parts["derived"] = tuple(Derived(**_typed(feature, Derived)) for feature in _listed(values, "derived"))
         return Schema(**_typed(parts, Schema))
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise DataError(f"a schema's description is incomplete or wrong: {error}") from error
+
+
+def _column(values: Any) -> Column:
+    """Return a feature column; one that was described before there were marks has none."""
+    known = {"missing": [], **values} if isinstance(values, Mapping) else values
+    return Column(**{**_typed({**known, "missing": tuple(_listed(known, "missing"))}, Column)})
 
 
 def _listed(values: Mapping[str, Any], name: str) -> list[Any]:
@@ -108,4 +114,5 @@ def differences(own: Schema, agreed: Schema) -> list[str]:
 
 def _shown(column: Column) -> str:
     limits = "" if column.low is None and column.high is None else f" in {column.low}..{column.high}"
-    return f"{column.kind}{f' [{column.unit}]' if column.unit else ''}{limits}"
+    marks = f" without {', '.join(map(str, column.missing))}" if column.missing else ""
+    return f"{column.kind}{f' [{column.unit}]' if column.unit else ''}{limits}{marks}"

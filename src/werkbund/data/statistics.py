@@ -22,6 +22,7 @@ import polars as pl
 from werkbund.core.arrays import AnyArray, Float64Array, Int64Array
 from werkbund.core.errors import DataError
 from werkbund.data.features import clean, number_matrix
+from werkbund.data.markers import Marker
 from werkbund.data.schema import Schema
 
 
@@ -127,6 +128,16 @@ def category_names(schema: Schema) -> tuple[str, ...]:
     return tuple(column.name for column in schema.features if column.kind == "category")
 
 
+def marks_of(schema: Schema) -> dict[str, tuple[Marker, ...]]:
+    """Return the marks that stand for no reading, of each number column that has any."""
+    return {column.name: column.missing for column in schema.features if column.missing}
+
+
+def clean_rows(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return the raw feature columns of a schema as `clean` does."""
+    return clean(frame, number_names(schema), category_names(schema), marks_of(schema))
+
+
 def feature_names(schema: Schema) -> tuple[str, ...]:
     """Return the names of the number features: the raw columns, then the derived ones."""
     return (*number_names(schema), *(feature.name for feature in schema.derived))
@@ -167,7 +178,7 @@ def survey_each(
         One a client: the levels of each category column, sorted.
     """
     positive = schema.labels(frame).astype(np.int64)
-    cleaned = clean(frame, number_names(schema), category_names(schema))
+    cleaned = clean_rows(frame, schema)
     values = number_matrix(cleaned, number_names(schema), schema.derived)
     present = np.isfinite(values)
     count = _sums(present.astype(np.int64), offsets)
@@ -201,7 +212,7 @@ def squares(frame: pl.DataFrame, schema: Schema, mean: Float64Array) -> Float64A
 
 def squares_each(frame: pl.DataFrame, schema: Schema, mean: Float64Array, offsets: Int64Array) -> Float64Array:
     """Sum the squared deviations of many clients at once, (clients, features); see `squares` and `survey_each`."""
-    cleaned = clean(frame, number_names(schema), category_names(schema))
+    cleaned = clean_rows(frame, schema)
     deviations = number_matrix(cleaned, number_names(schema), schema.derived) - mean
     with np.errstate(over="ignore"):
         squared: Float64Array = np.square(np.nan_to_num(deviations, nan=0.0, posinf=np.inf, neginf=-np.inf))

@@ -230,13 +230,3 @@ def learn_in_process(config: Config, population: Population) -> CommonPreparatio
     statistics = Worker(StatisticsWork(population.splits["train"], population.schema).handlers())
     grid = InProcessGrid(population.names, statistics)
     return learn_preparation(grid, population.schema, config.federation.round_timeout_s)
-
-
-def _vocabulary(answers: Gathered, schema: Schema) -> dict[str, list[str]]:
-    """Return the levels of each category column that clients told of, sorted."""
-    names, texts = category_names(schema), answers.clear.get("vocabulary")
-    levels: dict[str, set[str]] = {name: set() for name in names}
-    for text in np.unique(texts.values).tolist() if texts is not None else ():
-        for name, own in (levels_of(text, names) or {}).items():
-            levels[name].update(own)
-    return {name: sorted(union) for name, union in levels.items()}

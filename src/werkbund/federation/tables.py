@@ -17,6 +17,7 @@ from werkbund.core.errors import ConfigError, DataError
 from werkbund.core.files import open_private
 from werkbund.data import ClientFiles, Column, Derived, Origin, Schema, Source, Table, source_for
 from werkbund.data.ai4i import generated_table, load_ai4i, published, recognise
+from werkbund.data.mending import in_declared_units, without_clients
 from werkbund.data.sources import CLIENT_COLUMN
 from werkbund.data.targets import binary_labels
 from werkbund.federation.population import divide
@@ -38,7 +39,7 @@ def read_table(config: Config) -> Table:
     if data.path is not None or data.clients:
         table = table_of(*_source(data).read(), config)
         _check_positive(table.frame, data)
-        return table
+        return _mended(table, data)
     if data.source == "generator":
         table = generated_table(rows=data.rows, plants=plants, seed=config.federation.seed)
     else:
@@ -76,7 +77,14 @@ def table_of(frame: pl.DataFrame, origin: Origin, config: Config) -> Table:
         schema = replace(schema, client=CLIENT_COLUMN)
     elif data.client is not None:
         schema = replace(schema, client=data.client)
-    return Table(frame, _with_features(schema, config.features), origin)
+    return Table(frame, _with_features(_with_marks(schema, data), config.features), origin)
+
+
+def _mended(table: Table, data: DataSection) -> Table:
+    """Return a table in the declared units, without the clients that are left out."""
+    if table.schema.client is None and (data.units or data.without):
+        raise ConfigError("data.units and data.without need a column with the client; set data.client")
+    return without_clients(in_declared_units(table, data.units), data.without)
 
 
 def with_columns(config: Config) -> Config:
@@ -189,6 +197,15 @@ def _column(frame: pl.DataFrame, name: str, data: DataSection) -> Column:
     if section is None:
         return Column(name, kind)
     return Column(name, kind, section.unit, section.low, section.high)
+
+
+def _with_marks(schema: Schema, data: DataSection) -> Schema:
+    unknown = [name for name in data.missing if name not in [column.name for column in schema.features]]
+    if unknown:
+        raise ConfigError(f"data.missing must name feature columns, got {', '.join(unknown)}; correct or drop them")
+    marks = (tuple(data.missing.get(column.name, ())) for column in schema.features)
+    marked = (replace(column, missing=own) for column, own in zip(schema.features, marks, strict=True))
+    return replace(schema, features=tuple(marked))
 
 
 def _with_features(schema: Schema, features: FeaturesSection) -> Schema:

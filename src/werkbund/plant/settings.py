@@ -11,7 +11,7 @@ import tomlkit
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from werkbund.config.reading import checked, read_toml
-from werkbund.config.rows import Section
+from werkbund.config.rows import Measure, Section
 from werkbund.core.files import write_atomically
 from werkbund.core.text import did_you_mean
 from werkbund.federation.families.family import SHIPPED_MODELS
@@ -82,8 +82,11 @@ class ColumnMapping(Section):
 
     column: str | None = None
     """None: the same name."""
-    unit: str | None = None
-    """What the plant measures in; None: the federation's unit."""
+    unit: Measure | None = None
+    """What the plant measures in; or two units, as it is and as it shall be, where the federation declares none; or a
+    factor; None: the federation's unit."""
+    missing: list[float | str] = Field(default_factory=list)
+    """Marks that stand for no reading, in the plant's unit: -999, or all beyond a bound: "> 1e6"."""
 
     @model_validator(mode="before")
     @classmethod

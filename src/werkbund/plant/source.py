@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from werkbund.config.rows import DataSection
 from werkbund.config.sections import Config
 from werkbund.core.errors import ConfigError
 from werkbund.data import AI4I_SCHEMA, TWIN_SCHEMA, Schema, Source, Table, source_for
-from werkbund.data.conversion import convert
+from werkbund.data.conversion import convert_as
+from werkbund.data.markers import Marker, marked
 from werkbund.data.postgres import PostgresSource
 from werkbund.federation.tables import table_of
 from werkbund.plant.settings import ColumnMapping, PlantDataSection, PlantSettings
@@ -131,21 +133,29 @@ def _taken(frame: pl.DataFrame, columns: Mapping[str, ColumnMapping], needed: _N
     lacking = [name for name in needed.units if _own_name(name, columns) not in frame.columns]
     if lacking:
         raise ConfigError(_what_to_map(lacking, columns, frame.columns, set(needed.units)))
-    taken = []
-    for name, declared in needed.units.items():
-        column = frame.get_column(_own_name(name, columns)).alias(name)
-        unit = columns[name].unit if name in columns else None
-        taken.append(column if unit is None else _converted(column, unit, declared))
-    return pl.DataFrame(taken)
+    return pl.DataFrame([_own(frame, name, columns, declared) for name, declared in needed.units.items()])
 
 
-def _converted(column: pl.Series, unit: str, declared: str) -> pl.Series:
-    if not declared and unit.strip():
+def _own(frame: pl.DataFrame, name: str, columns: Mapping[str, ColumnMapping], declared: str) -> pl.Series:
+    """Return a column under the federation's name and in its unit, empty where a mark stands for no reading."""
+    column, mapping = frame.get_column(_own_name(name, columns)).alias(name), columns.get(name)
+    if mapping is not None and mapping.missing:
+        column = _emptied(column, mapping.missing)
+    if mapping is None or mapping.unit is None:
+        return column
+    try:
+        return convert_as(column, mapping.unit, declared)
+    except ConfigError as error:
+        raise ConfigError(f"columns.{_quoted(name)}: {error}") from error
+
+
+def _emptied(column: pl.Series, marks: Sequence[Marker]) -> pl.Series:
+    if not column.dtype.is_numeric():
         raise ConfigError(
-            f"columns.{_quoted(column.name)} must have no unit, as the federation declares none for it, got {unit!r}; "
-            "drop the unit, or ask the operator to declare the federation's"
+            f"columns.{_quoted(column.name)} must hold numbers to have marks for missing readings, got {column.dtype}; "
+            "drop missing there"
         )
-    return convert(column, unit, declared)
+    return column.set(pl.Series(marked(column.cast(pl.Float64).fill_null(math.nan).to_numpy(), marks)), None)
 
 
 def _what_to_map(

@@ -17,7 +17,7 @@ from werkbund.config.reading import SERVERS_OWN, check_config, leaves_of, with_l
 from werkbund.config.sections import Config, ModelSection, TrainingSection
 from werkbund.data import Preparation, Schema
 from werkbund.data.plausibility import plausible_ranges
-from werkbund.data.statistics import category_names, number_names
+from werkbund.data.statistics import category_names, marks_of, number_names
 from werkbund.federation.briefing import Briefing
 from werkbund.federation.families.family import grows_trees
 from werkbund.federation.wiring import model_spec
@@ -38,6 +38,7 @@ AGREED: tuple[str, ...] = (
     "data.mode",
     "data.mode_none",
     "data.columns",
+    "data.missing",
     "features.preset",
     "features.derived",
     "clients.split",
@@ -283,6 +284,8 @@ def check_preparation(preparation: Preparation, schema: Schema) -> str:
     units = tuple(column.unit for column in schema.features if column.kind == "number")
     if preparation.units not in ((), units):
         return "the preparation's units are not those of the agreed columns"
+    if dict(preparation.marks) != marks_of(schema):
+        return "the preparation's marks for missing readings are not those of the agreed columns"
     return _off_range(preparation, schema)
 
 

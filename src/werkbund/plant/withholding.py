@@ -10,8 +10,7 @@ import polars as pl
 
 from werkbund.core.arrays import Arrays
 from werkbund.core.types import Replies
-from werkbund.data.features import clean
-from werkbund.data.statistics import category_names, number_names
+from werkbund.data.statistics import category_names, clean_rows
 from werkbund.federation.preparing import SUMMED_SQUARES
 from werkbund.plant.parts import Parts
 from werkbund.plant.policy import Levels, Policy, withhold_counts, withhold_squares, withhold_survey
@@ -68,7 +67,7 @@ def _without_figures(replies: Replies) -> Replies:
 def levels_of(parts: Parts) -> Levels:
     """Return the levels of each category column among the training rows, each with its number of rows."""
     schema, train = parts.population.schema, parts.population.splits["train"]
-    cleaned = clean(train.frame[train.rows], number_names(schema), category_names(schema))
+    cleaned = clean_rows(train.frame[train.rows], schema)
     return {name: _rows_by_level(cleaned[name]) for name in category_names(schema)}
 
 

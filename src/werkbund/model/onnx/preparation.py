@@ -11,7 +11,7 @@ only where an expression goes on computing with the infinity that a division by 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from werkbund.data.expressions import (
     children,
     is_truth,
 )
+from werkbund.data.markers import Marker, interval_of
 from werkbund.data.preparation import LARGEST, Preparation
 from werkbund.model.onnx.graph import Graph
 
@@ -91,13 +92,22 @@ def _add_scaled(graph: Graph, preparation: Preparation) -> str:
 
 def add_numbers(graph: Graph, preparation: Preparation) -> str:
     """Return (rows, numbers), double, raw and derived, in raw units; not finite where a value is missing."""
-    missing = graph.constant(np.nan)
+    missing, marks = graph.constant(np.nan), dict(preparation.marks)
     columns = {name: name for name, _ in preparation.categories}
     for name in preparation.numeric:
-        columns[name] = graph.add("Where", is_finite(graph, name), name, missing)
+        columns[name] = graph.add("Where", _is_reading(graph, name, marks.get(name, ())), name, missing)
     raw = [columns[name] for name in preparation.numeric]
     derived = [add_feature(graph, feature.tree, columns) for feature in preparation.derived]
     return graph.add("Concat", *raw, *derived, axis=1)
+
+
+def _is_reading(graph: Graph, name: str, marks: Sequence[Marker]) -> str:
+    """Return the name of a bool tensor, (rows, 1): whether each number is finite and not marked as no reading."""
+    reading = is_finite(graph, name)
+    for low, high in map(interval_of, marks):
+        below, above = graph.add("Less", name, graph.constant(low)), graph.add("Greater", name, graph.constant(high))
+        reading = graph.add("And", reading, graph.add("Or", below, above))
+    return reading
 
 
 def is_finite(graph: Graph, numbers: str) -> str:
