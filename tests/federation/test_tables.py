@@ -8,6 +8,7 @@ import pytest
 
 from werkbund.config import check_config
 from werkbund.core.errors import ConfigError, DataError, FederationError
+from werkbund.data import Table
 from werkbund.federation.population import divide
 from werkbund.federation.tables import read_table
 
@@ -87,3 +88,18 @@ def test_derived_features_join_the_recognised_ones_or_replace_them() -> None:
     assert [feature.name for feature in alone] == ["speed_by_torque"]
     assert [feature.name for feature in both][-1] == "speed_by_torque"
     assert len(both) > 1
+
+
+def test_marks_units_and_clients_left_out_are_read_from_the_configuration(tmp_path: Path) -> None:
+    said = {"client": "site", "missing": {"b": [3]}, "units": {"south": {"a": 10.0}}}
+    table = table_of(tmp_path, GOOD, **said)
+    assert isinstance(table, Table)
+    assert [column.missing for column in table.schema.features] == [(), (3,)]
+    assert table.frame["a"].to_list() == [float(i) if i < 9 else 10.0 * i for i in range(40)]
+    alone = table_of(tmp_path, GOOD, **said, without=["north"])
+    assert isinstance(alone, Table)
+    assert set(alone.frame["site"]) == {"south"}
+    with pytest.raises(ConfigError, match=r"data\.missing must name feature columns, got c"):
+        table_of(tmp_path, GOOD, missing={"c": [-999]})
+    with pytest.raises(ConfigError, match="need a column with the client"):
+        table_of(tmp_path, GOOD, without=["north"])

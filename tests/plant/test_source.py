@@ -149,7 +149,7 @@ def test_what_it_says_to_write_is_toml_that_works(tmp_path: Path) -> None:
     ("columns", "message"),
     [
         ('"Torqe [Nm]" = "torque"', r'columns\."Torqe \[Nm\]" must be a column that .* did you mean \'Torque \[Nm\]\''),
-        ('failed = { unit = "1" }', r'columns\."failed" must have no unit'),
+        ('failed = { unit = "1" }', r'columns\."failed": .* must have a declared unit'),
         ('"Torque [Nm]" = { column = "torque", unit = "K" }', r"cannot be converted from K to Nm"),
         ('"Torque [Nm]" = { column = "torque", unit = "xyz" }', r"must be one that is known, got 'xyz'"),
     ],
@@ -200,3 +200,20 @@ def test_a_database_gives_the_same_table_as_a_file(tmp_path: Path, monkeypatch: 
     assert_frame_equal(by_url.frame, from_file)
     assert_frame_equal(by_variables.frame, from_file)
     assert by_url.origin.source == "postgresql"
+
+
+def test_a_plants_own_marks_and_units_hold_at_the_plant_alone(tmp_path: Path) -> None:
+    mapping = MAPPED.replace('unit = "degC" }', 'unit = ["degC", "K"], missing = [21, "> 23.5"] }')
+    raw = pl.read_csv(settings_of(tmp_path, mapping).data.path or "")
+    marked = (pl.col("air_c") == 21) | (pl.col("air_c") > 23.5)
+    expected = raw.select(air=pl.when(~marked).then(pl.col("air_c") + 273.15))["air"]
+    table = read_plant_table(settings_of(tmp_path, mapping), config_of())
+    assert table.frame["Air temperature [K]"].to_list() == expected.to_list()
+    assert 0 < expected.null_count() < 10
+    assert table.schema == read_plant_table(settings_of(tmp_path, MAPPED), config_of()).schema
+
+
+def test_marks_of_a_text_column_are_refused(tmp_path: Path) -> None:
+    mapping = MAPPED.replace('"Type" = "kind"', '"Type" = { column = "kind", missing = [-999] }')
+    with pytest.raises(ConfigError, match=r'columns\."Type" must hold numbers to have marks'):
+        read_plant_table(settings_of(tmp_path, mapping), config_of())

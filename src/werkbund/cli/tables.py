@@ -112,7 +112,8 @@ def findings_table(findings: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(name, overflow="fold")
     for finding in findings:
         level = str(finding["level"])
-        table.add_row(Text(level, style=_STYLES[level]), Text(str(finding["column"]) or "-"), str(finding["message"]))
+        told = "\n".join(filter(None, (str(finding["message"]), str(finding.get("lines", "")))))
+        table.add_row(Text(level, style=_STYLES[level]), Text(str(finding["column"]) or "-"), Text(told))
     return table
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 from werkbund.core.arrays import AnyArray
 from werkbund.core.types import Replies
-from werkbund.data.plausibility import contradiction, rows_told
+from werkbund.data.plausibility import LARGEST_SQUARES, LARGEST_SUM, contradiction, rows_told, too_large
 from werkbund.data.schema import Schema
 from werkbund.data.statistics import category_names, feature_names
 
@@ -18,7 +18,6 @@ MOST_LEVELS = 1000
 
 _MOST_LETTERS = 200
 _MOST_COUNTED = 2.0**48
-_LARGEST_SUM = 1e300  # sums of as many clients as there may be stay finite
 
 Look = Callable[[Replies], str | None]
 """Says why an answer cannot be used, or None."""
@@ -34,7 +33,8 @@ def usable_survey(schema: Schema) -> Look:
         odd = _odd_sums(replies, shapes, counts=("labels", "count", "missing"))
         if odd or not _rows_are_told(replies):
             return f"its {odd or 'rows'} cannot be added to other clients'; it may run another version"
-        return contradiction(replies.sums, schema) or _odd_rows(replies) or _odd_vocabulary(replies, names)
+        large = too_large(replies.sums["sum"], "sum", LARGEST_SUM, schema)
+        return large or contradiction(replies.sums, schema) or _odd_rows(replies) or _odd_vocabulary(replies, names)
 
     return check
 
@@ -73,7 +73,7 @@ def usable_squares(schema: Schema, name: str) -> Look:
         odd = _odd_sums(replies, shapes, counts=())
         if odd or bool((replies.sums[name] < 0).any()):
             return "its squares cannot be added to other clients'; it may run another version"
-        return None
+        return too_large(replies.sums[name], "sum of squares", LARGEST_SQUARES, schema)
 
     return check
 
@@ -86,6 +86,15 @@ def levels_of(text: str, names: tuple[str, ...]) -> Mapping[str, list[str]] | No
         return None
     fits = isinstance(levels, dict) and set(levels) == set(names) and all(map(_are_levels, levels.values()))
     return levels if fits else None
+
+
+def all_levels(texts: Iterable[str], names: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return the levels of each of these columns that any of the texts names, sorted."""
+    levels: dict[str, set[str]] = {name: set() for name in names}
+    for text in texts:
+        for name, own in (levels_of(text, names) or {}).items():
+            levels[name].update(own)
+    return {name: sorted(union) for name, union in levels.items()}
 
 
 def _are_levels(values: object) -> bool:
@@ -111,7 +120,7 @@ def _odd_sums(replies: Replies, shapes: Mapping[str, tuple[int, ...]], counts: t
 def _fits(array: AnyArray | None, shape: tuple[int, ...]) -> bool:
     if array is None or array.shape[1:] != shape or array.dtype.kind not in "iuf":
         return False
-    return bool((np.abs(array.astype(np.float64)) <= _LARGEST_SUM).all())
+    return not bool(np.isnan(array.astype(np.float64)).any())
 
 
 def _rows_are_told(replies: Replies) -> bool:

@@ -6,6 +6,7 @@ read for learning or scoring, so that they travel with the preparation inside a 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 
@@ -40,7 +41,7 @@ def interval_of(marker: Marker) -> tuple[float, float]:
         bound = float(match[2]) if match else np.inf
         if match is None or not np.isfinite(bound):
             raise ConfigError(f'a mark must be a number, or a text such as "> 1e6" or "< -40", got {marker!r}')
-        beyond = float(np.nextafter(bound, np.inf if match[1] == ">" else -np.inf))
+        beyond = math.nextafter(bound, math.inf if match[1] == ">" else -math.inf)
         return (beyond, _LARGEST) if match[1] == ">" else (-_LARGEST, beyond)
     if not np.isfinite(marker):
         raise ConfigError(f"a mark must be finite, got {marker}; what is not finite counts as missing by itself")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from werkbund.core.arrays import Arrays, BoolArray, Float64Array
+from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float64Array
 from werkbund.core.kinds import MOST_ROWS
 from werkbund.data.schema import Schema
 from werkbund.data.statistics import feature_names
@@ -19,10 +19,14 @@ FEWEST = 3
 """Clients of which a middle says what is usual."""
 
 REMEDY = (
-    "give the column a plausible range (low and high under data.columns) and leave cells empty at the plant that stand "
-    "for no reading, or leave the plant out"
+    "name what stands for no reading under data.missing, as a mark ([1e30]) or by a plausible range "
+    '(["< -40", "> 200"]), or under missing of the column in the plant\'s client.toml; or leave the plant out '
+    "(data.without)"
 )
 """What can be done about an absurd figure."""
+
+LARGEST_SUM, LARGEST_SQUARES = 1e140, 1e300
+"""Largest sum of a column, and of its squared deviations: with as many plants as there may be all stays finite."""
 
 _SLACK = 1e-6
 
@@ -74,6 +78,14 @@ def plausible_ranges(schema: Schema) -> tuple[Float64Array, Float64Array]:
     low = np.array([-np.inf if low is None else low for low, _ in ends])
     high = np.array([np.inf if high is None else high for _, high in ends])
     return low, high
+
+
+def too_large(sums: AnyArray, what: str, most: float, schema: Schema) -> str | None:
+    """Return which column's sum, (clients, features), is beyond `most` somewhere, and what to do; None if none is."""
+    for name, own in zip(feature_names(schema), np.abs(sums.astype(np.float64)).T, strict=True):
+        if (own > most).any():
+            return f"the {what} of its {name}, {own.max():g}, is too large for any reading; {REMEDY}"
+    return None
 
 
 def _out_of_range(means: Float64Array, schema: Schema) -> str | None:

@@ -39,6 +39,7 @@ _SPELLINGS = {
     "cm": (),
     "m": (),
     "m/s": ("m_s",),
+    "km/h": ("kmh", "km_h", "kph"),
     "mm/s": ("mm_s", "mmps"),
     "m/s²": ("m/s2", "m/s^2", "m_s2"),
     "g": (),
@@ -98,11 +99,22 @@ def standard_unit(spelling: str) -> str:
 
 @dataclass(frozen=True)
 class Conversion:
-    """Turn a value in another unit into the declared one: `scale * value + offset`."""
+    """Turn a value in another unit into the declared one: `scale * value + offset`.
+
+    Parameters
+    ----------
+    other
+        The other unit; empty where nothing but the factor is known.
+    scale, offset
+        Of the conversion.
+    to
+        The unit that results, where none is declared.
+    """
 
     other: str
     scale: float
     offset: float = 0.0
+    to: str = ""
 
     def apply(self, value: float) -> float:
         """Return the value in the declared unit."""
@@ -131,8 +143,43 @@ MISTAKEN: dict[str, tuple[Conversion, ...]] = {
     "mm/s": (Conversion("in/s", 25.4), Conversion("m/s", 1000.0)),
     "m/s²": (Conversion("g", 9.80665),),
     "g": (Conversion("m/s²", 1 / 9.80665),),
+    "m/s": (Conversion("km/h", 1 / 3.6), Conversion("mm/s", 0.001)),
+    "km/h": (Conversion("m/s", 3.6),),
+    "psi": (Conversion("bar", 14.5037738), Conversion("kPa", 0.145037738), Conversion("MPa", 145.037738)),
+    "MPa": (Conversion("bar", 0.1), Conversion("kPa", 0.001), Conversion("psi", 0.00689476)),
+    "mbar": (Conversion("bar", 1000.0), Conversion("kPa", 10.0), Conversion("Pa", 0.01)),
+    "cm": (Conversion("mm", 0.1), Conversion("m", 100.0), Conversion("in", 2.54)),
+    "°F": (Conversion("°C", 1.8, 32.0), Conversion("K", 1.8, 32.0 - 1.8 * 273.15)),
+    "N": (Conversion("kN", 1000.0),),
+    "kN": (Conversion("N", 0.001),),
+    "l/min": (Conversion("m³/h", 1000 / 60),),
+    "m³/h": (Conversion("l/min", 0.06),),
     "A": (Conversion("mA", 0.001), Conversion("kA", 1000.0)),
     "V": (Conversion("mV", 0.001), Conversion("kV", 1000.0)),
     "%": (Conversion("fractions of 1", 100.0),),
 }
 """A unit -> those that values may be in by mistake, each with its conversion."""
+
+USUAL: tuple[Conversion, ...] = (
+    Conversion("K", 1.0, -273.15, "°C"),
+    Conversion("°F", 5 / 9, -160 / 9, "°C"),
+    Conversion("psi", 0.0689476, 0.0, "bar"),
+    Conversion("kPa", 0.145037738, 0.0, "psi"),
+    Conversion("km/h", 1 / 3.6, 0.0, "m/s"),
+    Conversion("in", 25.4, 0.0, "mm"),
+    Conversion("1/s", 60.0, 0.0, "rpm"),
+    *(Conversion("", 1 / factor) for factor in (10.0, 100.0, 1000.0)),
+)
+"""What is mistaken for one another where a column has no unit, in the direction that is the likelier fault."""
+
+
+def reverse(conversion: Conversion) -> Conversion:
+    """Return the conversion back.
+
+    Examples
+    --------
+    >>> reverse(Conversion("K", 1.0, -273.15, "°C")).apply(20.0)
+    293.15
+    """
+    scale = 1 / conversion.scale
+    return Conversion(conversion.to, scale, -conversion.offset * scale, conversion.other)

@@ -128,16 +128,27 @@ class Asking:
         due = self._claim(replies)
         if not due.any():
             return
-        reason = flaw(replies, self.form) or (self.check(replies) if self.check else None)
+        reason = flaw(replies, self.form)
         if replies.pooled and not due.all():
             reason = "its sums hold clients that were not asked, or have answered"
-        unusable = {} if reason else self._unusable(replies)
+        faults = {} if reason else self._faults(replies)
+        unusable = {} if reason else {**self._unusable(replies), **faults}
         usable = due.copy()
         usable[list(unusable)] = False
         if reason is None and usable.any():
             yield kept(replies, usable)
         for place in np.flatnonzero(due if reason else due & ~usable).tolist():
             yield Failure(int(replies.clients[place]), replies.round, reason or unusable[place], answered=True)
+
+    def _faults(self, replies: Replies) -> dict[int, str]:
+        """Return at which places of an answer its check finds something, each with what."""
+        reason = self.check(replies) if self.check else None
+        if self.check is None or reason is None:
+            return {}
+        places = range(len(replies))
+        alone = (kept(replies, np.arange(len(replies)) == place) for place in places)
+        each = {} if replies.pooled else dict(zip(places, map(self.check, alone), strict=True))
+        return {place: why for place, why in each.items() if why} or dict.fromkeys(places, reason)
 
     def _unusable(self, replies: Replies) -> dict[int, str]:
         """Return at which places of an answer it cannot be used, each with why."""

@@ -168,7 +168,7 @@ def _prepare(config: Config, watcher: Watcher) -> _Prepared:
     if table.origin.path is not None and config.data.path is None and not config.data.clients:
         config = changed(config, data={"path": table.origin.path})  # a resumed run must find the same file
     findings = check(table)
-    errors = [f"{finding.column}: {finding.message}" for finding in findings if finding.level == "error"]
+    errors = [f"{finding.column}: {finding.full_message}" for finding in findings if finding.level == "error"]
     if errors:
         raise DataError("the table cannot be learnt from.\n" + "\n".join(errors))
     division = divide(table, config)

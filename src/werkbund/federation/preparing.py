@@ -16,7 +16,7 @@ from werkbund.core.errors import ClientError
 from werkbund.core.kinds import ROWS, Field, Kind, Signal
 from werkbund.core.types import Replies, Tasks
 from werkbund.data import Preparation, Schema, SurveyCounts
-from werkbund.data.answers import levels_of, usable_squares, usable_survey
+from werkbund.data.answers import all_levels, usable_squares, usable_survey
 from werkbund.data.plausibility import odd_squares, rows_told, unlike_the_others
 from werkbund.data.statistics import category_names, feature_names, squares_each, survey_each
 from werkbund.engine import Gathered, Grid, Handler, InProcessGrid, Rules, Worker, gather
@@ -188,7 +188,9 @@ def learn_preparation(grid: Grid, schema: Schema, timeout_s: float, quorum: floa
     refused: set[str] = set()
     while True:
         first = gather(grid, SURVEY, {}, timeout_s, quorum, absent, survey, far)
-        total = SurveyCounts.from_arrays(feature_names(schema), first.sums, _vocabulary(first, schema))
+        texts = np.unique(first.clear["vocabulary"].values).tolist() if "vocabulary" in first.clear else ()
+        levels = all_levels(texts, category_names(schema))
+        total = SurveyCounts.from_arrays(feature_names(schema), first.sums, levels)
         odd = _far_squares(first, total.mean, schema)
         second = gather(grid, SQUARES, {"mean": total.mean}, timeout_s, quorum, first.missing, squares, odd)
         refused |= {*first.refused, *second.refused}

@@ -21,6 +21,7 @@ from werkbund.core.stored import read_stored
 from werkbund.core.types import Tasks
 from werkbund.data import Schema, Table
 from werkbund.data.checks import check
+from werkbund.data.checks.lines import PlantLines
 from werkbund.engine import InProcessGrid, Worker
 from werkbund.engine.kinds import TRAIN
 from werkbund.federation.asking import Asks, is_asked
@@ -168,8 +169,8 @@ def check_plant(kit: Path, offers: Sequence[Offer] = OFFERS) -> PlantCheck:
     try:
         agreed = agreed_config(settings.kit)
         table = read_plant_table(settings, agreed)
-        findings = check(table)
-        errors = tuple(f"{finding.column}: {finding.message}" for finding in findings if finding.level == "error")
+        findings = check(table, PlantLines())
+        errors = tuple(f"{finding.column}: {finding.full_message}" for finding in findings if finding.level == "error")
         written = tuple(finding.to_json() for finding in findings)
         rows = _divided(settings, agreed, table, policy, now)
         stands = standing(settings.state, rows, policy, now)

@@ -11,8 +11,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from werkbund.data.checks import Finding, check
-from werkbund.data.checks.check import _medians_of_others
 from werkbund.data.checks.labels import ranking_auc
+from werkbund.data.checks.units import medians_of_others
 from werkbund.data.schema import Column, Schema
 from werkbund.data.table import Origin, Table
 from werkbund.data.units import MISTAKEN
@@ -68,7 +68,8 @@ def test_a_clean_table_has_no_finding() -> None:
 
 def test_a_finding_goes_through_json() -> None:
     finding = only(findings(where("speed", [3], None)), "missing")
-    assert Finding(**json.loads(json.dumps(finding.to_json()))) == finding
+    values = json.loads(json.dumps(finding.to_json()))
+    assert Finding(**{**values, "clients": tuple(values["clients"])}) == finding
 
 
 def test_errors_come_first() -> None:
@@ -293,4 +294,4 @@ def test_the_ranking_area_is_that_of_scikit_learn() -> None:
 def test_the_median_of_the_others_is_that_without_the_value(num_values: int) -> None:
     values = np.random.default_rng(num_values).integers(0, 5, num_values).astype(np.float64)
     expected = [np.median(np.delete(values, i)) for i in range(num_values)]
-    np.testing.assert_allclose(_medians_of_others(values), expected)
+    np.testing.assert_allclose(medians_of_others(values), expected)

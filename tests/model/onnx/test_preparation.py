@@ -26,6 +26,7 @@ from werkbund.data.expressions import (
 )
 from werkbund.data.features import clean, to_polars
 from werkbund.data.preparation import Preparation
+from werkbund.data.schema import Derived
 from werkbund.model.onnx.exported import feeds_of, open_session
 from werkbund.model.onnx.graph import Graph
 from werkbund.model.onnx.preparation import add_feature, add_preparation, raw_inputs
@@ -186,4 +187,12 @@ def test_values_without_single_precision_are_missing_in_the_graph_too() -> None:
     prepared = Preparation(("x",), (), (0.0,), (1.0,), (), ("x",))
     frame = pl.DataFrame({"x": [1e300, -1e39, 3.4e38, float("inf"), None]})
     assert features_of(prepared, frame)[:, 1].tolist() == [1.0, 1.0, 0.0, 1.0, 1.0]
+    np.testing.assert_array_equal(features_of(prepared, frame), prepared.transform(frame))
+
+
+def test_marked_readings_are_missing_in_the_graph_too() -> None:
+    marks = (("x", (-999.0, "> 1e6")),)
+    prepared = Preparation(("x",), (Derived("twice", "x + x"),), (0.0,) * 2, (1.0,) * 2, (), ("x", "twice"), (), marks)
+    frame = pl.DataFrame({"x": [-999.0, -999.0001, -998.0, 1e6, 1000001.0, 1e300, None]})
+    assert features_of(prepared, frame)[:, 2].tolist() == [1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
     np.testing.assert_array_equal(features_of(prepared, frame), prepared.transform(frame))

@@ -1,8 +1,4 @@
-"""All checks of a table, in the order of how much they matter: the label, columns, units, rows, clients.
-
-A unit is suspect if a known conversion moves a median from outside to inside of where it should be. Where a column
-has a plausible range, that is the range; where it has none, it is what the other clients measure.
-"""
+"""All checks of a table, in the order of how much they matter: the label, columns, readings, units, rows, clients."""
 
 from __future__ import annotations
 
@@ -18,16 +14,16 @@ from werkbund.core.arrays import Float64Array
 from werkbund.core.errors import DataError
 from werkbund.data.checks.finding import LEVELS, Finding, Level, listed, numbers, share
 from werkbund.data.checks.labels import check_label
+from werkbund.data.checks.lines import FederationLines, Lines
+from werkbund.data.checks.readings import check_readings
+from werkbund.data.checks.units import check_units
+from werkbund.data.markers import without_marked
 from werkbund.data.schema import Column
 from werkbund.data.table import Table
-from werkbund.data.units import MISTAKEN, Conversion, standard_unit
 
 MANY_MISSING = 0.05  # a share above which filling in with the mean changes what is learnt
 MANY_CATEGORIES = 100  # each becomes a feature of its own
 _MANY_ROWS = 2_000_000
-_COLDEST_MACHINE_K = 150.0
-_CLOSE = 0.1  # relative distance between medians that a conversion should explain
-_FAR = 4.0  # ratio of medians below which plants simply differ
 
 
 def check_columns(table: Table) -> Iterator[Finding]:
@@ -45,7 +41,7 @@ def check_columns(table: Table) -> Iterator[Finding]:
         if values is None:
             yield _text_as_number(column)
         else:
-            yield from _check_range(feature, values)
+            yield from _check_range(feature, without_marked(values, feature.missing))
 
 
 def check_roles(table: Table) -> Iterator[Finding]:
@@ -123,86 +119,6 @@ def _check_range(feature: Column, values: Float64Array) -> Iterator[Finding]:
             f"{values[excess.argmax()]:g}; look at the sensor, the unit or the range."
         )
         yield Finding("warning", feature.name, "range", message, rows)
-
-
-def check_units(table: Table) -> Iterator[Finding]:
-    """Yield columns, and clients' shares of them, that look measured in another unit than declared."""
-    for feature in table.schema.features:
-        unit = standard_unit(feature.unit)
-        values = numbers(table.frame[feature.name]) if feature.kind == "number" else None
-        if values is None or len(values) == 0 or unit not in MISTAKEN:
-            continue
-        median = float(np.median(values))
-        whole = _mistaken(median, unit, *_likely_range(feature, unit))
-        single = [] if table.schema.client is None else _mistaken_clients(table, table.schema.client, feature, unit)
-        if single:
-            yield from single
-        elif whole is not None:
-            yield _unit_finding(feature, median, whole, "", len(values))
-
-
-def _likely_range(feature: Column, unit: str) -> tuple[float, float]:
-    """Return where a median should lie: the declared range, else what is physically likely."""
-    default = _COLDEST_MACHINE_K if unit == "K" else -math.inf
-    low = default if feature.low is None else feature.low
-    return low, math.inf if feature.high is None else feature.high
-
-
-def _mistaken(median: float, unit: str, low: float, high: float) -> Conversion | None:
-    """Return the conversion that moves a median into the likely range; None if it lies there, or none does."""
-    if low <= median <= high:
-        return None
-    return next((mistake for mistake in MISTAKEN[unit] if low <= mistake.apply(median) <= high), None)
-
-
-def _mistaken_clients(table: Table, client: str, feature: Column, unit: str) -> list[Finding]:
-    """Return a finding for each client that seems to measure in another unit; none if all clients do."""
-    known = table.frame.select(
-        pl.col(client).cast(pl.String).alias("client"), pl.col(feature.name).cast(pl.Float64).alias("value")
-    ).drop_nulls()
-    grouped = known.group_by("client", maintain_order=True).agg(pl.col("value").median(), pl.len().alias("rows"))
-    medians = grouped["value"].to_numpy()
-    others = _medians_of_others(medians)
-    findings = []
-    for index, (name, median, rows) in enumerate(grouped.iter_rows()):
-        conversion = _mistaken(median, unit, *_likely_range(feature, unit))
-        if conversion is None and len(medians) > 1:
-            conversion = _far_from_others(median, float(others[index]), unit)
-        if conversion is not None:
-            findings.append(_unit_finding(feature, median, conversion, f" at client {name}", rows))
-    return findings if len(findings) < len(medians) else []
-
-
-def _medians_of_others(values: Float64Array) -> Float64Array:
-    """Return for each value the median of all the others; for one value alone, itself."""
-    if len(values) < 2:
-        return values
-    order = np.argsort(values, kind="stable")
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(values))
-    middle = ((len(values) - 2) // 2, (len(values) - 1) // 2)  # places among the others, in ascending order
-    low, high = (values[order[place + (place >= rank)]] for place in middle)
-    medians: Float64Array = (low + high) / 2
-    return medians
-
-
-def _far_from_others(median: float, others: float, unit: str) -> Conversion | None:
-    """Return the conversion that turns a client's median into that of the others, if they are far apart."""
-    for conversion in MISTAKEN[unit]:
-        shifted = bool(conversion.offset) and abs(median - others) > 100
-        scaled = median * others > 0 and max(median / others, others / median) > _FAR
-        converted = conversion.apply(median)
-        if (shifted or scaled) and abs(converted - others) <= _CLOSE * abs(others):
-            return conversion
-    return None
-
-
-def _unit_finding(feature: Column, median: float, conversion: Conversion, where: str, rows: int) -> Finding:
-    message = (
-        f"Declared in {feature.unit}, but the median{where} is {median:.4g}, which looks like {conversion.other} "
-        f"({conversion.apply(median):.4g} {feature.unit}); convert it or correct the unit."
-    )
-    return Finding("warning", feature.name, "unit", message, rows)
 
 
 def check_rows(table: Table) -> Iterator[Finding]:
@@ -304,14 +220,25 @@ CHECKS: tuple[Callable[[Table], Iterable[Finding]], ...] = (
     check_label,
     check_columns,
     check_roles,
-    check_units,
     check_rows,
     check_clients,
 )
 
+CHECKS_OF_READINGS: tuple[Callable[[Table, Lines], Iterable[Finding]], ...] = (check_readings, check_units)
+"""Checks whose findings say what to write in a configuration."""
 
-def check(table: Table) -> tuple[Finding, ...]:
-    """Return what is wrong or worth knowing about a table: errors first, then warnings, then notes."""
+
+def check(table: Table, lines: Lines | None = None) -> tuple[Finding, ...]:
+    """Return what is wrong or worth knowing about a table: errors first, then warnings, then notes.
+
+    Parameters
+    ----------
+    table
+        Of all clients, or of one plant.
+    lines
+        For which file it is written what to write; None: the federation's.
+    """
     table = replace(table, frame=table.frame.with_columns(cs.float().fill_nan(None)))
     findings = [finding for run in CHECKS for finding in run(table)]
+    findings += [finding for run in CHECKS_OF_READINGS for finding in run(table, lines or FederationLines())]
     return tuple(sorted(findings, key=lambda finding: LEVELS.index(finding.level)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -31,6 +31,10 @@ class Finding:
         For people: what was found, and what to do.
     rows
         Number of rows concerned.
+    clients
+        Names of the clients that it is about, where it is about some.
+    lines
+        What to write in the configuration, as TOML; empty where that is no remedy.
     """
 
     level: Level
@@ -38,10 +42,29 @@ class Finding:
     rule: str
     message: str
     rows: int
+    clients: tuple[str, ...] = ()
+    lines: str = ""
+
+    @property
+    def full_message(self) -> str:
+        """The message, and below it what to write."""
+        return f"{self.message}\n{self.lines}" if self.lines else self.message
 
     def to_json(self) -> dict[str, object]:
         """Return the finding as a JSON object, for the run's folder."""
         return asdict(self)
+
+
+def place(clients: Sequence[str], rows: Sequence[int]) -> str:
+    """Return at which clients how many rows are, the most first; nothing where clients are not known.
+
+    Examples
+    --------
+    >>> place(("Ulm", "Linz"), (1, 3))
+    ' (3 at Linz, 1 at Ulm)'
+    """
+    most_first = sorted(zip(rows, clients, strict=True), key=lambda pair: (-pair[0], pair[1]))
+    return f" ({listed(f'{count} at {name}' for count, name in most_first)})" if clients else ""
 
 
 def numbers(column: pl.Series) -> Float64Array | None:
