@@ -8,7 +8,8 @@ revolutions a second (1/s, Hz) or as an angle a second (rad/s): one revolution i
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from typing import Any
@@ -18,6 +19,8 @@ import pint
 import polars as pl
 
 from werkbund.core.errors import ConfigError, DataError
+from werkbund.core.text import did_you_mean
+from werkbund.data.table import Table
 from werkbund.data.units import standard_unit
 
 Measure = str | float | Sequence[str]
@@ -139,6 +142,42 @@ def convert_as(column: pl.Series, measure: Measure, declared: str) -> pl.Series:
     if declared and standard_unit(to) != standard_unit(declared):
         raise ConfigError(f"column {column.name!r} must be converted to its declared unit {declared!r}, got {to!r}")
     return convert(column, unit, to)
+
+
+def in_declared_units(table: Table, measures: Mapping[str, Mapping[str, Measure]]) -> Table:
+    """Return a table in which each client's readings are in the units that are declared for all.
+
+    Parameters
+    ----------
+    table
+        In the units that clients measure in; its schema names the column with the client.
+    measures
+        By client and column, as for `convert_as`; what is not mentioned is in the declared unit.
+
+    Raises
+    ------
+    ConfigError
+        If a client or column is not known, or cannot be converted.
+    """
+    clients = table.clients
+    units = {column.name: column.unit for column in table.schema.features if column.kind == "number"}
+    _require_known("data.units must name clients", measures, clients.unique().drop_nulls())
+    frame = table.frame
+    for name, columns in measures.items():
+        _require_known(f"data.units.{name} must name number columns", columns, units)
+        rows = clients.eq_missing(pl.Series([name]))
+        for column, measure in columns.items():
+            values = frame[column].cast(pl.Float64).to_numpy(writable=True)
+            values[rows.to_numpy()] = convert_as(frame[column].filter(rows), measure, units[column]).to_numpy()
+            frame = frame.with_columns(pl.Series(column, values).fill_nan(None))
+    return replace(table, frame=frame)
+
+
+def _require_known(rule: str, names: Iterable[str], known: Iterable[str]) -> None:
+    there = list(known)
+    for name in names:
+        if name not in there:
+            raise ConfigError(f"{rule} of the table, got {name!r}{did_you_mean(name, there)}")
 
 
 def _pair(name: str, unit: str, to: str) -> tuple[pint.Unit, pint.Unit]:

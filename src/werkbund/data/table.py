@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
-from werkbund.core.errors import DataError
+from werkbund.core.errors import ConfigError, DataError
 from werkbund.data.names import require
 from werkbund.data.schema import Schema
 from werkbund.data.times import moments
@@ -77,6 +77,29 @@ class Table:
     def num_rows(self) -> int:
         """Number of rows."""
         return self.frame.height
+
+    @property
+    def clients(self) -> pl.Series:
+        """Name of each row's client, (rows,), a text; null where none is known."""
+        name = self.schema.client
+        return pl.Series([None] * self.num_rows, dtype=pl.String) if name is None else self.frame[name].cast(pl.String)
+
+    def without(self, names: Sequence[str]) -> Table:
+        """Return the table without the rows of some clients.
+
+        Raises
+        ------
+        ConfigError
+            If it has no row of one, or of no other.
+        """
+        clients = self.clients
+        for name in names:
+            if not clients.eq_missing(pl.Series([name])).any():
+                raise ConfigError(f"data.without must name clients of the table, got {name!r}; drop it")
+        left = clients.is_in(list(names)).fill_null(value=False).not_()
+        if not left.any():
+            raise ConfigError(f"data.without must leave a client, got all: {', '.join(names)}; drop one")
+        return replace(self, frame=self.frame.filter(left))
 
 
 def in_time_order(table: Table) -> Table:

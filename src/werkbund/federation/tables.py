@@ -17,7 +17,7 @@ from werkbund.core.errors import ConfigError, DataError
 from werkbund.core.files import open_private
 from werkbund.data import ClientFiles, Column, Derived, Origin, Schema, Source, Table, source_for
 from werkbund.data.ai4i import generated_table, load_ai4i, published, recognise
-from werkbund.data.mending import in_declared_units, without_clients
+from werkbund.data.conversion import in_declared_units
 from werkbund.data.sources import CLIENT_COLUMN
 from werkbund.data.targets import binary_labels
 from werkbund.federation.population import divide
@@ -84,7 +84,7 @@ def _mended(table: Table, data: DataSection) -> Table:
     """Return a table in the declared units, without the clients that are left out."""
     if table.schema.client is None and (data.units or data.without):
         raise ConfigError("data.units and data.without need a column with the client; set data.client")
-    return without_clients(in_declared_units(table, data.units), data.without)
+    return in_declared_units(table, data.units).without(data.without)
 
 
 def with_columns(config: Config) -> Config:

@@ -12,7 +12,6 @@ from sklearn.metrics import roc_auc_score
 
 from werkbund.data.checks import Finding, check
 from werkbund.data.checks.labels import ranking_auc
-from werkbund.data.checks.units import medians_of_others
 from werkbund.data.schema import Column, Schema
 from werkbund.data.table import Origin, Table
 from werkbund.data.units import MISTAKEN
@@ -288,10 +287,3 @@ def test_the_ranking_area_is_that_of_scikit_learn() -> None:
     labels = (rng.random(300) < 0.3).astype(np.float32)
     scores = np.round(labels + rng.normal(size=300), 1)
     assert ranking_auc(scores, labels) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
-
-
-@pytest.mark.parametrize("num_values", [2, 3, 6, 9])
-def test_the_median_of_the_others_is_that_without_the_value(num_values: int) -> None:
-    values = np.random.default_rng(num_values).integers(0, 5, num_values).astype(np.float64)
-    expected = [np.median(np.delete(values, i)) for i in range(num_values)]
-    np.testing.assert_allclose(medians_of_others(values), expected)

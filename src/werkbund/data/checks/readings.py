@@ -41,6 +41,7 @@ _LONG, _MANY_TIMES = 10, 10.0  # rows in a row, and times as many as is usual
 _RARE = 0.05  # share of a value in other rows, above which it is a state of the machine
 _HABIT = 2  # runs at one machine, above which they are its way of working
 _MARKS = 5  # values that are listed one by one
+_MOST_LEFT_OUT = 2  # clients that it is worth to go on without
 
 
 def check_readings(table: Table, lines: Lines) -> Iterator[Finding]:
@@ -116,7 +117,7 @@ def _bounds(distinct: Sequence[float], rest: Float64Array) -> list[Marker]:
 
 
 def _advice(clients: Sequence[str]) -> str:
-    out = f", or leave out {listed(clients)} (data.without)" if clients else ""
+    out = f", or leave out {listed(clients)} (data.without)" if 0 < len(clients) <= _MOST_LEFT_OUT else ""
     return f"Mend or empty these cells, say by these lines that they are no readings{out}:"
 
 

@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import polars as pl
@@ -26,12 +25,12 @@ from werkbund.data.table import Table
 from werkbund.data.units import MISTAKEN, USUAL, Conversion, reverse, standard_unit, unit_of
 
 _COLDEST_MACHINE_K = 150.0
-_CLOSE, _CLOSER = math.log(1.15), math.log(1.06)  # of middles that a factor should explain; where no unit is known
-_ALIKE = math.log(1.6)  # of spreads
-_FAR = math.log(3.0)  # below which plants simply differ
-_APART = 2.0  # spreads between middles, below which clients overlap
+_CLOSE = math.log(1.25)  # of middles that a factor should explain
+_ALIKE = math.log(2.0)  # of spreads
+_FAR = math.log(2.6)  # below which plants simply differ
+_APART = 1.5  # spreads between middles, below which clients overlap
 _WARMER = 40.0  # degrees by which plants may differ besides
-_THERMAL = re.compile(r"temp|°|thermo|wärme", re.IGNORECASE)
+_THERMAL = re.compile(r"temp|°|therm|wärm|heat|kelvin|celsius|fahrenheit|(^|[\s_])t\d*([\s_]|$)", re.IGNORECASE)
 _DEGREES = ("K", "°C", "°F")
 
 
@@ -66,25 +65,19 @@ def suspicions(name: str, declared: str, middles: Float64Array, spreads: Float64
         return []
     unit, thermal = standard_unit(declared) or unit_of(name), _THERMAL.search(name) is not None
     likely = _conversions(unit, thermal, both_ways=len(known) > 2)
-    usual = zip(medians_of_others(middles[known]).tolist(), medians_of_others(spreads[known]).tolist(), strict=True)
+    usual = zip(_usual(middles[known]).tolist(), _usual(spreads[known]).tolist(), strict=True)
     found = []
     for place, others in zip(known.tolist(), usual, strict=True):
         own = (float(middles[place]), float(spreads[place]))
         if abs(own[0] - others[0]) > min(own[1], others[1]):
-            fits = (each for each in likely if _explains(each, own, others, bool(unit) or thermal))
-            found += [Suspicion(place, each) for each in islice(fits, 1)]
+            fits = [each for each in likely if _explains(each, own, others, bool(unit) or thermal)]
+            found += [Suspicion(place, min(fits, key=lambda each: abs(each.apply(own[0]) - others[0])))] if fits else []
     return found if len(found) <= max(1, (len(known) - 1) // 2) else _likelier(found)
 
 
-def medians_of_others(values: Float64Array) -> Float64Array:
-    """Return for each of two or more values the median of all the others: (values,)."""
-    order = np.argsort(values, kind="stable")
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(values))
-    middle = ((len(values) - 2) // 2, (len(values) - 1) // 2)  # places among the others, in ascending order
-    low, high = (values[order[place + (place >= rank)]] for place in middle)
-    medians: Float64Array = (low + high) / 2
-    return medians
+def _usual(values: Float64Array) -> Float64Array:
+    """Return what each of two or more values is compared with: the other of two, else the median of all."""
+    return values[::-1] if len(values) == 2 else np.full(len(values), np.median(values))
 
 
 def _likelier(found: Sequence[Suspicion]) -> list[Suspicion]:
@@ -98,7 +91,7 @@ def _conversions(unit: str, thermal: bool, both_ways: bool) -> list[Conversion]:
     if unit:
         own = [*MISTAKEN.get(unit, ())]
         return own + [each for each in (*bare, *map(reverse, bare)) if unit not in _DEGREES]
-    usual = [each for each in USUAL if (each.to == "°C") or not thermal]
+    usual = [each for each in USUAL if (each.to == "°C" if thermal else each.other != "°F")]
     return usual + [reverse(each) for each in usual if both_ways]
 
 
@@ -114,7 +107,7 @@ def _explains(conversion: Conversion, own: tuple[float, float], usual: tuple[flo
         return moved > _APART * (spread + width) and abs(converted - there) <= min(slack, moved / 3)
     if middle * there <= 0 or abs(math.log(middle / there)) < _FAR:
         return False
-    return abs(math.log(converted / there)) <= (_CLOSE if known else _CLOSER)
+    return abs(math.log(converted / there)) <= _CLOSE
 
 
 def check_units(table: Table, lines: Lines) -> Iterator[Finding]:

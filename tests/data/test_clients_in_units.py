@@ -7,7 +7,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from werkbund.core.errors import ConfigError
-from werkbund.data.mending import in_declared_units, without_clients
+from werkbund.data.conversion import in_declared_units
 from werkbund.data.schema import Column, Schema
 from werkbund.data.table import Origin, Table
 
@@ -51,9 +51,9 @@ def test_what_cannot_be_converted_is_refused(measures: dict[str, dict[str, str]]
 
 
 def test_clients_are_left_out_by_name() -> None:
-    assert_frame_equal(without_clients(TABLE, ["Linz"]).frame, FRAME.head(2))
-    assert without_clients(TABLE, []) is TABLE
+    assert_frame_equal(TABLE.without(["Linz"]).frame, FRAME.head(2))
+    assert TABLE.without([]).frame.equals(FRAME)
     with pytest.raises(ConfigError, match=r"data\.without must name clients of the table, got 'Graz'"):
-        without_clients(TABLE, ["Graz"])
+        TABLE.without(["Graz"])
     with pytest.raises(ConfigError, match="must leave a client, got all: Linz, Ulm"):
-        without_clients(TABLE, ["Linz", "Ulm"])
+        TABLE.without(["Linz", "Ulm"])
