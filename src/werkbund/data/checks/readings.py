@@ -14,12 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from werkbund.core.arrays import AnyArray, BoolArray, Float64Array, Int64Array
+from werkbund.core.arrays import BoolArray, Float64Array, Int64Array
+from werkbund.core.errors import DataError
 from werkbund.data.checks.finding import Finding, Level, listed, place, share
 from werkbund.data.checks.lines import Lines
 from werkbund.data.markers import Marker, without_marked
 from werkbund.data.plausibility import LARGEST_SUM
 from werkbund.data.table import Table
+from werkbund.data.times import moments
 
 FAR = 1e6
 """Interquartile ranges from the median, beyond which a reading is none."""
@@ -216,6 +218,15 @@ def _stuck_finding(name: str, ordered: Float64Array, run: slice, series: _Series
     return Finding("warning", name, "stuck", message, rows, clients, lines.missing(name, [_plain(value)]))
 
 
+def _times(table: Table) -> Float64Array:
+    """Return when each row is, (rows,), by its place in the file where the time is not known or cannot be read."""
+    in_file = np.arange(table.num_rows, dtype=np.float64)
+    try:
+        return in_file if table.schema.time is None else moments(table.frame[table.schema.time])
+    except DataError:  # another check reports it
+        return in_file
+
+
 @dataclass(frozen=True)
 class _Series:
     """Hold the rows of a table by machine and in order of time.
@@ -243,21 +254,14 @@ class _Series:
         """Return the rows of a table in order."""
         frame, schema = table.frame, table.schema
         keys = [frame[name].cast(pl.String) for name in (schema.client, schema.machine) if name is not None]
-        time = None if schema.time is None else frame[schema.time]
-        orderly = time is not None and (time.dtype.is_temporal() or time.dtype.is_numeric())
         groups = np.zeros(table.num_rows, np.int64)
         if keys:
-            groups = (
-                pl.DataFrame({str(i): key for i, key in enumerate(keys)})
-                .select(pl.struct(pl.all()).rank("dense").cast(pl.Int64))
-                .to_series()
-                .to_numpy()
-            )
-        rank: AnyArray = time.rank("ordinal").fill_null(0).to_numpy() if time is not None and orderly else groups
-        order = np.lexsort((rank, groups))
+            named = pl.DataFrame({str(place): key for place, key in enumerate(keys)})
+            groups = named.select(pl.struct(pl.all()).rank("dense").cast(pl.Int64)).to_series().to_numpy()
+        order = np.lexsort((_times(table), groups))
         machine = None if schema.machine is None else frame[schema.machine][order].cast(pl.String)
         client = None if schema.client is None else frame[schema.client].cast(pl.String).fill_null("(no client)")
-        return cls(client, order, groups[order], machine, time[order] if time is not None and orderly else None)
+        return cls(client, order, groups[order], machine, None if schema.time is None else frame[schema.time][order])
 
     @property
     def num_groups(self) -> int:
