@@ -261,6 +261,7 @@ def test_an_outcome_goes_through_json(done: tuple[Benched, _Heard]) -> None:
         ({"seeds": [0]}, "--seeds must be at least 2"),
         ({"cohort": 9}, "--cohort must be in 1..8"),
         ({"target": 1.5}, "--target must be"),
+        ({"momenta": [1.0]}, r"--momenta must be in \[0, 1\)"),
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -> None:
