@@ -28,3 +28,9 @@ def test_a_name_that_is_nearly_right_is_helped() -> None:
     result = CliRunner().invoke(app, ["strategies", "ort"])
     assert result.exit_code == 2
     assert "did you mean oort?" in result.stderr
+
+
+@pytest.mark.parametrize(("name", "told"), [("tifl", "seconds"), ("greedyfed", "score"), ("uniform", "nothing")])
+def test_a_card_says_without_what_a_run_is_refused(name: str, told: str) -> None:
+    result = CliRunner().invoke(app, ["strategies", name, "--json"])
+    assert json.loads(result.stdout)["facts"]["refused without"] == told

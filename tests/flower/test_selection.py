@@ -90,7 +90,8 @@ OPEN: dict[str, Any] = {"signals": list(SIGNAL_NAMES), "minimum_rows": 1}
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     rows = {"source": "generator", "rows": 1000, "plants": PLANTS}
-    deployment = deploy(tmp_path_factory.mktemp("both") / "it", data=rows, clients={"count": PLANTS})
+    weighted = {"positive_weight": "balanced"}  # which losses that choose clients must follow on both sides
+    deployment = deploy(tmp_path_factory.mktemp("both") / "it", data=rows, clients={"count": PLANTS}, training=weighted)
     grid, public = deployment.grid(), for_clients(deployment.config)
     grid.brief(lambda number: Briefing("run", public, number, AI4I_SCHEMA.modes))
     learnt = learn_preparation(grid, AI4I_SCHEMA, 5.0)

@@ -72,6 +72,7 @@ def strategy_card(name: str) -> dict[str, Any]:
             "value": card.generation,
             "becomes a cohort by": card.interpretation,
             "signals": "; ".join(f"{signal}: {SIGNALS[signal]}" for signal in sorted(declared.needs)) or "none",
+            "refused without": ", ".join(sorted(declared.rests_on | declared.needs & {"score"})) or "nothing",
             "unbiased": "yes" if declared.unbiased else "no",
             "secure aggregation": "works with it" if declared.secure_aggregation else "needs what single updates tell",
             "cost a round": declared.cost,
