@@ -74,12 +74,12 @@ def forest(trees: int) -> Learner:
     return Learner("a forest", make)
 
 
-def boosting() -> Learner:
-    """Return the learner of boosted trees."""
+def boosting(trees: int = 100) -> Learner:
+    """Return the learner of so many boosted trees; 100 are scikit-learn's default."""
 
     def make(seed: int, threads: int) -> Any:
         from sklearn.ensemble import HistGradientBoostingClassifier
 
-        return HistGradientBoostingClassifier(random_state=seed)
+        return HistGradientBoostingClassifier(max_iter=trees, random_state=seed)
 
     return Learner("boosted trees", make)

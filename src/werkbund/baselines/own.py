@@ -13,7 +13,7 @@ from werkbund.core.arrays import Float64Array, FloatingArray, Int64Array
 FEWEST_FAILURES = 6
 """Failures below which nothing is validated: two of each of the folds."""
 _NUM_FOLDS, _NUM_TREES = 3, 100
-_TREES_IN_FOLDS = 40  # enough to compare forests with boosted trees
+_TREES_IN_FOLDS, _STEPS_IN_FOLDS = 30, 60  # enough to choose between the two and a threshold
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ def own_model(features: FloatingArray, labels: FloatingArray, groups: Int64Array
     folds = _folds(labels, groups, seed)
     if not folds:
         return OwnModel(learners[0].name, learners[0].fit(features, labels, seed), share, np.empty(0))
-    tried = (forest(_TREES_IN_FOLDS), boosting())
+    tried = (forest(_TREES_IN_FOLDS), boosting(_STEPS_IN_FOLDS))
     validated = [_validated(learner, features, labels, folds, seed) for learner in tried]
     best = int(np.argmax([_average_precision(labels, scores) for scores in validated]))
     return OwnModel(learners[best].name, learners[best].fit(features, labels, seed), share, validated[best])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import plotly.graph_objects as go
 
@@ -14,17 +14,7 @@ from werkbund.report.text import MISSING, number_text, plural, signed
 from werkbund.report.theme import CONTENDERS, LIGHT, MOST_BARS, WITHOUT_MODEL, Panel, blank, colour_of, contender
 
 _METRIC = "average_precision"
-_HEAD = (
-    "On own rows",
-    "Average precision",
-    "95% interval",
-    "Federated minus it",
-    "95% interval",
-    "Cost per 1,000",
-    "95% interval",
-    "Federated minus it",
-    "95% interval",
-)
+_HEAD = ("On own rows", "Average precision", "Federated minus it", "Cost per 1,000", "Federated minus it")
 
 
 def own_rows(run: RunFolder) -> PageSection:
@@ -46,7 +36,7 @@ def own_rows(run: RunFolder) -> PageSection:
 def _setting(contest: Contest) -> str:
     return (
         "Each plant judges every model on its own held-out machines, which none of them was trained on. Figures are "
-        f"means over {plural(len(contest.plants), 'plant')}, weighted by rows. {contest.covers}"
+        f"means over {plural(len(contest.plants), 'plant')}, weighted by rows, with 95% intervals."
     )
 
 
@@ -136,32 +126,23 @@ def _table(contest: Contest) -> TextTable:
     rows = tuple(
         (
             contender(who).label,
-            *_cells(of.get(_METRIC), 3),
-            *_gain_cells(contest, who, _METRIC, 3),
-            *_cells(of.get("cost"), 0),
-            *_gain_cells(contest, who, "cost", 0),
+            _cell(contest.figures[who].get(_METRIC), lambda value: number_text(value, 3)),
+            _cell(contest.minus.get(who, {}).get(_METRIC), lambda value: signed(value, 3)),
+            _cell(contest.figures[who].get("cost"), lambda value: number_text(value, 0)),
+            _cell(contest.minus.get(who, {}).get("cost"), lambda value: signed(value, 0)),
         )
-        for who, of in ((who, contest.figures[who]) for who in _ordered(contest))
+        for who in _ordered(contest)
     )
     return TextTable(_HEAD, rows)
 
 
-def _cells(mean: Mean | None, digits: int) -> tuple[str, str]:
+def _cell(mean: Mean | None, show: Callable[[float], str]) -> str:
+    """Return a mean weighted by rows, with its interval where there is one."""
     if mean is None:
-        return MISSING, MISSING
+        return MISSING
     of = mean.by_rows
-    return number_text(of.mean, digits), _span(number_text(of.low, digits), number_text(of.high, digits))
-
-
-def _gain_cells(contest: Contest, who: str, name: str, digits: int) -> tuple[str, str]:
-    if name not in contest.minus.get(who, {}):
-        return MISSING, MISSING
-    of = contest.minus[who][name].by_rows
-    return signed(of.mean, digits), _span(signed(of.low, digits), signed(of.high, digits))
-
-
-def _span(low: str, high: str) -> str:
-    return MISSING if MISSING in (low, high) else f"{low} to {high}"
+    known = math.isfinite(of.low + of.high)
+    return f"{show(of.mean)} ({show(of.low)} to {show(of.high)})" if known else show(of.mean)
 
 
 def _plants(contest: Contest) -> TextTable:
