@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults check bench bench-deployment bench-trees format clean
+.PHONY: help run test test-faults check bench bench-deployment bench-trees bench-verdicts format clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench-trees: $(VENV)/.bench ## Compare federated trees with pooled ones: figures
 	$(BIN)/python -m benchmarks.trees speed
 	$(BIN)/python -m benchmarks.trees protocol --features with --repeats 1
 	$(BIN)/python -m benchmarks.trees protocol --features with --repeats 1 --held-out tools
+
+bench-verdicts: $(STAMP) ## Count how often the verdict is right on tables whose truth is known, about half an hour
+	$(BIN)/python -m benchmarks.verdicts --seeds 20
 
 format: $(STAMP) ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix-only -q .

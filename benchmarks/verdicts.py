@@ -254,7 +254,8 @@ def _settings(case: Case, path: Path, seed: int) -> dict[str, object]:
     }
 
 
-def _right(case: Case, said: Said) -> bool:
+def is_right(case: Case, said: Said) -> bool:
+    """Say whether a verdict is one that a person who knows the case would give."""
     return said.outcome in case.right and case.useful in (None, said.useful)
 
 
@@ -267,7 +268,7 @@ def summary(all_said: Sequence[Said]) -> Table:
         own = [said for said in all_said if said.case == case.name]
         if own:
             outcomes = Counter(said.outcome + ("" if said.useful else ", no model needed") for said in own)
-            right = sum(_right(case, said) for said in own)
+            right = sum(is_right(case, said) for said in own)
             words = "; ".join(f"{word} {count}" for word, count in outcomes.most_common())
             gain = f"{np.mean([said.gain for said in own]):+.3f}"
             table.add_row(case.name, case.about, f"{right} of {len(own)}", words, gain)
