@@ -31,7 +31,7 @@ from werkbund.federation import run
 from werkbund.report.folder import read_run
 
 MACHINES, NUM_READINGS = 16, 6
-ROUNDS = 25
+ROUNDS = 40
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def _failing(risk: Float64Array, share: float, rng: np.random.Generator, noise: 
 
 def _alike(
     rng: np.random.Generator,
-    sizes: Sequence[int] = (400,) * 8,
-    share: float = 0.06,
+    sizes: Sequence[int] = (200,) * 14,
+    share: float = 0.07,
     slopes: Float64Array | None = None,
     shifts: Float64Array | None = None,
 ) -> list[Drawn]:
@@ -167,22 +167,22 @@ def _drifting(rng: np.random.Generator) -> list[Drawn]:
 
 def _two_sizes(rng: np.random.Generator) -> list[Drawn]:
     """Draw plants that are alike and very small."""
-    return _alike(rng, (150,) * 16, 0.08)
+    return _alike(rng, (120,) * 24, 0.08)
 
 
 def _one_outsider(rng: np.random.Generator) -> list[Drawn]:
     """Draw plants that are alike, and one that fails where they are well, as one of its readings tells."""
-    plants = _alike(rng, (400,) * 9)
-    outsider = _opposed(rng, (400,))[0]
+    plants = _alike(rng, (200,) * 14)
+    outsider = _opposed(rng, (200,))[0]
     return [*plants, Drawn(outsider.readings + 4.0 * (np.arange(NUM_READINGS) == 5), outsider.failures)]
 
 
 CASES: tuple[Case, ...] = (
-    Case("alike", "eight plants with one rule, few failures each", _alike, {"pays"}),
-    Case("small", "sixteen very small plants with one rule", _two_sizes, {"pays"}),
+    Case("alike", "fourteen plants with one rule, few failures each", _alike, {"pays"}),
+    Case("small", "twenty-four very small plants with one rule", _two_sizes, {"pays"}),
     Case("noisy", "the same, a tenth of one plant's labels wrong", _noisy_at_one, {"pays"}),
     Case("drifting", "the same, readings drift with time", _drifting, {"pays"}),
-    Case("outsider", "nine alike, one of another kind", _one_outsider, {"pays", "mixed"}),
+    Case("outsider", "fourteen alike, one of another kind", _one_outsider, {"pays", "mixed"}),
     Case("dominated", "one large plant, six small ones, one rule", _dominated, {"pays", "mixed"}),
     Case("opposed", "one half fails where the other is well", _opposed, {"loses"}, None, "logistic"),
     Case("shifted", "each plant has a setpoint and a direction of its own", _shifted, {"loses"}, None, "logistic"),
