@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ from tests.deployed import DirectGrid, weights_in
 from tests.wire import announced, declared, read_answer
 from werkbund.core.errors import CheckpointError, QuorumError
 from werkbund.core.kinds import Half
-from werkbund.core.types import Tasks
+from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine.kinds import TRAIN
+from werkbund.evaluation import Contest
 from werkbund.federation import run
 from werkbund.federation.asking import network_asks
+from werkbund.flower.wire.codec import Ask
 from werkbund.plant.leaving import DELIVER, HELLO, asked_anyway
+from werkbund.report import read_run
 from werkbund.selection import Everyone
 from werkbund.server.preflight import EVERYBODY
 
@@ -32,6 +36,18 @@ class Moody(DirectGrid):
     def send(self, tasks: Tasks) -> None:
         self.offline = set(self.away(tasks.kind.name, tasks.round)) if self.away else set()
         super().send(tasks)
+
+
+class Boastful(DirectGrid):
+    """Let the first plant tell other figures of the model that it was given."""
+
+    figures = ""
+
+    def _arrival(self, ask: Ask) -> Replies | Failure:
+        arrival = super()._arrival(ask)
+        if isinstance(arrival, Replies) and arrival.kind is DELIVER and ask.name == "plant-1":
+            return replace(arrival, clear={**arrival.clear, "figures": np.array([self.figures])})
+        return arrival
 
 
 def _moody(deployment: Any, away: Any) -> Moody:
@@ -70,6 +86,35 @@ def test_what_a_plant_learns_alone_is_what_the_comparison_says(deployed: Any) ->
     ]
     assert all(one is not None for one in alone[0])
     assert [one["average_precision"] for one in alone[0]] == [one["average_precision"] for one in alone[1]]
+
+
+def test_plants_figures_make_the_contest_that_their_rows_make(deployed: Any) -> None:
+    deployment = deployed()
+    there = json.loads((deployment.run().folder / "result.json").read_text())
+    done = run(deployment.config, out=deployment.folder / "local", compare=True)
+    told, drawn = Contest.from_json(there["own_rows"]), read_run(done.folder).own_rows
+    assert drawn is not None
+    assert [(line.name, line.rows, line.failures) for line in told.plants] == [
+        (line.name, line.rows, line.failures) for line in drawn.plants
+    ]
+    for who in ("federated", "local_mean", "nothing", "everything"):
+        for name, mean in drawn.figures[who].items():
+            assert told.figures[who][name].by_rows.mean == pytest.approx(
+                mean.by_rows.mean, abs=0.01 * 1000 ** (name == "cost")
+            )
+    assert "local_trees_mean" not in told.figures
+
+
+def test_a_figure_that_cannot_be_true_is_not_counted(deployed: Any) -> None:
+    deployment = deployed()
+    lied = {"average_precision": 7.0, "cost": -5.0, "rows": 10**9, "positives": 10**8}
+    grid = Boastful({name: deployment.desk(name).answer for name in deployment.kits})
+    grid.figures = json.dumps({"offered": lied, "alone": lied})
+    result = json.loads((deployment.run(grid=grid).folder / "result.json").read_text())
+    honest = {line["name"]: line for line in result["per_client"]}
+    plant = {line["name"]: line for line in result["own_rows"]["plants"]}["plant-1"]
+    assert plant["rows"] == honest["plant-1"]["rows"]
+    assert plant["figures"]["federated"] == {"average_precision": None, "cost": None}
 
 
 def test_the_folder_tells_what_happened(deployed: Any) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from werkbund.cli.edge import output
+from werkbund.cli.edge import output, print_line
 
 _WHO = {
     "federated": "Federated",
@@ -153,8 +153,19 @@ def show_deployed(folder: Path) -> None:
     console.print(comparison_table(result["metrics"], result.get("own_rows")))
     console.print()
     console.print(delivery_table(result["delivered"]))
+    show_verdict(folder)
     files = f"\nReport: {folder / 'report.html'}\nModel:  {folder / 'model.onnx'}"
     console.print(files, soft_wrap=True, highlight=False)
+
+
+def show_verdict(folder: Path) -> None:
+    """Print whether federating paid in a run, and what to know beside it."""
+    from werkbund.report import judge, read_run
+
+    verdict = judge(read_run(folder))
+    print_line(f"\n{verdict.sentence}")
+    for remark in verdict.remarks:
+        print_line(f"- {remark}")
 
 
 def delivery_table(delivered: Mapping[str, Mapping[str, Any]]) -> Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,7 +23,7 @@ from werkbund.cli.edge import (
     readable_errors,
 )
 from werkbund.cli.live import LiveRounds
-from werkbund.cli.tables import comparison_table, differences_table, seeds_table
+from werkbund.cli.tables import comparison_table, differences_table, seeds_table, show_verdict
 
 if TYPE_CHECKING:
     from werkbund.federation import Run
@@ -73,7 +72,7 @@ def compare_command(
         console.print(seeds_table(comparison.table))
         console.print()
         console.print(differences_table(comparison.table))
-        _show_verdict(comparison.folder)
+        show_verdict(comparison.folder)
         print_line(f"\nReport: {comparison.folder / 'report.html'}")
 
 
@@ -105,20 +104,10 @@ def _show(finished: Run, as_json: bool) -> None:
     pace = f"{summary['rounds']} rounds in {summary['seconds']:.0f} s"
     print_line(f"\n{data['note']} {size}, {pace}.\n")
     output().print(comparison_table(summary["metrics"], summary["own_rows"]))
-    _show_verdict(finished.folder)
+    show_verdict(finished.folder)
     for limit in summary["limits"]:
         print_line(f"\n{limit}")
     print_line(f"\nReport: {finished.report}\nModel:  {finished.folder / 'model.onnx'}")
-
-
-def _show_verdict(folder: Path) -> None:
-    """Print whether federating paid in a run, and what to know beside it."""
-    from werkbund.report import judge, read_run
-
-    verdict = judge(read_run(folder))
-    print_line(f"\n{verdict.sentence}")
-    for remark in verdict.remarks:
-        print_line(f"- {remark}")
 
 
 def _command() -> list[str]:
