@@ -71,6 +71,13 @@ def test_no_cut_is_left_over(counts: list[int], num_bins: int) -> None:
     assert len(last) == min(num_bins, len(counts)) - 1
 
 
+def test_cuts_that_are_left_over_lie_all_over_the_range() -> None:
+    last = last_of_bins(np.ones(1000, np.int64), np.ones(1000, np.bool_), 255)
+    rows = np.diff(np.concatenate(([0], last + 1, [1000])))
+    assert set(rows.tolist()) <= {2, 3, 5}
+    assert max(abs((last < end).sum() - 255 * end / 1000) for end in range(0, 1001, 50)) <= 5
+
+
 def test_cuts_that_are_left_over_go_where_the_error_is_largest() -> None:
     counts = np.array([5, 5, 5, 2, 90, 90, 2])  # three bins of an error of 5 would do
     sizes = [len(own) for own in np.split(counts, last_of_bins(counts, np.ones(7, np.bool_), 4) + 1)]

@@ -100,13 +100,15 @@ def test_l2_is_that_of_scikit_learn() -> None:
 
 
 def test_a_monotone_model_is_as_good_as_that_of_scikit_learn() -> None:
-    x, score = _rows(2000, 0.0, 3)
-    signs = (1, 0, 0, 0, 0)
+    signs, ratios = (1, 0, 0, 0, 0), []
     plan = TreePlan.boosting(20, learning_rate=0.2, l2=0.0, max_depth=4, min_child_rows=20, monotone=signs)
-    model = _oracle("squared", monotonic_cst=[*signs]).fit(x[:1000], score[:1000])
-    own = scores(_fit(x[:1000], score[:1000], plan, "squared"), x[1000:])[:, 0]
-    errors = [np.mean((found - score[1000:]) ** 2) for found in (own, model.predict(x[1000:]))]
-    assert errors[0] == pytest.approx(errors[1], rel=0.05)
+    for seed in range(3, 11):  # of one table the ratio is anything from 0.8 to 1.4, whatever the bins
+        x, score = _rows(2000, 0.0, seed)
+        model = _oracle("squared", monotonic_cst=[*signs]).fit(x[:1000], score[:1000])
+        own = scores(_fit(x[:1000], score[:1000], plan, "squared"), x[1000:])[:, 0]
+        errors = [np.mean((found - score[1000:]) ** 2) for found in (own, model.predict(x[1000:]))]
+        ratios.append(errors[0] / errors[1])
+    assert np.mean(ratios) == pytest.approx(1, abs=0.1)
 
 
 def test_class_weights_are_rows_that_come_more_than_once() -> None:

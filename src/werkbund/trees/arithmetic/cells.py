@@ -30,6 +30,7 @@ from werkbund.trees.arithmetic.keys import keys_of, numbers_of, parts_of
 
 _MOST_ASKED = 8192  # intervals of a feature in one question, unless more than half as many must be refined
 _FIRST = 4096
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -229,13 +230,20 @@ def _halfway(ends: Int64Array, single: BoolArray, first: int, stop: int) -> int:
 
 @inlined
 def _widest(ends: Int64Array, single: BoolArray, starts: Int64Array, number: int) -> int:
-    """Return the bin of the largest error that can be cut, of these the one with most rows; -1 if there is none."""
-    best, worst, most = -1, 0, 0
+    """Return the bin of the largest error that can be cut, of these the one with most rows; -1 if there is none.
+
+    Of equals it is the one whose place times the golden ratio has the largest fraction: they follow each other all over
+    the range.
+    """
+    best, worst, most, highest = -1, 0, 0, 0.0
     for i in range(number):
         first, stop = starts[i], starts[i + 1] if i + 1 < number else len(ends) - 1
         error, rows = _error(ends, single, first, stop), ends[stop] - ends[first]
-        if stop - first > 1 and (error > worst or (error == worst and rows > most)):
-            best, worst, most = i, error, rows
+        if stop - first < 2 or error < worst or (error == worst and rows < most):
+            continue
+        place = first * _GOLDEN % 1.0
+        if error > worst or rows > most or place > highest:
+            best, worst, most, highest = i, error, rows, place
     return best
 
 
