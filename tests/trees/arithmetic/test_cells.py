@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from werkbund.core import ConfigError
 from werkbund.trees.arithmetic import Cells, keys_of
-from werkbund.trees.arithmetic.keys import count_keys, numbers_of
+from werkbund.trees.arithmetic.keys import count_keys, numbers_of, ordered_keys
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=True)
 
@@ -32,6 +32,14 @@ def test_keys_keep_order_and_lead_back(numbers: list[float]) -> None:
     assert ((x[1:] > x[:-1]) == (keys[1:] > keys[:-1])).all()
     assert (keys[1:] >= keys[:-1]).all()
     assert (numbers_of(keys) == x).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(), max_size=300), st.integers(1, 3))
+def test_ordered_keys_are_those_of_each_columns_numbers(numbers: list[float], columns: int) -> None:
+    x = np.resize(np.array(numbers, np.float64), (len(numbers) // columns, columns))
+    for own, found in zip(x.T, ordered_keys(x), strict=True):
+        assert np.array_equal(found, np.sort(keys_of(own[~np.isnan(own)])))
 
 
 @settings(max_examples=40, deadline=None)

@@ -13,7 +13,7 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=True)
 
 
 @settings(deadline=None)  # the first example compiles
-@given(st.lists(NUMBERS, unique=True, max_size=40), st.lists(NUMBERS, max_size=40))
+@given(st.lists(NUMBERS, unique=True, max_size=254), st.lists(NUMBERS, max_size=40))
 def test_a_number_is_in_bin_b_or_below_exactly_if_it_does_not_exceed_edge_b(edges: list[float], x: list[float]) -> None:
     own = np.unique(np.array(edges, np.float64) + 0.0)
     agreed = BinEdges.build([own])

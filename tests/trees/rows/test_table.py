@@ -68,6 +68,7 @@ def test_new_terms_forget_what_was_known_and_the_same_ones_do_not() -> None:
     standing.agree(other)
     assert not standing.holds(everyone, "a").any()
     assert (standing.codes == other.edges.encode(X)).all()
+    assert (standing.columns == standing.codes.T).all()
 
 
 def test_who_agreed_to_nothing_holds_nothing() -> None:

@@ -18,7 +18,7 @@ from werkbund.core.defaults import MOST_BINS
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.trees.arithmetic.kernels import even_slices, inlined, kernel, num_threads, spread
 
-_BLOCK = 512  # rows coded at a time, so that the edges of one feature stay in the cache
+_BLOCK = 128  # rows coded at a time, so that the edges of one feature stay in the cache
 
 
 @dataclass(frozen=True)
@@ -168,17 +168,16 @@ def even_edges(lowest: float, highest: float, num_bins: int) -> Float64Array:
 
 
 @inlined
-def _bin_of(x: float, edges: Float64Array, first: int, last: int) -> int:
-    """Return how many of the edges are below x."""
-    length = last - first  # of the piece from `base` on that is still searched
-    if length == 0:
-        return 0
-    base = first
-    while length > 1:
-        half = length >> 1
-        base = base + half if edges[base + half - 1] < x else base
-        length -= half
-    return base - first + (1 if edges[base] < x else 0)
+def _bin_of(x: float, edges: Float64Array) -> int:
+    """Return how many of 256 edges are below x, the last of which is not, in as many steps for any x."""
+    below = 128 if edges[127] < x else 0
+    below += 64 if edges[below + 63] < x else 0
+    below += 32 if edges[below + 31] < x else 0
+    below += 16 if edges[below + 15] < x else 0
+    below += 8 if edges[below + 7] < x else 0
+    below += 4 if edges[below + 3] < x else 0
+    below += 2 if edges[below + 1] < x else 0
+    return below + (1 if edges[below] < x else 0)
 
 
 @inlined
@@ -193,14 +192,20 @@ def _level_of(x: float, levels: int) -> int:
 @kernel
 def _encode(x: Float64Array, edges: Float64Array, offsets: Int64Array, levels: Int64Array, codes: UInt8Array) -> None:
     rows, features = x.shape
+    filled = np.full((features, 256), np.inf)  # nothing lies above the edges that are added
+    for f in range(features):
+        for b in range(offsets[f + 1] - offsets[f]):
+            filled[f, b] = edges[offsets[f] + b]
     for begin in range(0, rows, _BLOCK):
         end = min(begin + _BLOCK, rows)
         for f in range(features):
-            first, last = offsets[f], offsets[f + 1]
+            missing = offsets[f + 1] - offsets[f] + 1
             if levels[f] > 0:
                 for i in range(begin, end):
                     codes[i, f] = _level_of(x[i, f], levels[f])
             else:
+                own = filled[f]
                 for i in range(begin, end):
                     value = x[i, f]
-                    codes[i, f] = last - first + 1 if value != value else _bin_of(value, edges, first, last)
+                    found = _bin_of(value, own)
+                    codes[i, f] = found if value == value else missing

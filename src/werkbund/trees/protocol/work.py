@@ -17,8 +17,8 @@ from werkbund.core.errors import ClientError
 from werkbund.core.kinds import Kind
 from werkbund.core.types import Replies, Tasks
 from werkbund.engine.worker import Handler, forgetful
-from werkbund.trees.arithmetic import Blocks, Ensemble, Group, GrowthRules, Terms, Trees, keys_of
-from werkbund.trees.arithmetic.keys import count_keys, parts_of
+from werkbund.trees.arithmetic import Blocks, Ensemble, Group, GrowthRules, Terms, Trees
+from werkbund.trees.arithmetic.keys import count_keys, ordered_keys, parts_of
 from werkbund.trees.protocol.kinds import COUNTS_WANTED, TREE_BAG, TREE_CELLS, TREE_EVALUATE, TREE_LEVEL, TREE_SURVEY
 from werkbund.trees.rows.counts import count_classes, count_outputs, sum_targets
 from werkbund.trees.rows.local import NodeRows, grow_alone
@@ -231,9 +231,7 @@ class TreeWork:
 
     def _columns(self, clients: Int64Array) -> list[UInt64Array]:
         rows = self.train.rows(clients)
-        features, targets = self.train.features[rows], self.train.targets[rows]
-        columns = [features[:, f] for f in range(features.shape[1])]
-        return [np.sort(keys_of(column[~np.isnan(column)])) for column in (*columns, targets)]
+        return [*ordered_keys(self.train.features[rows]), *ordered_keys(self.train.targets[rows, None])]
 
 
 def _intervals(tasks: Tasks, columns: int) -> list[tuple[UInt64Array, UInt64Array]]:

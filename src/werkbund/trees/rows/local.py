@@ -36,8 +36,6 @@ from werkbund.trees.arithmetic import (
 )
 from werkbund.trees.rows.table import ScoredTable, TreeTable
 
-_NO_SUBSET = np.empty(0, np.uint8)
-
 
 @dataclass
 class NodeRows:
@@ -47,9 +45,9 @@ class NodeRows:
     ----------
     terms
         What was agreed.
-    codes, pairs, draws
-        The cell of each value, (rows, features); gradient and hessian of each row, (outputs, rows, 2); and for each
-        tree how often it counts a row, (rows,), or (0,) for once each.
+    codes, columns, pairs, draws
+        The cell of each value, (rows, features), and once more by features, (features, rows); gradient and hessian of
+        each row, (outputs, rows, 2); and for each tree how often it counts a row, (rows,), or (0,) for once each.
     ends
         (clients + 1,), where each client's rows end among these.
     index
@@ -64,6 +62,7 @@ class NodeRows:
 
     terms: Terms
     codes: UInt8Array
+    columns: UInt8Array
     pairs: Int32Array
     draws: list[UInt8Array]
     ends: Int64Array
@@ -97,7 +96,8 @@ class NodeRows:
         n, trees = len(targets), len(row_keys)
         index = np.tile(np.arange(n, dtype=np.int32), (trees, 1))
         draws = [drawn[key] for key in row_keys.tolist()]
-        return cls(terms, scored.codes[rows], pairs, draws, ends, index, [0] * trees, [n] * trees, [*range(trees)])
+        codes, columns = scored.codes[rows], scored.columns[:, rows]
+        return cls(terms, codes, columns, pairs, draws, ends, index, [0] * trees, [n] * trees, [*range(trees)])
 
     def leads_to(self, trees: Trees) -> bool:
         """Say whether these are the trees that were followed so far, perhaps grown further."""
@@ -191,18 +191,24 @@ class NodeRows:
 
     def _divided(self, trees: Trees, nodes: Int64Array) -> dict[int, int]:
         """Sort the rows of these nodes; return where each one's right child begins."""
-        sizes, middles = self.terms.edges.sizes, dict[int, int]()
+        middles = dict[int, int]()
 
         def sort(node: int) -> None:
-            piece, feature, subset = self._piece(node), int(trees.feature[node]), int(trees.subset[node])
-            levels = _NO_SUBSET if subset < 0 else trees.subsets[subset]
-            missing, toward = int(sizes[feature]) - 1, bool(trees.missing_left[node])
-            room = np.empty(len(piece) + 1, np.int32)
-            left = divide(self.codes, piece, feature, int(trees.bin[node]), missing, toward, levels, room)
+            piece, column = self._piece(node), self.columns[trees.feature[node]]
+            left = divide(column, piece, self._goes_left(trees, node), np.empty(len(piece) + 1, np.int32))
             middles[node] = self.first[node] + left
 
         spread(sort, nodes.tolist(), 4.0 * sum(len(self._piece(node)) for node in nodes.tolist()))
         return middles
+
+    def _goes_left(self, trees: Trees, node: int) -> UInt8Array:
+        """Return which cells of a node's feature go left: (256,)."""
+        if trees.subset[node] >= 0:
+            goes = np.unpackbits(trees.subsets[trees.subset[node]], bitorder="little")
+        else:
+            goes = (np.arange(256) <= trees.bin[node]).astype(np.uint8)
+        goes[self.terms.edges.sizes[trees.feature[node]] - 1] = trees.missing_left[node]
+        return goes
 
     def add_leaves(self, sums: Float64Array, trees: Trees) -> None:
         """Add the leaves of the finished trees to the sums of these rows: (rows, outputs)."""

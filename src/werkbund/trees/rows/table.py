@@ -119,6 +119,7 @@ class ScoredTable:
     terms: Terms | None = None
     _digest: str = ""
     _codes: UInt8Array | None = None
+    _columns: UInt8Array | None = None
     _hashes: UInt64Array | None = None
 
     def agree(self, terms: Terms) -> None:
@@ -126,7 +127,7 @@ class ScoredTable:
         digest = terms.digest()
         if digest == self._digest:
             return
-        self.terms, self._digest, self._codes = terms, digest, None
+        self.terms, self._digest, self._codes, self._columns = terms, digest, None, None
         self.marks = [""] * self.table.num_clients
         self.sums = np.zeros((len(self.table.features), terms.num_outputs))
 
@@ -166,6 +167,13 @@ class ScoredTable:
         if self._codes is None:
             self._codes = self.agreed.edges.encode(self.table.features)
         return self._codes
+
+    @property
+    def columns(self) -> UInt8Array:
+        """The same cells by features: (features, rows)."""
+        if self._columns is None:
+            self._columns = np.ascontiguousarray(self.codes.T)
+        return self._columns
 
     @property
     def hashes(self) -> UInt64Array:
