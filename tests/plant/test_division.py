@@ -15,7 +15,7 @@ from werkbund.config import Config
 from werkbund.core.errors import CheckpointError
 from werkbund.core.rng import generator
 from werkbund.data import Column, Origin, Schema, Table
-from werkbund.partition.split import LATER, LEFT_OUT, TEST, TRAIN, VALIDATION, RowTraits, Split, split_rows
+from werkbund.partition.split import LATER, LEFT_OUT, PARTS, TEST, TRAIN, VALIDATION, RowTraits, Split, split_rows
 from werkbund.plant.agreed import RefusedError
 from werkbund.plant.agreement import Agreement
 from werkbund.plant.division import Dealt, KnownRows, deal, row_marks
@@ -206,6 +206,7 @@ def test_rows_keep_their_part_and_new_ones_go_behind_the_border(split: Split, la
 @given(st.sampled_from([BY_TIME, WITH_LATER]), st.integers(0, 10_000))
 def test_no_row_to_train_on_is_later_than_the_border_whatever_comes_when(split: Split, seed: int) -> None:
     pool, known, rng = _timed(500), NOTHING, np.random.default_rng(seed)
+    seen = list[list[set[int]]]()
     begin = VALIDATION if split.by == "time" else LATER
     for _ in range(3):
         there = np.sort(rng.permutation(500)[: rng.integers(250, 501)])
@@ -213,6 +214,10 @@ def test_no_row_to_train_on_is_later_than_the_border_whatever_comes_when(split: 
             dealt, known = _deal_timed(pool[there], split, known)
         except RefusedError:
             continue
+        parts = [set(there[dealt.part == part].tolist()) for part in range(len(PARTS))]
+        differing = [len(before ^ now) for earlier in seen for before, now in zip(earlier, parts, strict=True)]
+        assert all(number == 0 or number >= MINIMUM for number in differing)
+        seen.append(parts)
         hours = pool["hour"].to_numpy()[there]
         if (dealt.part == begin).any() and (dealt.part == TRAIN).any():
             assert hours[dealt.part == TRAIN].max() < hours[dealt.part == begin].min()

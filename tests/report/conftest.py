@@ -16,7 +16,16 @@ import pytest
 from sklearn import metrics
 
 from werkbund.core.arrays import AnyArray
-from werkbund.evaluation import Contest, Costs, HeldOut, Showing, hold_contest, mean_contest
+from werkbund.evaluation import (
+    ClientPeriods,
+    Contest,
+    Costs,
+    HeldOut,
+    Showing,
+    compare_periods,
+    hold_contest,
+    mean_contest,
+)
 
 Json = dict[str, Any]
 
@@ -80,7 +89,8 @@ def write_sample(
     if finished:
         lines.append({**lines[-1], "round": rounds + 1, "scored": rounds, "cohort": [], "failures": [], "loss": None})
         result = _result(strength, names, owners, labels, rng)
-        _write(folder / "result.json", {**result, "rounds": rounds, "best_round": max(1, rounds - 12)})
+        written = {**result, "rounds": rounds, "best_round": max(1, rounds - 12), "later": _later(names)}
+        _write(folder / "result.json", written)
         _write(folder / "model_card.json", _card())
     (folder / "rounds.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     if seeds:
@@ -88,6 +98,20 @@ def write_sample(
         own_rows = mean_contest([contest] * seeds).to_json() if contest else None
         _write(folder / "comparison.json", {**_comparison(strength, seeds, rng), "own_rows": own_rows})
     return folder
+
+
+def _later(names: tuple[str, ...]) -> Json:
+    """Return the figures of a later period in which the model is about as good as before."""
+    rng = np.random.default_rng(8)
+
+    def figures(strength: float) -> Json:
+        labels = rng.random(200) < 0.06
+        labels[:2] = (True, False)
+        area = metrics.roc_auc_score(labels, rng.normal(size=200) + strength * labels)
+        return {"rows": 200, "positives": int(labels.sum()), "roc_auc": area, "cost": 60.0}
+
+    periods = [ClientPeriods(name, figures(2.0), figures(2.0), figures(1.0), figures(1.0)) for name in names]
+    return compare_periods(periods)
 
 
 @pytest.fixture

@@ -159,13 +159,16 @@ def show_deployed(folder: Path) -> None:
 
 
 def show_verdict(folder: Path) -> None:
-    """Print whether federating paid in a run, and what to know beside it."""
-    from werkbund.report import judge, read_run
+    """Print whether federating paid in a run, what to know beside it, and how the model does in a later period."""
+    from werkbund.report import judge, later_sentence, read_run
 
-    verdict = judge(read_run(folder))
+    run = read_run(folder)
+    verdict, later = judge(run), later_sentence(run)
     print_line(f"\n{verdict.sentence}")
     for remark in verdict.remarks:
         print_line(f"- {remark}")
+    if later:
+        print_line(f"\n{later}")
 
 
 def delivery_table(delivered: Mapping[str, Mapping[str, Any]]) -> Table:

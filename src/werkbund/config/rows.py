@@ -113,7 +113,7 @@ class ClientsSection(Section):
     """Share of each client's rows held out to judge the model."""
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """Share held out to choose threshold and round."""
-    later: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    later: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of each client's rows, the last by `data.time`, that only the finished model is tried on; 0 for none."""
     gap: Annotated[float, Field(ge=0)] = 0.0
     """Rows so long before a border of time are left out, as labels look ahead; in hours, or the unit of `data.time`."""

@@ -198,14 +198,41 @@ def _clients(draft: Draft) -> list[str]:
     sizes, roles = draft.sizes, draft.roles
     kind = SetKey("partition", sizes.partition, _partition_reason(draft))
     if sizes.partition == "by-column":
-        return section("clients", rows.ClientsSection, [kind], {"count": sizes.count})
+        return section("clients", rows.ClientsSection, [kind, *_split(draft)], {"count": sizes.count})
     count = SetKey(
         "count",
         sizes.count,
         "So many that each has at least about 500 rows and 10 failures, at most 10"
         + (", and some machines to hold out." if roles.machine or roles.machine_reset else "."),
     )
-    return section("clients", rows.ClientsSection, [kind, count])
+    return section("clients", rows.ClientsSection, [kind, count, *_split(draft)])
+
+
+_FEWEST_TIMES, _FEWEST_FAILURES = 20, 30
+"""Below, a share of the rows, the last ones in time, is a moment rather than a period, or has next to no failure."""
+
+
+def _split(draft: Draft) -> list[SetKey]:
+    """Return how rows are held out in time; nothing where no column tells the time."""
+    roles, label = draft.roles, draft.label
+    if roles.time is None:
+        return []
+    if roles.num_times < _FEWEST_TIMES or label.positives < _FEWEST_FAILURES:
+        few = f"{roles.num_times} different times and {label.positives} failures are too few for a period of its own."
+        return [SetKey("later", 0.0, few)]
+    ahead = (
+        f"If a label looks ahead, as a failure within the next 24 hours does, set gap to as long: rows so near before "
+        f"a border of {roles.time!r} are then left out."
+    )
+    if not (roles.machine or roles.machine_reset):
+        why = "No machine is known, and a model is used on rows that come after those it learnt from: so the last rows "
+        return [SetKey("split", "time", f"{why}in time are held out to judge it. {ahead}")]
+    why = (
+        "Whole machines are held out, and of all machines the last fifth of the rows in time: the report says how the "
+        "model does on machines that it does not know, and in a later period, which is often worse. "
+    )
+    later = f'With split = "time" the later rows alone judge it. {ahead}'
+    return [SetKey("split", "machines", why), SetKey("later", rows.ClientsSection().later, later)]
 
 
 def _partition_reason(draft: Draft) -> str:
@@ -224,7 +251,7 @@ def _partition_reason(draft: Draft) -> str:
         )
     without = sum(client.positives == 0 for client in sizes.clients)
     text = f"{sizes.count} clients. {listed(sizes.clients)}."
-    if not (draft.roles.machine or draft.roles.machine_reset):
+    if not (draft.roles.machine or draft.roles.machine_reset or draft.roles.time):
         text += " No machine is known, so the last rows of each client are held out."
     if sizes.count == 1:
         text += " One client alone is no federation; name another column."

@@ -9,7 +9,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
+
+from werkbund.core.errors import DataError
+from werkbund.data.times import moments
 
 MACHINE_WORDS = [
     "machine",
@@ -91,6 +95,8 @@ class Roles:
         Columns that could name the client.
     time_remark
         How the rows lie in time, or why no column orders them.
+    num_times
+        Different times of the rows; 0 without a time column.
     """
 
     machine: str | None
@@ -99,6 +105,7 @@ class Roles:
     client: str | None
     sites: tuple[str, ...]
     time_remark: str
+    num_times: int = 0
 
     @property
     def taken(self) -> frozenset[str]:
@@ -121,9 +128,10 @@ def roles_of(frame: pl.DataFrame, label: str, client: str | None) -> Roles:
     names = [name for name in frame.columns if name not in (label, client)]
     machine = _machine_of(frame, names)
     time, remark = _time_of(frame, [name for name in names if name != machine], machine, client)
-    reset = None if machine else _reset_of(frame if time is None else frame.sort(time), names, client)
+    ordered = frame if time is None else frame[np.argsort(moments(frame[time]), kind="stable")]
+    reset = None if machine else _reset_of(ordered, names, client)
     sites = () if client else tuple(name for name in names if name != machine and _is_site(frame[name]))
-    return Roles(machine, reset, time, client, sites, remark)
+    return Roles(machine, reset, time, client, sites, remark, 0 if time is None else frame[time].n_unique())
 
 
 def words(header: str) -> list[str]:
@@ -168,7 +176,7 @@ def _is_site(column: pl.Series) -> bool:
 
 
 def _time_of(frame: pl.DataFrame, names: list[str], machine: str | None, client: str | None) -> tuple[str | None, str]:
-    """Return the column to order rows by, and a remark; text must sort as time does."""
+    """Return the column to order rows by, and a remark; text must be read as time for certain."""
     groups = [name for name in (client, machine) if name is not None]
     sortable = [name for name in names if _orders(frame[name]) or _counts_time(frame, name, groups)]
     if sortable:
@@ -177,11 +185,11 @@ def _time_of(frame: pl.DataFrame, names: list[str], machine: str | None, client:
         if _rises(frame, best, groups):
             return best, f"The rows of the file already rise in {best!r}{within}."
         return best, f"The rows of the file are not in the order of {best!r}; they are sorted by it."
-    moments = [name for name in names if is_moment(frame[name])]
-    if moments:
-        example = frame[moments[0]].drop_nulls()[0]
+    unread = [name for name in names if is_moment(frame[name])]
+    if unread:
+        example = frame[unread[0]].drop_nulls()[0]
         return None, (
-            f"{moments[0]!r} is a time, but its values do not sort as time does (such as {str(example)!r}), "
+            f"{unread[0]!r} is a time, but its values cannot be read for certain (such as {str(example)!r}), "
             "so the order of the file counts; write it as 2024-01-31 14:00:00 and name it in time to sort by it."
         )
     return None, "No column looks like a time, so the order of the file counts."
@@ -189,7 +197,15 @@ def _time_of(frame: pl.DataFrame, names: list[str], machine: str | None, client:
 
 def _orders(column: pl.Series) -> bool:
     whole = isinstance(column.dtype, (pl.Datetime, pl.Date))
-    return column.n_unique() > 1 and (whole or _all_match(column, _ISO))
+    return column.n_unique() > 1 and (whole or (is_moment(column) and _is_read(column)))
+
+
+def _is_read(column: pl.Series) -> bool:
+    try:
+        moments(column)
+    except DataError:
+        return False
+    return True
 
 
 def _counts_time(frame: pl.DataFrame, name: str, groups: list[str]) -> bool:
@@ -201,9 +217,10 @@ def _counts_time(frame: pl.DataFrame, name: str, groups: list[str]) -> bool:
 
 
 def _rises(frame: pl.DataFrame, name: str, groups: list[str]) -> bool:
-    before = pl.col(name).shift(1)
-    falls = pl.col(name) < (before.over(groups) if groups else before)
-    return not frame.select(falls.fill_null(False).any()).item()
+    work = frame.select(pl.Series("time", moments(frame[name])).fill_nan(None), *groups)
+    before = pl.col("time").shift(1)
+    falls = pl.col("time") < (before.over(groups) if groups else before)
+    return not work.select(falls.fill_null(False).any()).item()
 
 
 def _reset_of(frame: pl.DataFrame, names: Iterable[str], client: str | None) -> str | None:

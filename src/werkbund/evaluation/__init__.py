@@ -12,6 +12,7 @@ from werkbund.evaluation.habits import HABITS, cheapest_interval, inspected, wor
 from werkbund.evaluation.intervals import Interval, mean_interval, paired_difference
 from werkbund.evaluation.judging import HeldOut, Showing, Summary, contest_of, hold_contest
 from werkbund.evaluation.metrics import DIRECTIONS, Gate, Metrics, metrics
+from werkbund.evaluation.periods import ClientPeriods, change_of_roc_auc, compare_periods
 from werkbund.evaluation.ranking import Curve, average_precision, precision_recall_curve, roc_auc, roc_curve
 from werkbund.evaluation.ruling import ALONE, FEWEST_FAILURES, Outcome, Ruling, rule
 from werkbund.evaluation.thresholds import Threshold, choose_threshold
@@ -25,6 +26,7 @@ __all__ = [
     "NUM_BINS",
     "POSSIBLE_ERROR",
     "Bounds",
+    "ClientPeriods",
     "Confusion",
     "Contest",
     "Costs",
@@ -48,8 +50,10 @@ __all__ = [
     "WorstClient",
     "average_precision",
     "average_precision_bounds",
+    "change_of_roc_auc",
     "cheapest_interval",
     "choose_threshold",
+    "compare_periods",
     "contest_of",
     "cost_curve",
     "expected_calibration_error",

@@ -44,12 +44,15 @@ class Contender:
         The same with one row a client, for those clients that the comparison names.
     threshold
         Chosen by cost on the validation rows that this model may see.
+    learnt
+        What it learnt, of a model that a plant trained alone; empty of others.
     """
 
     name: str
     counts: Arrays
     each: Arrays
     threshold: Threshold
+    learnt: Arrays = field(default_factory=dict)
 
     @classmethod
     def of(

@@ -19,6 +19,7 @@ from werkbund.federation.comparison import federated_only, result_of
 from werkbund.federation.families.contract import Simulation
 from werkbund.federation.families.family import family_of
 from werkbund.federation.folder import Folder
+from werkbund.federation.later import with_later_period
 from werkbund.federation.population import Division, divide
 from werkbund.federation.rivals import compare_with
 from werkbund.federation.tables import read_table
@@ -201,6 +202,7 @@ def _train_and_finish(
     watcher.stage("writing model and report")
     model = setup.model(trained.learnt, trained.threshold.probability, population.schema.label)
     result = result_of(comparison, trained, population.names, time.perf_counter() - began)
+    result = with_later_period(result, setup, population, trained, comparison)
     folder.write_json("result.json", result)
     write_model(folder, model, result, setup.config)
     write_report(folder.path)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from werkbund.baselines import boosting, forest, own_model, probabilities
-from werkbund.core.arrays import AnyArray, Float64Array, FloatingArray, Int64Array
+from werkbund.core.arrays import AnyArray, Arrays, Float64Array, FloatingArray, Int64Array
 from werkbund.core.clients import ClientSplits, ClientTable
 from werkbund.core.rng import derived_seed, generator
 from werkbund.evaluation import (
@@ -42,10 +42,14 @@ _EDGE = 1e-9  # of a logit: a threshold is a bin's edge, and has been a probabil
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Hold the logits (rows,) that a model gives everybody's test rows, and where it begins to raise alarms."""
+    """Hold the logits (rows,) that a model gives everybody's test rows, and where it begins to raise alarms.
+
+    Of a model of the run's kind also what was learnt.
+    """
 
     logits: FloatingArray
     threshold: Threshold
+    learnt: Arrays = field(default_factory=dict)
 
     def showing(self, rows: slice) -> Showing:
         """Return what it says of some of the rows."""
@@ -54,7 +58,7 @@ class Scored:
 
     def contender(self, name: str, test: ClientTable, clients: Int64Array) -> Contender:
         """Return it as a contender on everybody's rows."""
-        return Contender.of(name, self.logits, test, clients, self.threshold)
+        return replace(Contender.of(name, self.logits, test, clients, self.threshold), learnt=self.learnt)
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,7 @@ def _with_models_of_their_own(setup: Simulation) -> list[int]:
 
 
 def _scored(setup: Simulation, trained: Trained) -> Scored:
-    return Scored(setup.logits(trained.learnt), trained.threshold)
+    return Scored(setup.logits(trained.learnt), trained.threshold, trained.learnt)
 
 
 def _trained_alone(setup: Simulation, client: int | None) -> Scored:

@@ -43,15 +43,20 @@ class RawTable:
     offsets: Int64Array
     modes: BoolArray
 
+    def of(self, clients: Int64Array) -> RawTable:
+        """Return the rows of some clients, in this order."""
+        counts = np.diff(self.offsets)[clients]
+        ends = np.cumsum(counts)
+        places = np.arange(int(counts.sum())) + np.repeat(self.offsets[clients] - (ends - counts), counts)
+        return RawTable(self.frame, self.rows[places], np.concatenate(([0], ends)), self.modes)
+
     def pieces(self, clients: Int64Array) -> Iterator[tuple[pl.DataFrame, Int64Array]]:
         """Yield the rows of some clients, in this order, a bounded number at a time, each piece with its offsets."""
         sizes = np.diff(self.offsets)[clients]
         cuts = np.flatnonzero(np.diff(np.cumsum(sizes) // _ROWS_A_PIECE)) + 1
         for chosen in np.split(clients, cuts):
-            counts = np.diff(self.offsets)[chosen]
-            ends = np.cumsum(counts)
-            places = np.arange(int(counts.sum())) + np.repeat(self.offsets[chosen] - (ends - counts), counts)
-            yield self.frame[self.rows[places]], np.concatenate(([0], ends))
+            piece = self.of(chosen)
+            yield self.frame[piece.rows], piece.offsets
 
     def prepared(self, names: tuple[str, ...], schema: Schema, modes: tuple[str, ...], how: Preparation) -> ClientTable:
         """Return the rows as networks read them: features (rows, features) in float32, scaled and filled."""

@@ -25,6 +25,9 @@ from werkbund.plant.policy import Policy
 from werkbund.plant.settings import PlantSettings
 from werkbund.plant.store import PlantFolder
 
+OFFERED_LATER, ALONE_LATER = "offered_later", "alone_later"
+"""Names of figures in the later period, of the model that is offered and of what the plant learns alone."""
+
 Scored = tuple[Arrays, float]
 """Counts of held-out rows, and the probability from which on a row is decided to fail."""
 
@@ -62,6 +65,7 @@ class Delivery:
         offered = self._model(tasks)
         judged, (accepted, reason), rival = self._judged(offered)
         card = json.loads(str(tasks.shared["card"].ravel()[0]))
+        judged |= self._later(offered) if _is_final(card) else {}
         here = {name: self._figures(*counted).to_json() for name, counted in judged.items()}
         self._keep(offered, card | {"here": {**here, "accepted": accepted, "reason": reason}}, accepted)
         told = {name: self._figures(self._told(counts), at).to_json() for name, (counts, at) in judged.items()}
@@ -100,12 +104,20 @@ class Delivery:
             return ""
         return "the model in use may know rows that are held out by now"
 
-    def _scored(self, model: Model) -> Scored:
+    def _later(self, offered: Model) -> dict[str, Scored]:
+        """Return the scores of the offered model and of the plant's own in the later period, where there is one."""
+        if not len(self.parts.population.splits["later"].rows):
+            return {}
+        trained = self.parts.trained_alone
+        label = self.parts.population.schema.label
+        own = self.parts.simulation.model(trained.learnt, trained.threshold.probability, label)
+        return {OFFERED_LATER: self._scored(offered, "later"), ALONE_LATER: self._scored(own, "later")}
+
+    def _scored(self, model: Model, split: str = "test") -> Scored:
         """Return a model's counts and threshold; it may have another preparation than this run's."""
-        test = self.parts.population.splits["test"]
-        frame = test.frame[test.rows]
-        table = self.parts.simulation.splits.test
-        counts = count_scores(model.logits(frame), table.labels, table.modes, table.offsets)
+        raw, schema = self.parts.population.splits[split], self.parts.population.schema
+        frame = raw.frame[raw.rows]
+        counts = count_scores(model.logits(frame), schema.labels(frame), raw.modes[raw.rows], raw.offsets)
         return {name: array[0:1] for name, array in counts.items()}, model.threshold_probability
 
     def _alone(self) -> Scored:
@@ -136,6 +148,11 @@ class Delivery:
         _write_card(folder, card | {"received": received, "run": self.parts.briefing.run, "agreement": self.agreement})
         if accepted:
             self.folder.accept(folder)
+
+
+def _is_final(card: dict[str, Any]) -> bool:
+    """Say whether a card is of the model that a run ends with: a later period is looked at once."""
+    return bool(card.get("training", {}).get("finished", True))
 
 
 def _write_card(folder: Path, card: dict[str, Any]) -> None:

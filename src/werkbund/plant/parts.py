@@ -50,7 +50,7 @@ class Parts:
     table
         The plant's rows that answers may be about, in order of time.
     part
-        (rows,), which split each row belongs to, by its number in `partition.split.SPLITS`.
+        (rows,), which split each row belongs to, by its number in `partition.split.PARTS`.
     minimum_rows
         A failure mode that is a text of rows, and is that of fewer, is counted as none.
     """
@@ -85,6 +85,12 @@ class Parts:
         """Failures among the rows that the plant trains on."""
         train = self.population.splits["train"]
         return int(self.population.schema.labels(train.frame[train.rows]).sum())
+
+    @cached_property
+    def num_later(self) -> tuple[int, int]:
+        """Rows of the later period, and failures among them."""
+        raw = self.population.splits["later"]
+        return len(raw.rows), int(self.population.schema.labels(raw.frame[raw.rows]).sum()) if len(raw.rows) else 0
 
     @cached_property
     def num_held_out(self) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from werkbund.core.arrays import Arrays
 from werkbund.core.types import Replies
 from werkbund.data.statistics import category_names, clean_rows
 from werkbund.federation.preparing import SUMMED_SQUARES
+from werkbund.plant.delivery import ALONE_LATER, OFFERED_LATER
 from werkbund.plant.parts import Parts
 from werkbund.plant.policy import Levels, Policy, withhold_counts, withhold_squares, withhold_survey
 
@@ -32,11 +33,20 @@ def few_squares(replies: Replies, policy: Policy, parts: Parts) -> Replies:
 
 def few_figures(replies: Replies, policy: Policy, parts: Parts) -> Replies:
     """Return a verdict on a model without figures over too few held-out rows or failures."""
-    rows, failures = parts.num_held_out
-    few = rows < policy.minimum_rows or failures < policy.minimum_failures
-    if few or "delivery" not in policy.signals:
+    if _are_few(parts.num_held_out, policy) or "delivery" not in policy.signals:
         return _without_figures(replies)
-    return _without_rare_modes(replies, policy, parts) if policy.minimum_failures else replies
+    told = _without_rare_modes(replies, policy, parts) if policy.minimum_failures else replies
+    figures = json.loads(str(told.clear["figures"][0]))
+    for name in (OFFERED_LATER, ALONE_LATER):
+        later = figures.pop(name, None)
+        if later is not None and not _are_few(parts.num_later, policy):
+            figures[name] = later | {"recall_by_mode": {}}
+    return replace(told, clear={**told.clear, "figures": np.array([json.dumps(figures)])})
+
+
+def _are_few(rows_and_failures: tuple[int, int], policy: Policy) -> bool:
+    rows, failures = rows_and_failures
+    return rows < policy.minimum_rows or failures < policy.minimum_failures
 
 
 def few_values(replies: Replies, policy: Policy, parts: Parts) -> Replies:

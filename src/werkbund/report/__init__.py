@@ -3,6 +3,7 @@
 from werkbund.report.bench import BenchFolder, bench_sentence, read_bench, write_bench_report
 from werkbund.report.folder import Result, RunFolder, read_run
 from werkbund.report.run_page import write_report
+from werkbund.report.sections.later import later_sentence
 from werkbund.report.verdict import Verdict, judge
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Verdict",
     "bench_sentence",
     "judge",
+    "later_sentence",
     "read_bench",
     "read_run",
     "write_bench_report",

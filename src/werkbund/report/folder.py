@@ -40,6 +40,8 @@ class Result:
         By plant, what it made of the model: "taken", "refused" or "no answer", and why; empty for a simulation.
     own_rows
         The contest on the plants' own test rows; None if there was none.
+    later
+        How models do in a later period, see `evaluation.compare_periods`; empty where none was held out.
     """
 
     best_round: int | None
@@ -52,6 +54,7 @@ class Result:
     cost_curve: Mapping[str, tuple[float, ...]]
     delivered: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     own_rows: Contest | None = None
+    later: Json = field(default_factory=dict)
 
     @classmethod
     def parse(cls, written: Json) -> Result:
@@ -78,6 +81,7 @@ class Result:
                 if isinstance(answer, dict)
             },
             Contest.from_json(written["own_rows"]) if written.get("own_rows") else None,
+            written.get("later") or {},
         )
 
 

@@ -9,6 +9,7 @@ from werkbund.core import DataError
 from werkbund.report.folder import RunFolder, read_run
 from werkbund.report.page import Page, PageSection, Tile, render_page, write_page
 from werkbund.report.sections import SECTIONS
+from werkbund.report.sections.later import ages, later_sentence
 from werkbund.report.text import duration, number_text, plural
 from werkbund.report.verdict import judge
 
@@ -47,7 +48,7 @@ def page_of(run: RunFolder) -> Page:
         sentence=verdict.sentence,
         outcome=verdict.outcome,
         sections=sections(run),
-        remarks=verdict.remarks,
+        remarks=(*verdict.remarks, *((later_sentence(run),) if ages(run) else ())),
         facts=facts(run),
         caption=_caption(run),
         tiles=tiles(run),

@@ -18,13 +18,15 @@ from werkbund.core.text import one_line
 from werkbund.core.types import Failure, Replies, RoundRecord, Tasks
 from werkbund.engine import Checkpoint, Grid
 from werkbund.engine.asking import NO_ANSWER, ask
-from werkbund.evaluation import Metrics
+from werkbund.evaluation import ClientPeriods, Metrics
 from werkbund.federation.families.contract import Setup
 from werkbund.federation.folder import Folder
 from werkbund.model import CardFacts, model_card
+from werkbund.plant.delivery import ALONE_LATER, OFFERED_LATER
 from werkbund.plant.leaving import DELIVER
 
-_WHOSE, _BY_MODE, _LARGEST = ("offered", "alone", "present"), "recall_by_mode", 1e15
+_WHOSE = ("offered", "alone", "present", OFFERED_LATER, ALONE_LATER)
+_BY_MODE, _LARGEST = "recall_by_mode", 1e15
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,17 @@ class Delivered:
         Why, in words.
     figures
         How the model (`offered`), what the plant learns alone (`alone`) and the model it had before (`present`) do on
-        its held-out rows; empty where it does not tell.
+        its held-out rows, and the first two in a later period; empty where it does not tell.
     """
 
     accepted: bool | None
     reason: str
     figures: Mapping[str, Any] = field(default_factory=dict)
+
+    def periods(self, name: str) -> ClientPeriods:
+        """Return its figures before and in the later period."""
+        told = (self.figures.get(who) for who in ("offered", OFFERED_LATER, "alone", ALONE_LATER))
+        return ClientPeriods(name, *told)
 
 
 @dataclass(frozen=True)

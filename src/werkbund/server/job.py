@@ -18,7 +18,7 @@ from werkbund.data import Schema
 from werkbund.engine import Checkpoint
 from werkbund.engine.grid import Without
 from werkbund.engine.word import most_held_out
-from werkbund.evaluation import Costs, Summary, contest_of
+from werkbund.evaluation import Costs, Summary, compare_periods, contest_of
 from werkbund.federation.account import Run, about_code, about_model, summary_of, write_model
 from werkbund.federation.briefing import BriefedGrid, Briefing, for_clients
 from werkbund.federation.comparison import federated_only, result_of
@@ -224,7 +224,9 @@ def _with_verdicts(result: Mapping[str, Any], delivered: Mapping[str, Delivered]
     told = [_told(line, delivered[line["name"]].figures) for line in lines if line["name"] in delivered]
     known = [summary for summary in told if summary is not None]
     contest = contest_of(known, costs).to_json() if known else None
-    return {**result, "per_client": lines, "delivered": verdicts, "own_rows": contest}
+    periods = compare_periods([verdict.periods(name) for name, verdict in delivered.items()])
+    later = {"later": periods} if periods["clients"] else {}
+    return {**result, "per_client": lines, "delivered": verdicts, "own_rows": contest, **later}
 
 
 def _told(line: Mapping[str, Any], figures: Mapping[str, Mapping[str, Any]]) -> Summary | None:

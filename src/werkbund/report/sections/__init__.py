@@ -13,6 +13,7 @@ from werkbund.report.page import PageSection
 from werkbund.report.sections.alarms import alarms
 from werkbund.report.sections.comparison import compared
 from werkbund.report.sections.data import data
+from werkbund.report.sections.later import later
 from werkbund.report.sections.own_rows import own_rows
 from werkbund.report.sections.plants import plants
 from werkbund.report.sections.provenance import card, methods, repeat
@@ -22,6 +23,7 @@ SECTIONS: tuple[Callable[[RunFolder], PageSection], ...] = (
     own_rows,
     compared,
     plants,
+    later,
     alarms,
     training,
     data,

@@ -1,0 +1,64 @@
+"""The finished models on a later period than all rows that they were made with, which nobody has looked at before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from werkbund.core.arrays import Arrays, Int64Array
+from werkbund.evaluation import ClientPeriods, Metrics, Threshold, compare_periods, per_client
+from werkbund.federation.comparison import Comparison
+from werkbund.federation.families.contract import Simulation
+from werkbund.federation.training import Trained
+from werkbund.federation.wiring import costs_of
+from werkbund.learner import count_scores
+from werkbund.partition.population import Population
+
+
+def with_later_period(
+    result: Mapping[str, Any], setup: Simulation, population: Population, trained: Trained, comparison: Comparison
+) -> dict[str, Any]:
+    """Add to the content of result.json how the models do in the later period; nothing where there is none.
+
+    Parameters
+    ----------
+    result
+        Its `per_client` says how each client's test rows are scored.
+    setup, population
+        The run's parts and rows.
+    trained, comparison
+        The federation's model, and those that plants trained alone.
+    """
+    has_later = np.diff(population.splits["later"].offsets)[comparison.clients] > 0
+    if not has_later.any():
+        return dict(result)
+    rows, clients = _LaterRows(setup, population), comparison.clients[has_later]
+    federated = rows.figures(trained.learnt, trained.threshold, clients)
+    alone = {
+        client: rows.figures(own.learnt, own.threshold, np.array([client]))[0].to_json()
+        for client, own in comparison.local.items()
+        if client in clients
+    }
+    lines = [line for line, is_in in zip(result["per_client"], has_later, strict=True) if is_in]
+    periods = [
+        ClientPeriods(line["name"], line, later.to_json(), line.get("local"), alone.get(client))
+        for line, later, client in zip(lines, federated, clients.tolist(), strict=True)
+    ]
+    return {**result, "later": compare_periods(periods)}
+
+
+@dataclass(frozen=True)
+class _LaterRows:
+    setup: Simulation
+    population: Population
+
+    def figures(self, learnt: Arrays, threshold: Threshold, clients: Int64Array) -> tuple[Metrics, ...]:
+        """Return how a model does on the later rows of each of these clients."""
+        raw, schema = self.population.splits["later"].of(clients), self.population.schema
+        frame = raw.frame[raw.rows]
+        model = self.setup.model(learnt, threshold.probability, schema.label)
+        each = count_scores(model.logits(frame), schema.labels(frame), raw.modes[raw.rows], raw.offsets)
+        return per_client(each, threshold, costs_of(self.setup.config), self.setup.mode_names)
