@@ -11,9 +11,9 @@ import pytest
 from werkbund.config import check_config
 from werkbund.core.errors import ConfigError
 from werkbund.data import Column, Origin, Schema, Table
-from werkbund.federation.population import Division, divide, outer_rows
+from werkbund.federation.population import Division, divide
 from werkbund.federation.tables import read_table
-from werkbund.partition.population import noisy_clients
+from werkbund.partition.population import noisy_clients, outer_rows
 from werkbund.partition.split import SPLITS, is_outer
 
 

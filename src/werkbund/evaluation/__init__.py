@@ -3,7 +3,7 @@
 from werkbund.evaluation.bootstrap import units_of
 from werkbund.evaluation.bounds import POSSIBLE_ERROR, Bounds, average_precision_bounds, roc_auc_bounds
 from werkbund.evaluation.calibration import Reliability, expected_calibration_error, reliability
-from werkbund.evaluation.clients import Spread, WorstClient, per_client, spread, values_of, worst_client
+from werkbund.evaluation.clients import Spread, WorstClient, mean_metrics, per_client, spread, values_of, worst_client
 from werkbund.evaluation.contest import Contest, Mean, PlantLine, mean_contest
 from werkbund.evaluation.costs import Costs, cost_curve
 from werkbund.evaluation.counts import NUM_BINS, Confusion, Counts, lower_probabilities
@@ -63,6 +63,7 @@ __all__ = [
     "lower_probabilities",
     "mean_contest",
     "mean_interval",
+    "mean_metrics",
     "metrics",
     "paired_difference",
     "per_client",

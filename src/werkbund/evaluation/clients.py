@@ -125,3 +125,25 @@ def worst_client(all_metrics: Sequence[Metrics], names: Sequence[str], metric: s
         return None
     worst = int(np.nanargmin(values * DIRECTIONS[metric]))
     return WorstClient(metric, names[worst], float(values[worst]))
+
+
+def mean_metrics(all_metrics: Sequence[Metrics]) -> Metrics:
+    """Return the mean of each figure over models; a figure that no model defines stays undefined."""
+    first = all_metrics[0]
+    names = [name for name, value in vars(first).items() if isinstance(value, int | float)]
+    means = {name: _mean([getattr(figures, name) for figures in all_metrics]) for name in names}
+    modes = {
+        mode: _mean_or_none([figures.recall_by_mode[mode] for figures in all_metrics]) for mode in first.recall_by_mode
+    }
+    counted = {"rows": first.rows, "positives": first.positives, "recall_by_mode": modes}
+    return Metrics(**{**means, **counted})  # type: ignore[arg-type]
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def _mean_or_none(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

@@ -10,19 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import polars as pl
 
 from werkbund.config.rows import ClientsSection
 from werkbund.config.sections import Config
-from werkbund.core.arrays import BoolArray, Int8Array, Int64Array
+from werkbund.core.arrays import Int8Array, Int64Array
 from werkbund.core.defaults import NUM_CLIENTS
-from werkbund.core.errors import ConfigError, DataError
+from werkbund.core.errors import DataError
 from werkbund.core.rng import generator
 from werkbund.data import Table
 from werkbund.data.table import in_time_order
 from werkbund.partition import Partition, partition_table
-from werkbund.partition.population import Population, RawTable, with_noise
-from werkbund.partition.split import LEFT_OUT, PARTS, TEST, RowTraits, Split, is_outer
+from werkbund.partition.population import Population, RawTable, outer_rows, with_noise
+from werkbund.partition.split import LEFT_OUT, PARTS, TEST, RowTraits, Split
 
 
 @dataclass(frozen=True)
@@ -88,27 +87,6 @@ def _parts(table: Table, partition: Partition, clients: ClientsSection, seed: in
         inner = rows[~outer[rows]]
         part[inner] = split.parts(traits.take(inner), generator(seed, "split", 0, client))
     return part
-
-
-def outer_rows(table: Table) -> BoolArray:
-    """Return which rows are of outer machines, see `partition.split.is_outer`: (rows,).
-
-    A machine's id is its text in the column `data.machine`, or its number from 0 in order of time.
-
-    Raises
-    ------
-    ConfigError
-        If the table tells no machines apart.
-    """
-    schema = table.schema
-    if schema.machine is None and schema.machine_reset is None:
-        raise ConfigError(
-            "clients.outer must be none where the table tells no machines apart; set data.machine or data.machine_reset"
-        )
-    numbers = pl.Series(schema.machines(table.frame))
-    names = (numbers if schema.machine is None else table.frame[schema.machine]).cast(pl.String).fill_null("")
-    outer = [name for name in names.unique().to_list() if is_outer(name)]
-    return names.is_in(outer).to_numpy()
 
 
 def _check_labels(table: Table, rows: Int64Array) -> None:

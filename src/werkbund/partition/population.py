@@ -17,7 +17,7 @@ from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator
 from werkbund.data import Preparation, Schema, Table
 from werkbund.partition.assignment import Partition
-from werkbund.partition.split import PARTS, SPLITS
+from werkbund.partition.split import PARTS, SPLITS, is_outer
 
 _ROWS_A_PIECE = 500_000
 
@@ -186,3 +186,24 @@ def with_noise(table: Table, partition: Partition, kept: BoolArray, noisy: int, 
     source = np.where(turned, opposite, np.arange(len(labels)))
     column = table.frame[table.schema.label].gather(source)
     return replace(table, frame=table.frame.with_columns(column))
+
+
+def outer_rows(table: Table) -> BoolArray:
+    """Return which rows are of outer machines, see `partition.split.is_outer`: (rows,).
+
+    A machine's id is its text in the column `data.machine`, or its number from 0 in order of time.
+
+    Raises
+    ------
+    ConfigError
+        If the table tells no machines apart.
+    """
+    schema = table.schema
+    if schema.machine is None and schema.machine_reset is None:
+        raise ConfigError(
+            "clients.outer must be none where the table tells no machines apart; set data.machine or data.machine_reset"
+        )
+    numbers = pl.Series(schema.machines(table.frame))
+    names = (numbers if schema.machine is None else table.frame[schema.machine]).cast(pl.String).fill_null("")
+    outer = [name for name in names.unique().to_list() if is_outer(name)]
+    return names.is_in(outer).to_numpy()
