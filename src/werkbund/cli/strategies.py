@@ -18,7 +18,7 @@ def strategies_command(
 ) -> None:
     """List the methods by kind, or print the card of one: rule, source, what it needs, costs and reveals."""
     with readable_errors():
-        from werkbund.federation.strategies import strategies, strategy_card
+        from werkbund.cli.cards import strategies, strategy_card
 
         content: dict[str, Any] = strategies() if name is None else strategy_card(name)
         if as_json:
