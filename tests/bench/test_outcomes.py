@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from werkbund.bench import Outcome, plan_of
 from werkbund.bench.outcomes import Outcomes
-from werkbund.bench.plan import CURRENCIES, Case, Plan, Rival
+from werkbund.bench.plan import CURRENCIES, Plan, Rival
 from werkbund.config import check_config
 from werkbund.evaluation import LearningCurve
 
@@ -23,7 +23,7 @@ def _run(rival: Rival, seed: int, cost: float, score: float) -> Outcome:
     points = np.arange(4.0)
     course = LearningCurve(points, points / 10, *(cost * points / 3 for _ in range(3)))
     figures = {**dict.fromkeys(CURRENCIES, cost), "average_precision": score}
-    return Outcome(Case("natural", seed, *rival), figures, course, cost * points / 3)
+    return Outcome(rival.case("natural", seed, None), figures, course, cost * points / 3)
 
 
 def _ladder(costs: list[float], scores: list[float]) -> Outcomes:
@@ -36,7 +36,9 @@ def _ladder(costs: list[float], scores: list[float]) -> Outcomes:
 
 
 def test_the_ladder_reaches_from_the_smallest_cohort_to_everybody() -> None:
-    cohorts = [rival.cohort for rival in _plan().rivals if rival.selector == "uniform"]
+    ladder = [rival for rival in _plan().rivals if rival.selector == "uniform"]
+    assert [rival.rounds for rival in ladder if rival.cohort == 4][:-1] == [19, 38, 75]
+    cohorts = [rival.cohort for rival in ladder if rival.rounds is None]
     assert cohorts == sorted(set(cohorts))
     assert (cohorts[0], cohorts[-1]) == (1, 10)
     assert 4 in cohorts
@@ -74,7 +76,7 @@ def test_the_momentum_of_the_better_mean_on_validation_rows_is_taken_and_a_faile
     rival = Rival("md", 4)
     told = dict(zip(plan.momenta, scores, strict=True))
     done = [
-        Outcome(Case("natural", seed, *rival, momentum), {"validation": score})
+        Outcome(rival.case("natural", seed, momentum), {"validation": score})
         for momentum, score in told.items()
         for seed in plan.tuned
     ]
@@ -82,3 +84,26 @@ def test_the_momentum_of_the_better_mean_on_validation_rows_is_taken_and_a_faile
         done = [outcome for outcome in done if outcome.case.momentum == 0.0]
         told[0.9] = 0.0
     assert told[Outcomes(plan, done).momentum_of(rival)] == max(told.values())
+
+
+def test_a_uniform_run_that_a_cheaper_one_beats_on_the_seeds_that_choose_is_no_rung() -> None:
+    """Its score on reported seeds says nothing here."""
+    plan = _plan(tuned=1)
+    ladder = [rival for rival in plan.rivals if rival.selector == "uniform"]
+    validation = [0.3, 0.1, 0.4, 0.4, 0.6, 0.5, *([0.7] * len(ladder))]
+    seeds = (0, *plan.tuned)
+    done = [
+        Outcome(
+            rival.case("natural", seed, momentum),
+            {
+                **dict.fromkeys(CURRENCIES, 2.0**place),
+                "validation": validation[place],
+                "average_precision": 1.0 - place,
+            },
+        )
+        for place, rival in enumerate(ladder)
+        for seed in seeds
+        for momentum in plan.momenta
+    ]
+    for currency in CURRENCIES:
+        assert Outcomes(plan, done).rungs(currency) == tuple(ladder[place] for place in (0, 2, 4, 6))

@@ -115,7 +115,7 @@ class Bench:
     def __init__(self, base: Config, tuned: Sequence[int] = ()) -> None:
         self._base, self._tuned = base, tuned
         self._table = read_table(base)
-        self._ground: tuple[tuple[str, int], NetworkSimulation] | None = None
+        self._ground: tuple[tuple[str, int, int | None], NetworkSimulation] | None = None
 
     def run(self, case: Case) -> Outcome:
         """Do one run; one that fails is an outcome too."""
@@ -135,12 +135,13 @@ class Bench:
         return Outcome(case, figures, log.learning_curve(), log.examples())
 
     def _with_selector(self, case: Case) -> NetworkSimulation:
-        key = (case.setting, case.seed)
+        key = (case.setting, case.seed, case.rounds)
         if self._ground is None or self._ground[0] != key:
             outer = self._base.clients.outer
             known = {"outer": "tune"} if outer == "report" and case.seed in self._tuned else {}
             clients = {**SETTINGS[case.setting].clients, **known}
-            config = changed(self._base, federation={"seed": case.seed}, clients=clients)
+            rounds = case.rounds or self._base.federation.rounds
+            config = changed(self._base, federation={"seed": case.seed, "rounds": rounds}, clients=clients)
             self._ground = key, simulate_network(config, divide(self._table, config).population)
         chosen = {"name": case.selector, "count": case.count, "options": {}}
         if self._base.strategy.selection.name == case.selector:

@@ -137,9 +137,17 @@ def result_of(plan: Plan, outcomes: Outcomes, seconds: float, command: Sequence[
 
 
 def _ladder(plan: Plan, outcomes: Outcomes) -> list[dict[str, Any]]:
-    """Return the cohorts of the uniform runs that others are matched with, each with its momentum."""
-    ladder = [rival for rival in plan.rivals if rival.selector == UNIFORM]
-    return [{"cohort": rival.cohort, "momentum": outcomes.momentum_of(rival)} for rival in ladder]
+    """Return the uniform runs that others can be matched with, and in which currencies each is worth its cost."""
+    return [
+        {
+            "cohort": rival.cohort,
+            "rounds": rival.rounds or plan.base.federation.rounds,
+            "momentum": outcomes.momentum_of(rival),
+            "rung": [name for name in CURRENCIES if rival in outcomes.rungs(name)],
+        }
+        for rival in plan.rivals
+        if rival.selector == UNIFORM
+    ]
 
 
 def _courses(plan: Plan, outcomes: Outcomes) -> dict[str, dict[str, list[float]]]:

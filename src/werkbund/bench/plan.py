@@ -37,6 +37,9 @@ TUNED = 2
 _LADDER = (0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.2, 3.5)
 """Cohorts of the uniform runs that others are matched with, as multiples of the methods' own; and everybody."""
 
+_SHORTER = (0.125, 0.25, 0.5)
+"""Shares of the rounds that uniform with the methods' own cohort does, to be matched with what costs less."""
+
 
 @dataclass(frozen=True)
 class DataSetting:
@@ -67,11 +70,40 @@ SETTINGS: Mapping[str, DataSetting] = {
 """The divisions of the data, by name."""
 
 
+@dataclass(frozen=True)
+class Case:
+    """Name one run of a bench.
+
+    Parameters
+    ----------
+    setting, seed, selector
+        On which data, with which seed, and who chooses.
+    count
+        Clients a round.
+    momentum
+        Of the server; None as the configuration says.
+    rounds
+        Of training; None as the configuration says.
+    """
+
+    setting: str
+    seed: int
+    selector: str
+    count: int
+    momentum: float | None = None
+    rounds: int | None = None
+
+
 class Rival(NamedTuple):
-    """Name a selector with so many clients a round."""
+    """Name a selector with so many clients a round, and with fewer rounds than others if it has a number of its own."""
 
     selector: str
     cohort: int
+    rounds: int | None = None
+
+    def case(self, setting: str, seed: int, momentum: float | None) -> Case:
+        """Return its run on some data with a momentum."""
+        return Case(setting, seed, self.selector, self.cohort, momentum, self.rounds)
 
 
 @dataclass(frozen=True)
@@ -134,24 +166,26 @@ class Plan:
 
     @property
     def rivals(self) -> tuple[Rival, ...]:
-        """All that is run: each selector with its cohort, and uniform with the cohorts of the ladder."""
-        most = self.num_clients
+        """All that is run: each selector with its cohort, and uniform with fewer rounds and other cohorts."""
+        most, rounds = self.num_clients, self.base.federation.rounds
+        numbers = sorted({max(round(share * rounds), WINDOW) for share in _SHORTER} - {rounds})
+        shorter = [Rival(UNIFORM, self.cohort, number) for number in numbers if number < rounds]
         counts = sorted({min(max(round(factor * self.cohort), 1), most) for factor in _LADDER} | {self.cohort, most})
         ladder = [Rival(UNIFORM, count) for count in counts]
-        return (*ladder, *(Rival(name, self.cohort) for name in self.selectors if name != UNIFORM))
+        return (*shorter, *ladder, *(Rival(name, self.cohort) for name in self.selectors if name != UNIFORM))
 
     def trials(self) -> Iterator[Case]:
         """Yield the runs that choose the momentum of each rival; none where there is nothing to choose from."""
         if len(self.momenta) > 1:
             for setting, seed in product(self.settings, self.tuned):
                 for rival, momentum in product(self.rivals, self.momenta):
-                    yield Case(setting, seed, rival.selector, rival.cohort, momentum)
+                    yield rival.case(setting, seed, momentum)
 
     def cases(self, momentum_of: Callable[[Rival], float | None]) -> Iterator[Case]:
         """Yield the runs that are reported, each rival with its momentum; runs on the same data are neighbours."""
         for setting, seed in product(self.settings, self.seeds):
             for rival in self.rivals:
-                yield Case(setting, seed, rival.selector, rival.cohort, momentum_of(rival))
+                yield rival.case(setting, seed, momentum_of(rival))
 
     def to_json(self) -> dict[str, Any]:
         """Return what a folder must share with this plan to be gone on with."""
@@ -166,27 +200,6 @@ class Plan:
             "tuned": list(self.tuned),
             "momenta": list(self.momenta),
         }
-
-
-@dataclass(frozen=True)
-class Case:
-    """Name one run of a bench.
-
-    Parameters
-    ----------
-    setting, seed, selector
-        On which data, with which seed, and who chooses.
-    count
-        Clients a round.
-    momentum
-        Of the server; None as the configuration says.
-    """
-
-    setting: str
-    seed: int
-    selector: str
-    count: int
-    momentum: float | None = None
 
 
 def plan_of(

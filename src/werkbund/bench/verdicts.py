@@ -1,8 +1,9 @@
 """What the runs of a bench say together: each method against uniform at equal cost, with intervals over seeds.
 
 There are four ways to call two runs equally dear. In each of them uniform selection gets what the method's own run
-took, be it more or less than a uniform of the same cohort takes: uniform runs with smaller and larger cohorts say what
-it would have reached. Differences are paired by setting and seed: the same rows, first weights and world.
+took, be it more or less than a uniform of the same cohort takes: uniform runs with fewer rounds, smaller and larger
+cohorts say what it would have reached. Differences are paired by setting and seed: the same rows, first weights and
+world.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ def _line(plan: Plan, outcomes: Outcomes, selector: str, setting: str) -> Line:
         paired_difference(scores, _by_seed(theirs, SCORE)),
         {name: _ratio(_figures(ours, name), _figures(theirs, name)) for name in CURRENCIES},
         {name: _ratio(_attributes(efforts, name), _attributes(uniform, name)) for name in EFFORTS},
-        {name: "no clear difference" if selector == UNIFORM else verdict_of(equal[name]) for name in CURRENCIES},
+        {name: verdict_of(equal[name]) for name in CURRENCIES},
         tuple(sorted({run.error for row in ours for run in row if run.error})),
     )
 

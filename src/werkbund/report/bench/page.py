@@ -70,8 +70,10 @@ def bench_sentence(bench: BenchFolder) -> str:
     if not any(better.values()):
         most = max(map(len, worse.values()))
         return f"None of {number} beats uniform selection at equal cost in any currency, and up to {most} do worse."
-    beats = ", ".join(f"{len(names) or 'none'} at equal {_NAMES[name]}" for name, names in better.items())
-    return f"Of {number}, those that beat uniform selection are {beats}."
+    (name, first), *others = better.items()
+    beats = f"{len(first) or 'None'} of {number} {'beat' if len(first) > 1 else 'beats'} uniform selection"
+    rest = [f"{len(lines) or 'none'} at equal {_NAMES[other]}" for other, lines in others]
+    return f"{beats} at equal {_NAMES[name]}, {', '.join(rest[:-1])} and {rest[-1]}."
 
 
 def bench_outcome(bench: BenchFolder) -> str:
@@ -94,7 +96,11 @@ def bench_remarks(bench: BenchFolder) -> tuple[str, ...]:
         f"({_listed(tuned)})."
         if len(bench.about.get("momenta") or ()) > 1
         else "",
-        *(f"{line.selector} did not finish every run: {line.errors[0]}" for line in ranked if line.errors),
+        *(
+            f"{line.selector} did not finish every run, and its figures are of the others: {line.errors[0]}"
+            for line in ranked
+            if line.errors
+        ),
     ]
     return tuple(remark for remark in remarks if remark)
 
@@ -336,7 +342,7 @@ def details(bench: BenchFolder) -> PageSection:
             ("Command", " ".join(bench.about.get("command") or ()) or MISSING),
             ("Seeds", _listed(bench.about["seeds"])),
             ("Seeds that chose the momentum", _listed(bench.about.get("tuned") or ()) or MISSING),
-            ("Cohorts of uniform, each with its momentum", _ladder(bench)),
+            ("Uniform runs that others are matched with", _ladder(bench)),
             ("World", ", ".join(f"{key} {value}" for key, value in world.items())),
             ("Runs", plural(sum(line.runs for line in bench.of(bench.overall)), "run")),
         ),
@@ -347,8 +353,8 @@ def details(bench: BenchFolder) -> PageSection:
 
 def _ladder(bench: BenchFolder) -> str:
     """Return the uniform runs that others are matched with, in words."""
-    steps = [(step["cohort"], step["momentum"]) for step in bench.about.get("ladder") or ()]
-    return ", ".join(f"{cohort}" if momentum is None else f"{cohort} ({momentum})" for cohort, momentum in steps)
+    steps = [step for step in bench.about["ladder"] if step["rung"]]
+    return "; ".join(f"{plural(step['cohort'], 'client')}, {plural(step['rounds'], 'round')}" for step in steps)
 
 
 def _setting_table(bench: BenchFolder, setting: str) -> TextTable:
