@@ -242,7 +242,7 @@ class EvaluationSection(Section):
     metric: Literal["average_precision", "roc_auc", "brier", "log_loss"] = "average_precision"
     """One of average_precision, roc_auc, brier or log_loss, on validation rows."""
     keep_best: bool = True
-    """Keep the weights of the round that was best on validation rows, else the last; a forest keeps all trees."""
+    """Keep the round that was best on validation rows, if these hold 20 failures; else the last. A forest keeps all."""
     clients: Count = defaults.EVALUATED_CLIENTS
     """More clients than this, and a sample of so many evaluates each round."""
     server_rows: str | None = None
