@@ -96,6 +96,27 @@ def test_a_question_about_the_loss_is_a_forward_pass_and_few_bytes() -> None:
     assert reply.clear["joules"] == pytest.approx(joules_of(_fleet(), np.arange(4), work))
 
 
+def test_examples_are_added_up_in_units_of_training_and_go_back_with_the_world() -> None:
+    grid = _grid()
+    _asked(grid)
+    assert grid.examples == CLIENTS * 40.0
+    past = grid.state()
+    _asked(grid, LOSS)
+    assert grid.examples == pytest.approx(CLIENTS * (40.0 + 60.0 / 3.0))
+    _asked(grid, EVALUATE)
+    assert grid.examples == pytest.approx(CLIENTS * (40.0 + 60.0 / 3.0))
+    grid.go_back(past)
+    assert grid.examples == CLIENTS * 40.0
+    grid.go_back({})
+    assert grid.examples == 0.0
+
+
+def test_who_gives_up_has_computed_a_part_of_its_examples() -> None:
+    grid = _grid(_fleet(dropout=1.0))
+    _asked(grid)
+    assert 0.0 < grid.examples < CLIENTS * 40.0
+
+
 def test_evaluation_is_measuring_and_costs_nothing() -> None:
     grid = _grid()
     grid.situation(1)
