@@ -27,6 +27,7 @@ from werkbund.cli.tables import comparison_table, differences_table, findings_ta
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from werkbund.data.checks import Finding
     from werkbund.federation import Run
