@@ -78,7 +78,7 @@ def score_of(config: Config) -> float:
     division = divide(read_table(config), config)
     setup = family_of(config).simulate(config, division.population)
     trained = train(setup)
-    scores, _ = score_counts(trained.counts, costs_of(config), setup.mode_names)
+    scores, _ = score_counts(trained.counts, trained.edges, costs_of(config), setup.mode_names)
     return scores["test"].average_precision
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from werkbund.core.arrays import AnyArray, Float64Array
-from werkbund.evaluation import NUM_BINS, Counts, average_precision, average_precision_bounds, roc_auc, roc_auc_bounds
-from werkbund.learner.counts import BINS_PER_LOGIT, count_scores
+from werkbund.core.edges import BINS_PER_LOGIT, NUM_BINS
+from werkbund.evaluation import Counts, average_precision, average_precision_bounds, roc_auc, roc_auc_bounds
+from werkbund.learner.counts import count_scores
 from werkbund.plant.bins import in_wide_bins
 
 ROUNDING = 1e-9

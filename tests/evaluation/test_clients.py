@@ -26,7 +26,7 @@ from werkbund.learner.counts import count_scores
 
 COSTS = Costs(10.0, 1.0)
 MODES = ("heat", "power", "strain")
-EMPTY = metrics(Counts.empty(), Threshold(512), COSTS)
+EMPTY = metrics(Counts.empty(), Threshold.of_bin(512), COSTS)
 
 
 def having(metric: str, *values: float) -> tuple[Metrics, ...]:
@@ -37,25 +37,25 @@ def having(metric: str, *values: float) -> tuple[Metrics, ...]:
 @pytest.mark.parametrize("seed", range(5))
 def test_metrics_of_a_client_are_those_of_its_rows_alone(scored: Callable[..., Any], seed: int) -> None:
     rows = scored(seed)
-    together = per_client(rows.arrays, Threshold(440), COSTS, MODES)
+    together = per_client(rows.arrays, Threshold.of_bin(440), COSTS, MODES)
     assert len(together) == len(rows.offsets) - 1
     for i, figures in enumerate(together):
         own = slice(rows.offsets[i], rows.offsets[i + 1])
         alone = count_scores(rows.logits[own], rows.labels[own], rows.modes[own], np.array([0, own.stop - own.start]))
-        expected = metrics(Counts.from_arrays(alone), Threshold(440), COSTS, MODES)
+        expected = metrics(Counts.from_arrays(alone), Threshold.of_bin(440), COSTS, MODES)
         assert figures.to_json() == expected.to_json()
 
 
 def test_one_client_has_the_pooled_metrics(scored: Callable[..., Any]) -> None:
     rows = scored(0, clients=1)
-    (alone,) = per_client(rows.arrays, Threshold(440), COSTS, MODES)
-    assert alone == metrics(rows.counts, Threshold(440), COSTS, MODES)
+    (alone,) = per_client(rows.arrays, Threshold.of_bin(440), COSTS, MODES)
+    assert alone == metrics(rows.counts, Threshold.of_bin(440), COSTS, MODES)
 
 
 def test_clients_without_rows_or_positives_survive(scored: Callable[..., Any]) -> None:
     rows = scored(0, rate=0.0)
     arrays = count_scores(rows.logits, rows.labels, rows.modes, np.array([0, 0, 400, 400]))
-    figures = per_client(arrays, Threshold(440), COSTS, MODES)
+    figures = per_client(arrays, Threshold.of_bin(440), COSTS, MODES)
     assert [client.rows for client in figures] == [0, 400, 0]
     assert worst_client(figures, ["a", "b", "c"], "average_precision") is None
     worst = worst_client(figures, ["a", "b", "c"], "cost")
@@ -107,4 +107,4 @@ def test_names_must_be_one_a_client() -> None:
 
 def test_arrays_without_histogram_are_refused() -> None:
     with pytest.raises(DataError, match="must hold a histogram"):
-        per_client({}, Threshold(512), COSTS)
+        per_client({}, Threshold.of_bin(512), COSTS)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from werkbund.core.edges import NUM_BINS
 from werkbund.core.errors import ConfigError
-from werkbund.evaluation import NUM_BINS, Costs, Counts, cost_curve
+from werkbund.evaluation import Costs, Counts, cost_curve
 
 COSTS = Costs(missed_failure=20.0, needless_inspection=1.5)
 

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
+from werkbund.core.edges import NUM_BINS
 from werkbund.core.errors import DataError
-from werkbund.evaluation import NUM_BINS, Counts, Threshold, lower_probabilities
+from werkbund.evaluation import Counts, lower_probabilities
 from werkbund.evaluation import counts as evaluation_counts
 from werkbund.learner import counts as learner_counts
 from werkbund.learner.counts import count_scores
@@ -61,7 +62,7 @@ def test_rows_are_positives_and_negatives(scored: Callable[..., Any]) -> None:
 
 def test_counts_of_no_row_hold_nothing() -> None:
     assert Counts.empty().rows == 0
-    assert Counts.empty().confusion(Threshold(0).bin).true_negatives == 0
+    assert Counts.empty().confusion(0).true_negatives == 0
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -88,10 +89,9 @@ def test_counts_of_unlike_failure_modes_do_not_add() -> None:
         Counts.empty(1) + Counts.empty(2)
 
 
-def test_grid_is_that_of_the_clients_who_count() -> None:
-    """It is stated twice, for those who count and for those who read."""
-    for name in ("NUM_BINS", "BINS_PER_LOGIT", "LOWEST_LOGIT", "NUM_DECILES"):
-        assert getattr(evaluation_counts, name) == getattr(learner_counts, name)
+def test_tenths_are_those_of_the_clients_who_count() -> None:
+    """Their number is stated twice, for those who count and for those who read."""
+    assert evaluation_counts.NUM_DECILES == learner_counts.NUM_DECILES
 
 
 def test_lower_probabilities_are_those_of_the_lower_edges() -> None:

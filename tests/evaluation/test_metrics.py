@@ -25,7 +25,7 @@ MODES = ("heat", "power", "strain")
 def test_decision_metrics_are_those_of_scikit_learn(scored: Callable[..., Any], seed: int, place: int) -> None:
     rows = scored(seed, rows=1000)
     flagged = rows.bins >= place
-    figures = metrics(rows.counts, Threshold(place), COSTS, MODES)
+    figures = metrics(rows.counts, Threshold.of_bin(place), COSTS, MODES)
     assert figures.f1 == pytest.approx(oracle.f1_score(rows.labels, flagged))
     assert figures.recall == pytest.approx(oracle.recall_score(rows.labels, flagged))
     assert figures.precision == pytest.approx(oracle.precision_score(rows.labels, flagged))
@@ -38,7 +38,7 @@ def test_decision_metrics_are_those_of_scikit_learn(scored: Callable[..., Any], 
 def test_probability_metrics_are_those_of_scikit_learn(scored: Callable[..., Any], seed: int) -> None:
     rows = scored(seed)
     probabilities = 1 / (1 + np.exp(-rows.logits))
-    figures = metrics(rows.counts, Threshold(512), COSTS, MODES)
+    figures = metrics(rows.counts, Threshold.of_bin(512), COSTS, MODES)
     assert figures.brier == pytest.approx(oracle.brier_score_loss(rows.labels, probabilities))
     assert figures.log_loss == pytest.approx(oracle.log_loss(rows.labels, probabilities))
     assert (figures.rows, figures.positives) == (len(rows.labels), rows.labels.sum())
@@ -48,13 +48,13 @@ def test_cost_is_per_1000_rows_in_the_currency_of_the_costs(scored: Callable[...
     rows = scored(3)
     missed = ((rows.labels > 0) & (rows.bins < 450)).sum()
     needless = ((rows.labels == 0) & (rows.bins >= 450)).sum()
-    figures = metrics(rows.counts, Threshold(450), COSTS, MODES)
+    figures = metrics(rows.counts, Threshold.of_bin(450), COSTS, MODES)
     assert figures.cost == pytest.approx(1000 * (10 * missed + needless) / len(rows.labels))
 
 
 def test_client_without_positives_has_undefined_ranking_and_a_cost(scored: Callable[..., Any]) -> None:
     rows = scored(0, rate=0.0)
-    figures = metrics(rows.counts, Threshold(400), COSTS, MODES)
+    figures = metrics(rows.counts, Threshold.of_bin(400), COSTS, MODES)
     undefined = {name for name in DIRECTIONS if math.isnan(getattr(figures, name))}
     assert undefined == {"average_precision", "roc_auc", "f1", "recall"}
     assert figures.precision == 0.0
@@ -62,19 +62,19 @@ def test_client_without_positives_has_undefined_ranking_and_a_cost(scored: Calla
 
 
 def test_no_row_leaves_every_metric_undefined() -> None:
-    figures = metrics(Counts.empty(), Threshold(512), COSTS)
+    figures = metrics(Counts.empty(), Threshold.of_bin(512), COSTS)
     assert all(math.isnan(getattr(figures, name)) for name in DIRECTIONS)
     assert figures.rows == figures.positives == 0
 
 
 def test_nothing_called_a_failure_has_recall_and_f1_0_and_no_precision(scored: Callable[..., Any]) -> None:
-    figures = metrics(scored(0).counts, Threshold(1023), COSTS, MODES)
+    figures = metrics(scored(0).counts, Threshold.of_bin(1023), COSTS, MODES)
     assert (figures.recall, figures.f1) == (0.0, 0.0)
     assert math.isnan(figures.precision)
 
 
 def test_json_has_none_for_what_is_undefined_and_every_field() -> None:
-    plain = metrics(Counts.empty(1), Threshold(512), COSTS, ["heat"]).to_json()
+    plain = metrics(Counts.empty(1), Threshold.of_bin(512), COSTS, ["heat"]).to_json()
     assert list(plain) == [field.name for field in fields(Metrics)]
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
     assert plain["f1"] is None
@@ -90,12 +90,12 @@ def test_every_direction_is_that_of_a_metric() -> None:
 
 def test_names_must_fit_the_modes_counted(scored: Callable[..., Any]) -> None:
     with pytest.raises(DataError, match=r"must name 3 failure modes, got \['heat'\]"):
-        metrics(scored(0).counts, Threshold(512), COSTS, ["heat"])
+        metrics(scored(0).counts, Threshold.of_bin(512), COSTS, ["heat"])
 
 
 def test_metrics_take_less_than_a_millisecond(scored: Callable[..., Any]) -> None:
     counts = scored(0).counts
-    seconds = min(timeit.repeat(lambda: metrics(counts, Threshold(450), COSTS, MODES), number=10, repeat=20))
+    seconds = min(timeit.repeat(lambda: metrics(counts, Threshold.of_bin(450), COSTS, MODES), number=10, repeat=20))
     assert seconds / 10 < 1e-3
 
 

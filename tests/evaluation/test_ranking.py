@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
+from werkbund.core.edges import BINS_PER_LOGIT, NUM_BINS
 from werkbund.evaluation import (
-    NUM_BINS,
     Counts,
     average_precision,
     precision_recall_curve,
     roc_auc,
     roc_curve,
 )
-from werkbund.learner.counts import BINS_PER_LOGIT, bins_of, count_scores
+from werkbund.learner.counts import bins_of, count_scores
 
 
 def counted(logits: Any, labels: Any) -> Counts:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from werkbund.core.edges import NUM_BINS
 from werkbund.core.errors import ConfigError
-from werkbund.evaluation import NUM_BINS, Costs, Counts, Threshold, choose_threshold, cost_curve
+from werkbund.evaluation import Costs, Counts, Threshold, choose_threshold, cost_curve
 from werkbund.learner.counts import count_scores, edge
 
 BINS = st.integers(0, NUM_BINS - 1)
@@ -23,14 +24,14 @@ def test_no_threshold_costs_less_and_higher_ones_cost_more(
     scored: Callable[..., Any], seed: int, missed: float
 ) -> None:
     counts, costs = scored(seed).counts, Costs(missed, 1.0)
-    curve, chosen = cost_curve(counts, costs), choose_threshold(counts, costs).bin
+    curve, chosen = cost_curve(counts, costs), counts.bin_from(choose_threshold(counts, costs).logit)
     assert curve[chosen] == curve.min()
     assert (curve[chosen + 1 :] > curve[chosen]).all()
 
 
 def test_dearer_missed_failures_never_raise_the_threshold(scored: Callable[..., Any]) -> None:
     counts = scored(4).counts
-    chosen = [choose_threshold(counts, Costs(price, 1.0)).bin for price in np.geomspace(0.01, 1000, 30)]
+    chosen = [choose_threshold(counts, Costs(price, 1.0)).logit for price in np.geomspace(0.01, 1000, 30)]
     assert chosen == sorted(chosen, reverse=True)
 
 
@@ -58,7 +59,7 @@ def test_cheapest_threshold_of_a_calibrated_model_is_near_break_even() -> None:
 
 @given(BINS)
 def test_threshold_nearest_its_own_probability_is_itself(place: int) -> None:
-    assert Threshold.nearest(Threshold(place).probability) == Threshold(place)
+    assert Threshold.nearest(Threshold.of_bin(place).probability) == Threshold.of_bin(place)
 
 
 @given(BINS, BINS, st.floats(0.001, 0.999))
@@ -66,13 +67,13 @@ def test_probability_decides_as_the_bin_does(place: int, other: int, part: float
     logit = float(edge(other + part))
     arrays = count_scores(np.array([logit]), np.ones(1), np.zeros((1, 0), bool), np.array([0, 1]))
     flagged = Counts.from_arrays(arrays).confusion(place).true_positives == 1
-    assert flagged == (1 / (1 + np.exp(-logit)) >= Threshold(place).probability)
+    assert flagged == (1 / (1 + np.exp(-logit)) >= Threshold.of_bin(place).probability)
 
 
 @pytest.mark.parametrize("place", [-1, NUM_BINS])
 def test_bin_outside_the_grid_is_refused(place: int) -> None:
     with pytest.raises(ConfigError, match=rf"bin must be in 0\.\.1023, got {place}"):
-        Threshold(place)
+        Threshold.of_bin(place)
 
 
 @pytest.mark.parametrize("probability", [-0.1, 1.1, float("nan")])

@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, log_loss
 
 from werkbund.core.arrays import AnyArray, BoolArray, Float32Array, Int64Array
+from werkbund.core.edges import BINS_PER_LOGIT, LOWEST_LOGIT, NUM_BINS
 from werkbund.core.errors import ClientError, DataError
 from werkbund.learner.counts import (
-    BINS_PER_LOGIT,
-    LOWEST_LOGIT,
-    NUM_BINS,
     bins_of,
     count_scores,
     edge,

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from werkbund.core.arrays import AnyArray
+from werkbund.core.edges import BINS_PER_LOGIT
 from werkbund.evaluation import Costs, Counts, Threshold, metrics
-from werkbund.learner.counts import BINS_PER_LOGIT, bins_of, count_scores, edge
+from werkbund.learner.counts import bins_of, count_scores, edge
 from werkbund.plant.bins import in_wide_bins
 
 

@@ -9,9 +9,10 @@ import polars as pl
 import pytest
 
 from werkbund.config import check_config
+from werkbund.core.edges import NUM_BINS
 from werkbund.core.kinds import Kind
 from werkbund.core.store import RowStore
-from werkbund.core.types import Replies
+from werkbund.core.types import Replies, Tasks
 from werkbund.data import Column, Origin, Schema, Table
 from werkbund.engine import InProcessGrid, Worker
 from werkbund.engine.kinds import EVALUATE, TRAIN
@@ -25,6 +26,7 @@ from werkbund.plant.withholding import few_counts, few_figures, few_squares, few
 
 SCHEMA = Schema("failed", (Column("heat", "number"), Column("load", "number"), Column("area", "category")))
 ROWS = 200
+ASKED = Tasks(HELLO, 0, np.array([0]))
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +46,6 @@ def parts() -> Parts:
 
 
 def _survey(parts: Parts) -> Replies:
-    from werkbund.core.types import Tasks
-
     return parts.statistics[SURVEY](Tasks(SURVEY, 0, np.zeros(1, np.int64)), RowStore())
 
 
@@ -58,7 +58,7 @@ def test_levels_are_counted_over_training_rows(parts: Parts) -> None:
 
 @pytest.mark.parametrize("minimum", [1, 10, 50, 100])
 def test_a_survey_says_nothing_about_columns_and_levels_of_few_rows(minimum: int, parts: Parts) -> None:
-    told, whole = few_values(_survey(parts), Policy(minimum_rows=minimum), parts), _survey(parts)
+    told, whole = few_values(ASKED, _survey(parts), Policy(minimum_rows=minimum), parts), _survey(parts)
     vocabulary = json.loads(str(told.clear["vocabulary"][0]))
     enough = {level for level, rows in levels_of(parts)["area"].items() if rows >= minimum}
     assert set(vocabulary["area"]) == enough
@@ -70,7 +70,7 @@ def test_a_survey_says_nothing_about_columns_and_levels_of_few_rows(minimum: int
 
 
 def test_a_survey_with_nothing_to_withhold_is_left_as_it_is(parts: Parts) -> None:
-    told, whole = few_values(_survey(parts), Policy(minimum_rows=1), parts), _survey(parts)
+    told, whole = few_values(ASKED, _survey(parts), Policy(minimum_rows=1), parts), _survey(parts)
     for name, array in whole.sums.items():
         np.testing.assert_array_equal(told.sums[name], array)
     assert json.loads(str(told.clear["vocabulary"][0])) == json.loads(str(whole.clear["vocabulary"][0]))
@@ -78,14 +78,15 @@ def test_a_survey_with_nothing_to_withhold_is_left_as_it_is(parts: Parts) -> Non
 
 def test_squares_of_a_column_with_few_values_are_withheld(parts: Parts) -> None:
     replies = Replies(SQUARES, 0, np.array([0]), {"squares": np.array([[3.0, 4.0]])})
-    assert few_squares(replies, Policy(minimum_rows=50), parts).sums["squares"].tolist() == [[0.0, 4.0]]
-    assert few_squares(replies, Policy(minimum_rows=1), parts).sums["squares"].tolist() == [[3.0, 4.0]]
+    assert few_squares(ASKED, replies, Policy(minimum_rows=50), parts).sums["squares"].tolist() == [[0.0, 4.0]]
+    assert few_squares(ASKED, replies, Policy(minimum_rows=1), parts).sums["squares"].tolist() == [[3.0, 4.0]]
 
 
 def _counts(rows: int, failures: int) -> dict[str, Any]:
-    histogram = np.zeros((2, 4), np.int64)
+    histogram = np.zeros((2, NUM_BINS), np.int64)
     histogram[:, 0] = rows - failures, failures
-    modes = np.array([[failures, 0, 0, 0], [1, 0, 0, 0]])
+    modes = np.zeros((2, NUM_BINS), np.int64)
+    modes[:, 0] = failures, 1
     return {"test.histogram": histogram, "test.modes": modes, "test.brier": np.array(1.0)}
 
 
@@ -101,12 +102,12 @@ def test_a_split_of_few_rows_or_failures_says_nothing(
     sums: dict[str, Any] = {"update": np.ones((1, 3))} if kind == TRAIN else {}
     sums |= {name: array[None] for name, array in counts.items()} if each else {}
     replies = Replies(kind, 1, np.array([0]), sums, {}, "layout", {} if each else counts)
-    found = few_counts(replies, Policy(minimum_rows=20, minimum_failures=3), parts)
+    found = few_counts(ASKED, replies, Policy(minimum_rows=20, minimum_failures=3), parts)
     assert found.pooled == {}
     assert ("update" in found.sums) is (kind == TRAIN)
     assert ("test.histogram" in found.sums) is ("test.brier" in found.sums) is told
     if told:
-        assert found.sums["test.histogram"].shape == (1, 2, 4)
+        assert found.sums["test.histogram"].shape == (1, 2, NUM_BINS)
         assert found.sums["test.modes"][0].sum(axis=-1).tolist() == [failures, 0]
 
 
@@ -125,7 +126,7 @@ def test_figures_and_the_reason_that_quotes_them_go_together(policy: Policy, tol
         "accepted": np.array([json.dumps({"accepted": False, "reason": reason})]),
         "figures": np.array(['{"offered": {"brier": 0.1}}']),
     }
-    found = few_figures(Replies(DELIVER, 1, np.array([0]), {}, clear), policy, parts)
+    found = few_figures(ASKED, Replies(DELIVER, 1, np.array([0]), {}, clear), policy, parts)
     verdict = json.loads(str(found.clear["accepted"][0]))
     assert verdict["accepted"] is False
     assert (verdict["reason"] == reason) is told
@@ -135,4 +136,4 @@ def test_figures_and_the_reason_that_quotes_them_go_together(policy: Policy, tol
 
 def test_what_a_plant_says_about_itself_passes(parts: Parts, tmp_path: Path) -> None:
     replies = Replies(HELLO, 0, np.array([0]), {}, {"facts": np.array(["{}"])})
-    assert few_counts(replies, Policy(), parts).clear["facts"].tolist() == ["{}"]
+    assert few_counts(ASKED, replies, Policy(), parts).clear["facts"].tolist() == ["{}"]

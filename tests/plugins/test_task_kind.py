@@ -82,14 +82,16 @@ class SpreadWork:
         return frame[column].cast(float).fill_null(np.nan).to_numpy()
 
 
-def few_missing(replies: Replies, policy: Policy, parts: Parts) -> Replies:
+def few_missing(tasks: Tasks, replies: Replies, policy: Policy, parts: Parts) -> Replies:
     """Return an answer that tells of no missing values where they are fewer than the policy's minimum."""
+    del tasks
     missing = replies.sums["missing"]
     return replace(replies, sums={"missing": np.where(missing >= policy.minimum_rows, missing, 0)})
 
 
 OFFER = Offer(SPREAD, lambda plot: forgetful(SpreadWork(plot.parts.population.splits["train"])), few_missing)
 MINE = (*OFFERS, OFFER)
+ASKED = Tasks(SPREAD, 0, np.zeros(1, np.int64))
 LEVELS = np.array([0.0, 0.1, 0.5, 0.999])
 COLUMN = next(column.name for column in AI4I_SCHEMA.features if column.kind == "number")
 ALLOWED = {"signals": [*USUAL, "spread"], "minimum_rows": 10}
@@ -154,8 +156,8 @@ def test_a_plant_raises_the_minimum_that_the_task_names_to_its_own(deployment: D
 def test_the_offer_withholds_figures_over_few_rows(deployment: Deployment) -> None:
     few, many = Replies(SPREAD, 0, np.zeros(1, np.int64), {"missing": np.array([9])}), np.array([10])
     policy: Any = Policy(minimum_rows=10)
-    assert few_missing(few, policy, None).sums["missing"].tolist() == [0]  # type: ignore[arg-type]
-    assert few_missing(replace(few, sums={"missing": many}), policy, None).sums["missing"].tolist() == [10]  # type: ignore[arg-type]
+    assert few_missing(ASKED, few, policy, None).sums["missing"].tolist() == [0]  # type: ignore[arg-type]
+    assert few_missing(ASKED, replace(few, sums={"missing": many}), policy, None).sums["missing"].tolist() == [10]  # type: ignore[arg-type]
 
 
 def test_a_check_lists_it_with_when_what_and_size(deployment: Deployment) -> None:

@@ -85,7 +85,8 @@ def test_what_a_plant_learns_alone_is_what_the_comparison_says(deployed: Any) ->
         for folder in (there.folder, here.folder)
     ]
     assert all(one is not None for one in alone[0])
-    assert [one["average_precision"] for one in alone[0]] == [one["average_precision"] for one in alone[1]]
+    first, second = ([one["average_precision"] for one in each] for each in alone)
+    assert first == pytest.approx(second, abs=1e-12)  # one counts everybody's rows on edges for all of them
 
 
 def test_plants_figures_make_the_contest_that_their_rows_make(deployed: Any) -> None:

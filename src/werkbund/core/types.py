@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from werkbund.core.arrays import Arrays, BoolArray, Float32Array, Float64Array, Int64Array
+from werkbund.core.edges import STANDARD_EDGES
 from werkbund.core.kinds import Kind
 
 Rows = BoolArray | slice
@@ -225,6 +226,8 @@ class RoundRecord:
         The middle length of the updates, per unit of weight; 0 where it is not known.
     refused
         Why the updates did not become the next weights, which are those before; empty where they did.
+    edges
+        The logits between the bins of the counts.
     """
 
     round: int
@@ -250,6 +253,7 @@ class RoundRecord:
     clipped: tuple[int, ...] = ()
     usual_norm: float = 0.0
     refused: str = ""
+    edges: Float32Array = field(default_factory=lambda: STANDARD_EDGES)
 
 
 def _is_every(rows: Rows) -> bool:

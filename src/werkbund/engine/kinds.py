@@ -16,7 +16,7 @@ from werkbund.core.kinds import (
     as_training,
     nothing,
 )
-from werkbund.learner.counts import COUNT_FIELDS
+from werkbund.learner.counts import COUNT_FIELDS, EDGES_FIELD
 from werkbund.selection.questions import ALONG, KEY, NEEDS, RATE, SIGNALS_IN_CLEAR, WEIGHTS
 
 WEIGHT = "weight"
@@ -62,7 +62,7 @@ TRAIN = Kind(
     "train",
     "score the weights that come, train from them, and answer with the update",
     "each round that it trains in",
-    (WEIGHTS, ALONG, _COHORT, RATE, NEEDS, _EQUAL, _EACH, _FACTOR, KEY),
+    (WEIGHTS, ALONG, _COHORT, RATE, NEEDS, _EQUAL, _EACH, EDGES_FIELD, _FACTOR, KEY),
     (*UPDATE_FIELDS, *COUNT_FIELDS, *SIGNALS_IN_CLEAR),
     cost=as_training,
     trains=True,
@@ -74,7 +74,7 @@ UPLOAD = Kind(
     "upload",
     "score the weights that come, and answer with the update that was held",
     "when it is chosen and uploads what it held",
-    (WEIGHTS, ALONG, _COHORT, RATE, NEEDS, _EQUAL, _EACH, _FACTOR, KEY),
+    (WEIGHTS, ALONG, _COHORT, RATE, NEEDS, _EQUAL, _EACH, EDGES_FIELD, _FACTOR, KEY),
     (*UPDATE_FIELDS, *COUNT_FIELDS),
     cost=_uploading,
     repeatable=False,
@@ -85,7 +85,7 @@ EVALUATE = Kind(
     "evaluate",
     "score the weights that come on held-out rows, and answer with counts",
     "each round, also when it does not train",
-    (WEIGHTS, _EACH),
+    (WEIGHTS, _EACH, EDGES_FIELD),
     COUNT_FIELDS,
     measures=True,
 )

@@ -17,7 +17,7 @@ from werkbund.core.store import Store
 from werkbund.core.types import Replies, Tasks
 from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD, WEIGHT
 from werkbund.engine.worker import SENT, Handler, forgetful
-from werkbund.learner.counts import count_scores
+from werkbund.learner.counts import count_scores, edges_of
 from werkbund.learner.signals import FROM_LOSSES, local_centroids, loss_signals, losses_of
 from werkbund.learner.train import CohortTrainer, TrainedCohort
 from werkbund.privacy import Departure, Stack
@@ -231,7 +231,8 @@ class LocalWork:
         for split, table in (("validation", self.splits.validation), ("test", self.splits.test)):
             part = table if len(tasks) == table.num_clients else table.take(tasks.clients)
             logits = self._scores(weights, part)
-            scored = count_scores(logits, part.labels, part.modes, part.offsets if each else part.offsets[[0, -1]])
+            offsets = part.offsets if each else part.offsets[[0, -1]]
+            scored = count_scores(logits, part.labels, part.modes, offsets, edges_of(tasks))
             counts |= {f"{split}.{name}": array if each else array[0] for name, array in scored.items()}
         return (counts, {}) if each else ({}, counts)
 

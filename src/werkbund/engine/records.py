@@ -92,6 +92,7 @@ def record_of(proceedings: Proceedings, state: RunState, weights: Float32Array, 
         clipped=lengths.clipped,
         usual_norm=lengths.usual.get(UPDATE, 0.0),
         refused=proceedings.refused,
+        edges=state.edges,
     )
 
 

@@ -27,6 +27,7 @@ from werkbund.engine.lengths import LengthLimits, unusable_result
 from werkbund.engine.records import Proceedings, bytes_measuring, gathered_counts, record_of, signals_in
 from werkbund.engine.state import Rules, RunState, Strategy
 from werkbund.engine.word import weights_expected
+from werkbund.learner.counts import as_shared
 from werkbund.selection.contract import NUMBERS, Reports
 
 
@@ -69,10 +70,13 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
     record = record_of(proceedings, state, weights, time.perf_counter() - started)
     after = state.next(weights, carry, selector_state, state_of(grid))
     usual = folded.lengths.usual if folded.lengths and len(rules.training_rows) else state.usual
-    return replace(after, held_out=rules.heard(state.held_out, folded.replies), usual=usual), record
+    heard = rules.heard(state.held_out, folded.replies)
+    return replace(after, held_out=heard, usual=usual, edges=rules.refined(record)), record
 
 
-def evaluate(grid: Grid, rules: Rules, state: RunState, clients: Int64Array | None = None) -> RoundRecord:
+def evaluate(
+    grid: Grid, rules: Rules, state: RunState, clients: Int64Array | None = None, edges: Float32Array | None = None
+) -> RoundRecord:
     """Let clients score the weights as they are, and train nobody.
 
     Parameters
@@ -81,8 +85,11 @@ def evaluate(grid: Grid, rules: Rules, state: RunState, clients: Int64Array | No
         As for a round.
     clients
         If given, these clients' counts come for each of them; else everybody scores, and counts may come added.
+    edges
+        Of the bins of scores, if other than the state's.
     """
     started, round = time.perf_counter(), state.round + 1
+    state = state if edges is None else replace(state, edges=edges)
     if isinstance(grid, Keeping):
         grid.go_back(state.world)  # what clients keep, such as layers of their own, is part of what is scored
     asked = np.arange(len(grid.clients())) if clients is None else clients
@@ -104,6 +111,7 @@ def evaluate(grid: Grid, rules: Rules, state: RunState, clients: Int64Array | No
         bytes_up=sum(map(payload, replies)),
         seconds=time.perf_counter() - started,
         bytes_measuring=bytes_measuring([tasks], replies),
+        edges=state.edges,
     )
 
 
@@ -118,7 +126,8 @@ def tasks_of(
     needs = signals_wanted(strategy.selector.declaration.needs)
     sent = sent_along(strategy.aggregator, state)
     cohort = {"cohort": choice.cohort} if strategy.stack.layers else {}
-    shared: Arrays = {"weights": state.weights, "rate": rate, **sent, **cohort, **needs, **equal}
+    counting = as_shared(state.edges)
+    shared: Arrays = {"weights": state.weights, "rate": rate, **sent, **cohort, **needs, **equal, **counting}
     kind = UPLOAD if choice.held else TRAIN
     others = np.setdiff1d(evaluators(np.arange(num_clients), rules, round), choice.cohort, assume_unique=True)
     trained = Tasks(kind, round, choice.cohort, shared, own, keep=choice.keep)
@@ -185,7 +194,7 @@ def _total(choice: Choice, folded: Folded) -> float | None:
 
 def _evaluate_tasks(clients: Int64Array, state: RunState, round: int, each: bool = False) -> Tasks:
     wanted = {"each": np.ones((), np.bool_)} if each else {}
-    return Tasks(EVALUATE, round, clients, {"weights": state.weights, **wanted})
+    return Tasks(EVALUATE, round, clients, {"weights": state.weights, **wanted, **as_shared(state.edges)})
 
 
 def _check_quorum(folded: Folded, choice: Choice, names: tuple[str, ...], rules: Rules, round: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -12,8 +12,9 @@ import numpy as np
 from werkbund.aggregation.contract import UPDATE, Aggregator, Carry
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array
 from werkbund.core.defaults import EVALUATED_CLIENTS
+from werkbund.core.edges import EDGES, STANDARD_EDGES
 from werkbund.core.errors import ConfigError
-from werkbund.core.types import Replies
+from werkbund.core.types import Replies, RoundRecord
 from werkbund.engine.asking import Form
 from werkbund.engine.checkpoint import Checkpoint
 from werkbund.engine.word import Word, with_counts
@@ -100,6 +101,10 @@ class Strategy:
             )
 
 
+Refine = Callable[[Mapping[str, Arrays], Float32Array], Float32Array]
+"""Given counts by split and the edges that they are on, return those of the next question."""
+
+
 @dataclass(frozen=True)
 class Rules:
     """Hold what every round obeys.
@@ -131,6 +136,8 @@ class Rules:
         (all clients,), rows of a split that each can hold out at most; empty where nobody is held to any.
     left_out
         Numbers of clients that nobody chooses, for what they said before the first round.
+    refine
+        Returns the edges of bins on which the next question counts scores; None where all count on the standard ones.
     """
 
     seed: int
@@ -145,6 +152,7 @@ class Rules:
     training_rows: Float64Array = field(default_factory=lambda: np.empty(0))
     most_held_out: Float64Array = field(default_factory=lambda: np.empty(0))
     left_out: tuple[int, ...] = ()
+    refine: Refine | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.quorum <= 1:
@@ -166,6 +174,10 @@ class Rules:
         """
         word = Word(self.training_rows, held_out=held_out or {}, most_held_out=self.most_held_out)
         return Form(num_parameters, self.fingerprint, self.counts, word=word)
+
+    def refined(self, record: RoundRecord) -> Float32Array:
+        """Return the edges on which scores are counted after a round."""
+        return record.edges if self.refine is None else self.refine(record.counts, record.edges)
 
     def heard(self, held_out: Arrays, answers: Iterable[Replies]) -> Arrays:
         """Return of how many held-out rows clients' counts are, with what some usable answers say."""
@@ -194,6 +206,8 @@ class RunState:
     usual
         The middle length of each array that is folded, by name, in the last round of which it was known; empty where
         nobody is held to its word.
+    edges
+        Of the bins in which the next round counts scores.
     """
 
     round: int
@@ -203,6 +217,7 @@ class RunState:
     world: State = field(default_factory=dict)
     held_out: Arrays = field(default_factory=dict)
     usual: Mapping[str, float] = field(default_factory=dict)
+    edges: Float32Array = field(default_factory=lambda: STANDARD_EDGES)
     kind: ClassVar[str] = "weights"
 
     @staticmethod
@@ -217,7 +232,7 @@ class RunState:
 
     def parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return JSON values and named arrays."""
-        arrays: dict[str, Any] = {"weights": self.weights}
+        arrays: dict[str, Any] = {"weights": self.weights, EDGES: self.edges}
         arrays |= {f"carry.{name}": array for name, array in self.carry.items()}
         arrays |= {f"{_HELD_OUT}{name}": array for name, array in self.held_out.items()}
         selector_values, selector_arrays = _parted("selector.", self.selector_state)
@@ -241,7 +256,8 @@ class RunState:
         world = {**values.get("world", {}), **_under("world.", arrays)}
         carry, held_out = _under("carry.", arrays), _under(_HELD_OUT, arrays)
         usual = values.get("usual", {})
-        return cls(checkpoint.round, arrays["weights"], carry, selector_state, world, held_out, usual)
+        edges = arrays.get(EDGES, STANDARD_EDGES)
+        return cls(checkpoint.round, arrays["weights"], carry, selector_state, world, held_out, usual, edges)
 
 
 def _parted(prefix: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

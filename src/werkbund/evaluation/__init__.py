@@ -6,7 +6,15 @@ from werkbund.evaluation.calibration import Reliability, expected_calibration_er
 from werkbund.evaluation.clients import Spread, WorstClient, mean_metrics, per_client, spread, values_of, worst_client
 from werkbund.evaluation.contest import Contest, Mean, PlantLine, mean_contest
 from werkbund.evaluation.costs import Costs, cost_curve
-from werkbund.evaluation.counts import NUM_BINS, Confusion, Counts, lower_probabilities
+from werkbund.evaluation.counts import Confusion, Counts, lower_probabilities
+from werkbund.evaluation.edges import (
+    LASTING_EDGES,
+    asked_well,
+    edges_after,
+    possible_error,
+    refined_edges,
+    with_edge,
+)
 from werkbund.evaluation.effort import NEVER, Expenditure, LearningCurve, jain_index
 from werkbund.evaluation.habits import HABITS, cheapest_interval, inspected, work_of
 from werkbund.evaluation.intervals import Interval, mean_interval, paired_difference
@@ -22,8 +30,8 @@ __all__ = [
     "DIRECTIONS",
     "FEWEST_FAILURES",
     "HABITS",
+    "LASTING_EDGES",
     "NEVER",
-    "NUM_BINS",
     "POSSIBLE_ERROR",
     "Bounds",
     "ClientPeriods",
@@ -48,6 +56,7 @@ __all__ = [
     "Summary",
     "Threshold",
     "WorstClient",
+    "asked_well",
     "average_precision",
     "average_precision_bounds",
     "change_of_roc_auc",
@@ -56,6 +65,7 @@ __all__ = [
     "compare_periods",
     "contest_of",
     "cost_curve",
+    "edges_after",
     "expected_calibration_error",
     "hold_contest",
     "inspected",
@@ -67,7 +77,9 @@ __all__ = [
     "metrics",
     "paired_difference",
     "per_client",
+    "possible_error",
     "precision_recall_curve",
+    "refined_edges",
     "reliability",
     "roc_auc",
     "roc_auc_bounds",
@@ -76,6 +88,7 @@ __all__ = [
     "spread",
     "units_of",
     "values_of",
+    "with_edge",
     "work_of",
     "worst_client",
 ]

@@ -1,7 +1,8 @@
 """Between what the ranking figures of rows lie whose scores are known by their bins alone.
 
-Within its bin a row may stand anywhere, alone or tied with others. Over all such orders a figure has a least and a
-greatest value; the figure of the bins, in which all rows of a bin are tied, lies between them.
+Within its bin a row may stand anywhere, alone or tied with others, unless the bin holds one score of single precision
+alone. Over all such orders a figure has a least and a greatest value; the figure of the bins, in which all rows of a
+bin are tied, lies between them.
 """
 
 from __future__ import annotations
@@ -57,9 +58,9 @@ def roc_auc_bounds(counts: Counts) -> Bounds:
     if counts.positives == 0 or counts.negatives == 0:
         return UNDEFINED
     pairs = float(counts.positives) * counts.negatives
-    below = np.cumsum(counts.highest[0], dtype=np.float64) - counts.highest[0]
-    low = counts.lowest[1] @ below
-    high = counts.highest[1] @ np.cumsum(counts.lowest[0], dtype=np.float64)
+    half = np.where(counts.tied, 0.5 * counts.histogram[0], 0.0)
+    low = counts.lowest[1] @ (np.cumsum(counts.highest[0], dtype=np.float64) - counts.highest[0] + half)
+    high = counts.highest[1] @ (np.cumsum(counts.lowest[0], dtype=np.float64) - half)
     return Bounds(float(low / pairs), float(high / pairs))
 
 
@@ -67,20 +68,23 @@ def _least_precisions(counts: Counts) -> Float64Array:
     """Return the sum of the least precisions of each bin's positive rows, of those that have any, bins falling.
 
     Σᵢ (T + i) / (G + i) over the bin's p positive rows, with T positive rows above, and G the rows above and the bin's
-    negative ones; that is p - (G - T) (ψ(G + p + 1) - ψ(G + 1)).
+    negative ones; that is p - (G - T) (ψ(G + p + 1) - ψ(G + 1)). Rows of one score have one precision.
     """
     places = np.flatnonzero(counts.lowest[1])[::-1]
     hits = counts.lowest[1, places].astype(np.float64)
     false_alarms = np.cumsum(counts.highest[0, ::-1], dtype=np.float64)[len(counts.highest[0]) - 1 - places]
-    before = np.cumsum(hits) - hits + false_alarms
-    return np.asarray(hits - false_alarms * (digamma(before + hits + 1) - digamma(before + 1)))
+    found = np.cumsum(hits)
+    before = found - hits + false_alarms
+    one_by_one = hits - false_alarms * (digamma(before + hits + 1) - digamma(before + 1))
+    return np.asarray(np.where(counts.tied[places], hits * found / (found + false_alarms), one_by_one))
 
 
 def _greatest_precisions(counts: Counts) -> Float64Array:
     """Return the sum of the greatest precisions of each bin's positive rows, bins falling."""
     hits, misses = counts.highest[1, ::-1], counts.lowest[0, ::-1]
     found = np.cumsum(hits)
-    precision = found / np.maximum(found + np.cumsum(misses) - misses, 1)
+    above = np.cumsum(misses) - np.where(counts.tied[::-1], 0, misses)
+    precision = found / np.maximum(found + above, 1)
     if counts.outer is not None:  # rows of two ranges of bins may be tied
         precision = np.maximum.accumulate(precision[::-1])[::-1]
     return np.asarray(hits * precision)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from werkbund.core.arrays import AnyArray, Float64Array
+from werkbund.core.arrays import AnyArray, Float32Array, Float64Array
+from werkbund.core.edges import STANDARD_EDGES
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.evaluation.costs import Costs
 from werkbund.evaluation.counts import Counts
@@ -50,7 +51,11 @@ class WorstClient:
 
 
 def per_client(
-    arrays: Mapping[str, AnyArray], threshold: Threshold, costs: Costs, mode_names: Sequence[str] = ()
+    arrays: Mapping[str, AnyArray],
+    threshold: Threshold,
+    costs: Costs,
+    mode_names: Sequence[str] = (),
+    edges: Float32Array = STANDARD_EDGES,
 ) -> tuple[Metrics, ...]:
     """Return the metrics of each client at the same threshold, in the order of the arrays' rows.
 
@@ -60,6 +65,8 @@ def per_client(
         What clients count, by the names of the fields of `Counts`, each array with one row a client.
     mode_names
         One for each failure mode that is counted.
+    edges
+        The logits between the bins of the counts.
 
     Raises
     ------
@@ -69,7 +76,7 @@ def per_client(
     if "histogram" not in arrays:
         raise DataError(f"counts must hold a histogram, got {sorted(arrays)}; pass what clients count")
     clients = range(len(arrays["histogram"]))
-    return tuple(metrics(Counts.from_arrays(arrays, i), threshold, costs, mode_names) for i in clients)
+    return tuple(metrics(Counts.from_arrays(arrays, i, edges), threshold, costs, mode_names) for i in clients)
 
 
 def values_of(all_metrics: Sequence[Metrics], metric: str) -> Float64Array:

@@ -66,7 +66,7 @@ class Costs:
 def cost_curve(counts: Counts, costs: Costs) -> Float64Array:
     """Return the cost per 1000 rows of deciding at each bin's lower edge: (NUM_BINS,), NaN without a row.
 
-    The probabilities of these thresholds are `lower_probabilities()`.
+    The probabilities of these thresholds are `lower_probabilities(counts.edges)`.
     """
     if counts.rows == 0:
         return np.full(counts.histogram.shape[1], np.nan)

@@ -1,29 +1,26 @@
 """The counts of some rows, whoever held them: all that metrics are computed from.
 
-Scores are counted on a grid of logits: 1024 bins of width 1/32 in -16..16, the outer ones open. The code that counts
-states the grid too; here it stands again so that reading a run's counts needs no training.
+Scores are counted in 1024 bins of the logit, the outer ones open, between the edges of the question that was asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
-from werkbund.core.arrays import AnyArray, Float64Array, Int64Array
+from werkbund.core.arrays import AnyArray, BoolArray, Float32Array, Float64Array, Int64Array
+from werkbund.core.edges import NUM_BINS, STANDARD_EDGES, of_one_score
 from werkbund.core.errors import DataError
 
-NUM_BINS = 1024
-BINS_PER_LOGIT = 32
-LOWEST_LOGIT = -16.0
 NUM_DECILES = 10
 
 _COUNTED = ("histogram", "modes", "brier", "log_loss", "calibration", "spread")
 
 
-def lower_probabilities() -> Float64Array:
+def lower_probabilities(edges: Float32Array = STANDARD_EDGES) -> Float64Array:
     """Return the probability at which each bin begins: (NUM_BINS,), rising from 0, the lowest bin being open.
 
     Examples
@@ -31,10 +28,8 @@ def lower_probabilities() -> Float64Array:
     >>> lower_probabilities()[[0, 512]].tolist()
     [0.0, 0.5]
     """
-    logits = np.arange(NUM_BINS) / BINS_PER_LOGIT + LOWEST_LOGIT
-    probabilities: Float64Array = 1.0 / (1.0 + np.exp(-logits))
-    probabilities[0] = 0.0
-    return probabilities
+    with np.errstate(over="ignore"):
+        return np.concatenate(([0.0], 1.0 / (1.0 + np.exp(-edges.astype(np.float64)))))
 
 
 @dataclass(frozen=True)
@@ -66,6 +61,8 @@ class Counts:
     outer
         Two histograms, each row in the lowest and in the highest bin that it may truly be in, where clients have put
         rows of several bins together; None where each is in its own.
+    edges
+        (NUM_BINS - 1,), the logits between bins.
 
     Raises
     ------
@@ -79,6 +76,7 @@ class Counts:
     log_loss: float
     calibration: Float64Array
     outer: tuple[Int64Array, Int64Array] | None = None
+    edges: Float32Array = field(default_factory=lambda: STANDARD_EDGES)
 
     def __post_init__(self) -> None:
         shapes = (self.histogram.shape, self.modes.shape[1:], self.calibration.shape)
@@ -91,20 +89,24 @@ class Counts:
             raise DataError("counts must not be negative; a client has sent something that is no count")
 
     @classmethod
-    def empty(cls, num_modes: int = 0) -> Counts:
+    def empty(cls, num_modes: int = 0, edges: Float32Array = STANDARD_EDGES) -> Counts:
         """Return the counts of no row."""
         histogram = np.zeros((2, NUM_BINS), np.int64)
         modes = np.zeros((num_modes, NUM_BINS), np.int64)
-        return cls(histogram, modes, 0.0, 0.0, np.zeros((NUM_DECILES, 3)))
+        return cls(histogram, modes, 0.0, 0.0, np.zeros((NUM_DECILES, 3)), edges=edges)
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, AnyArray], index: int | None = None) -> Counts:
+    def from_arrays(
+        cls, arrays: Mapping[str, AnyArray], index: int | None = None, edges: Float32Array = STANDARD_EDGES
+    ) -> Counts:
         """Return the counts of all clients together, or of the one at `index`.
 
         Parameters
         ----------
         arrays
             What clients count, by the names of the fields, each array with one row a client.
+        edges
+            Of the question that they answered.
 
         Raises
         ------
@@ -118,7 +120,7 @@ class Counts:
         taken = {name: arrays[name][own].sum(axis=0) for name in _COUNTED[:-1]}
         brier, log_loss = float(taken["brier"]), float(taken["log_loss"])
         outer = _outer(arrays["histogram"][own], arrays["spread"][own])
-        return cls(taken["histogram"], taken["modes"], brier, log_loss, taken["calibration"], outer)
+        return cls(taken["histogram"], taken["modes"], brier, log_loss, taken["calibration"], outer, edges)
 
     def __add__(self, other: Counts) -> Counts:
         if len(self.modes) != len(other.modes):
@@ -126,6 +128,8 @@ class Counts:
                 f"counts must have the same failure modes to be added, got {len(self.modes)} and {len(other.modes)}; "
                 "count all rows with one list of modes"
             )
+        if not np.array_equal(self.edges, other.edges):
+            raise DataError("counts must be on the same edges to be added; ask all clients with the same ones")
         return Counts(
             self.histogram + other.histogram,
             self.modes + other.modes,
@@ -133,12 +137,22 @@ class Counts:
             self.log_loss + other.log_loss,
             self.calibration + other.calibration,
             self._added_outer(other),
+            self.edges,
         )
 
     def _added_outer(self, other: Counts) -> tuple[Int64Array, Int64Array] | None:
         if self.outer is None and other.outer is None:
             return None
         return self.lowest + other.lowest, self.highest + other.highest
+
+    @cached_property
+    def tied(self) -> BoolArray:
+        """Whether all rows of a bin have the same score, in single precision: (NUM_BINS,)."""
+        return of_one_score(self.edges) & (self.outer is None)
+
+    def without_outer(self) -> Counts:
+        """Return the counts as if each row were in its own bin."""
+        return self if self.outer is None else replace(self, outer=None)
 
     @property
     def lowest(self) -> Int64Array:
@@ -164,6 +178,21 @@ class Counts:
     def rows(self) -> int:
         """Number of rows."""
         return self.negatives + self.positives
+
+    def bin_from(self, logit: float) -> int:
+        """Return the bin that begins at a logit, minus infinity for the lowest.
+
+        Raises
+        ------
+        DataError
+            If none does: rows of one bin would lie on both sides.
+        """
+        if logit == -np.inf:
+            return 0
+        place = int(np.searchsorted(self.edges, np.float32(logit)))
+        if place >= len(self.edges) or self.edges[place] != logit:
+            raise DataError(f"a threshold must be an edge of the bins, got a logit of {logit}; count with it as one")
+        return place + 1
 
     def confusion(self, bin: int) -> Confusion:  # noqa: A002 - the field's own word
         """Return how often "a failure, if the score is in `bin` or above" was right and wrong."""

@@ -94,7 +94,8 @@ def metrics(counts: Counts, threshold: Threshold, costs: Costs, mode_names: Sequ
     DataError
         If the number of names is not that of the modes counted.
     """
-    confusion = counts.confusion(threshold.bin)
+    place = counts.bin_from(threshold.logit)
+    confusion = counts.confusion(place)
     true_positives = confusion.true_positives
     precision_bounds, auc_bounds = average_precision_bounds(counts), roc_auc_bounds(counts)
     return Metrics(
@@ -110,7 +111,7 @@ def metrics(counts: Counts, threshold: Threshold, costs: Costs, mode_names: Sequ
         brier=_ratio(counts.brier, counts.rows),
         log_loss=_ratio(counts.log_loss, counts.rows),
         expected_calibration_error=expected_calibration_error(counts),
-        recall_by_mode=_recall_by_mode(counts, threshold, mode_names),
+        recall_by_mode=_recall_by_mode(counts, place, mode_names),
         average_precision_low=precision_bounds.low,
         average_precision_high=precision_bounds.high,
         roc_auc_low=auc_bounds.low,
@@ -125,12 +126,12 @@ def _f1(confusion: Confusion) -> float:
     return _ratio(2 * confusion.true_positives, 2 * confusion.true_positives + wrong) if positives else math.nan
 
 
-def _recall_by_mode(counts: Counts, threshold: Threshold, mode_names: Sequence[str]) -> dict[str, float | None]:
+def _recall_by_mode(counts: Counts, place: int, mode_names: Sequence[str]) -> dict[str, float | None]:
     if len(mode_names) != len(counts.modes):
         raise DataError(
             f"mode_names must name {len(counts.modes)} failure modes, got {list(mode_names)}; name each row"
         )
-    hits, totals = counts.modes[:, threshold.bin :].sum(axis=1), counts.modes.sum(axis=1)
+    hits, totals = counts.modes[:, place:].sum(axis=1), counts.modes.sum(axis=1)
     by_mode = zip(mode_names, hits.tolist(), totals.tolist(), strict=True)
     return {name: hit / total if total else None for name, hit, total in by_mode}
 

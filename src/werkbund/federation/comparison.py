@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from werkbund.core.arrays import Arrays, FloatingArray, Int64Array
+import numpy as np
+
+from werkbund.core.arrays import Arrays, Float32Array, FloatingArray, Int64Array
 from werkbund.core.clients import ClientTable
 from werkbund.evaluation import (
+    LASTING_EDGES,
     Contest,
     Costs,
     Counts,
@@ -21,12 +24,11 @@ from werkbund.evaluation import (
     per_client,
 )
 from werkbund.federation.families.contract import Setup
+from werkbund.federation.scoring import count_well
 from werkbund.federation.training import Trained
 from werkbund.federation.wiring import costs_of
 from werkbund.learner import count_scores
 from werkbund.learner.counts import no_counts
-
-_EVERY_BIN = 8  # a cost curve of 128 points is smooth enough to look at
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Contender:
         The same with one row a client, for those clients that the comparison names.
     threshold
         Chosen by cost on the validation rows that this model may see.
+    edges
+        The logits between the bins of the counts; the threshold is one of them.
     learnt
         What it learnt, of a model that a plant trained alone; empty of others.
     """
@@ -51,6 +55,7 @@ class Contender:
     counts: Arrays
     each: Arrays
     threshold: Threshold
+    edges: Float32Array
     learnt: Arrays = field(default_factory=dict)
 
     @classmethod
@@ -58,18 +63,23 @@ class Contender:
         cls, name: str, logits: FloatingArray, table: ClientTable, clients: Int64Array, threshold: Threshold
     ) -> Contender:
         """Return the contender that gave these logits (rows,) to the rows of a table."""
-        counts = count_scores(logits, table.labels, table.modes, table.offsets[[0, -1]])
+        counts, edges = count_well(logits, table.labels, table.modes, threshold)
         theirs = table.take(clients)
-        each = count_scores(logits[table.row_numbers(clients)], theirs.labels, theirs.modes, theirs.offsets)
-        return cls(name, counts, each, threshold)
+        each = count_scores(logits[table.row_numbers(clients)], theirs.labels, theirs.modes, theirs.offsets, edges)
+        return cls(name, counts, each, threshold, edges)
+
+    @property
+    def all_rows(self) -> Counts:
+        """The counts of all test rows together."""
+        return Counts.from_arrays(self.counts, edges=self.edges)
 
     def pooled(self, costs: Costs, mode_names: Sequence[str]) -> Metrics:
         """Return the metrics over all clients' test rows."""
-        return metrics(Counts.from_arrays(self.counts), self.threshold, costs, mode_names)
+        return metrics(self.all_rows, self.threshold, costs, mode_names)
 
     def by_client(self, costs: Costs, mode_names: Sequence[str]) -> tuple[Metrics, ...]:
         """Return the metrics on each client's test rows."""
-        return per_client(self.each, self.threshold, costs, mode_names)
+        return per_client(self.each, self.threshold, costs, mode_names, self.edges)
 
 
 @dataclass(frozen=True)
@@ -125,9 +135,10 @@ class Comparison:
 
     def cost_curves(self) -> dict[str, list[float]]:
         """Return the cost per 1000 rows over the threshold, for models of all rows and the federation's."""
-        curves = {"threshold": lower_probabilities()[::_EVERY_BIN].tolist()}
+        curves = {"threshold": lower_probabilities(LASTING_EDGES).tolist()}
         for contender in (self.federated, *self.pooled):
-            curves[contender.name] = cost_curve(Counts.from_arrays(contender.counts), self.costs)[::_EVERY_BIN].tolist()
+            places = [0, *(1 + np.searchsorted(contender.edges, LASTING_EDGES)).tolist()]
+            curves[contender.name] = cost_curve(contender.all_rows, self.costs)[places].tolist()
         return curves
 
 
@@ -140,12 +151,14 @@ def federated_only(setup: Setup, trained: Trained) -> Comparison:
     nobody = no_counts(len(mode_names))
     test, each = trained.counts.get("test", nobody), trained.each.get("test", nobody)
     clients = trained.clients if "test" in trained.each else trained.clients[:0]
-    return Comparison(Contender("federated", test, each, trained.threshold), clients, {}, (), costs, mode_names)
+    federated = Contender("federated", test, each, trained.threshold, trained.edges)
+    return Comparison(federated, clients, {}, (), costs, mode_names)
 
 
 def result_of(comparison: Comparison, trained: Trained, names: Sequence[str], seconds: float) -> dict[str, Any]:
     """Return the content of result.json."""
-    test = Counts.from_arrays(comparison.federated.counts)
+    test = comparison.federated.all_rows
+    histogram, calibration = test.histogram.tolist(), test.calibration.tolist()
     return {
         "best_round": trained.kept_round,
         "rounds": trained.num_rounds,
@@ -157,6 +170,6 @@ def result_of(comparison: Comparison, trained: Trained, names: Sequence[str], se
         "metrics": {who: figures.to_json() for who, figures in comparison.metrics().items()},
         "per_client": comparison.by_client(names),
         "own_rows": comparison.own_rows.to_json() if comparison.own_rows else None,
-        "curve": {"test": {"histogram": test.histogram.tolist(), "calibration": test.calibration.tolist()}},
+        "curve": {"test": {"histogram": histogram, "edges": test.edges.tolist(), "calibration": calibration}},
         "cost_curve": comparison.cost_curves(),
     }

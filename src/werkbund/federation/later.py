@@ -12,6 +12,7 @@ from werkbund.core.arrays import Arrays, Int64Array
 from werkbund.evaluation import ClientPeriods, Metrics, Threshold, compare_periods, per_client
 from werkbund.federation.comparison import Comparison
 from werkbund.federation.families.contract import Simulation
+from werkbund.federation.scoring import count_well
 from werkbund.federation.training import Trained
 from werkbund.federation.wiring import costs_of
 from werkbund.learner import count_scores
@@ -60,5 +61,7 @@ class _LaterRows:
         raw, schema = self.population.splits["later"].of(clients), self.population.schema
         frame = raw.frame[raw.rows]
         model = self.setup.model(learnt, threshold.probability, schema.label)
-        each = count_scores(model.logits(frame), schema.labels(frame), raw.modes[raw.rows], raw.offsets)
-        return per_client(each, threshold, costs_of(self.setup.config), self.setup.mode_names)
+        logits, labels, modes = model.logits(frame), schema.labels(frame), raw.modes[raw.rows]
+        _, edges = count_well(logits, labels, modes, threshold)
+        each = count_scores(logits, labels, modes, raw.offsets, edges)
+        return per_client(each, threshold, costs_of(self.setup.config), self.setup.mode_names, edges)

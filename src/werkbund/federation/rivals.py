@@ -29,15 +29,14 @@ from werkbund.evaluation import (
 )
 from werkbund.federation.comparison import Comparison, Contender, federated_only
 from werkbund.federation.families.contract import Simulation
+from werkbund.federation.scoring import count_well
 from werkbund.federation.training import Trained, train
 from werkbund.federation.watch import Watcher
-from werkbund.learner import count_scores
 from werkbund.learner.counts import logits_of
 from werkbund.partition.population import Population
 
 _HOUR = 3600.0
 _POOLED_TREES = 200
-_EDGE = 1e-9  # of a logit: a threshold is a bin's edge, and has been a probability
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +53,7 @@ class Scored:
     def showing(self, rows: slice) -> Showing:
         """Return what it says of some of the rows."""
         logits = self.logits[rows]
-        return Showing(logits >= logits_of(self.threshold.probability) - _EDGE, logits)
+        return Showing(logits >= self.threshold.logit, logits)
 
     def contender(self, name: str, test: ClientTable, clients: Int64Array) -> Contender:
         """Return it as a contender on everybody's rows."""
@@ -228,5 +227,5 @@ def _pooled_trees(setup: Simulation, costs: Costs) -> dict[str, Scored]:
 
 def _cheapest(logits: FloatingArray, labels: AnyArray, costs: Costs) -> Threshold:
     """Return the threshold that costs least on some rows (rows,)."""
-    modes = np.zeros((len(labels), 0), np.bool_)
-    return choose_threshold(Counts.from_arrays(count_scores(logits, labels, modes, np.array([0, len(labels)]))), costs)
+    counts, edges = count_well(logits, labels, np.zeros((len(labels), 0), np.bool_))
+    return choose_threshold(Counts.from_arrays(counts, edges=edges), costs)

@@ -13,7 +13,7 @@ from werkbund.core.arrays import Arrays, Float32Array, Int64Array
 from werkbund.core.types import RoundRecord
 from werkbund.engine import Checkpoint, evaluators
 from werkbund.engine.records import remarks_on
-from werkbund.evaluation import DIRECTIONS, Costs, Counts, Metrics, Threshold, choose_threshold, metrics
+from werkbund.evaluation import DIRECTIONS, Costs, Counts, Metrics, Threshold, asked_well, choose_threshold, metrics
 from werkbund.federation.families.contract import Setup, Stage
 from werkbund.federation.stopping import Progress, Tally, reason_to_stop, stop_rules
 from werkbund.federation.watch import Nobody, RoundNews, Watcher
@@ -83,6 +83,8 @@ class Trained:
         The same with one row a client, for these `clients`: all, or a seeded sample of very many.
     threshold
         Chosen by cost on the validation rows.
+    edges
+        The logits between the bins of the counts.
     spent
         What the rounds took.
     """
@@ -96,6 +98,7 @@ class Trained:
     each: Mapping[str, Arrays]
     clients: Int64Array
     threshold: Threshold
+    edges: Float32Array
     spent: Tally = field(default_factory=Tally)
 
 
@@ -143,19 +146,23 @@ def train(setup: Setup, start: Checkpoint | None = None, outlets: Outlets | None
 
 
 def score_counts(
-    counts: Mapping[str, Arrays], costs: Costs, mode_names: tuple[str, ...]
+    counts: Mapping[str, Arrays], edges: Float32Array, costs: Costs, mode_names: tuple[str, ...]
 ) -> tuple[dict[str, Metrics], Threshold]:
-    """Return the pooled metrics of each split, at the threshold that the validation rows give."""
-    pooled = {split: Counts.from_arrays(arrays) for split, arrays in counts.items()}
-    threshold = choose_threshold(pooled.get("validation", Counts.empty(len(mode_names))), costs)
+    """Return the pooled metrics of each split, counted on these edges, at the threshold of the validation rows."""
+    pooled = {split: Counts.from_arrays(arrays, edges=edges) for split, arrays in counts.items()}
+    threshold = choose_threshold(pooled.get("validation", Counts.empty(len(mode_names), edges)), costs)
     return {split: metrics(counted, threshold, costs, mode_names) for split, counted in pooled.items()}, threshold
+
+
+def _splits(record: RoundRecord) -> list[Counts]:
+    return [Counts.from_arrays(arrays, edges=record.edges) for arrays in record.counts.values()]
 
 
 def _judge(
     setup: Setup, record: RoundRecord, scored: Float32Array | None, best: Best, outlets: Outlets
 ) -> tuple[Best, float]:
     """Score a record's counts, tell who wants to know, and return the best round so far and the metric's value."""
-    scores, _ = score_counts(record.counts, costs_of(setup.config), setup.mode_names)
+    scores, _ = score_counts(record.counts, record.edges, costs_of(setup.config), setup.mode_names)
     metric, value = setup.config.evaluation.metric, math.nan
     if "validation" in scores:
         judges = len(record.evaluated.get("validation", ()))
@@ -182,11 +189,14 @@ def _finish(setup: Setup, stage: Stage, best: Best, outlets: Outlets) -> Trained
         keeping, kept = stage.at(best.round, best.keepsake), best.round
     everyone = np.arange(len(setup.grid.clients()))
     clients = evaluators(everyone, setup.rules, stage.round + 1)
-    sample = keeping.evaluate(clients)
-    whole = sample if len(clients) == len(everyone) else keeping.evaluate()
-    _, threshold = score_counts(whole.counts, costs_of(setup.config), setup.mode_names)
+    among = clients if len(clients) == len(everyone) else None
+    whole = asked_well(lambda edges: keeping.evaluate(among, edges), _splits, last.edges)
+    sample = whole if among is not None else keeping.evaluate(clients, whole.edges)
+    _, threshold = score_counts(whole.counts, whole.edges, costs_of(setup.config), setup.mode_names)
     scored = sample.evaluated.get("test", clients)
-    return Trained(keeping.learnt, kept, stage.round, "", 0.0, whole.counts, sample.counts, scored, threshold)
+    return Trained(
+        keeping.learnt, kept, stage.round, "", 0.0, whole.counts, sample.counts, scored, threshold, whole.edges
+    )
 
 
 def _failures(record: RoundRecord) -> int:

@@ -9,7 +9,7 @@ from werkbund.config.sections import Config, ModelSection, TrainingSection
 from werkbund.core.arrays import Arrays, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.engine import RateSchedule, Rules, Strategy
-from werkbund.evaluation import Costs
+from werkbund.evaluation import Costs, edges_after
 from werkbund.learner import ModelSpec, TrainingPlan
 from werkbund.learner.counts import count_shapes
 from werkbund.selection import Selector, build_selector
@@ -82,6 +82,7 @@ def rules_of(config: Config, fingerprint: str, facts: Arrays, num_modes: int) ->
         facts,
         RateSchedule(config.training.schedule, section.rounds),
         count_shapes(num_modes),
+        refine=edges_after,
     )
 
 

@@ -1,6 +1,6 @@
 """One client's work, and the same for a whole cohort at once."""
 
-from werkbund.learner.counts import NUM_BINS, count_scores
+from werkbund.learner.counts import count_scores
 from werkbund.learner.models import NETWORKS, ModelSpec, build_network, layout_of, load_weights, logits_of, weights_of
 from werkbund.learner.objective import (
     ControlledGradient,
@@ -16,7 +16,6 @@ from werkbund.learner.train import CohortTrainer, TrainedCohort
 
 __all__ = [
     "NETWORKS",
-    "NUM_BINS",
     "CohortTrainer",
     "ControlledGradient",
     "GradientRule",

@@ -10,14 +10,24 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float64Array, FloatingArray, Int64Array
+from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float32Array, Float64Array, FloatingArray, Int64Array
+from werkbund.core.edges import (
+    BINS_PER_LOGIT,
+    EDGES,
+    LOWEST_LOGIT,
+    NUM_BINS,
+    STANDARD_EDGES,
+    are_standard,
+    checked_edges,
+)
 from werkbund.core.errors import ClientError, DataError
 from werkbund.core.kinds import COUNTS, Field
+from werkbund.core.types import Tasks
 
-NUM_BINS = 1024
-LOWEST_LOGIT = -16.0
-BINS_PER_LOGIT = 32
 NUM_DECILES = 10
+
+EDGES_FIELD = Field("shared", EDGES, "logits between the bins of scores; left out: the usual ones", ("edges",), "f4")
+"""What a task that asks for counts may say of them."""
 
 COUNT_FIELDS = (
     Field(
@@ -56,23 +66,37 @@ MOST_LOG_LOSS = _LIMIT + 2.0**-30
 """No row's log loss is above this: beyond a logit of 36.04 a double can hardly tell a probability from 0 or 1."""
 
 
-def bins_of(logits: npt.ArrayLike) -> Int64Array:
+def edges_of(tasks: Tasks) -> Float32Array:
+    """Return the edges of the bins in which a question wants scores counted."""
+    return np.asarray(tasks.shared.get(EDGES, STANDARD_EDGES))
+
+
+def as_shared(edges: Float32Array) -> dict[str, AnyArray]:
+    """Return edges as a question shares them: the standard ones are not told."""
+    return {} if are_standard(edges) else {EDGES: edges}
+
+
+def bins_of(logits: npt.ArrayLike, edges: Float32Array = STANDARD_EDGES) -> Int64Array:
     """Return the bin of each logit: 0 to NUM_BINS - 1, the outer bins taking all that lies beyond.
 
-    A bin holds its lower edge. Scaling by a power of two is exact, so for k > 0 a logit is in bin k or above
-    exactly if it is at least `edge(k)`.
+    A bin holds its lower edge: for k > 0 a logit is in bin k or above exactly if it is at least `edges[k - 1]`. On the
+    standard edges scaling by a power of two is exact, and tells the bin without a search. On others logits are rounded
+    to single precision, in which edges are.
 
     Examples
     --------
     >>> bins_of([-99.0, -16.0, -1e-30, 0.0, 15.99, float("inf")]).tolist()
     [0, 0, 511, 512, 1023, 1023]
     """
+    if not are_standard(edges):
+        with np.errstate(over="ignore"):
+            return np.searchsorted(edges, np.asarray(logits).astype(np.float32), side="right")
     inside = np.clip(np.asarray(logits, dtype=np.float64), LOWEST_LOGIT, _HIGHEST_EDGE)
     return np.floor(inside * BINS_PER_LOGIT).astype(np.int64) - int(LOWEST_LOGIT * BINS_PER_LOGIT)
 
 
 def edge(bin: npt.ArrayLike) -> Float64Array:  # noqa: A002 - the field's own word
-    """Return the logit at the lower edge of a bin.
+    """Return the logit at the lower edge of a standard bin.
 
     Examples
     --------
@@ -100,6 +124,7 @@ def count_scores(
     labels: AnyArray,
     modes: BoolArray,
     offsets: Int64Array,
+    edges: Float32Array = STANDARD_EDGES,
 ) -> dict[str, AnyArray]:
     """Count the scores of many clients at once.
 
@@ -113,6 +138,8 @@ def count_scores(
         (rows, modes), which failure modes a row has.
     offsets
         (clients + 1,), rising from 0: client i owns rows `offsets[i]:offsets[i + 1]`, perhaps none.
+    edges
+        (NUM_BINS - 1,), the logits between bins.
 
     Returns
     -------
@@ -129,7 +156,7 @@ def count_scores(
     Raises
     ------
     DataError
-        If the lengths do not fit together.
+        If the lengths do not fit together, or edges are none.
     ClientError
         If a score is not a number; it says at which positions among these clients.
     """
@@ -138,7 +165,7 @@ def count_scores(
     client = np.repeat(np.arange(num_clients), np.diff(offsets))  # (rows,)
     _refuse_nan(logits, client)
     positive = np.asarray(labels) > 0.5
-    where = bins_of(logits)
+    where = bins_of(logits, checked_edges(edges))
     probability, squared, loss = _errors(np.asarray(logits, dtype=np.float64), positive)
     slot = client * 2 + positive
     return {

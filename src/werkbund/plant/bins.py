@@ -11,11 +11,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from werkbund.core.arrays import AnyArray, Int64Array
-from werkbund.learner.counts import BINS_PER_LOGIT, edge, sums_of_histogram
+from werkbund.core.arrays import AnyArray, Float32Array, Int64Array
+from werkbund.core.edges import STANDARD_EDGES, centres
+from werkbund.learner.counts import sums_of_histogram
 
 
-def in_wide_bins(counts: Mapping[str, AnyArray], least: int) -> dict[str, AnyArray]:
+def in_wide_bins(
+    counts: Mapping[str, AnyArray], least: int, edges: Float32Array = STANDARD_EDGES
+) -> dict[str, AnyArray]:
     """Return the counts of one split with at least so many rows in every bin that holds any.
 
     Parameters
@@ -26,6 +29,8 @@ def in_wide_bins(counts: Mapping[str, AnyArray], least: int) -> dict[str, AnyArr
         are.
     least
         Rows of both classes together; of fewer rows all are in one bin. 1: each stays as it is.
+    edges
+        The logits between bins.
 
     Returns
     -------
@@ -43,8 +48,7 @@ def in_wide_bins(counts: Mapping[str, AnyArray], least: int) -> dict[str, AnyArr
         for name in ("histogram", "modes")
         if name in counts
     }
-    centres = edge(np.arange(histogram.shape[-1])) + 0.5 / BINS_PER_LOGIT
-    sums = sums_of_histogram(moved["histogram"], centres)
+    sums = sums_of_histogram(moved["histogram"], centres(edges))
     said = {"spread": histogram.sum(axis=(-2, -1))}
     return {**counts, **moved, **{name: array for name, array in (sums | said).items() if name in counts}}
 

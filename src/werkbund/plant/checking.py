@@ -252,7 +252,7 @@ def _num_parameters(config: Config, num_features: int) -> str:
 def _preview(parts: Parts, policy: Policy) -> dict[str, Any]:
     """Return the survey as it would leave."""
     asked = Tasks(SURVEY, 0, np.zeros(1, np.int64))
-    replies = cut_down(few_values(parts.statistics[SURVEY](asked, RowStore()), policy, parts), policy.signals)
+    replies = cut_down(few_values(asked, parts.statistics[SURVEY](asked, RowStore()), policy, parts), policy.signals)
     statistics = {name: array[0].tolist() for half in (replies.sums, replies.clear) for name, array in half.items()}
     if "vocabulary" in statistics:
         statistics["vocabulary"] = json.loads(statistics["vocabulary"])

@@ -6,17 +6,17 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from werkbund.core.arrays import Arrays
+from werkbund.core.arrays import Arrays, Float32Array
 from werkbund.core.errors import FederationError
 from werkbund.core.files import write_atomically
 from werkbund.core.types import Replies, Tasks
 from werkbund.evaluation import Counts, Gate, Metrics, Threshold, metrics
+from werkbund.federation.scoring import count_well
 from werkbund.federation.wiring import costs_of
-from werkbund.learner import count_scores
 from werkbund.model import Model, card_markdown, load_model
 from werkbund.plant.bins import in_wide_bins
 from werkbund.plant.leaving import DELIVER
@@ -28,8 +28,13 @@ from werkbund.plant.store import PlantFolder
 OFFERED_LATER, ALONE_LATER = "offered_later", "alone_later"
 """Names of figures in the later period, of the model that is offered and of what the plant learns alone."""
 
-Scored = tuple[Arrays, float]
-"""Counts of held-out rows, and the probability from which on a row is decided to fail."""
+
+class Judged(NamedTuple):
+    """Hold counts of held-out rows, the logits between their bins, and from where on a row is decided to fail."""
+
+    counts: Arrays
+    edges: Float32Array
+    threshold: Threshold
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,9 @@ class Delivery:
         judged, (accepted, reason), rival = self._judged(offered)
         card = json.loads(str(tasks.shared["card"].ravel()[0]))
         judged |= self._later(offered) if _is_final(card) else {}
-        here = {name: self._figures(*counted).to_json() for name, counted in judged.items()}
+        here = {name: self._figures(scored).to_json() for name, scored in judged.items()}
         self._keep(offered, card | {"here": {**here, "accepted": accepted, "reason": reason}}, accepted)
-        told = {name: self._figures(self._told(counts), at).to_json() for name, (counts, at) in judged.items()}
+        told = {name: self._figures(self._told(scored)).to_json() for name, scored in judged.items()}
         why = reason if self.policy.minimum_bin_rows == 1 else f"judged by its own held-out rows, against {rival}"
         clear = {
             "accepted": np.array([json.dumps({"accepted": accepted, "reason": why})]),
@@ -80,7 +85,7 @@ class Delivery:
         here, threshold = self.parts.simulation, float(tasks.shared["threshold"])
         return here.model(tasks.shared, threshold, self.parts.population.schema.label)
 
-    def _judged(self, offered: Model) -> tuple[dict[str, Scored], tuple[bool, str], str]:
+    def _judged(self, offered: Model) -> tuple[dict[str, Judged], tuple[bool, str], str]:
         """Return all scores, whether the offered model is taken and why, in exact figures, and its rival in words."""
         gate = Gate(self.settings.acceptance.metric, self.settings.acceptance.tolerance)
         judged = {"offered": self._scored(offered), "alone": self._alone()}
@@ -94,7 +99,7 @@ class Delivery:
                 self.folder.event("error", task=DELIVER.name, error=str(error))
                 fault = "the model in use does not work"
             rival, what = ("alone", f"{what}; {fault}") if fault else ("present", "the model in use")
-        first, second = (self._figures(*judged[name]) for name in ("offered", rival))
+        first, second = (self._figures(judged[name]) for name in ("offered", rival))
         return judged, gate.verdict(first, second, what), what
 
     def _why_not_compared(self, current: Path) -> str:
@@ -104,7 +109,7 @@ class Delivery:
             return ""
         return "the model in use may know rows that are held out by now"
 
-    def _later(self, offered: Model) -> dict[str, Scored]:
+    def _later(self, offered: Model) -> dict[str, Judged]:
         """Return the scores of the offered model and of the plant's own in the later period, where there is one."""
         if not len(self.parts.population.splits["later"].rows):
             return {}
@@ -113,20 +118,21 @@ class Delivery:
         own = self.parts.simulation.model(trained.learnt, trained.threshold.probability, label)
         return {OFFERED_LATER: self._scored(offered, "later"), ALONE_LATER: self._scored(own, "later")}
 
-    def _scored(self, model: Model, split: str = "test") -> Scored:
+    def _scored(self, model: Model, split: str = "test") -> Judged:
         """Return a model's counts and threshold; it may have another preparation than this run's."""
         raw, schema = self.parts.population.splits[split], self.parts.population.schema
         frame = raw.frame[raw.rows]
-        counts = count_scores(model.logits(frame), schema.labels(frame), raw.modes[raw.rows], raw.offsets)
-        return {name: array[0:1] for name, array in counts.items()}, model.threshold_probability
+        threshold = Threshold.of_probability(model.threshold_probability)
+        counts, edges = count_well(model.logits(frame), schema.labels(frame), raw.modes[raw.rows], threshold)
+        return Judged(counts, edges, threshold)
 
-    def _alone(self) -> Scored:
+    def _alone(self) -> Judged:
         trained = self.parts.trained_alone
-        return trained.counts["test"], trained.threshold.probability
+        return Judged(trained.counts["test"], trained.edges, trained.threshold)
 
-    def _told(self, counts: Arrays) -> Arrays:
+    def _told(self, scored: Judged) -> Judged:
         """Return counts as they may leave."""
-        return in_wide_bins(counts, self.policy.minimum_bin_rows)
+        return scored._replace(counts=in_wide_bins(scored.counts, self.policy.minimum_bin_rows, scored.edges))
 
     def _what_alone(self) -> str:
         trained, planned = self.parts.trained_alone, self.parts.simulation.num_rounds
@@ -135,10 +141,9 @@ class Delivery:
             f", in {trained.num_rounds} of {planned} rounds for want of time" if short else ""
         )
 
-    def _figures(self, counts: Arrays, probability: float) -> Metrics:
-        simulation = self.parts.simulation
-        threshold = Threshold.nearest(probability)
-        return metrics(Counts.from_arrays(counts), threshold, costs_of(simulation.config), simulation.mode_names)
+    def _figures(self, scored: Judged) -> Metrics:
+        simulation, counts = self.parts.simulation, Counts.from_arrays(scored.counts, edges=scored.edges)
+        return metrics(counts, scored.threshold, costs_of(simulation.config), simulation.mode_names)
 
     def _keep(self, model: Model, card: dict[str, Any], accepted: bool) -> None:
         folder = self.folder.new_model_folder()

@@ -68,14 +68,14 @@ class Offer:
     handler
         Given what the answer may rest on, returns the function that does it.
     withheld
-        Returns the answer without figures over fewer rows than the policy's minimum.
+        Given the task and its answer, returns the answer without figures over fewer rows than the policy's minimum.
     about_rows
         Whether the answer says something about training rows, so that too few of them forbid it.
     """
 
     kind: Kind
     handler: Callable[[Plot], Handler]
-    withheld: Callable[[Replies, Policy, Parts], Replies] = few_counts
+    withheld: Callable[[Tasks, Replies, Policy, Parts], Replies] = few_counts
     about_rows: bool = True
 
 

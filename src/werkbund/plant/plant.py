@@ -113,7 +113,7 @@ class Plant:
         store.save()
         if tasks.kind.trains and not under_way:
             self.folder.count_round(now)
-        return cut_down(offer.withheld(replies, policy, parts), policy.signals)
+        return cut_down(offer.withheld(taken, replies, policy, parts), policy.signals)
 
     def _spend(self, tasks: Tasks, run: str, now: datetime) -> None:
         """Count a question before it is answered.

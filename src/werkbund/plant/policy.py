@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from werkbund.core.arrays import AnyArray, Arrays, Float64Array, Int64Array
+from werkbund.core.arrays import AnyArray, Arrays, Float32Array, Float64Array, Int64Array
+from werkbund.core.edges import STANDARD_EDGES
 from werkbund.core.kinds import Kind
 from werkbund.plant.bins import in_wide_bins
 from werkbund.plant.leaving import USUAL
@@ -221,7 +222,11 @@ def withhold_squares(squares: Float64Array, count: Int64Array, minimum_rows: int
 
 
 def withhold_counts(
-    counts: Arrays, minimum_rows: int, minimum_failures: int, minimum_bin_rows: int = 1
+    counts: Arrays,
+    minimum_rows: int,
+    minimum_failures: int,
+    minimum_bin_rows: int = 1,
+    edges: Float32Array = STANDARD_EDGES,
 ) -> dict[str, AnyArray]:
     """Withhold what evaluation counts say about too few rows.
 
@@ -236,6 +241,8 @@ def withhold_counts(
         So is one with fewer failures; a failure mode with fewer is counted as if it had none. 0: never.
     minimum_bin_rows
         Bins of fewer rows are put together, see `bins.in_wide_bins`. 1: each stays as it is.
+    edges
+        The logits between bins.
     """
     kept: dict[str, AnyArray] = {}
     splits: dict[str, dict[str, AnyArray]] = {}
@@ -244,7 +251,7 @@ def withhold_counts(
         (splits.setdefault(split, {}) if dot else kept)[part or name] = array
     for split, own in splits.items():
         if _enough(own.get("histogram"), minimum_rows, minimum_failures):
-            told = in_wide_bins(own, minimum_bin_rows)
+            told = in_wide_bins(own, minimum_bin_rows, edges)
             kept |= {f"{split}.{part}": array for part, array in told.items()}
             if "modes" in told:
                 kept[f"{split}.modes"] = _with_enough_failures(told["modes"], minimum_failures)

@@ -9,30 +9,33 @@ import numpy as np
 import polars as pl
 
 from werkbund.core.arrays import Arrays
-from werkbund.core.types import Replies
+from werkbund.core.types import Replies, Tasks
 from werkbund.data.statistics import category_names, clean_rows
 from werkbund.federation.preparing import SUMMED_SQUARES
+from werkbund.learner.counts import edges_of
 from werkbund.plant.delivery import ALONE_LATER, OFFERED_LATER
 from werkbund.plant.parts import Parts
 from werkbund.plant.policy import Levels, Policy, withhold_counts, withhold_squares, withhold_survey
 
 
-def few_counts(replies: Replies, policy: Policy, parts: Parts) -> Replies:
+def few_counts(tasks: Tasks, replies: Replies, policy: Policy, parts: Parts) -> Replies:
     """Return an answer without counts over fewer rows or failures than the policy's minimum."""
     del parts
     both: Arrays = {**replies.sums, **{name: array[None] for name, array in replies.pooled.items()}}
-    sums = withhold_counts(both, policy.minimum_rows, policy.minimum_failures, policy.minimum_bin_rows)
+    sums = withhold_counts(both, policy.minimum_rows, policy.minimum_failures, policy.minimum_bin_rows, edges_of(tasks))
     return replace(replies, sums=sums, pooled={})
 
 
-def few_squares(replies: Replies, policy: Policy, parts: Parts) -> Replies:
+def few_squares(tasks: Tasks, replies: Replies, policy: Policy, parts: Parts) -> Replies:
     """Return squared deviations without those of columns with too few values."""
+    del tasks
     kept = withhold_squares(replies.sums[SUMMED_SQUARES], parts.num_values, policy.minimum_rows)
     return replace(replies, sums={SUMMED_SQUARES: kept})
 
 
-def few_figures(replies: Replies, policy: Policy, parts: Parts) -> Replies:
+def few_figures(tasks: Tasks, replies: Replies, policy: Policy, parts: Parts) -> Replies:
     """Return a verdict on a model without figures over too few held-out rows or failures."""
+    del tasks
     if _are_few(parts.num_held_out, policy) or "delivery" not in policy.signals:
         return _without_figures(replies)
     told = _without_rare_modes(replies, policy, parts) if policy.minimum_failures else replies
@@ -49,8 +52,9 @@ def _are_few(rows_and_failures: tuple[int, int], policy: Policy) -> bool:
     return rows < policy.minimum_rows or failures < policy.minimum_failures
 
 
-def few_values(replies: Replies, policy: Policy, parts: Parts) -> Replies:
+def few_values(tasks: Tasks, replies: Replies, policy: Policy, parts: Parts) -> Replies:
     """Return a survey without sums over too few values, and without rare levels."""
+    del tasks
     levels = levels_of(parts)
     sums, vocabulary = withhold_survey(replies.sums, levels, policy.minimum_rows, policy.minimum_failures)
     clear = {**replies.clear, "vocabulary": np.array([json.dumps(vocabulary)])}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from werkbund.core import DataError
+from werkbund.core.edges import STANDARD_EDGES
 from werkbund.evaluation import POSSIBLE_ERROR, Bounds
 from werkbund.report.text import number_text
 
@@ -160,13 +161,16 @@ class Curves:
     Parameters
     ----------
     histogram
-        (2, bins): rows without and with a failure, over equal bins of the logit from -16 to 16.
+        (2, bins): rows without and with a failure, by bin of the logit.
+    edges
+        (bins - 1,): the logits between bins.
     calibration
         (bins, 3): number of rows, sum of probabilities, sum of labels; empty if not counted.
     """
 
     histogram: tuple[tuple[float, ...], tuple[float, ...]]
     calibration: tuple[tuple[float, ...], ...] = ()
+    edges: tuple[float, ...] = tuple(STANDARD_EDGES.tolist())
 
     @classmethod
     def parse(cls, written: Json) -> Curves:
@@ -176,7 +180,9 @@ class Curves:
             raise DataError("curve.histogram must have two rows of one length; rebuild it by running the evaluation")
         without, with_failure = (tuple(number(v, "histogram") for v in row) for row in histogram)
         rows = written.get("calibration") or ()
-        return cls((without, with_failure), tuple(tuple(number(v, "calibration") for v in row) for row in rows))
+        edges = tuple(number(v, "edges") for v in written.get("edges") or STANDARD_EDGES.tolist())
+        calibration = tuple(tuple(number(v, "calibration") for v in row) for row in rows)
+        return cls((without, with_failure), calibration, edges)
 
 
 @dataclass(frozen=True)

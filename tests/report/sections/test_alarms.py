@@ -30,10 +30,23 @@ def test_a_split_without_a_failure_has_no_curve() -> None:
 
 @pytest.mark.parametrize("length", [1, 63, 64, 65, 1000, 1024])
 def test_grouping_keeps_the_sum_and_the_limit(length: int) -> None:
-    counts = tuple(float(k) for k in range(length))
-    groups = grouped(counts)
-    assert len(groups) <= NUM_GROUPS
-    assert sum(groups) == sum(counts)
+    counts = tuple(float(k < length) * (k + 1) for k in range(1024))
+    starts, width, (without, with_failure) = grouped(Curves((counts, counts[::-1])))
+    assert len(starts) == len(without) == len(with_failure) <= NUM_GROUPS
+    assert sum(without) == sum(with_failure) == sum(counts)
+    assert np.diff(starts) == pytest.approx(width)
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 1000, 1024])
+def test_bins_of_any_edges_are_grouped_by_their_scores(length: int) -> None:
+    edges = -3.5 + np.sort(np.random.default_rng(length).normal(0.0, 1e-3, 1023))
+    counts = tuple(float(k < length) for k in range(1024))
+    starts, width, (rows, _) = grouped(Curves((counts, counts), edges=tuple(edges.tolist())))
+    assert len(starts) <= NUM_GROUPS
+    assert sum(rows) == length
+    middles = (edges[1:] + edges[:-1])[: max(length - 1, 0)] / 2
+    inside = (middles >= starts[0]) & (middles < starts[-1] + width)
+    assert inside[1:-1].all()
 
 
 def test_logit_undoes_the_logistic_function() -> None:

@@ -40,8 +40,11 @@ class Stage(Protocol):
     def rounds(self) -> Iterator[tuple[Stage, RoundRecord]]:
         """Do the rounds that are left; a record's counts score what its round began with."""
 
-    def evaluate(self, clients: Int64Array | None = None) -> RoundRecord:
-        """Let clients count what is learnt: if given, these, one row of counts each; else everybody."""
+    def evaluate(self, clients: Int64Array | None = None, edges: Float32Array | None = None) -> RoundRecord:
+        """Let clients count what is learnt: if given, these, one row of counts each; else everybody.
+
+        `edges` are those of the bins of scores, if other than the next round's.
+        """
 
     def checkpoint(self, best: Float32Array | None, progress: Mapping[str, Any]) -> Checkpoint:
         """Return what a resumed run needs of it, beside the best keepsake and the progress so far."""

@@ -163,9 +163,9 @@ class NetworkStage:
         for state, record in rounds(setup.grid, setup.strategy, setup.rules, self.state, setup.num_rounds):
             yield replace(self, state=state), record
 
-    def evaluate(self, clients: Int64Array | None = None) -> RoundRecord:
+    def evaluate(self, clients: Int64Array | None = None, edges: Float32Array | None = None) -> RoundRecord:
         """Let clients count the weights: if given, these, one row of counts each; else everybody."""
-        return evaluate(self.setup.grid, self.setup.rules, self.state, clients)
+        return evaluate(self.setup.grid, self.setup.rules, self.state, clients, edges)
 
     def checkpoint(self, best: Float32Array | None, progress: Mapping[str, Any]) -> Checkpoint:
         """Return the state of the run as a checkpoint, from which it goes on."""

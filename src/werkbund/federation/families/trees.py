@@ -127,9 +127,9 @@ class TreeStage:
         for after, record in doing:
             yield replace(self, state=after), record.round
 
-    def evaluate(self, clients: Int64Array | None = None) -> RoundRecord:
+    def evaluate(self, clients: Int64Array | None = None, edges: Float32Array | None = None) -> RoundRecord:
         """Let clients count the trees: if given, these, one row of counts each; else everybody."""
-        return evaluate_trees(self.setup.grid, self.setup.rules, self.state, self.links, clients)
+        return evaluate_trees(self.setup.grid, self.setup.rules, self.state, self.links, clients, edges)
 
     def checkpoint(self, best: Float32Array | None, progress: Mapping[str, Any]) -> Checkpoint:
         """Return the state of the run as a checkpoint, from which it goes on."""

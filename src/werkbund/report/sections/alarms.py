@@ -1,6 +1,6 @@
 """When the model raises an alarm: its scores, precision and recall, calibration, and the cost of each threshold.
 
-All of it comes from the counts that clients send: a histogram of logits per class over equal bins from -16 to 16.
+All of it comes from the counts that clients send: a histogram of logits per class.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import math
 import numpy as np
 import plotly.graph_objects as go
 
+from werkbund.core.edges import BINS_PER_LOGIT
 from werkbund.evaluation import precision_recall_curve, reliability
 from werkbund.report.folder import Result, RunFolder
 from werkbund.report.page import UNFINISHED, PageSection
 from werkbund.report.theme import CONTENDERS, LIGHT, Panel, blank, colour_of, contender, mark
 from werkbund.report.values import Curves
 
-LOGIT_LIMIT = 16.0
+STANDARD_WIDTH = 1.0 / BINS_PER_LOGIT
+"""Of a standard bin, and of what is drawn of an open one."""
 
 NUM_GROUPS = 48
 
@@ -45,15 +47,12 @@ def score_panels(result: Result, split: str = "test") -> tuple[Panel, ...]:
 
 def _distribution(curves: Curves, threshold: float) -> Panel:
     figure = blank(300, barmode="overlay", bargap=0)
-    width = 2 * LOGIT_LIMIT / len(curves.histogram[0])
-    first, last = _used(curves)
+    starts, size, heights = grouped(curves)
     rows = (("Without failure", "healthy"), ("With failure", "failure"))
-    for (name, colour), counts in zip(rows, curves.histogram, strict=True):
-        heights = grouped(counts[first:last])
-        size = width * math.ceil((last - first) / len(heights))
+    for (name, colour), counts in zip(rows, heights, strict=True):
         figure.add_bar(
-            x=[width * first - LOGIT_LIMIT + size * (position + 0.5) for position in range(len(heights))],
-            y=[height or None for height in heights],
+            x=[start + size / 2 for start in starts],
+            y=[count or None for count in counts],
             width=size,
             name=name,
             marker={"color": LIGHT[colour], "opacity": 0.75, "line": {"width": 0}},
@@ -61,23 +60,30 @@ def _distribution(curves: Curves, threshold: float) -> Panel:
         )
     if 0 < threshold < 1:
         mark(figure, logit(threshold), f"alarm from {threshold:.2g}")
-    extent = (width * first - LOGIT_LIMIT - 0.5, width * last - LOGIT_LIMIT + 0.5)
-    _probability_axis(figure, "Predicted probability of failure", extent)
+    margin = min(0.5, len(starts) * size)
+    _probability_axis(figure, "Predicted probability of failure", (starts[0] - margin, starts[-1] + size + margin))
     figure.update_yaxes(type="log", dtick=1, title_text="Rows")
     note = "Test rows by score; counts are on a logarithmic scale. The less the two overlap, the better."
     return Panel("score-distribution", "Scores", figure, note)
 
 
-def _used(curves: Curves) -> tuple[int, int]:
-    """Return the first bin with a row, and the one after the last."""
-    used = [place for place, pair in enumerate(zip(*curves.histogram, strict=True)) if sum(pair) > 0]
-    return used[0], used[-1] + 1
+def grouped(curves: Curves, groups: int = NUM_GROUPS) -> tuple[list[float], float, list[list[float]]]:
+    """Return where equal groups of logits begin, how wide each is, and the rows of each class in each.
 
-
-def grouped(counts: tuple[float, ...], groups: int = NUM_GROUPS) -> list[float]:
-    """Add neighbouring bins up so that at most `groups` remain."""
-    size = math.ceil(len(counts) / groups) or 1
-    return [sum(counts[start : start + size]) for start in range(0, len(counts), size)]
+    There are at most `groups`, from the first bin with a row to the last, of whole bins where these are equally wide. A
+    bin's rows are in the group of its middle.
+    """
+    edges = np.array(curves.edges)
+    borders = np.concatenate(([edges[0] - STANDARD_WIDTH], edges, [edges[-1] + STANDARD_WIDTH]))
+    used = np.flatnonzero(np.sum(curves.histogram, axis=0))
+    low, high = float(borders[used[0]]), float(borders[used[-1] + 1])
+    width = float(np.median(np.diff(borders)[used]))
+    size = width * max(math.ceil((high - low) / (groups * width)), 1)
+    middles = (borders[:-1] + borders[1:])[used] / 2
+    place = np.minimum((middles - low) // size, groups - 1).astype(np.int64)
+    number = int(place.max()) + 1
+    heights = [np.bincount(place, np.array(counts)[used], number).tolist() for counts in curves.histogram]
+    return (low + size * np.arange(number)).tolist(), size, heights
 
 
 def _precision_recall(curves: Curves, result: Result) -> Panel | None:

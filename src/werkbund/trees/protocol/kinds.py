@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from werkbund.core.kinds import MOST_ROWS, TRAINING_ROWS, Field, Kind, Signal
-from werkbund.learner.counts import COUNT_FIELDS
+from werkbund.learner.counts import COUNT_FIELDS, EDGES_FIELD
 
 TREES = Signal(
     "trees",
@@ -31,6 +31,7 @@ _GROUP = (
     Field("shared", "keys", "streams of the round's trees", ("trees",), "u"),
     Field("shared", "row_keys", "streams by which rows are drawn", ("trees",), "u", stream=True),
     Field("shared", COUNTS_WANTED, "whether counts of the trees so far are wanted too", (), "b"),
+    EDGES_FIELD,
 )
 _BEHIND = Field("clear", "behind", "whether it must be sent all trees anew, because it was started again", (), "b")
 _ROWS = "number of training rows"
@@ -119,7 +120,7 @@ TREE_EVALUATE = Kind(
     "tree-evaluate",
     "count the scores of the trees so far on held-out rows",
     "once each round, and at the end",
-    (*_TREES_SO_FAR, Field("shared", "each", "whether each client's counts are wanted", (), "b")),
+    (*_TREES_SO_FAR, Field("shared", "each", "whether each client's counts are wanted", (), "b"), EDGES_FIELD),
     (*COUNT_FIELDS, _BEHIND),
     measures=True,
     signal=TREES,

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from werkbund.core.arrays import Int64Array
+from werkbund.core.arrays import Float32Array, Int64Array
 from werkbund.core.errors import DataError, FederationError
 from werkbund.core.types import Failure, Replies, RoundRecord
 from werkbund.engine.asking import check_quorum
@@ -112,6 +112,7 @@ def one_round_of_trees(
     after = _heard(state.next(trees), rules, counted)
     links.step(state.mark, trees, after.mark)
     record = record_of(state, after, trees, cohort, talk.spent, counted, time.perf_counter() - started)
+    after = replace(after, edges=rules.refined(record))
     return after, TreeRecord(record, talk.spent.messages, attempts, trees.num_leaves, float(trees.gain.sum()))
 
 
@@ -121,7 +122,12 @@ def _heard(state: TreeState, rules: Rules, counted: Answers | None) -> TreeState
 
 
 def evaluate_trees(
-    grid: Grid, rules: Rules, state: TreeState, links: Links | None = None, clients: Int64Array | None = None
+    grid: Grid,
+    rules: Rules,
+    state: TreeState,
+    links: Links | None = None,
+    clients: Int64Array | None = None,
+    edges: Float32Array | None = None,
 ) -> RoundRecord:
     """Let clients count the trees as they are.
 
@@ -133,8 +139,11 @@ def evaluate_trees(
         Of the rounds before, if this process did them.
     clients
         If given, these clients' counts come for each of them; else everybody counts, and counts may come added.
+    edges
+        Of the bins of scores, if other than the state's.
     """
     started = time.perf_counter()
+    state = state if edges is None else replace(state, edges=edges)
     asked = np.arange(len(grid.clients())) if clients is None else clients
     none = Group.of(rules.seed, state.round + 1, state.terms.num_outputs, 1)
     talk = Talk(grid, rules, state, links or Links(), none, Answers(), asked, len(asked))
@@ -193,6 +202,7 @@ def record_of(
         bytes_down=spent.bytes_down,
         bytes_up=spent.bytes_up,
         seconds=seconds,
+        edges=before.edges,
     )
 
 
@@ -237,7 +247,7 @@ def bagging_rounds(
         _check_grown(after, len(asked) == len(grid.clients()), last)
         links.step(state.mark, trees, after.mark)
         record = record_of(state, after, trees, asked, talk.spent, counted, time.perf_counter() - started)
-        state = after
+        state = replace(after, edges=rules.refined(record))
         yield state, TreeRecord(record, talk.spent.messages, 1, trees.num_leaves, float(trees.gain.sum()))
 
 

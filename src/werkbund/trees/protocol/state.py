@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from werkbund.core.arrays import AnyArray, UInt8Array
+from werkbund.core.arrays import AnyArray, Float32Array, UInt8Array
+from werkbund.core.edges import STANDARD_EDGES
 from werkbund.core.errors import CheckpointError
 from werkbund.core.types import RoundRecord
 from werkbund.engine.checkpoint import Checkpoint
@@ -17,6 +18,9 @@ from werkbund.trees.arithmetic import Ensemble, Terms, Trees
 
 _HELD_OUT = "held_out."
 """Before the names of splits, among a state's arrays."""
+
+_EDGES = "score_edges"
+"""Name of the edges between bins of scores, beside which the terms have edges of features."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class TreeState:
         How many trees there were after each round; where each client grows its own, not all rounds have as many.
     held_out
         Of how many held-out rows clients' counts were so far, as `Word` has it.
+    edges
+        Of the bins in which the next round counts scores.
     """
 
     round: int
@@ -45,6 +51,7 @@ class TreeState:
     mark: str
     ends: tuple[int, ...] = ()
     held_out: Mapping[str, AnyArray] = field(default_factory=dict)
+    edges: Float32Array = field(default_factory=lambda: STANDARD_EDGES)
     kind: ClassVar[str] = "trees"
 
     @classmethod
@@ -85,7 +92,12 @@ class TreeState:
 
     def to_arrays(self) -> dict[str, AnyArray]:
         """Return named arrays."""
-        head = {"round": np.array(self.round), "mark": mark_bytes(self.mark), "ends": np.array(self.ends, np.int64)}
+        head = {
+            "round": np.array(self.round),
+            "mark": mark_bytes(self.mark),
+            "ends": np.array(self.ends, np.int64),
+            _EDGES: self.edges,
+        }
         held_out = {f"{_HELD_OUT}{split}": array for split, array in self.held_out.items()}
         return {**head, **self.terms.to_arrays(), **self.ensemble.to_arrays("ensemble."), **held_out}
 
@@ -107,7 +119,8 @@ class TreeState:
         mark, ends = np.asarray(arrays["mark"], np.uint8).tobytes().hex(), tuple(arrays["ends"].tolist())
         ensemble = Ensemble.from_arrays(arrays, "ensemble.")
         held_out = {name.removeprefix(_HELD_OUT): arrays[name] for name in arrays if name.startswith(_HELD_OUT)}
-        return cls(int(arrays["round"]), Terms.from_arrays(arrays), ensemble, mark, ends, held_out)
+        edges = np.asarray(arrays.get(_EDGES, STANDARD_EDGES))
+        return cls(int(arrays["round"]), Terms.from_arrays(arrays), ensemble, mark, ends, held_out, edges)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from werkbund.core.types import Failure, Tasks
 from werkbund.engine.asking import Check, check_quorum
 from werkbund.engine.grid import Grid
 from werkbund.engine.state import Rules
+from werkbund.learner.counts import as_shared
 from werkbund.trees.arithmetic import Group, Trees
 from werkbund.trees.protocol.asking import Answers, Shapes, ask_all, reasons_of
-from werkbund.trees.protocol.kinds import TREE_EVALUATE
+from werkbund.trees.protocol.kinds import COUNTS_WANTED, TREE_EVALUATE
 from werkbund.trees.protocol.state import TreeState, mark_bytes
 
 
@@ -77,6 +78,8 @@ class Talk:
 
     def _ask(self, kind: Kind, shared: Mapping[str, Any], shapes: Shapes, bound: Check | None = None) -> Answers:
         common = {"mark": mark_bytes(self.state.mark), "num_trees": np.array(len(self.state.ensemble.trees)), **shared}
+        if COUNTS_WANTED in shared or kind == TREE_EVALUATE:
+            common |= as_shared(self.state.edges)
         near = {self.state.mark} | ({self.links.before} if self.links.leads_to(self.state.mark) else set())
         known = np.array([self.links.held.get(client, "") in near for client in self.alive.tolist()], np.bool_)
         number = self.spent.messages

@@ -17,6 +17,7 @@ from werkbund.core.errors import ClientError
 from werkbund.core.kinds import Kind
 from werkbund.core.types import Replies, Tasks
 from werkbund.engine.worker import Handler, forgetful
+from werkbund.learner.counts import edges_of
 from werkbund.trees.arithmetic import Blocks, Ensemble, Group, GrowthRules, Terms, Trees
 from werkbund.trees.arithmetic.keys import count_keys, ordered_keys, parts_of
 from werkbund.trees.protocol.kinds import COUNTS_WANTED, TREE_BAG, TREE_CELLS, TREE_EVALUATE, TREE_LEVEL, TREE_SURVEY
@@ -213,7 +214,7 @@ class TreeWork:
             factor = terms.num_outputs / max(int(tasks.shared["num_trees"]), 1) if terms.forest else 1.0
             scores = terms.base + factor * scored.sums[scored.table.rows(tasks.clients)]
             offsets = part.offsets if each else part.offsets[[0, -1]]
-            own = count_outputs(terms.objective, terms.forest, scores, part, offsets)
+            own = count_outputs(terms.objective, terms.forest, scores, part, offsets, edges_of(tasks))
             counts |= {f"{split}.{name}": array if each else array[0] for name, array in own.items()}
         return counts
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from werkbund.core.arrays import AnyArray, Float64Array, Int64Array
+from werkbund.core.arrays import AnyArray, Float32Array, Float64Array, Int64Array
+from werkbund.core.edges import STANDARD_EDGES
 from werkbund.core.errors import ClientError
 from werkbund.learner.counts import count_scores, count_shapes
 from werkbund.trees.arithmetic import Objective
@@ -46,7 +47,12 @@ def sum_targets(targets: Float64Array, lowest: float, width: float) -> int:
 
 
 def count_outputs(
-    objective: Objective, forest: bool, scores: Float64Array, table: TreeTable, offsets: Int64Array
+    objective: Objective,
+    forest: bool,
+    scores: Float64Array,
+    table: TreeTable,
+    offsets: Int64Array,
+    edges: Float32Array = STANDARD_EDGES,
 ) -> dict[str, AnyArray]:
     """Count the scores of many clients at once.
 
@@ -60,6 +66,8 @@ def count_outputs(
         The rows.
     offsets
         (groups + 1,), whose rows are counted together.
+    edges
+        Of the bins, of two classes alone.
 
     Returns
     -------
@@ -72,7 +80,7 @@ def count_outputs(
     group = np.repeat(np.arange(groups), np.diff(offsets))
     if objective.num_classes == 2 and scores.shape[1] == 1:
         score = logits_of_shares(scores[:, 0]) if forest else scores[:, 0]
-        return count_scores(score, table.targets, table.modes, offsets)
+        return count_scores(score, table.targets, table.modes, offsets, edges)
     if objective.num_classes:
         return _class_counts(objective.num_classes, forest, scores, table.targets.astype(np.int64), group, groups)
     error = (scores[:, 0] - table.targets) / objective.target_range

@@ -1,0 +1,39 @@
+"""Counts of rows that are here: on edges that leave their figures in no doubt, as far as there are such."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float32Array, FloatingArray
+from werkbund.core.edges import STANDARD_EDGES
+from werkbund.evaluation import Counts, Threshold, asked_well, with_edge
+from werkbund.learner import count_scores
+
+
+def count_well(
+    logits: FloatingArray, labels: AnyArray, modes: BoolArray, threshold: Threshold | None = None
+) -> tuple[Arrays, Float32Array]:
+    """Count the scores of some rows together.
+
+    Parameters
+    ----------
+    logits, labels, modes
+        (rows,), (rows,) and (rows, modes), as for `learner.counts.count_scores`.
+    threshold
+        Becomes one of the edges.
+
+    Returns
+    -------
+    counts, edges
+        The counts with one row, and the logits between their bins.
+    """
+    keep = () if threshold is None or threshold.is_always else (threshold.logit,)
+    edges = with_edge(STANDARD_EDGES, keep[0]) if keep else STANDARD_EDGES
+
+    def counted(edges: Float32Array) -> tuple[Arrays, Float32Array]:
+        return count_scores(logits, labels, modes, np.array([0, len(labels)]), edges), edges
+
+    def read(answer: tuple[Arrays, Float32Array]) -> list[Counts]:
+        return [Counts.from_arrays(answer[0], edges=answer[1])]
+
+    return asked_well(counted, read, edges, keep)
