@@ -36,6 +36,7 @@ bench-trees: $(VENV)/.bench ## Compare federated trees with pooled ones: figures
 	$(BIN)/python -m benchmarks.trees tables
 	$(BIN)/python -m benchmarks.trees oracle
 	$(BIN)/python -m benchmarks.trees speed
+	$(BIN)/python -m benchmarks.trees speed --rows 1000000 --trees 20 --repetitions 2
 	$(BIN)/python -m benchmarks.trees protocol --features with --repeats 1
 	$(BIN)/python -m benchmarks.trees protocol --features with --repeats 1 --held-out tools
 
