@@ -125,6 +125,54 @@ def test_init_writes_a_configuration_that_runs(tmp_path: Path) -> None:
     assert json.loads(ran.stdout)["clients"] == 3
 
 
+def test_a_finished_run_is_not_resumed_and_loses_nothing(tmp_path: Path) -> None:
+    assert werkbund("run", *SMALL, "--no-compare", "--out", "done", folder=tmp_path).returncode == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "done").rglob("*") if path.is_file()}
+    finished = werkbund("resume", "done", folder=tmp_path)
+    assert (finished.returncode, finished.stdout.split(";")[0]) == (0, "done is finished")
+    assert json.loads(werkbund("resume", "done", "--json", folder=tmp_path).stdout)["finished"] is True
+    assert {path: path.read_bytes() for path in (tmp_path / "done").rglob("*") if path.is_file()} == before
+
+
+def _with_one(value: float, folder: Path, plants: int) -> list[str]:
+    """Return how a run is called on a table in which one plant has one such reading."""
+    rng, rows = np.random.default_rng(0), 120 * plants
+    load = rng.normal(40, 6, rows)
+    load[min(130, rows - 1)] = value
+    names = np.repeat(["Ulm", "Linz", "Graz"][:plants], 120)
+    failed = (rng.random(rows) < 0.2).astype(int)
+    table = {"load": load, "heat": rng.normal(0, 1, rows), "plant": names, "failed": failed}
+    pl.DataFrame(table).write_parquet(folder / "rows.parquet")
+    roles = ["--set", "data.label=failed", "--set", "data.client=plant", "--set", "federation.rounds=2"]
+    return ["run", "--data", "rows.parquet", *roles, "--no-compare"]
+
+
+@pytest.mark.parametrize(
+    ("value", "plants", "model"), [(1e300, 2, "mlp"), (1e300, 3, "trees"), (1e30, 2, "mlp"), (1e30, 3, "trees")]
+)
+def test_one_absurd_reading_is_named_with_plant_column_and_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, plants: int, model: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    called = [*_with_one(value, tmp_path, plants), "--set", f"model.kind={model}"]
+    text = " ".join(CliRunner().invoke(app, called).output.split())
+    assert "load" in text
+    assert "1 at Linz" in text
+    assert "leave out Linz" in text
+    assert "[data.missing]" in text
+    assert "another version" not in text
+    mended = CliRunner().invoke(app, [*called, "--set", f"data.missing.load=[{value!r}]"])
+    assert mended.exit_code == 0, mended.output
+    assert "1 at Linz" not in mended.output
+
+
+def test_one_plant_alone_is_told_that_there_is_nothing_to_federate(tmp_path: Path) -> None:
+    _with_one(40.0, tmp_path, 1)
+    roles = ["--set", "data.label=failed", "--set", "data.client=plant"]
+    said = werkbund("check", "rows.parquet", *roles, folder=tmp_path)
+    assert "there is nothing to federate" in " ".join(said.stdout.split())
+
+
 def test_compare_gives_intervals_over_seeds(tmp_path: Path) -> None:
     finished = werkbund("compare", *SMALL, "--seeds", "2", "--json", folder=tmp_path)
     assert finished.returncode == 0, finished.stderr

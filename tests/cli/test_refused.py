@@ -147,6 +147,12 @@ def test_a_place_that_cannot_be_used_is_named_in_one_line(case: str, place: Path
     assert content(place).items() >= before.items()
 
 
+def _unfinished(place: Path, arguments: list[str]) -> None:
+    """Leave a run that is to be resumed as if it had been stopped in its last moments."""
+    if arguments[0] == "resume":
+        (place / "run" / "result.json").unlink()
+
+
 WRITING: dict[str, list[str]] = {
     "run": ["run", "federation.toml", "--no-compare", "--out", "new"],
     "resume": ["resume", "run"],
@@ -164,6 +170,7 @@ WRITING: dict[str, list[str]] = {
 @pytest.mark.parametrize("most", [0, 150])
 @pytest.mark.parametrize("case", WRITING)
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(case: str, most: int, place: Path) -> None:
+    _unfinished(place, WRITING[case])
     before = content(place)
     with limited(resource.RLIMIT_FSIZE, most):
         result = called(*WRITING[case])
@@ -211,6 +218,7 @@ FOLDERS: dict[str, tuple[str, list[str]]] = {
 @pytest.mark.parametrize("case", FOLDERS)
 def test_a_folder_where_a_file_should_be_is_one_line(case: str, place: Path) -> None:
     name, arguments = FOLDERS[case]
+    _unfinished(place, arguments)
     _a_folder_at(name)(place)
     assert is_one_line(called(*arguments))
 

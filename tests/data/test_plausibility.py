@@ -12,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from werkbund.core.arrays import AnyArray, Arrays
-from werkbund.data.plausibility import FAR, contradiction, odd_squares, rows_told, unlike_the_others
+from werkbund.data.plausibility import (
+    FAR,
+    LARGEST_SUM,
+    contradiction,
+    odd_squares,
+    rows_told,
+    too_large,
+    unlike_the_others,
+)
 from werkbund.data.schema import Column, Derived, Schema
 from werkbund.data.statistics import SurveyCounts, squares_each, survey_each
 
@@ -141,3 +149,24 @@ def test_of_two_plants_nobody_can_say_which_is_far() -> None:
     survey = {name: array[:2] for name, array in _survey().items()}
     survey["sum"] = survey["sum"] * np.array([[1.0], [1e12]])
     assert unlike_the_others(survey, SCHEMA) == {}
+
+
+def test_a_mean_in_another_unit_is_said_to_be() -> None:
+    survey = _survey()
+    slow = {**survey, "sum": survey["sum"].copy()}
+    schema = replace(SCHEMA, features=(replace(SCHEMA.features[0], low=500.0), *SCHEMA.features[1:]))
+    slow["sum"][2, 0] /= 60
+    said = contradiction(slow, schema)
+    assert said is not None
+    assert 'and looks like 1/s (unit = "1/s" in its client.toml)' in said
+
+
+@pytest.mark.parametrize("value", [1e145, -1e300, float("inf")])
+def test_a_sum_that_no_reading_gives_is_said_with_its_column(value: float) -> None:
+    sums = _survey()["sum"].copy()
+    sums[1, 1] = value
+    said = too_large(sums, "sum", LARGEST_SUM, SCHEMA)
+    assert said is not None
+    assert said.startswith(f"the sum of its torque, {abs(value):g}, is too large")
+    assert "data.missing" in said
+    assert too_large(_survey()["sum"], "sum", LARGEST_SUM, SCHEMA) is None

@@ -194,3 +194,19 @@ def test_seeds_alone_make_a_page(sample: Callable[..., Path], tmp_path: Path) ->
 def test_no_folder_no_report(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="name a folder under runs/"):
         write_report(tmp_path / "nowhere")
+
+
+def test_generated_rows_are_called_so_in_the_first_line(sample: Callable[..., Path], tmp_path: Path) -> None:
+    run = sample(tmp_path / "run")
+    assert "generated rows" not in _first_line(run)
+    about = json.loads((run / "run.json").read_text())
+    about["data"]["generated"] = {"rows": 100, "plants": 3, "seed": 0}
+    (run / "run.json").write_text(json.dumps(about))
+    assert "federation report on generated rows" in _first_line(run)
+
+
+def _first_line(folder: Path) -> str:
+    """Return what stands above the verdict on a run's page."""
+    run = read_run(folder)
+    text = re.sub(r"(?s)<(style|script).*?</\1>", "", render(run))
+    return text[: text.index("<h1")] if "<h1" in text else text[:2000]

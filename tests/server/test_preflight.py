@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from tests.spoilt import Spoil, arrays, head, spoilt, without
@@ -204,3 +206,19 @@ def test_below_the_quorum_every_client_that_does_not_fit_is_named(deployed: Any)
     assert set(caught.value.reasons) == {"plant-1", "plant-3"}
     assert "policy.pause" in caught.value.reasons["plant-1"]
     assert "label is 'Target'" in caught.value.reasons["plant-3"]
+
+
+@pytest.mark.parametrize("mended", [False, True])
+def test_a_plant_in_another_unit_is_named_with_the_lines_that_it_writes(mended: bool, deployed: Any) -> None:
+    deployment = deployed()
+    kit = deployment.kits["plant-2"]
+    pl.read_csv(kit / "rows.csv").with_columns(pl.col("Tool wear [min]") / 60).write_csv(kit / "rows.csv")
+    line = '[columns]\n"Tool wear [min]" = { unit = "h" }'
+    if mended:
+        (kit / "client.toml").write_text(f"{(kit / 'client.toml').read_text()}\n{line}\n")
+    assert _doubts(deployment.run().folder) == ([] if mended else [("plant-2", line)])
+
+
+def _doubts(folder: Path) -> list[tuple[str, str]]:
+    checks = json.loads((folder / "preflight.json").read_text())["checks"]
+    return [(check["client"], check["remedy"]) for check in checks if "looks like" in check["what"]]

@@ -25,6 +25,7 @@ from werkbund.cli.edge import (
 from werkbund.cli.tables import findings_table, schema_table
 from werkbund.core.errors import ConfigError
 from werkbund.core.files import write_atomically
+from werkbund.core.text import fixed
 
 if TYPE_CHECKING:
     import polars as pl
@@ -63,7 +64,7 @@ def predict_command(
         _write(scored, out)
         progress().print(
             f"{int(scored['inspect'].sum())} of {scored.height} rows reach the threshold "
-            f"{model.threshold_probability:.4f}" + (f"; written to {out}" if out else ""),
+            f"{fixed(model.threshold_probability, 4)}" + (f"; written to {out}" if out else ""),
             soft_wrap=True,
             highlight=False,
         )

@@ -14,6 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from werkbund.core.text import fixed
+
 if TYPE_CHECKING:
     from werkbund.federation import RoundNews
 
@@ -124,18 +126,18 @@ def _cells(news: RoundNews) -> tuple[str, ...]:
     return (
         str(record.round) if record.cohort else "end",
         f"{len(record.cohort)}{failed}",
-        "-" if record.loss is None else f"{record.loss:.4f}",
-        "-" if scores is None else f"{scores.average_precision:.3f}",
-        "-" if scores is None else f"{scores.f1:.3f}",
-        f"{record.update_norm:.3f}",
+        "-" if record.loss is None else fixed(record.loss, 4),
+        "-" if scores is None else fixed(scores.average_precision, 3),
+        "-" if scores is None else fixed(scores.f1, 3),
+        fixed(record.update_norm, 3),
         "●" if news.best_round == record.scored else "",
     )
 
 
 def _score(news: RoundNews) -> str:
     scores = news.scores.get("validation")
-    loss = "" if news.record.loss is None else f"loss {news.record.loss:.4f}, "
-    return f"{loss}validation average precision {scores.average_precision:.3f}" if scores else loss
+    loss = "" if news.record.loss is None else f"loss {fixed(news.record.loss, 4)}, "
+    return f"{loss}validation average precision {fixed(scores.average_precision, 3)}" if scores else loss
 
 
 def _duration(seconds: float) -> str:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from werkbund.cli.edge import output, print_line
+from werkbund.core.text import fixed
 
 _WHO = {
     "federated": "Federated",
@@ -100,7 +101,7 @@ def differences_table(comparison: Mapping[str, Any]) -> Table:
     for row in comparison["rows"]:
         contender = str(row["who"]).removeprefix("federated minus ")
         if contender != row["who"]:
-            values = ", ".join("-" if value is None else f"{value:+.3f}" for value in row["values"])
+            values = ", ".join("-" if value is None else fixed(value, 3, "+") for value in row["values"])
             table.add_row(_WHO.get(contender, contender), _interval(row, "average_precision"), values)
     return table
 
@@ -192,7 +193,7 @@ def _number(value: float | None, name: str) -> str:
     """Return a metric's value, a dash where it is undefined."""
     if value is None:
         return "-"
-    return f"{value:.1f}" if name == "cost" else f"{value:.3f}"
+    return fixed(value, 1 if name == "cost" else 3)
 
 
 def _interval(row: Mapping[str, Any], name: str) -> str:

@@ -23,9 +23,13 @@ from werkbund.cli.edge import (
     readable_errors,
 )
 from werkbund.cli.live import LiveRounds
-from werkbund.cli.tables import comparison_table, differences_table, seeds_table, show_verdict
+from werkbund.cli.tables import comparison_table, differences_table, findings_table, seeds_table, show_verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from werkbund.data.checks import Finding
     from werkbund.federation import Run
 
 
@@ -44,7 +48,7 @@ def run_command(
 
         loaded = configured(config, data, settings, seed)
         with LiveRounds(progress()) as live:
-            finished = run(loaded, out=out, compare=not no_compare, watcher=live, command=_command())
+            finished = run(loaded, out=out, compare=not no_compare, watcher=live, seen=_seen, command=_command())
         _show(finished, as_json)
 
 
@@ -69,6 +73,9 @@ def compare_command(
             print_json({"run_dir": str(comparison.folder), **comparison.table})
             return
         console = output()
+        note = str(comparison.table.get("note", ""))
+        if note:
+            print_line(f"{note}\n")
         console.print(seeds_table(comparison.table))
         console.print()
         console.print(differences_table(comparison.table))
@@ -81,6 +88,9 @@ def resume_command(run_dir: RunArgument, as_json: JsonOption = False) -> None:
     with readable_errors():
         from werkbund.federation import resume
 
+        if all((run_dir / name).is_file() for name in ("result.json", "report.html")):
+            _say_finished(run_dir, as_json)
+            return
         with LiveRounds(progress()) as live:
             finished = resume(run_dir, watcher=live)
         _show(finished, as_json)
@@ -108,6 +118,21 @@ def _show(finished: Run, as_json: bool) -> None:
     for limit in summary["limits"]:
         print_line(f"\n{limit}")
     print_line(f"\nReport: {finished.report}\nModel:  {finished.folder / 'model.onnx'}")
+
+
+def _say_finished(folder: Path, as_json: bool) -> None:
+    """Say of a run that there is nothing to go on with; it stays as it is."""
+    if as_json:
+        print_json({"run_dir": str(folder), "finished": True})
+        return
+    print_line(f"{folder} is finished; nothing is left to do. Report: {folder / 'report.html'}")
+
+
+def _seen(findings: Sequence[Finding]) -> None:
+    """Show what the checks of the table warn of; what stops the run is said where it stops."""
+    warnings = [finding.to_json() for finding in findings if finding.level == "warning"]
+    if warnings:
+        progress().print(findings_table(warnings))
 
 
 def _command() -> list[str]:

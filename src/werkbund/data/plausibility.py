@@ -11,6 +11,7 @@ from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float64Array
 from werkbund.core.kinds import MOST_ROWS
 from werkbund.data.schema import Schema
 from werkbund.data.statistics import feature_names
+from werkbund.data.units import MISTAKEN, standard_unit
 
 FAR = 10_000.0
 """A figure so many times as far from the middle of all clients as the middle itself is large is no reading."""
@@ -90,13 +91,21 @@ def too_large(sums: AnyArray, what: str, most: float, schema: Schema) -> str | N
 
 def _out_of_range(means: Float64Array, schema: Schema) -> str | None:
     """Return which column's mean is outside the plausible range; `means` (clients, features), NaN where unknown."""
+    units = {column.name: column.unit for column in schema.features}
     for name, own, low, high in zip(feature_names(schema), means.T, *plausible_ranges(schema), strict=True):
         outside = own[(own < low) | (own > high)]
         if len(outside):
             return (
-                f"the mean of its {name}, {outside[0]:g}, is outside the plausible range {low:g} to {high:g}; {REMEDY}"
+                f"the mean of its {name}, {outside[0]:g}, is outside the plausible range {low:g} to {high:g}"
+                f"{_other_unit(units.get(name, ''), float(outside[0]), low, high)}; {REMEDY}"
             )
     return None
+
+
+def _other_unit(unit: str, mean: float, low: float, high: float) -> str:
+    """Return that a mean looks like one in another unit, and what the plant writes then; nothing if it does not."""
+    likely = (each for each in MISTAKEN.get(standard_unit(unit), ()) if low <= each.apply(mean) <= high)
+    return next((f' and looks like {each.other} (unit = "{each.other}" in its client.toml)' for each in likely), "")
 
 
 def unlike_the_others(arrays: Arrays, schema: Schema) -> dict[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ def run(
     out: Path | None = None,
     compare: bool = True,
     watcher: Watcher | None = None,
+    seen: Callable[[Sequence[Finding]], None] | None = None,
     command: Sequence[str] = (),
 ) -> Run:
     """Do the main job.
@@ -73,6 +74,8 @@ def run(
         Whether to train the baselines: each plant alone, all rows in one place, and trees on these.
     watcher
         Who is told how it goes.
+    seen
+        Who is shown what the checks of the table found, before anything is learnt.
     command
         How it was called, for the report.
 
@@ -86,7 +89,7 @@ def run(
         If too few clients answer in a round.
     """
     began, watcher = time.perf_counter(), watcher or Nobody()
-    prepared = _prepare(config or Config(), watcher)
+    prepared = _prepare(config or Config(), watcher, seen)
     config = prepared.setup.config
     folder = Folder.create(config.federation.name, out)
     with folder.in_use():
@@ -153,7 +156,12 @@ def compare(
             Contest.from_json(Folder.existing(done.folder).read_json("result.json")["own_rows"]) for done in runs
         ]
         rows = _rows([done.summary["metrics"] for done in runs])
-        table = {"seeds": list(seeds), "rows": rows, "own_rows": mean_contest(contests).to_json()}
+        table = {
+            "note": runs[0].summary["data"]["note"],
+            "seeds": list(seeds),
+            "rows": rows,
+            "own_rows": mean_contest(contests).to_json(),
+        }
         folder.write_json("comparison.json", table)
         first = Folder.existing(runs[0].folder)
         for name in ("run.json", "result.json", "model_card.json"):
@@ -163,12 +171,14 @@ def compare(
         return SeedComparison(folder.path, folder.read_json("comparison.json"))
 
 
-def _prepare(config: Config, watcher: Watcher) -> _Prepared:
+def _prepare(config: Config, watcher: Watcher, seen: Callable[[Sequence[Finding]], None] | None = None) -> _Prepared:
     watcher.stage("reading the table")
     table = read_table(config)
     if table.origin.path is not None and config.data.path is None and not config.data.clients:
         config = changed(config, data={"path": table.origin.path})  # a resumed run must find the same file
     findings = check(table)
+    if seen is not None:
+        seen(findings)
     errors = [f"{finding.column}: {finding.full_message}" for finding in findings if finding.level == "error"]
     if errors:
         raise DataError("the table cannot be learnt from.\n" + "\n".join(errors))

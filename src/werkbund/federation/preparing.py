@@ -17,6 +17,8 @@ from werkbund.core.kinds import ROWS, Field, Kind, Signal
 from werkbund.core.types import Replies, Tasks
 from werkbund.data import Preparation, Schema, SurveyCounts
 from werkbund.data.answers import all_levels, usable_squares, usable_survey
+from werkbund.data.checks import Finding
+from werkbund.data.checks.units import doubts
 from werkbund.data.plausibility import odd_squares, rows_told, unlike_the_others
 from werkbund.data.statistics import category_names, feature_names, squares_each, survey_each
 from werkbund.engine import Gathered, Grid, Handler, InProcessGrid, Rules, Worker, gather
@@ -75,6 +77,8 @@ class CommonPreparation:
         them.
     held_out
         (clients,), rows of a split that each can hold out at most; empty where nobody is held to any.
+    doubts
+        What looks odd about what single clients told; for people, and not written down.
     """
 
     preparation: Preparation
@@ -84,6 +88,7 @@ class CommonPreparation:
     counted: Float64Array = field(default_factory=lambda: np.empty(0))
     refused: tuple[str, ...] = ()
     held_out: Float64Array = field(default_factory=lambda: np.empty(0))
+    doubts: tuple[Finding, ...] = ()
 
     def held_to_its_word(self, rules: Rules, names: Sequence[str]) -> Rules:
         """Return the rules of a run whose clients, of these names, are held to what they said."""
@@ -199,7 +204,11 @@ def learn_preparation(grid: Grid, schema: Schema, timeout_s: float, quorum: floa
         absent = second.missing  # both sums must be over the same rows: again, without those who have left
     preparation = Preparation.fit(schema, total, second.sums[SUMMED_SQUARES])
     rows, counted = _rows_of(first, len(grid.clients()))
-    return CommonPreparation(preparation, total, rows, second.missing, counted, tuple(sorted(refused)))
+    names = [grid.clients()[client] for client in first.clients.tolist()]
+    odd_looking = tuple(doubts(schema, names, first.each, np.asarray(second.each[SUMMED_SQUARES], np.float64)))
+    return CommonPreparation(
+        preparation, total, rows, second.missing, counted, tuple(sorted(refused)), doubts=odd_looking
+    )
 
 
 def _rows_of(answers: Gathered, num_clients: int) -> tuple[Int64Array, Float64Array]:

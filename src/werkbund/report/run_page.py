@@ -44,7 +44,7 @@ def page_of(run: RunFolder) -> Page:
     verdict = judge(run)
     return Page(
         name=run.name,
-        kind="federation report",
+        kind="federation report on generated rows" if is_generated(run) else "federation report",
         sentence=verdict.sentence,
         outcome=verdict.outcome,
         sections=sections(run),
@@ -53,6 +53,11 @@ def page_of(run: RunFolder) -> Page:
         caption=_caption(run),
         tiles=tiles(run),
     )
+
+
+def is_generated(run: RunFolder) -> bool:
+    """Say whether the rows of a run were made up, so that nothing follows from it for any plant."""
+    return bool((run.about.get("data") or {}).get("generated"))
 
 
 def sections(run: RunFolder) -> tuple[PageSection, ...]:

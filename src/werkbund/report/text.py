@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 
+from werkbund.core.text import fixed
+
 MISSING = "–"
 
 
 def number_text(value: float, digits: int = 3) -> str:
-    """Return a number with thousands separators, and a dash if it is unknown.
+    """Return a number with thousands separators, a dash if it is unknown; what is not 0 does not look like 0.
 
     Examples
     --------
-    >>> number_text(1234.5, 1), number_text(0.8125), number_text(float("nan"))
-    ('1,234.5', '0.812', '–')
+    >>> number_text(1234.5, 1), number_text(0.8125), number_text(0.0049, 2), number_text(float("nan"))
+    ('1,234.5', '0.812', '0.005', '–')
     """
-    return f"{value:,.{digits}f}" if math.isfinite(value) else MISSING
+    return fixed(value, digits) if math.isfinite(value) else MISSING
 
 
 def signed(value: float, digits: int = 2) -> str:
@@ -26,7 +28,7 @@ def signed(value: float, digits: int = 2) -> str:
     >>> signed(0.125, 3), signed(-0.5)
     ('+0.125', '−0.50')
     """
-    return f"{value:+,.{digits}f}".replace("-", "−") if math.isfinite(value) else MISSING
+    return fixed(value, digits, "+").replace("-", "−") if math.isfinite(value) else MISSING
 
 
 def whole(value: float) -> str:

@@ -94,8 +94,8 @@ def _run_in(
     if seen is not None:
         seen(answers)
     common = _learn(config, grid, run, answers, watcher)
-    if common.refused:
-        answers = answers.without(common.refused, common.missing)
+    if common.refused or common.doubts:
+        answers = answers.without(common.refused, common.missing).doubting(common.doubts)
         folder.write_json("preflight.json", answers.to_json())
         if seen is not None:
             seen(answers)

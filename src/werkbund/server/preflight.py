@@ -17,6 +17,7 @@ from werkbund.core.kinds import COUNTS
 from werkbund.core.text import one_line
 from werkbund.core.types import Failure, Tasks
 from werkbund.data import Schema
+from werkbund.data.checks import Finding
 from werkbund.data.schema_json import differences, schema_fingerprint
 from werkbund.engine import Grid
 from werkbund.engine.asking import ask, check_quorum
@@ -107,6 +108,15 @@ class Preflight:
         kept = [check for check in self.checks if not (check.client in refused and check.level == "ok")]
         odd = [Check(name, "error", one_line(reasons[name]), _REMEDIES["counts"]) for name in sorted(refused)]
         return replace(self, checks=(*kept, *odd))
+
+    def doubting(self, findings: Sequence[Finding]) -> Preflight:
+        """Return this with a warning for each thing that looks odd about the sums that a client told."""
+        odd = [
+            Check(name, "warning", one_line(f"{finding.column}: {finding.message}"), finding.lines)
+            for finding in findings
+            for name in finding.clients
+        ]
+        return replace(self, checks=(*self.checks, *odd))
 
     def to_json(self) -> dict[str, Any]:
         """Return facts, checks and modes as values that JSON holds."""

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from werkbund.config import check_config
 from werkbund.data.checks import Finding, check
-from werkbund.data.checks.units import suspicions
+from werkbund.data.checks.units import doubts, suspicions
 from werkbund.data.conversion import convert
+from werkbund.data.schema import Column, Schema
+from werkbund.data.statistics import squares_each, survey_each
 from werkbund.data.units import MISTAKEN, USUAL
 from werkbund.federation.tables import read_table
 
@@ -38,6 +40,7 @@ PAIRS = [
     ("load", "", 40.0, 6.0, 0.01, 0.0),
     ("load [kW]", "kW", 40.0, 6.0, 1000.0, 0.0),
 ]
+WITHOUT_UNIT = [pair for pair in PAIRS if not pair[1]]
 
 
 def rows(seed: int, column: str, middle: float, spread: float, plants: int) -> pl.DataFrame:
@@ -116,3 +119,52 @@ def test_every_conversion_is_the_one_that_readings_are_converted_by(unit: str) -
         to = unit or conversion.to
         by_name = convert(pl.Series("x", [250.0, 400.0]), conversion.other, to).to_list()
         assert [conversion.apply(250.0), conversion.apply(400.0)] == pytest.approx(by_name, rel=1e-5)
+
+
+def _told(table: pl.DataFrame, column: str, plants: int) -> tuple[Schema, dict[str, Any], Any]:
+    """Return what the plants of a table tell for the common scaling, and nothing else."""
+    schema = Schema("failed", (Column(column, "number"), Column("other", "number")))
+    offsets = np.arange(plants + 1) * ROWS
+    survey, _ = survey_each(table, schema, offsets)
+    mean = survey["sum"].sum(axis=0) / survey["count"].sum(axis=0)
+    return schema, dict(survey), squares_each(table, schema, mean, offsets)
+
+
+@settings(deadline=None, derandomize=True, max_examples=25)
+@given(
+    seed=st.integers(0, 1000), pair=st.sampled_from([each for each in PAIRS if not each[1]]), place=st.integers(0, 2)
+)
+def test_units_are_found_from_the_sums_that_plants_tell(
+    seed: int, pair: tuple[str, str, float, float, float, float], place: int
+) -> None:
+    column, _, middle, spread, scale, offset = pair
+    table = rows(seed, column, middle, spread, 3)
+    assert doubts(*_by_name(_told(table, column, 3))) == []
+    there = pl.col("plant") == PLANTS[place]
+    spoiled = table.with_columns(pl.when(there).then(pl.col(column) * scale + offset).otherwise(pl.col(column)))
+    (finding,) = doubts(*_by_name(_told(spoiled, column, 3)))
+    assert (finding.column, finding.clients, finding.rows) == (column, (PLANTS[place],), ROWS)
+    assert column in tomllib.loads(finding.lines)["columns"]
+
+
+def _by_name(told: tuple[Schema, dict[str, Any], Any]) -> tuple[Schema, tuple[str, ...], dict[str, Any], Any]:
+    schema, survey, squares = told
+    return schema, PLANTS[: len(squares)], survey, squares
+
+
+@pytest.mark.parametrize("value", [1e12, 1e30, -1e100])
+def test_of_two_plants_the_one_with_a_far_reading_is_named_by_its_sums(value: float) -> None:
+    table = rows(0, "load", 40.0, 6.0, 2)
+    values = table["load"].to_numpy().copy()
+    values[ROWS + 3] = value
+    (finding,) = doubts(*_by_name(_told(table.with_columns(load=pl.Series(values)), "load", 2)))
+    assert (finding.rule, finding.column, finding.clients) == ("far", "load", ("Linz",))
+    assert "data.missing" in finding.message
+
+
+def test_plants_that_withhold_their_sums_are_passed_over() -> None:
+    schema, names, survey, squares = _by_name(_told(rows(0, "load", 40.0, 6.0, 3), "load", 3))
+    for name in ("count", "sum"):
+        survey[name][1] = 0
+    squares[1] = 0.0
+    assert doubts(schema, names, survey, squares) == []

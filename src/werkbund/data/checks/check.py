@@ -141,7 +141,10 @@ def check_clients(table: Table) -> Iterator[Finding]:
     clients = table.frame[table.schema.client].cast(pl.String).fill_null("(no client)").alias("client")
     yield from _check_sizes(table, clients)
     if clients.n_unique() < 2:
-        message = "All rows belong to one client; a federation needs at least two."
+        message = (
+            "All rows belong to one client: there is nothing to federate. Add another plant's rows; or train on these "
+            'alone, or see what a division by machines would bring: clients.partition = "tool-blocks".'
+        )
         yield Finding("warning", table.schema.client, "one-client", message, table.num_rows)
         return
     yield from _check_positives(table, clients)

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from werkbund.core.arrays import Float64Array
+from werkbund.core.arrays import Arrays, Float64Array
 from werkbund.data.checks.finding import Finding, numbers
-from werkbund.data.checks.lines import Lines
+from werkbund.data.checks.lines import Lines, PlantLines
 from werkbund.data.markers import without_marked
-from werkbund.data.schema import Column
-from werkbund.data.statistics import marks_of
+from werkbund.data.plausibility import REMEDY
+from werkbund.data.schema import Column, Schema
+from werkbund.data.statistics import feature_names, marks_of
 from werkbund.data.table import Table
 from werkbund.data.units import MISTAKEN, USUAL, Conversion, reverse, standard_unit, unit_of
 
@@ -30,6 +31,8 @@ _ALIKE = math.log(2.0)  # of spreads
 _FAR = math.log(2.6)  # below which plants simply differ
 _APART = 1.5  # spreads between middles, below which clients overlap
 _WARMER = 40.0  # degrees by which plants may differ besides
+_WILD = 1e5  # times what others measure, beyond which one reading alone makes a spread
+_DIGITS = 1e-9
 _THERMAL = re.compile(r"temp|°|therm|wärm|heat|kelvin|celsius|fahrenheit|(^|[\s_])t\d*([\s_]|$)", re.IGNORECASE)
 _DEGREES = ("K", "°C", "°F")
 
@@ -180,6 +183,55 @@ def _by_client(table: Table, client: str, feature: Column) -> pl.DataFrame:
     return known.group_by("client", maintain_order=True).agg(*quartiles, pl.len().alias("rows"))
 
 
+def doubts(schema: Schema, clients: Sequence[str], survey: Arrays, squares: Float64Array) -> list[Finding]:
+    """Return what looks odd about single clients, by the sums that they told for the common scaling alone.
+
+    Parameters
+    ----------
+    schema
+        What the columns mean.
+    clients
+        Names of those that told.
+    survey
+        `count` and `sum`, (clients, features) each; a count may be withheld as 0.
+    squares
+        (clients, features), squared deviations from the mean of all.
+    """
+    count = np.asarray(survey["count"], np.float64)
+    known = np.where(count > 0, count, math.nan)
+    means, common = survey["sum"] / known, survey["sum"].sum(axis=0) / np.maximum(count.sum(axis=0), 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        between, about_common = np.square(means - common), squares / known
+        lost = about_common - between < _DIGITS * between  # beside a far reading, others' spreads have no digit left
+        deviations = np.where(lost, math.nan, np.sqrt(np.maximum(about_common - between, 0.0)))
+    units = {column.name: column for column in schema.features}
+    found: list[Finding] = []
+    for place, name in enumerate(feature_names(schema)):
+        feature = units.get(name)
+        if feature is not None:
+            found += _doubts(feature, clients, means[:, place], deviations[:, place], count[:, place])
+    return found
+
+
+def _doubts(
+    feature: Column, clients: Sequence[str], means: Float64Array, deviations: Float64Array, count: Float64Array
+) -> Iterator[Finding]:
+    lines = PlantLines()
+    for each in suspicions(feature.name, feature.unit, means, deviations):
+        name, mean, rows = clients[each.place], float(means[each.place]), int(count[each.place])
+        write = lines.measured((name,), feature.name, feature.unit, each.conversion)
+        yield _finding(feature, mean, each.conversion, f" at client {name}", rows, (name,), write, "mean")
+    for place in np.flatnonzero(np.isfinite(deviations)).tolist():
+        sizes = np.delete(np.fmax(np.abs(means), deviations), place)
+        usual = float(np.median(sizes[np.isfinite(sizes)])) if np.isfinite(sizes).any() else math.inf
+        if deviations[place] > _WILD * usual:
+            message = (
+                f"Its readings spread by {deviations[place]:.2g} about {means[place]:.2g}, where other plants measure "
+                f"about {usual:.2g}: a far reading makes the column useless to a network; {REMEDY}."
+            )
+            yield Finding("warning", feature.name, "far", message, int(count[place]), (clients[place],))
+
+
 def _finding(
     feature: Column,
     median: float,
@@ -188,6 +240,7 @@ def _finding(
     rows: int,
     clients: tuple[str, ...],
     write: str,
+    figure: str = "median",
 ) -> Finding:
     unit = feature.unit or conversion.to
     said = f"Declared in {feature.unit}, but the" if feature.unit else "The"
@@ -196,7 +249,7 @@ def _finding(
     else:
         like = f"which is {factor_text(conversion)} what other clients measure"
     advice = "convert it by these lines, or correct the unit:" if write else "convert it or correct the unit."
-    message = f"{said} median{where} is {median:.4g}, {like}; {advice}"
+    message = f"{said} {figure}{where} is {median:.4g}, {like}; {advice}"
     return Finding("warning", feature.name, "unit", message, rows, clients, write)
 
 
