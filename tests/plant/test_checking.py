@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -124,3 +125,15 @@ def test_a_method_of_the_servers_own_is_not_loaded_at_a_plant(tmp_path: Path) ->
     found = check_plant(kit).to_json()
     assert (found["errors"], found["selection"]) == ([], None)
     assert all(one["asked"] for one in found["leaving"])
+
+
+@pytest.mark.parametrize("value", [1e300, 1e30])
+def test_a_far_reading_is_told_with_the_lines_even_where_nothing_can_be_added_up(value: float, tmp_path: Path) -> None:
+    kit = deploy(tmp_path / "kits").kits["plant-1"]
+    rows = pl.read_csv(kit / "rows.csv")
+    wear = rows["Tool wear [min]"].cast(pl.Float64).to_numpy(writable=True)
+    wear[5] = value
+    rows.with_columns(pl.Series("Tool wear [min]", wear)).write_csv(kit / "rows.csv")
+    told = check_plant(kit).to_json()
+    said = [*told["errors"], *(finding["lines"] for finding in told["findings"])]
+    assert any(f'"Tool wear [min]" = {{ missing = [{value!r}] }}' in text for text in said)

@@ -20,7 +20,7 @@ from werkbund.core.store import RowStore
 from werkbund.core.stored import read_stored
 from werkbund.core.types import Tasks
 from werkbund.data import Schema, Table
-from werkbund.data.checks import check
+from werkbund.data.checks import Finding, check
 from werkbund.data.checks.lines import PlantLines
 from werkbund.engine import InProcessGrid, Worker
 from werkbund.engine.kinds import TRAIN
@@ -166,6 +166,7 @@ def check_plant(kit: Path, offers: Sequence[Offer] = OFFERS) -> PlantCheck:
     known = [signal.name for signal in signals_of(kinds)]
     settings = load_settings(kit, known)
     policy, now = Policy.of(settings, known), datetime.now().astimezone()
+    findings: tuple[Finding, ...] = ()
     try:
         agreed = agreed_config(settings.kit)
         table = read_plant_table(settings, agreed)
@@ -182,7 +183,8 @@ def check_plant(kit: Path, offers: Sequence[Offer] = OFFERS) -> PlantCheck:
             errors = (*errors, few)
         sizes = _sizes(parts)
     except FederationError as error:
-        return PlantCheck(settings.client.name, None, (str(error),))
+        mending = (f"{finding.column}: {finding.full_message}" for finding in findings if finding.lines)
+        return PlantCheck(settings.client.name, None, (*mending, str(error)))
     file = load_config(settings.kit / FILE_NAME)
     fields = tuple((kind, field, _size(field, sizes)) for kind, field in leaving(kinds, policy.signals))
     kept, preview, chosen_by = _kept(parts, policy, kinds), _preview(parts, policy), _chosen_by(file)
