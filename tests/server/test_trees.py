@@ -64,7 +64,8 @@ def test_the_trees_of_plants_are_those_of_one_process_and_reach_every_plant(way:
     assert (there.folder / "report.html").stat().st_size > 1000
     lines = [json.loads((one.folder / "result.json").read_text())["per_client"] for one in (there, here)]
     alone = [[line["local"]["average_precision"] for line in one] for one in lines]
-    assert alone[0] == alone[1], "what a plant compares with is what it grows by itself"
+    same = pytest.approx(alone[1], abs=1e-12)  # one counts everybody's rows, on edges for all of them
+    assert alone[0] == same, "what a plant compares with is what it grows by itself"
     for name in NAMES:
         assert there.summary["delivered"][name]["accepted"] is not None
         kept = deployment.store(name).path / "models" / "1"
