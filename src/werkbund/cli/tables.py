@@ -48,7 +48,7 @@ def comparison_table(metrics: Mapping[str, Mapping[str, Any]], own_rows: Mapping
     """
     own = own_rows["figures"] if own_rows else {}
     failures = f", {own_rows['failures']} failures" if own_rows else ""
-    table = plain_table(f"On held-out machines{failures}: own rows of each plant, and everybody's")
+    table = plain_table(f"On held-out rows{failures}: each plant's own, and everybody's")
     table.add_column("model", no_wrap=True)
     for title in _OWN if own else ():
         table.add_column(f"own rows\n{title}", justify="right", no_wrap=True)

@@ -11,7 +11,9 @@ import numpy as np
 from werkbund.baselines import boosting, forest, own_model, probabilities
 from werkbund.core.arrays import AnyArray, Arrays, Float64Array, FloatingArray, Int64Array
 from werkbund.core.clients import ClientSplits, ClientTable
+from werkbund.core.errors import DataError
 from werkbund.core.rng import derived_seed, generator
+from werkbund.data.times import moments
 from werkbund.evaluation import (
     HABITS,
     Contest,
@@ -35,7 +37,6 @@ from werkbund.federation.watch import Watcher
 from werkbund.learner.counts import logits_of
 from werkbund.partition.population import Population
 
-_HOUR = 3600.0
 _POOLED_TREES = 200
 
 
@@ -80,13 +81,15 @@ class OwnRows:
 
     @cached_property
     def _hours(self) -> Float64Array | None:
-        """When each row was taken, in hours where the time is one of a calendar; None without a column of time."""
+        """When each row was taken, in hours where the time is one of a calendar; None where that is not known."""
         name, frame = self.population.schema.time, self.population.splits["test"].frame
-        if name is None or not (frame[name].dtype.is_temporal() or frame[name].dtype.is_numeric()):
+        if name is None:
             return None
-        if frame[name].dtype.is_temporal():
-            return frame[name].dt.epoch("ms").to_numpy().astype(np.float64) / 1000.0 / _HOUR
-        return frame[name].to_numpy().astype(np.float64)
+        try:
+            hours = moments(frame[name])
+        except DataError:
+            return None
+        return None if np.isnan(hours).any() else hours
 
     def held_out(self, client: int) -> HeldOut:
         """Return the test rows that judge a client."""
