@@ -100,9 +100,8 @@ def test_plants_figures_make_the_contest_that_their_rows_make(deployed: Any) -> 
     ]
     for who in ("federated", "local_mean", "nothing", "everything"):
         for name, mean in drawn.figures[who].items():
-            assert told.figures[who][name].by_rows.mean == pytest.approx(
-                mean.by_rows.mean, abs=0.01 * 1000 ** (name == "cost")
-            )
+            bins = {"average_precision": 0.03, "cost": 1e-6}[name]  # plants rank rows by bins of scores
+            assert told.figures[who][name].by_rows.mean == pytest.approx(mean.by_rows.mean, abs=bins)
     assert "local_trees_mean" not in told.figures
 
 
