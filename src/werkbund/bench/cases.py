@@ -310,7 +310,8 @@ def _server_rows(simulation: NetworkSimulation) -> int:
 def _scores(simulation: NetworkSimulation, trained: Trained) -> dict[str, float]:
     costs, modes = costs_of(simulation.config), simulation.mode_names
     everybody = federated_only(simulation, trained).metrics()["federated"]
-    each = per_client(trained.each["test"], trained.threshold, costs, modes) if "test" in trained.each else ()
+    counts = trained.each.get("test")
+    each = () if counts is None else per_client(counts, trained.threshold, costs, modes, trained.edges)
     return {
         SCORE: everybody.average_precision,
         "log_loss": everybody.log_loss,
