@@ -61,3 +61,10 @@ def test_a_weight_counts_as_many_plants_at_the_mean() -> None:
     mean = weighted_interval(np.array([0.0, 1.0]), np.array([3.0, 1.0]))
     assert mean.mean == 0.25
     assert weighted_interval(np.array([np.nan]), np.ones(1)).n == 0
+
+
+def test_no_interval_leaves_what_a_figure_can_be() -> None:
+    high = contest_of(plants([0.0, 0.39, 0.39]), COSTS)
+    assert high.figures["federated"]["average_precision"].by_rows.high == 1.0
+    wide = contest_of(plants([0.4, -0.6, 0.4]), COSTS).minus["local_mean"]["average_precision"].by_plants
+    assert (wide.low, wide.high) == (-1.0, 1.0)

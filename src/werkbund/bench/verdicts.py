@@ -18,7 +18,7 @@ import numpy as np
 from werkbund.bench.cases import SCORE, Outcome
 from werkbund.bench.outcomes import Outcomes
 from werkbund.bench.plan import CURRENCIES, UNIFORM, WINDOW, Plan, Rival
-from werkbund.evaluation import NEVER, Expenditure, Interval, mean_interval, paired_difference
+from werkbund.evaluation import NEVER, RANGES, Expenditure, Interval, mean_interval, paired_difference
 
 EFFORTS = ("rounds", "seconds", "joules", "bytes")
 FIGURES = (
@@ -144,7 +144,7 @@ def _line(plan: Plan, outcomes: Outcomes, selector: str, setting: str) -> Line:
         selector,
         setting,
         outcomes.momentum_of(rival),
-        {**{name: mean_interval(_by_seed(ours, name)) for name in FIGURES}, **to_target},
+        {**{name: _figure(_by_seed(ours, name), name) for name in FIGURES}, **to_target},
         sum(not math.isnan(effort.rounds) for row in efforts for effort in row),
         len(plan.seeds) * len(settings),
         equal,
@@ -199,6 +199,12 @@ def _ratio(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -
 
 def _log_ratio(ours: float, theirs: float) -> float:
     return math.log(ours / theirs) if ours > 0 and theirs > 0 else math.nan
+
+
+def _figure(values: Sequence[float], name: str) -> Interval:
+    """Return the mean of a figure over seeds, with an interval of values that it can have."""
+    most = 1.0 if name == "jain" else math.inf
+    return mean_interval(values).within(*RANGES.get(name.removeprefix("worst_"), (0.0, most)))
 
 
 def _mean(values: Iterable[float]) -> float:

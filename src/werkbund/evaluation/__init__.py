@@ -19,7 +19,7 @@ from werkbund.evaluation.effort import NEVER, Expenditure, LearningCurve, jain_i
 from werkbund.evaluation.habits import HABITS, cheapest_interval, inspected, work_of
 from werkbund.evaluation.intervals import Interval, mean_interval, paired_difference
 from werkbund.evaluation.judging import HeldOut, Showing, Summary, contest_of, hold_contest
-from werkbund.evaluation.metrics import DIRECTIONS, Gate, Metrics, metrics
+from werkbund.evaluation.metrics import DIRECTIONS, RANGES, Gate, Metrics, metrics
 from werkbund.evaluation.periods import ClientPeriods, change_of_roc_auc, compare_periods
 from werkbund.evaluation.ranking import Curve, average_precision, precision_recall_curve, roc_auc, roc_curve
 from werkbund.evaluation.ruling import ALONE, FEWEST_FAILURES, Outcome, Ruling, rule
@@ -33,6 +33,7 @@ __all__ = [
     "LASTING_EDGES",
     "NEVER",
     "POSSIBLE_ERROR",
+    "RANGES",
     "Bounds",
     "ClientPeriods",
     "Confusion",

@@ -35,6 +35,16 @@ class Interval:
         """Return the fields for JSON, with None for NaN."""
         return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
 
+    def within(self, least: float, most: float) -> Interval:
+        """Return the interval with ends that are possible, for a figure that lies between two values.
+
+        Examples
+        --------
+        >>> Interval(0.97, 0.92, 1.02, 3).within(0.0, 1.0)
+        Interval(mean=0.97, low=0.92, high=1.0, n=3)
+        """
+        return Interval(self.mean, max(self.low, least), min(self.high, most), self.n)
+
 
 def mean_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:
     """Return the mean of independent values and its interval by Student's t distribution.

@@ -19,6 +19,7 @@ from werkbund.evaluation.bootstrap import Resamples, percentile_interval, units_
 from werkbund.evaluation.contest import FEDERATED, FIGURES, Contest, Mean, PlantLine
 from werkbund.evaluation.costs import PER_ROWS, Costs
 from werkbund.evaluation.intervals import Interval
+from werkbund.evaluation.metrics import RANGES
 
 NUM_DRAWS = 1000
 COVERS = (
@@ -233,7 +234,8 @@ def contest_of(summaries: Sequence[Summary], costs: Costs) -> Contest:
         for who, of in values.items()
         if who != FEDERATED
     }
-    return Contest(lines, _means_told(values, weights), _means_told(minus, weights), COVERS_TOLD)
+    differences = {"average_precision": (-1.0, 1.0), "cost": (-math.inf, math.inf)}
+    return Contest(lines, _means_told(values, weights, RANGES), _means_told(minus, weights, differences), COVERS_TOLD)
 
 
 def _line_told(summary: Summary, costs: Costs) -> PlantLine:
@@ -252,10 +254,13 @@ def _line_told(summary: Summary, costs: Costs) -> PlantLine:
     return PlantLine(summary.name, summary.rows, summary.failures, 0, figures, minus)
 
 
-def _means_told(values: Mapping[str, Mapping[str, Float64Array]], weights: Float64Array) -> dict[str, dict[str, Mean]]:
+def _means_told(
+    values: Mapping[str, Mapping[str, Float64Array]], weights: Float64Array, ranges: Mapping[str, tuple[float, float]]
+) -> dict[str, dict[str, Mean]]:
+    equal = np.ones_like(weights)
     return {
         who: {
-            name: Mean(weighted_interval(of, weights), weighted_interval(of, np.ones_like(weights)))
+            name: Mean(*(weighted_interval(of, by).within(*ranges[name]) for by in (weights, equal)))
             for name, of in by_name.items()
             if np.isfinite(of).any()
         }

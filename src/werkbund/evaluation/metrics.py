@@ -27,6 +27,13 @@ DIRECTIONS: dict[str, int] = {
 }
 """The metrics that rank models, by name: 1 if more is better, -1 if less is."""
 
+RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(DIRECTIONS, (0.0, 1.0)),
+    "cost": (0.0, math.inf),
+    "log_loss": (0.0, math.inf),
+}
+"""The least and the greatest value that each of them can have."""
+
 _ALWAYS_DEFINED = "log_loss"
 """The metric that any row defines."""
 

@@ -13,7 +13,7 @@ from werkbund.config.sections import Config
 from werkbund.core.errors import CheckpointError, ConfigError, DataError
 from werkbund.data.checks import Finding, check
 from werkbund.engine import Checkpoint
-from werkbund.evaluation import Contest, mean_contest, mean_interval, paired_difference
+from werkbund.evaluation import RANGES, Contest, mean_contest, mean_interval, paired_difference
 from werkbund.federation.account import Run, about_run, summary_of, write_model
 from werkbund.federation.comparison import federated_only, result_of
 from werkbund.federation.families.contract import Simulation
@@ -224,12 +224,13 @@ def _rows(by_seed: Sequence[dict[str, dict[str, float | None]]]) -> list[dict[st
     for who in by_seed[0]:
         for metric in METRICS:
             values = [_number(scores[who][metric]) for scores in by_seed]
-            rows.append({"who": who, "metric": metric, **mean_interval(values).to_json(), "values": values})
+            interval = mean_interval(values).within(*RANGES[metric])
+            rows.append({"who": who, "metric": metric, **interval.to_json(), "values": values})
     for rival in by_seed[0]:
         if rival != "federated":
             ours = [_number(scores["federated"]["average_precision"]) for scores in by_seed]
             theirs = [_number(scores[rival]["average_precision"]) for scores in by_seed]
-            difference = paired_difference(ours, theirs).to_json()
+            difference = paired_difference(ours, theirs).within(-1.0, 1.0).to_json()
             name = f"federated minus {rival}"
             values = [a - b for a, b in zip(ours, theirs, strict=True)]
             rows.append({"who": name, "metric": "average_precision", **difference, "values": values})

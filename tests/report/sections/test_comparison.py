@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,3 +54,15 @@ def test_paired_differences_are_no_contenders(sample: Callable[..., Path], tmp_p
 def test_a_lone_federated_model_is_said_to_be_alone(sample: Callable[..., Path], tmp_path: Path) -> None:
     run = read_run(sample(tmp_path / "run", rounds=2, strength={"federated": 7.0}))
     assert compared(run).lead == "Only the federated model was trained, so there is nothing to compare it with."
+
+
+def test_a_failure_mode_without_test_rows_is_said_to_have_none(sample: Callable[..., Path], tmp_path: Path) -> None:
+    folder = sample(tmp_path / "run", rounds=2)
+    result = json.loads((folder / "result.json").read_text())
+    for scores in result["metrics"].values():
+        scores["recall_by_mode"] = {**scores["recall_by_mode"], "RNF": None}
+    (folder / "result.json").write_text(json.dumps(result))
+    panel = by_mode(read_run(folder))
+    assert panel is not None
+    assert [(note.y, note.text) for note in panel.figure.layout.annotations] == [("RNF", "no test rows")]
+    assert all(trace.x[list(trace.y).index("RNF")] is None for trace in panel.figure.data)

@@ -195,8 +195,15 @@ def by_mode(run: RunFolder) -> Panel | None:
             marker_color=colour_of(who),
             hovertemplate="%{y}: %{x:.0%} found<extra>" + contender(who).label + "</extra>",
         )
+    for mode in (mode for mode in modes if not any(_told(scored[who], mode) for who in order)):
+        figure.add_annotation(x=0, y=mode, text="no test rows", showarrow=False, xanchor="left", xshift=5)
     figure.update_xaxes(range=[0, 1.02], tickformat=".0%")
     figure.update_yaxes(autorange="reversed", showgrid=False, tickfont_color=LIGHT["ink"])
     figure.update_legends(traceorder="normal")
-    note = "Share of each kind of failure that raises an alarm. A kind without a test row has no bar."
+    note = "Share of each kind of failure that raises an alarm."
     return Panel("modes-found", "Which failures are found", figure, note, wide=True)
+
+
+def _told(scores: Scores, mode: str) -> bool:
+    """Say whether a share of a mode is known: it has test rows."""
+    return math.isfinite(scores.recall_by_mode.get(mode, math.nan))
