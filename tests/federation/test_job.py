@@ -15,6 +15,7 @@ from werkbund.core.errors import CheckpointError, ConfigError, DataError
 from werkbund.data import generate
 from werkbund.federation import RoundNews, Run, resume, run
 from werkbund.federation.folder import Folder
+from werkbund.federation.training import ENOUGH_FAILURES
 from werkbund.model import TrainedModel, score_onnx
 
 Small = Callable[..., Config]
@@ -174,3 +175,18 @@ def test_a_label_of_one_class_is_refused(small: Small, tmp_path: Path) -> None:
     path.write_text("a,y\n1,0\n2,0\n3,0\n")
     with pytest.raises(DataError, match="y: All rows are negative"):
         run(small(data={"source": "ai4i2020", "path": str(path), "label": "y"}), out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(("rows", "chosen"), [(1500, False), (9000, True)])
+def test_few_validation_failures_choose_no_round(rows: int, chosen: bool, tmp_path: Path) -> None:
+    values = {**SMALL, "federation": {"rounds": 4, "seed": 6}, "training": {"learning_rate": 3.0}}
+    config = check_config({**values, "data": {**SMALL["data"], "rows": rows}})
+    done = run(config, out=tmp_path / "run", compare=False)
+    lines = [json.loads(line) for line in (done.folder / "rounds.jsonl").read_text().splitlines()]
+    scored = {line["scored"]: line["metrics"]["validation"] for line in lines}
+    assert (scored[0]["positives"] >= ENOUGH_FAILURES) == chosen
+    best = max(scored, key=lambda round: (scored[round]["average_precision"], -round))
+    kept = json.loads((done.folder / "result.json").read_text())["best_round"]
+    assert kept == (best if chosen else max(scored))
+    if not chosen:
+        assert best == 0  # four failures are ranked best by weights that learnt nothing
