@@ -219,18 +219,18 @@ def _next(run: RunFolder, contest: Contest, ruling: Ruling) -> str:
     if ruling.outcome != "pays" and kind != "trees" and behind and behind.by_rows.high < 0:
         trees = contest.figures["pooled_gbdt"][METRIC].by_rows.mean
         return (
-            "Next: `werkbund run --set model.kind=trees` federates boosted trees; with all rows in one place these "
+            "Next: “werkbund run --set model.kind=trees” federates boosted trees; with all rows in one place these "
             f"reach {trees:.2f}."
         )
     if ruling.outcome in ("pays", "mixed"):
         keeps = " for the plants that gain" if ruling.outcome == "mixed" else ""
-        seeds = "" if run.comparison else "`werkbund compare` repeats it over several seeds; "
-        return f"Next: {seeds}`werkbund provision` writes what server and plants need for a real federation{keeps}."
+        seeds = "" if run.comparison else "“werkbund compare” repeats it over several seeds; "
+        return f"Next: {seeds}“werkbund provision” writes what server and plants need for a real federation{keeps}."
     if ruling.outcome == "loses":
         return (
-            "Next: let each plant keep its own model; `werkbund compare` shows whether that holds over several seeds."
+            "Next: let each plant keep its own model; “werkbund compare” shows whether that holds over several seeds."
         )
-    return (
-        "Next: more failures decide it, from more machines or a longer time; meanwhile `werkbund compare` shows how "
-        "far the figures move from seed to seed."
-    )
+    more = "Next: more failures decide it, from more machines or a longer time"
+    if run.comparison:
+        return f"{more}."
+    return f"{more}; meanwhile “werkbund compare” shows how far the figures move from seed to seed."
