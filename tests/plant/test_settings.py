@@ -125,7 +125,7 @@ def test_a_kit_without_the_file_says_what_writes_one(tmp_path: Path) -> None:
         ("[client]", '[policy]\nbundles = ["abc"]\n[client]', ["policy.bundles", "'abc'"]),
         ("[client]", '[columns]\nx = { colum = "y" }\n[client]', ["columns.x.colum is not a key", "columns.x.column?"]),
         ("[client]", "[columns]\nx = 3\n[client]", ["columns.x", "3"]),
-        ("[client]", "[columns]\nx = { unit = 3 }\n[client]", ["columns.x.unit", "string", "3"]),
+        ("[client]", "[columns]\nx = { unit = true }\n[client]", ["columns.x.unit", "string", "True"]),
         ("[client]", '[acceptance]\nmetric = "f1"\n[client]', ["acceptance.metric", "'f1'"]),
         ("[client]", "[acceptance]\ntolerance = -0.1\n[client]", ["acceptance.tolerance", "-0.1"]),
         ("[client]", '[client]\nkit = "x"', ["client.kit is not a key"]),

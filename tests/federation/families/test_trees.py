@@ -20,8 +20,10 @@ from werkbund.bench.plan import Plan
 from werkbund.config import Config
 from werkbund.config.reading import load_config
 from werkbund.core.clients import ClientSplits
+from werkbund.core.edges import STANDARD_EDGES
 from werkbund.core.errors import CheckpointError, ConfigError
 from werkbund.data import Preparation, generate
+from werkbund.evaluation import POSSIBLE_ERROR
 from werkbund.federation import RoundNews, Run, resume, run
 from werkbund.federation.families.trees import TreeSimulation, simulate_prepared_trees, simulate_trees, trees_in
 from werkbund.federation.folder import Folder
@@ -55,6 +57,10 @@ class StopAt:
         """Stop at the round."""
         if news.record.round == self.last:
             raise KeyboardInterrupt
+
+
+LEAST_BYTES = 100 + STANDARD_EDGES.nbytes
+"""A mark, two numbers, and the edges on which scores are counted."""
 
 
 def grown(small: Small, kind: str = "trees", **sections: dict[str, Any]) -> Config:
@@ -107,7 +113,8 @@ def test_a_client_alone_learns_from_its_own_rows(small: Small) -> None:
 
 
 def test_the_best_number_of_trees_on_validation_rows_is_kept(small: Small) -> None:
-    config = grown(small, federation={"rounds": 25, "patience": 3}, trees={"learning_rate": 1.0, "min_child_rows": 1})
+    section = {"learning_rate": 1.0, "min_child_rows": 1}
+    config = grown(small, federation={"rounds": 25, "patience": 3}, trees=section, data={"rows": 6000})
     kept = train(parts(config))
     assert kept.stopped.startswith("no better validation")
     assert len(trees_in(kept.learnt).trees) == kept.kept_round < kept.num_rounds
@@ -128,7 +135,10 @@ def test_a_folder_has_all_that_a_run_leaves(finished: Run) -> None:
 def test_contenders_are_compared_and_federating_loses_nothing(tmp_path: Path) -> None:
     metrics = run(load_config(None, [*SETTINGS, "model.kind=trees"]), out=tmp_path / "run").summary["metrics"]
     assert list(metrics) == ["federated", "local_mean", "local_trees_mean", "pooled", "pooled_gbdt", "pooled_forest"]
-    assert metrics["federated"] == metrics["pooled"]
+    pooled = metrics["pooled"]
+    for name, value in metrics["federated"].items():
+        same = value == pooled[name] or value == pytest.approx(pooled[name], abs=POSSIBLE_ERROR)
+        assert same, name  # the same trees, whose scores are counted on other edges
     assert metrics["federated"]["average_precision"] > metrics["federated"]["positives"] / metrics["federated"]["rows"]
 
 
@@ -294,7 +304,7 @@ def test_at_the_end_nobody_is_sent_the_trees_that_it_has(small: Small, trees: di
     *_, (stage, _) = setup.begin().rounds()
     first, second = stage.evaluate(), stage.evaluate(np.arange(len(setup.names)))
     anew = replace(stage, links=Links()).evaluate()
-    assert second.bytes_down < 100 * len(setup.names)  # a mark and two numbers for each
+    assert second.bytes_down < LEAST_BYTES * len(setup.names)
     assert second.bytes_down < first.bytes_down < anew.bytes_down / 2
     np.testing.assert_equal(first.counts, anew.counts)
 
@@ -306,7 +316,7 @@ def test_earlier_trees_are_sent_once_and_counted_as_they_are(small: Small, trees
     earlier = stage.at(2, None)
     first, second = earlier.evaluate(), earlier.evaluate()
     anew = replace(earlier, links=Links()).evaluate()
-    assert second.bytes_down < 100 * len(setup.names) < first.bytes_down == anew.bytes_down
+    assert second.bytes_down < LEAST_BYTES * len(setup.names) < first.bytes_down == anew.bytes_down
     np.testing.assert_equal(first.counts, anew.counts)
     np.testing.assert_equal(second.counts, anew.counts)
 
