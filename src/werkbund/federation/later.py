@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from werkbund.core.arrays import Arrays, Int64Array
-from werkbund.evaluation import ClientPeriods, Metrics, Threshold, compare_periods, per_client
+from werkbund.evaluation import ClientPeriods, Counts, Metrics, Threshold, compare_periods, metrics
 from werkbund.federation.comparison import Comparison
 from werkbund.federation.families.contract import Simulation
 from werkbund.federation.scoring import count_well
 from werkbund.federation.training import Trained
 from werkbund.federation.wiring import costs_of
-from werkbund.learner import count_scores
 from werkbund.partition.population import Population
 
 
@@ -37,7 +37,7 @@ def with_later_period(
     if not has_later.any():
         return dict(result)
     rows, clients = _LaterRows(setup, population), comparison.clients[has_later]
-    federated = rows.figures(trained.learnt, trained.threshold, clients)
+    earlier, federated = (rows.figures(trained.learnt, trained.threshold, clients, at) for at in ("test", "later"))
     alone = {
         client: rows.figures(own.learnt, own.threshold, np.array([client]))[0].to_json()
         for client, own in comparison.local.items()
@@ -45,8 +45,8 @@ def with_later_period(
     }
     lines = [line for line, is_in in zip(result["per_client"], has_later, strict=True) if is_in]
     periods = [
-        ClientPeriods(line["name"], line, later.to_json(), line.get("local"), alone.get(client))
-        for line, later, client in zip(lines, federated, clients.tolist(), strict=True)
+        ClientPeriods(line["name"], before.to_json(), later.to_json(), line.get("local"), alone.get(client))
+        for line, before, later, client in zip(lines, earlier, federated, clients.tolist(), strict=True)
     ]
     return {**result, "later": compare_periods(periods)}
 
@@ -56,12 +56,15 @@ class _LaterRows:
     setup: Simulation
     population: Population
 
-    def figures(self, learnt: Arrays, threshold: Threshold, clients: Int64Array) -> tuple[Metrics, ...]:
-        """Return how a model does on the later rows of each of these clients."""
-        raw, schema = self.population.splits["later"].of(clients), self.population.schema
+    def figures(
+        self, learnt: Arrays, threshold: Threshold, clients: Int64Array, split: str = "later"
+    ) -> tuple[Metrics, ...]:
+        """Return how a model does on a split of each of these clients, each counted as at the plant itself."""
+        raw, schema = self.population.splits[split].of(clients), self.population.schema
         frame = raw.frame[raw.rows]
         model = self.setup.model(learnt, threshold.probability, schema.label)
         logits, labels, modes = model.logits(frame), schema.labels(frame), raw.modes[raw.rows]
-        _, edges = count_well(logits, labels, modes, threshold)
-        each = count_scores(logits, labels, modes, raw.offsets, edges)
-        return per_client(each, threshold, costs_of(self.setup.config), self.setup.mode_names, edges)
+        each = [slice(first, end) for first, end in pairwise(raw.offsets.tolist())]
+        counted = [count_well(logits[rows], labels[rows], modes[rows], threshold) for rows in each]
+        costs, names = costs_of(self.setup.config), self.setup.mode_names
+        return tuple(metrics(Counts.from_arrays(counts, edges=at), threshold, costs, names) for counts, at in counted)
