@@ -13,10 +13,11 @@ from werkbund.bench.cases import Outcome, run_cases, usable_cores
 from werkbund.bench.outcomes import Outcomes
 from werkbund.bench.plan import CURRENCIES, SETTINGS, UNIFORM, WINDOW, Plan
 from werkbund.bench.verdicts import lines, mean_course, target_of
+from werkbund.core.arrays import plain
 from werkbund.core.errors import CheckpointError, ConfigError
 from werkbund.core.files import write_atomically
 from werkbund.federation.families.family import check_is_network
-from werkbund.federation.folder import Folder, plain
+from werkbund.federation.folder import Folder
 from werkbund.report import write_bench_report
 
 _OUTCOMES, _PLAN, _BENCH = "outcomes.jsonl", "plan.json", "bench.json"

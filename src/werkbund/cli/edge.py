@@ -78,7 +78,7 @@ def print_line(text: str) -> None:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Write one JSON object to stdout."""
-    from werkbund.federation.folder import plain
+    from werkbund.core.arrays import plain
 
     sys.stdout.write(json.dumps(plain(value)) + "\n")
 

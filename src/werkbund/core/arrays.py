@@ -1,8 +1,10 @@
-"""Types of arrays, each with its precision in its name; shapes stand in docstrings."""
+"""Types of arrays, each with its precision in its name; shapes stand in docstrings. And arrays as JSON has them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,3 +42,18 @@ UInt64Array = npt.NDArray[np.uint64]
 
 Arrays = Mapping[str, AnyArray]
 """Arrays by name."""
+
+
+def plain(value: Any) -> Any:
+    """Return a value that JSON can hold: arrays as lists, NaN and infinity as null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

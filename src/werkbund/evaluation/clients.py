@@ -138,7 +138,7 @@ def mean_metrics(all_metrics: Sequence[Metrics]) -> Metrics:
     """Return the mean of each figure over models; a figure that no model defines stays undefined."""
     first = all_metrics[0]
     names = [name for name, value in vars(first).items() if isinstance(value, int | float)]
-    means = {name: _mean([getattr(figures, name) for figures in all_metrics]) for name in names}
+    means = {name: known_mean([getattr(figures, name) for figures in all_metrics]) for name in names}
     modes = {
         mode: _mean_or_none([figures.recall_by_mode[mode] for figures in all_metrics]) for mode in first.recall_by_mode
     }
@@ -146,7 +146,8 @@ def mean_metrics(all_metrics: Sequence[Metrics]) -> Metrics:
     return Metrics(**{**means, **counted})  # type: ignore[arg-type]
 
 
-def _mean(values: Sequence[float]) -> float:
+def known_mean(values: Sequence[float]) -> float:
+    """Return the mean of what is known, NaN if nothing is."""
     known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from werkbund.core.arrays import plain
+from werkbund.evaluation.clients import known_mean
 from werkbund.evaluation.intervals import Interval
 
 FEDERATED = "federated"
@@ -81,7 +83,7 @@ class Contest:
 
     def to_json(self) -> dict[str, Any]:
         """Return values that JSON holds, with None for NaN."""
-        written: dict[str, Any] = _plain(asdict(self))
+        written: dict[str, Any] = plain(asdict(self))
         return {**written, "failures": self.failures, "rows": self.rows}
 
     @classmethod
@@ -89,14 +91,6 @@ class Contest:
         """Return what `to_json` described."""
         lines = tuple(_line(line) for line in written["plants"])
         return cls(lines, _means(written["figures"]), _means(written["minus"]), str(written["covers"]))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _number(written: float | None) -> float:
@@ -139,10 +133,10 @@ def mean_contest(contests: Sequence[Contest]) -> Contest:
 
 def _mean_line(lines: Sequence[PlantLine]) -> PlantLine:
     rows, failures, machines = (
-        round(_mean([getattr(line, name) for line in lines])) for name in ("rows", "failures", "machines")
+        round(known_mean([getattr(line, name) for line in lines])) for name in ("rows", "failures", "machines")
     )
     figures = {
-        who: {name: _mean([line.figures[who][name] for line in lines]) for name in of}
+        who: {name: known_mean([line.figures[who][name] for line in lines]) for name in of}
         for who, of in lines[0].figures.items()
     }
     minus = {
@@ -154,23 +148,17 @@ def _mean_line(lines: Sequence[PlantLine]) -> PlantLine:
 
 def _mean_of_means(all_means: Sequence[Mapping[str, Mapping[str, Mean]]]) -> dict[str, dict[str, Mean]]:
     return {
-        who: {
-            name: Mean(
-                _mean_interval([means[who][name].by_rows for means in all_means if name in means.get(who, {})]),
-                _mean_interval([means[who][name].by_plants for means in all_means if name in means.get(who, {})]),
-            )
-            for name in of
-        }
+        who: {name: _mean_mean([means[who][name] for means in all_means if name in means.get(who, {})]) for name in of}
         for who, of in all_means[0].items()
     }
 
 
+def _mean_mean(means: Sequence[Mean]) -> Mean:
+    return Mean(*(_mean_interval([getattr(mean, field.name) for mean in means]) for field in fields(Mean)))
+
+
 def _mean_interval(intervals: Sequence[Interval]) -> Interval:
-    mean, low, high = (_mean([getattr(interval, name) for interval in intervals]) for name in ("mean", "low", "high"))
+    mean, low, high = (
+        known_mean([getattr(interval, name) for interval in intervals]) for name in ("mean", "low", "high")
+    )
     return Interval(mean, low, high, max(interval.n for interval in intervals))
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Return the mean of what is known."""
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan

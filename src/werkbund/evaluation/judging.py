@@ -102,33 +102,26 @@ def _weighted(values: Float64Array, weights: Float64Array) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class _Plant:
-    """Hold one plant's rows, the draws of these, and the draw that is the rows themselves."""
+    """Hold one plant's rows, and draws of these, the first of which is the rows themselves."""
 
     rows: HeldOut
     draws: Resamples
-    itself: Resamples
 
     @classmethod
     def of(cls, rows: HeldOut, rng: np.random.Generator) -> _Plant:
-        draws = Resamples.of(units_of(rows.machines), NUM_DRAWS, rng)
-        return cls(rows, draws, Resamples(draws.units, np.ones((1, draws.times.shape[1]))))
+        drawn = Resamples.of(units_of(rows.machines), NUM_DRAWS, rng)
+        return cls(rows, Resamples(drawn.units, np.insert(drawn.times, 0, 1.0, axis=0)))
 
-    def figure(self, name: str, showing: Showing | None, costs: Costs) -> tuple[float, Float64Array]:
-        """Return a contender's figure of the rows, and of each draw: (draws,)."""
-        value, drawn = (self._of(draws, name, showing, costs) for draws in (self.itself, self.draws))
-        return float(value[0]), drawn
-
-    def _of(self, draws: Resamples, name: str, showing: Showing | None, costs: Costs) -> Float64Array:
-        labels = self.rows.labels
+    def figures(self, name: str, showing: Showing | None, costs: Costs) -> Float64Array:
+        """Return a contender's figure of the rows, and of each draw: (1 + draws,)."""
+        labels, unknown = self.rows.labels, np.full(len(self.draws.times), np.nan)
         if showing is None or not len(labels):
-            return np.full(len(draws.times), np.nan)
+            return unknown
         if name == "cost":
             missed = costs.missed_failure * ((labels > 0) & ~showing.alarms)
             needless = costs.needless_inspection * ((labels <= 0) & showing.alarms)
-            return PER_ROWS * draws.sums(missed + needless) / draws.rows
-        if showing.scores is None:
-            return np.full(len(draws.times), np.nan)
-        return draws.average_precisions(showing.scores, labels)
+            return PER_ROWS * self.draws.sums(missed + needless) / self.draws.rows
+        return unknown if showing.scores is None else self.draws.average_precisions(showing.scores, labels)
 
 
 def hold_contest(
@@ -163,8 +156,9 @@ def hold_contest(
 
 
 def _drawn(plants: Sequence[_Plant], name: str, showings: Sequence[Showing | None], costs: Costs) -> _Drawn:
-    pairs = [plant.figure(name, showing, costs) for plant, showing in zip(plants, showings, strict=True)]
-    return _Drawn(np.array([value for value, _ in pairs]), np.array([draws for _, draws in pairs]))
+    figures = [plant.figures(name, showing, costs) for plant, showing in zip(plants, showings, strict=True)]
+    both = np.array(figures).reshape(len(plants), 1 + NUM_DRAWS)
+    return _Drawn(both[:, 0], both[:, 1:])
 
 
 def _means(drawn: Mapping[str, Mapping[str, _Drawn]], weights: Float64Array) -> dict[str, dict[str, Mean]]:

@@ -112,7 +112,7 @@ def change_of_roc_auc(pairs: Sequence[Pair], level: float = 0.95) -> Interval:
     if len(known) > 1:
         variance = max(variance, float(weight**2 @ (change - mean) ** 2) * len(known) / (len(known) - 1))
     half = float(ndtri(0.5 + level / 2)) * math.sqrt(variance)
-    return Interval(mean, max(mean - half, -1.0), min(mean + half, 1.0), len(known))
+    return Interval(mean, mean - half, mean + half, len(known)).within(-1.0, 1.0)
 
 
 def _variance(figures: Figures) -> float:

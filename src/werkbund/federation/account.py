@@ -16,11 +16,12 @@ from typing import Any
 
 from werkbund._version import __version__
 from werkbund.config.sections import Config
+from werkbund.core.arrays import plain
 from werkbund.core.files import write_atomically
 from werkbund.data.checks import Finding
 from werkbund.federation.families.contract import Setup
 from werkbund.federation.families.family import family_of
-from werkbund.federation.folder import Folder, plain
+from werkbund.federation.folder import Folder
 from werkbund.federation.population import Division
 from werkbund.federation.training import Trained
 from werkbund.model import CardFacts, Model, card_markdown, load_model, model_card

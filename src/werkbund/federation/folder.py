@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from werkbund.config.reading import load_config, to_toml
 from werkbund.config.sections import Config
+from werkbund.core.arrays import plain
 from werkbund.core.errors import CheckpointError, ConfigError
 from werkbund.core.files import held, write_atomically
 from werkbund.core.forms import FORMS, NumberedLine
@@ -184,21 +182,6 @@ class Folder:
             If it is missing, cut short, changed or of another version.
         """
         return load_checkpoint(self.path / "checkpoint.npz")
-
-
-def plain(value: Any) -> Any:
-    """Return a value that JSON can hold: arrays as lists, NaN and infinity as null."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def _round_line(record: RoundRecord, scores: Mapping[str, Metrics]) -> dict[str, Any]:

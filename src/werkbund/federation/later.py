@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from werkbund.core.arrays import Arrays, Int64Array
 from werkbund.evaluation import ClientPeriods, Counts, Metrics, Threshold, compare_periods, metrics
 from werkbund.federation.comparison import Comparison
 from werkbund.federation.families.contract import Simulation
-from werkbund.federation.scoring import count_well
+from werkbund.federation.scoring import count_raw
 from werkbund.federation.training import Trained
 from werkbund.federation.wiring import costs_of
 from werkbund.partition.population import Population
@@ -36,7 +35,7 @@ def with_later_period(
     has_later = np.diff(population.splits["later"].offsets)[comparison.clients] > 0
     if not has_later.any():
         return dict(result)
-    rows, clients = _LaterRows(setup, population), comparison.clients[has_later]
+    rows, clients = _Periods(setup, population), comparison.clients[has_later]
     earlier, federated = (rows.figures(trained.learnt, trained.threshold, clients, at) for at in ("test", "later"))
     alone = {
         client: rows.figures(own.learnt, own.threshold, np.array([client]))[0].to_json()
@@ -52,7 +51,7 @@ def with_later_period(
 
 
 @dataclass(frozen=True)
-class _LaterRows:
+class _Periods:
     setup: Simulation
     population: Population
 
@@ -60,11 +59,8 @@ class _LaterRows:
         self, learnt: Arrays, threshold: Threshold, clients: Int64Array, split: str = "later"
     ) -> tuple[Metrics, ...]:
         """Return how a model does on a split of each of these clients, each counted as at the plant itself."""
-        raw, schema = self.population.splits[split].of(clients), self.population.schema
-        frame = raw.frame[raw.rows]
+        raw, schema = self.population.splits[split], self.population.schema
         model = self.setup.model(learnt, threshold.probability, schema.label)
-        logits, labels, modes = model.logits(frame), schema.labels(frame), raw.modes[raw.rows]
-        each = [slice(first, end) for first, end in pairwise(raw.offsets.tolist())]
-        counted = [count_well(logits[rows], labels[rows], modes[rows], threshold) for rows in each]
+        counted = [count_raw(model, raw.of(np.array([client])), schema, threshold) for client in clients.tolist()]
         costs, names = costs_of(self.setup.config), self.setup.mode_names
         return tuple(metrics(Counts.from_arrays(counts, edges=at), threshold, costs, names) for counts, at in counted)

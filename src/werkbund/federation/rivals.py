@@ -102,8 +102,13 @@ class OwnRows:
 
     def known(self, client: int) -> tuple[AnyArray, AnyArray]:
         """Return features and labels of the rows that do not judge a client, in the same order."""
-        tables = [table.only(client) for table in (self.splits.train, self.splits.validation)]
-        return np.concatenate([table.features for table in tables]), np.concatenate([table.labels for table in tables])
+        tables = self.splits.train, self.splits.validation
+        features = np.concatenate([table.features[table.rows(client)] for table in tables])
+        return features, self._known_labels(client)
+
+    def _known_labels(self, client: int) -> AnyArray:
+        tables = self.splits.train, self.splits.validation
+        return np.concatenate([table.labels[table.rows(client)] for table in tables])
 
     def habits(self, client: int, costs: Costs) -> dict[str, Showing]:
         """Return what a client decides on its test rows without any model.
@@ -111,7 +116,7 @@ class OwnRows:
         The interval of its inspections is the one that cost least on the rows that do not judge it.
         """
         test, known = self.held_out(client), self.known_machines(client)
-        every = cheapest_interval(self._work(client, "train", "validation"), known, self.known(client)[1], costs)
+        every = cheapest_interval(self._work(client, "train", "validation"), known, self._known_labels(client), costs)
         shape = test.labels.shape
         alarms = (
             np.zeros(shape, bool),

@@ -6,8 +6,11 @@ import numpy as np
 
 from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float32Array, FloatingArray
 from werkbund.core.edges import STANDARD_EDGES
+from werkbund.data import Schema
 from werkbund.evaluation import Counts, Threshold, asked_well, with_edge
 from werkbund.learner import count_scores
+from werkbund.model import Model
+from werkbund.partition.population import RawTable
 
 
 def count_well(
@@ -37,3 +40,9 @@ def count_well(
         return [Counts.from_arrays(answer[0], edges=answer[1])]
 
     return asked_well(counted, read, edges, keep)
+
+
+def count_raw(model: Model, rows: RawTable, schema: Schema, threshold: Threshold) -> tuple[Arrays, Float32Array]:
+    """Count the scores that a model gives raw rows, together, as `count_well` does."""
+    frame = rows.frame[rows.rows]
+    return count_well(model.logits(frame), schema.labels(frame), rows.modes[rows.rows], threshold)

@@ -7,14 +7,12 @@ Mitchell et al., "Model Cards for Model Reporting", FAT* 2019: the sections.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
+from werkbund.core.arrays import plain
 from werkbund.core.text import one_line
 from werkbund.model.contract import Model
 
@@ -72,8 +70,8 @@ def model_card(model: Model, facts: CardFacts) -> dict[str, Any]:
         "metrics": {who: dict(values) for who, values in facts.metrics.items()},
         "limits": [*_standing_limits(model), *facts.limits],
     }
-    plain: dict[str, Any] = _plain(card)
-    return plain
+    written: dict[str, Any] = plain(card)
+    return written
 
 
 def _model(model: Model) -> dict[str, Any]:
@@ -107,18 +105,6 @@ def _standing_limits(model: Model) -> list[str]:
     if model.preparation.categories:
         limits.append("A category level that no client had counts as unknown: it has no feature of its own.")
     return limits
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, np.generic | np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value
 
 
 def card_markdown(card: Mapping[str, Any]) -> str:

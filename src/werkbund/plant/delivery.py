@@ -15,7 +15,7 @@ from werkbund.core.errors import FederationError
 from werkbund.core.files import write_atomically
 from werkbund.core.types import Replies, Tasks
 from werkbund.evaluation import Counts, Gate, Metrics, Threshold, metrics
-from werkbund.federation.scoring import count_well
+from werkbund.federation.scoring import count_raw
 from werkbund.federation.wiring import costs_of
 from werkbund.model import Model, card_markdown, load_model
 from werkbund.plant.bins import in_wide_bins
@@ -120,10 +120,8 @@ class Delivery:
 
     def _scored(self, model: Model, split: str = "test") -> Judged:
         """Return a model's counts and threshold; it may have another preparation than this run's."""
-        raw, schema = self.parts.population.splits[split], self.parts.population.schema
-        frame = raw.frame[raw.rows]
-        threshold = Threshold.of_probability(model.threshold_probability)
-        counts, edges = count_well(model.logits(frame), schema.labels(frame), raw.modes[raw.rows], threshold)
+        population, threshold = self.parts.population, Threshold.of_probability(model.threshold_probability)
+        counts, edges = count_raw(model, population.splits[split], population.schema, threshold)
         return Judged(counts, edges, threshold)
 
     def _alone(self) -> Judged:

@@ -30,11 +30,10 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, NonNegativeInt
 
-from werkbund.core.arrays import AnyArray, BoolArray, Int64Array
+from werkbund.core.arrays import AnyArray, BoolArray, Int64Array, plain
 from werkbund.core.errors import CheckpointError, ModelError
 from werkbund.core.files import make_private, open_private, to_disk, write_privately
 from werkbund.core.stored import read_stored, stored_value
-from werkbund.federation.folder import plain
 from werkbund.plant.shelf import Shelf, digest
 
 _DAYS = 31

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from werkbund.core.arrays import plain
 from werkbund.core.errors import CheckpointError
 from werkbund.core.stored import stored_value, understood
 from werkbund.core.types import Failure, RoundRecord
 from werkbund.evaluation import Metrics
-from werkbund.federation.folder import Folder, plain
+from werkbund.federation.folder import Folder
 from werkbund.federation.watch import RoundNews, Watcher
 
 FILE_NAME = "progress.jsonl"
