@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from werkbund.aggregation import Aggregator, FedAvg
+from werkbund.aggregation.contract import half_of
 from werkbund.config import Config, check_config
 from werkbund.core import ClientSplits, ClientTable, Failure, Replies, Tasks
 from werkbund.core.kinds import Kind
@@ -136,7 +137,7 @@ def federation(make_splits: Any) -> Callable[..., Federation]:
         network = build_network(ModelSpec(kind), splits.train.num_features, 0)
         aggregator = aggregator or FedAvg(momentum=0.0)
         trainer = CohortTrainer(network, plan or TrainingPlan(), splits.train.num_features, batched)
-        work = LocalWork(splits, trainer, aggregator.weighting)
+        work = LocalWork(splits, trainer, aggregator.weighting, half_of(aggregator), aggregator.folds)
         strategy = Strategy(selector or Everyone(), aggregator)
         settings: dict[str, Any] = {"seed": 0, "quorum": 0.5, "timeout_s": 60.0, **rules}
         return Federation(

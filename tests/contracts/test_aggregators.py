@@ -14,6 +14,7 @@ import pytest
 
 from werkbund.aggregation import (
     AGGREGATORS,
+    FOLDED,
     Aggregator,
     Carry,
     Closing,
@@ -24,10 +25,12 @@ from werkbund.aggregation import (
     aggregation_options,
     build_aggregator,
 )
+from werkbund.aggregation.contract import half_of
 from werkbund.core import ConfigError, FederationError
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array
 from werkbund.core.methods import check_options, option
 from werkbund.engine import Checkpoint, RunState, load_checkpoint, save_checkpoint
+from werkbund.engine.kinds import TRAIN, UPLOAD
 
 
 @dataclass(frozen=True)
@@ -277,3 +280,17 @@ def test_an_unknown_option_is_refused_by_name(name: str) -> None:
 def test_an_unknown_aggregator_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"must be one of fedavg, .*got 'fedavgm'; did you mean fedavg\?"):
         build_aggregator("fedavgm")
+
+
+@pytest.mark.parametrize("name", AGGREGATORS)
+def test_what_a_shipped_rule_folds_is_declared_wherever_an_update_leaves(name: str) -> None:
+    rule = build_aggregator(name)
+    for kind in (TRAIN, UPLOAD):
+        assert all(kind.answered("sums", folded) in FOLDED for folded in rule.folds)
+    half = half_of(rule)
+    assert half is None or set(half.weighted) <= set(rule.folds)
+
+
+def test_no_other_rule_folds_what_is_declared() -> None:
+    folded = {name for rule in map(build_aggregator, AGGREGATORS) for name in rule.folds}
+    assert folded == {field.name for field in FOLDED}

@@ -45,6 +45,23 @@ CHANGE, OWN, CONTROL = "control_change", "own_control", "control"
 
 
 @dataclass(frozen=True)
+class ScaffoldHalf:
+    """Keep each client's control variate: c_i+ = c_i - c + (w - y) / (steps * learning rate)."""
+
+    weighted: ClassVar[tuple[str, ...]] = ()
+
+    def before(self, sent: Arrays, clients: Int64Array, store: Store) -> Arrays:
+        return {CONTROL: sent[CONTROL], OWN: store.rows(OWN, clients, np.zeros_like(sent[CONTROL]))}
+
+    def after(self, sent: Arrays, result: LocalResult, clients: Int64Array, store: Store) -> Arrays:
+        way = (result.steps * result.learning_rate)[:, None].astype(np.float32)
+        slope = np.divide(-result.update, way, out=np.zeros_like(result.update), where=way > 0)
+        change = np.where(way > 0, slope - sent[CONTROL], np.float32(0))
+        store.put(OWN, clients, sent[OWN] + change)
+        return {CHANGE: change}
+
+
+@dataclass(frozen=True)
 class Scaffold:
     """Move the weights by the mean update, and the control by the clients' changes over all clients."""
 
@@ -57,6 +74,7 @@ class Scaffold:
     weighting: ClassVar[Weighting] = "equal"
     sees: ClassVar[Sees] = "sum"
     folds: ClassVar[tuple[str, ...]] = (CHANGE,)
+    half: ClassVar[ScaffoldHalf] = ScaffoldHalf()
 
     def init(self, num_parameters: int) -> Carry:
         return {CONTROL: np.zeros(num_parameters, np.float32)}
@@ -78,23 +96,6 @@ class Scaffold:
         return np.asarray(moved, np.float32), {CONTROL: np.asarray(control, np.float32)}
 
 
-@dataclass(frozen=True)
-class ScaffoldHalf:
-    """Keep each client's control variate: c_i+ = c_i - c + (w - y) / (steps * learning rate)."""
-
-    adds: tuple[str, ...] = (CHANGE,)
-
-    def before(self, sent: Arrays, clients: Int64Array, store: Store) -> Arrays:
-        return {CONTROL: sent[CONTROL], OWN: store.rows(OWN, clients, np.zeros_like(sent[CONTROL]))}
-
-    def after(self, sent: Arrays, result: LocalResult, clients: Int64Array, store: Store) -> Arrays:
-        way = (result.steps * result.learning_rate)[:, None].astype(np.float32)
-        slope = np.divide(-result.update, way, out=np.zeros_like(result.update), where=way > 0)
-        change = np.where(way > 0, slope - sent[CONTROL], np.float32(0))
-        store.put(OWN, clients, sent[OWN] + change)
-        return {CHANGE: change}
-
-
 OBJECTIVE = LocalObjective(rule=ControlledGradient(CONTROL, OWN))
 PLAN = TrainingPlan("sgd", 0.3, weight_decay=0.0, epochs=3, batch_size=1000)  # full batches: rows' order is no matter
 SIZES = (20, 33, 7, 41)
@@ -106,7 +107,7 @@ def _scaffold(federation: Any, sizes: Any = SIZES, selector: Any = None, batched
     width = built.splits.train.num_features
     network = build_network(ModelSpec("logistic"), width, 0)
     trainer = CohortTrainer(network, PLAN, width, batched, objective=OBJECTIVE)
-    work = replace(built.work, trainer=trainer, half=ScaffoldHalf())
+    work = replace(built.work, trainer=trainer)
     return replace(built, work=work, grid=InProcessGrid(built.grid.clients(), Worker(work.handlers())))
 
 
@@ -217,7 +218,7 @@ def _controlled(simulation: Any) -> LocalWork:
     assert isinstance(simulation, NetworkSimulation)
     plan, width = simulation.trainer.plan, simulation.preparation.num_features
     trainer = CohortTrainer(simulation.network, plan, width, False, objective=OBJECTIVE)
-    return replace(simulation.work(), trainer=trainer, weighting="equal", half=ScaffoldHalf())
+    return replace(simulation.work(), trainer=trainer, weighting="equal", half=ScaffoldHalf(), folds=Scaffold.folds)
 
 
 def _handler(plot: Plot) -> Callable[..., Any]:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.deployed import weights_in
+from werkbund.core.errors import ConfigError
 from werkbund.federation import run
 from werkbund.plant.checking import check_plant
 
@@ -45,3 +47,15 @@ def test_a_check_at_a_plant_runs_no_rule_of_the_servers_own(deployed: Any, tmp_p
     text = f'[strategy.aggregation]\nname = "{file}:Mine"\n'
     (kit / "federation.toml").write_text(text, encoding="utf-8")
     assert check_plant(kit).to_json()["errors"] == []
+
+
+def test_a_rule_of_the_servers_own_with_a_half_at_clients_is_refused_before_anybody_is_asked(
+    deployed: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(f"{RULE}    half = 1\n", encoding="utf-8")
+    deployment = deployed(strategy={"aggregation": {"name": f"{file}:Mine"}})
+    grid = deployment.grid()
+    with pytest.raises(ConfigError, match="half at clients is code that no plant runs"):
+        deployment.run(grid)
+    assert grid.asked == []

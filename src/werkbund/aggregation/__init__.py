@@ -5,10 +5,14 @@ from typing import Any
 
 from werkbund.aggregation.contract import Aggregator, Card, Carry, Closing, Sees, Sums, Weighting
 from werkbund.aggregation.fedavg import FedAvg
+from werkbund.core.kinds import Field
 from werkbund.core.methods import Option, Registry, options_of
 
 AGGREGATORS: dict[str, type[Any]] = {method.name: method for method in (FedAvg,)}
 """The rules by name. One of your own is registered by `register`, or named by where it stands."""
+
+FOLDED: tuple[Field, ...] = ()
+"""What the shipped rules fold beside an update, each array with its form and its bounds: it may leave a client."""
 
 DEFAULT = FedAvg.name
 """The rule of a configuration that names none."""
@@ -73,6 +77,7 @@ def check_option_names(name: str, options: Mapping[str, Any]) -> None:
 __all__ = [
     "AGGREGATORS",
     "DEFAULT",
+    "FOLDED",
     "Aggregator",
     "Card",
     "Carry",

@@ -82,9 +82,11 @@ class LocalResult:
     Parameters
     ----------
     update
-        (clients, parameters), weights after training minus weights before.
+        (clients, parameters), weights after training minus weights before; 0 where layers stay at the client.
     weight
-        (clients,), what each counts in the mean.
+        (clients,), what each counts in the mean; 1 where an update is held until it is asked for.
+    rows
+        (clients,), training rows of each.
     steps
         (clients,), how many steps each took.
     learning_rate
@@ -93,16 +95,20 @@ class LocalResult:
 
     update: Float32Array
     weight: Float64Array
+    rows: Float64Array
     steps: Int64Array
     learning_rate: float
 
 
 class ClientHalf(Protocol):
-    """Be what an aggregation method does at clients, around their training."""
+    """Be what an aggregation method does at clients, around their training.
+
+    What it adds to an answer with an update is what the aggregator folds, under the names of `Aggregator.folds`.
+    """
 
     @property
-    def adds(self) -> tuple[str, ...]:
-        """Names of the arrays that it adds to an answer with an update: those that the aggregator folds."""
+    def weighted(self) -> tuple[str, ...]:
+        """Names of what it adds that is multiplied by the update's weight as it leaves; the rest leaves as it is."""
 
     def before(self, sent: Arrays, clients: Int64Array, store: Store) -> Arrays:
         """Return the arrays that the training reads, (parameters,) or (clients, parameters), by name.
@@ -120,13 +126,14 @@ class ClientHalf(Protocol):
     def after(self, sent: Arrays, result: LocalResult, clients: Int64Array, store: Store) -> Arrays:
         """Keep what the next round needs, and return what is folded beside the update, (clients, ...) by name.
 
+        What is returned as `update` leaves in place of the update, multiplied by its weight as well.
+
         Parameters
         ----------
         sent
             What `before` returned.
         result
-            What the training gave. Where an update is held until it is asked for, its weight is 1, and what is returned
-            here goes out as it is.
+            What the training gave.
         clients, store
             As for `before`.
         """
@@ -136,7 +143,7 @@ class Aggregator(Protocol):
     """Make the next weights out of updates.
 
     An implementation is a frozen dataclass with a `name` and a `card`, whose fields are its options
-    (`werkbund.core.methods.option`).
+    (`werkbund.core.methods.option`). Where clients do more than train, it has a `half` too, see `half_of`.
     """
 
     @property
@@ -177,6 +184,12 @@ class Aggregator(Protocol):
         self, accumulator: Any, weights: Float32Array, carry: Carry, closing: Closing = Closing()
     ) -> tuple[Float32Array, Carry]:
         """Return the next weights (parameters,) and carry; may reuse the accumulator's storage, which is spent then."""
+
+
+def half_of(aggregator: Aggregator) -> ClientHalf | None:
+    """Return what an aggregator does at clients around their training; None where it has no attribute `half`."""
+    half: ClientHalf | None = getattr(aggregator, "half", None)
+    return half
 
 
 @dataclass

@@ -87,7 +87,8 @@ class Field:
     needed
         Whether an answer without it is of no use.
     on_request
-        Whether it is answered only if the task names it among the signals it wants.
+        Whether not every run asks for it: a signal is answered only if the task names it among those it wants, and what
+        is folded beside an update only where the run's aggregation method folds it.
     least, most
         Bounds of its numbers; an answer beyond them cannot be added up.
     vector

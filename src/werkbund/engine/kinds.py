@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from werkbund.aggregation import FOLDED
 from werkbund.core.arrays import Arrays
 from werkbund.core.kinds import (
     LARGEST,
@@ -49,6 +50,7 @@ UPDATE_FIELDS = (
     ),
     Field("sums", "loss", "mean training loss times training rows", (), "f", "", LOSS, least=0.0, most=LARGEST),
     Field("sums", "rows", "number of training rows", (), "f", TRAINING_ROWS, ROWS, least=0.0, most=MOST_ROWS),
+    *FOLDED,
 )
 """What an answer with an update holds, beside counts."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -39,8 +39,9 @@ class LocalWork:
         Trains clients and scores rows.
     weighting
         How an update is weighted before it leaves; one of a client without rows counts nothing.
-    half
-        What the aggregation method does at a client around its training; None for nothing.
+    half, folds
+        What the aggregation method does at a client around its training, None for nothing; and the names of what it
+        adds to an answer with an update.
     stack
         The layers through which an update leaves.
     numbers
@@ -56,6 +57,7 @@ class LocalWork:
     trainer: CohortTrainer
     weighting: Weighting
     half: ClientHalf | None = None
+    folds: tuple[str, ...] = ()
     stack: Stack = field(default_factory=Stack)
     numbers: Int64Array | None = None
 
@@ -98,9 +100,9 @@ class LocalWork:
             raise ClientError(f"holds no update of round {tasks.round}; it was started anew since it trained")
         each, pooled = self._counts(tasks, store)
         weight, nothing = self._weights_in_the_mean(tasks), np.zeros(())
-        names = (UPDATE, "loss", "rows", *(self.half.adds if self.half else ()))
+        names = (UPDATE, "loss", "rows", *self.folds)
         held = {name: store.rows(f"{_HELD}{name}", tasks.clients, nothing) for name in names}
-        held |= {UPDATE: held[UPDATE] * weight[:, None].astype(np.float32), WEIGHT: weight}
+        held = {**self._weighted(held, weight), WEIGHT: weight}
         self._keep_sent(tasks, held, store)
         return self._answer(UPLOAD, tasks, held, each, {}, pooled)
 
@@ -171,31 +173,28 @@ class LocalWork:
         result = self.trainer.train(
             self.splits.train, tasks.clients, start, tasks.own["key"], rate, weighted, sent=sent
         )
-        update, beside = result.weights, dict[str, AnyArray]()
+        parts: Arrays = {UPDATE: result.weights}
         if is_parted:
-            update, beside = self._parted(tasks, start, result, weight, sent, store)
+            work = LocalResult(result.weights - start, weight, rows, result.steps, result.learning_rate)
+            parts = self._weighted(self._parted(tasks, work, result, sent, store), weight)
         loss = np.where(rows > 0, result.loss, 0.0) * rows
-        sums: Arrays = {UPDATE: update, WEIGHT: weight, "loss": loss, "rows": rows, **beside}
+        sums: Arrays = {WEIGHT: weight, "loss": loss, "rows": rows, **parts}
         return sums, self._signals(tasks, sums, result.loss, store)
 
     def _parted(
-        self,
-        tasks: Tasks,
-        start: Float32Array,
-        result: TrainedCohort,
-        weight: Float64Array,
-        sent: Arrays,
-        store: Store,
-    ) -> tuple[Float32Array, dict[str, AnyArray]]:
-        """Return what leaves of the update, weighted, and what the method adds; keep what stays."""
-        update, beside = result.weights - start, dict[str, AnyArray]()
-        if self.half is not None:
-            work = LocalResult(update, weight, result.steps, result.learning_rate)
-            beside = dict(self.half.after(sent, work, tasks.clients, store))
+        self, tasks: Tasks, work: LocalResult, result: TrainedCohort, sent: Arrays, store: Store
+    ) -> dict[str, AnyArray]:
+        """Return what leaves of the update, unweighted, and what the method adds; keep what stays."""
         if self._stays is not None:
             store.put(_PERSONAL, tasks.clients, np.where(self._stays, result.weights, np.float32(np.nan)))
-            update = np.where(self._stays, np.float32(0), update)
-        return update * weight[:, None].astype(np.float32), beside
+            work = replace(work, update=np.where(self._stays, np.float32(0), work.update))
+        beside = self.half.after(sent, work, tasks.clients, store) if self.half else {}
+        return {UPDATE: work.update, **beside}
+
+    def _weighted(self, parts: Arrays, weight: Float64Array) -> dict[str, AnyArray]:
+        """Return arrays, (clients, ...) by name, of which those that count as the update does have its weight."""
+        names = {UPDATE, *(self.half.weighted if self.half else ())}
+        return {name: _times(array, weight) if name in names else array for name, array in parts.items()}
 
     def _signals(self, tasks: Tasks, sums: Arrays, train_loss: Float64Array, store: Store) -> Arrays:
         wanted = _wanted(tasks)
@@ -243,6 +242,12 @@ class LocalWork:
         own = np.broadcast_to(weights, (table.num_clients, weights.shape[-1]))
         each = [self.trainer.score(own[i], table.features[table.rows(i)]) for i in range(table.num_clients)]
         return np.concatenate(each)
+
+
+def _times(rows: AnyArray, weight: Float64Array) -> AnyArray:
+    """Return rows, (clients, ...), each times its weight, in the type that they have."""
+    product: AnyArray = rows * weight.reshape(-1, *[1] * (rows.ndim - 1)).astype(rows.dtype)
+    return product
 
 
 def _wanted(tasks: Tasks) -> set[str]:

@@ -1,8 +1,8 @@
-"""What a run asks of its clients: kinds of tasks, each with the signals that it wants told in clear."""
+"""What a run asks of its clients: kinds of tasks, each with what it wants told that not every run does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from werkbund.core.kinds import Field, Kind
 from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD
@@ -12,17 +12,26 @@ from werkbund.selection.questions import HOLD
 from werkbund.trees.protocol.kinds import TREE_BAG, TREE_CELLS, TREE_EVALUATE, TREE_LEVEL, TREE_SURVEY
 
 Asks = Mapping[Kind, frozenset[str]]
-"""Kind of task -> signals in clear that are asked for with it."""
+"""Kind of task -> names of what is told on request and is asked for with it: signals in clear, what is folded."""
 
 _NONE = frozenset[str]()
 _SCALING: Asks = dict.fromkeys((SURVEY, SQUARES), _NONE)
 
 
-def network_asks(selector: Declaration) -> Asks:
-    """Return what a run of a network asks for that chooses clients by this selector."""
-    asks = {**_SCALING, EVALUATE: _NONE, TRAIN: selector.needs}
+def network_asks(selector: Declaration, folds: Collection[str] = ()) -> Asks:
+    """Return what a run of a network asks for.
+
+    Parameters
+    ----------
+    selector
+        What the method by which clients are chosen declares.
+    folds
+        Names of what the aggregation method folds beside updates.
+    """
+    beside = frozenset(folds)
+    asks = {**_SCALING, EVALUATE: _NONE, TRAIN: selector.needs | beside}
     asks |= dict.fromkeys(selector.asks, selector.needs)
-    return asks | ({UPLOAD: _NONE} if HOLD in selector.asks else {})
+    return asks | ({UPLOAD: beside} if HOLD in selector.asks else {})
 
 
 def tree_asks(combine: str) -> Asks:

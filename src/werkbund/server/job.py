@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from werkbund.aggregation.contract import half_of
 from werkbund.config.sections import Config
-from werkbund.core.errors import CheckpointError
+from werkbund.core.errors import CheckpointError, ConfigError
 from werkbund.data import Schema
 from werkbund.engine import Checkpoint
 from werkbund.engine.grid import Without
@@ -142,8 +143,20 @@ def _gone_on_with(folder: Folder, grid: BriefedGrid, watcher: Watcher, began: fl
 
 
 def _public(config: Config) -> Config:
-    """Return the configuration as clients are told it."""
-    return for_clients(config, strategy_of(config).aggregator.weighting)
+    """Return the configuration as clients are told it.
+
+    Raises
+    ------
+    ConfigError
+        If an aggregator of the server's own has a half at clients, which no plant runs.
+    """
+    rule, name = strategy_of(config).aggregator, config.strategy.aggregation.name
+    if ":" in name and half_of(rule) is not None:
+        raise ConfigError(
+            f"strategy.aggregation.name must be a shipped rule where clients do more than train, got {name!r}, whose "
+            "half at clients is code that no plant runs; run it in process"
+        )
+    return for_clients(config, rule.weighting)
 
 
 def _ask_about_themselves(config: Config, grid: BriefedGrid, run: str, folder: Folder, watcher: Watcher) -> Preflight:

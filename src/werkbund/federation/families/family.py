@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from werkbund.aggregation import DEFAULT, aggregator_of
+from werkbund.aggregation import DEFAULT, aggregator_of, build_aggregator
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
 from werkbund.core.arrays import Int64Array
@@ -153,7 +153,10 @@ def _check_network(config: Config) -> None:
 
 
 def _network_asks(config: Config) -> Asks:
-    return network_asks(selector_of(config).declaration)
+    rule = config.strategy.aggregation
+    is_own = ":" in rule.name  # code of the server's own, which has no part at clients
+    folds = () if is_own else build_aggregator(rule.name, **rule.options).folds
+    return network_asks(selector_of(config).declaration, folds)
 
 
 def _prepared_trees(config: Config, population: Population, preparation: Preparation, labels: Int64Array) -> Simulation:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from werkbund.aggregation.contract import half_of
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config, WorldSection
 from werkbund.core.arrays import Arrays, Float32Array, Int64Array
@@ -358,7 +359,8 @@ def _grid(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy) -> G
 
 
 def _work(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy) -> LocalWork:
-    return LocalWork(splits, trainer, strategy.aggregator.weighting, stack=strategy.stack)
+    rule = strategy.aggregator
+    return LocalWork(splits, trainer, rule.weighting, half_of(rule), rule.folds, strategy.stack)
 
 
 def in_world(simulation: NetworkSimulation, section: WorldSection) -> NetworkSimulation:
