@@ -12,9 +12,10 @@ from werkbund.config import check_config
 from werkbund.config.sections import WorldSection
 from werkbund.core.errors import ConfigError
 from werkbund.engine import load_checkpoint, save_checkpoint
+from werkbund.engine.fleet import PRESETS
 from werkbund.federation import resume, run
 from werkbund.federation.folder import Folder
-from werkbund.federation.worlds import PRESETS, fleet_of
+from werkbund.federation.worlds import fleet_of
 
 NAMES = ("a", "b", "c")
 

@@ -1,7 +1,12 @@
-"""Simulated clients: how fast, how well connected, how hungry, how often there; and what a task costs each of them."""
+"""Simulated clients: how fast, how well connected, how hungry, how often there; and what a task costs each of them.
+
+The figures of the named presets are assumptions, chosen for plain orders of magnitude and not measured; a study that
+rests on them should bring its own table.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -95,3 +100,76 @@ def joules_of(fleet: Fleet, clients: Int64Array, effort: Effort) -> Float64Array
     """Return what each client spends, in joules."""
     moved = effort.down_bytes + effort.up_bytes
     return np.asarray(effort.examples * fleet.joules_per_example[clients] + moved * fleet.joules_per_byte[clients])
+
+
+def uniform(number: int, rng: np.random.Generator) -> dict[str, Float64Array]:
+    """Return clients that are all alike, always there, on mains."""
+    del rng
+    alike = {
+        "examples_per_s": 2000.0,
+        "up_bytes_per_s": 1e6,
+        "down_bytes_per_s": 2e6,
+        "joules_per_example": 0.01,
+        "joules_per_byte": 1e-6,
+        "battery_joules": np.inf,
+        "charge_watts": 0.0,
+        "price_per_kwh": 0.25,
+        "shift_start_h": 0.0,
+        "shift_hours": DAY_H,
+        "maintenance_every_h": 0.0,
+        "maintenance_hours": 0.0,
+        "maintenance_first_h": 0.0,
+        "dropout": 0.0,
+        "drift": 0.0,
+    }
+    return {name: np.full(number, value) for name, value in alike.items()}
+
+
+def factory_fleet(number: int, rng: np.random.Generator) -> dict[str, Float64Array]:
+    """Return gateways in plants: on mains, wired; old and new ones; two or three shifts; maintenance once a week."""
+    fleet = uniform(number, rng)
+    two_shifts = rng.random(number) < 0.5
+    fleet |= {
+        "examples_per_s": 2000.0 * rng.lognormal(0.0, 0.7, number),
+        "up_bytes_per_s": 5e5 * rng.lognormal(0.0, 0.8, number),
+        "down_bytes_per_s": 1e6 * rng.lognormal(0.0, 0.8, number),
+        "joules_per_example": 0.01 * rng.lognormal(0.0, 0.4, number),
+        "price_per_kwh": rng.uniform(0.15, 0.35, number),
+        "shift_start_h": np.where(two_shifts, 6.0, 0.0),
+        "shift_hours": np.where(two_shifts, 16.0, DAY_H),
+        "maintenance_every_h": np.full(number, 168.0),
+        "maintenance_hours": np.full(number, 4.0),
+        "maintenance_first_h": rng.uniform(0.0, 168.0, number),
+        "dropout": np.full(number, 0.02),
+        "drift": np.full(number, 0.02),
+    }
+    return fleet
+
+
+def mobile_machines(number: int, rng: np.random.Generator) -> dict[str, Float64Array]:
+    """Return computers on vehicles: a battery, a radio link of mixed quality, one shift, much giving up.
+
+    Of the battery it is what may be spent on learning, a few dozen rounds of it; it takes a day or more to fill up.
+    """
+    fleet = uniform(number, rng)
+    fleet |= {
+        "examples_per_s": 600.0 * rng.lognormal(0.0, 0.9, number),
+        "up_bytes_per_s": 5e4 * rng.lognormal(0.0, 1.0, number),
+        "down_bytes_per_s": 2e5 * rng.lognormal(0.0, 1.0, number),
+        "joules_per_example": 0.02 * rng.lognormal(0.0, 0.6, number),
+        "joules_per_byte": np.full(number, 5e-6),
+        "battery_joules": rng.uniform(150.0, 900.0, number),
+        "charge_watts": rng.uniform(0.0, 5e-3, number),
+        "shift_start_h": rng.choice([6.0, 8.0, 12.0], number),
+        "shift_hours": np.full(number, 10.0),
+        "dropout": rng.beta(1.0, 9.0, number),
+        "drift": np.full(number, 0.05),
+    }
+    return fleet
+
+
+PRESETS: dict[str, Callable[[int, np.random.Generator], dict[str, Float64Array]]] = {
+    "uniform": uniform,
+    "factory-fleet": factory_fleet,
+    "mobile-machines": mobile_machines,
+}
