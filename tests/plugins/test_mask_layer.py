@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -164,9 +164,7 @@ def test_a_client_refuses_a_cohort_in_which_it_would_stand_alone(federation: Any
 class EachSeen(FedAvg):
     """A rule that looks at every update, as a median does."""
 
-    @property
-    def sees(self) -> Sees:
-        return "each"
+    sees: ClassVar[Sees] = "each"
 
 
 def test_who_must_see_single_updates_or_their_lengths_is_refused() -> None:

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from werkbund.aggregation.contract import Aggregator, Card, Carry, Closing, Sees, Sums, Weighting
+from werkbund.aggregation.contract import Aggregator, Card, Carry, Closing, Sees, Weighting
 from werkbund.aggregation.fedavg import FedAvg
+from werkbund.aggregation.fedopt import FedAdagrad, FedAdam, FedYogi
+from werkbund.aggregation.sums import SumRule, Sums
 from werkbund.core.kinds import Field
 from werkbund.core.methods import Option, Registry, options_of
 
-AGGREGATORS: dict[str, type[Any]] = {method.name: method for method in (FedAvg,)}
+AGGREGATORS: dict[str, type[Any]] = {method.name: method for method in (FedAvg, FedAdagrad, FedAdam, FedYogi)}
 """The rules by name. One of your own is registered by `register`, or named by where it stands."""
 
 FOLDED: tuple[Field, ...] = ()
@@ -82,8 +84,12 @@ __all__ = [
     "Card",
     "Carry",
     "Closing",
+    "FedAdagrad",
+    "FedAdam",
     "FedAvg",
+    "FedYogi",
     "Sees",
+    "SumRule",
     "Sums",
     "Weighting",
     "aggregation_options",

@@ -7,13 +7,10 @@ rules that need no more. A rule that must see every update in clear says so, and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-import numpy as np
-
-from werkbund.core.arrays import AnyArray, Arrays, Float32Array, Float64Array, Int64Array
-from werkbund.core.errors import FederationError
+from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
 from werkbund.core.store import Store
 
 Carry = Mapping[str, Float32Array]
@@ -190,66 +187,3 @@ def half_of(aggregator: Aggregator) -> ClientHalf | None:
     """Return what an aggregator does at clients around their training; None where it has no attribute `half`."""
     half: ClientHalf | None = getattr(aggregator, "half", None)
     return half
-
-
-@dataclass
-class Sums:
-    """Accumulate for rules that need sums alone: named arrays, and the weights' sum.
-
-    Rows are added one after the other, so that the sum has the same bits however they are grouped.
-
-    Parameters
-    ----------
-    arrays
-        Sum of the weighted updates, (parameters,), under `update`, and of each array beside it under its name.
-    weight
-        Sum of the weights.
-    num_updates
-        How many were folded.
-    """
-
-    arrays: dict[str, AnyArray] = field(default_factory=dict)
-    weight: float = 0.0
-    num_updates: int = 0
-
-    @staticmethod
-    def empty(num_parameters: int) -> Sums:
-        """Return the sums of no updates; what is folded beside them gets its shape when it comes first."""
-        return Sums({UPDATE: np.zeros(num_parameters, np.float32)})
-
-    def add(self, updates: Arrays, weights: Float64Array) -> Sums:
-        """Add rows: arrays (k, ...) by name, and weights (k,)."""
-        for name, rows in updates.items():
-            if name not in self.arrays:
-                self.arrays[name] = np.zeros(rows.shape[1:], rows.dtype)
-            _add_rows(self.arrays[name], rows, self.num_updates == 0)
-        for weight in weights.tolist():
-            self.weight += weight
-        self.num_updates += len(weights)
-        return self
-
-    def mean(self, name: str = UPDATE, total: float | None = None) -> AnyArray:
-        """Return a sum divided by the weights' sum or by `total`, in the storage of the sum, which is spent.
-
-        Raises
-        ------
-        FederationError
-            If the divisor is not above zero: no data is not the same as no change.
-        """
-        weight = self.weight if total is None else total
-        if not weight > 0:
-            raise FederationError(f"the total weight of the updates must be > 0, got {weight}; no client had rows")
-        summed = self.arrays[name]
-        # In place of the sum: with large networks another vector of their size may be one too many.
-        mean: AnyArray = np.divide(summed, summed.dtype.type(weight), out=summed)
-        return mean
-
-
-def _add_rows(total: AnyArray, rows: AnyArray, is_first: bool) -> None:
-    if is_first and total.size > 1:
-        # NumPy adds the rows of a matrix in their order too, as long as it has more than one column.
-        flat = np.ascontiguousarray(rows).reshape(len(rows), total.size)
-        np.add.reduce(flat, axis=0, out=total.reshape(-1))
-    else:
-        for row in rows:
-            total += row

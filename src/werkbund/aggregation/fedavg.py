@@ -7,13 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from werkbund.aggregation.contract import Card, Carry, Closing, Sees, Sums, Weighting
-from werkbund.core.arrays import Arrays, Float32Array, Float64Array
-from werkbund.core.methods import check_options, option
+from werkbund.aggregation.contract import Card, Carry, Closing, Weighting
+from werkbund.aggregation.sums import SumRule, Sums
+from werkbund.core.arrays import Float32Array
+from werkbund.core.methods import option
 
 
 @dataclass(frozen=True)
-class FedAvg:
+class FedAvg(SumRule):
     """Move the weights by the mean update.
 
     With mean update d: m <- momentum * m + d, and weights <- weights + step * m.
@@ -31,7 +32,7 @@ class FedAvg:
     ----------
     McMahan et al., AISTATS 2017, algorithm 1 (averaging); Hsu, Qi, Brown, "Measuring the Effects of Non-Identical
     Data Distribution for Federated Visual Classification", 2019, section 4.2 (FedAvgM). Hsu et al. fix the server step
-    at 1.
+    at 1. The momentum is plain: neither dampened nor Nesterov's.
     """
 
     weighting: Weighting = option("examples", "How clients weigh: examples, by their rows; or equal, all alike.")
@@ -40,44 +41,20 @@ class FedAvg:
 
     name: ClassVar[str] = "fedavg"
     card: ClassVar[Card] = Card(
-        title="Federated averaging, with server step and momentum",
+        title="Federated averaging (FedAvg), with server momentum (FedAvgM)",
         rule=(
             "The mean d of the clients' updates moves the weights: m <- momentum * m + d, then "
-            "weights <- weights + step * m. Step 1 with momentum 0 is plain averaging."
+            "weights <- weights + step * m. Step 1 with momentum 0 is plain averaging (FedAvg). Momentum is FedAvgM: a "
+            "steady direction is then taken step / (1 - momentum) times as far."
         ),
         source="McMahan et al., AISTATS 2017, algorithm 1; Hsu, Qi, Brown 2019, section 4.2 (server momentum)",
         use_when="always to begin with: every other rule has to beat it",
         avoid_when="single clients may send harmful updates, or clients' rows differ so much that they drift apart",
     )
 
-    def __post_init__(self) -> None:
-        check_options(self, "strategy.aggregation")
-
-    @property
-    def sees(self) -> Sees:
-        """A sum is enough."""
-        return "sum"
-
-    @property
-    def folds(self) -> tuple[str, ...]:
-        """Nothing beside the update."""
-        return ()
-
     def init(self, num_parameters: int) -> Carry:
         """Return a momentum of zero, or nothing where there is no momentum."""
         return {"momentum": np.zeros(num_parameters, np.float32)} if self.momentum else {}
-
-    def outgoing(self, carry: Carry) -> Arrays:
-        """Clients need nothing but the weights."""
-        return {}
-
-    def begin(self, num_parameters: int) -> Sums:
-        """Return empty sums."""
-        return Sums.empty(num_parameters)
-
-    def fold(self, accumulator: Sums, updates: Arrays, weights: Float64Array) -> Sums:
-        """Add the updates one after the other: the same bits however they are grouped."""
-        return accumulator.add(updates, weights)
 
     def finish(
         self, accumulator: Sums, weights: Float32Array, carry: Carry, closing: Closing = Closing()

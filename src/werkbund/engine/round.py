@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from werkbund.aggregation.contract import UPDATE, Carry, Closing, Sums
+from werkbund.aggregation.contract import UPDATE, Carry, Closing
+from werkbund.aggregation.sums import Sums
 from werkbund.core.arrays import Arrays, Float32Array, Int64Array
 from werkbund.core.errors import ClientError
 from werkbund.core.rng import generator, keys

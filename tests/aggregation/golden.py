@@ -1,0 +1,79 @@
+"""Three rounds of three clients, and what a rule makes of them; the same inputs for Flower's own strategies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
+from flwr.serverapp.strategy import Strategy
+
+from werkbund.aggregation import Aggregator
+from werkbund.core.arrays import Float64Array
+
+START = np.array([1.0, -2.0, 0.5, 3.0], np.float32)
+ROWS = np.array([10.0, 20.0, 30.0])
+UPDATES = (
+    np.array([(0.4, -0.2, 0, 1), (-0.1, 0.3, 0.2, 0.5), (0.2, 0.1, -0.4, 0.6)]),
+    np.array([(0.2, -0.4, 0.1, 0.8), (0.1, 0.1, 0.1, 0.2), (-0.2, 0.3, -0.2, 0.4)]),
+    np.array([(-0.1, 0.2, 0.3, -0.4), (0.3, -0.1, 0, 0.1), (0.1, 0, -0.1, -0.2)]),
+)
+"""(clients, parameters) of each round."""
+
+
+def sent(updates: Float64Array, weights: Float64Array, **beside: Float64Array) -> dict[str, Any]:
+    """Return updates as clients send them, weighted, with what they add."""
+    return {"update": (updates * weights[:, None]).astype(np.float32), **beside}
+
+
+def weights_after(
+    rule: Aggregator, carry: Mapping[str, Any] | None = None, updates: Sequence[Float64Array] = UPDATES
+) -> list[Float64Array]:
+    """Return the weights after each round."""
+    counted = ROWS if rule.weighting == "examples" else np.ones(len(ROWS))
+    weights, kept, after = START, carry if carry is not None else rule.init(len(START)), []
+    for each in updates:
+        folded = rule.fold(rule.begin(len(START)), sent(each, counted), counted)
+        weights, kept = rule.finish(folded, weights, kept)
+        after.append(weights.astype(np.float64))
+    return after
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Answer one of Flower's strategies, without a grid."""
+
+    content: RecordDict
+
+    def has_error(self) -> bool:
+        return False
+
+
+def flowers_weights_after(strategy: Strategy, losses: Float64Array | None = None) -> list[Float64Array]:
+    """Return the weights after each round of a strategy of Flower's, in double precision."""
+    weights, after = START.astype(np.float64), []
+    for number, updates in enumerate(UPDATES, 1):
+        _remember(strategy, weights)
+        said = losses if losses is not None else np.ones(len(ROWS))
+        replies: Any = [
+            _reply(weights + update, rows, loss) for update, rows, loss in zip(updates, ROWS, said, strict=True)
+        ]
+        arrays, _ = strategy.aggregate_train(number, replies)
+        assert arrays is not None
+        weights = arrays["w"].numpy().astype(np.float64)
+        after.append(weights)
+    return after
+
+
+def _remember(strategy: Any, weights: Float64Array) -> None:
+    """Let a strategy know the weights that it would send: what `configure_train` stores, in the form that it stores."""
+    if hasattr(strategy, "current_arrays"):
+        is_optimiser = hasattr(strategy, "eta_l")
+        strategy.current_arrays = {"w": weights} if is_optimiser else ArrayRecord({"w": Array(weights)})
+
+
+def _reply(weights: Float64Array, rows: float, loss: float) -> Reply:
+    metrics = MetricRecord({"num-examples": float(rows), "train_loss": float(loss)})
+    return Reply(RecordDict({"arrays": ArrayRecord({"w": Array(weights)}), "metrics": metrics}))
