@@ -20,7 +20,6 @@ from werkbund.core.errors import ClientError
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.data.ai4i import AI4I_SCHEMA
 from werkbund.federation import Run
-from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.families.networks import NetworkSimulation, simulate_prepared_network
 from werkbund.federation.folder import Folder
 from werkbund.federation.population import divide
@@ -31,6 +30,7 @@ from werkbund.flower.provision.kits import plant_config
 from werkbund.flower.wire.codec import Ask, encode_ask
 from werkbund.flower.wire.parcel import Parcel
 from werkbund.plant import Plant, PlantFolder, load_settings
+from werkbund.plant.briefing import Briefing, for_clients
 from werkbund.plant.offers import Offer
 from werkbund.server import resume_deployed, run_deployed
 

@@ -20,7 +20,6 @@ from werkbund.data.ai4i import AI4I_SCHEMA
 from werkbund.engine import Grid, RunState, Strategy, rounds
 from werkbund.engine.fleet import PRESETS, Fleet
 from werkbund.engine.world import Circumstances, WorldGrid
-from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.families.networks import (
     NetworkSimulation,
     network_server,
@@ -32,6 +31,7 @@ from werkbund.federation.population import divide
 from werkbund.federation.preparing import CommonPreparation, learn_preparation
 from werkbund.federation.tables import read_table
 from werkbund.flower.server.grid import FlowerGrid
+from werkbund.plant.briefing import Briefing, for_clients
 from werkbund.plant.settings import SIGNAL_NAMES
 from werkbund.selection import SELECTORS, build_selector
 

@@ -18,10 +18,10 @@ from werkbund.core.errors import FederationError
 from werkbund.core.kinds import Field, Kind
 from werkbund.core.types import Tasks
 from werkbund.data import Derived, Preparation, Schema
-from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.flower.plant.answering import Desk
 from werkbund.flower.wire.codec import Answer, Ask, decode_answer, encode_ask
 from werkbund.flower.wire.parcel import Parcel
+from werkbund.plant.briefing import Briefing, for_clients
 
 FEATURES = ("air", "speed", "torque", "wear")
 CONFIG: dict[str, Any] = {

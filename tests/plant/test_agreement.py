@@ -16,9 +16,9 @@ from tests.deployed import Deployment, deploy
 from werkbund.cli import app
 from werkbund.config import check_config, to_toml
 from werkbund.core.errors import CheckpointError
-from werkbund.federation.briefing import for_clients
 from werkbund.plant.agreed import RefusedError
 from werkbund.plant.agreement import agreement_in, dissolve, settled
+from werkbund.plant.briefing import for_clients
 
 NOW = datetime(2026, 5, 4, 12, 0).astimezone()
 FILE: dict[str, Any] = {"data": {"label": "failed", "columns": {"heat": {"kind": "number"}}}}

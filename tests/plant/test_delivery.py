@@ -14,11 +14,11 @@ from tests.deployed import Deployment, deploy
 from werkbund.config import changed
 from werkbund.core.errors import FederationError, ModelError
 from werkbund.core.types import Replies, Tasks
-from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.families.networks import NetworkSetup, network_server
 from werkbund.federation.preparing import CommonPreparation, learn_preparation
 from werkbund.model import CardFacts, TrainedModel, model_card, score_onnx
 from werkbund.plant.agreement import dissolve
+from werkbund.plant.briefing import Briefing, for_clients
 from werkbund.plant.leaving import DELIVER
 from werkbund.server.preflight import preflight
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from werkbund.config import Config, check_config, to_toml
 from werkbund.config.reading import SERVERS_OWN, leaves_of
 from werkbund.data import Column, Derived, Preparation, Schema
-from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.plant.agreed import RefusedError, agreed_config
+from werkbund.plant.briefing import Briefing, for_clients
 from werkbund.plant.settings import BoundsSection
 from werkbund.plant.whitelist import (
     AGREED,

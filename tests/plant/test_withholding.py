@@ -16,9 +16,9 @@ from werkbund.core.types import Replies, Tasks
 from werkbund.data import Column, Origin, Schema, Table
 from werkbund.engine import InProcessGrid, Worker
 from werkbund.engine.kinds import EVALUATE, TRAIN
-from werkbund.federation.briefing import Briefing
 from werkbund.federation.preparing import SQUARES, SURVEY, StatisticsWork, learn_preparation
 from werkbund.partition.split import split_rows
+from werkbund.plant.briefing import Briefing
 from werkbund.plant.leaving import DELIVER, HELLO
 from werkbund.plant.parts import Parts
 from werkbund.plant.policy import Policy

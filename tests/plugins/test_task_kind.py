@@ -19,13 +19,13 @@ from werkbund.engine import Gathered, Grid, InProcessGrid, Worker, gather
 from werkbund.engine.fleet import Fleet, joules_of, seconds_of
 from werkbund.engine.worker import forgetful
 from werkbund.engine.world import Circumstances, WorldGrid
-from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.population import divide
 from werkbund.federation.tables import read_table
 from werkbund.flower.plant.answering import Desk
 from werkbund.flower.wire.codec import decode_answer
 from werkbund.partition.population import Population, RawTable
 from werkbund.plant import Plant, PlantFolder, load_settings
+from werkbund.plant.briefing import Briefing, for_clients
 from werkbund.plant.checking import check_plant
 from werkbund.plant.leaving import USUAL, signals_of
 from werkbund.plant.offers import OFFERS, Offer, kinds_of

@@ -15,8 +15,8 @@ from werkbund.core.errors import QuorumError
 from werkbund.core.types import Tasks
 from werkbund.data.ai4i import AI4I_SCHEMA
 from werkbund.data.answers import MOST_LEVELS
-from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.preparing import CommonPreparation, learn_preparation
+from werkbund.plant.briefing import Briefing, for_clients
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 from werkbund.config.reading import load_config
 from werkbund.config.sections import Config
 from werkbund.core.errors import ClientError
-from werkbund.federation.briefing import for_clients
+from werkbund.plant.briefing import for_clients
 
 FILE_NAME = "federation.toml"
 

@@ -25,7 +25,6 @@ from werkbund.data.checks.lines import PlantLines
 from werkbund.engine import InProcessGrid, Worker
 from werkbund.engine.kinds import TRAIN
 from werkbund.federation.asking import Asks, is_asked
-from werkbund.federation.briefing import Briefing
 from werkbund.federation.families.family import family_of, grows_trees
 from werkbund.federation.families.networks import network_of
 from werkbund.federation.preparing import SURVEY, StatisticsWork, learn_preparation
@@ -33,6 +32,7 @@ from werkbund.federation.wiring import selector_of
 from werkbund.learner import layout_of
 from werkbund.plant.agreed import FILE_NAME, agreed_config
 from werkbund.plant.agreement import Agreement, agreement_in, division_file
+from werkbund.plant.briefing import Briefing
 from werkbund.plant.division import KnownRows
 from werkbund.plant.leaving import OTHERS, asked_anyway, cut_down, leaving, signals_of
 from werkbund.plant.offers import OFFERS, Offer, kinds_of

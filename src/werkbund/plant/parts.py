@@ -16,12 +16,12 @@ from werkbund.core.kinds import Kind
 from werkbund.data import Table
 from werkbund.data.statistics import survey_each
 from werkbund.engine import Handler
-from werkbund.federation.briefing import Briefing
 from werkbund.federation.families.contract import ClientWork, Simulation
 from werkbund.federation.families.family import family_of
 from werkbund.federation.preparing import StatisticsWork
 from werkbund.federation.training import Trained, train
 from werkbund.partition.population import Population, one_client
+from werkbund.plant.briefing import Briefing
 
 ReadTable = Callable[[Config], Table]
 """Reads the plant's rows under the federation's column names and units."""

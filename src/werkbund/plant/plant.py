@@ -13,8 +13,8 @@ import numpy as np
 from werkbund.core.errors import ClientError, ConfigError
 from werkbund.core.kinds import Kind, by_name
 from werkbund.core.types import Replies, Tasks
-from werkbund.federation.briefing import Briefing
 from werkbund.plant.agreed import RefusedError
+from werkbund.plant.briefing import Briefing
 from werkbund.plant.leaving import cut_down, signals_of
 from werkbund.plant.ledger import Ledger
 from werkbund.plant.offers import OFFERS, Offer, Plot, kinds_of

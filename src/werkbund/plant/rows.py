@@ -11,10 +11,10 @@ from werkbund.core.errors import ClientError, FederationError
 from werkbund.data import Schema, Table
 from werkbund.data.schema_json import differences
 from werkbund.data.table import in_time_order
-from werkbund.federation.briefing import Briefing
 from werkbund.partition.split import LEFT_OUT
 from werkbund.plant.agreed import RefusedError, agreed_config
 from werkbund.plant.agreement import Agreement, agreement_in, division_file, settled
+from werkbund.plant.briefing import Briefing
 from werkbund.plant.division import Dealt, KnownRows, deal
 from werkbund.plant.parts import Parts
 from werkbund.plant.policy import Policy

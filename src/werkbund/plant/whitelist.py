@@ -18,11 +18,11 @@ from werkbund.config.sections import Config, ModelSection, TrainingSection
 from werkbund.data import Preparation, Schema
 from werkbund.data.plausibility import plausible_ranges
 from werkbund.data.statistics import category_names, marks_of, number_names
-from werkbund.federation.briefing import Briefing
 from werkbund.federation.families.family import grows_trees
 from werkbund.federation.wiring import model_spec
 from werkbund.learner.models import count_parameters
 from werkbund.plant.agreed import FILE_NAME, RefusedError
+from werkbund.plant.briefing import Briefing
 from werkbund.plant.settings import FILE_NAME as PLANTS_FILE
 from werkbund.plant.settings import BoundsSection
 

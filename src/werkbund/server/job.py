@@ -21,7 +21,6 @@ from werkbund.engine.grid import Without
 from werkbund.engine.word import most_held_out
 from werkbund.evaluation import Costs, Summary, compare_periods, contest_of
 from werkbund.federation.account import Run, about_code, about_model, summary_of, write_model
-from werkbund.federation.briefing import BriefedGrid, Briefing, for_clients
 from werkbund.federation.comparison import federated_only, result_of
 from werkbund.federation.families.contract import Setup
 from werkbund.federation.families.family import ClientKnowledge, family_of
@@ -30,6 +29,7 @@ from werkbund.federation.preparing import CommonPreparation, learn_preparation
 from werkbund.federation.training import Outlets, Trained, train
 from werkbund.federation.watch import Nobody, Watcher
 from werkbund.federation.wiring import costs_of, strategy_of
+from werkbund.plant.briefing import BriefedGrid, Briefing, for_clients
 from werkbund.plant.leaving import KINDS, asked_anyway, signals_asked
 from werkbund.report import write_report
 from werkbund.server.delivering import Delivered, Midway, OfferedModel, deliver

@@ -20,12 +20,12 @@ from werkbund.core.errors import ClientError
 from werkbund.core.rng import keys
 from werkbund.core.types import Tasks
 from werkbund.data.ai4i import AI4I_SCHEMA
-from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.federation.families.networks import NetworkSetup, network_server
 from werkbund.federation.preparing import CommonPreparation, learn_preparation
 from werkbund.flower.plant.answering import Desk
 from werkbund.flower.wire.codec import Answer, Ask, encode_ask, encode_whoami
 from werkbund.flower.wire.parcel import Parcel
+from werkbund.plant.briefing import Briefing, for_clients
 from werkbund.plant.leaving import HELLO, KINDS
 from werkbund.plant.settings import SIGNAL_NAMES
 from werkbund.trees.protocol.kinds import TREE_KINDS

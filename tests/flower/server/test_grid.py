@@ -16,11 +16,11 @@ from tests.spoilt import BAD_TRAINING, Spoil, arrays, head, spoilt
 from werkbund.core.errors import ClientError
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine.kinds import TRAIN
-from werkbund.federation.briefing import Briefing, for_clients
 from werkbund.flower.server.grid import FlowerGrid
 from werkbund.flower.wire.codec import Ask
 from werkbund.flower.wire.parcel import Parcel
 from werkbund.flower.wire.records import from_records, to_records
+from werkbund.plant.briefing import Briefing, for_clients
 from werkbund.plant.leaving import HELLO
 
 FIRST = 11

@@ -10,10 +10,10 @@ from typing import Any
 
 from werkbund._version import __version__
 from werkbund.core.errors import CheckpointError, ClientError, ConfigError, ModelError
-from werkbund.federation.briefing import Briefing
 from werkbund.flower.wire.codec import WHO, Answer, Ask, decode_ask, encode_answer, encode_refusal, task_id
 from werkbund.flower.wire.parcel import Parcel
 from werkbund.plant import Plant, RefusedError
+from werkbund.plant.briefing import Briefing
 
 _log = logging.getLogger(__name__)
 

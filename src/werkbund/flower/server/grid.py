@@ -16,11 +16,11 @@ from werkbund.core.kinds import Kind
 from werkbund.core.text import one_line
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine.asking import ENOUGH, NO_ANSWER
-from werkbund.federation.briefing import Briefing
 from werkbund.flower.server.mailbox import Mailbox, is_answer_to, is_lost
 from werkbund.flower.server.nodes import BusyClients, Directory
 from werkbund.flower.wire.codec import MOST_SMALL_BYTES, Answer, Ask, decode_answer, encode_ask
 from werkbund.flower.wire.records import from_records, to_records
+from werkbund.plant.briefing import Briefing
 
 _PAUSE_S = 0.1
 _TRAIN, _EVALUATE, _QUERY = "train", "evaluate", "query"

@@ -11,7 +11,7 @@ from werkbund.config import Config, check_config, load_config
 from werkbund.config.reading import to_toml
 from werkbund.core.errors import ClientError
 from werkbund.data import Column, Preparation, Schema
-from werkbund.federation.briefing import Briefing, for_clients
+from werkbund.plant.briefing import Briefing, for_clients
 
 SCHEMA = Schema("failed", (Column("heat", "number", "K"), Column("area", "category")))
 PREPARATION = Preparation(("heat",), (), (300.1,), (1 / 3,), (("area", ("a", "b")),), ("heat",), ("K",))
