@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "trees": set(),
     "evaluation": {"core"},
     "baselines": {"core"},
+    "attack": {"core", "data", "partition", "aggregation", "engine"},
     "report": {"core", "evaluation"},
     "config": {"core", "aggregation"},
     "draft": {"core", "data", "config"},

@@ -112,6 +112,7 @@ SERVERS: dict[str, dict[str, Any]] = {
     "evaluation.server_rows": {"evaluation": {"server_rows": "/dev/stdin"}},
     "evaluation.local_models": {"evaluation": {"local_models": 3}},
     "world": {"world": {"path": "/etc/hostname"}},
+    "attack": {"attack": {"kind": "free-rider"}},
 }
 
 

@@ -64,6 +64,7 @@ def compare_command(
     """Run the comparison over several seeds, with confidence intervals."""
     with readable_errors():
         from werkbund.federation import compare
+        from werkbund.report import attack_sentence, read_run
 
         loaded = configured(config, data, settings)
         with LiveRounds(progress()) as live:
@@ -73,6 +74,9 @@ def compare_command(
             print_json({"run_dir": str(comparison.folder), **comparison.table})
             return
         console = output()
+        attackers = attack_sentence(read_run(comparison.folder))
+        if attackers:
+            print_line(f"{attackers}\n")
         note = str(comparison.table.get("note", ""))
         if note:
             print_line(f"{note}\n")
@@ -109,10 +113,14 @@ def _show(finished: Run, as_json: bool) -> None:
     if as_json:
         print_json(finished.summary)
         return
+    from werkbund.report import attack_sentence, read_run
+
     summary, data = finished.summary, finished.summary["data"]
     size = f"{data['rows']} rows, {data['positives']} failures, {summary['clients']} clients"
     pace = f"{summary['rounds']} rounds in {summary['seconds']:.0f} s"
-    print_line(f"\n{data['note']} {size}, {pace}.\n")
+    attackers = attack_sentence(read_run(finished.folder))
+    print_line(f"\n{attackers}\n" if attackers else "")
+    print_line(f"{data['note']} {size}, {pace}.\n")
     output().print(comparison_table(summary["metrics"], summary["own_rows"]))
     show_verdict(finished.folder)
     for limit in summary["limits"]:

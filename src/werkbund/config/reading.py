@@ -261,12 +261,13 @@ SERVERS_OWN: tuple[str, ...] = (
     "evaluation.server_rows",
     "evaluation.local_models",
     "world",
+    "attack",
 )
 """Keys of a configuration that are the server's own business; a whole section where only its name stands here."""
 
 
 def leaves_of(config: Config) -> dict[str, Any]:
-    """Return the values of a configuration by `section.key`, as plain ones; the section `world` as one.
+    """Return the values of a configuration by `section.key`, as plain ones; `world` and `attack` as one each.
 
     Examples
     --------
@@ -275,7 +276,7 @@ def leaves_of(config: Config) -> dict[str, Any]:
     """
     values: dict[str, Any] = {}
     for section, keys in config.model_dump().items():
-        values |= {_WHOLE: keys} if section == _WHOLE else {f"{section}.{key}": value for key, value in keys.items()}
+        values |= {section: keys} if section in _WHOLE else {f"{section}.{key}": value for key, value in keys.items()}
     return values
 
 
@@ -288,4 +289,4 @@ def with_leaves(values: Mapping[str, Any]) -> dict[str, Any]:
     return sections
 
 
-_WHOLE = "world"
+_WHOLE = ("world", "attack")

@@ -287,6 +287,21 @@ class WorldSection(Section):
     """Simulated seconds between two rounds: clocks go on and batteries charge, and no round takes longer for it."""
 
 
+class AttackSection(Section):
+    """Let some clients attack, or be broken, to test the rules of aggregation, in process alone."""
+
+    kind: str = "none"
+    """What attackers do: none, or a kind of attack or fault; an unknown one is refused with the list of all."""
+    share: Share = 0.2
+    """Share of the clients that attack, drawn by the seed: rounded down, one at least."""
+    clients: list[str] = Field(default_factory=list)
+    """Or the names of those that do."""
+    from_round: Count = 1
+    """First round in which they attack."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the kind."""
+
+
 class Config(Section):
     """Hold a whole configuration."""
 
@@ -301,6 +316,7 @@ class Config(Section):
     evaluation: EvaluationSection = EvaluationSection()
     stop: StopSection = StopSection()
     world: WorldSection = WorldSection()
+    attack: AttackSection = AttackSection()
 
     @model_validator(mode="after")
     def _rows_are_left_to_train_on(self) -> Config:

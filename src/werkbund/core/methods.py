@@ -193,6 +193,8 @@ class Registry:
         The shipped and the registered classes, by name.
     page
         Of the documents, that says how one of your own is written.
+    naming
+        The section's key that names a method.
     """
 
     key: str
@@ -200,6 +202,7 @@ class Registry:
     parts: tuple[str, ...]
     methods: dict[str, type[Any]]
     page: str
+    naming: str = "name"
 
     def register(self, method: type[Any]) -> type[Any]:
         """Add a method of one's own, a frozen dataclass with a `name`; may stand before the class as a decorator.
@@ -222,10 +225,10 @@ class Registry:
             If there is none.
         """
         if ":" in name:
-            return load_method(name, f"{self.key}.name", self.parts, self.page)
+            return load_method(name, f"{self.key}.{self.naming}", self.parts, self.page)
         if name not in self.methods:
             raise ConfigError(
-                f"{self.key}.name must be one of {', '.join(self.methods)}, or file.py:Class of your own, "
+                f"{self.key}.{self.naming} must be one of {', '.join(self.methods)}, or file.py:Class of your own, "
                 f"got {name!r}{did_you_mean(name, self.methods)}"
             )
         return self.methods[name]

@@ -133,6 +133,7 @@ def _text_of(draft: Draft) -> str:
         _evaluation(draft),
         section("stop", sections.StopSection, []),
         section("world", sections.WorldSection, []),
+        section("attack", sections.AttackSection, []),
     ]
     return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
 

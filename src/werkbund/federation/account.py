@@ -149,6 +149,7 @@ def summary_of(folder: Folder, result: Mapping[str, Any], trained: Trained, bega
     """Return what `--json` prints about a finished run."""
     about = folder.read_json("run.json")
     summary = {
+        **({"attack": result["attack"]} if "attack" in result else {}),
         "run_dir": str(folder.path),
         "report": str(folder.path / "report.html"),
         "data": about["data"],

@@ -15,6 +15,7 @@ from werkbund.data.checks import Finding, check
 from werkbund.engine import Checkpoint
 from werkbund.evaluation import RANGES, Contest, mean_contest, mean_interval, paired_difference
 from werkbund.federation.account import Run, about_run, summary_of, write_model
+from werkbund.federation.attacked import about_attack, with_attack
 from werkbund.federation.comparison import federated_only, result_of
 from werkbund.federation.families.contract import Simulation
 from werkbund.federation.families.family import family_of
@@ -95,6 +96,7 @@ def run(
     with folder.in_use():
         folder.write_config(config)
         about = about_run(folder.path.name, prepared.setup, prepared.division, prepared.findings, command)
+        about |= about_attack(config, prepared.division.population.names)
         folder.write_json("run.json", {**about, "config": folder.settings(), "compare": compare})
         return _train_and_finish(folder, prepared, None, compare, watcher, began)
 
@@ -212,7 +214,7 @@ def _train_and_finish(
     watcher.stage("writing model and report")
     model = setup.model(trained.learnt, trained.threshold.probability, population.schema.label)
     result = result_of(comparison, trained, population.names, time.perf_counter() - began)
-    result = with_later_period(result, setup, population, trained, comparison)
+    result = with_attack(with_later_period(result, setup, population, trained, comparison), setup, population, trained)
     folder.write_json("result.json", result)
     write_model(folder, model, result, setup.config)
     write_report(folder.path)

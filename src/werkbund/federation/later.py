@@ -35,10 +35,10 @@ def with_later_period(
     has_later = np.diff(population.splits["later"].offsets)[comparison.clients] > 0
     if not has_later.any():
         return dict(result)
-    rows, clients = _Periods(setup, population), comparison.clients[has_later]
-    earlier, federated = (rows.figures(trained.learnt, trained.threshold, clients, at) for at in ("test", "later"))
+    rows, clients = RawFigures(setup, population), comparison.clients[has_later]
+    earlier, federated = (rows.of(trained.learnt, trained.threshold, clients, at) for at in ("test", "later"))
     alone = {
-        client: rows.figures(own.learnt, own.threshold, np.array([client]))[0].to_json()
+        client: rows.of(own.learnt, own.threshold, np.array([client]))[0].to_json()
         for client, own in comparison.local.items()
         if client in clients
     }
@@ -51,11 +51,19 @@ def with_later_period(
 
 
 @dataclass(frozen=True)
-class _Periods:
+class RawFigures:
+    """Say how models do on raw rows.
+
+    Parameters
+    ----------
+    setup, population
+        A run's parts and rows.
+    """
+
     setup: Simulation
     population: Population
 
-    def figures(
+    def of(
         self, learnt: Arrays, threshold: Threshold, clients: Int64Array, split: str = "later"
     ) -> tuple[Metrics, ...]:
         """Return how a model does on a split of each of these clients, each counted as at the plant itself."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from werkbund.attack.population import judged_by_others
 from werkbund.config.rows import ClientsSection
 from werkbund.config.sections import Config
 from werkbund.core.arrays import Int8Array, Int64Array
@@ -19,6 +20,7 @@ from werkbund.core.errors import DataError
 from werkbund.core.rng import generator
 from werkbund.data import Table
 from werkbund.data.table import in_time_order
+from werkbund.federation.wiring import scenario_of
 from werkbund.partition import Partition, partition_table
 from werkbund.partition.population import Population, RawTable, outer_rows, with_noise
 from werkbund.partition.split import LEFT_OUT, PARTS, TEST, RowTraits, Split
@@ -54,7 +56,9 @@ def divide(table: Table, config: Config) -> Division:
         sizes = np.bincount(partition.assignment[rows], minlength=partition.num_clients)
         splits[split] = RawTable(table.frame, rows, np.concatenate(([0], np.cumsum(sizes))), modes)
     _check_labels(table, splits["train"].rows)
-    return Division(table, partition, Population(partition.names, table.schema, mode_names, splits))
+    population = Population(partition.names, table.schema, mode_names, splits)
+    scenario = scenario_of(config, partition.names)
+    return Division(table, partition, judged_by_others(population, scenario.clients) if scenario else population)
 
 
 def _partition_of(table: Table, clients: ClientsSection) -> tuple[str, int]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 
 from werkbund.aggregation import build_aggregator
+from werkbund.attack import build_attack
+from werkbund.attack.answering import Scenario
+from werkbund.attack.population import drawn_scenario
 from werkbund.config.sections import Config, ModelSection, TrainingSection
 from werkbund.core.arrays import Arrays, Int64Array
 from werkbund.core.errors import ConfigError
@@ -84,6 +87,16 @@ def rules_of(config: Config, fingerprint: str, facts: Arrays, num_modes: int) ->
         count_shapes(num_modes),
         refine=edges_after,
     )
+
+
+def scenario_of(config: Config, names: tuple[str, ...]) -> Scenario | None:
+    """Return who attacks how among clients of these names; None where nobody does."""
+    section = config.attack
+    if section.kind == "none":
+        return None
+    attack = build_attack(section.kind, section.options)
+    who = section.clients or float(section.share)
+    return drawn_scenario(attack, names, who, section.from_round, config.federation.seed)
 
 
 def costs_of(config: Config) -> Costs:

@@ -7,6 +7,7 @@ there is empty here, and the report leaves it out. Only a file that is there and
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -42,6 +43,10 @@ class Result:
         The contest on the plants' own test rows; None if there was none.
     later
         How models do in a later period, see `evaluation.compare_periods`; empty where none was held out.
+    apart
+        How the model does on the own test rows of plants that attacked, which are in no other figure.
+    success
+        Share of failures that a back door's pattern hides, 0..1; NaN where there was none.
     """
 
     best_round: int | None
@@ -55,6 +60,8 @@ class Result:
     delivered: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     own_rows: Contest | None = None
     later: Json = field(default_factory=dict)
+    apart: tuple[ClientLine, ...] = ()
+    success: float = math.nan
 
     @classmethod
     def parse(cls, written: Json) -> Result:
@@ -62,6 +69,7 @@ class Result:
         plain = Scores.parse(written)
         best = written.get("best_round")
         stopped = written.get("stopped")
+        attack = written.get("attack") or {}
         return cls(
             None if best is None else int(best),
             stopped if isinstance(stopped, str) else "",
@@ -82,6 +90,8 @@ class Result:
             },
             Contest.from_json(written["own_rows"]) if written.get("own_rows") else None,
             written.get("later") or {},
+            tuple(ClientLine.parse(line) for line in attack.get("apart") or ()),
+            number(attack.get("success"), "attack.success"),
         )
 
 

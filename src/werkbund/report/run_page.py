@@ -11,7 +11,7 @@ from werkbund.report.page import Page, PageSection, Tile, render_page, write_pag
 from werkbund.report.sections import SECTIONS
 from werkbund.report.sections.later import ages, later_sentence
 from werkbund.report.text import duration, number_text, plural
-from werkbund.report.verdict import judge
+from werkbund.report.verdict import attack_sentence, judge
 
 
 def write_report(run_dir: Path) -> Path:
@@ -45,7 +45,7 @@ def page_of(run: RunFolder) -> Page:
     return Page(
         name=run.name,
         kind="federation report on generated rows" if is_generated(run) else "federation report",
-        sentence=verdict.sentence,
+        sentence=f"{attack_sentence(run)} {verdict.sentence}".strip(),
         outcome=verdict.outcome,
         sections=sections(run),
         remarks=(*verdict.remarks, *((later_sentence(run),) if ages(run) else ())),

@@ -53,6 +53,22 @@ def judge(run: RunFolder) -> Verdict:
     return Verdict(ruling.outcome, _sentence(run, contest, ruling), _remarks(run, contest, ruling))
 
 
+def attack_sentence(run: RunFolder) -> str:
+    """Say who attacked in a simulation, and how; empty where nobody did."""
+    attack = run.about.get("attack") or {}
+    who = [str(name) for name in attack.get("attackers") or ()]
+    if not who:
+        return ""
+    num_clients, options = len(run.clients), attack.get("options") or {}
+    how = ", ".join([str(attack["kind"]), *(f"{key} {value}" for key, value in options.items() if value is not None)])
+    first = " with the first seed" if len(run.seeds) > 1 else ""
+    return (
+        f"This run has attackers: {_listed(who)}, {len(who)} of {plural(num_clients, 'plant')}{first}. Each "
+        f"{attack['what']} ({how}) from round {attack['from_round']} on. Figures are over the rows of the other "
+        f"{plural(num_clients - len(who), 'plant')}."
+    )
+
+
 def average(run: RunFolder, who: str, metric: str = METRIC) -> float:
     """Return a contender's metric on everybody's rows: the mean over seeds where several were run, else the run's."""
     means = [row.mean for row in run.comparison if row.who == who and row.metric == metric]

@@ -21,6 +21,7 @@ from werkbund.engine.grid import Without
 from werkbund.engine.word import most_held_out
 from werkbund.evaluation import Costs, Summary, compare_periods, contest_of
 from werkbund.federation.account import Run, about_code, about_model, summary_of, write_model
+from werkbund.federation.attacked import refuse_attack
 from werkbund.federation.comparison import federated_only, result_of
 from werkbund.federation.families.contract import Setup
 from werkbund.federation.families.family import ClientKnowledge, family_of
@@ -74,6 +75,7 @@ def run_deployed(
         If too few clients answer in a round.
     """
     began, watcher = time.perf_counter(), watcher or Nobody()
+    refuse_attack(config)
     family_of(config).check(config)
     folder = folder or Folder.create(config.federation.name, None)
     with folder.in_use():

@@ -18,6 +18,7 @@ from werkbund.data import Preparation, Schema
 from werkbund.data.schema_json import schema_from_json, schema_to_json
 from werkbund.engine import Checkpoint, Grid
 from werkbund.federation.asking import Asks, network_asks, tree_asks
+from werkbund.federation.attacked import under_attack
 from werkbund.federation.families.contract import Setup, Simulation
 from werkbund.federation.families.networks import (
     in_world,
@@ -138,7 +139,7 @@ def check_is_network(config: Config, what: str) -> None:
 
 
 def _network(config: Config, population: Population) -> Simulation:
-    return in_world(simulate_network(config, population), config.world)
+    return in_world(under_attack(simulate_network(config, population), population), config.world)
 
 
 def _network_server(config: Config, known: ClientKnowledge, grid: Grid, start: Checkpoint | None) -> Setup:

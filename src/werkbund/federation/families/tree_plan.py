@@ -114,6 +114,8 @@ def check_trees(config: Config) -> None:
             f"{selection.name!r}: trees have no weights before a round to choose clients by, and add whole numbers, "
             "which a client's part cannot be multiplied in"
         )
+    if config.attack.kind != "none":
+        raise ConfigError(f"attack is on networks' updates, got it with model.kind = {kind!r}; drop [attack]")
     if config.world.preset != "none" or config.world.path is not None:
         raise ConfigError(f"world simulates networks' clients, got it with model.kind = {kind!r}; drop [world]")
 

@@ -12,6 +12,7 @@ from typing import Any
 from werkbund.config import load_config
 from werkbund.core.errors import ClientError, ConfigError
 from werkbund.federation import Watcher
+from werkbund.federation.attacked import refuse_attack
 from werkbund.federation.folder import Folder
 from werkbund.flower.machine.bundle import bundle
 from werkbund.flower.machine.pidfile import check_is_over, read_record
@@ -115,6 +116,7 @@ def submit(
     """
     path = config or settings.kit / "federation.toml"
     loaded = load_config(path if path.is_file() or config else None, overrides)
+    refuse_attack(loaded)
     names = clients_of(settings, tuple(loaded.data.clients))
     folder = fresh_folder(settings, loaded.federation.name, out)
     arguments: dict[str, str | int | float | bool] = {

@@ -39,7 +39,7 @@ def plants(run: RunFolder) -> PageSection:
         "What each plant gets",
         "Each plant's own held-out rows, scored by the shared model and by the model it would have alone.",
         (panel,) if panel else (),
-        (*((TextTable(head, rows, folded=folded),) if rows else ()), *_delivered(run), *_declared(run)),
+        (TextTable(head, rows, folded=folded),) * bool(rows) + _delivered(run) + _declared(run) + _attackers(run),
         absent=UNFINISHED if run.result is None else "Results by plant were not written for this run.",
     )
 
@@ -67,6 +67,26 @@ def _delivered(run: RunFolder) -> tuple[TextTable, ...]:
         return ()
     rows = tuple((name, *verdict) for name, verdict in run.result.delivered.items())
     return (TextTable(("Plant", "The delivered model", "Why"), rows, numeric=False),)
+
+
+def _attackers(run: RunFolder) -> tuple[TextTable, ...]:
+    """Return how the model does on the own rows of plants that attacked, and what a back door hides."""
+    result = run.result
+    if result is None or not result.apart:
+        return ()
+    rows = [
+        (
+            line.name,
+            whole(line.federated["rows"]),
+            whole(line.federated["positives"]),
+            line.federated.text("average_precision"),
+        )
+        for line in result.apart
+    ]
+    head = ("Plants that attacked, on their own rows", "Test rows", "Failures", "Federated")
+    hidden = (("Failures that the pattern hides", f"{result.success:.0%}"),) if math.isfinite(result.success) else ()
+    tables = (TextTable(head, tuple(rows)), TextTable(("Back door", "Of the other plants'"), hidden))
+    return tables if hidden else tables[:1]
 
 
 def _declared(run: RunFolder) -> tuple[TextTable, ...]:

@@ -1,0 +1,125 @@
+"""A simulated federation some of whose plants attack or are broken, and what a run says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from werkbund.attack.answering import Scenario, UnderAttack
+from werkbund.attack.backdoor import Backdoor
+from werkbund.attack.population import APART, SpoiltRows
+from werkbund.attack.updates import LittleIsEnough
+from werkbund.config.sections import Config
+from werkbund.core.errors import ConfigError
+from werkbund.core.store import RowStore
+from werkbund.engine import InProcessGrid, Worker
+from werkbund.federation.families.contract import Simulation
+from werkbund.federation.families.networks import NetworkSimulation
+from werkbund.federation.later import RawFigures
+from werkbund.federation.training import Trained
+from werkbund.federation.wiring import scenario_of
+from werkbund.partition.population import Population
+
+
+def refuse_attack(config: Config) -> None:
+    """Refuse a configuration with attackers where plants are real.
+
+    Raises
+    ------
+    ConfigError
+        If it has some.
+    """
+    if config.attack.kind != "none":
+        raise ConfigError(
+            f"attack.kind must be none in a federation over a network, got {config.attack.kind!r}: attacks test rules "
+            "of aggregation in one process, by werkbund run; drop [attack]"
+        )
+
+
+def under_attack(simulation: NetworkSimulation, population: Population) -> NetworkSimulation:
+    """Return a simulation whose attackers attack; itself where there are none.
+
+    Parameters
+    ----------
+    simulation
+        With everybody honest.
+    population
+        Its rows, in raw units.
+
+    Raises
+    ------
+    ConfigError
+        If updates leave through layers that an attacker's answer would have to pass.
+    """
+    scenario = scenario_of(simulation.config, population.names)
+    if scenario is None:
+        return simulation
+    if simulation.strategy.stack.layers:
+        raise ConfigError("attack must see updates as they are, got layers of privacy around them; drop one of the two")
+    spoilt = SpoiltRows(population, simulation.preparation, scenario).train(simulation.splits.train)
+    store, attacked = RowStore(), replace(simulation, splits=replace(simulation.splits, train=spoilt))
+    honest, hostile = (Worker(each.work().handlers(), store) for each in (simulation, attacked))
+    return replace(simulation, grid=InProcessGrid(population.names, UnderAttack(honest, hostile, scenario)))
+
+
+def about_attack(config: Config, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return what run.json says of the attackers, under `attack`; nothing where there are none."""
+    scenario = scenario_of(config, names)
+    if scenario is None:
+        return {}
+    attack, number = scenario.attack, len(scenario.clients)
+    told = {
+        "kind": config.attack.kind,
+        "what": attack.what,
+        "options": asdict(attack),  # type: ignore[call-overload]
+        "attackers": [names[client] for client in scenario.clients.tolist()],
+        "from_round": scenario.from_round,
+    }
+    if isinstance(attack, LittleIsEnough):
+        told["z"] = attack.strength(len(names), number)
+    return {"attack": told}
+
+
+def with_attack(
+    result: Mapping[str, Any], setup: Simulation, population: Population, trained: Trained
+) -> dict[str, Any]:
+    """Add to the content of result.json, in front, who attacked and what that did; nothing where nobody did.
+
+    Beside what `about_attack` says: `apart`, how the model does on the attackers' own test rows, which stay as they
+    were and are in no other figure; and of a back door `success`, the share of the honest clients' failures in test
+    rows that raise no alarm once the pattern is stamped on them.
+    """
+    scenario = scenario_of(setup.config, population.names)
+    if scenario is None:
+        return dict(result)
+    apart = RawFigures(setup, population).of(trained.learnt, trained.threshold, scenario.clients, APART)
+    named = zip(scenario.clients.tolist(), apart, strict=True)
+    told = about_attack(setup.config, population.names)["attack"]
+    told["apart"] = [{"name": population.names[client], **figures.to_json()} for client, figures in named]
+    if isinstance(scenario.attack, Backdoor):
+        told["success"] = backdoor_success(setup, population, trained, scenario, scenario.attack)
+    return {"attack": told, **result}
+
+
+def backdoor_success(
+    setup: Simulation, population: Population, trained: Trained, scenario: Scenario, attack: Backdoor
+) -> float:
+    """Return the share of honest clients' failures with a back door's pattern that raise no alarm; NaN without any.
+
+    Parameters
+    ----------
+    setup, population, trained
+        The federation, its rows and its model.
+    scenario
+        Who attacks, of whom nobody is judged.
+    attack
+        Whose pattern is stamped.
+    """
+    failures = SpoiltRows(population, setup.preparation, scenario).failures_with(attack)
+    model = setup.model(trained.learnt, trained.threshold.probability, population.schema.label)
+    if not failures.height:
+        return float("nan")
+    return float(np.mean(model.logits(failures) < trained.threshold.logit))
