@@ -257,6 +257,7 @@ SERVERS_OWN: tuple[str, ...] = (
     "model.initial",
     "model.initial_rounds",
     "strategy.selection",
+    "strategy.pace",
     "evaluation.clients",
     "evaluation.server_rows",
     "evaluation.local_models",

@@ -215,11 +215,25 @@ def _field_of(declared: Option) -> Any:
     )
 
 
+class PaceSection(Section):
+    """Say when a round closes, and what an update counts that comes later."""
+
+    close: Literal["all", "first", "buffer"] = "all"
+    """When a round closes: all have answered; the first `updates` of the round; or a buffer of `updates` of any age."""
+    updates: Count | None = None
+    """How many updates close a round, with first and buffer."""
+    exponent: Annotated[float, Field(ge=0)] = 0.5
+    """An update that is s rounds old counts (1 + s) to the power of minus this."""
+    most_stale: Annotated[int, Field(ge=0)] = 20
+    """An update that is more rounds old is not used."""
+
+
 class StrategySection(Section):
-    """Hold selection and aggregation."""
+    """Hold selection, aggregation and pace."""
 
     selection: SelectionSection = SelectionSection()
     aggregation: SerializeAsAny[AggregationSection] = aggregation_section(DEFAULT)()
+    pace: PaceSection = PaceSection()
 
     @field_validator("aggregation", mode="before")
     @classmethod

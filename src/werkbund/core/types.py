@@ -228,6 +228,10 @@ class RoundRecord:
         Why the updates did not become the next weights, which are those before; empty where they did.
     edges
         The logits between the bins of the counts.
+    stale
+        Clients whose updates came late and count all the same, ascending, each with how many rounds late.
+    owing
+        Client numbers that are still at work when the round closes.
     """
 
     round: int
@@ -254,6 +258,8 @@ class RoundRecord:
     usual_norm: float = 0.0
     refused: str = ""
     edges: Float32Array = field(default_factory=lambda: STANDARD_EDGES)
+    stale: tuple[tuple[int, int], ...] = ()
+    owing: tuple[int, ...] = ()
 
 
 def _is_every(rows: Rows) -> bool:

@@ -7,7 +7,7 @@ its kind declares.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -103,7 +103,7 @@ class Asking:
             self.owed.setdefault(tasks.round, {}).update(dict.fromkeys(tasks.clients.tolist(), tasks.kind))
             self.grid.send(tasks)
 
-    def receive(self, timeout_s: float) -> Iterator[Replies | Failure]:
+    def receive(self, timeout_s: float) -> Generator[Replies | Failure]:
         """Yield usable answers, and failures of clients that owed one, as they come; what nobody owed is dropped.
 
         Who stops reading before the end leaves the rest to the next call.
@@ -196,7 +196,11 @@ def ask(
     meter
         Counts bytes.
     """
-    asking = Asking(grid, form or Form(), check, meter or Meter())
+    yield from asked(Asking(grid, form or Form(), check, meter or Meter()), questions, timeout_s)
+
+
+def asked(asking: Asking, questions: Sequence[Tasks], timeout_s: float) -> Iterator[Replies | Failure]:
+    """Ask as `ask` does, by one who asks already."""
     for tasks in questions:
         asking.send(tasks)
     if asking.owed:

@@ -14,6 +14,7 @@ from werkbund.core.rng import generator, keys
 from werkbund.core.types import Choice, Failure, Replies, Tasks
 from werkbund.engine.asking import answers
 from werkbund.engine.grid import Grid, Keeping, Situated
+from werkbund.engine.pacing import check_choice
 from werkbund.engine.state import Rules, RunState, Strategy
 from werkbund.engine.worker import SENT
 from werkbund.selection.contract import View
@@ -92,8 +93,8 @@ def view_of(grid: Grid, rules: Rules, state: RunState) -> View:
         facts = {**rules.facts, **facts}
     else:
         available, facts = np.arange(len(grid.clients())), rules.facts
-    if rules.left_out:
-        available = np.setdiff1d(available, rules.left_out, assume_unique=True)
+    for away in (rules.left_out, state.due.clients):
+        available = np.setdiff1d(available, away, assume_unique=True) if len(away) else available
     return View(round, available, facts, state.selector_state, rules.schedule.rounds)
 
 
@@ -107,6 +108,8 @@ def choose(grid: Grid, strategy: Strategy, view: View, rules: Rules, state: RunS
     """
     selector, needs = strategy.selector, strategy.selector.declaration.needs
     chosen = Chosen(Choice(np.empty(0, np.int64), np.empty(0), np.empty(0), ()))
+    if len(state.due) and not len(view.available):
+        return chosen
     rng = generator(rules.seed, "selection", view.round)
     while (question := selector.probe(view, chosen.replies, rng)) is not None:
         if len(chosen.asked) == _MOST_QUESTIONS:
@@ -115,6 +118,8 @@ def choose(grid: Grid, strategy: Strategy, view: View, rules: Rules, state: RunS
         tasks = completed(question, {"weights": state.weights, **outgoing}, rules, needs, len(chosen.asked))
         chosen = _asked(grid, tasks, rules, state, chosen)
     choice = selector.choose(view, chosen.replies, rng)
+    if not strategy.pace.is_full:
+        check_choice(choice, chosen.asked)
     away = sorted(set(choice.cohort.tolist()) - set(view.available.tolist()))
     if away:
         raise FederationError(f"a selector must choose among the available clients, chose {away[:5]} too")

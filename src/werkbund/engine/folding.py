@@ -15,6 +15,7 @@ from werkbund.core.types import Failure, Replies, Reused
 from werkbund.engine.asking import ENOUGH
 from werkbund.engine.kinds import WEIGHT
 from werkbund.engine.lengths import LengthLimits, Lengths
+from werkbund.engine.pacing import Due
 from werkbund.privacy import Departure, Stack, added
 
 
@@ -205,6 +206,8 @@ class Folded:
         Payload of all answers, usable or not.
     lengths
         Of the updates; None where nobody looked at them.
+    due
+        Who owes an update still.
     """
 
     accumulator: Any = None
@@ -215,6 +218,7 @@ class Folded:
     updates: dict[int, Float32Array] = field(default_factory=dict)
     bytes_up: int = 0
     lengths: Lengths | None = None
+    due: Due = field(default_factory=Due.nobody)
 
 
 def fold_answers(

@@ -41,7 +41,11 @@ class Keeping(Protocol):
 
 @runtime_checkable
 class Situated(Keeping, Protocol):
-    """Be a grid that knows more about its clients than their names."""
+    """Be a grid that knows more about its clients than their names, and has a clock of its own."""
+
+    @property
+    def clock_s(self) -> float:
+        """Seconds that have passed on its clock."""
 
     def situation(self, round: int) -> tuple[Int64Array, Arrays]:
         """Return the numbers of the clients that can be asked, ascending, and facts, (all clients,) each."""

@@ -93,6 +93,8 @@ def record_of(proceedings: Proceedings, state: RunState, weights: Float32Array, 
         usual_norm=lengths.usual.get(UPDATE, 0.0),
         refused=proceedings.refused,
         edges=state.edges,
+        stale=_stale(folded, state.round + 1),
+        owing=tuple(folded.due.clients.tolist()),
     )
 
 
@@ -166,6 +168,11 @@ def _in_order(columns: Arrays, clients: Int64Array) -> Arrays:
         return columns
     order = np.argsort(clients, kind="stable")
     return {name: column[order] for name, column in columns.items()}
+
+
+def _stale(folded: Folded, round: int) -> tuple[tuple[int, int], ...]:
+    updates = [reply for reply in folded.replies if reply.kind.updates and reply.round < round]
+    return tuple(sorted((client, round - reply.round) for reply in updates for client in reply.clients.tolist()))
 
 
 def _reward(choice: Choice, trained: list[int]) -> float:

@@ -17,14 +17,15 @@ from werkbund.aggregation.sums import Sums
 from werkbund.core.arrays import Arrays, Float32Array, Int64Array
 from werkbund.core.errors import ClientError
 from werkbund.core.rng import generator, keys
-from werkbund.core.types import Choice, RoundRecord, Tasks
+from werkbund.core.types import Choice, Failure, Replies, RoundRecord, Tasks
 from werkbund.core.weights import norm
-from werkbund.engine.asking import Form, Meter, answers, ask, check_quorum, payload, size_of
+from werkbund.engine.asking import Asking, Form, answers, asked, check_quorum, payload, size_of
 from werkbund.engine.choosing import Chosen, choose, sent_along, signals_wanted, view_of
 from werkbund.engine.folding import Folded, Unwinding, fold_answers, with_reused
 from werkbund.engine.grid import Grid, Keeping, Situated, state_of
 from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD, WEIGHT
 from werkbund.engine.lengths import LengthLimits, unusable_result
+from werkbund.engine.pacing import Due, Pace, measured, paced
 from werkbund.engine.records import Proceedings, bytes_measuring, gathered_counts, record_of, signals_in
 from werkbund.engine.state import Rules, RunState, Strategy
 from werkbund.engine.word import weights_expected
@@ -32,7 +33,9 @@ from werkbund.learner.counts import as_shared
 from werkbund.selection.contract import NUMBERS, Reports
 
 
-def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> tuple[RunState, RoundRecord]:
+def one_round(
+    grid: Grid, strategy: Strategy, rules: Rules, state: RunState, is_last: bool = False
+) -> tuple[RunState, RoundRecord]:
     """Do the next round.
 
     Parameters
@@ -45,6 +48,8 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
         What every round obeys.
     state
         After the last round.
+    is_last
+        Whether none comes after this one, so that everybody is waited for who owes an update.
 
     Returns
     -------
@@ -58,9 +63,9 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
     """
     started = time.perf_counter()
     view = view_of(grid, rules, state)
-    chosen = choose(grid, strategy, view, rules, state)
+    chosen, clock_s = choose(grid, strategy, view, rules, state), _clock_s(grid)
     sent = tasks_of(chosen.choice, strategy, rules, state, len(grid.clients()))
-    folded = _folded(grid, sent, chosen.choice, strategy, rules, state)
+    folded = _folded(grid, sent, chosen.choice, strategy, rules, state, is_last)
     closing = Closing(_total(chosen.choice, folded), len(grid.clients()))
     weights, carry, refused = _moved(strategy, folded, closing, state)
     step = norm(weights - state.weights)
@@ -69,10 +74,12 @@ def one_round(grid: Grid, strategy: Strategy, rules: Rules, state: RunState) -> 
     needs = strategy.selector.declaration.needs
     proceedings = Proceedings(chosen, sent, folded, needs, isinstance(grid, Situated), refused)
     record = record_of(proceedings, state, weights, time.perf_counter() - started)
+    if not strategy.pace.is_full:  # who came late was under way before this round began
+        record = replace(record, simulated_seconds=_clock_s(grid) - clock_s)
     after = state.next(weights, carry, selector_state, state_of(grid))
     usual = folded.lengths.usual if folded.lengths and len(rules.training_rows) else state.usual
     heard = rules.heard(state.held_out, folded.replies)
-    return replace(after, held_out=heard, usual=usual, edges=rules.refined(record)), record
+    return replace(after, held_out=heard, usual=usual, edges=rules.refined(record), due=folded.due), record
 
 
 def evaluate(
@@ -130,7 +137,9 @@ def tasks_of(
     counting = as_shared(state.edges)
     shared: Arrays = {"weights": state.weights, "rate": rate, **sent, **cohort, **needs, **equal, **counting}
     kind = UPLOAD if choice.held else TRAIN
-    others = np.setdiff1d(evaluators(np.arange(num_clients), rules, round), choice.cohort, assume_unique=True)
+    others = evaluators(np.arange(num_clients), rules, round)
+    if strategy.pace.is_full:  # else the cohort's counts come too late, or not at all
+        others = np.setdiff1d(others, choice.cohort, assume_unique=True)
     trained = Tasks(kind, round, choice.cohort, shared, own, keep=choice.keep)
     return trained, _evaluate_tasks(others, state, round)
 
@@ -144,7 +153,13 @@ def evaluators(everyone: Int64Array, rules: Rules, round: int) -> Int64Array:
 
 
 def _folded(
-    grid: Grid, sent: tuple[Tasks, Tasks], choice: Choice, strategy: Strategy, rules: Rules, state: RunState
+    grid: Grid,
+    sent: tuple[Tasks, Tasks],
+    choice: Choice,
+    strategy: Strategy,
+    rules: Rules,
+    state: RunState,
+    is_last: bool,
 ) -> Folded:
     """Ask the cohort and the others, and fold what comes.
 
@@ -154,17 +169,36 @@ def _folded(
         If too few of the cohort answered usefully.
     """
     aggregator, stack, size = strategy.aggregator, strategy.stack, len(state.weights)
-    meter, form = Meter(), _form(choice, strategy, rules, state)
-    arrivals = ask(grid, sent, rules.timeout_s, form, meter=meter)
+    due = state.due.joined_by(choice, state.round + 1)
+    asking = Asking(grid, _form(due, choice, strategy, rules, state), owed=state.due.owed())
+    if strategy.pace.is_full:
+        arrivals = asked(asking, sent, rules.timeout_s)
+    else:
+        arrivals = _at_a_pace(asking, sent, strategy.pace, due, rules, is_last)
     each = "update" in strategy.selector.declaration.needs
     unwinding = Unwinding(aggregator, stack, state.round + 1, choice.cohort, size) if stack.layers else None
     limits = LengthLimits(strategy.clip_norm, state.usual, norm(state.weights))
-    folded = fold_answers(arrivals, aggregator, choice.cohort, size, choice.keep, each, unwinding, limits)
-    folded.bytes_up = meter.bytes_up
+    folded = fold_answers(arrivals, aggregator, due.clients, size, choice.keep, each, unwinding, limits)
+    folded.bytes_up, folded.due = asking.meter.bytes_up, due.still(asking)
     if choice.reused is not None:
         with_reused(folded, aggregator, choice.reused)
-    _check_quorum(folded, choice, grid.clients(), rules, state.round + 1)
+    _check_quorum(folded, due, strategy.pace.updates or choice.keep, grid.clients(), rules, state.round + 1)
     return folded
+
+
+def _at_a_pace(
+    asking: Asking, sent: tuple[Tasks, Tasks], pace: Pace, due: Due, rules: Rules, is_last: bool
+) -> Iterator[Replies | Failure]:
+    """Yield counts of held-out rows where these cost no time, then updates until the round closes."""
+    trained, others = sent
+    apart = isinstance(asking.grid, Keeping)  # a plant that is busy would be asked in vain
+    if apart:
+        yield from measured(Asking(asking.grid, asking.form, meter=asking.meter), others, rules.timeout_s)
+    yield from paced(asking, trained, pace, due, rules.timeout_s, is_last=is_last, apart=apart)
+
+
+def _clock_s(grid: Grid) -> float:
+    return grid.clock_s if isinstance(grid, Situated) else 0.0
 
 
 def _moved(strategy: Strategy, folded: Folded, closing: Closing, state: RunState) -> tuple[Float32Array, Carry, str]:
@@ -175,12 +209,12 @@ def _moved(strategy: Strategy, folded: Folded, closing: Closing, state: RunState
     return (state.weights, state.carry, refused) if refused else (weights, carry, "")
 
 
-def _form(choice: Choice, strategy: Strategy, rules: Rules, state: RunState) -> Form:
-    """Return the form of a round's answers, with what each of the cohort may weigh."""
+def _form(due: Due, choice: Choice, strategy: Strategy, rules: Rules, state: RunState) -> Form:
+    """Return the form of a round's answers, with what each that owes an update may weigh."""
     form, aggregator = rules.form(len(state.weights), state.held_out), strategy.aggregator
     if len(rules.training_rows):
         equal = aggregator.weighting == "equal" if choice.equal is None else choice.equal
-        least, most = weights_expected(rules.training_rows, choice.cohort, choice.factors, equal)
+        least, most = weights_expected(rules.training_rows, due.clients, due.factors, equal)
         form = replace(form, word=replace(form.word, least=least, most=most))
     return replace(form, folds=aggregator.folds, changed=strategy.stack.changes)
 
@@ -198,10 +232,10 @@ def _evaluate_tasks(clients: Int64Array, state: RunState, round: int, each: bool
     return Tasks(EVALUATE, round, clients, {"weights": state.weights, **wanted, **as_shared(state.edges)})
 
 
-def _check_quorum(folded: Folded, choice: Choice, names: tuple[str, ...], rules: Rules, round: int) -> None:
-    wanted = len(choice.cohort) if choice.keep is None else min(choice.keep, len(choice.cohort))
-    cohort = set(choice.cohort.tolist())
-    reasons = {names[failure.client]: failure.reason for failure in folded.failures if failure.client in cohort}
+def _check_quorum(folded: Folded, due: Due, most: int | None, names: tuple[str, ...], rules: Rules, round: int) -> None:
+    wanted = len(due) if most is None else min(most, len(due))
+    asked = set(due.clients.tolist())
+    reasons = {names[failure.client]: failure.reason for failure in folded.failures if failure.client in asked}
     check_quorum(wanted, len(folded.trained), rules.quorum, round, reasons)
 
 
@@ -230,8 +264,10 @@ def rounds(
         After each round. A caller that stops reading stops the run; one that starts again from a state it kept goes
         on as if nothing had been.
     """
+    if not isinstance(grid, Keeping):  # what was under way when a server stopped does not come
+        state = replace(state, due=Due.nobody())
     while state.round < last:
-        state, record = one_round(grid, strategy, rules, state)
+        state, record = one_round(grid, strategy, rules, state, state.round + 1 == last)
         yield state, record
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from werkbund.aggregation.contract import UPDATE, Aggregator, Carry
+from werkbund.aggregation.contract import UPDATE, Aggregator, Carry, half_of
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array
 from werkbund.core.defaults import EVALUATED_CLIENTS
 from werkbund.core.edges import EDGES, STANDARD_EDGES
@@ -17,12 +17,13 @@ from werkbund.core.errors import ConfigError
 from werkbund.core.types import Replies, RoundRecord
 from werkbund.engine.asking import Form
 from werkbund.engine.checkpoint import Checkpoint
+from werkbund.engine.pacing import Due, Pace
 from werkbund.engine.word import Word, with_counts
 from werkbund.privacy import Stack
 from werkbund.selection.contract import OF_THE_UPDATE, Score, Selector, State
 
-_HELD_OUT = "held_out."
-"""Before the names of splits, among the arrays of a checkpoint."""
+_HELD_OUT, _DUE = "held_out.", "due."
+"""Before the names of splits, and of what is due, among the arrays of a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +77,24 @@ class Strategy:
         The layers, the same at the clients; an empty one lets updates leave as they are.
     clip_norm
         The server shortens longer updates to this, per unit of weight; None for none.
+    pace
+        When a round closes.
 
     Raises
     ------
     ConfigError
-        If a layer hides what the selector, the aggregator or the clipping must see of each client.
+        If a layer hides what the selector, the aggregator or the clipping must see of each client, or a pace at which
+        updates come late does not fit the layers or the aggregator.
     """
 
     selector: Selector
     aggregator: Aggregator
     stack: Stack = field(default_factory=Stack)
     clip_norm: float | None = None
+    pace: Pace = field(default_factory=Pace)
 
     def __post_init__(self) -> None:
+        self._check_pace()
         needs = self.selector.declaration.needs
         of_the_update = frozenset({UPDATE}) if needs & OF_THE_UPDATE else frozenset[str]()
         self.stack.check(self.aggregator.sees, needs | of_the_update)
@@ -98,6 +104,20 @@ class Strategy:
             raise ConfigError(
                 f"strategy.aggregation.clip_norm must see each update, got {self.clip_norm} where layers of privacy "
                 "show the server their sum alone; leave it out, and clip at the clients"
+            )
+
+    def _check_pace(self) -> None:
+        """Refuse late updates where a round's answers belong together."""
+        aggregator, close = self.aggregator, self.pace.close
+        if self.pace.is_full:
+            return
+        if self.stack.layers:
+            raise ConfigError(f"strategy.pace.close must be all with layers of privacy over a cohort, got {close!r}")
+        if aggregator.folds or half_of(aggregator) is not None:
+            name = getattr(aggregator, "name", type(aggregator).__name__)
+            raise ConfigError(
+                f"strategy.pace.close must be all with {name}, which keeps or folds more than updates, got {close!r}; "
+                "choose a rule of updates alone, such as fedavg"
             )
 
 
@@ -208,6 +228,8 @@ class RunState:
         nobody is held to its word.
     edges
         Of the bins in which the next round counts scores.
+    due
+        Who was asked for an update and has not answered yet.
     """
 
     round: int
@@ -218,6 +240,7 @@ class RunState:
     held_out: Arrays = field(default_factory=dict)
     usual: Mapping[str, float] = field(default_factory=dict)
     edges: Float32Array = field(default_factory=lambda: STANDARD_EDGES)
+    due: Due = field(default_factory=Due.nobody)
     kind: ClassVar[str] = "weights"
 
     @staticmethod
@@ -235,6 +258,7 @@ class RunState:
         arrays: dict[str, Any] = {"weights": self.weights, EDGES: self.edges}
         arrays |= {f"carry.{name}": array for name, array in self.carry.items()}
         arrays |= {f"{_HELD_OUT}{name}": array for name, array in self.held_out.items()}
+        arrays |= {f"{_DUE}{name}": array for name, array in self.due.arrays().items()}
         selector_values, selector_arrays = _parted("selector.", self.selector_state)
         world_values, world_arrays = _parted("world.", self.world)
         usual = {"usual": dict(self.usual)} if self.usual else {}
@@ -257,7 +281,8 @@ class RunState:
         carry, held_out = _under("carry.", arrays), _under(_HELD_OUT, arrays)
         usual = values.get("usual", {})
         edges = arrays.get(EDGES, STANDARD_EDGES)
-        return cls(checkpoint.round, arrays["weights"], carry, selector_state, world, held_out, usual, edges)
+        due = Due.of_arrays(_under(_DUE, arrays))
+        return cls(checkpoint.round, arrays["weights"], carry, selector_state, world, held_out, usual, edges, due)
 
 
 def _parted(prefix: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -136,6 +136,11 @@ class WorldGrid:
         }
 
     @property
+    def clock_s(self) -> float:
+        """Seconds from midnight of the first simulated day."""
+        return self._clock
+
+    @property
     def examples(self) -> float:
         """Examples that all clients have computed so far, in vain or not, in units of training; see `FORWARD`."""
         return self._examples

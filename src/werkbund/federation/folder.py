@@ -206,6 +206,8 @@ def _round_line(record: RoundRecord, scores: Mapping[str, Metrics]) -> dict[str,
         **({"outlying": record.outlying, "usual_norm": record.usual_norm} if record.outlying else {}),
         **({"clipped": record.clipped} if record.clipped else {}),
         **({"refused": record.refused} if record.refused else {}),
+        **({"stale": record.stale} if record.stale else {}),
+        **({"owing": record.owing} if record.owing else {}),
     }
 
 

@@ -12,6 +12,7 @@ from werkbund.config.sections import Config, ModelSection, TrainingSection
 from werkbund.core.arrays import Arrays, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.engine import RateSchedule, Rules, Strategy
+from werkbund.engine.pacing import Pace
 from werkbund.evaluation import Costs, edges_after
 from werkbund.learner import ModelSpec, TrainingPlan
 from werkbund.learner.counts import count_shapes
@@ -70,7 +71,8 @@ def strategy_of(config: Config) -> Strategy:
     """Return who trains and how updates become weights."""
     aggregation = config.strategy.aggregation
     clip = None if aggregation.clip_norm is None else float(aggregation.clip_norm)
-    return Strategy(selector_of(config), build_aggregator(aggregation.name, **aggregation.options), clip_norm=clip)
+    aggregator = build_aggregator(aggregation.name, **aggregation.options)
+    return Strategy(selector_of(config), aggregator, clip_norm=clip, pace=Pace(**config.strategy.pace.model_dump()))
 
 
 def rules_of(config: Config, fingerprint: str, facts: Arrays, num_modes: int) -> Rules:

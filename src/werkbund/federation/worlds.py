@@ -39,7 +39,14 @@ def told_by(section: WorldSection) -> frozenset[str]:
 
 
 def world_around(
-    grid: Grid, section: WorldSection, table: ClientTable, plan: TrainingPlan, *, num_parameters: int, seed: int
+    grid: Grid,
+    section: WorldSection,
+    table: ClientTable,
+    plan: TrainingPlan,
+    *,
+    num_parameters: int,
+    seed: int,
+    one_by_one: bool = False,
 ) -> Grid:
     """Return a grid whose clients live in the world that a configuration names; the same grid where it names none.
 
@@ -57,6 +64,8 @@ def world_around(
         Of the model, which decides how many bytes travel.
     seed
         Of the run.
+    one_by_one
+        Whether answers come as the clock reaches them, so that a round may close before all are there.
     """
     if not told_by(section):
         return grid
@@ -65,7 +74,7 @@ def world_around(
     deadline = np.inf if section.deadline_s is None else float(section.deadline_s)
     rows, start, pause = table.sizes.astype(np.float64), HOUR_S * section.start_h, float(section.pause_s)
     circumstances = Circumstances(examples, rows, size, deadline, seed, start, pause)
-    return WorldGrid(grid, fleet_of(section, table.names, seed), circumstances)
+    return WorldGrid(grid, fleet_of(section, table.names, seed), circumstances, one_by_one)
 
 
 def _from_table(path: Path, names: tuple[str, ...]) -> Fleet:

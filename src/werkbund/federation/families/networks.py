@@ -367,5 +367,8 @@ def in_world(simulation: NetworkSimulation, section: WorldSection) -> NetworkSim
     """Return a simulation whose clients live in the world that a configuration names; itself where it names none."""
     trainer, seed = simulation.trainer, simulation.config.federation.seed
     size, table = trainer.layout.num_parameters, simulation.splits.train
-    grid = world_around(simulation.grid, section, table, trainer.plan, num_parameters=size, seed=seed)
+    one_by_one = not simulation.strategy.pace.is_full
+    grid = world_around(
+        simulation.grid, section, table, trainer.plan, num_parameters=size, seed=seed, one_by_one=one_by_one
+    )
     return replace(simulation, grid=grid)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -85,6 +85,7 @@ class FlowerGrid:
         self._briefed: dict[int, str] = {}
         self._failed: list[Failure] = []
         self._waiting: dict[str, _Sent] = {}
+        self._here: deque[Message] = deque()
         self._mailbox = Mailbox(grid)
         self._busy = BusyClients(grid, self._mailbox)
 
@@ -135,7 +136,10 @@ class FlowerGrid:
         return online
 
     def receive(self, timeout_s: float) -> Iterator[Replies | Failure]:
-        """Yield answers and failures as they arrive, until none is owed or the time is over."""
+        """Yield answers and failures as they arrive, until none is owed or the time is over.
+
+        Who stops reading before leaves the rest to the next call.
+        """
         deadline, came = time.monotonic() + timeout_s, Counter[Kind]()
         while True:
             yield from self._taken_failures()
@@ -143,8 +147,9 @@ class FlowerGrid:
             if not self._waiting or time.monotonic() >= deadline:
                 break
             arrived = self._mailbox.pull(list(self._waiting), deadline - time.monotonic())
-            for message in arrived:
-                for arrival in self._arrived(message):
+            self._here.extend(arrived)
+            while self._here:
+                for arrival in self._arrived(self._here.popleft()):
                     came.update([arrival.kind] if isinstance(arrival, Replies) else [])
                     yield arrival
             if not arrived:
