@@ -341,8 +341,8 @@ def test_the_federation_stays_below_4000_lines() -> None:
     assert sum(lengths.values()) < 4000, f"federation has {sum(lengths.values())} lines: {lengths}"
 
 
-RECEIVING = {"engine/asking.py", "engine/world.py", "engine/grid.py"}
-"""Where a grid is received from: the one place that asks, and grids around another one."""
+RECEIVING = {"engine/asking.py", "engine/pacing.py", "engine/world.py", "engine/grid.py"}
+"""Where a grid, or who asks it, is received from: the one place that asks, rounds that close early, and grids around another."""
 
 
 def test_grids_are_received_from_in_one_place() -> None:

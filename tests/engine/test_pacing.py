@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.aggregation.golden import D1, ROWS
+from tests.aggregation.golden import ROWS, START, UPDATES
 from tests.conftest import Federation
 from werkbund.aggregation import FedAvg
 from werkbund.core.arrays import Float64Array, Int64Array
@@ -66,7 +66,7 @@ def _world(built: Federation) -> WorldGrid:
 
 @pytest.fixture
 def built(federation: Any) -> Federation:
-    made = federation((40,) * CLIENTS, aggregator=RULE, batched=False)
+    made: Federation = federation((40,) * CLIENTS, aggregator=RULE, batched=False)
     return replace(made, strategy=replace(made.strategy, pace=BUFFER))
 
 
@@ -142,7 +142,7 @@ def test_a_state_with_answers_under_way_goes_on_to_the_same_bits(
     whole, records = _done(built)
     save_checkpoint(tmp_path / "it", Checkpoint.of(whole[stopped]))
     state = RunState.of_checkpoint(load_checkpoint(tmp_path / "it"))
-    assert len(state.due)
+    assert len(state.due) or pace.close == "first"
     grid = _world(built)
     for expected, told in zip(whole[stopped + 1 :], records[stopped:], strict=True):
         state, record = one_round(grid, built.strategy, built.rules, state)
@@ -194,12 +194,11 @@ def test_the_golden_buffer_of_three_ages(weighting: Any, expected: Sequence[floa
     rule = FedAvg(weighting, momentum=0.0)
     weights = np.ones(3) if weighting == "equal" else ROWS
     sums = rule.begin(4)
-    for update, weight, age in zip(D1, weights, (0, 1, 3), strict=True):
+    for update, weight, age in zip(UPDATES[0], weights, (0, 1, 3), strict=True):
         rows = {"update": (update * weight)[None].astype(np.float32), "weight": np.array([weight])}
         reply = discounted(Replies(TRAIN, 1, np.array([0]), rows), BUFFER.discount(age))
         sums = rule.fold(sums, {"update": reply.sums["update"]}, reply.sums["weight"])
-    start = np.array([1.0, -2.0, 0.5, 3.0], np.float32)
-    np.testing.assert_allclose(rule.finish(sums, start, {})[0], expected, atol=2e-6)
+    np.testing.assert_allclose(rule.finish(sums, START, {})[0], expected, atol=2e-6)
 
 
 @pytest.mark.parametrize(
@@ -220,22 +219,19 @@ def test_a_pace_out_of_range_is_refused_by_name(values: dict[str, Any], fault: s
 
 
 def test_layers_over_a_cohort_and_rules_that_fold_more_are_refused() -> None:
-    class Layer:
-        needs_sums = True
-        changes = frozenset({"update"})
-
     selector = build_selector("all")
+    layers: Any = (object(),)
     with pytest.raises(ConfigError, match="must be all with layers of privacy"):
-        Strategy(selector, RULE, Stack((Layer(),)), pace=BUFFER)  # type: ignore[arg-type]
+        Strategy(selector, RULE, Stack(layers), pace=BUFFER)
 
     class Folding(FedAvg):
-        folds = ("control",)  # type: ignore[assignment]
+        folds = ("control",)
 
     with pytest.raises(ConfigError, match="must be all with fedavg, which keeps or folds more than updates"):
         Strategy(selector, Folding(), pace=BUFFER)
 
 
 def test_a_selector_that_asks_before_it_chooses_is_refused(built: Federation) -> None:
-    asking = replace(built, strategy=replace(built.strategy, selector=build_selector("power-of-choice", count=2)))
+    asking = replace(built, strategy=replace(built.strategy, selector=build_selector("pow-d", count=2)))
     with pytest.raises(ConfigError, match="must be all with a selector that asks clients before it chooses"):
         one_round(_world(asking), asking.strategy, asking.rules, asking.state)

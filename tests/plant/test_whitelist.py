@@ -108,6 +108,7 @@ SERVERS: dict[str, dict[str, Any]] = {
     "model.initial": {"model": {"initial": "/etc/shadow"}},
     "model.initial_rounds": {"model": {"initial_rounds": 500}},
     "strategy.selection": {"strategy": {"selection": {"name": "any.py:X"}}},
+    "strategy.pace": {"strategy": {"pace": {"close": "first", "updates": 2}}},
     "evaluation.clients": {"evaluation": {"clients": 3}},
     "evaluation.server_rows": {"evaluation": {"server_rows": "/dev/stdin"}},
     "evaluation.local_models": {"evaluation": {"local_models": 3}},

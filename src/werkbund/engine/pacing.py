@@ -203,9 +203,10 @@ def paced(
     with closing(asking.receive(timeout_s)) as arrivals:
         for arrival in arrivals:
             age = tasks.round - arrival.round
-            if isinstance(arrival, Replies) and (any_age or age == 0):
-                wanted -= len(arrival)
-            yield from _of_age(arrival, age, pace, apart)
+            for counting in _of_age(arrival, age, pace, apart):
+                if isinstance(counting, Replies) and (any_age or age == 0):
+                    wanted -= len(counting)
+                yield counting
             left = asking.owed if any_age else {tasks.round: asking.owed.get(tasks.round)}
             if wanted <= 0 or not any(left.values()):
                 return

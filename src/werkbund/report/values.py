@@ -93,6 +93,8 @@ class RoundLine:
         (client, length of its update) pairs of those that were far longer than the middle one, `usual_norm`.
     refused
         Why the updates did not become the next weights; empty where they did.
+    stale
+        (client, rounds) pairs of those whose updates came so many rounds late and count.
     """
 
     round: int
@@ -110,6 +112,7 @@ class RoundLine:
     outlying: tuple[tuple[str, float], ...] = ()
     usual_norm: float = math.nan
     refused: str = ""
+    stale: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def parse(cls, written: Json) -> RoundLine:
@@ -132,6 +135,7 @@ class RoundLine:
             outlying=tuple((str(client), number(length, "outlying")) for client, length in written.get("outlying", ())),
             usual_norm=number(written.get("usual_norm"), "usual_norm"),
             refused=str(written.get("refused") or ""),
+            stale=tuple((str(client), int(rounds)) for client, rounds in written.get("stale", ())),
         )
 
 

@@ -31,7 +31,7 @@ def training(run: RunFolder) -> PageSection:
     """Return how training went: curves, who took part, and what it took."""
     who_trained = selection(run)
     panels = (*learning(run), *((who_trained,) if who_trained else ()))
-    tables = (*effort(run), *_failures(run), *outlying(run), *_refused(run))
+    tables = (*effort(run), *_failures(run), *_late(run), *outlying(run), *_refused(run))
     stopped = f" Why it ended: {run.result.stopped.rstrip('.')}." if run.result and run.result.stopped else ""
     lead = f"{plural(len(run.trained), 'round')} of training.{stopped}" if run.trained else ""
     absent = "The rounds of each seed lie in its own folder." if run.comparison else "No round is finished yet."
@@ -189,6 +189,20 @@ def _failures(run: RunFolder) -> tuple[TextTable, ...]:
     often = sorted(rounds.items(), key=lambda item: -len(item[1]))[:LONGEST_TABLE]
     rows = tuple((name, reason, whole(len(seen)), _ranges(seen)) for (name, reason), seen in often)
     return (TextTable(("Failures of plants", "Reason", "Times", "In rounds"), rows, numeric=False),)
+
+
+def _late(run: RunFolder) -> tuple[TextTable, ...]:
+    """Return whose updates came late and counted, and how late; nothing where everybody was waited for."""
+    ages = defaultdict(list)
+    for line in run.rounds:
+        for client, rounds in line.stale:
+            ages[run.client(client)].append(rounds)
+    often = sorted(ages.items(), key=lambda item: -len(item[1]))[:LONGEST_TABLE]
+    rows = tuple(
+        (name, whole(len(late)), number_text(float(np.mean(late)), 1), whole(max(late))) for name, late in often
+    )
+    head = ("Late updates of plants", "Counted", "Rounds late, on average", "At most")
+    return (TextTable(head, rows),) if rows else ()
 
 
 def outlying(run: RunFolder) -> tuple[TextTable, ...]:
