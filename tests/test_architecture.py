@@ -342,7 +342,7 @@ def test_the_federation_stays_below_4000_lines() -> None:
 
 
 RECEIVING = {"engine/asking.py", "engine/pacing.py", "engine/world.py", "engine/grid.py"}
-"""Where a grid, or who asks it, is received from: the one place that asks, rounds that close early, and grids around another."""
+"""Where a grid, or who asks it, is received from: who asks, rounds that close early, and grids around another."""
 
 
 def test_grids_are_received_from_in_one_place() -> None:
