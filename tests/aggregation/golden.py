@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,12 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 from flwr.serverapp.strategy import Strategy
 
-from werkbund.aggregation import Aggregator
-from werkbund.core.arrays import Float64Array
+from werkbund.aggregation import Aggregator, Closing
+from werkbund.aggregation.contract import LocalResult, half_of
+from werkbund.core.arrays import Float32Array, Float64Array
+from werkbund.core.store import RowStore
+from werkbund.learner import TrainingPlan
+from werkbund.learner.plan import accumulations
 
 START = np.array([1.0, -2.0, 0.5, 3.0], np.float32)
 ROWS = np.array([10.0, 20.0, 30.0])
@@ -41,6 +46,40 @@ def weights_after(
     return after
 
 
+def moved_by_halves(
+    rule: Aggregator,
+    weights: Float32Array,
+    updates: Float64Array,
+    plan: TrainingPlan,
+    *,
+    steps: Any = 1,
+    losses: Any = 1.0,
+    rows: Float64Array = ROWS,
+    carry: Mapping[str, Any] | None = None,
+) -> Float32Array:
+    """Return the next weights after updates, (clients, parameters), went through the rule's half at each client."""
+    half, many = half_of(rule), len(updates)
+    assert half is not None
+    counted = rows if rule.weighting == "examples" else np.ones(many)
+    taken = np.broadcast_to(np.asarray(steps, np.int64), many)
+    result = LocalResult(
+        updates.astype(np.float32),
+        counted,
+        rows,
+        taken,
+        plan.learning_rate,
+        lambda: np.broadcast_to(np.asarray(losses, np.float64), many),
+        lambda: accumulations(plan, taken),
+    )
+    added = half.after({}, result, np.arange(many), RowStore())
+    leaving = {"update": result.update, **added}
+    for name in ("update", *half.weighted):
+        leaving[name] = (leaving[name].T * counted.astype(leaving[name].dtype)).T
+    kept = rule.init(len(weights)) if carry is None else carry
+    moved, _ = rule.finish(rule.fold(rule.begin(len(weights)), leaving, counted), weights, kept, Closing())
+    return moved
+
+
 @dataclass(frozen=True)
 class Reply:
     """Answer one of Flower's strategies, without a grid."""
@@ -54,6 +93,7 @@ class Reply:
 def flowers_weights_after(strategy: Strategy, losses: Float64Array | None = None) -> list[Float64Array]:
     """Return the weights after each round of a strategy of Flower's, in double precision."""
     weights, after = START.astype(np.float64), []
+    gc.freeze()  # QFedAvg collects garbage after each array, among all that was imported
     for number, updates in enumerate(UPDATES, 1):
         _remember(strategy, weights)
         said = losses if losses is not None else np.ones(len(ROWS))
@@ -77,3 +117,11 @@ def _remember(strategy: Any, weights: Float64Array) -> None:
 def _reply(weights: Float64Array, rows: float, loss: float) -> Reply:
     metrics = MetricRecord({"num-examples": float(rows), "train_loss": float(loss)})
     return Reply(RecordDict({"arrays": ArrayRecord({"w": Array(weights)}), "metrics": metrics}))
+
+
+def opposed(built: Any) -> Any:
+    """Return a federation whose last client's failures look like the others' healthy rows."""
+    train = built.splits.train
+    rows = train.rows(train.num_clients - 1)
+    train.labels[rows] = 1 - train.labels[rows]
+    return built

@@ -109,6 +109,10 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("fedadam", {"initial": 0.0, "weighting": "equal"}),
     ("fedadam", {"correction": True, "step": 0.01}),
     ("fedyogi", {}),
+    ("fednova", {}),
+    ("fednova", {"momentum": 0.0, "weighting": "equal", "step": 0.5}),
+    ("qfedavg", {}),
+    ("qfedavg", {"q": 0.1, "momentum": 0.0}),
     (f"{__name__}:Middle", {}),
     (f"{__name__}:Middle", {"step": 0.5}),
     (f"{__name__}:Controlled", {}),
@@ -118,30 +122,38 @@ RNG = np.random.default_rng(0)
 UPDATES = RNG.normal(size=(NUM_CLIENTS, NUM_PARAMETERS)).astype(np.float32)
 CONTROLS = RNG.normal(size=(NUM_CLIENTS, NUM_PARAMETERS)).astype(np.float32)
 STEPS = RNG.integers(1, 9, NUM_CLIENTS).astype(np.float64)
+STEEPNESS = RNG.random(NUM_CLIENTS) + 0.1
+BESIDE: Mapping[str, Any] = {"control": CONTROLS, "steps": STEPS, "accumulation": STEPS, "steepness": STEEPNESS}
 WEIGHTS = RNG.random(NUM_CLIENTS) + 0.1
 START = RNG.normal(size=NUM_PARAMETERS).astype(np.float32)
 
 every_case = pytest.mark.parametrize(("name", "options"), CASES)
 SUMMED = [case for case in CASES if "Middle" not in case[0]]
 every_sum = pytest.mark.parametrize(("name", "options"), SUMMED)
-every_mean = pytest.mark.parametrize(
-    ("name", "options"), [case for case in SUMMED if case[0] == "fedavg" or "Controlled" in case[0]]
-)
+MEANS = [case for case in SUMMED if case[0] == "fedavg" or "Controlled" in case[0]]
+every_mean = pytest.mark.parametrize(("name", "options"), MEANS)
+LINEAR = [*MEANS, *(case for case in SUMMED if case[0] in ("fednova", "qfedavg"))]
+every_linear = pytest.mark.parametrize(("name", "options"), LINEAR)
 
 
 def test_every_registered_aggregator_is_covered() -> None:
     assert {name for name, _ in CASES if ":" not in name} == set(AGGREGATORS)
-    assert len(AGGREGATORS) == 4
+    assert len(AGGREGATORS) == 6
 
 
-def _folded(aggregator: Aggregator, cuts: list[int] | None = None, updates: Float32Array = UPDATES) -> Any:
-    beside: Mapping[str, Any] = {"control": CONTROLS, "steps": STEPS}
-    answers: dict[str, Any] = {"update": updates, **{name: beside[name] for name in aggregator.folds}}
+def _folded(
+    aggregator: Aggregator, cuts: list[int] | None = None, updates: Float32Array = UPDATES, unit: float = 1.0
+) -> Any:
+    """Fold all answers, in groups; `unit` is that of the weights, and of all that has them."""
+    half = half_of(aggregator)
+    weighted = ("update", *(half.weighted if half else ()))
+    answers: dict[str, Any] = {"update": updates, **{name: BESIDE[name] for name in aggregator.folds}}
+    answers = {name: array * array.dtype.type(unit if name in weighted else 1) for name, array in answers.items()}
     accumulator = aggregator.begin(NUM_PARAMETERS)
     ends = [0, *(cuts or []), NUM_CLIENTS]
     for first, last in pairwise(ends):
         rows = {name: array[first:last] for name, array in answers.items()}
-        accumulator = aggregator.fold(accumulator, rows, WEIGHTS[first:last])
+        accumulator = aggregator.fold(accumulator, rows, WEIGHTS[first:last] * unit)
     return accumulator
 
 
@@ -186,13 +198,12 @@ def test_the_first_round_moves_along_the_mean_update(name: str, options: dict[st
 @every_sum
 def test_the_weights_unit_is_of_no_account(name: str, options: dict[str, Any]) -> None:
     aggregator = build_aggregator(name, **options)
-    plain, scaled = _folded(aggregator), _folded(aggregator, updates=UPDATES * np.float32(4))
-    scaled.weight *= 4
+    plain, scaled = _folded(aggregator), _folded(aggregator, unit=4.0)
     carry = aggregator.init(NUM_PARAMETERS)
     np.testing.assert_array_equal(aggregator.finish(plain, START, carry)[0], aggregator.finish(scaled, START, carry)[0])
 
 
-@every_mean
+@every_linear
 def test_a_total_of_the_rounds_own_divides_the_sum(name: str, options: dict[str, Any]) -> None:
     aggregator = build_aggregator(name, **options)
     carry, total = aggregator.init(NUM_PARAMETERS), 3 * WEIGHTS.sum()
@@ -284,8 +295,11 @@ def test_sums_hold_any_shape_with_the_bits_of_adding_one_after_the_other() -> No
 
 @pytest.mark.parametrize("name", AGGREGATORS)
 def test_an_unknown_option_is_refused_by_name(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"takes no option weightin; did you mean weighting\?; it takes .*weighting"):
-        build_aggregator(name, weightin="equal")
+    known = list(aggregation_options(name))
+    nearly = known[-1][:-1]
+    match = rf"takes no option {nearly}; did you mean {known[-1]}\?; it takes {', '.join(known)}"
+    with pytest.raises(ConfigError, match=match):
+        build_aggregator(name, **{nearly: "equal"})
 
 
 def test_an_unknown_aggregator_is_refused_with_the_known_ones() -> None:

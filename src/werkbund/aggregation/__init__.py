@@ -4,16 +4,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from werkbund.aggregation.contract import Aggregator, Card, Carry, Closing, Sees, Weighting
+from werkbund.aggregation.fair import STEEPNESS, QFedAvg
 from werkbund.aggregation.fedavg import FedAvg
 from werkbund.aggregation.fedopt import FedAdagrad, FedAdam, FedYogi
+from werkbund.aggregation.nova import ACCUMULATION, FedNova
 from werkbund.aggregation.sums import SumRule, Sums
 from werkbund.core.kinds import Field
 from werkbund.core.methods import Option, Registry, options_of
 
-AGGREGATORS: dict[str, type[Any]] = {method.name: method for method in (FedAvg, FedAdagrad, FedAdam, FedYogi)}
+AGGREGATORS: dict[str, type[Any]] = {
+    method.name: method for method in (FedAvg, FedAdagrad, FedAdam, FedYogi, FedNova, QFedAvg)
+}
 """The rules by name. One of your own is registered by `register`, or named by where it stands."""
 
-FOLDED: tuple[Field, ...] = ()
+FOLDED: tuple[Field, ...] = (ACCUMULATION, STEEPNESS)
 """What the shipped rules fold beside an update, each array with its form and its bounds: it may leave a client."""
 
 DEFAULT = FedAvg.name
@@ -87,7 +91,9 @@ __all__ = [
     "FedAdagrad",
     "FedAdam",
     "FedAvg",
+    "FedNova",
     "FedYogi",
+    "QFedAvg",
     "Sees",
     "SumRule",
     "Sums",

@@ -6,7 +6,7 @@ rules that need no more. A rule that must see every update in clear says so, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -88,6 +88,12 @@ class LocalResult:
         (clients,), how many steps each took.
     learning_rate
         Of these steps.
+    loss
+        Computes (clients,), the mean loss of the weights that came over all training rows, as it is trained; NaN
+        without rows.
+    accumulation
+        Computes (clients,), the sum of the coefficients by which the gradients of all steps make up the update, in
+        learning rates; the number of steps where each step follows its own gradient alone.
     """
 
     update: Float32Array
@@ -95,6 +101,8 @@ class LocalResult:
     rows: Float64Array
     steps: Int64Array
     learning_rate: float
+    loss: Callable[[], Float64Array]
+    accumulation: Callable[[], Float64Array]
 
 
 class ClientHalf(Protocol):
@@ -136,11 +144,24 @@ class ClientHalf(Protocol):
         """
 
 
+class LocalTraining(Protocol):
+    """Say how clients step, as the configuration's section `training` does."""
+
+    @property
+    def optimizer(self) -> str:
+        """Rule of a step: sgd, adam or adamw."""
+
+    @property
+    def momentum(self) -> float:
+        """Of sgd."""
+
+
 class Aggregator(Protocol):
     """Make the next weights out of updates.
 
     An implementation is a frozen dataclass with a `name` and a `card`, whose fields are its options
-    (`werkbund.core.methods.option`). Where clients do more than train, it has a `half` too, see `half_of`.
+    (`werkbund.core.methods.option`). Where clients do more than train, it has a `half` too, see `half_of`; where they
+    must step in a certain way, a `check_training`, see below.
     """
 
     @property
@@ -181,6 +202,19 @@ class Aggregator(Protocol):
         self, accumulator: Any, weights: Float32Array, carry: Carry, closing: Closing = Closing()
     ) -> tuple[Float32Array, Carry]:
         """Return the next weights (parameters,) and carry; may reuse the accumulator's storage, which is spent then."""
+
+
+def check_training(aggregator: Aggregator, training: LocalTraining) -> None:
+    """Refuse a training of clients that an aggregator says it does not go with, by a method of the same name.
+
+    Raises
+    ------
+    ConfigError
+        If it does.
+    """
+    check: Callable[[LocalTraining], None] | None = getattr(aggregator, "check_training", None)
+    if check is not None:
+        check(training)
 
 
 def half_of(aggregator: Aggregator) -> ClientHalf | None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from werkbund.aggregation.contract import Card, Carry, Closing, Weighting
-from werkbund.aggregation.sums import SumRule, Sums
+from werkbund.aggregation.sums import SumRule, Sums, begun, moved
 from werkbund.core.arrays import Float32Array
 from werkbund.core.methods import option
 
@@ -54,7 +52,7 @@ class FedAvg(SumRule):
 
     def init(self, num_parameters: int) -> Carry:
         """Return a momentum of zero, or nothing where there is no momentum."""
-        return {"momentum": np.zeros(num_parameters, np.float32)} if self.momentum else {}
+        return begun(self.momentum, num_parameters)
 
     def finish(
         self, accumulator: Sums, weights: Float32Array, carry: Carry, closing: Closing = Closing()
@@ -66,11 +64,4 @@ class FedAvg(SumRule):
         FederationError
             If the updates' total weight is zero: no data is not the same as no change.
         """
-        moved = accumulator.mean(total=closing.total)
-        if self.momentum:
-            momentum: Float32Array = np.float32(self.momentum) * carry["momentum"] + moved
-            carry = {"momentum": momentum}
-            np.copyto(moved, momentum)
-        moved *= np.float32(self.step)
-        moved += weights
-        return moved, carry
+        return moved(weights, accumulator.mean(total=closing.total), carry, self.momentum, self.step)

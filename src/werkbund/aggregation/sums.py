@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from werkbund.aggregation.contract import UPDATE, Carry, Sees
-from werkbund.core.arrays import AnyArray, Arrays, Float64Array
+from werkbund.core.arrays import AnyArray, Arrays, Float32Array, Float64Array
 from werkbund.core.errors import FederationError
 from werkbund.core.methods import check_options
 
@@ -104,3 +104,21 @@ def _add_rows(total: AnyArray, rows: AnyArray, is_first: bool) -> None:
     else:
         for row in rows:
             total += row
+
+
+def begun(momentum: float, num_parameters: int) -> Carry:
+    """Return a momentum of zero, (parameters,), or nothing where there is no momentum."""
+    return {"momentum": np.zeros(num_parameters, np.float32)} if momentum else {}
+
+
+def moved(
+    weights: Float32Array, mean: Float32Array, carry: Carry, momentum: float, step: float = 1.0
+) -> tuple[Float32Array, Carry]:
+    """Return weights <- weights + step * m with m <- momentum * m + mean, in the storage of the mean, and the carry."""
+    if momentum:
+        summed: Float32Array = np.float32(momentum) * carry["momentum"] + mean
+        carry = {**carry, "momentum": summed}
+        np.copyto(mean, summed)
+    mean *= np.float32(step)
+    mean += weights
+    return mean, carry

@@ -39,11 +39,14 @@ class LengthLimits:
         The middle length of each array that is folded, by name, in the last round of which it was known.
     weights_norm
         Length of the weights: an update no longer than they, or than 1, cannot ruin them.
+    weighted
+        Names of the arrays that have the update's weight, as the update has: their lengths are per unit of it.
     """
 
     clip_norm: float | None = None
     usual: Mapping[str, float] = field(default_factory=dict)
     weights_norm: float = 0.0
+    weighted: frozenset[str] = frozenset({UPDATE})
 
     @property
     def floor(self) -> float:
@@ -77,8 +80,9 @@ class Lengths:
         """Take in what clients (k,) send, (k, ...) by name, with weights (k,); return it clipped."""
         for name, rows in arrays.items():
             lengths = lengths_of(rows)
-            if name == UPDATE:
+            if name in self.limits.weighted:
                 lengths = _per_weight(lengths, weights)
+            if name == UPDATE:
                 self.raw |= zip(clients.tolist(), lengths.tolist(), strict=True)
                 arrays, lengths = self._clipped(arrays, lengths)
             self.known.setdefault(name, {}).update(zip(clients.tolist(), lengths.tolist(), strict=True))

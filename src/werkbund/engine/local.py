@@ -18,6 +18,7 @@ from werkbund.core.types import Replies, Tasks
 from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD, WEIGHT
 from werkbund.engine.worker import SENT, Handler, forgetful
 from werkbund.learner.counts import count_scores, edges_of
+from werkbund.learner.plan import accumulations
 from werkbund.learner.signals import FROM_LOSSES, local_centroids, loss_signals, losses_of
 from werkbund.learner.train import CohortTrainer, TrainedCohort
 from werkbund.privacy import Departure, Stack
@@ -175,7 +176,7 @@ class LocalWork:
         )
         parts: Arrays = {UPDATE: result.weights}
         if is_parted:
-            work = LocalResult(result.weights - start, weight, rows, result.steps, result.learning_rate)
+            work = self._work(tasks, start, result, weight)
             parts = self._weighted(self._parted(tasks, work, result, sent, store), weight)
         loss = np.where(rows > 0, result.loss, 0.0) * rows
         sums: Arrays = {WEIGHT: weight, "loss": loss, "rows": rows, **parts}
@@ -190,6 +191,24 @@ class LocalWork:
             work = replace(work, update=np.where(self._stays, np.float32(0), work.update))
         beside = self.half.after(sent, work, tasks.clients, store) if self.half else {}
         return {UPDATE: work.update, **beside}
+
+    def _work(self, tasks: Tasks, start: Float32Array, result: TrainedCohort, weight: Float64Array) -> LocalResult:
+        """Return what training gave, with what the method may ask of it."""
+        table, plan = self.splits.train, replace(self.trainer.plan, learning_rate=result.learning_rate)
+
+        def loss() -> Float64Array:
+            own = table.take(tasks.clients)
+            return loss_signals(self._losses(start, own), own.sizes, ("loss",))["loss"]
+
+        return LocalResult(
+            result.weights - start,
+            weight,
+            table.sizes[tasks.clients].astype(np.float64),
+            result.steps,
+            result.learning_rate,
+            loss,
+            lambda: accumulations(plan, result.steps),
+        )
 
     def _weighted(self, parts: Arrays, weight: Float64Array) -> dict[str, AnyArray]:
         """Return arrays, (clients, ...) by name, of which those that count as the update does have its weight."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from werkbund.aggregation.contract import UPDATE, Carry, Closing
+from werkbund.aggregation.contract import UPDATE, Carry, Closing, half_of
 from werkbund.aggregation.sums import Sums
 from werkbund.core.arrays import Arrays, Float32Array, Int64Array
 from werkbund.core.errors import ClientError
@@ -177,7 +177,9 @@ def _folded(
         arrivals = _at_a_pace(asking, sent, strategy.pace, due, rules, is_last)
     each = "update" in strategy.selector.declaration.needs
     unwinding = Unwinding(aggregator, stack, state.round + 1, choice.cohort, size) if stack.layers else None
-    limits = LengthLimits(strategy.clip_norm, state.usual, norm(state.weights))
+    half = half_of(aggregator)
+    weighted = frozenset({UPDATE, *(half.weighted if half else ())})
+    limits = LengthLimits(strategy.clip_norm, state.usual, norm(state.weights), weighted)
     folded = fold_answers(arrivals, aggregator, due.clients, size, choice.keep, each, unwinding, limits)
     folded.bytes_up, folded.due = asking.meter.bytes_up, due.still(asking)
     if choice.reused is not None:

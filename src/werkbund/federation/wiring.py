@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from werkbund.aggregation import build_aggregator
+from werkbund.aggregation.contract import check_training
 from werkbund.attack import build_attack
 from werkbund.attack.answering import Scenario
 from werkbund.attack.population import drawn_scenario
@@ -68,11 +69,18 @@ def selector_of(config: Config) -> Selector:
 
 
 def strategy_of(config: Config) -> Strategy:
-    """Return who trains and how updates become weights."""
+    """Return who trains and how updates become weights.
+
+    Raises
+    ------
+    ConfigError
+        If a method is none, an option breaks its rule, or clients train as the aggregation cannot use it.
+    """
     aggregation = config.strategy.aggregation
     clip = None if aggregation.clip_norm is None else float(aggregation.clip_norm)
-    aggregator = build_aggregator(aggregation.name, **aggregation.options)
-    return Strategy(selector_of(config), aggregator, clip_norm=clip, pace=Pace(**config.strategy.pace.model_dump()))
+    rule = build_aggregator(aggregation.name, **aggregation.options)
+    check_training(rule, config.training)
+    return Strategy(selector_of(config), rule, clip_norm=clip, pace=Pace(**config.strategy.pace.model_dump()))
 
 
 def rules_of(config: Config, fingerprint: str, facts: Arrays, num_modes: int) -> Rules:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.defaults import BATCH_SIZE, LEARNING_RATE, MOST_POSITIVE_WEIGHT, WEIGHT_DECAY
 from werkbund.core.errors import ConfigError
 
@@ -152,3 +154,36 @@ def _adam_core(plan: TrainingPlan, beta1: float = 0.9, beta2: float = 0.999, eps
         return weights - plan.learning_rate * corrected / scale, OptimizerState(first, second, steps)
 
     return step
+
+
+def accumulations(plan: TrainingPlan, steps: Int64Array) -> Float64Array:
+    """Return the sum of the coefficients by which the gradients of all steps make up an update, in learning rates.
+
+    An update is -learning rate * sum_k a_k g_k; this is sum_k a_k, for clients that take so many steps: (clients,).
+    The rule is run on one number whose gradient is always 1. Weight decay is taken for a part of the gradient.
+
+    Parameters
+    ----------
+    plan
+        With `sgd`; a step of another optimiser is no sum of gradients.
+    steps
+        (clients,)
+
+    Raises
+    ------
+    ConfigError
+        If the plan's optimiser is another.
+
+    Examples
+    --------
+    >>> accumulations(TrainingPlan(momentum=0.9), np.array([0, 1, 2])).round(6).tolist()
+    [0.0, 1.0, 2.9]
+    """
+    if plan.optimizer != "sgd":
+        raise ConfigError(f"training.optimizer must be sgd for steps that are sums of gradients, got {plan.optimizer}")
+    step, way = optimizer_step(replace(plan, weight_decay=0.0)), torch.zeros(1, 1, dtype=torch.float64)
+    state, ways = start_state(way, plan), [0.0]
+    for _ in range(int(steps.max(initial=0))):
+        way, state = step(way, 1.0 + plan.proximal * way, state)
+        ways.append(float(way))
+    return -np.array(ways)[steps] / plan.learning_rate

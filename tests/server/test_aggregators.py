@@ -1,0 +1,38 @@
+"""Rules by which clients do more than train, over real messages."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.deployed import weights_in
+from werkbund.federation import run
+from werkbund.plant.checking import check_plant
+
+
+@pytest.mark.parametrize(("name", "folded"), [("fednova", "accumulation"), ("qfedavg", "steepness"), ("fedadam", None)])
+def test_plants_give_the_weights_of_one_process_and_know_what_leaves(
+    name: str, folded: str | None, deployed: Any
+) -> None:
+    deployment = deployed(strategy={"aggregation": {"name": name}})
+    there = deployment.run()
+    here = run(deployment.config, out=deployment.folder / "local", compare=False)
+    np.testing.assert_array_equal(weights_in(there.folder), weights_in(here.folder))
+    found = check_plant(deployment.kits["plant-1"]).to_json()
+    asked = {one["field"] for one in found["leaving"] if one["asked"]}
+    assert asked & {"accumulation", "steepness"} == {folded}
+
+
+def test_a_plant_that_keeps_its_loss_takes_no_part_where_it_decides_weights_and_is_named(deployed: Any) -> None:
+    kept = {"signals": ["rows", "counts", "vocabulary", "delivery"]}
+    rule, quorum = {"aggregation": {"name": "qfedavg"}}, {"quorum": 0.6}
+    deployment = deployed(policies={"plant-2": kept}, strategy=rule, federation=quorum)
+    done = deployment.run()
+    lines = [json.loads(line) for line in (done.folder / "rounds.jsonl").read_text().splitlines()]
+    trained = [line for line in lines if line["cohort"]]
+    assert trained
+    for line in trained:
+        assert "lacks steepness" in json.dumps(line["failures"])
