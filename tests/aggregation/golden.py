@@ -1,4 +1,4 @@
-"""Three rounds of three clients, and what a rule makes of them; the same inputs for Flower's own strategies."""
+"""Golden inputs: three rounds of three clients, rounds with outliers, and the same for Flower's own strategies."""
 
 from __future__ import annotations
 
@@ -125,3 +125,35 @@ def opposed(built: Any) -> Any:
     rows = train.rows(train.num_clients - 1)
     train.labels[rows] = 1 - train.labels[rows]
     return built
+
+
+TWO_OUTLIERS = np.array(
+    [(1, 2, 3), (1.2, 1.9, 3.1), (0.9, 2.3, 2.8), (1.15, 2.1, 3.25), (0.7, 1.8, 2.95), (10, -5, 0), (9, -6, 1)]
+)
+ONE_OUTLIER = np.array([*TWO_OUTLIERS[:6], (1.05, 2.05, 2.9)])
+SCATTERED = np.array([(8.0, 0), (1, 2), (1, 8), (8, 5), (0, 0), (3, 4), (6, 4)])
+"""Updates, one a client, for rules that see each of them."""
+
+
+def moved_by(
+    rule: Aggregator,
+    rows: Float64Array,
+    weights: Float64Array | None = None,
+    carry: Mapping[str, Any] | None = None,
+    closing: Closing = Closing(),
+) -> Float64Array:
+    """Return by what a rule moves weights of zero, for updates (clients, parameters) with weights (clients,)."""
+    counted = np.ones(len(rows)) if weights is None else weights
+    folded = rule.fold(rule.begin(rows.shape[1]), sent(rows, counted), counted)
+    kept = rule.init(rows.shape[1]) if carry is None else carry
+    return rule.finish(folded, np.zeros(rows.shape[1], np.float32), kept, closing)[0].astype(np.float64)
+
+
+def flowers_move(strategy: Strategy, rows: Float64Array, weights: Float64Array | None = None) -> Float64Array:
+    """Return by what a strategy of Flower's moves weights of zero, in double precision."""
+    counted = np.ones(len(rows)) if weights is None else weights
+    replies: Any = [_reply(row, number, 1.0) for row, number in zip(rows, counted, strict=True)]
+    arrays, _ = strategy.aggregate_train(1, replies)
+    assert arrays is not None
+    moved: Float64Array = arrays["w"].numpy().astype(np.float64)
+    return moved

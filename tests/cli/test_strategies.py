@@ -7,6 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from werkbund.aggregation import AGGREGATORS
 from werkbund.cli import app
 from werkbund.selection import SELECTORS
 
@@ -14,7 +15,9 @@ from werkbund.selection import SELECTORS
 def test_all_methods_are_listed_for_programs() -> None:
     result = CliRunner().invoke(app, ["strategies", "--json"])
     assert result.exit_code == 0
-    assert [method["name"] for method in json.loads(result.stdout)["selection"]] == list(SELECTORS)
+    listed = json.loads(result.stdout)
+    assert [method["name"] for method in listed["selection"]] == list(SELECTORS)
+    assert [method["name"] for method in listed["aggregation"]] == list(AGGREGATORS)
 
 
 @pytest.mark.parametrize("name", SELECTORS)
@@ -28,6 +31,15 @@ def test_a_name_that_is_nearly_right_is_helped() -> None:
     result = CliRunner().invoke(app, ["strategies", "ort"])
     assert result.exit_code == 2
     assert "did you mean oort?" in result.stderr
+
+
+@pytest.mark.parametrize("name", AGGREGATORS)
+def test_the_card_of_an_aggregator_says_how_many_hostile_clients_it_bears(name: str) -> None:
+    result = CliRunner().invoke(app, ["strategies", name, "--json"])
+    facts = json.loads(result.stdout)["facts"]
+    assert facts["bears hostile clients"] == AGGREGATORS[name].card.breakdown
+    in_clear = facts["secure aggregation"] == "needs single updates in clear"
+    assert facts["bears hostile clients"].startswith("0") != in_clear
 
 
 @pytest.mark.parametrize(("name", "told"), [("tifl", "seconds"), ("greedyfed", "score"), ("uniform", "nothing")])

@@ -19,6 +19,7 @@ from werkbund.aggregation import (
     Carry,
     Closing,
     FedAvg,
+    Robust,
     Sees,
     Sums,
     Weighting,
@@ -26,11 +27,25 @@ from werkbund.aggregation import (
     build_aggregator,
 )
 from werkbund.aggregation.contract import half_of
-from werkbund.core import ConfigError, FederationError
+from werkbund.core import ClientError, ConfigError, FederationError
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array
 from werkbund.core.methods import check_options, option
-from werkbund.engine import Checkpoint, RunState, load_checkpoint, save_checkpoint
+from werkbund.core.store import Store
+from werkbund.core.types import Replies, RoundRecord, Tasks
+from werkbund.engine import (
+    Checkpoint,
+    InProcessGrid,
+    Rules,
+    RunState,
+    Strategy,
+    Worker,
+    load_checkpoint,
+    one_round,
+    save_checkpoint,
+)
+from werkbund.engine.folding import OrderedFold
 from werkbund.engine.kinds import TRAIN, UPLOAD
+from werkbund.selection import Everyone
 
 
 @dataclass(frozen=True)
@@ -113,10 +128,33 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("fednova", {"momentum": 0.0, "weighting": "equal", "step": 0.5}),
     ("qfedavg", {}),
     ("qfedavg", {"q": 0.1, "momentum": 0.0}),
+    ("median", {}),
+    ("median", {"mixing": True, "hostile": 2, "momentum": 0.0}),
+    ("trimmed-mean", {}),
+    ("trimmed-mean", {"hostile": 3, "step": 0.5}),
+    ("krum", {}),
+    ("krum", {"hostile": 2, "momentum": 0.0}),
+    ("multi-krum", {}),
+    ("multi-krum", {"hostile": 1, "average": 3, "mixing": True}),
+    ("bulyan", {}),
+    ("bulyan", {"hostile": 0, "momentum": 0.0}),
+    ("geometric-median", {}),
+    ("geometric-median", {"weighting": "examples", "hostile": 0, "passes": 4}),
+    ("centred-clipping", {}),
+    ("centred-clipping", {"radius": 0.5, "passes": 3}),
+    ("norm-bounding", {}),
+    ("norm-bounding", {"times": 2.0, "momentum": 0.5}),
+    ("validation-weights", {}),
     (f"{__name__}:Middle", {}),
     (f"{__name__}:Middle", {"step": 0.5}),
     (f"{__name__}:Controlled", {}),
 ]
+ADAPTIVE = ("fedadagrad", "fedadam", "fedyogi", "fednova", "qfedavg")
+"""Rules whose step is no mean of what is folded."""
+
+OF_NEIGHBOURS = ("krum", "multi-krum", "bulyan")
+"""Rules that refuse one client alone."""
+
 NUM_CLIENTS, NUM_PARAMETERS = 8, 6
 RNG = np.random.default_rng(0)
 UPDATES = RNG.normal(size=(NUM_CLIENTS, NUM_PARAMETERS)).astype(np.float32)
@@ -126,6 +164,14 @@ STEEPNESS = RNG.random(NUM_CLIENTS) + 0.1
 BESIDE: Mapping[str, Any] = {"control": CONTROLS, "steps": STEPS, "accumulation": STEPS, "steepness": STEEPNESS}
 WEIGHTS = RNG.random(NUM_CLIENTS) + 0.1
 START = RNG.normal(size=NUM_PARAMETERS).astype(np.float32)
+
+
+def _score(weights: Float32Array) -> float:
+    """Judge weights as a server with rows does: the nearer to one point, the better."""
+    return -float(np.abs(weights - 1.0).sum())
+
+
+CLOSING = Closing(score=_score)
 
 every_case = pytest.mark.parametrize(("name", "options"), CASES)
 SUMMED = [case for case in CASES if "Middle" not in case[0]]
@@ -138,28 +184,39 @@ every_linear = pytest.mark.parametrize(("name", "options"), LINEAR)
 
 def test_every_registered_aggregator_is_covered() -> None:
     assert {name for name, _ in CASES if ":" not in name} == set(AGGREGATORS)
-    assert len(AGGREGATORS) == 6
+    assert len(AGGREGATORS) == 15
+
+
+def _answers(aggregator: Aggregator, updates: Float32Array = UPDATES, unit: float = 1.0) -> dict[str, Any]:
+    """Return what clients answer; `unit` is that of the weights, and of all that has them."""
+    half = half_of(aggregator)
+    weighted = ("update", *(half.weighted if half else ()))
+    answers = {"update": updates, **{name: BESIDE[name][: len(updates)] for name in aggregator.folds}}
+    return {name: array * array.dtype.type(unit if name in weighted else 1) for name, array in answers.items()}
 
 
 def _folded(
-    aggregator: Aggregator, cuts: list[int] | None = None, updates: Float32Array = UPDATES, unit: float = 1.0
+    aggregator: Aggregator,
+    cuts: list[int] | None = None,
+    updates: Float32Array = UPDATES,
+    weights: Float64Array = WEIGHTS,
+    unit: float = 1.0,
 ) -> Any:
-    """Fold all answers, in groups; `unit` is that of the weights, and of all that has them."""
-    half = half_of(aggregator)
-    weighted = ("update", *(half.weighted if half else ()))
-    answers: dict[str, Any] = {"update": updates, **{name: BESIDE[name] for name in aggregator.folds}}
-    answers = {name: array * array.dtype.type(unit if name in weighted else 1) for name, array in answers.items()}
-    accumulator = aggregator.begin(NUM_PARAMETERS)
-    ends = [0, *(cuts or []), NUM_CLIENTS]
-    for first, last in pairwise(ends):
+    """Fold all answers, in groups."""
+    answers, accumulator = _answers(aggregator, updates, unit), aggregator.begin(NUM_PARAMETERS)
+    for first, last in pairwise([0, *(cuts or []), len(updates)]):
         rows = {name: array[first:last] for name, array in answers.items()}
-        accumulator = aggregator.fold(accumulator, rows, WEIGHTS[first:last] * unit)
+        accumulator = aggregator.fold(accumulator, rows, weights[first:last] * unit)
     return accumulator
+
+
+def _moved(aggregator: Aggregator, folded: Any) -> Float32Array:
+    return aggregator.finish(folded, START, aggregator.init(NUM_PARAMETERS), CLOSING)[0]
 
 
 def _rounds(aggregator: Aggregator, number: int, weights: Float32Array, carry: Carry) -> tuple[Float32Array, Carry]:
     for _ in range(number):
-        weights, carry = aggregator.finish(_folded(aggregator), weights, carry)
+        weights, carry = aggregator.finish(_folded(aggregator), weights, carry, CLOSING)
     return weights, carry
 
 
@@ -180,7 +237,7 @@ def test_the_next_weights_are_finite_float32_of_the_same_length(name: str, optio
 def test_grouping_does_not_change_a_bit(name: str, options: dict[str, Any], cuts: list[int]) -> None:
     aggregator = build_aggregator(name, **options)
     carry = aggregator.init(NUM_PARAMETERS)
-    whole, parts = (aggregator.finish(_folded(aggregator, c), START, carry) for c in (None, cuts))
+    whole, parts = (aggregator.finish(_folded(aggregator, c), START, carry, CLOSING) for c in (None, cuts))
     np.testing.assert_array_equal(whole[0], parts[0])
     for key in whole[1]:
         np.testing.assert_array_equal(whole[1][key], parts[1][key])
@@ -195,12 +252,66 @@ def test_the_first_round_moves_along_the_mean_update(name: str, options: dict[st
     np.testing.assert_allclose(weights, START + step * mean, rtol=1e-5, atol=1e-6)
 
 
-@every_sum
+@every_case
 def test_the_weights_unit_is_of_no_account(name: str, options: dict[str, Any]) -> None:
     aggregator = build_aggregator(name, **options)
     plain, scaled = _folded(aggregator), _folded(aggregator, unit=4.0)
-    carry = aggregator.init(NUM_PARAMETERS)
-    np.testing.assert_array_equal(aggregator.finish(plain, START, carry)[0], aggregator.finish(scaled, START, carry)[0])
+    np.testing.assert_array_equal(_moved(aggregator, plain), _moved(aggregator, scaled))
+
+
+@every_case
+@pytest.mark.parametrize("order", [(7, 6, 5, 4, 3, 2, 1, 0), (3, 0, 7, 1, 6, 2, 5, 4)])
+def test_who_answers_first_does_not_change_a_bit(name: str, options: dict[str, Any], order: tuple[int, ...]) -> None:
+    aggregator = build_aggregator(name, **options)
+    fold = OrderedFold(aggregator, np.arange(NUM_CLIENTS), NUM_PARAMETERS)
+    answers = _answers(aggregator)
+    for client in order:
+        one = {key: array[client : client + 1] for key, array in answers.items()}
+        fold.add(np.array([client]), one, WEIGHTS[client : client + 1])
+    np.testing.assert_array_equal(_moved(aggregator, fold.close()), _moved(aggregator, _folded(aggregator)))
+
+
+@pytest.mark.parametrize(("name", "options"), [case for case in CASES if case[0] not in (*ADAPTIVE, *OF_NEIGHBOURS)])
+def test_one_client_is_that_client(name: str, options: dict[str, Any]) -> None:
+    of_one = {"hostile": 0} if "hostile" in options else {}
+    aggregator = build_aggregator(name, **{**options, **of_one})
+    moved = _moved(aggregator, _folded(aggregator, updates=UPDATES[:1]))
+    np.testing.assert_allclose(moved - START, options.get("step", 1.0) * UPDATES[0] / WEIGHTS[0], rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "options"), [case for case in CASES if case[0] not in ADAPTIVE])
+def test_equal_updates_are_a_fixed_point(name: str, options: dict[str, Any]) -> None:
+    aggregator, own = build_aggregator(name, **options), UPDATES[0]
+    folded = _folded(aggregator, updates=np.tile(own, (NUM_CLIENTS, 1)), weights=np.ones(NUM_CLIENTS))
+    np.testing.assert_allclose(_moved(aggregator, folded) - START, options.get("step", 1.0) * own, rtol=2e-6, atol=1e-6)
+
+
+@every_case
+@pytest.mark.parametrize("lie", [np.nan, np.inf, -np.inf, 1e38])
+def test_a_hostile_number_counts_as_no_answer(name: str, options: dict[str, Any], lie: float) -> None:
+    aggregator = build_aggregator(name, **options)
+    liar = UPDATES.copy()
+    liar[2, 1] = lie
+    state, record = _round(aggregator, liar)
+    silent, _ = _round(aggregator, UPDATES, silent=2)
+    assert [failure.client for failure in record.failures] == [2]
+    assert not record.refused
+    np.testing.assert_array_equal(state.weights, silent.weights)
+
+
+def _round(aggregator: Aggregator, updates: Float32Array, silent: int = -1) -> tuple[RunState, RoundRecord]:
+    """Do a round in which one client may stay silent."""
+
+    def train(tasks: Tasks, store: Store) -> Replies:
+        if silent in tasks.clients:
+            raise ClientError("is silent")
+        arrays = {key: array[tasks.clients] for key, array in _answers(aggregator, updates).items()}
+        return Replies(TRAIN, tasks.round, tasks.clients, {**arrays, "weight": tasks.own["factor"]})
+
+    strategy = Strategy(Everyone(), aggregator)
+    grid = InProcessGrid(tuple("abcdefgh"), Worker({TRAIN: train}))
+    rules = Rules(0, 0.5, 10.0, "", score=_score)
+    return one_round(grid, strategy, rules, RunState.begin(START, strategy))
 
 
 @every_linear
@@ -215,8 +326,7 @@ def test_a_total_of_the_rounds_own_divides_the_sum(name: str, options: dict[str,
 @every_case
 def test_no_change_at_any_client_is_no_change(name: str, options: dict[str, Any]) -> None:
     aggregator = build_aggregator(name, **options)
-    folded = _folded(aggregator, updates=np.zeros_like(UPDATES))
-    np.testing.assert_array_equal(aggregator.finish(folded, START, aggregator.init(NUM_PARAMETERS))[0], START)
+    np.testing.assert_array_equal(_moved(aggregator, _folded(aggregator, updates=np.zeros_like(UPDATES))), START)
 
 
 @pytest.mark.parametrize(("name", "options"), [case for case in CASES if "Controlled" not in case[0]])
@@ -231,7 +341,7 @@ def test_what_it_is_given_is_left_as_it_was(name: str, options: dict[str, Any]) 
     aggregator = build_aggregator(name, **options)
     weights, carry = _rounds(aggregator, 1, START, aggregator.init(NUM_PARAMETERS))
     updates, start, before = UPDATES.copy(), weights.copy(), {key: vector.copy() for key, vector in carry.items()}
-    aggregator.finish(_folded(aggregator), weights, carry)
+    aggregator.finish(_folded(aggregator), weights, carry, CLOSING)
     np.testing.assert_array_equal(UPDATES, updates)
     np.testing.assert_array_equal(weights, start)
     for key, vector in carry.items():
@@ -255,6 +365,7 @@ def test_it_is_a_value_that_says_what_it_must_see(name: str, options: dict[str, 
     assert aggregator == pickle.loads(pickle.dumps(aggregator))  # noqa: S301 - our own bytes
     assert aggregator.sees in ("sum", "each")
     assert aggregator.weighting in ("examples", "equal")
+    assert isinstance(aggregator, Robust) == (name in AGGREGATORS and aggregator.sees == "each")
     assert "update" not in aggregator.folds
 
 
@@ -267,6 +378,7 @@ def test_every_option_says_what_it_is_for_and_has_a_default(name: str) -> None:
         assert getattr(aggregator, key) == declared.default
     assert AGGREGATORS[name].card.title
     assert AGGREGATORS[name].card.source
+    assert AGGREGATORS[name].card.breakdown.startswith("0") == (aggregator.sees == "sum")
 
 
 def test_what_goes_out_is_the_carry_and_what_is_folded_beside_comes_back_into_it() -> None:

@@ -3,18 +3,33 @@
 from collections.abc import Mapping
 from typing import Any
 
-from werkbund.aggregation.contract import Aggregator, Card, Carry, Closing, Sees, Weighting
+from werkbund.aggregation.centres import CentredClipping, GeometricMedian, NormBounding
+from werkbund.aggregation.contract import Aggregator, Card, Carry, Closing, Robust, Sees, Weighting
 from werkbund.aggregation.fair import STEEPNESS, QFedAvg
 from werkbund.aggregation.fedavg import FedAvg
 from werkbund.aggregation.fedopt import FedAdagrad, FedAdam, FedYogi
+from werkbund.aggregation.judged import ValidationWeights
+from werkbund.aggregation.neighbours import Bulyan, Krum, MultiKrum
 from werkbund.aggregation.nova import ACCUMULATION, FedNova
+from werkbund.aggregation.order import CoordinateMedian, TrimmedMean
 from werkbund.aggregation.sums import SumRule, Sums
 from werkbund.core.kinds import Field
 from werkbund.core.methods import Option, Registry, options_of
 
-AGGREGATORS: dict[str, type[Any]] = {
-    method.name: method for method in (FedAvg, FedAdagrad, FedAdam, FedYogi, FedNova, QFedAvg)
-}
+_OF_SUMS: tuple[type[Any], ...] = (FedAvg, FedAdagrad, FedAdam, FedYogi, FedNova, QFedAvg)
+_ROBUST: tuple[type[Any], ...] = (
+    CoordinateMedian,
+    TrimmedMean,
+    Krum,
+    MultiKrum,
+    Bulyan,
+    GeometricMedian,
+    CentredClipping,
+    NormBounding,
+    ValidationWeights,
+)
+
+AGGREGATORS: dict[str, type[Any]] = {method.name: method for method in (*_OF_SUMS, *_ROBUST)}
 """The rules by name. One of your own is registered by `register`, or named by where it stands."""
 
 FOLDED: tuple[Field, ...] = (ACCUMULATION, STEEPNESS)
@@ -85,18 +100,28 @@ __all__ = [
     "DEFAULT",
     "FOLDED",
     "Aggregator",
+    "Bulyan",
     "Card",
     "Carry",
+    "CentredClipping",
     "Closing",
+    "CoordinateMedian",
     "FedAdagrad",
     "FedAdam",
     "FedAvg",
     "FedNova",
     "FedYogi",
+    "GeometricMedian",
+    "Krum",
+    "MultiKrum",
+    "NormBounding",
     "QFedAvg",
+    "Robust",
     "Sees",
     "SumRule",
     "Sums",
+    "TrimmedMean",
+    "ValidationWeights",
     "Weighting",
     "aggregation_options",
     "aggregator_of",

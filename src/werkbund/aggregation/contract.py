@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
 from werkbund.core.store import Store
+from werkbund.core.types import Score
 
 Carry = Mapping[str, Float32Array]
 """What an aggregator keeps from round to round: named arrays, written into every checkpoint."""
@@ -42,6 +43,8 @@ class Card:
         In a plant.
     unbiased
         Whether the expected step is the one along the mean update of all clients.
+    breakdown
+        How many hostile clients it bears among n, and what these can still do.
     notes
         Assumptions where the source is silent.
     """
@@ -52,6 +55,7 @@ class Card:
     use_when: str
     avoid_when: str
     unbiased: bool = True
+    breakdown: str = "0: one hostile client moves the weights as far as its update is long"
     notes: tuple[str, ...] = ()
 
 
@@ -66,10 +70,16 @@ class Closing:
         these decide.
     num_clients
         Clients of the federation, those that were not asked included; 0 where nobody knows.
+    num_asked
+        Clients whose updates were to count in the round, those that did not answer included; 0 where nobody knows.
+    score
+        Judges weights on the server's own validation rows, higher is better; None where it has none.
     """
 
     total: float | None = None
     num_clients: int = 0
+    num_asked: int = 0
+    score: Score | None = None
 
 
 @dataclass(frozen=True)
@@ -221,3 +231,18 @@ def half_of(aggregator: Aggregator) -> ClientHalf | None:
     """Return what an aggregator does at clients around their training; None where it has no attribute `half`."""
     half: ClientHalf | None = getattr(aggregator, "half", None)
     return half
+
+
+@runtime_checkable
+class Robust(Protocol):
+    """Be what an aggregator is too that bears so many hostile clients and refuses what is beyond."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What it rests on beside the updates: `score`, which judges weights on the server's own rows, or nothing."""
+
+    def least(self, num_asked: int) -> int:
+        """Return how many updates it needs at least where so many clients were asked."""
+
+    def refusal(self, num_updates: int, num_asked: int) -> str:
+        """Return why so many updates of so many clients that were asked are too few; empty if they are enough."""

@@ -28,7 +28,7 @@ from werkbund.config.sections import Config
 from werkbund.core.arrays import Float32Array, Float64Array
 from werkbund.core.errors import FederationError
 from werkbund.core.kinds import FORWARD
-from werkbund.core.types import Choice, Replies, RoundRecord, Tasks
+from werkbund.core.types import Choice, Replies, RoundRecord, Score, Tasks
 from werkbund.data import source_for
 from werkbund.engine import Grid
 from werkbund.engine.world import WorldGrid
@@ -41,7 +41,7 @@ from werkbund.federation.stopping import Tally
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import Outlets, Trained, train
 from werkbund.federation.wiring import costs_of
-from werkbund.selection.contract import Declaration, Reports, Score, Selector, State, View
+from werkbund.selection.contract import Declaration, Reports, Selector, State, View
 
 SCORE = "average_precision"
 """The metric on the test rows that selectors are compared by."""

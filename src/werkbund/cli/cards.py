@@ -99,6 +99,7 @@ def _aggregator_card(name: str) -> dict[str, Any]:
         "facts": {
             "source": card.source,
             "unbiased": "yes" if card.unbiased else "no",
+            "bears hostile clients": card.breakdown,
             "secure aggregation": "works with it" if rule.sees == "sum" else "needs single updates in clear",
             "folded beside the update": ", ".join(rule.folds) or "nothing",
             **options,

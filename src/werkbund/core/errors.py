@@ -44,14 +44,18 @@ class QuorumError(FederationError):
         Number of clients: the quorum, and those whose answer was usable.
     reasons
         Why each missing client is missing, by client name.
+    key
+        Of the configuration, by which so many are needed.
     """
 
-    def __init__(self, round: int, needed: int, answered: int, reasons: Mapping[str, str]) -> None:
+    def __init__(
+        self, round: int, needed: int, answered: int, reasons: Mapping[str, str], key: str = "federation.quorum"
+    ) -> None:
         self.round, self.needed, self.answered, self.reasons = round, needed, answered, dict(reasons)
         named = "; ".join(f"{name}: {reason}" for name, reason in self.reasons.items()) or "nobody was asked"
         super().__init__(
-            f"round {round} needs {needed} usable answers (federation.quorum), got {answered}: {named}. "
-            "Mend these clients or lower federation.quorum."
+            f"round {round} needs {needed} usable answers ({key}), got {answered}: {named}. "
+            f"Mend these clients or lower {key}."
         )
 
 

@@ -6,12 +6,15 @@ that reaches its clients one by one sends and yields them in batches of one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from werkbund.core.arrays import Arrays, BoolArray, Float32Array, Float64Array, Int64Array
 from werkbund.core.edges import STANDARD_EDGES
 from werkbund.core.kinds import Kind
+
+Score = Callable[[Float32Array], float]
+"""Judges weights on the server's own validation rows: the higher, the better."""
 
 Rows = BoolArray | slice
 """Which rows of a cohort: a mask with one entry a client, or a slice."""
@@ -177,6 +180,11 @@ class Choice:
     keep: int | None = None
     payments: Float64Array | None = None
     reused: Reused | None = None
+
+    @property
+    def num_reused(self) -> int:
+        """How many earlier updates count once more."""
+        return 0 if self.reused is None else len(self.reused.clients)
 
 
 @dataclass(frozen=True)

@@ -208,6 +208,8 @@ class Folded:
         Of the updates; None where nobody looked at them.
     due
         Who owes an update still.
+    num_asked
+        How many updates were to count, those that did not come included.
     """
 
     accumulator: Any = None
@@ -219,6 +221,7 @@ class Folded:
     bytes_up: int = 0
     lengths: Lengths | None = None
     due: Due = field(default_factory=Due.nobody)
+    num_asked: int = 0
 
 
 def fold_answers(

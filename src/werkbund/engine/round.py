@@ -12,10 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from werkbund.aggregation.contract import UPDATE, Carry, Closing, half_of
+from werkbund.aggregation.contract import UPDATE, Carry, Closing, Robust, half_of
 from werkbund.aggregation.sums import Sums
 from werkbund.core.arrays import Arrays, Float32Array, Int64Array
-from werkbund.core.errors import ClientError
+from werkbund.core.errors import ClientError, ConfigError, QuorumError
 from werkbund.core.rng import generator, keys
 from werkbund.core.types import Choice, Failure, Replies, RoundRecord, Tasks
 from werkbund.core.weights import norm
@@ -66,7 +66,7 @@ def one_round(
     chosen, clock_s = choose(grid, strategy, view, rules, state), _clock_s(grid)
     sent = tasks_of(chosen.choice, strategy, rules, state, len(grid.clients()))
     folded = _folded(grid, sent, chosen.choice, strategy, rules, state, is_last)
-    closing = Closing(_total(chosen.choice, folded), len(grid.clients()))
+    closing = Closing(_total(chosen.choice, folded), len(grid.clients()), folded.num_asked, rules.score)
     weights, carry, refused = _moved(strategy, folded, closing, state)
     step = norm(weights - state.weights)
     reports = replace(_reports(folded, chosen, strategy, rules, state), step=step)
@@ -170,6 +170,7 @@ def _folded(
     """
     aggregator, stack, size = strategy.aggregator, strategy.stack, len(state.weights)
     due = state.due.joined_by(choice, state.round + 1)
+    wanted = _wanted(due, choice, strategy, state.round + 1)
     asking = Asking(grid, _form(due, choice, strategy, rules, state), owed=state.due.owed())
     if strategy.pace.is_full:
         arrivals = asked(asking, sent, rules.timeout_s)
@@ -182,9 +183,10 @@ def _folded(
     limits = LengthLimits(strategy.clip_norm, state.usual, norm(state.weights), weighted)
     folded = fold_answers(arrivals, aggregator, due.clients, size, choice.keep, each, unwinding, limits)
     folded.bytes_up, folded.due = asking.meter.bytes_up, due.still(asking)
+    folded.num_asked = len(due) + choice.num_reused
     if choice.reused is not None:
         with_reused(folded, aggregator, choice.reused)
-    _check_quorum(folded, due, strategy.pace.updates or choice.keep, grid.clients(), rules, state.round + 1)
+    _check_quorum(folded, due, wanted, grid.clients(), strategy, rules, state.round + 1)
     return folded
 
 
@@ -234,11 +236,31 @@ def _evaluate_tasks(clients: Int64Array, state: RunState, round: int, each: bool
     return Tasks(EVALUATE, round, clients, {"weights": state.weights, **wanted, **as_shared(state.edges)})
 
 
-def _check_quorum(folded: Folded, due: Due, most: int | None, names: tuple[str, ...], rules: Rules, round: int) -> None:
+def _wanted(due: Due, choice: Choice, strategy: Strategy, round: int) -> int:
+    """Return how many updates of those that are due a round waits for.
+
+    Raises
+    ------
+    ConfigError
+        If even they are too few for the aggregator.
+    """
+    most = strategy.pace.updates or choice.keep
     wanted = len(due) if most is None else min(most, len(due))
-    asked = set(due.clients.tolist())
+    if refusal := strategy.refusal(wanted + choice.num_reused, len(due) + choice.num_reused):
+        raise ConfigError(f"round {round} has too few updates: {refusal}")
+    return wanted
+
+
+def _check_quorum(
+    folded: Folded, due: Due, wanted: int, names: tuple[str, ...], strategy: Strategy, rules: Rules, round: int
+) -> None:
+    asked, answered = set(due.clients.tolist()), len(folded.trained)
     reasons = {names[failure.client]: failure.reason for failure in folded.failures if failure.client in asked}
-    check_quorum(wanted, len(folded.trained), rules.quorum, round, reasons)
+    check_quorum(wanted, answered, rules.quorum, round, reasons)
+    if isinstance(strategy.aggregator, Robust):
+        least = strategy.aggregator.least(folded.num_asked) - (folded.num_asked - len(due))
+        if answered < least:
+            raise QuorumError(round, least, answered, reasons, "strategy.aggregation.hostile")
 
 
 def _reports(folded: Folded, chosen: Chosen, strategy: Strategy, rules: Rules, state: RunState) -> Reports:

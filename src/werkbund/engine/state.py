@@ -9,18 +9,18 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from werkbund.aggregation.contract import UPDATE, Aggregator, Carry, half_of
+from werkbund.aggregation.contract import UPDATE, Aggregator, Carry, Robust, half_of
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array
 from werkbund.core.defaults import EVALUATED_CLIENTS
 from werkbund.core.edges import EDGES, STANDARD_EDGES
 from werkbund.core.errors import ConfigError
-from werkbund.core.types import Replies, RoundRecord
+from werkbund.core.types import Replies, RoundRecord, Score
 from werkbund.engine.asking import Form
 from werkbund.engine.checkpoint import Checkpoint
 from werkbund.engine.pacing import Due, Pace
 from werkbund.engine.word import Word, with_counts
 from werkbund.privacy import Stack
-from werkbund.selection.contract import OF_THE_UPDATE, Score, Selector, State
+from werkbund.selection.contract import OF_THE_UPDATE, SCORE_REMEDY, CohortSize, Selector, State
 
 _HELD_OUT, _DUE = "held_out.", "due."
 """Before the names of splits, and of what is due, among the arrays of a checkpoint."""
@@ -104,6 +104,35 @@ class Strategy:
             raise ConfigError(
                 f"strategy.aggregation.clip_norm must see each update, got {self.clip_norm} where layers of privacy "
                 "show the server their sum alone; leave it out, and clip at the clients"
+            )
+
+    def refusal(self, num_updates: int, num_asked: int) -> str:
+        """Return why so many updates of so many that were asked are too few for the aggregator; empty if enough."""
+        return self.aggregator.refusal(num_updates, num_asked) if isinstance(self.aggregator, Robust) else ""
+
+    def check(self, num_clients: int, is_scored: bool) -> None:
+        """Refuse, before a run, an aggregator that lacks what it rests on.
+
+        Parameters
+        ----------
+        num_clients
+            Of the federation.
+        is_scored
+            Whether the server has rows by which it judges weights.
+
+        Raises
+        ------
+        ConfigError
+            If there are too few clients for it in any round, or nothing to judge by.
+        """
+        size = getattr(self.selector, "size", None)
+        most = size.of(num_clients) if isinstance(size, CohortSize) else num_clients
+        if refusal := self.refusal(min(self.pace.updates or most, most), most):
+            raise ConfigError(refusal)
+        if isinstance(self.aggregator, Robust) and "score" in self.aggregator.needs and not is_scored:
+            raise ConfigError(
+                "strategy.aggregation.name must be a rule that needs no rows of the server, which has none with "
+                f"failures and others, got one that judges by them; {SCORE_REMEDY}, or choose another rule"
             )
 
     def _check_pace(self) -> None:

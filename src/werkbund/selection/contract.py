@@ -6,7 +6,7 @@ same address (seed, round) gives the same choice, so a resumed run needs no repl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,9 +15,8 @@ import numpy as np
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.kinds import Kind
-from werkbund.core.types import Choice, Failure, Replies, Tasks
+from werkbund.core.types import Choice, Failure, Replies, Score, Tasks
 
-Score = Callable[[Float32Array], float]
 State = Mapping[str, Any]
 """JSON values and named arrays; empty before the first round."""
 
@@ -47,9 +46,14 @@ OF_A_WORLD = frozenset({"seconds", "joules", "battery", "price"})
 """What a simulated world tells of each client; of these a real federation measures the seconds."""
 
 _OF_A_WORLD = "in a simulation set world.preset, such as factory-fleet, or world.path"
+SCORE_REMEDY = (
+    "set evaluation.server_rows to a table with failures and others, or in a simulation clients.server to a share of "
+    "the validation rows, such as 0.5"
+)
+"""How a server comes to rows by which it judges weights."""
+
 _REMEDIES = {
-    "score": "set evaluation.server_rows to a table with failures and others, or in a simulation clients.server to a "
-    "share of the validation rows, such as 0.5",
+    "score": SCORE_REMEDY,
     "seconds": _OF_A_WORLD,
     **dict.fromkeys(("joules", "battery", "price"), f"{_OF_A_WORLD}; in a real federation nobody measures it"),
 }

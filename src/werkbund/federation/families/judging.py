@@ -11,11 +11,12 @@ from werkbund.config.sections import Config
 from werkbund.core.arrays import Float32Array
 from werkbund.core.clients import ClientTable
 from werkbund.core.rng import generator
+from werkbund.core.types import Score
 from werkbund.data import Preparation, Schema, source_for
 from werkbund.engine import Rules, Strategy
 from werkbund.learner import CohortTrainer
 from werkbund.learner.signals import losses_of
-from werkbund.selection.contract import Score, check_told
+from werkbund.selection.contract import check_told
 
 Rows = tuple[Float32Array, Float32Array]
 """Features (rows, features) and labels (rows,)."""
@@ -36,8 +37,9 @@ def servers_table(config: Config, schema: Schema, preparation: Preparation) -> R
     return preparation.transform(frame), schema.labels(frame)
 
 
-def check_signals(strategy: Strategy, rules: Rules, told: Collection[str]) -> None:
-    """Refuse a method that rests on a signal which nobody tells; the server tells a score if it has rows for it."""
+def check_signals(strategy: Strategy, rules: Rules, told: Collection[str], num_clients: int) -> None:
+    """Refuse a method that rests on more clients, or on a signal which nobody tells; the server may tell a score."""
+    strategy.check(num_clients, rules.score is not None)
     check_told(strategy.selector, {*told, *(("score",) if rules.score else ())})
 
 

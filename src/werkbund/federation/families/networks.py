@@ -250,7 +250,7 @@ def with_servers_table(setup: NetworkSetup, schema: Schema, labels: Int64Array) 
     if rows is not None:
         trainer = trainer_of(setup.config, setup.network, setup.preparation.num_features, labels)
         rules = replace(rules, score=score_on(trainer, rows))
-    check_signals(setup.strategy, rules, ("seconds",))
+    check_signals(setup.strategy, rules, ("seconds",), len(setup.grid.clients()) - len(rules.left_out))
     return replace(setup, rules=rules)
 
 
@@ -318,7 +318,7 @@ def simulate_prepared_network(
     rules = rules_of(config, trainer.layout.fingerprint, {"rows": splits.train.sizes}, len(modes))
     held = servers_table(config, population.schema, preparation) or servers_share(splits.validation, config)
     rules = replace(rules, score=score_on(trainer, held))
-    check_signals(strategy, rules, told_by(config.world))
+    check_signals(strategy, rules, told_by(config.world), splits.train.num_clients)
     return NetworkSimulation(config, preparation, spec, network, modes, grid, strategy, rules, trainer, splits)
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from werkbund.core.arrays import Float32Array, Float64Array, FloatingArray, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator
-from werkbund.core.types import Choice, Replies, Tasks
+from werkbund.core.types import Choice, Replies, Score, Tasks
 from werkbund.selection.card import Card
 from werkbund.selection.choices import AnnotatedChoice, notes_on
-from werkbund.selection.contract import CohortSize, Declaration, Reports, Score, State, View
+from werkbund.selection.contract import CohortSize, Declaration, Reports, State, View
 from werkbund.selection.draws import largest, successive_inclusion, successively
 from werkbund.selection.facts import rows_of
 from werkbund.selection.ledger import asked_in, column, entries, grown
