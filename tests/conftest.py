@@ -14,7 +14,7 @@ from werkbund.aggregation.contract import half_of
 from werkbund.config import Config, check_config
 from werkbund.core import ClientSplits, ClientTable, Failure, Replies, Tasks
 from werkbund.core.kinds import Kind
-from werkbund.core.store import RowStore
+from werkbund.core.store import PendingStore, RowStore
 from werkbund.engine import Handler, InProcessGrid, LocalWork, Rules, RunState, Strategy, Worker
 from werkbund.engine.kinds import TRAIN
 from werkbund.learner import CohortTrainer, ModelSpec, TrainingPlan, build_network, weights_of
@@ -112,6 +112,14 @@ class Federation:
         """Return the same federation with some work done otherwise."""
         worker = Worker({**self.handlers(), **handlers})
         return replace(self, grid=InProcessGrid(self.grid.clients(), worker))
+
+
+def kept_by_clients(state: RunState) -> RowStore:
+    """Return what clients keep after a round in process, with what was put in taken answers counted in."""
+    store, everyone = RowStore(), np.arange(len(state.taken))
+    store.go_back({name.removeprefix("kept."): array for name, array in state.world.items()})
+    PendingStore(store, state.round + 1).settle(everyone, state.taken, is_last=True)
+    return store
 
 
 @pytest.fixture

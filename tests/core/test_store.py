@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from werkbund.core.store import RowStore
+from werkbund.core.store import PendingStore, RowStore
 
 SOME = np.array([3, 1])
 
@@ -48,3 +48,68 @@ def test_what_is_forgotten_is_gone() -> None:
     store = _filled()
     store.forget("control", np.array([3, 9]))
     assert store.knows("control", SOME).tolist() == [False, True]
+
+
+def _put_in(round: int, value: float, store: RowStore) -> RowStore:
+    PendingStore(store, round).put("control", SOME, np.full((2, 1), value))
+    return store
+
+
+def _values(store: RowStore | PendingStore) -> list[float]:
+    values: list[float] = store.rows("control", SOME, np.zeros(1))[:, 0].tolist()
+    return values
+
+
+def test_what_is_put_counts_from_when_its_answer_was_taken_client_by_client() -> None:
+    store = _put_in(1, 1.0, RowStore())
+    pending = PendingStore(store, 1)
+    assert _values(pending) == [0.0, 0.0]
+    assert not pending.knows("control", SOME).any()
+    pending = PendingStore(store, 2)
+    pending.settle(SOME, np.array([1, 0]), is_last=True)
+    assert _values(pending) == [1.0, 0.0]
+    assert pending.names() == store.names() == ("control",)
+
+
+def test_an_answer_that_was_not_taken_leaves_the_row_from_before() -> None:
+    store = _put_in(1, 1.0, RowStore())
+    PendingStore(store, 2).settle(SOME, np.array([1, 1]), is_last=True)
+    _put_in(2, 2.0, store)
+    PendingStore(store, 3).settle(SOME, np.array([1, 2]), is_last=True)
+    assert _values(store) == [1.0, 2.0]
+
+
+def test_a_late_answer_may_still_be_taken_until_the_client_trains_again() -> None:
+    store, none = _put_in(1, 1.0, RowStore()), np.array([0, 0])
+    PendingStore(store, 2).settle(SOME, none, is_last=False)
+    PendingStore(store, 3).settle(SOME, np.array([1, 0]), is_last=True)
+    assert _values(store) == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("round", [0, 5])
+def test_tasks_of_the_same_round_or_before_the_first_settle_nothing_of_it(round: int) -> None:
+    store = _put_in(round, 1.0, RowStore())
+    PendingStore(store, round).settle(SOME, np.array([round, round]), is_last=True)
+    assert _values(store) == [0.0, 0.0]
+    PendingStore(store, round + 1).settle(SOME, np.array([round, 0]), is_last=True)
+    assert _values(store) == [float(round > 0), 0.0]
+
+
+def test_pending_rows_are_in_the_checkpoint_and_what_does_not_last_counts_at_once() -> None:
+    store = _put_in(1, 1.0, RowStore())
+    PendingStore(store, 1).put("held", SOME, np.ones((2, 3)), lasting=False)
+    assert PendingStore(store, 1).knows("held", SOME).all()
+    again = RowStore()
+    again.go_back(store.arrays())
+    PendingStore(again, 2).settle(SOME, np.array([1, 1]), is_last=True)
+    assert _values(again) == [1.0, 1.0]
+    assert again.names() == ("control",)
+
+
+def test_what_is_forgotten_is_neither_kept_nor_pending() -> None:
+    store = _put_in(1, 1.0, RowStore())
+    PendingStore(store, 2).settle(SOME, np.array([1, 1]), is_last=True)
+    _put_in(2, 2.0, store)
+    PendingStore(store, 2).forget("control", SOME)
+    PendingStore(store, 3).settle(SOME, np.array([2, 2]), is_last=True)
+    assert _values(store) == [0.0, 0.0]

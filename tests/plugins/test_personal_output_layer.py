@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import Federation
+from tests.conftest import Federation, kept_by_clients
 from tests.deployed import deploy, learnt
 from werkbund.aggregation import FedAvg
 from werkbund.core.arrays import BoolArray, Float32Array
@@ -69,11 +69,16 @@ def _stays(built: Federation) -> BoolArray:
 
 def _own(built: Federation, state: RunState) -> Float32Array:
     """Return the weights that each client uses after a round: the common ones, and its output layer if it has one."""
-    weights = np.tile(state.weights, (len(SIZES), 1))
-    kept, stays = state.world["kept.personal.rows"], _stays(built)
-    for client, row in zip(state.world["kept.personal.clients"].tolist(), kept, strict=True):
-        weights[client, stays] = row[stays]
-    return weights
+    return np.where(_stays(built) & _has_its_own(state)[:, None], _kept(state), state.weights)
+
+
+def _has_its_own(state: RunState) -> BoolArray:
+    return kept_by_clients(state).knows("personal", np.arange(len(SIZES)))
+
+
+def _kept(state: RunState) -> Float32Array:
+    rows: Float32Array = kept_by_clients(state).rows("personal", np.arange(len(SIZES)), state.weights)
+    return rows
 
 
 def test_the_update_is_exactly_zero_where_layers_stay_and_the_common_ones_never_move(federation: Any) -> None:
@@ -97,12 +102,12 @@ def test_each_client_goes_on_from_its_own_layer_which_it_alone_trained(federatio
     built = _personal(federation)
     states = _done(built, 2)
     stays = _stays(built)
-    kept = states[0].world["kept.personal.rows"]
+    kept = _kept(states[0])
     assert np.isnan(kept[:, ~stays]).all()
     assert len(np.unique(kept[:, stays], axis=0)) == len(SIZES)
     start, key = _own(built, states[0]), _keys(built, 2)
     trained = built.work.trainer.train(built.splits.train, np.arange(len(SIZES)), start, key).weights
-    np.testing.assert_array_equal(states[1].world["kept.personal.rows"][:, stays], trained[:, stays])
+    np.testing.assert_array_equal(_kept(states[1])[:, stays], trained[:, stays])
 
 
 def _keys(built: Federation, round: int) -> Any:
@@ -129,7 +134,7 @@ def test_a_client_is_scored_with_its_own_layer_after_a_resume_too(selector: Any,
 def test_a_client_that_never_trained_uses_the_common_layer(federation: Any) -> None:
     built = _personal(federation, selector=Uniform(CohortSize(count=1)))
     state = _done(built, 1)[-1]
-    (client,) = state.world["kept.personal.clients"].tolist()
+    (client,) = np.flatnonzero(_has_its_own(state)).tolist()
     differs = (_own(built, state) != state.weights).any(axis=1)
     assert np.flatnonzero(differs).tolist() == [client]
 
@@ -141,7 +146,8 @@ def test_a_resumed_run_has_the_bits_of_one_that_never_stopped(stopped: int, fede
     state = RunState.of_checkpoint(load_checkpoint(tmp_path / "it"))
     resumed = _done(_personal(federation), 5, state)
     np.testing.assert_array_equal(resumed[-1].weights, whole[-1].weights)
-    for name in ("kept.personal.rows", "kept.personal.clients"):
+    assert resumed[-1].world.keys() == whole[-1].world.keys()
+    for name in whole[-1].world:
         np.testing.assert_array_equal(resumed[-1].world[name], whole[-1].world[name])
 
 
@@ -164,8 +170,8 @@ def _work(simulation: Any) -> LocalWork:
 
 MINE = (
     *(offer for offer in OFFERS if offer.kind not in (TRAIN, EVALUATE)),
-    Offer(TRAIN, lambda plot: _work(plot.parts.simulation).train),
-    Offer(EVALUATE, lambda plot: _work(plot.parts.simulation).evaluate),
+    Offer(TRAIN, lambda plot: _work(plot.parts.simulation).handlers()[TRAIN]),
+    Offer(EVALUATE, lambda plot: _work(plot.parts.simulation).handlers()[EVALUATE]),
 )
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from tests.conftest import Federation
+from tests.conftest import Federation, kept_by_clients
 from tests.deployed import Learnt, deploy, learnt
 from werkbund.aggregation import Card, Carry, Closing, FedAvg, Sees, Sums, Weighting
 from werkbund.aggregation.contract import LocalResult
@@ -116,6 +116,11 @@ def _done(built: Federation, last: int, state: RunState | None = None) -> tuple[
     return [state for state, _ in done], [record for _, record in done]
 
 
+def _own(state: RunState) -> Any:
+    """Return the control variate of each client: zero where there is none."""
+    return kept_by_clients(state).rows(OWN, np.arange(len(SIZES)), np.zeros_like(state.weights))
+
+
 def _gradient(built: Federation, client: int, weights: Float64Array) -> Float64Array:
     table = built.splits.train.only(client)
     x = np.c_[table.features, np.ones(len(table.labels))].astype(np.float64)
@@ -151,14 +156,12 @@ def test_it_is_algorithm_1_written_by_hand(selector: Any, batched: bool, federat
     x, c, own = _by_hand(built, cohorts)
     np.testing.assert_allclose(states[-1].weights, x, atol=1e-5)
     np.testing.assert_allclose(states[-1].carry[CONTROL], c, atol=1e-5)
-    touched = states[-1].world["kept.own_control.clients"]
-    np.testing.assert_allclose(states[-1].world["kept.own_control.rows"], own[touched], atol=1e-5)
+    np.testing.assert_allclose(_own(states[-1]), own, atol=1e-5)
 
 
 def test_the_servers_control_is_the_mean_of_all_clients_controls(federation: Any) -> None:
     for state in _done(_scaffold(federation, selector=PARTIAL), 6)[0]:
-        mean = state.world["kept.own_control.rows"].sum(axis=0) / len(SIZES)
-        np.testing.assert_allclose(state.carry[CONTROL], mean, atol=1e-6)
+        np.testing.assert_allclose(state.carry[CONTROL], _own(state).mean(axis=0), atol=1e-6)
 
 
 @pytest.mark.parametrize(("sizes", "last"), [((30,), 5), (SIZES, 1)], ids=["one client", "round 1"])
@@ -192,8 +195,8 @@ def test_a_client_that_fails_after_its_training_keeps_its_old_control_and_the_ot
     early, late = (built.with_handlers({TRAIN: partial(failing, first=first)}) for first in (True, False))
     expected, states = _done(early, 3)[0][-1], _done(late, 3)[0][-1]
     _same(states, expected)
-    assert states.world["kept.own_control.clients"].tolist() == [0, 1, 3]
-    np.testing.assert_array_equal(states.world["kept.own_control.rows"], expected.world["kept.own_control.rows"])
+    assert _own(states).any(axis=1).tolist() == [True, True, False, True]
+    np.testing.assert_array_equal(_own(states), _own(expected))
 
 
 @pytest.mark.parametrize("stopped", [1, 3])
@@ -201,7 +204,7 @@ def test_a_resumed_run_has_the_bits_of_one_that_never_stopped(stopped: int, fede
     whole, _ = _done(_scaffold(federation, selector=PARTIAL), 5)
     save_checkpoint(tmp_path / "it", Checkpoint.of(whole[stopped - 1]))
     stored = load_checkpoint(tmp_path / "it")
-    assert "world.kept.own_control.rows" in stored.arrays
+    assert "world.kept.pending.own_control.rows" in stored.arrays
     resumed, _ = _done(_scaffold(federation, selector=PARTIAL), 5, RunState.of_checkpoint(stored))
     _same(resumed[-1], whole[-1])
 
@@ -222,7 +225,7 @@ def _controlled(simulation: Any) -> LocalWork:
 
 
 def _handler(plot: Plot) -> Callable[..., Any]:
-    return _controlled(plot.parts.simulation).train
+    return _controlled(plot.parts.simulation).handlers()[TRAIN]
 
 
 MINE = (

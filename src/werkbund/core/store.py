@@ -31,6 +31,9 @@ class Store(Protocol):
     def forget(self, name: str, clients: Int64Array) -> None:
         """Keep these clients' rows under a name no longer."""
 
+    def names(self) -> tuple[str, ...]:
+        """Return the names under which a client keeps a row."""
+
 
 @dataclass
 class RowStore:
@@ -64,6 +67,10 @@ class RowStore:
         for client in clients.tolist():
             self._rows.get(name, {}).pop(client, None)
 
+    def names(self) -> tuple[str, ...]:
+        """Return the names under which a client keeps a row."""
+        return tuple(name for name, kept in self._rows.items() if kept)
+
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:
         """Keep what was kept before if what is done within fails, as at a plant, which then saves nothing."""
@@ -89,3 +96,80 @@ class RowStore:
         self._rows, self._passing = {}, set()
         for name in [key.removesuffix(".rows") for key in arrays if key.endswith(".rows")]:
             self.put(name, arrays[f"{name}.clients"], arrays[f"{name}.rows"])
+
+
+_PENDING, _SINCE = "pending.", "pending since"
+
+
+@dataclass(frozen=True)
+class PendingStore:
+    """Keep rows that count from when the server has taken the answer to the task that they were put in.
+
+    Until then the rows from before are read. So a client whose answer was lost, late or refused stands where the server
+    believes it to stand.
+
+    Parameters
+    ----------
+    store
+        Where the rows lie: pending ones beside those that count.
+    round
+        Of the task, from 1.
+    """
+
+    store: Store
+    round: int
+
+    def settle(self, clients: Int64Array, taken: Int64Array, is_last: bool) -> None:
+        """Let what was put in earlier rounds count from now on if the answer was taken, and else give it up.
+
+        Parameters
+        ----------
+        clients
+            (clients,)
+        taken
+            (clients,), the round of the last task whose answer was taken; 0 for none.
+        is_last
+            Whether an answer that was not taken so far will not be: it is given up. Else it stays pending.
+        """
+        since = self.store.rows(_SINCE, clients, np.array(self.round))
+        is_over, counts = since < self.round, (since == taken) & (since > 0)
+        self._let_count(clients[is_over & counts])
+        self._give_up(clients[is_over & (counts | is_last)])
+
+    def _let_count(self, clients: Int64Array) -> None:
+        for name in self._pending():
+            those = clients[self.store.knows(name, clients)]
+            if len(those):
+                self.store.put(name.removeprefix(_PENDING), those, self.store.rows(name, those, np.empty(0)))
+
+    def _give_up(self, clients: Int64Array) -> None:
+        for name in (*self._pending(), _SINCE):
+            self.store.forget(name, clients)
+
+    def _pending(self) -> list[str]:
+        return [name for name in self.store.names() if name.startswith(_PENDING)]
+
+    def knows(self, name: str, clients: Int64Array) -> BoolArray:
+        """Say which of these clients keep a row that counts under a name: (clients,)."""
+        return self.store.knows(name, clients)
+
+    def rows(self, name: str, clients: Int64Array, missing: AnyArray) -> AnyArray:
+        """Return a row that counts of each of these clients, (clients, ...); `missing` for those that keep none."""
+        return self.store.rows(name, clients, missing)
+
+    def put(self, name: str, clients: Int64Array, rows: AnyArray, lasting: bool = True) -> None:
+        """Keep rows, (clients, ...), pending; those that do not last are for this round alone, and count at once."""
+        if lasting:
+            self.store.put(f"{_PENDING}{name}", clients, rows)
+            self.store.put(_SINCE, clients, np.full(len(clients), self.round))
+        else:
+            self.store.put(name, clients, rows, lasting)
+
+    def forget(self, name: str, clients: Int64Array) -> None:
+        """Keep these clients' rows under a name no longer, whether they count or are pending."""
+        self.store.forget(name, clients)
+        self.store.forget(f"{_PENDING}{name}", clients)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names under which a client keeps a row that counts."""
+        return tuple(name for name in self.store.names() if not name.startswith(_PENDING) and name != _SINCE)

@@ -18,7 +18,7 @@ from werkbund.engine.pacing import check_choice
 from werkbund.engine.state import Rules, RunState, Strategy
 from werkbund.engine.worker import SENT
 from werkbund.selection.contract import View
-from werkbund.selection.questions import HOLD, LOSS
+from werkbund.selection.questions import HOLD, LOSS, TAKEN
 
 _MOST_QUESTIONS = 100
 
@@ -116,6 +116,7 @@ def choose(grid: Grid, strategy: Strategy, view: View, rules: Rules, state: RunS
             raise FederationError(f"a selector may ask {_MOST_QUESTIONS} times a round at most; it asks for ever")
         outgoing = sent_along(strategy.aggregator, state) if question.kind.trains else {}
         tasks = completed(question, {"weights": state.weights, **outgoing}, rules, needs, len(chosen.asked))
+        tasks = replace(tasks, own={**tasks.own, TAKEN.name: state.taken_of(tasks.clients)})
         chosen = _asked(grid, tasks, rules, state, chosen)
     choice = selector.choose(view, chosen.replies, rng)
     if not strategy.pace.is_full:

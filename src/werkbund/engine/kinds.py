@@ -18,7 +18,7 @@ from werkbund.core.kinds import (
     nothing,
 )
 from werkbund.learner.counts import COUNT_FIELDS, EDGES_FIELD
-from werkbund.selection.questions import ALONG, KEY, NEEDS, RATE, SIGNALS_IN_CLEAR, WEIGHTS
+from werkbund.selection.questions import ALONG, KEY, NEEDS, RATE, SIGNALS_IN_CLEAR, TAKEN, WEIGHTS
 
 WEIGHT = "weight"
 """Name of the client's weight in the mean, among the sums of its answer."""
@@ -64,7 +64,7 @@ TRAIN = Kind(
     "train",
     "score the weights that come, train from them, and answer with the update",
     "each round that it trains in",
-    (WEIGHTS, ALONG, _COHORT, RATE, NEEDS, _EQUAL, _EACH, EDGES_FIELD, _FACTOR, KEY),
+    (WEIGHTS, ALONG, _COHORT, RATE, NEEDS, _EQUAL, _EACH, EDGES_FIELD, _FACTOR, KEY, TAKEN),
     (*UPDATE_FIELDS, *COUNT_FIELDS, *SIGNALS_IN_CLEAR),
     cost=as_training,
     trains=True,
@@ -76,7 +76,7 @@ UPLOAD = Kind(
     "upload",
     "score the weights that come, and answer with the update that was held",
     "when it is chosen and uploads what it held",
-    (WEIGHTS, ALONG, _COHORT, RATE, NEEDS, _EQUAL, _EACH, EDGES_FIELD, _FACTOR, KEY),
+    (WEIGHTS, ALONG, _COHORT, RATE, NEEDS, _EQUAL, _EACH, EDGES_FIELD, _FACTOR, KEY, TAKEN),
     (*UPDATE_FIELDS, *COUNT_FIELDS),
     cost=_uploading,
     repeatable=False,
@@ -87,7 +87,7 @@ EVALUATE = Kind(
     "evaluate",
     "score the weights that come on held-out rows, and answer with counts",
     "each round, also when it does not train",
-    (WEIGHTS, _EACH, EDGES_FIELD),
+    (WEIGHTS, _EACH, EDGES_FIELD, TAKEN),
     COUNT_FIELDS,
     measures=True,
 )

@@ -16,7 +16,7 @@ from werkbund.core.rng import shuffles, stream
 from werkbund.core.store import Store
 from werkbund.core.types import Replies, Tasks
 from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD, WEIGHT
-from werkbund.engine.worker import SENT, Handler, forgetful
+from werkbund.engine.worker import SENT, Handler, forgetful, settled
 from werkbund.learner.counts import count_scores, edges_of
 from werkbund.learner.plan import accumulations
 from werkbund.learner.signals import FROM_LOSSES, local_centroids, loss_signals, losses_of
@@ -50,8 +50,8 @@ class LocalWork:
         are their places.
 
     In the client store lie `held.*`, what was trained and not sent; `personal`, the weights whose layers do not leave;
-    `sent update`, the unweighted update that was sent last, where a run wants to know how far the next one is from it;
-    and whatever `half` keeps.
+    `sent update`, the unweighted update that was taken last, where a run wants to know how far the next one is from it;
+    and whatever `half` keeps. But for the first, a task leaves these pending, and the next one settles them.
     """
 
     splits: ClientSplits
@@ -65,11 +65,11 @@ class LocalWork:
     def handlers(self) -> dict[Kind, Handler]:
         """Return the functions for the kinds that clients know."""
         return {
-            TRAIN: self.train,
-            EVALUATE: self.evaluate,
-            LOSS: self.loss,
-            HOLD: self.hold,
-            UPLOAD: self.upload,
+            TRAIN: settled(self.train),
+            EVALUATE: settled(self.evaluate),
+            LOSS: settled(self.loss),
+            HOLD: settled(self.hold),
+            UPLOAD: settled(self.upload),
             CENTROIDS: forgetful(self.centroids),
         }
 
@@ -167,9 +167,10 @@ class LocalWork:
         """Train, and return sums with updates times `weight`, and the signals that are wanted."""
         start, rate = self._incoming(tasks, store), float(tasks.shared["rate"])
         rows = self.splits.train.sizes[tasks.clients].astype(np.float64)
+        half = self.half if tasks.round else None  # before the first round a client trains by itself
         sent: Arrays = {name.removeprefix(SENT): array for name, array in tasks.shared.items() if name.startswith(SENT)}
-        sent = self.half.before(sent, tasks.clients, store) if self.half else sent
-        is_parted = self._stays is not None or self.half is not None
+        sent = half.before(sent, tasks.clients, store) if half else sent
+        is_parted = self._stays is not None or half is not None
         weighted = None if is_parted else weight
         result = self.trainer.train(
             self.splits.train, tasks.clients, start, tasks.own["key"], rate, weighted, sent=sent
@@ -189,7 +190,7 @@ class LocalWork:
         if self._stays is not None:
             store.put(_PERSONAL, tasks.clients, np.where(self._stays, result.weights, np.float32(np.nan)))
             work = replace(work, update=np.where(self._stays, np.float32(0), work.update))
-        beside = self.half.after(sent, work, tasks.clients, store) if self.half else {}
+        beside = self.half.after(sent, work, tasks.clients, store) if self.half and tasks.round else {}
         return {UPDATE: work.update, **beside}
 
     def _work(self, tasks: Tasks, start: Float32Array, result: TrainedCohort, weight: Float64Array) -> LocalResult:

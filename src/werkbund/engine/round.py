@@ -31,6 +31,7 @@ from werkbund.engine.state import Rules, RunState, Strategy
 from werkbund.engine.word import weights_expected
 from werkbund.learner.counts import as_shared
 from werkbund.selection.contract import NUMBERS, Reports
+from werkbund.selection.questions import TAKEN
 
 
 def one_round(
@@ -79,6 +80,7 @@ def one_round(
     after = state.next(weights, carry, selector_state, state_of(grid))
     usual = folded.lengths.usual if folded.lengths and len(rules.training_rows) else state.usual
     heard = rules.heard(state.held_out, folded.replies)
+    after = after if refused else after.with_taken(folded.replies, len(grid.clients()))
     return replace(after, held_out=heard, usual=usual, edges=rules.refined(record), due=folded.due), record
 
 
@@ -128,7 +130,8 @@ def tasks_of(
 ) -> tuple[Tasks, Tasks]:
     """Return what a round asks after the choice: the cohort for updates, others for their counts."""
     round = state.round + 1
-    own = {"factor": choice.factors, "key": keys(rules.seed, "training", round, choice.cohort)}
+    own: Arrays = {"factor": choice.factors, "key": keys(rules.seed, "training", round, choice.cohort)}
+    own = {**own, TAKEN.name: state.taken_of(choice.cohort)}
     rate = np.array(rules.schedule.factor(round))
     equal = {} if choice.equal is None else {"equal": np.array(choice.equal)}
     needs = signals_wanted(strategy.selector.declaration.needs)
@@ -233,7 +236,8 @@ def _total(choice: Choice, folded: Folded) -> float | None:
 
 def _evaluate_tasks(clients: Int64Array, state: RunState, round: int, each: bool = False) -> Tasks:
     wanted = {"each": np.ones((), np.bool_)} if each else {}
-    return Tasks(EVALUATE, round, clients, {"weights": state.weights, **wanted, **as_shared(state.edges)})
+    own = {TAKEN.name: state.taken_of(clients)}
+    return Tasks(EVALUATE, round, clients, {"weights": state.weights, **wanted, **as_shared(state.edges)}, own)
 
 
 def _wanted(due: Due, choice: Choice, strategy: Strategy, round: int) -> int:

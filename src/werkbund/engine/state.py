@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from werkbund.aggregation.contract import UPDATE, Aggregator, Carry, Robust, half_of
-from werkbund.core.arrays import Arrays, Float32Array, Float64Array
+from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
 from werkbund.core.defaults import EVALUATED_CLIENTS
 from werkbund.core.edges import EDGES, STANDARD_EDGES
 from werkbund.core.errors import ConfigError
@@ -24,6 +24,8 @@ from werkbund.selection.contract import OF_THE_UPDATE, SCORE_REMEDY, CohortSize,
 
 _HELD_OUT, _DUE = "held_out.", "due."
 """Before the names of splits, and of what is due, among the arrays of a checkpoint."""
+
+_TAKEN = "taken"
 
 
 @dataclass(frozen=True)
@@ -259,6 +261,9 @@ class RunState:
         Of the bins in which the next round counts scores.
     due
         Who was asked for an update and has not answered yet.
+    taken
+        (all clients,), the last round in which an update of each moved the weights, 0 for none; empty where there was
+        no round yet.
     """
 
     round: int
@@ -270,6 +275,7 @@ class RunState:
     usual: Mapping[str, float] = field(default_factory=dict)
     edges: Float32Array = field(default_factory=lambda: STANDARD_EDGES)
     due: Due = field(default_factory=Due.nobody)
+    taken: Int64Array = field(default_factory=lambda: np.empty(0, np.int64))
     kind: ClassVar[str] = "weights"
 
     @staticmethod
@@ -282,9 +288,21 @@ class RunState:
         after = replace(self, round=self.round + 1, weights=weights, carry=carry, selector_state=selector_state)
         return after if world is None else replace(after, world=world)
 
+    def taken_of(self, clients: Int64Array) -> Int64Array:
+        """Return the last round in which an update of each of these clients moved the weights: (clients,)."""
+        return self.taken[clients] if len(self.taken) else np.zeros(len(clients), np.int64)
+
+    def with_taken(self, answers: Iterable[Replies], num_clients: int) -> RunState:
+        """Return the state in which the updates among these answers have moved the weights."""
+        taken = self.taken_of(np.arange(num_clients)).copy()
+        for replies in answers:
+            if replies.kind.updates:
+                taken[replies.clients] = replies.round
+        return replace(self, taken=taken)
+
     def parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return JSON values and named arrays."""
-        arrays: dict[str, Any] = {"weights": self.weights, EDGES: self.edges}
+        arrays: dict[str, Any] = {"weights": self.weights, EDGES: self.edges, _TAKEN: self.taken}
         arrays |= {f"carry.{name}": array for name, array in self.carry.items()}
         arrays |= {f"{_HELD_OUT}{name}": array for name, array in self.held_out.items()}
         arrays |= {f"{_DUE}{name}": array for name, array in self.due.arrays().items()}
@@ -309,9 +327,10 @@ class RunState:
         world = {**values.get("world", {}), **_under("world.", arrays)}
         carry, held_out = _under("carry.", arrays), _under(_HELD_OUT, arrays)
         usual = values.get("usual", {})
-        edges = arrays.get(EDGES, STANDARD_EDGES)
+        edges, taken = arrays.get(EDGES, STANDARD_EDGES), arrays.get(_TAKEN, np.empty(0, np.int64))
         due = Due.of_arrays(_under(_DUE, arrays))
-        return cls(checkpoint.round, arrays["weights"], carry, selector_state, world, held_out, usual, edges, due)
+        of_run = (carry, selector_state, world, held_out, usual, edges, due, taken)
+        return cls(checkpoint.round, arrays["weights"], *of_run)
 
 
 def _parted(prefix: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -8,8 +8,9 @@ from typing import Protocol
 
 from werkbund.core.errors import ClientError
 from werkbund.core.kinds import Kind
-from werkbund.core.store import RowStore, Store
+from werkbund.core.store import PendingStore, RowStore, Store
 from werkbund.core.types import Replies, Tasks
+from werkbund.selection.questions import TAKEN
 
 SENT = "sent."
 """Before the names of the arrays that an aggregator sends along with the weights, among what a task shares."""
@@ -24,6 +25,22 @@ What a client must know of earlier tasks is in the store, and what it must know 
 def forgetful(handler: Callable[[Tasks], Replies]) -> Handler:
     """Return a handler that neither reads the store nor writes into it."""
     return lambda tasks, store: handler(tasks)
+
+
+def settled(handler: Handler) -> Handler:
+    """Return a handler of tasks that say which answer of each client was taken last: it keeps what it puts as pending.
+
+    What earlier tasks left pending counts from now on if their answer was taken. If not, it is given up when the client
+    trains again; until then the answer may be late.
+    """
+
+    def handle(tasks: Tasks, store: Store) -> Replies:
+        pending = PendingStore(store, tasks.round)
+        if TAKEN.name in tasks.own:
+            pending.settle(tasks.clients, tasks.own[TAKEN.name], tasks.kind.trains)
+        return handler(tasks, pending)
+
+    return handle
 
 
 class Answering(Protocol):

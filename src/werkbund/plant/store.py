@@ -316,6 +316,10 @@ class NoteStore:
         for key in (name, f"{_PASSING}{name}"):
             self._changed |= self._kept.pop(key, None) is not None
 
+    def names(self) -> tuple[str, ...]:
+        """Return the names under which the plant keeps a row."""
+        return tuple(name.removeprefix(_PASSING) for name in self._kept)
+
     def save(self) -> None:
         """Write what is kept, if it changed; what belongs to later rounds, which did not happen, is removed."""
         if not self._changed:

@@ -18,6 +18,7 @@ ALONG = Field("shared", "sent.*", "what the aggregator sends along with the weig
 RATE = Field("shared", "rate", "factor of the learning rate in this round", (), "f", least=0.0, most=1.0)
 NEEDS = Field("shared", "needs", "names of the signals that are wanted in clear", ("signals",), "U")
 KEY = Field("own", "key", "of the client's random stream", (), "u", stream=True)
+TAKEN = Field("own", "taken", "last round whose update of the client moved the weights; 0 for none", (), "i", least=0)
 
 _LOSSES = {
     "loss": "mean loss of the weights that came, as it is trained, over training rows",
@@ -68,7 +69,7 @@ HOLD = Kind(
     "hold",
     "train, keep the update, and tell signals about it; who is chosen uploads it",
     "when a run lets it train and hold its update, before it chooses clients",
-    (WEIGHTS, ALONG, RATE, NEEDS, KEY),
+    (WEIGHTS, ALONG, RATE, NEEDS, KEY, TAKEN),
     SIGNALS_IN_CLEAR,
     cost=_held_back,
     trains=True,
@@ -84,6 +85,7 @@ LOSS = Kind(
         RATE,
         NEEDS,
         KEY,
+        TAKEN,
         Field(
             "shared",
             "most",
