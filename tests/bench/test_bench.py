@@ -41,7 +41,7 @@ class _Heard:
     def stage(self, what: str, runs: int, done: int) -> None:
         self.stages.append((what, runs, done))
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: Any) -> None:
         self.outcomes.append(outcome)
 
 

@@ -1,7 +1,22 @@
-"""Methods of selection side by side, on the same data, at equal cost."""
+"""Methods of selection side by side at equal cost, and rules of aggregation under attack, on the same data."""
 
 from werkbund.bench.cases import Outcome
-from werkbund.bench.job import Benched, Listener, bench
+from werkbund.bench.defences import AttackPlan, attack_plan
+from werkbund.bench.job import Benched, bench
+from werkbund.bench.matrix import bench_defences
 from werkbund.bench.plan import SETTINGS, Case, Plan, plan_of
+from werkbund.bench.runs import Listener
 
-__all__ = ["SETTINGS", "Benched", "Case", "Listener", "Outcome", "Plan", "bench", "plan_of"]
+__all__ = [
+    "SETTINGS",
+    "AttackPlan",
+    "Benched",
+    "Case",
+    "Listener",
+    "Outcome",
+    "Plan",
+    "attack_plan",
+    "bench",
+    "bench_defences",
+    "plan_of",
+]

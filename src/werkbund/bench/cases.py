@@ -7,12 +7,9 @@ rows that it scores as examples.
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from werkbund.bench.plan import SETTINGS, WINDOW, Case, Plan
+from werkbund.bench.plan import SETTINGS, WINDOW, Case
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
 from werkbund.core.arrays import Float32Array, Float64Array
@@ -53,9 +49,6 @@ _WORST = 0.1
 
 _SPLITS = ("test", "validation")
 
-_own: list[Bench] = []
-"""What a worker process keeps between runs."""
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -85,6 +78,11 @@ class Outcome:
     course: LearningCurve | None = None
     examples: Float64Array = field(default_factory=lambda: np.empty(0))
     error: str = ""
+
+    @property
+    def title(self) -> str:
+        """Which run, for people."""
+        return f"{self.case.selector}, {self.case.setting}, seed {self.case.seed}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the outcome as values that JSON can hold."""
@@ -328,47 +326,3 @@ def _worst(values: Float64Array) -> float:
 
 def _short(values: Float64Array) -> list[float | None]:
     return [None if math.isnan(value) else float(f"{value:.6g}") for value in values.tolist()]
-
-
-def run_cases(plan: Plan, cases: Sequence[Case], workers: int) -> Iterator[Outcome]:
-    """Yield the outcome of each run, in the order in which they end.
-
-    Parameters
-    ----------
-    plan
-        The bench.
-    cases
-        Which of its runs.
-    workers
-        How many processes; 1 works in this one.
-    """
-    if workers == 1 or len(cases) < 2:
-        bench = Bench(plan.base, plan.tuned)
-        yield from map(bench.run, cases)
-        return
-    context = multiprocessing.get_context("spawn")  # threads of a parent do not survive a fork
-    with ProcessPoolExecutor(workers, context, _begin, (plan.base.model_dump(mode="json"), plan.tuned)) as pool:
-        waiting: set[Future[Outcome]] = {pool.submit(_run, case) for case in cases}
-        try:
-            while waiting:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _begin(base: dict[str, object], tuned: Sequence[int]) -> None:
-    """Prepare a process: one core is its own."""
-    torch.set_num_threads(1)
-    _own.append(Bench(Config.model_validate(base), tuned))
-
-
-def _run(case: Case) -> Outcome:
-    return _own[-1].run(case)

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from werkbund.bench.cases import Outcome, run_cases, usable_cores
+from werkbund.bench.cases import Bench, Outcome
 from werkbund.bench.outcomes import Outcomes
-from werkbund.bench.plan import CURRENCIES, SETTINGS, UNIFORM, WINDOW, Plan
+from werkbund.bench.plan import CURRENCIES, SETTINGS, UNIFORM, WINDOW, Case, Plan
+from werkbund.bench.runs import Journal, Listener, bench_folder, usable_workers, work_off
 from werkbund.bench.verdicts import lines, mean_course, target_of
-from werkbund.core.arrays import plain
-from werkbund.core.errors import CheckpointError, ConfigError
-from werkbund.core.files import write_atomically
 from werkbund.federation.families.family import check_is_network
-from werkbund.federation.folder import Folder
 from werkbund.report import write_bench_report
 
-_OUTCOMES, _PLAN, _BENCH = "outcomes.jsonl", "plan.json", "bench.json"
-
-
-class Listener(Protocol):
-    """Be told how a bench goes."""
-
-    def stage(self, what: str, runs: int, done: int) -> None:
-        """Hear that a stage of so many runs begins, of which some were done before."""
-
-    def ended(self, outcome: Outcome) -> None:
-        """Hear of a run that is done."""
+_BENCH = "bench.json"
 
 
 @dataclass(frozen=True)
@@ -84,34 +71,21 @@ def bench(
     """
     began = time.perf_counter()
     check_is_network(plan.base, "a bench of selectors")
-    if workers is not None and workers < 1:
-        raise ConfigError(f"--workers must be >= 1, got {workers}")
-    folder = _folder(plan, out)
+    number, folder = usable_workers(workers), bench_folder(plan.base, "bench", plan.to_json(), out)
     with folder.in_use():
-        return _benched(plan, folder, workers or usable_cores(), listener, began, command)
+        journal = Journal(folder.path, Outcome.from_json)
+        work_off(_stages(plan, journal), journal, partial(Bench, plan.base, plan.tuned), number, listener)
+        result = result_of(plan, Outcomes(plan, journal.outcomes), time.perf_counter() - began, command)
+        folder.write_json(_BENCH, result)
+        write_bench_report(folder.path)
+        return Benched(folder.path, folder.read_json(_BENCH))
 
 
-def _benched(
-    plan: Plan, folder: Folder, number: int, listener: Listener | None, began: float, command: Sequence[str]
-) -> Benched:
-    """Do the runs that are not done yet, `number` at a time, and sum up."""
-    done = _read(folder.path / _OUTCOMES)
-    write_atomically(folder.path / _OUTCOMES, "".join(map(_line, done)).encode())  # without a line that was cut short
-    for stage in ("choosing the server's momentum", "each method, and uniform at other costs"):
-        choosing = stage.startswith("choosing")
-        cases = tuple(plan.trials() if choosing else plan.cases(Outcomes(plan, done).momentum_of))
-        known = {outcome.case for outcome in done}
-        todo = [case for case in cases if case not in known]
-        if listener:
-            listener.stage(stage, len(cases), len(cases) - len(todo))
-        for outcome in run_cases(plan, todo, number) if todo else ():
-            done.append(_kept(folder.path / _OUTCOMES, outcome))
-            if listener:
-                listener.ended(outcome)
-    result = result_of(plan, Outcomes(plan, done), time.perf_counter() - began, command)
-    folder.write_json(_BENCH, result)
-    write_bench_report(folder.path)
-    return Benched(folder.path, folder.read_json(_BENCH))
+def _stages(plan: Plan, journal: Journal[Outcome]) -> Iterator[tuple[str, tuple[Case, ...]]]:
+    """Yield the runs that choose each method's momentum, and then those that are reported, with it."""
+    yield "choosing the server's momentum", tuple(plan.trials())
+    momentum_of = Outcomes(plan, journal.outcomes).momentum_of
+    yield "each method, and uniform at other costs", tuple(plan.cases(momentum_of))
 
 
 def result_of(plan: Plan, outcomes: Outcomes, seconds: float, command: Sequence[str] = ()) -> dict[str, Any]:
@@ -157,45 +131,3 @@ def _courses(plan: Plan, outcomes: Outcomes) -> dict[str, dict[str, list[float]]
         setting: {selector: mean_course(plan, outcomes, setting, selector) for selector in plan.selectors}
         for setting in plan.settings
     }
-
-
-def _folder(plan: Plan, out: Path | None) -> Folder:
-    """Return a new folder, or one in which this very bench was begun."""
-    name = f"{plan.base.federation.name}-bench"
-    wanted = json.loads(json.dumps(plain(plan.to_json())))
-    if out is not None and (out / _PLAN).is_file():
-        folder = Folder(out)
-        if folder.read_json(_PLAN) != wanted:
-            raise CheckpointError(
-                f"{out} holds another bench: configuration, selectors, partitions, seeds or cohort differ; give the "
-                "same to go on with it, or choose another folder"
-            )
-        return folder
-    folder = Folder.create(name, out)
-    folder.write_config(plan.base)
-    folder.write_json(_PLAN, wanted)
-    return folder
-
-
-def _kept(path: Path, outcome: Outcome) -> Outcome:
-    """Write an outcome down, and return what one would read: a bench that is gone on with has the same figures."""
-    line = _line(outcome)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line)
-    return Outcome.from_json(json.loads(line))
-
-
-def _line(outcome: Outcome) -> str:
-    return json.dumps(plain(outcome.to_json())) + "\n"
-
-
-def _read(path: Path) -> list[Outcome]:
-    """Read the outcomes of runs that were done before; a line that was cut short is done again."""
-    outcomes = []
-    whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n") if path.is_file() else ("", "", "")
-    for line in whole.splitlines():
-        try:
-            outcomes.append(Outcome.from_json(json.loads(line)))
-        except (json.JSONDecodeError, KeyError, TypeError):
-            continue
-    return outcomes

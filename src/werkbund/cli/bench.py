@@ -1,4 +1,4 @@
-"""The command that sets methods of selection against each other."""
+"""The command that sets methods of selection against each other, or rules of aggregation against attacks."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ from werkbund.cli.edge import (
 from werkbund.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from werkbund.bench import Outcome
-    from werkbund.report import BenchFolder
+    from werkbund.bench.runs import EndedRun
+    from werkbund.config import Config
+    from werkbund.report import BenchFolder, MatrixFolder
     from werkbund.report.bench import BenchLine
 
 _LOCAL_WORK = "training.epochs=5"
@@ -55,6 +56,14 @@ def bench_command(
     momenta: Annotated[
         str, typer.Option(help="Momenta of the server that are tried, with commas between.")
     ] = "0,0.5,0.9",
+    attacks: Annotated[
+        str | None,
+        typer.Option(help="Attacks with commas between, or all: a bench of defences in place of selectors."),
+    ] = None,
+    defences: Annotated[
+        str, typer.Option(help="With --attacks: rules of aggregation with commas between; all: those that see updates.")
+    ] = "all",
+    shares: Annotated[str, typer.Option(help="With --attacks: shares of attackers, with commas between.")] = "0.2",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core if not given.")] = None,
     settings: SetOption = None,
     out: Annotated[
@@ -62,22 +71,23 @@ def bench_command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run every selector over several partitions and seeds, each against uniform at equal cost."""
+    """Run every selector over several partitions and seeds, each against uniform at equal cost.
+
+    With --attacks run rules of aggregation against attacks: `--attacks all`, or `--attacks "sign-flip kappa=2, alie"`.
+    """
     with readable_errors():
         from werkbund.bench import bench, plan_of
 
+        numbers = range(first_seed, first_seed + seeds)
+        if attacks is not None:
+            loaded = configured(config, data, settings)
+            _defend(loaded, (defences, attacks, shares), numbers, workers, out, as_json)
+            return
         defaults = [_LOCAL_WORK] if config is None else []
         loaded = configured(config, data, [*defaults, *(settings or [])])
-        plan = plan_of(
-            loaded,
-            _names(selectors),
-            _names(partitions),
-            range(first_seed, first_seed + seeds),
-            cohort,
-            target,
-            tuning_seeds,
-            _numbers(momenta),
-        )
+        chosen = _names(selectors), _names(partitions)
+        tried = _numbers(momenta, "--momenta")
+        plan = plan_of(loaded, *chosen, numbers, cohort, target, tuning_seeds, tried)
         with BenchProgress(progress()) as meter:
             finished = bench(plan, out=out, workers=workers, listener=meter, command=["werkbund", *sys.argv[1:]])
         if as_json:
@@ -85,6 +95,57 @@ def bench_command(
         else:
             _show(finished.folder)
             print_line(f"\nReport: {finished.report}")
+
+
+def _defend(
+    config: Config, lists: tuple[str, str, str], seeds: range, workers: int | None, out: Path | None, as_json: bool
+) -> None:
+    """Run rules of aggregation against attacks by shares of the clients, and print what each keeps."""
+    from werkbund.bench import attack_plan, bench_defences
+
+    defences, attacks, shares = lists
+    plan = attack_plan(config, _names(defences), _names(attacks), _numbers(shares, "--shares"), seeds)
+    with BenchProgress(progress()) as meter:
+        finished = bench_defences(plan, out=out, workers=workers, listener=meter, command=["werkbund", *sys.argv[1:]])
+    if as_json:
+        print_json({"run_dir": str(finished.folder), "report": str(finished.report), **finished.result})
+        return
+    _show_matrix(finished.folder)
+    print_line(f"\nReport: {finished.report}")
+
+
+def _show_matrix(folder: Path) -> None:
+    """Print a finished bench of defences: a table a share of attackers, and what the best keep."""
+    from werkbund.report import matrix_sentence, read_matrix
+
+    matrix, console = read_matrix(folder), output()
+    for share in matrix.shares:
+        console.print(matrix_table(matrix, share))
+    console.print(
+        "Average precision on the honest plants' rows, in percent of what fedavg reaches where nobody attacks: the\n"
+        "column reference. Behind a stroke, of a back door: failures that its pattern hides, in percent.",
+        style="dim",
+        soft_wrap=True,
+        highlight=False,
+    )
+    print_line(f"\n{matrix_sentence(matrix)}")
+
+
+def matrix_table(matrix: MatrixFolder, share: float) -> Table:
+    """Return what each defence keeps under each attack by a share of the clients: a line a defence."""
+    table = Table(box=None, header_style="bold", padding=(0, 1), title=f"{share:.0%} of the plants attack")
+    table.add_column("defence", overflow="fold", min_width=8, max_width=20)
+    for attack in matrix.attacks:
+        table.add_column(attack, justify="right", overflow="fold", max_width=9)
+    for defence in matrix.defences(share):
+        cells = [matrix.cell(share, defence, attack) for attack in matrix.attacks]
+        kept = [_number(100 * cell.of_default.mean, ".0f") for cell in cells]
+        hidden = [_number(100 * cell.success.mean, ".0f") for cell in cells]
+        enough = float(matrix.about["enough"])
+        styles = ["green" if cell.of_default.mean >= enough else "" for cell in cells]
+        texts = [value if door == "-" else f"{value}|{door}" for value, door in zip(kept, hidden, strict=True)]
+        table.add_row(defence, *(Text(text, style) for text, style in zip(texts, styles, strict=True)))
+    return table
 
 
 def _show(folder: Path) -> None:
@@ -162,12 +223,11 @@ class BenchProgress:
         else:
             self._console.print(f"{what}: {runs} runs, {done} done before", highlight=False)
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: EndedRun) -> None:
         """Take in a run that has ended; one that failed is named at once."""
         self._done += 1
         if outcome.error:
-            case = outcome.case
-            self._console.print(f"{case.selector}, {case.setting}, seed {case.seed}: {outcome.error}", style="red")
+            self._console.print(f"{outcome.title}: {outcome.error}", style="red")
         if self._console.is_terminal:
             self._bar.advance(self._task)
         elif self._done % max(self._runs // 20, 1) == 0:
@@ -178,11 +238,11 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _numbers(text: str) -> list[float]:
+def _numbers(text: str, option: str) -> list[float]:
     try:
         return [float(name) for name in _names(text)]
     except ValueError as error:
-        raise ConfigError(f"--momenta must be numbers with commas between, got {text!r}") from error
+        raise ConfigError(f"{option} must be numbers with commas between, got {text!r}") from error
 
 
 def _number(value: float, form: str) -> str:

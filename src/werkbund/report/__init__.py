@@ -1,13 +1,25 @@
 """The report on a run or a bench: reads its folder only, and says honestly whether federating, or choosing, paid."""
 
-from werkbund.report.bench import BenchFolder, bench_sentence, read_bench, write_bench_report
+from werkbund.report.bench import (
+    MATRIX,
+    BenchFolder,
+    MatrixFolder,
+    bench_sentence,
+    matrix_sentence,
+    read_bench,
+    read_matrix,
+    write_bench_report,
+    write_matrix_report,
+)
 from werkbund.report.folder import Result, RunFolder, read_run
 from werkbund.report.run_page import write_report
 from werkbund.report.sections.later import later_sentence
 from werkbund.report.verdict import Verdict, attack_sentence, judge
 
 __all__ = [
+    "MATRIX",
     "BenchFolder",
+    "MatrixFolder",
     "Result",
     "RunFolder",
     "Verdict",
@@ -15,8 +27,11 @@ __all__ = [
     "bench_sentence",
     "judge",
     "later_sentence",
+    "matrix_sentence",
     "read_bench",
+    "read_matrix",
     "read_run",
     "write_bench_report",
+    "write_matrix_report",
     "write_report",
 ]

@@ -1,6 +1,18 @@
-"""The report on a bench: who beats uniform selection at equal cost, where, and what each method takes."""
+"""The pages of benches: of selection at equal cost, and of defences against attacks."""
 
+from werkbund.report.bench.matrix import MATRIX, MatrixFolder, matrix_sentence, read_matrix, write_matrix_report
 from werkbund.report.bench.page import bench_sentence, write_bench_report
 from werkbund.report.bench.values import BenchFolder, BenchLine, read_bench
 
-__all__ = ["BenchFolder", "BenchLine", "bench_sentence", "read_bench", "write_bench_report"]
+__all__ = [
+    "MATRIX",
+    "BenchFolder",
+    "BenchLine",
+    "MatrixFolder",
+    "bench_sentence",
+    "matrix_sentence",
+    "read_bench",
+    "read_matrix",
+    "write_bench_report",
+    "write_matrix_report",
+]

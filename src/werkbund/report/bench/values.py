@@ -58,7 +58,7 @@ class BenchLine:
             int(written["runs"]),
             _intervals(written["equal"]),
             {name: str(verdict) for name, verdict in written["verdicts"].items()},
-            _interval(written["equal_cohort"]),
+            interval(written["equal_cohort"]),
             _intervals(written["cost"]),
             _intervals(written["figures"]),
             _intervals(written["savings"]),
@@ -151,10 +151,10 @@ def read_bench(path: Path) -> BenchFolder:
 
 
 def _intervals(written: Json) -> dict[str, Interval]:
-    return {name: _interval(span) for name, span in written.items()}
+    return {name: interval(span) for name, span in written.items()}
 
 
-def _interval(written: Json) -> Interval:
+def interval(written: Json) -> Interval:
     """Read an interval as `Interval.to_json` writes it."""
     mean, low, high = (number(written.get(key), key) for key in ("mean", "low", "high"))
     return Interval(mean, low, high, int(written.get("n") or 0))
