@@ -1,4 +1,4 @@
-"""q-FedAvg: golden numbers, Flower's own as an oracle, and a worst plant that does better."""
+"""Fair and agnostic averaging: golden numbers, other programs as oracles, and a worst plant that does better."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.aggregation.golden import START, UPDATES, flowers_weights_after, moved_by_halves, opposed
-from werkbund.aggregation import FedAvg, QFedAvg
+from werkbund.aggregation import Agnostic, Closing, FedAvg, QFedAvg
+from werkbund.aggregation.fair import on_simplex
 from werkbund.core import FederationError, Tasks
 from werkbund.core.arrays import Float64Array
 from werkbund.core.rng import keys
@@ -123,3 +124,60 @@ def _update(built: Any, client: int) -> Any:
     own = {"factor": np.ones(1), "key": keys(0, "training", 1, np.array([client]))}
     shared = {"weights": built.state.weights, "rate": np.ones(())}
     return built.work.train(Tasks(TRAIN, 1, np.array([client]), shared, own), RowStore()).sums["update"][0]
+
+
+def _shares(rule: Agnostic, losses: Any, carry: Any = None) -> Any:
+    told = {"clients": np.arange(len(losses)), "loss": np.array(losses)}
+    folded = rule.fold(rule.begin(4), {"update": UPDATES[0].astype(np.float32)}, np.ones(3))
+    kept = rule.init(4) if carry is None else carry
+    return rule.finish(folded, START, kept, Closing(num_clients=len(losses), told=told))[1]
+
+
+def test_shares_after_a_round_are_the_golden_numbers() -> None:
+    slow, fast = (_shares(Agnostic(rate), LOSSES)["shares"] for rate in (0.1, 1.0))
+    np.testing.assert_allclose(slow, (0.316667, 0.266667, 0.416667), atol=1e-6)
+    np.testing.assert_allclose(fast, (0, 0, 1), atol=1e-6)
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=6))
+def test_the_nearest_shares_are_nearer_than_any_others(numbers: list[float]) -> None:
+    """Nearest: no direction from them to a corner leads nearer, which is enough in a convex set."""
+    given_numbers = np.array(numbers)
+    shares = on_simplex(given_numbers)
+    assert np.isclose(shares.sum(), 1)
+    assert (shares >= 0).all()
+    for corner in np.eye(len(numbers)):
+        assert (given_numbers - shares) @ (corner - shares) <= 1e-9
+
+
+def test_a_loss_that_is_not_told_counts_as_the_mean_of_the_others_and_none_at_all_changes_no_share() -> None:
+    rule = Agnostic(0.1)
+    told = _shares(rule, [1.0, np.nan, 2.0])["shares"]
+    np.testing.assert_allclose(told, _shares(rule, [1.0, 1.5, 2.0])["shares"])
+    before = {"momentum": np.zeros(4, np.float32), "shares": told}
+    np.testing.assert_array_equal(_shares(rule, [np.nan] * 3, before)["shares"], told)
+
+
+def test_where_only_clients_of_no_share_answer_the_weights_stay_and_shares_go_on() -> None:
+    rule = Agnostic(0.1, momentum=0.0)
+    carry = {"shares": np.array([0.0, 0.0, 1.0], np.float32)}
+    folded = rule.fold(rule.begin(4), {"update": np.zeros((2, 4), np.float32)}, np.zeros(2))
+    told = {"clients": np.array([0, 1]), "loss": np.array([9.0, 1.0])}
+    weights, after = rule.finish(folded, START, carry, Closing(num_clients=3, told=told))
+    np.testing.assert_array_equal(weights, START)
+    assert after["shares"][0] > 0
+    with pytest.raises(FederationError, match="must be > 0"):
+        rule.finish(rule.begin(4), START, carry)
+
+
+def test_the_worst_loss_falls_below_that_of_equal_shares_and_its_client_counts_most(federation: Any) -> None:
+    plan = TrainingPlan(learning_rate=0.5, weight_decay=0.0)
+    worst = {}
+    for rule in (FedAvg("equal", momentum=0.0), Agnostic(0.1, momentum=0.0)):
+        built = opposed(federation((40, 40, 40, 40), plan=plan, aggregator=rule))
+        done = [state for state, _ in rounds(built.grid, built.strategy, built.rules, built.state, 60)]
+        worst[rule.name] = np.mean([_losses(built, state.weights).max() for state in done[-20:]])
+    assert worst["afl"] < 0.8 * worst["fedavg"]
+    shares = done[-1].carry["shares"]
+    assert shares.argmax() == 3
+    assert np.isclose(shares.sum(), 1)

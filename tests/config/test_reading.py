@@ -113,7 +113,7 @@ def test_options_of_an_aggregator_are_its_keys_with_its_rules_and_defaults() -> 
     assert pickle.loads(pickle.dumps(section)) == section  # noqa: S301 - our own bytes
     for values, fault in [
         ({"step": 0.0}, "strategy.aggregation.step: should be greater than 0"),
-        ({"weighting": "rows"}, "strategy.aggregation.weighting: should be 'examples' or 'equal'"),
+        ({"weighting": "rows"}, "strategy.aggregation.weighting: should be 'examples', 'equal' or 'factor'"),
         ({"momentun": 0.5}, r"strategy.aggregation.momentun is not .* did you mean strategy.aggregation.momentum\?"),
         ({"name": "fedavgm"}, r"strategy.aggregation.name must be one of .*did you mean fedavg\?"),
         ({"name": 3}, "strategy.aggregation.name: should be a valid string"),

@@ -128,6 +128,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("fednova", {"momentum": 0.0, "weighting": "equal", "step": 0.5}),
     ("qfedavg", {}),
     ("qfedavg", {"q": 0.1, "momentum": 0.0}),
+    ("afl", {}),
+    ("afl", {"rate": 1.0, "momentum": 0.0}),
     ("median", {}),
     ("median", {"mixing": True, "hostile": 2, "momentum": 0.0}),
     ("trimmed-mean", {}),
@@ -176,7 +178,7 @@ CLOSING = Closing(score=_score)
 every_case = pytest.mark.parametrize(("name", "options"), CASES)
 SUMMED = [case for case in CASES if "Middle" not in case[0]]
 every_sum = pytest.mark.parametrize(("name", "options"), SUMMED)
-MEANS = [case for case in SUMMED if case[0] == "fedavg" or "Controlled" in case[0]]
+MEANS = [case for case in SUMMED if case[0] in ("fedavg", "afl") or "Controlled" in case[0]]
 every_mean = pytest.mark.parametrize(("name", "options"), MEANS)
 LINEAR = [*MEANS, *(case for case in SUMMED if case[0] in ("fednova", "qfedavg"))]
 every_linear = pytest.mark.parametrize(("name", "options"), LINEAR)
@@ -184,7 +186,7 @@ every_linear = pytest.mark.parametrize(("name", "options"), LINEAR)
 
 def test_every_registered_aggregator_is_covered() -> None:
     assert {name for name, _ in CASES if ":" not in name} == set(AGGREGATORS)
-    assert len(AGGREGATORS) == 15
+    assert len(AGGREGATORS) == 16
 
 
 def _answers(aggregator: Aggregator, updates: Float32Array = UPDATES, unit: float = 1.0) -> dict[str, Any]:
@@ -364,7 +366,7 @@ def test_it_is_a_value_that_says_what_it_must_see(name: str, options: dict[str, 
     aggregator = build_aggregator(name, **options)
     assert aggregator == pickle.loads(pickle.dumps(aggregator))  # noqa: S301 - our own bytes
     assert aggregator.sees in ("sum", "each")
-    assert aggregator.weighting in ("examples", "equal")
+    assert aggregator.weighting in ("examples", "equal", "factor")
     assert isinstance(aggregator, Robust) == (name in AGGREGATORS and aggregator.sees == "each")
     assert "update" not in aggregator.folds
 

@@ -99,6 +99,7 @@ SERVERS: dict[str, dict[str, Any]] = {
     "data.units": {"data": {**FILE["data"], "units": {"a": {"temperature": 2.0}}}},
     "data.without": {"data": {**FILE["data"], "without": ["a"]}},
     "clients.partition": {"clients": {"partition": "iid"}},
+    "clients.factors": {"clients": {"factors": {"a": 2.0}}},
     "clients.outer": {"clients": {"outer": "report"}},
     "clients.count": {"clients": {"count": 3}},
     "clients.options": {"clients": {"options": {"alpha": 1.0}}},

@@ -5,7 +5,7 @@ from typing import Any
 
 from werkbund.aggregation.centres import CentredClipping, GeometricMedian, NormBounding
 from werkbund.aggregation.contract import Aggregator, Card, Carry, Closing, Robust, Sees, Weighting
-from werkbund.aggregation.fair import STEEPNESS, QFedAvg
+from werkbund.aggregation.fair import STEEPNESS, Agnostic, QFedAvg
 from werkbund.aggregation.fedavg import FedAvg
 from werkbund.aggregation.fedopt import FedAdagrad, FedAdam, FedYogi
 from werkbund.aggregation.judged import ValidationWeights
@@ -16,7 +16,7 @@ from werkbund.aggregation.sums import SumRule, Sums
 from werkbund.core.kinds import Field
 from werkbund.core.methods import Option, Registry, options_of
 
-_OF_SUMS: tuple[type[Any], ...] = (FedAvg, FedAdagrad, FedAdam, FedYogi, FedNova, QFedAvg)
+_OF_SUMS: tuple[type[Any], ...] = (FedAvg, FedAdagrad, FedAdam, FedYogi, FedNova, QFedAvg, Agnostic)
 _ROBUST: tuple[type[Any], ...] = (
     CoordinateMedian,
     TrimmedMean,
@@ -100,6 +100,7 @@ __all__ = [
     "DEFAULT",
     "FOLDED",
     "Aggregator",
+    "Agnostic",
     "Bulyan",
     "Card",
     "Carry",

@@ -7,7 +7,7 @@ rules that need no more. A rule that must see every update in clear says so, and
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
@@ -17,8 +17,9 @@ from werkbund.core.types import Score
 Carry = Mapping[str, Float32Array]
 """What an aggregator keeps from round to round: named arrays, written into every checkpoint."""
 
-Weighting = Literal["examples", "equal"]
-"""How a client weights its update before it sends it: by its number of training rows, or all alike."""
+Weighting = Literal["examples", "equal", "factor"]
+"""How a client weights its update before it sends it: by its number of training rows, all alike, or by a factor that
+the server sends it: what was declared for it, or the aggregator's own (`own_factors`)."""
 
 Sees = Literal["sum", "each"]
 """Whether a sum of updates is enough, or every single one is needed in clear."""
@@ -74,12 +75,16 @@ class Closing:
         Clients whose updates were to count in the round, those that did not answer included; 0 where nobody knows.
     score
         Judges weights on the server's own validation rows, higher is better; None where it has none.
+    told
+        The signals that the aggregator needs, (answered,) by name, NaN where a client keeps it; and `clients`, who
+        answered, ascending.
     """
 
     total: float | None = None
     num_clients: int = 0
     num_asked: int = 0
     score: Score | None = None
+    told: Arrays = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -170,8 +175,9 @@ class Aggregator(Protocol):
     """Make the next weights out of updates.
 
     An implementation is a frozen dataclass with a `name` and a `card`, whose fields are its options
-    (`werkbund.core.methods.option`). Where clients do more than train, it has a `half` too, see `half_of`; where they
-    must step in a certain way, a `check_training`, see below.
+    (`werkbund.core.methods.option`). Some have more: a `half` where clients do more than train (`half_of`), a
+    `check_training` where they must step in a certain way, `needs` where it must be told something of each client
+    (`needs_of`), and `factors` where it says itself what each counts (`own_factors`).
     """
 
     @property
@@ -231,6 +237,18 @@ def half_of(aggregator: Aggregator) -> ClientHalf | None:
     """Return what an aggregator does at clients around their training; None where it has no attribute `half`."""
     half: ClientHalf | None = getattr(aggregator, "half", None)
     return half
+
+
+def needs_of(aggregator: Aggregator) -> frozenset[str]:
+    """Return the names of the signals that clients that train must tell in clear; none without an attribute `needs`."""
+    needs: frozenset[str] = getattr(aggregator, "needs", frozenset())
+    return needs
+
+
+def own_factors(aggregator: Aggregator, carry: Carry, num_clients: int) -> Float64Array | None:
+    """Return what each client counts in the next round, (clients,); None where the aggregator has no `factors`."""
+    factors: Callable[[Carry, int], Float64Array] | None = getattr(aggregator, "factors", None)
+    return None if factors is None else factors(carry, num_clients)
 
 
 @runtime_checkable

@@ -153,3 +153,89 @@ def on_simplex(numbers: Float64Array) -> Float64Array:
     excess = (np.cumsum(falling) - 1) / np.arange(1, len(falling) + 1)
     last = np.flatnonzero(falling > excess)[-1]
     return np.asarray(np.maximum(numbers - excess[last], 0.0))
+
+
+@dataclass(frozen=True)
+class Agnostic(SumRule):
+    """Minimise the worst mixture of the clients' losses: shares of the clients follow their losses upwards.
+
+    With shares l_i that sum to 1: d <- sum l_i d_i, m <- momentum * m + d, weights <- weights + m; then
+    l <- P(l + rate * F), where F_i is the mean loss of the received weights over a client's training rows, and P takes
+    the nearest shares.
+
+    Parameters
+    ----------
+    rate
+        How fast shares follow losses.
+    momentum
+        Server momentum, 0 <= momentum < 1; the paper has none.
+
+    References
+    ----------
+    Mohri, Sivek, Suresh, "Agnostic Federated Learning", ICML 2019, algorithm 1. There each round is one gradient step
+    of all clients, and the mean of the weights over the rounds is the result; here clients take as many steps as
+    training says, and the weights kept are those of the best or the last round. A client of which no loss is known
+    counts as one of the mean loss. FedJAX multiplies shares by exp(rate * F) instead, by which none ever becomes 0.
+    """
+
+    rate: float = option(0.1, "How fast the clients' shares follow their losses.", above=0)
+    momentum: float = option(0.9, "Momentum of the server; the paper has none.", at_least=0, below=1)
+
+    weighting: ClassVar[Weighting] = "factor"
+    needs: ClassVar[frozenset[str]] = frozenset({"loss"})
+    name: ClassVar[str] = "afl"
+    card: ClassVar[Card] = Card(
+        title="Agnostic averaging (AFL)",
+        rule=(
+            "Clients count by shares l that sum to 1, alike at first. Each round moves the weights along sum l d, and "
+            "then the shares along the clients' losses: l <- nearest shares to l + rate * F."
+        ),
+        source="Mohri, Sivek, Suresh, ICML 2019, algorithm 1",
+        use_when="a few plants, all of them there in each round, and the worst one is what counts",
+        avoid_when=(
+            "a plant's loss is high because its labels are wrong, or a plant may lie: it then decides alone; or many "
+            "plants, of which only some train in a round"
+        ),
+        unbiased=False,
+        notes=(
+            "Each plant tells the server its mean training loss in clear, and may refuse (policy.signals); it then "
+            "counts as one of the mean loss.",
+            "A share that is 0 can rise again; its client trains meanwhile for nothing.",
+            "Not with selection methods that weigh updates themselves.",
+        ),
+    )
+
+    def init(self, num_parameters: int) -> Carry:
+        """Return a momentum of zero, and no shares: how many clients there are is not known here."""
+        return {**begun(self.momentum, num_parameters), "shares": np.zeros(0, np.float32)}
+
+    def factors(self, carry: Carry, num_clients: int) -> Float64Array:
+        """Return the clients' shares, (clients,)."""
+        shares = carry["shares"]
+        return shares.astype(np.float64) if len(shares) == num_clients else np.full(num_clients, 1 / num_clients)
+
+    def finish(
+        self, accumulator: Sums, weights: Float32Array, carry: Carry, closing: Closing = Closing()
+    ) -> tuple[Float32Array, Carry]:
+        """Return the moved weights; those before, where nobody answered whose share is above 0.
+
+        Raises
+        ------
+        FederationError
+            If nobody answered.
+        """
+        after = {**carry, "shares": self._shares(carry, closing)}
+        if accumulator.num_updates and not accumulator.weight > 0:
+            return weights, after
+        return moved(weights, accumulator.mean(total=closing.total), after, self.momentum)
+
+    def _shares(self, carry: Carry, closing: Closing) -> Float32Array:
+        """Return the next shares, (clients,); as they were where no loss is known."""
+        losses = np.full(closing.num_clients, np.nan)
+        if "loss" in closing.told:
+            losses[closing.told["clients"]] = closing.told["loss"]
+        known = np.isfinite(losses)
+        if not known.any():
+            return carry["shares"]
+        filled = np.where(known, losses, losses[known].mean())
+        return on_simplex(self.factors(carry, len(losses)) + self.rate * filled).astype(np.float32)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from werkbund.aggregation.contract import Card, Carry, Closing, Weighting
-from werkbund.aggregation.sums import SumRule, Sums, begun, moved
+from werkbund.aggregation.sums import HOW_CLIENTS_WEIGH, SumRule, Sums, begun, moved
 from werkbund.core.arrays import Float32Array
 from werkbund.core.methods import option
 
@@ -20,7 +20,8 @@ class FedAvg(SumRule):
     Parameters
     ----------
     weighting
-        `examples`: a client counts by its number of training rows; `equal`: all clients alike.
+        `examples`: a client counts by its number of training rows; `equal`: all clients alike; `factor`: by what is
+        declared for it.
     step
         Server step size; 1 with momentum 0 is plain averaging of the clients' weights.
     momentum
@@ -33,7 +34,7 @@ class FedAvg(SumRule):
     at 1. The momentum is plain: neither dampened nor Nesterov's.
     """
 
-    weighting: Weighting = option("examples", "How clients weigh: examples, by their rows; or equal, all alike.")
+    weighting: Weighting = option("examples", HOW_CLIENTS_WEIGH)
     step: float = option(1.0, "Size of the server's step.", above=0)
     momentum: float = option(0.9, "Momentum of the server; 0 is plain averaging.", at_least=0, below=1)
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from werkbund.aggregation.contract import Card, Carry, Closing, Weighting
-from werkbund.aggregation.sums import SumRule, Sums
+from werkbund.aggregation.sums import HOW_CLIENTS_WEIGH, SumRule, Sums
 from werkbund.core.arrays import Float32Array
 from werkbund.core.methods import option
 
@@ -38,7 +38,8 @@ class AdaptiveRule(SumRule, ABC):
     Parameters
     ----------
     weighting
-        `examples`: a client counts by its number of training rows; `equal`: all clients alike.
+        `examples`: a client counts by its number of training rows; `equal`: all clients alike; `factor`: by what is
+        declared for it.
     step
         Size of the server's step, in units of weights a round.
     beta1
@@ -53,7 +54,7 @@ class AdaptiveRule(SumRule, ABC):
     Reddi et al., "Adaptive Federated Optimization", ICLR 2021, algorithm 2.
     """
 
-    weighting: Weighting = option("examples", "How clients weigh: examples, by their rows; or equal, all alike.")
+    weighting: Weighting = option("examples", HOW_CLIENTS_WEIGH)
     step: float = option(0.1, "Size of the server's step, in units of weights a round.", above=0)
     beta1: float = option(0.9, "Share of the first moment that is kept.", at_least=0, below=1)
     tau: float = option(1e-3, "Added to the root of the second moment; a large one adapts less.", above=0)

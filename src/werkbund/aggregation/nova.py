@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from werkbund.aggregation.contract import UPDATE, Card, Carry, Closing, LocalResult, LocalTraining, Weighting
-from werkbund.aggregation.sums import SumRule, Sums, begun, moved
+from werkbund.aggregation.sums import HOW_CLIENTS_WEIGH, SumRule, Sums, begun, moved
 from werkbund.core.arrays import Arrays, Float32Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.kinds import LARGEST, Field
@@ -55,7 +55,8 @@ class FedNova(SumRule):
     Parameters
     ----------
     weighting
-        `examples`: a client counts by its number of training rows; `equal`: all clients alike.
+        `examples`: a client counts by its number of training rows; `equal`: all clients alike; `factor`: by what is
+        declared for it.
     step
         Server step size.
     momentum
@@ -71,7 +72,7 @@ class FedNova(SumRule):
     the objective, and its pull of the gradient.
     """
 
-    weighting: Weighting = option("examples", "How clients weigh: examples, by their rows; or equal, all alike.")
+    weighting: Weighting = option("examples", HOW_CLIENTS_WEIGH)
     step: float = option(1.0, "Size of the server's step.", above=0)
     momentum: float = option(0.9, "Momentum of the server on the normalised step.", at_least=0, below=1)
 

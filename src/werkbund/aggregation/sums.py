@@ -16,6 +16,9 @@ from werkbund.core.arrays import AnyArray, Arrays, Float32Array, Float64Array
 from werkbund.core.errors import FederationError
 from werkbund.core.methods import check_options
 
+HOW_CLIENTS_WEIGH = "How clients weigh: examples, by their rows; equal, all alike; factor, by clients.factors."
+"""What the option `weighting` is for."""
+
 
 @dataclass
 class Sums:

@@ -250,6 +250,7 @@ SERVERS_OWN: tuple[str, ...] = (
     "clients.partition",
     "clients.count",
     "clients.options",
+    "clients.factors",
     "clients.outer",
     "clients.server",
     "clients.noisy",

@@ -117,6 +117,8 @@ class ClientsSection(Section):
     """Share of each client's rows, the last by `data.time`, that only the finished model is tried on; 0 for none."""
     gap: Annotated[float, Field(ge=0)] = 0.0
     """Rows so long before a border of time are left out, as labels look ahead; in hours, or the unit of `data.time`."""
+    factors: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(default_factory=dict)
+    """What each client counts, by its name, with weighting = factor; 1 where it is not named."""
     outer: Literal["none", "tune", "report"] = "none"
     """Machines kept from all tuning, by a hash of their ids: tune, as if they were not there; report, the test rows."""
     server: Annotated[float, Field(ge=0, le=1)] = 0.0

@@ -16,6 +16,7 @@ from werkbund.engine.asking import answers
 from werkbund.engine.grid import Grid, Keeping, Situated
 from werkbund.engine.pacing import check_choice
 from werkbund.engine.state import Rules, RunState, Strategy
+from werkbund.engine.weighing import weighed
 from werkbund.engine.worker import SENT
 from werkbund.selection.contract import View
 from werkbund.selection.questions import HOLD, LOSS, TAKEN
@@ -124,6 +125,7 @@ def choose(grid: Grid, strategy: Strategy, view: View, rules: Rules, state: RunS
     away = sorted(set(choice.cohort.tolist()) - set(view.available.tolist()))
     if away:
         raise FederationError(f"a selector must choose among the available clients, chose {away[:5]} too")
+    choice = weighed(choice, strategy.aggregator, state.carry, view.facts, len(grid.clients()))
     return replace(chosen, choice=choice)
 
 

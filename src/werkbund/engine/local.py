@@ -136,7 +136,7 @@ class LocalWork:
     def _weights_in_the_mean(self, tasks: Tasks) -> Float64Array:
         """Return what each update counts: the selector's factor, times rows unless all count alike."""
         rows = self.splits.train.sizes[tasks.clients].astype(np.float64)
-        alike = bool(tasks.shared["equal"]) if "equal" in tasks.shared else self.weighting == "equal"
+        alike = bool(tasks.shared["equal"]) if "equal" in tasks.shared else self.weighting != "examples"
         return np.asarray(tasks.own["factor"] * ((rows > 0).astype(np.float64) if alike else rows))
 
     def _answer(self, kind: Kind, tasks: Tasks, sums: Arrays, each: Arrays, clear: Arrays, pooled: Arrays) -> Replies:

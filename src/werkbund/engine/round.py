@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from werkbund.aggregation.contract import UPDATE, Carry, Closing, Robust, half_of
+from werkbund.aggregation.contract import UPDATE, Carry, Closing, Robust, half_of, needs_of
 from werkbund.aggregation.sums import Sums
 from werkbund.core.arrays import Arrays, Float32Array, Int64Array
 from werkbund.core.errors import ClientError, ConfigError, QuorumError
@@ -67,13 +67,13 @@ def one_round(
     chosen, clock_s = choose(grid, strategy, view, rules, state), _clock_s(grid)
     sent = tasks_of(chosen.choice, strategy, rules, state, len(grid.clients()))
     folded = _folded(grid, sent, chosen.choice, strategy, rules, state, is_last)
-    closing = Closing(_total(chosen.choice, folded), len(grid.clients()), folded.num_asked, rules.score)
+    told = _told(folded, needs_of(strategy.aggregator))
+    closing = Closing(_total(chosen.choice, folded), len(grid.clients()), folded.num_asked, rules.score, told)
     weights, carry, refused = _moved(strategy, folded, closing, state)
     step = norm(weights - state.weights)
     reports = replace(_reports(folded, chosen, strategy, rules, state), step=step)
     selector_state = strategy.selector.observe(state.selector_state, reports)
-    needs = strategy.selector.declaration.needs
-    proceedings = Proceedings(chosen, sent, folded, needs, isinstance(grid, Situated), refused)
+    proceedings = Proceedings(chosen, sent, folded, strategy.needs, isinstance(grid, Situated), refused)
     record = record_of(proceedings, state, weights, time.perf_counter() - started)
     if not strategy.pace.is_full:  # who came late was under way before this round began
         record = replace(record, simulated_seconds=_clock_s(grid) - clock_s)
@@ -134,7 +134,7 @@ def tasks_of(
     own = {**own, TAKEN.name: state.taken_of(choice.cohort)}
     rate = np.array(rules.schedule.factor(round))
     equal = {} if choice.equal is None else {"equal": np.array(choice.equal)}
-    needs = signals_wanted(strategy.selector.declaration.needs)
+    needs = signals_wanted(strategy.needs)
     sent = sent_along(strategy.aggregator, state)
     cohort = {"cohort": choice.cohort} if strategy.stack.layers else {}
     counting = as_shared(state.edges)
@@ -220,7 +220,7 @@ def _form(due: Due, choice: Choice, strategy: Strategy, rules: Rules, state: Run
     """Return the form of a round's answers, with what each that owes an update may weigh."""
     form, aggregator = rules.form(len(state.weights), state.held_out), strategy.aggregator
     if len(rules.training_rows):
-        equal = aggregator.weighting == "equal" if choice.equal is None else choice.equal
+        equal = aggregator.weighting != "examples" if choice.equal is None else choice.equal
         least, most = weights_expected(rules.training_rows, due.clients, due.factors, equal)
         form = replace(form, word=replace(form.word, least=least, most=most))
     return replace(form, folds=aggregator.folds, changed=strategy.stack.changes)
@@ -267,10 +267,15 @@ def _check_quorum(
             raise QuorumError(round, least, answered, reasons, "strategy.aggregation.hostile")
 
 
+def _told(folded: Folded, needs: frozenset[str]) -> Arrays:
+    """Return `clients`, whose updates were folded, and what they told of these signals, (answered,) each."""
+    return signals_in((reply for reply in folded.replies if reply.kind.updates), needs & NUMBERS)
+
+
 def _reports(folded: Folded, chosen: Chosen, strategy: Strategy, rules: Rules, state: RunState) -> Reports:
     """Return what the selector is told of its cohort, as far as it declares that it needs it."""
     choice, needs = chosen.choice, strategy.selector.declaration.needs
-    signals = dict(signals_in((reply for reply in folded.replies if reply.kind.updates), needs & NUMBERS))
+    signals = dict(_told(folded, needs))
     trained = signals.pop("clients")
     if folded.updates:
         signals["update"] = np.stack([folded.updates[client] for client in sorted(folded.trained)])

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from werkbund.aggregation.contract import UPDATE, Aggregator, Carry, Robust, half_of
+from werkbund.aggregation.contract import UPDATE, Aggregator, Carry, Robust, half_of, needs_of
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
 from werkbund.core.defaults import EVALUATED_CLIENTS
 from werkbund.core.edges import EDGES, STANDARD_EDGES
@@ -150,6 +150,11 @@ class Strategy:
                 f"strategy.pace.close must be all with {name}, which keeps or folds more than updates, got {close!r}; "
                 "choose a rule of updates alone, such as fedavg"
             )
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Names of the signals that selector or aggregator must be told by clients that train."""
+        return self.selector.declaration.needs | needs_of(self.aggregator)
 
 
 Refine = Callable[[Mapping[str, Arrays], Float32Array], Float32Array]

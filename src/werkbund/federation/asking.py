@@ -18,17 +18,17 @@ _NONE = frozenset[str]()
 _SCALING: Asks = dict.fromkeys((SURVEY, SQUARES), _NONE)
 
 
-def network_asks(selector: Declaration, folds: Collection[str] = ()) -> Asks:
+def network_asks(selector: Declaration, aggregation: Collection[str] = ()) -> Asks:
     """Return what a run of a network asks for.
 
     Parameters
     ----------
     selector
         What the method by which clients are chosen declares.
-    folds
-        Names of what the aggregation method folds beside updates.
+    aggregation
+        Names of what the aggregation method folds beside updates, and of the signals that it must be told.
     """
-    beside = frozenset(folds)
+    beside = frozenset(aggregation)
     asks = {**_SCALING, EVALUATE: _NONE, TRAIN: selector.needs | beside}
     asks |= dict.fromkeys(selector.asks, selector.needs)
     return asks | ({UPLOAD: beside} if HOLD in selector.asks else {})

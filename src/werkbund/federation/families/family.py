@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from werkbund.aggregation import DEFAULT, aggregator_of, build_aggregator
+from werkbund.aggregation.contract import needs_of
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
 from werkbund.core.arrays import Int64Array
@@ -156,8 +157,8 @@ def _check_network(config: Config) -> None:
 def _network_asks(config: Config) -> Asks:
     rule = config.strategy.aggregation
     is_own = ":" in rule.name  # code of the server's own, which has no part at clients
-    folds = () if is_own else build_aggregator(rule.name, **rule.options).folds
-    return network_asks(selector_of(config).declaration, folds)
+    built = None if is_own else build_aggregator(rule.name, **rule.options)
+    return network_asks(selector_of(config).declaration, {*built.folds, *needs_of(built)} if built else ())
 
 
 def _prepared_trees(config: Config, population: Population, preparation: Preparation, labels: Int64Array) -> Simulation:

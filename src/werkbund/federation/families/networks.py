@@ -32,6 +32,7 @@ from werkbund.engine import (
     rounds,
     weights_from_client,
 )
+from werkbund.engine.weighing import declared_factors
 from werkbund.federation.families.judging import check_signals, score_on, servers_share, servers_table
 from werkbund.federation.preparing import CommonPreparation, learn_in_process
 from werkbund.federation.wiring import model_spec, rules_of, strategy_of, training_plan
@@ -187,6 +188,7 @@ def network_server(config: Config, common: CommonPreparation, mode_names: tuple[
     """
     spec, network = network_of(config, common.preparation.num_features)
     facts = {"rows": np.where(common.rows > 0, common.rows, np.nan)} if common.rows.any() else {}
+    facts |= declared_factors(config.clients.factors, grid.clients())
     rules = rules_of(config, layout_of(network).fingerprint, facts, len(mode_names))
     rules = common.held_to_its_word(rules, grid.clients())
     return NetworkSetup(config, common.preparation, spec, network, mode_names, grid, strategy_of(config), rules)
@@ -315,7 +317,8 @@ def simulate_prepared_network(
     trainer = trainer_of(config, network, preparation.num_features, labels)
     splits, modes = population.prepared(preparation), population.mode_names
     grid = _grid(splits, trainer, strategy)
-    rules = rules_of(config, trainer.layout.fingerprint, {"rows": splits.train.sizes}, len(modes))
+    facts = {"rows": splits.train.sizes, **declared_factors(config.clients.factors, splits.train.names)}
+    rules = rules_of(config, trainer.layout.fingerprint, facts, len(modes))
     held = servers_table(config, population.schema, preparation) or servers_share(splits.validation, config)
     rules = replace(rules, score=score_on(trainer, held))
     check_signals(strategy, rules, told_by(config.world), splits.train.num_clients)

@@ -1,0 +1,75 @@
+"""Declared factors decide what updates count, and nothing that a client says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from werkbund.aggregation import Agnostic, FedAvg
+from werkbund.config import check_config
+from werkbund.core import ConfigError, Replies, Tasks
+from werkbund.core.store import Store
+from werkbund.engine import rounds
+from werkbund.engine.kinds import TRAIN
+from werkbund.engine.weighing import declared_factors
+from werkbund.selection import build_selector
+
+FACTORS = np.array([1.0, 0.5, 3.0])
+BY_FACTOR = FedAvg("factor", momentum=0.0)
+
+
+def _one(built: Any) -> Any:
+    *_, (state, record) = rounds(built.grid, built.strategy, built.rules, built.state, 1)
+    return state, record
+
+
+def test_updates_count_by_the_declared_factors(federation: Any) -> None:
+    each = []
+    for client in range(3):
+        alone = federation(aggregator=FedAvg("equal", momentum=0.0), left_out=tuple({0, 1, 2} - {client}))
+        each.append(_one(alone)[0].weights)
+    state, _ = _one(federation(aggregator=BY_FACTOR, facts={"factor": FACTORS}))
+    np.testing.assert_allclose(state.weights, FACTORS @ np.stack(each) / FACTORS.sum(), atol=1e-6)
+
+
+@pytest.mark.parametrize("rule", [BY_FACTOR, Agnostic()], ids=lambda rule: rule.name)
+def test_a_client_that_says_it_counts_more_is_refused_by_name(rule: Any, federation: Any) -> None:
+    rows = np.array([20.0, 33.0, 7.0])
+    built = federation(aggregator=rule, facts={"factor": FACTORS}, training_rows=rows)
+
+    def boasting(tasks: Tasks, store: Store) -> Replies:
+        replies: Replies = built.work.train(tasks, store)
+        replies.sums["weight"][1] *= 2
+        return replies
+
+    _, record = _one(built.with_handlers({TRAIN: boasting}))
+    (failure,) = record.failures
+    assert failure.client == 1
+    assert "its update weighs" in failure.reason
+
+
+@pytest.mark.parametrize("rule", [BY_FACTOR, Agnostic()], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("name", ["md", "uniform-unbiased"])
+def test_a_selector_that_weighs_itself_is_refused(name: str, rule: Any, federation: Any) -> None:
+    facts = {"factor": FACTORS, "rows": np.array([20, 33, 7])}
+    built = federation(aggregator=rule, facts=facts, selector=build_selector(name, count=2))
+    with pytest.raises(ConfigError, match="weighs updates itself"):
+        _one(built)
+
+
+def test_factors_that_nobody_declared_are_asked_for(federation: Any) -> None:
+    with pytest.raises(ConfigError, match=r"clients\.factors must give clients their factors"):
+        _one(federation(aggregator=BY_FACTOR))
+
+
+def test_a_name_that_is_no_clients_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"clients\.factors must name clients, got 'plant-9'; did you mean plant-1\?"):
+        declared_factors({"plant-9": 2.0}, ["plant-1", "works"])
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, 1001.0, float("nan")])
+def test_a_factor_is_above_0_and_bounded(factor: float) -> None:
+    with pytest.raises(ConfigError, match=r"clients\.factors"):
+        check_config({"clients": {"factors": {"a": factor}}})
