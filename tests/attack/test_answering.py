@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
+from tests.conftest import Federation
+from werkbund.aggregation import Aggregator, FedAvg, build_aggregator
 from werkbund.attack import build_attack
 from werkbund.attack.answering import Scenario, UnderAttack
-from werkbund.attack.population import APART, drawn_scenario
+from werkbund.attack.population import APART, SpoiltRows, drawn_scenario
 from werkbund.config import Config, check_config
 from werkbund.core import Replies, Tasks
 from werkbund.core.errors import ConfigError
 from werkbund.core.store import RowStore
-from werkbund.engine import Worker
+from werkbund.engine import InProcessGrid, RunState, Strategy, Worker, rounds
 from werkbund.engine.kinds import EVALUATE, TRAIN
-from werkbund.federation.attacked import under_attack
 from werkbund.federation.families.networks import simulate_network
 from werkbund.federation.population import divide
 from werkbund.federation.tables import read_table
+from werkbund.learner import TrainingPlan
+from werkbund.selection import Everyone
 
 NAMES = tuple(f"plant {number}" for number in range(10))
 WEIGHTS = np.arange(1.0, 6.0)
@@ -116,20 +122,14 @@ def _config(kind: str = "none", **attack: object) -> Config:
 
 @pytest.mark.parametrize("kind", ["label-flip", "backdoor", "broken-sensor", "duplicated-rows"])
 def test_honest_training_rows_stay_and_attackers_rows_are_spoilt(kind: str) -> None:
-    config = _config(kind, clients=["line_2"])
-    table = read_table(config)
-    names = divide(table, _config()).population.names
-    config = _config(kind, clients=[names[1]])
-    population = divide(table, config).population
-    simulation = simulate_network(config, population)
-    attacked = under_attack(simulation, population)
-    assert attacked.splits is simulation.splits
-    worker = attacked.grid._worker.spoilt  # type: ignore[attr-defined]
-    spoilt = worker.handlers[TRAIN].__self__.splits.train
-    clean = simulation.splits.train
+    config = _config()
+    population = divide(read_table(config), config).population
+    clean, attack = simulate_network(config, population), build_attack(kind, {})
+    train = clean.splits.train
+    spoilt = SpoiltRows(population, clean.preparation, Scenario(attack, np.array([1]))).train(train)
     for client in range(5):
-        same = np.array_equal(spoilt.features[spoilt.rows(client)], clean.features[clean.rows(client)])
-        same &= np.array_equal(spoilt.labels[spoilt.rows(client)], clean.labels[clean.rows(client)])
+        same = np.array_equal(spoilt.features[spoilt.rows(client)], train.features[train.rows(client)])
+        same &= np.array_equal(spoilt.labels[spoilt.rows(client)], train.labels[train.rows(client)])
         assert same == (client != 1)
 
 
@@ -145,3 +145,31 @@ def test_figures_are_over_rows_of_honest_clients_and_attackers_rows_stand_apart(
     apart, test = judged.splits[APART], plain.splits["test"]
     np.testing.assert_array_equal(apart.of(attackers).rows, test.of(attackers).rows)
     assert len(apart.rows) + len(judged.splits["test"].rows) == len(test.rows)
+
+
+def _average_precision(built: Federation, scenario: Scenario | None, rule: Aggregator) -> float:
+    """Train a federation, attacked or not, and return its score on the test rows of everybody."""
+    grid, strategy = built.grid, Strategy(Everyone(), rule)
+    if scenario is not None:
+        worker = Worker(built.handlers())
+        grid = InProcessGrid(grid.clients(), UnderAttack(worker, worker, scenario))
+    start, test = RunState.begin(built.state.weights, strategy), built.splits.test
+    *_, (state, _) = rounds(grid, strategy, built.rules, start, 20)
+    return float(average_precision_score(test.labels, built.work.trainer.score(state.weights, test.features)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("sign-flip", {"kappa": 10.0}), ("gaussian", {"scale": 50.0}), ("ipm", {"epsilon": 10.0})],
+)
+def test_attacks_ruin_the_mean_and_rules_that_bear_them_keep_their_score(
+    federation: Callable[..., Federation], kind: str, options: dict[str, float]
+) -> None:
+    built = federation((80,) * 10, plan=TrainingPlan(learning_rate=0.1))
+    scenario = Scenario(build_attack(kind, options), np.array([2, 5]))
+    plain = _average_precision(built, None, FedAvg(momentum=0.0))
+    assert plain > 0.9
+    assert _average_precision(built, scenario, FedAvg(momentum=0.0)) < 0.75
+    for rule in ("median", "multi-krum", "geometric-median"):
+        kept = _average_precision(built, scenario, build_aggregator(rule, momentum=0.0))
+        assert kept > 0.95 * plain, (rule, kept, plain)

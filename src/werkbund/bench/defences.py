@@ -21,6 +21,7 @@ from werkbund.bench.plan import SERVER, WINDOW
 from werkbund.config.reading import changed, load_config
 from werkbund.config.sections import Config
 from werkbund.core.errors import ConfigError, FederationError
+from werkbund.core.text import one_line
 from werkbund.federation.attacked import backdoor_success, under_attack
 from werkbund.federation.families.networks import NetworkSimulation, simulate_network, with_strategy
 from werkbund.federation.population import divide
@@ -56,6 +57,9 @@ COLUMNS = (
 CLIENTS = 20
 """How many clients there are where the configuration does not say."""
 
+_LONGEST = 300
+"""Letters of an error that are kept: it may name every client."""
+
 _COMMON = ("momentum", "step")
 """Options of the configuration's own rule that a defence with such an option has too, where it is given no other."""
 
@@ -80,7 +84,8 @@ class Stand:
         Which run.
     figures
         `average_precision` on the honest clients' test rows, mean of the last rounds, and `success` of each back door,
-        under `success` and the attack's name: of the reference too.
+        under `success` and the attack's name: of the reference too. A run that attackers brought down, so that no model
+        came of it, has an average precision of 0.
     error
         Why it ended before its time; empty if it did not.
     """
@@ -238,7 +243,7 @@ class DefenceBench:
         return read_table(self._plan.base)
 
     def run(self, case: AttackCase) -> Stand:
-        """Do one run; one that fails is an outcome too."""
+        """Do one run; one that fails is an outcome too, and has a score of 0 where attackers brought it down."""
         log = RoundLog()
         try:
             config = self._plan.config(case)
@@ -252,7 +257,7 @@ class DefenceBench:
                     hidden = backdoor_success(simulation, population, trained, scenario, scenario.attack)
                     figures[f"success {attack}"] = hidden
         except FederationError as error:
-            return Stand(case, {}, str(error))
+            return Stand(case, {SCORE: 0.0} if log.records else {}, one_line(str(error), _LONGEST))
         return Stand(case, figures)
 
     def _on(self, case: AttackCase, config: Config) -> tuple[Population, NetworkSimulation]:

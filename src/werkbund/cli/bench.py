@@ -123,7 +123,8 @@ def _show_matrix(folder: Path) -> None:
         console.print(matrix_table(matrix, share))
     console.print(
         "Average precision on the honest plants' rows, in percent of what fedavg reaches where nobody attacks: the\n"
-        "column reference. Behind a stroke, of a back door: failures that its pattern hides, in percent.",
+        "column reference; a run that was brought down counts 0. Behind a stroke, of a back door: failures that its\n"
+        "pattern hides, in percent.",
         style="dim",
         soft_wrap=True,
         highlight=False,

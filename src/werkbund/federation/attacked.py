@@ -71,15 +71,16 @@ def about_attack(config: Config, names: tuple[str, ...]) -> dict[str, Any]:
     if scenario is None:
         return {}
     attack, number = scenario.attack, len(scenario.clients)
+    options = asdict(attack)  # type: ignore[call-overload]
+    if isinstance(attack, LittleIsEnough):
+        options["z"] = attack.strength(len(names), number)  # as many standard deviations as its formula gives
     told = {
         "kind": config.attack.kind,
         "what": attack.what,
-        "options": asdict(attack),  # type: ignore[call-overload]
+        "options": options,
         "attackers": [names[client] for client in scenario.clients.tolist()],
         "from_round": scenario.from_round,
     }
-    if isinstance(attack, LittleIsEnough):
-        told["z"] = attack.strength(len(names), number)
     return {"attack": told}
 
 

@@ -138,6 +138,7 @@ def matrix_page(matrix: MatrixFolder) -> Page:
         outcome="pays" if all(best["is_enough"] for best in about["best"]) else "level",
         sections=(*(_share_section(matrix, share) for share in matrix.shares), _details(matrix)),
         remarks=(
+            "A run that attackers brought down gave no model, and counts as an average precision of 0.",
             "The best defence of each attack is picked by these same runs, and looks a little better for it.",
             f"Intervals are over {plural(len(about['seeds']), 'seed')}: they are resamplings of one table.",
             *_failed(matrix),
