@@ -116,6 +116,21 @@ def test_a_resumed_run_ends_with_the_same_bits(small: Small, tmp_path: Path, sto
     assert lines[0] == lines[1]
 
 
+def test_contributions_are_summed_over_rounds_and_a_resume_changes_none(small: Small, tmp_path: Path) -> None:
+    config = small(evaluation={"contributions": True})
+    told = run(config, out=tmp_path / "whole", compare=False).summary["contributions"]
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "rounds.jsonl").read_text().splitlines()]
+    told_by_round = [line["credits"] for line in lines if "credits" in line]
+    assert (told["rounds"], told["evaluations"]) == (4, sum(one["evaluations"] for one in told_by_round))
+    for one in told["clients"]:
+        place = [0, 1, 2][int(one["client"][-1]) - 1]
+        total = sum(credit["shapley"][place] for credit in told_by_round if credit["counted"])
+        assert one["shapley"] == pytest.approx(total)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, out=tmp_path / "cut", compare=False, watcher=StopAt(2))
+    assert resume(tmp_path / "cut").summary["contributions"] == told
+
+
 def test_a_finished_run_resumes_to_the_same_result(finished: Run) -> None:
     before = weights(finished.folder)
     resume(finished.folder)

@@ -112,6 +112,7 @@ SERVERS: dict[str, dict[str, Any]] = {
     "strategy.pace": {"strategy": {"pace": {"close": "first", "updates": 2}}},
     "evaluation.clients": {"evaluation": {"clients": 3}},
     "evaluation.server_rows": {"evaluation": {"server_rows": "/dev/stdin"}},
+    "evaluation.contributions": {"evaluation": {"contributions": True}},
     "evaluation.local_models": {"evaluation": {"local_models": 3}},
     "world": {"world": {"path": "/etc/hostname"}},
     "attack": {"attack": {"kind": "free-rider"}},

@@ -161,7 +161,7 @@ def show_deployed(folder: Path) -> None:
 
 def show_verdict(folder: Path) -> None:
     """Print whether federating paid in a run, what to know beside it, and how the model does in a later period."""
-    from werkbund.report import judge, later_sentence, read_run
+    from werkbund.report import contribution_sentence, judge, later_sentence, read_run
 
     run = read_run(folder)
     verdict, later = judge(run), later_sentence(run)
@@ -170,6 +170,20 @@ def show_verdict(folder: Path) -> None:
         print_line(f"- {remark}")
     if later:
         print_line(f"\n{later}")
+    if run.result and run.result.contributions:
+        print_line(f"\n{contribution_sentence(run)}\n")
+        output().print(contributions_table(run.result.contributions))
+
+
+def contributions_table(told: Mapping[str, Any]) -> Table:
+    """Return what each plant contributed to the validation score."""
+    table = plain_table("Contributions to the validation average precision")
+    for name in ("plant", "share (Shapley)", "95 % interval", "cost of its absence"):
+        table.add_column(name, justify="left" if name == "plant" else "right")
+    for one in told["clients"]:
+        interval = f"{one['low']:+.3f} to {one['high']:+.3f}"
+        table.add_row(Text(one["client"]), f"{one['shapley']:+.3f}", interval, f"{one['leave_one_out']:+.3f}")
+    return table
 
 
 def delivery_table(delivered: Mapping[str, Mapping[str, Any]]) -> Table:

@@ -261,6 +261,7 @@ SERVERS_OWN: tuple[str, ...] = (
     "strategy.pace",
     "evaluation.clients",
     "evaluation.server_rows",
+    "evaluation.contributions",
     "evaluation.local_models",
     "world",
     "attack",

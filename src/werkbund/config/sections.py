@@ -261,6 +261,8 @@ class EvaluationSection(Section):
     """More clients than this, and a sample of so many evaluates each round."""
     server_rows: str | None = None
     """A table with the clients' columns that the server holds itself, for methods that judge clients by such rows."""
+    contributions: bool = False
+    """Tell what each client contributed to the score on the rows that judge it; takes many more scorings a round."""
     local_models: Count = 50
     """At most so many clients, drawn by the seed, also train a model of their own for the comparison."""
     missed_failure: Annotated[float, Field(gt=0)] = 5.0

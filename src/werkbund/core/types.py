@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from werkbund.core.arrays import Arrays, BoolArray, Float32Array, Float64Array, Int64Array
 from werkbund.core.edges import STANDARD_EDGES
@@ -240,6 +241,8 @@ class RoundRecord:
         Clients whose updates came late and count all the same, ascending, each with how many rounds late.
     owing
         Client numbers that are still at work when the round closes.
+    credits
+        What each client contributed, as values that JSON holds; empty where that is not asked for.
     """
 
     round: int
@@ -268,6 +271,7 @@ class RoundRecord:
     edges: Float32Array = field(default_factory=lambda: STANDARD_EDGES)
     stale: tuple[tuple[int, int], ...] = ()
     owing: tuple[int, ...] = ()
+    credits: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _is_every(rows: Rows) -> bool:

@@ -7,20 +7,22 @@ while they come in; above the quorum the aggregator makes the next weights.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from werkbund.aggregation.contract import UPDATE, Carry, Closing, Robust, half_of, needs_of
 from werkbund.aggregation.sums import Sums
-from werkbund.core.arrays import Arrays, Float32Array, Int64Array
+from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
 from werkbund.core.errors import ClientError, ConfigError, QuorumError
 from werkbund.core.rng import generator, keys
 from werkbund.core.types import Choice, Failure, Replies, RoundRecord, Tasks
 from werkbund.core.weights import norm
 from werkbund.engine.asking import Asking, Form, answers, asked, check_quorum, payload, size_of
 from werkbund.engine.choosing import Chosen, choose, sent_along, signals_wanted, view_of
+from werkbund.engine.crediting import credits_of
 from werkbund.engine.folding import Folded, Unwinding, fold_answers, with_reused
 from werkbund.engine.grid import Grid, Keeping, Situated, state_of
 from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD, WEIGHT
@@ -77,6 +79,7 @@ def one_round(
     record = record_of(proceedings, state, weights, time.perf_counter() - started)
     if not strategy.pace.is_full:  # who came late was under way before this round began
         record = replace(record, simulated_seconds=_clock_s(grid) - clock_s)
+    record = replace(record, credits=_credits(strategy, rules, state, folded, closing))
     after = state.next(weights, carry, selector_state, state_of(grid))
     usual = folded.lengths.usual if folded.lengths and len(rules.training_rows) else state.usual
     heard = rules.heard(state.held_out, folded.replies)
@@ -179,7 +182,7 @@ def _folded(
         arrivals = asked(asking, sent, rules.timeout_s)
     else:
         arrivals = _at_a_pace(asking, sent, strategy.pace, due, rules, is_last)
-    each = "update" in strategy.selector.declaration.needs
+    each = "update" in strategy.selector.declaration.needs or rules.crediting is not None
     unwinding = Unwinding(aggregator, stack, state.round + 1, choice.cohort, size) if stack.layers else None
     half = half_of(aggregator)
     weighted = frozenset({UPDATE, *(half.weighted if half else ())})
@@ -234,6 +237,27 @@ def _total(choice: Choice, folded: Folded) -> float | None:
     return choice.total * float(choice.factors[answered].sum() / choice.factors.sum())
 
 
+def _credits(strategy: Strategy, rules: Rules, state: RunState, folded: Folded, closing: Closing) -> Mapping[str, Any]:
+    """Return what each client contributed; nothing where that is not asked for.
+
+    A round of some clients alone is ended by the same rule from the same carry; one of nobody changes nothing.
+    """
+    if rules.crediting is None:
+        return {}
+    aggregator, size = strategy.aggregator, len(state.weights)
+
+    def end(updates: Arrays, weights: Float64Array) -> Float32Array:
+        weight = float(weights.sum())
+        if not weight > 0:
+            return state.weights
+        total = None if closing.total is None else closing.total * weight / folded.weight
+        sums = aggregator.fold(aggregator.begin(size), updates, weights)
+        return aggregator.finish(sums, state.weights, state.carry, replace(closing, total=total))[0]
+
+    rng = generator(rules.seed, "contributions", state.round + 1)
+    return credits_of(rules.crediting, folded, rng, end)
+
+
 def _evaluate_tasks(clients: Int64Array, state: RunState, round: int, each: bool = False) -> Tasks:
     wanted = {"each": np.ones((), np.bool_)} if each else {}
     own = {TAKEN.name: state.taken_of(clients)}
@@ -277,7 +301,7 @@ def _reports(folded: Folded, chosen: Chosen, strategy: Strategy, rules: Rules, s
     choice, needs = chosen.choice, strategy.selector.declaration.needs
     signals = dict(_told(folded, needs))
     trained = signals.pop("clients")
-    if folded.updates:
+    if folded.updates and "update" in needs:
         signals["update"] = np.stack([folded.updates[client] for client in sorted(folded.trained)])
     cohort = set(choice.cohort.tolist())
     failures = tuple(failure for failure in folded.failures if failure.client in cohort)

@@ -17,6 +17,7 @@ from werkbund.core.errors import ConfigError
 from werkbund.core.types import Replies, RoundRecord, Score
 from werkbund.engine.asking import Form
 from werkbund.engine.checkpoint import Checkpoint
+from werkbund.engine.crediting import Crediting
 from werkbund.engine.pacing import Due, Pace
 from werkbund.engine.word import Word, with_counts
 from werkbund.privacy import Stack
@@ -192,6 +193,8 @@ class Rules:
         (all clients,), rows of a split that each can hold out at most; empty where nobody is held to any.
     left_out
         Numbers of clients that nobody chooses, for what they said before the first round.
+    crediting
+        How it is told what each client contributed to a round; None where it is not.
     refine
         Returns the edges of bins on which the next question counts scores; None where all count on the standard ones.
     """
@@ -209,6 +212,7 @@ class Rules:
     most_held_out: Float64Array = field(default_factory=lambda: np.empty(0))
     left_out: tuple[int, ...] = ()
     refine: Refine | None = None
+    crediting: Crediting | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.quorum <= 1:

@@ -5,6 +5,7 @@ from werkbund.evaluation.bounds import POSSIBLE_ERROR, Bounds, average_precision
 from werkbund.evaluation.calibration import Reliability, expected_calibration_error, reliability
 from werkbund.evaluation.clients import Spread, WorstClient, mean_metrics, per_client, spread, values_of, worst_client
 from werkbund.evaluation.contest import Contest, Mean, PlantLine, mean_contest
+from werkbund.evaluation.contribution import contributions, shares_of
 from werkbund.evaluation.costs import Costs, cost_curve
 from werkbund.evaluation.counts import Confusion, Counts, lower_probabilities
 from werkbund.evaluation.edges import (
@@ -65,6 +66,7 @@ __all__ = [
     "choose_threshold",
     "compare_periods",
     "contest_of",
+    "contributions",
     "cost_curve",
     "edges_after",
     "expected_calibration_error",
@@ -86,6 +88,7 @@ __all__ = [
     "roc_auc_bounds",
     "roc_curve",
     "rule",
+    "shares_of",
     "spread",
     "units_of",
     "values_of",

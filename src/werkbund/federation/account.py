@@ -9,7 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from werkbund.config.sections import Config
 from werkbund.core.arrays import plain
 from werkbund.core.files import write_atomically
 from werkbund.data.checks import Finding
+from werkbund.evaluation import contributions
 from werkbund.federation.families.contract import Setup
 from werkbund.federation.families.family import family_of
 from werkbund.federation.folder import Folder
@@ -145,11 +146,37 @@ def write_model(folder: Folder, model: Model, result: Mapping[str, Any], config:
     return card
 
 
+def with_contributions(result: Mapping[str, Any], folder: Folder, names: Sequence[str]) -> dict[str, Any]:
+    """Return a run's result with what each client contributed over its rounds; as it is where that was not asked for.
+
+    Parameters
+    ----------
+    result
+        The content of result.json.
+    folder
+        The run's, with all rounds in it.
+    names
+        Of the clients.
+    """
+    rounds = folder.credits()
+    if not rounds:
+        return dict(result)
+    clients = [{**asdict(one), "client": names[one.client]} for one in contributions(rounds)]
+    told = {
+        "rounds": len(rounds),
+        "counted": sum(one["counted"] for one in rounds),
+        "evaluations": sum(one["evaluations"] for one in rounds),
+        "clients": clients,
+    }
+    return {**result, "contributions": told}
+
+
 def summary_of(folder: Folder, result: Mapping[str, Any], trained: Trained, began: float) -> dict[str, Any]:
     """Return what `--json` prints about a finished run."""
     about = folder.read_json("run.json")
     summary = {
         **({"attack": result["attack"]} if "attack" in result else {}),
+        **({"contributions": result["contributions"]} if "contributions" in result else {}),
         "run_dir": str(folder.path),
         "report": str(folder.path / "report.html"),
         "data": about["data"],

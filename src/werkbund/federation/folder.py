@@ -151,6 +151,12 @@ class Folder:
         with (self.path / "rounds.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
+    def credits(self) -> list[dict[str, Any]]:
+        """Return what clients contributed, one entry a round that tells it."""
+        path = self.path / "rounds.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [told for line in lines if (told := json.loads(line).get("credits"))]
+
     def forget_rounds_after(self, last: int) -> None:
         """Drop the lines of rounds that a resumed run does again, and a last line that was cut short.
 
@@ -207,6 +213,7 @@ def _round_line(record: RoundRecord, scores: Mapping[str, Metrics]) -> dict[str,
         **({"clipped": record.clipped} if record.clipped else {}),
         **({"refused": record.refused} if record.refused else {}),
         **({"stale": record.stale} if record.stale else {}),
+        **({"credits": record.credits} if record.credits else {}),
         **({"owing": record.owing} if record.owing else {}),
     }
 

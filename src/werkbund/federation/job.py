@@ -14,7 +14,7 @@ from werkbund.core.errors import CheckpointError, ConfigError, DataError
 from werkbund.data.checks import Finding, check
 from werkbund.engine import Checkpoint
 from werkbund.evaluation import RANGES, Contest, mean_contest, mean_interval, paired_difference
-from werkbund.federation.account import Run, about_run, summary_of, write_model
+from werkbund.federation.account import Run, about_run, summary_of, with_contributions, write_model
 from werkbund.federation.attacked import about_attack, with_attack
 from werkbund.federation.comparison import federated_only, result_of
 from werkbund.federation.families.contract import Simulation
@@ -215,6 +215,7 @@ def _train_and_finish(
     model = setup.model(trained.learnt, trained.threshold.probability, population.schema.label)
     result = result_of(comparison, trained, population.names, time.perf_counter() - began)
     result = with_attack(with_later_period(result, setup, population, trained, comparison), setup, population, trained)
+    result = with_contributions(result, folder, population.names)
     folder.write_json("result.json", result)
     write_model(folder, model, result, setup.config)
     write_report(folder.path)

@@ -47,6 +47,8 @@ class Result:
         How the model does on the own test rows of plants that attacked, which are in no other figure.
     success
         Share of failures that a back door's pattern hides, 0..1; NaN where there was none.
+    contributions
+        What each plant contributed over the rounds; empty where that was not asked for.
     """
 
     best_round: int | None
@@ -62,6 +64,7 @@ class Result:
     later: Json = field(default_factory=dict)
     apart: tuple[ClientLine, ...] = ()
     success: float = math.nan
+    contributions: Json = field(default_factory=dict)
 
     @classmethod
     def parse(cls, written: Json) -> Result:
@@ -92,6 +95,7 @@ class Result:
             written.get("later") or {},
             tuple(ClientLine.parse(line) for line in attack.get("apart") or ()),
             number(attack.get("success"), "attack.success"),
+            written.get("contributions") or {},
         )
 
 

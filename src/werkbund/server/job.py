@@ -20,7 +20,7 @@ from werkbund.engine import Checkpoint
 from werkbund.engine.grid import Without
 from werkbund.engine.word import most_held_out
 from werkbund.evaluation import Costs, Summary, compare_periods, contest_of
-from werkbund.federation.account import Run, about_code, about_model, summary_of, write_model
+from werkbund.federation.account import Run, about_code, about_model, summary_of, with_contributions, write_model
 from werkbund.federation.attacked import refuse_attack
 from werkbund.federation.comparison import federated_only, result_of
 from werkbund.federation.families.contract import Setup
@@ -222,6 +222,7 @@ def _train_and_finish(
     threshold = trained.threshold.probability
     offer = OfferedModel(trained.learnt, threshold, card, trained.kept_round)
     delivered = deliver(setup.grid, offer, timeout_s)
+    result = with_contributions(result, folder, names)
     folder.write_json("result.json", _with_verdicts(result, delivered, costs_of(setup.config)))
     watcher.stage("writing the report")
     write_report(folder.path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,8 @@ from werkbund.core.rng import generator
 from werkbund.core.types import Score
 from werkbund.data import Preparation, Schema, source_for
 from werkbund.engine import Rules, Strategy
+from werkbund.engine.crediting import Crediting, Game
+from werkbund.evaluation import shares_of
 from werkbund.learner import CohortTrainer
 from werkbund.learner.signals import losses_of
 from werkbund.selection.contract import check_told
@@ -35,6 +39,21 @@ def servers_table(config: Config, schema: Schema, preparation: Preparation) -> R
         return None
     frame, _ = source_for(Path(path)).read()
     return preparation.transform(frame), schema.labels(frame)
+
+
+def crediting_on(trainer: CohortTrainer, rows: Rows) -> Crediting:
+    """Return how it is told what clients contributed: shares of the average precision on some rows."""
+    from sklearn.metrics import average_precision_score  # slow to import
+
+    features, labels = rows
+
+    def score(weights: Float32Array) -> float:
+        return float(average_precision_score(labels, trainer.score(weights, features))) if labels.any() else math.nan
+
+    def divide(players: Sequence[int], game: Game, rng: np.random.Generator) -> Mapping[str, Any]:
+        return shares_of(len(players), game, rng).to_json(players)
+
+    return Crediting(score, divide)
 
 
 def check_signals(strategy: Strategy, rules: Rules, told: Collection[str], num_clients: int) -> None:

@@ -32,8 +32,9 @@ from werkbund.engine import (
     rounds,
     weights_from_client,
 )
+from werkbund.engine.crediting import check_crediting
 from werkbund.engine.weighing import declared_factors
-from werkbund.federation.families.judging import check_signals, score_on, servers_share, servers_table
+from werkbund.federation.families.judging import check_signals, crediting_on, score_on, servers_share, servers_table
 from werkbund.federation.preparing import CommonPreparation, learn_in_process
 from werkbund.federation.wiring import model_spec, rules_of, strategy_of, training_plan
 from werkbund.federation.worlds import told_by, world_around
@@ -252,6 +253,14 @@ def with_servers_table(setup: NetworkSetup, schema: Schema, labels: Int64Array) 
     if rows is not None:
         trainer = trainer_of(setup.config, setup.network, setup.preparation.num_features, labels)
         rules = replace(rules, score=score_on(trainer, rows))
+    if setup.config.evaluation.contributions:
+        check_crediting(setup.strategy.aggregator, setup.strategy.stack)
+        if rows is None:
+            raise ConfigError(
+                "evaluation.contributions needs rows that the server holds, got no evaluation.server_rows; name a "
+                "table with failures and others there, or leave it out"
+            )
+        rules = replace(rules, crediting=crediting_on(trainer, rows))
     check_signals(setup.strategy, rules, ("seconds",), len(setup.grid.clients()) - len(rules.left_out))
     return replace(setup, rules=rules)
 
@@ -321,6 +330,10 @@ def simulate_prepared_network(
     rules = rules_of(config, trainer.layout.fingerprint, facts, len(modes))
     held = servers_table(config, population.schema, preparation) or servers_share(splits.validation, config)
     rules = replace(rules, score=score_on(trainer, held))
+    if config.evaluation.contributions:
+        check_crediting(strategy.aggregator, strategy.stack)
+        validation = splits.validation.features, splits.validation.labels
+        rules = replace(rules, crediting=crediting_on(trainer, validation))
     check_signals(strategy, rules, told_by(config.world), splits.train.num_clients)
     return NetworkSimulation(config, preparation, spec, network, modes, grid, strategy, rules, trainer, splits)
 

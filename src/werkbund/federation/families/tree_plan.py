@@ -114,6 +114,13 @@ def check_trees(config: Config) -> None:
             f"{selection.name!r}: trees have no weights before a round to choose clients by, and add whole numbers, "
             "which a client's part cannot be multiplied in"
         )
+    if config.evaluation.contributions:
+        raise ConfigError(f"evaluation.contributions is told of networks, got it with model.kind = {kind!r}; drop it")
+    if not config.strategy.pace.close == "all":
+        raise ConfigError(
+            f"strategy.pace.close must be all with model.kind = {kind!r}, got {config.strategy.pace.close!r}: a tree "
+            "grows from the counts of all its clients; drop strategy.pace"
+        )
     if config.attack.kind != "none":
         raise ConfigError(f"attack is on networks' updates, got it with model.kind = {kind!r}; drop [attack]")
     if config.world.preset != "none" or config.world.path is not None:

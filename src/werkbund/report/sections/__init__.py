@@ -12,6 +12,7 @@ from werkbund.report.folder import RunFolder
 from werkbund.report.page import PageSection
 from werkbund.report.sections.alarms import alarms
 from werkbund.report.sections.comparison import compared
+from werkbund.report.sections.contributions import contributed
 from werkbund.report.sections.data import data
 from werkbund.report.sections.later import later
 from werkbund.report.sections.own_rows import own_rows
@@ -23,6 +24,7 @@ SECTIONS: tuple[Callable[[RunFolder], PageSection], ...] = (
     own_rows,
     compared,
     plants,
+    contributed,
     later,
     alarms,
     training,
