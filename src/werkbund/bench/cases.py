@@ -29,11 +29,11 @@ from werkbund.data import source_for
 from werkbund.engine import Grid
 from werkbund.engine.world import WorldGrid
 from werkbund.evaluation import LearningCurve, Metrics, jain_index, per_client, values_of
+from werkbund.evaluation.stopping import Tally
 from werkbund.federation.comparison import federated_only
 from werkbund.federation.families.judging import servers_share
 from werkbund.federation.families.networks import NetworkSimulation, in_world, simulate_network, with_strategy
 from werkbund.federation.population import divide
-from werkbund.federation.stopping import Tally
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import Outlets, Trained, train
 from werkbund.federation.wiring import costs_of

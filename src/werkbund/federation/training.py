@@ -14,10 +14,10 @@ from werkbund.core.types import RoundRecord
 from werkbund.engine import Checkpoint, evaluators
 from werkbund.engine.records import remarks_on
 from werkbund.evaluation import DIRECTIONS, Costs, Counts, Metrics, Threshold, asked_well, choose_threshold, metrics
+from werkbund.evaluation.stopping import Progress, Tally, reason_to_stop
 from werkbund.federation.families.contract import Setup, Stage
-from werkbund.federation.stopping import Progress, Tally, reason_to_stop, stop_rules
 from werkbund.federation.watch import Nobody, RoundNews, Watcher
-from werkbund.federation.wiring import costs_of
+from werkbund.federation.wiring import costs_of, stop_rules
 
 Save = Callable[[Checkpoint], None]
 """Keeps a checkpoint, in place of the one before."""

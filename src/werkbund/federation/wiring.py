@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 from werkbund.aggregation import build_aggregator
 from werkbund.aggregation.contract import check_training
@@ -15,6 +16,7 @@ from werkbund.core.errors import ConfigError
 from werkbund.engine import RateSchedule, Rules, Strategy
 from werkbund.engine.pacing import Pace
 from werkbund.evaluation import Costs, edges_after
+from werkbund.evaluation.stopping import AllRounds, Budget, EarlyStop, StopRule, Tally, Target
 from werkbund.learner import ModelSpec, TrainingPlan
 from werkbund.learner.counts import count_shapes
 from werkbund.selection import Selector, build_selector
@@ -112,3 +114,22 @@ def scenario_of(config: Config, names: tuple[str, ...]) -> Scenario | None:
 def costs_of(config: Config) -> Costs:
     """Return the prices of wrong decisions."""
     return Costs(float(config.evaluation.missed_failure), float(config.evaluation.needless_inspection))
+
+
+def stop_rules(config: Config, num_rounds: int | None = None) -> tuple[StopRule, ...]:
+    """Return the rules that a configuration sets; any one of them ends the training.
+
+    Parameters
+    ----------
+    config
+        Sets them.
+    num_rounds
+        Rounds that are planned; as the configuration says if left out.
+    """
+    section, metric = config.federation, config.evaluation.metric
+    rules: list[StopRule] = [EarlyStop(section.patience, metric)] if section.patience else []
+    if config.stop.target is not None:
+        rules.append(Target(float(config.stop.target), metric))
+    limits = {field.name: getattr(config.stop, field.name) for field in fields(Tally)}
+    rules += [Budget(what, float(most)) for what, most in limits.items() if most is not None]
+    return (*rules, AllRounds(num_rounds or section.rounds))

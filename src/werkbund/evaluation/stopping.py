@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
-from werkbund.config.sections import Config
 from werkbund.core.types import RoundRecord
-from werkbund.evaluation import DIRECTIONS
+from werkbund.evaluation.metrics import DIRECTIONS
 
 
 @dataclass(frozen=True)
@@ -144,25 +143,6 @@ class Budget:
         """Return why it ends, or None."""
         spent = getattr(progress.spent, self.what)
         return f"the budget is spent: {spent:.6g} of stop.{self.what} = {self.most:g}" if spent >= self.most else None
-
-
-def stop_rules(config: Config, num_rounds: int | None = None) -> tuple[StopRule, ...]:
-    """Return the rules that a configuration sets; any one of them ends the training.
-
-    Parameters
-    ----------
-    config
-        Sets them.
-    num_rounds
-        Rounds that are planned; as the configuration says if left out.
-    """
-    section, metric = config.federation, config.evaluation.metric
-    rules: list[StopRule] = [EarlyStop(section.patience, metric)] if section.patience else []
-    if config.stop.target is not None:
-        rules.append(Target(float(config.stop.target), metric))
-    limits = {field.name: getattr(config.stop, field.name) for field in fields(Tally)}
-    rules += [Budget(what, float(most)) for what, most in limits.items() if most is not None]
-    return (*rules, AllRounds(num_rounds or section.rounds))
 
 
 def reason_to_stop(rules: Sequence[StopRule], progress: Progress) -> str | None:

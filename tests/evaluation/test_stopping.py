@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from werkbund.config import check_config
-from werkbund.federation import resume, run
-from werkbund.federation.stopping import (
+from werkbund.evaluation.stopping import (
     AllRounds,
     Budget,
     EarlyStop,
@@ -19,8 +18,9 @@ from werkbund.federation.stopping import (
     Tally,
     Target,
     reason_to_stop,
-    stop_rules,
 )
+from werkbund.federation import resume, run
+from werkbund.federation.wiring import stop_rules
 
 
 def _config(**sections: Any) -> Any:
