@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults check bench bench-deployment bench-trees bench-verdicts format clean
+.PHONY: help run test test-faults check bench bench-aggregation bench-deployment bench-trees bench-verdicts format clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ check: $(STAMP) ## Check format, lint and strict types
 bench: $(VENV)/.bench ## Compare speed with Flower, plain loops and the floor, side by side
 	$(BIN)/python -m benchmarks.simulation --clients 100 --rounds 2
 	$(BIN)/python -m benchmarks.simulation --clients 1000 --rounds 1
+
+bench-aggregation: $(STAMP) ## Compare aggregation with copies in memory, and robust rules with the mean
+	$(BIN)/python -m benchmarks.aggregation
+	$(BIN)/python -m benchmarks.robust
 
 bench-deployment: $(STAMP) ## Compare a round over the network with Flower's own, side by side
 	$(BIN)/python -m benchmarks.deployment

@@ -79,7 +79,7 @@ def test_a_share_is_of_those_that_were_asked(rule: type[EachRule]) -> None:
     assert made.expected(20) == 4
     assert made.least(20) == rule(hostile=4).least(20)
     rows = np.random.default_rng(0).normal(size=(made.least(20) - 1, 3))
-    with pytest.raises(ConfigError, match=r"bears \d hostile among \d+ updates at most, got hostile = 0.2, which is 4"):
+    with pytest.raises(ConfigError, match=r"bears \d hostile among \d+ updates at most, got hostile = 0.2, 4 of 20"):
         moved_by(made, rows, closing=Closing(num_asked=20, score=_score))
 
 

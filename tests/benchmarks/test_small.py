@@ -8,9 +8,11 @@ from benchmarks.federation import werkbund_rows
 from benchmarks.floor import floor_row
 from benchmarks.models import SPECS, rows_of
 from benchmarks.plain import central_row, sequential_row
+from benchmarks.robust import MEAN, OF_DISTANCES, measure
 from benchmarks.scale import scaled
 from benchmarks.tuning import SETTINGS, config_of
 from benchmarks.workload import Workload
+from werkbund.aggregation import AGGREGATORS, build_aggregator
 from werkbund.config import check_config
 
 TOLERANCE = 1e-4
@@ -50,6 +52,15 @@ def test_both_ways_of_aggregating_give_the_mean_update() -> None:
     for way in (folded, collected):
         for reuse in (True, False):
             np.testing.assert_allclose(way(Arrivals(BASE, 3, reuse), np.zeros_like(BASE)), expected, rtol=1e-6)
+
+
+def test_the_rules_that_see_each_update_are_compared_with_the_mean_and_need_no_second_copy_of_all() -> None:
+    measured = measure(num_clients=11, num_parameters=20_000, repetitions=1)
+    seeing = {name for name in AGGREGATORS if build_aggregator(name).sees == "each"}
+    assert measured.keys() == {MEAN, *seeing}
+    assert {*OF_DISTANCES} <= seeing
+    assert measured[MEAN]["ratio"] == 1.0
+    assert all(one["peak"] < 0.6 for one in measured.values())
 
 
 @pytest.mark.parametrize("name", ["fold", "collect"])

@@ -43,19 +43,21 @@ def bulyan_choice(distances: Float64Array, hostile: int) -> list[int]:
     return chosen
 
 
-def mean_near_median(rows: Float32Array, number: int) -> Float32Array:
+def mean_near_median(rows: Float32Array, chosen: list[int], number: int) -> Float32Array:
     """Return of each coordinate the mean of the values nearest to its median; of two as near, the smaller one counts.
 
     Parameters
     ----------
     rows
         (n, parameters)
+    chosen
+        Which of them are looked at.
     number
-        How many values, at most n.
+        How many values the mean is of, at most as many as are chosen.
     """
-    spare, places, share = len(rows) - number, np.arange(len(rows)), np.full(len(rows), 1.0 / number)
+    spare, places, share = len(chosen) - number, np.arange(len(chosen)), np.full(len(chosen), 1.0 / number)
     mean = np.empty(rows.shape[1], np.float32)
-    for where, block in ordered(rows):
+    for where, block in ordered(rows, chosen):
         middle = medians(block)[:, None]
         # The nearest lie side by side. While the first is farther off than the one after the last, they move on.
         first = (middle - block[:, :spare] > block[:, number:] - middle).sum(axis=1)[:, None]
@@ -201,4 +203,4 @@ class Bulyan(EachRule):
     def estimate(self, received: Received) -> Float32Array:
         """Return the mean near the median of the chosen, (parameters,)."""
         chosen = bulyan_choice(squared_distances(received.rows), received.hostile)
-        return mean_near_median(received.rows[chosen], len(chosen) - 2 * received.hostile)
+        return mean_near_median(received.rows, chosen, len(chosen) - 2 * received.hostile)

@@ -19,13 +19,15 @@ def blocks(rows: Float32Array) -> Iterator[tuple[slice, Float32Array]]:
         yield where, rows[:, where]
 
 
-def ordered(rows: Float32Array) -> Iterator[tuple[slice, Float32Array]]:
-    """Yield which columns a block has, and its values in ascending order, (width, n).
+def ordered(rows: Float32Array, chosen: list[int] | None = None) -> Iterator[tuple[slice, Float32Array]]:
+    """Yield which columns a block has, and the values of all rows or of some in ascending order, (width, n).
 
     The block is turned first: NumPy sorts a contiguous axis several times faster, and partitions it slower than that.
     """
     for where, block in blocks(rows):
-        yield where, np.sort(np.ascontiguousarray(block.T), axis=1)
+        turned = (block if chosen is None else block[chosen]).T.copy()
+        turned.sort(axis=1)
+        yield where, turned
 
 
 def combined(rows: Float32Array, coefficients: Float64Array) -> Float32Array:

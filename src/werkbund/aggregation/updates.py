@@ -161,15 +161,17 @@ class EachRule(ABC):
 
     def refusal(self, num_updates: int, num_asked: int) -> str:
         """Return why so many updates of so many clients that were asked are too few; empty if they are enough."""
-        most, hostile = self.most_hostile(num_updates), self.expected(max(num_asked, num_updates))
+        asked = max(num_asked, num_updates)
+        most, hostile = self.most_hostile(num_updates), self.expected(asked)
         if hostile <= most:
             return ""
-        least, rule = self.least(num_asked), f"strategy.aggregation {self.name!r}"
+        least, rule = self.least(asked), f"strategy.aggregation {self.name!r}"
         if most < 0:
             return f"{rule} takes {least} updates at least, got {num_updates}; see that more clients take part"
+        said = f"{self.hostile}" if isinstance(self.hostile, int) else f"{self.hostile}, {hostile} of {asked} asked"
         return (
-            f"{rule} bears {most} hostile among {num_updates} updates at most, got hostile = {self.hostile!r}, which "
-            f"is {hostile}; lower it to {most}, or see that {least} clients answer"
+            f"{rule} bears {most} hostile among {num_updates} updates at most, got hostile = {said}; lower it to "
+            f"{most}, or see that {least} clients answer"
         )
 
     def init(self, num_parameters: int) -> Carry:
