@@ -107,13 +107,9 @@ def test_people_see_the_matrix(done: tuple[Benched, _Heard]) -> None:
     assert "Score kept" in page
     assert "Failures found behind the back door" in page
     assert matrix_sentence(matrix).startswith("Under ")
-    table = matrix_table(matrix, 0.4)
-    assert [str(column.header) for column in table.columns] == [
-        "defence",
-        "reference",
-        "sign-flip kappa=20.0",
-        "backdoor",
-    ]
+    table = matrix_table(matrix, 0.4, matrix.attacks)
+    heads = [str(column.header).replace("-\n", "-").replace("\n", " ") for column in table.columns]
+    assert heads == ["defence", "reference", "sign-flip kappa=20.0", "backdoor"]
     assert table.row_count == 2
 
 

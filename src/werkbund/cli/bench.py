@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import product
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +29,8 @@ from werkbund.cli.edge import (
 from werkbund.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from werkbund.bench.runs import EndedRun
     from werkbund.config import Config
     from werkbund.report import BenchFolder, MatrixFolder
@@ -119,8 +122,9 @@ def _show_matrix(folder: Path) -> None:
     from werkbund.report import matrix_sentence, read_matrix
 
     matrix, console = read_matrix(folder), output()
-    for share in matrix.shares:
-        console.print(matrix_table(matrix, share))
+    wide = max((console.width - 20) // 13, 3)
+    for share, first in product(matrix.shares, range(0, len(matrix.attacks), wide)):
+        console.print(matrix_table(matrix, share, matrix.attacks[first : first + wide]))
     console.print(
         "Average precision on the honest plants' rows, in percent of what fedavg reaches where nobody attacks: the\n"
         "column reference; a run that was brought down counts 0. Behind a stroke, of a back door: failures that its\n"
@@ -132,14 +136,14 @@ def _show_matrix(folder: Path) -> None:
     print_line(f"\n{matrix_sentence(matrix)}")
 
 
-def matrix_table(matrix: MatrixFolder, share: float) -> Table:
-    """Return what each defence keeps under each attack by a share of the clients: a line a defence."""
+def matrix_table(matrix: MatrixFolder, share: float, attacks: Sequence[str]) -> Table:
+    """Return what each defence keeps under some attacks by a share of the clients: a line a defence."""
     table = Table(box=None, header_style="bold", padding=(0, 1), title=f"{share:.0%} of the plants attack")
     table.add_column("defence", overflow="fold", min_width=8, max_width=20)
-    for attack in matrix.attacks:
-        table.add_column(attack, justify="right", overflow="fold", max_width=9)
+    for attack in attacks:
+        table.add_column(attack.replace("-", "-\n").replace(" ", "\n"), justify="right", overflow="fold", max_width=12)
     for defence in matrix.defences(share):
-        cells = [matrix.cell(share, defence, attack) for attack in matrix.attacks]
+        cells = [matrix.cell(share, defence, attack) for attack in attacks]
         kept = [_number(100 * cell.of_default.mean, ".0f") for cell in cells]
         hidden = [_number(100 * cell.success.mean, ".0f") for cell in cells]
         enough = float(matrix.about["enough"])
