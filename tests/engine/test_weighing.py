@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from werkbund.aggregation import Agnostic, FedAvg
+from werkbund.aggregation import Agnostic, FedAvg, FedNova
 from werkbund.config import check_config
 from werkbund.core import ConfigError, Replies, Tasks
 from werkbund.core.store import Store
 from werkbund.engine import rounds
 from werkbund.engine.kinds import TRAIN
 from werkbund.engine.weighing import declared_factors
+from werkbund.learner import TrainingPlan
+from werkbund.learner.batches import num_steps
+from werkbund.learner.plan import accumulations
 from werkbund.selection import build_selector
 
 FACTORS = np.array([1.0, 0.5, 3.0])
@@ -48,6 +51,32 @@ def test_a_client_that_says_it_counts_more_is_refused_by_name(rule: Any, federat
     (failure,) = record.failures
     assert failure.client == 1
     assert "its update weighs" in failure.reason
+
+
+def _accumulated(rows: Any, rate: float) -> Any:
+    return accumulations(TrainingPlan(learning_rate=rate), num_steps(rows.astype(np.int64), TrainingPlan()))
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.001, 1000.0])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_client_that_says_it_took_other_steps_than_its_rows_give_is_refused_by_name(
+    known: bool, factor: float, federation: Any
+) -> None:
+    rows = np.array([330.0, 200.0, 70.0])
+    said = rows if known else np.array([330.0, np.nan, 70.0])
+    built = federation((330, 200, 70), aggregator=FedNova(), training_rows=said, added={"accumulation": _accumulated})
+
+    def boasting(tasks: Tasks, store: Store) -> Replies:
+        replies: Replies = built.work.train(tasks, store)
+        replies.sums["accumulation"][1] *= factor
+        return replies
+
+    _, record = _one(built.with_handlers({TRAIN: boasting}))
+    refused = {failure.client: failure.reason for failure in record.failures if failure.client == 1}
+    if known or factor > 2:  # where nobody knows its rows, it may have as many as the client with the most
+        assert "its accumulation is" in refused[1]
+    else:
+        assert not refused
 
 
 @pytest.mark.parametrize("rule", [BY_FACTOR, Agnostic()], ids=lambda rule: rule.name)

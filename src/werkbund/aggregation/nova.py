@@ -99,9 +99,7 @@ class FedNova(SumRule):
             "Clients must step by sgd, with or without momentum and proximal term: adam's steps are no sum of "
             "gradients.",
             "clip_norm and what is told of long updates are about updates for each step.",
-            "What a client sends of its steps is bounded as updates are: a thousand times the middle one of its round "
-            "is refused. A liar below that lengthens the common step by up to a thousand times its weight; "
-            "training.steps or fedavg leave it no such say.",
+            "Over a network a client is held to the steps that its training rows give.",
         ),
     )
 

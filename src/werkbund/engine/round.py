@@ -225,7 +225,8 @@ def _form(due: Due, choice: Choice, strategy: Strategy, rules: Rules, state: Run
     if len(rules.training_rows):
         equal = aggregator.weighting != "examples" if choice.equal is None else choice.equal
         least, most = weights_expected(rules.training_rows, due.clients, due.factors, equal)
-        form = replace(form, word=replace(form.word, least=least, most=most))
+        beside = rules.added_by(due, aggregator.folds)
+        form = replace(form, word=replace(form.word, least=least, most=most, beside=beside))
     return replace(form, folds=aggregator.folds, changed=strategy.stack.changes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from werkbund.engine.asking import Form
 from werkbund.engine.checkpoint import Checkpoint
 from werkbund.engine.crediting import Crediting
 from werkbund.engine.pacing import Due, Pace
-from werkbund.engine.word import Word, with_counts
+from werkbund.engine.word import Word, added_expected, with_counts
 from werkbund.privacy import Stack
 from werkbund.selection.contract import OF_THE_UPDATE, SCORE_REMEDY, CohortSize, Selector, State
 
@@ -158,6 +159,9 @@ class Strategy:
         return self.selector.declaration.needs | needs_of(self.aggregator)
 
 
+Added = Callable[[Float64Array, float], Float64Array]
+"""Given training rows of clients and the factor of the learning rate, return what each adds to a unit of its update."""
+
 Refine = Callable[[Mapping[str, Arrays], Float32Array], Float32Array]
 """Given counts by split and the edges that they are on, return those of the next question."""
 
@@ -191,6 +195,8 @@ class Rules:
         what it counted before. Empty where nobody is held to its word, because all rows are here.
     most_held_out
         (all clients,), rows of a split that each can hold out at most; empty where nobody is held to any.
+    added
+        What a client with so many training rows adds to its update, by name: clients are held to that too.
     left_out
         Numbers of clients that nobody chooses, for what they said before the first round.
     crediting
@@ -210,6 +216,7 @@ class Rules:
     score: Score | None = None
     training_rows: Float64Array = field(default_factory=lambda: np.empty(0))
     most_held_out: Float64Array = field(default_factory=lambda: np.empty(0))
+    added: Mapping[str, Added] = field(default_factory=dict)
     left_out: tuple[int, ...] = ()
     refine: Refine | None = None
     crediting: Crediting | None = None
@@ -234,6 +241,27 @@ class Rules:
         """
         word = Word(self.training_rows, held_out=held_out or {}, most_held_out=self.most_held_out)
         return Form(num_parameters, self.fingerprint, self.counts, word=word)
+
+    def added_by(self, due: Due, names: Iterable[str]) -> dict[str, tuple[Float64Array, Float64Array]]:
+        """Return what each that owes an update must and may add to it, by name, as `Word` has it.
+
+        Parameters
+        ----------
+        due
+            Who owes an update, and of which round.
+        names
+            Of what is folded beside updates.
+        """
+
+        def of_rows(added: Added, rows: Float64Array) -> Float64Array:
+            each = np.zeros(len(rows))
+            for round in np.unique(due.rounds).tolist():
+                own = due.rounds == round
+                each[own] = added(rows[own], self.schedule.factor(round))
+            return each
+
+        rules = {name: self.added[name] for name in names if name in self.added}
+        return {n: added_expected(self.training_rows, due.clients, partial(of_rows, rule)) for n, rule in rules.items()}
 
     def refined(self, record: RoundRecord) -> Float32Array:
         """Return the edges on which scores are counted after a round."""

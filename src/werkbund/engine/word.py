@@ -6,12 +6,12 @@ said it has, what its update may weigh in this round, and of how many held-out r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from werkbund.core.arrays import AnyArray, Arrays, Float64Array
+from werkbund.core.arrays import AnyArray, Arrays, Float64Array, Int64Array
 from werkbund.core.kinds import HELD_OUT, TRAINING_ROWS, Half
 from werkbund.core.types import Replies
 from werkbund.engine.kinds import WEIGHT
@@ -30,6 +30,8 @@ class Word:
         (all clients,), training rows of each, NaN where nobody knows; empty where nobody is held to any.
     least, most
         (all clients,), what the update of each must and may weigh; empty where any weight will do.
+    beside
+        What each must and may add to an update for each unit of its weight, least and most, (all clients,) by name.
     held_out
         By split (all clients, 2), held-out rows without and with a failure that each has counted; -1 where none were.
     most_held_out
@@ -39,6 +41,7 @@ class Word:
     rows: Float64Array = field(default_factory=lambda: np.empty(0))
     least: Float64Array = field(default_factory=lambda: np.empty(0))
     most: Float64Array = field(default_factory=lambda: np.empty(0))
+    beside: Mapping[str, tuple[Float64Array, Float64Array]] = field(default_factory=dict)
     held_out: Arrays = field(default_factory=dict)
     most_held_out: Float64Array = field(default_factory=lambda: np.empty(0))
 
@@ -59,6 +62,8 @@ class Word:
             found |= self._rows(replies)
         if len(self.most) and replies.kind.updates and WEIGHT not in changed:
             found |= self._weights(replies)
+            for name in self.beside.keys() & replies.sums.keys() - changed:
+                found |= self._beside(name, replies)
         return found
 
     def _too_many_training(self, replies: Replies, changed: frozenset[str]) -> dict[int, str]:
@@ -88,6 +93,17 @@ class Word:
         why = "its update weighs {:g}, and by what it said of its rows it weighs {}"
         return {
             place: why.format(given[place], _between(float(least[place]), float(most[place])))
+            for place in wrong.tolist()
+        }
+
+    def _beside(self, name: str, replies: Replies) -> dict[int, str]:
+        least, most = (bound[replies.clients] for bound in self.beside[name])
+        given, weight = replies.sums[name], replies.sums[WEIGHT]
+        wrong = np.flatnonzero((given < least * weight * (1 - _SLACK)) | (given > most * weight * (1 + _SLACK)))
+        why = f"its {name} is {{:g}} for each unit of its weight, and by what it said of its rows it is {{}}"
+        each = np.divide(given, weight, out=np.zeros_like(given), where=weight > 0)
+        return {
+            place: why.format(each[place], _between(float(least[place]), float(most[place])))
             for place in wrong.tolist()
         }
 
@@ -171,6 +187,30 @@ def weights_expected(
     least, most = np.zeros(len(rows)), np.zeros(len(rows))
     least[cohort] = factors * np.where(unknown, 0.0, units)[cohort]
     most[cohort] = factors * np.where(unknown, highest, units)[cohort]
+    return least, most
+
+
+def added_expected(
+    rows: Float64Array, clients: Int64Array, of_rows: Callable[[Float64Array], Float64Array]
+) -> tuple[Float64Array, Float64Array]:
+    """Return what some clients must and may add to an update for each unit of weight, (all clients,); 0 for all others.
+
+    Where nobody knows how many rows a client has, it adds no more than the client with the most.
+
+    Parameters
+    ----------
+    rows
+        (all clients,), training rows that each said it has; NaN where nobody knows.
+    clients
+        (clients,), who is asked.
+    of_rows
+        Given training rows, return what a client with as many adds, (clients,).
+    """
+    unknown = np.isnan(rows[clients])
+    highest = float(np.max(rows, where=~np.isnan(rows), initial=0.0))
+    added = of_rows(np.where(unknown, highest, rows[clients]))
+    least, most = np.zeros(len(rows)), np.zeros(len(rows))
+    least[clients], most[clients] = np.where(unknown, 0.0, added), added
     return least, most
 
 

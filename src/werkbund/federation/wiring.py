@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import fields, replace
+
+import numpy as np
 
 from werkbund.aggregation import build_aggregator
 from werkbund.aggregation.contract import check_training
+from werkbund.aggregation.nova import ACCUMULATION
 from werkbund.attack import build_attack
 from werkbund.attack.answering import Scenario
 from werkbund.attack.population import drawn_scenario
 from werkbund.config.sections import Config, ModelSection, TrainingSection
-from werkbund.core.arrays import Arrays, Int64Array
+from werkbund.core.arrays import Arrays, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.engine import RateSchedule, Rules, Strategy
 from werkbund.engine.pacing import Pace
+from werkbund.engine.state import Added
 from werkbund.evaluation import Costs, edges_after
 from werkbund.evaluation.stopping import AllRounds, Budget, EarlyStop, StopRule, Tally, Target
 from werkbund.learner import ModelSpec, TrainingPlan
+from werkbund.learner.batches import num_steps
 from werkbund.learner.counts import count_shapes
+from werkbund.learner.plan import accumulations
 from werkbund.selection import Selector, build_selector
 
 _MLP, _RESIDUAL = {"hidden", "activation", "dropout"}, {"width", "depth", "activation", "dropout"}
@@ -109,6 +116,17 @@ def scenario_of(config: Config, names: tuple[str, ...]) -> Scenario | None:
     attack = build_attack(section.kind, section.options)
     who = section.clients or float(section.share)
     return drawn_scenario(attack, names, who, section.from_round, config.federation.seed)
+
+
+def added_of(config: Config, labels: Int64Array) -> Mapping[str, Added]:
+    """Return what clients of so many training rows add to their updates, as far as the server can tell."""
+    plan = training_plan(config.training, labels)
+
+    def accumulated(rows: Float64Array, rate: float) -> Float64Array:
+        own = replace(plan, learning_rate=plan.learning_rate * rate)
+        return accumulations(own, num_steps(rows.astype(np.int64), own))
+
+    return {ACCUMULATION.name: accumulated}
 
 
 def costs_of(config: Config) -> Costs:

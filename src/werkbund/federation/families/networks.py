@@ -36,7 +36,7 @@ from werkbund.engine.crediting import check_crediting
 from werkbund.engine.weighing import declared_factors
 from werkbund.federation.families.judging import check_signals, crediting_on, score_on, servers_share, servers_table
 from werkbund.federation.preparing import CommonPreparation, learn_in_process
-from werkbund.federation.wiring import model_spec, rules_of, strategy_of, training_plan
+from werkbund.federation.wiring import added_of, model_spec, rules_of, strategy_of, training_plan
 from werkbund.federation.worlds import told_by, world_around
 from werkbund.learner import CohortTrainer, ModelSpec, build_network, layout_of, weights_of
 from werkbund.model import TrainedModel
@@ -191,7 +191,7 @@ def network_server(config: Config, common: CommonPreparation, mode_names: tuple[
     facts = {"rows": np.where(common.rows > 0, common.rows, np.nan)} if common.rows.any() else {}
     facts |= declared_factors(config.clients.factors, grid.clients())
     rules = rules_of(config, layout_of(network).fingerprint, facts, len(mode_names))
-    rules = common.held_to_its_word(rules, grid.clients())
+    rules = common.held_to_its_word(replace(rules, added=added_of(config, common.survey.labels)), grid.clients())
     return NetworkSetup(config, common.preparation, spec, network, mode_names, grid, strategy_of(config), rules)
 
 
