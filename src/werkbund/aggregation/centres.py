@@ -96,6 +96,7 @@ class GeometricMedian(EachRule):
             "less than half.",
             "passes = 4 is RFA as published. After few passes it is between mean and median.",
             "The paper lets sums do for it, in a message a pass; here the server sees each update.",
+            "It takes n^2 distances, whatever the passes: ten to twenty times the mean's time with a hundred clients.",
         ),
     )
 

@@ -9,13 +9,13 @@ import numpy as np
 
 from werkbund.aggregation.contract import Card
 from werkbund.aggregation.order import ROWS_NOTE, medians
-from werkbund.aggregation.rows import combined, ordered, squared_distances
+from werkbund.aggregation.rows import combined, of_ordered, squared_distances
 from werkbund.aggregation.updates import HOSTILE, EachRule, Received
 from werkbund.core.arrays import Float32Array, Float64Array
 from werkbund.core.methods import option
 
 _SOURCE = "Blanchard et al., Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent, NeurIPS 2017"
-_COST_NOTE = "It takes n^2 distances: with a hundred clients about ten times the mean's time, with more in proportion."
+_COST_NOTE = "It takes n^2 distances: ten to twenty times the mean's time with a hundred clients, and more with more."
 _TIES_NOTE = "Of equal scores the first in the order of clients wins, so that nothing depends on who answers first."
 
 
@@ -55,14 +55,16 @@ def mean_near_median(rows: Float32Array, chosen: list[int], number: int) -> Floa
     number
         How many values the mean is of, at most as many as are chosen.
     """
-    spare, places, share = len(chosen) - number, np.arange(len(chosen)), np.full(len(chosen), 1.0 / number)
-    mean = np.empty(rows.shape[1], np.float32)
-    for where, block in ordered(rows, chosen):
+    spare, places = len(chosen) - number, np.arange(len(chosen))
+
+    def mean(block: Float32Array) -> Float64Array:
         middle = medians(block)[:, None]
         # The nearest lie side by side. While the first is farther off than the one after the last, they move on.
         first = (middle - block[:, :spare] > block[:, number:] - middle).sum(axis=1)[:, None]
-        mean[where] = np.where((places >= first) & (places < first + number), block, 0.0).astype(np.float64) @ share
-    return mean
+        near = np.where((places >= first) & (places < first + number), block, np.float32(0))
+        return np.asarray(near.sum(axis=1, dtype=np.float64) / number)
+
+    return of_ordered(rows, mean, chosen)
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,11 @@ class Bulyan(EachRule):
         avoid_when="there are few clients: it needs four times as many as may be hostile, and three more",
         unbiased=False,
         breakdown="(n - 3) // 4 of n; up to that, each coordinate is near to those of honest clients",
-        notes=(ROWS_NOTE, _TIES_NOTE, "It takes n^2 distances, and then n - 2f passes over them."),
+        notes=(
+            ROWS_NOTE,
+            _TIES_NOTE,
+            "It takes n^2 distances, and sorts: about fifty times the mean's time with a hundred.",
+        ),
     )
 
     def most_hostile(self, num_updates: int) -> int:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from werkbund.aggregation.contract import Card
-from werkbund.aggregation.rows import ordered
+from werkbund.aggregation.rows import of_ordered
 from werkbund.aggregation.updates import EachRule, Received
 from werkbund.core.arrays import Float32Array, Float64Array
 
@@ -62,10 +62,7 @@ class CoordinateMedian(EachRule):
 
     def estimate(self, received: Received) -> Float32Array:
         """Return the median of each coordinate, (parameters,)."""
-        middle = np.empty(received.rows.shape[1], np.float32)
-        for where, block in ordered(received.rows):
-            middle[where] = medians(block)
-        return middle
+        return of_ordered(received.rows, medians)
 
 
 @dataclass(frozen=True)
@@ -104,9 +101,5 @@ class TrimmedMean(EachRule):
 
     def estimate(self, received: Received) -> Float32Array:
         """Return the trimmed mean of each coordinate, (parameters,)."""
-        number, cut = len(received.rows), received.hostile
-        shares = np.full(number - 2 * cut, 1.0 / (number - 2 * cut))
-        mean = np.empty(received.rows.shape[1], np.float32)
-        for where, block in ordered(received.rows):
-            mean[where] = block[:, cut : number - cut].astype(np.float64) @ shares
-        return mean
+        kept = slice(received.hostile, len(received.rows) - received.hostile)
+        return of_ordered(received.rows, lambda block: block[:, kept].mean(axis=1, dtype=np.float64))

@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 
-from werkbund.core.arrays import BoolArray, Float32Array, Float64Array
+from werkbund.core.arrays import AnyArray, BoolArray, Float32Array, Float64Array
+from werkbund.core.threads import spread
 
 WIDTH = 1024
 """Columns of a block: a hundred rows of it, sorted or in double precision, stay in a processor's cache."""
 
 
-def blocks(rows: Float32Array) -> Iterator[tuple[slice, Float32Array]]:
-    """Yield which columns a block has, and the block, (n, width)."""
-    for start in range(0, rows.shape[1], WIDTH):
-        where = slice(start, min(start + WIDTH, rows.shape[1]))
-        yield where, rows[:, where]
+def blocks(num_columns: int) -> list[slice]:
+    """Return which columns each block has."""
+    return [slice(start, min(start + WIDTH, num_columns)) for start in range(0, num_columns, WIDTH)]
 
 
-def ordered(rows: Float32Array, chosen: list[int] | None = None) -> Iterator[tuple[slice, Float32Array]]:
-    """Yield which columns a block has, and the values of all rows or of some in ascending order, (width, n).
+def of_ordered(
+    rows: Float32Array, value: Callable[[Float32Array], AnyArray], chosen: list[int] | None = None
+) -> Float32Array:
+    """Return what becomes of each column's values in ascending order, (parameters,); threads share the blocks out.
 
-    The block is turned first: NumPy sorts a contiguous axis several times faster, and partitions it slower than that.
+    Blocks are turned before they are sorted: NumPy sorts a contiguous axis several times faster, and partitions it
+    slower than that.
+
+    Parameters
+    ----------
+    rows
+        (n, parameters)
+    value
+        Given (width, n) ascending values, returns (width,).
+    chosen
+        The rows that are looked at; None for all.
     """
-    for where, block in blocks(rows):
-        turned = (block if chosen is None else block[chosen]).T.copy()
+    values = np.empty(rows.shape[1], np.float32)
+
+    def work(where: slice) -> None:
+        block = rows[:, where] if chosen is None else rows[chosen, where]
+        turned = block.T.copy()
         turned.sort(axis=1)
-        yield where, turned
+        values[where] = value(turned)
+
+    spread(work, blocks(rows.shape[1]), float(rows.size))
+    return values
 
 
 def combined(rows: Float32Array, coefficients: Float64Array) -> Float32Array:
@@ -42,16 +59,17 @@ def combined(rows: Float32Array, coefficients: Float64Array) -> Float32Array:
     """
     used = np.flatnonzero(coefficients)
     total = np.empty(rows.shape[1], np.float32)
-    for where, block in blocks(rows):
-        total[where] = coefficients[used] @ (block if len(used) == len(rows) else block[used]).astype(np.float64)
+    for where in blocks(rows.shape[1]):
+        block = rows[:, where] if len(used) == len(rows) else rows[used, where]
+        total[where] = coefficients[used] @ block.astype(np.float64)
     return total
 
 
 def lengths(rows: Float32Array, origin: Float32Array | None = None) -> Float64Array:
     """Return the Euclidean distance of each row from a point, (parameters,), or from zero: (n,)."""
     squares = np.zeros(len(rows))
-    for where, block in blocks(rows):
-        ways = block.astype(np.float64)
+    for where in blocks(rows.shape[1]):
+        ways = rows[:, where].astype(np.float64)
         if origin is not None:
             ways -= origin[where]
         squares += np.vecdot(ways, ways)
@@ -65,8 +83,8 @@ def squared_distances(rows: Float32Array) -> Float64Array:
     left.
     """
     products = np.zeros((len(rows), len(rows)))
-    for _, block in blocks(rows):
-        wide = block.astype(np.float64)
+    for where in blocks(rows.shape[1]):
+        wide = rows[:, where].astype(np.float64)
         products += wide @ wide.T
     squares = np.diagonal(products)
     upper = np.triu(np.maximum(squares[:, None] + squares[None, :] - 2.0 * products, 0.0), k=1)
@@ -91,6 +109,6 @@ def mixed(rows: Float32Array, hostile: int) -> Float32Array:
     number = len(rows) - hostile
     shares = nearest(squared_distances(rows), number) / number
     means = np.empty_like(rows)
-    for where, block in blocks(rows):
-        means[:, where] = shares @ block.astype(np.float64)
+    for where in blocks(rows.shape[1]):
+        means[:, where] = shares @ rows[:, where].astype(np.float64)
     return means

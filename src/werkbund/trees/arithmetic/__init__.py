@@ -5,7 +5,6 @@ from werkbund.trees.arithmetic.edges import BinEdges, even_edges
 from werkbund.trees.arithmetic.ensemble import Ensemble, Trees, importance
 from werkbund.trees.arithmetic.growth import Growth, advance, begin
 from werkbund.trees.arithmetic.histograms import WORDS, Blocks, accumulate, add_value, divide
-from werkbund.trees.arithmetic.kernels import even_slices, num_threads, spread
 from werkbund.trees.arithmetic.keys import keys_of
 from werkbund.trees.arithmetic.objectives import OBJECTIVE_KINDS, FixedPoint, Objective, ObjectiveKind
 from werkbund.trees.arithmetic.predict import contributions, leaf_sums, logits, scores
@@ -40,13 +39,10 @@ __all__ = [
     "divide",
     "draw_rows",
     "even_edges",
-    "even_slices",
     "importance",
     "keys_of",
     "leaf_sums",
     "logits",
-    "num_threads",
     "row_hashes",
     "scores",
-    "spread",
 ]

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from werkbund.core.arrays import AnyArray, Float64Array, Int64Array, UInt8Array
 from werkbund.core.defaults import MOST_BINS
 from werkbund.core.errors import ConfigError, DataError
-from werkbund.trees.arithmetic.kernels import even_slices, inlined, kernel, num_threads, spread
+from werkbund.core.threads import even_slices, num_threads, spread
+from werkbund.trees.arithmetic.kernels import inlined, kernel
 
 _BLOCK = 128  # rows coded at a time, so that the edges of one feature stay in the cache
 

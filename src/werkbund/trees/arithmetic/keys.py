@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from werkbund.core.arrays import Float64Array, Int64Array, UInt64Array
-from werkbund.trees.arithmetic.kernels import even_slices, kernel, num_threads, spread
+from werkbund.core.threads import even_slices, num_threads, spread
+from werkbund.trees.arithmetic.kernels import kernel
 
 _SIGN = np.uint64(1) << np.uint64(63)
 _BLOCK = 128  # rows that are read at a time, so that they stay in the cache for all columns

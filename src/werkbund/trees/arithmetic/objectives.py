@@ -18,7 +18,8 @@ import numpy as np
 
 from werkbund.core.arrays import Float64Array, Int32Array
 from werkbund.core.errors import ClientError, ConfigError
-from werkbund.trees.arithmetic.kernels import even_slices, inlined, kernel, num_threads, spread
+from werkbund.core.threads import even_slices, num_threads, spread
+from werkbund.trees.arithmetic.kernels import inlined, kernel
 
 ObjectiveKind = Literal["logistic", "softmax", "squared", "share"]
 OBJECTIVE_KINDS: tuple[ObjectiveKind, ...] = ("logistic", "softmax", "squared", "share")

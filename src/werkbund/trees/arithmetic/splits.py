@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from werkbund.core.arrays import BoolArray, Float64Array, Int64Array, UInt8Array, UInt64Array
-from werkbund.trees.arithmetic.kernels import even_slices, inlined, kernel, num_threads, spread
+from werkbund.core.threads import even_slices, num_threads, spread
+from werkbund.trees.arithmetic.kernels import inlined, kernel
 
 
 class Limits(NamedTuple):

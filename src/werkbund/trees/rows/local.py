@@ -14,6 +14,7 @@ import numpy as np
 
 from werkbund.core.arrays import Float64Array, Int32Array, Int64Array, UInt8Array, UInt64Array
 from werkbund.core.errors import ClientError
+from werkbund.core.threads import even_slices, num_threads, spread
 from werkbund.trees.arithmetic import (
     WORDS,
     Blocks,
@@ -30,9 +31,6 @@ from werkbund.trees.arithmetic import (
     begin,
     divide,
     draw_rows,
-    even_slices,
-    num_threads,
-    spread,
 )
 from werkbund.trees.rows.table import ScoredTable, TreeTable
 
