@@ -16,7 +16,6 @@ from werkbund.core.arrays import Arrays, Float32Array
 from werkbund.core.rng import keys
 from werkbund.learner import (
     CohortTrainer,
-    ControlledGradient,
     LocalObjective,
     LocalStep,
     MeanGradient,
@@ -49,7 +48,6 @@ def _drift(weights: Tensor, start: Tensor, sent: Sent) -> Tensor:
 
 OBJECTIVES = {
     "term": LocalObjective(terms=(_drift,)),
-    "controlled": LocalObjective(rule=ControlledGradient(clip_norm=0.5)),
     "clipped examples": LocalObjective(rule=NoisedExamples(0.3, 0.0)),
     "noised examples": LocalObjective(rule=NoisedExamples(0.3, 0.5, batch_size=16)),
     "one layer": LocalObjective(trains=("2",)),
@@ -68,6 +66,7 @@ def _train(
     start: Float32Array | None = None,
     sent: Arrays | None = SENT,
     weight: Any = None,
+    **steering: Any,
 ) -> tuple[TrainedCohort, CohortTrainer]:
     network = build_network(MLP, 4, 0)
     trainer = CohortTrainer(network, plan, 4, way != "plain", way == "compiled", objective)
@@ -75,7 +74,7 @@ def _train(
     own = {name: a if a.ndim == 1 else a[cohort] for name, a in (sent or {}).items()}
     begin = weights_of(network) if start is None else start
     key = keys(0, "training", 1, cohort)
-    return trainer.train(make_table(SIZES), cohort, begin, key, weight=weight, sent=own), trainer
+    return trainer.train(make_table(SIZES), cohort, begin, key, weight=weight, sent=own, **steering), trainer
 
 
 @every_objective
@@ -147,16 +146,58 @@ def test_a_layer_that_rests_is_not_counted_in_the_norm(make_table: Any) -> None:
     np.testing.assert_allclose(lengths, 1e-3, rtol=1e-3)
 
 
-def test_control_variates_of_zero_are_the_plain_gradient_and_others_add_their_difference(make_table: Any) -> None:
+CORRECTION = CONTROL - OWN
+PULL = np.linspace(0.0, 3.0, len(SIZES))
+
+
+def test_a_correction_of_zero_changes_no_bit_and_another_adds_itself_to_each_step(make_table: Any) -> None:
     plan = TrainingPlan("sgd", 0.1, steps=1, weight_decay=0.0)
-    zeros = {name: np.zeros_like(array) for name, array in SENT.items()}
-    rule = LocalObjective(rule=ControlledGradient())
-    usual, _ = _train(make_table, LocalObjective(), plan=plan, way="batched")
-    still, _ = _train(make_table, rule, plan=plan, sent=zeros)
-    np.testing.assert_array_equal(still.weights, usual.weights)
-    moved, _ = _train(make_table, rule, plan=plan)
-    expected = usual.weights[1:] - 0.1 * (CONTROL - OWN[1:])
-    np.testing.assert_allclose(moved.weights[1:], expected, rtol=1e-4, atol=1e-6)
+    for way in ("compiled", "batched", "plain"):
+        usual, _ = _train(make_table, LocalObjective(), plan=plan, way=way)
+        still, _ = _train(make_table, LocalObjective(), plan=plan, way=way, correction=np.zeros_like(CORRECTION))
+        np.testing.assert_array_equal(still.weights, usual.weights)
+        moved, _ = _train(make_table, LocalObjective(), plan=plan, way=way, correction=CORRECTION)
+        np.testing.assert_allclose(moved.weights[1:], usual.weights[1:] - 0.1 * CORRECTION[1:], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("plan", [PLAN, TrainingPlan("sgd", 0.1, epochs=2, clip_norm=0.3, proximal=0.5)])
+def test_corrections_and_pulls_give_the_same_in_every_way(plan: TrainingPlan, make_table: Any) -> None:
+    for correction in (CORRECTION, CONTROL, None):
+        for pull in (PULL, None):
+            steering = {"correction": correction, "pull": pull}
+            plain, _ = _train(make_table, LocalObjective(), plan=plan, way="plain", **steering)
+            for way in ("compiled", "batched"):
+                other, _ = _train(make_table, LocalObjective(), plan=plan, way=way, **steering)
+                np.testing.assert_allclose(other.weights, plain.weights, rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("way", ["compiled", "batched", "plain"])
+def test_a_pull_alike_for_all_is_the_proximal_term(way: str, make_table: Any) -> None:
+    bare, proximal = TrainingPlan("sgd", 0.1, epochs=2), TrainingPlan("sgd", 0.1, epochs=2, proximal=0.5)
+    expected, _ = _train(make_table, LocalObjective(), plan=proximal, way=way)
+    pulled, _ = _train(make_table, LocalObjective(), plan=bare, way=way, pull=np.full(len(SIZES), 0.5))
+    np.testing.assert_allclose(pulled.weights, expected.weights, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("way", ["compiled", "batched", "plain"])
+def test_a_gradient_is_corrected_before_it_is_clipped(way: str, make_table: Any) -> None:
+    plan = TrainingPlan("sgd", 1.0, steps=1, weight_decay=0.0, clip_norm=0.01)
+    start = weights_of(build_network(MLP, 4, 0))
+    trained, _ = _train(make_table, LocalObjective(), plan=plan, way=way, correction=100 * CORRECTION)
+    lengths = np.linalg.norm((trained.weights - start)[1:].astype(np.float64), axis=1)
+    np.testing.assert_allclose(lengths, 0.01, rtol=1e-3)
+
+
+def test_a_layer_that_rests_is_not_corrected(make_table: Any) -> None:
+    objective, start = LocalObjective(trains=("2",)), weights_of(build_network(MLP, 4, 0))
+    trained, trainer = _train(make_table, objective, correction=CORRECTION, pull=PULL)
+    mask = objective.trained(trainer.layout)
+    np.testing.assert_array_equal(trained.weights[:, ~mask], np.tile(start[~mask], (len(SIZES), 1)))
+
+
+def test_a_correction_is_refused_where_the_gradient_of_each_row_is_read(make_table: Any) -> None:
+    with pytest.raises(ConfigError, match="a correction is added to the mean gradient"):
+        _train(make_table, LocalObjective(rule=NoisedExamples(1.0, 0.0)), correction=CORRECTION)
 
 
 def test_examples_that_no_bound_reaches_and_no_noise_are_the_mean(make_table: Any) -> None:
@@ -207,9 +248,9 @@ def test_steps_and_learning_rate_of_the_round_are_told(way: str, make_table: Any
 
 def test_what_is_sent_is_checked_by_name_and_shape(make_table: Any) -> None:
     with pytest.raises(ModelError, match=r"got control of \(3,\)"):
-        _train(make_table, OBJECTIVES["controlled"], sent={"control": np.zeros(3, np.float32)})
-    with pytest.raises(ConfigError, match=r"needs own_control to be sent, got \['control'\]"):
-        _train(make_table, OBJECTIVES["controlled"], sent={"control": CONTROL})
+        _train(make_table, OBJECTIVES["term"], sent={"control": np.zeros(3, np.float32)})
+    with pytest.raises(ModelError, match=r"got correction of \(3,\)"):
+        _train(make_table, LocalObjective(), correction=np.zeros(3, np.float32))
 
 
 def test_a_layer_that_is_not_there_and_a_second_bound_are_refused() -> None:

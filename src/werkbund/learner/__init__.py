@@ -3,7 +3,6 @@
 from werkbund.learner.counts import count_scores
 from werkbund.learner.models import NETWORKS, ModelSpec, build_network, layout_of, load_weights, logits_of, weights_of
 from werkbund.learner.objective import (
-    ControlledGradient,
     GradientRule,
     LocalObjective,
     LocalStep,
@@ -17,7 +16,6 @@ from werkbund.learner.train import CohortTrainer, TrainedCohort
 __all__ = [
     "NETWORKS",
     "CohortTrainer",
-    "ControlledGradient",
     "GradientRule",
     "LocalObjective",
     "LocalStep",

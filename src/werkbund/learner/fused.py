@@ -56,6 +56,8 @@ def train_chain(
     start: Float32Array,
     keys: UInt64Array,
     weight: Float64Array | None = None,
+    correction: Float32Array | None = None,
+    pull: Float64Array | None = None,
     num_threads: int | None = None,
 ) -> tuple[Float32Array, Float64Array]:
     """Train each of these clients: the steps of `werkbund.learner.train`, compiled.
@@ -76,6 +78,11 @@ def train_chain(
         (cohort,), key of each client's random stream.
     weight
         (cohort,); if given, updates come back in place of weights: (weights - start) times this.
+    correction
+        Added to the mean gradient of each step before it is clipped: (parameters,) for all alike, or
+        (cohort, parameters); None for nothing.
+    pull
+        (cohort,), strength of a pull towards the start beside the plan's; None for none.
     num_threads
         By default as many as PyTorch uses, fewer for little work.
 
@@ -99,7 +106,10 @@ def train_chain(
     factors = None if weight is None else weight[:, None].astype(np.float32)
     loss = np.full(len(clients), np.nan)
     recipe = _recipe(chain, plan, min(plan.batch_size, largest))
-    room = _room(chain, recipe.batch_size)
+    pushes = np.empty((0, chain.num_parameters)) if correction is None else np.atleast_2d(correction)
+    pushes = np.ascontiguousarray(pushes, np.float32)
+    pulls = np.zeros(len(clients)) if pull is None else np.ascontiguousarray(pull, np.float64)
+    room = _room(chain, recipe.batch_size, blocks=5 if len(pushes) else 4)
     x, y = np.ascontiguousarray(table.features), np.ascontiguousarray(table.labels)
     offsets, numbers = (np.ascontiguousarray(a, np.int64) for a in (table.offsets, clients))
     keys = np.ascontiguousarray(keys)
@@ -111,9 +121,10 @@ def train_chain(
 
         def work(piece: slice) -> None:
             own = begin if len(begin) == 1 else begin[piece]
+            push = pushes if len(pushes) <= 1 else pushes[piece]
             kernels.train_clients(
-                scratch, room.layers, room.places, recipe, x, y, offsets, numbers[piece], own, keys[piece],
-                words, order, counts, weights[piece], loss[piece],
+                scratch, room.layers, room.places, recipe, x, y, offsets, numbers[piece], own, push, pulls[piece],
+                keys[piece], words, order, counts, weights[piece], loss[piece],
             )  # fmt: skip
             if factors is not None:
                 weights[piece] -= own
@@ -148,7 +159,7 @@ def logits_chain(
         (rows,)
     """
     _check(chain, len(weights), features)
-    room = _room(chain, _BLOCK, training=False)
+    room = _room(chain, _BLOCK, blocks=0)
     vector, x = np.ascontiguousarray(weights, np.float32), np.ascontiguousarray(features, np.float32)
     logits = np.empty(len(x), np.float32)
     kind = _KINDS.index(chain.activation)
@@ -217,8 +228,11 @@ class _Divider:
         return first
 
 
-def _room(chain: Chain, batch_size: int, training: bool = True) -> _Room:
-    """Divide the flat array: zeros, a one, weights, four blocks of the same length, copies, a batch's values."""
+def _room(chain: Chain, batch_size: int, blocks: int) -> _Room:
+    """Divide the flat array: zeros, a one, weights, further blocks of the same length, copies, a batch's values.
+
+    In training there are four: gradients, start, first and second moments; with a correction a fifth.
+    """
     divider = _Divider()
     padded = [_padded(width) for width in chain.widths]
     hidden = range(len(padded) - 2)
@@ -227,8 +241,7 @@ def _room(chain: Chain, batch_size: int, training: bool = True) -> _Room:
     matrices = [(divider.take(padded[i] * padded[i + 1]), divider.take(padded[i + 1])) for i in hidden]
     head = divider.take(padded[-2] + 1)
     length = divider.size - block
-    if training:
-        divider.take(4 * length)  # gradients, start, first and second moments
+    divider.take(blocks * length)
     copies = [divider.take(padded[i] * padded[i + 1]) for i in hidden]
     values = [divider.take(batch_size * width) for width in padded[:-1]]
     slopes = [divider.take(batch_size * padded[i + 1]) for i in hidden]

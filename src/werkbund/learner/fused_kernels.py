@@ -29,7 +29,7 @@ from werkbund.learner.fused_tiles import (
 )
 
 # Numba recompiles what is on disk when this file changes, not when these change: a digest of both keeps it honest.
-SOURCES = {"fused_steps.py": "5671c20398fe69cd", "fused_tiles.py": "f5b7e905f25e9f6c"}
+SOURCES = {"fused_steps.py": "f2dc1ab5de010185", "fused_tiles.py": "f5b7e905f25e9f6c"}
 
 
 class LayerPlaces(NamedTuple):
@@ -61,7 +61,7 @@ class Places(NamedTuple):
     rows: int  # the batch's features
     top: int  # output of the last hidden layer
     head: int  # weights of the last layer, its bias behind them
-    block: int  # all weights; then the same again for gradients, start, first and second moments
+    block: int  # all weights; then the same again for gradients, start, both moments and, if any, the correction
     length: int  # length of one such block
     labels: int
     logits: int
@@ -157,21 +157,21 @@ def clear(s: Float32Array, at: int, length: int) -> None:
 
 
 @compiled()
-def unpack(s: Float32Array, layers: Int64Array, places: Places, vector: Float32Array) -> None:
-    """Read a flat vector of weights, each layer (out, in) and its bias, into the working layout."""
+def unpack(s: Float32Array, layers: Int64Array, places: Places, vector: Float32Array, shift: int) -> None:
+    """Read a flat vector of weights, each layer (out, in) and its bias, into the working layout, `shift` behind it."""
     at = 0
-    clear(s, places.block, places.length)  # a client that diverged may have left NaN between the rows
+    clear(s, places.block + shift, places.length)  # a client that diverged may have left NaN between the rows
     for i in range(len(layers)):
         inputs, outputs, row, copy = layers[i, INPUTS], layers[i, OUTPUTS], layers[i, ROW_IN], layers[i, COPY]
         clear(s, copy, row * layers[i, ROW_OUT])
         for j in range(outputs):
             copy_piece(s, copy + j * row, vector, at + j * inputs, inputs)
-        transpose(s, layers[i, WEIGHT], copy, layers[i, ROW_OUT], row)
-        copy_piece(s, layers[i, BIAS], vector, at + inputs * outputs, outputs)
+        transpose(s, layers[i, WEIGHT] + shift, copy, layers[i, ROW_OUT], row)
+        copy_piece(s, layers[i, BIAS] + shift, vector, at + inputs * outputs, outputs)
         at += (inputs + 1) * outputs
     width = len(vector) - at - 1
-    copy_piece(s, places.head, vector, at, width)
-    copy_piece(s, places.head + places.row, vector, at + width, 1)
+    copy_piece(s, places.head + shift, vector, at, width)
+    copy_piece(s, places.head + shift + places.row, vector, at + width, 1)
 
 
 @compiled()
@@ -198,6 +198,8 @@ def train_client(
     recipe: Recipe,
     x: Float32Array,
     y: Float32Array,
+    correction: Float32Array,
+    pull: float,
     key: Any,
     words: UInt64Array,
     order: Int64Array,
@@ -227,7 +229,7 @@ def train_client(
         loss += errors(s[z : z + rows], s[t : t + rows], s[e : e + rows], recipe.positive_weight)
         drawn += rows
         backward(s, layers, places, recipe.activation, rows)
-        amend(g, w, begin, recipe)
+        amend(g, w, begin, correction, pull, recipe)
         update(w, g, first, second, recipe, step + 1)
         for i in range(1, len(layers)):
             transpose(s, layers[i, COPY], layers[i, WEIGHT], layers[i, ROW_IN], layers[i, ROW_OUT])
@@ -237,6 +239,7 @@ def train_client(
 _INTS, _INT_TABLE = types.Array(types.int64, 1, "C", readonly=True), types.Array(types.int64, 2, "C", readonly=True)
 _KEYS, _FLOATS = types.Array(types.uint64, 1, "C", readonly=True), types.Array(types.float32, 1, "C", readonly=True)
 _FLOAT_TABLE = types.Array(types.float32, 2, "C", readonly=True)
+_DOUBLES = types.Array(types.float64, 1, "C", readonly=True)
 _typeof: Any = numba.typeof
 _PLACES = _typeof(Places(**dict.fromkeys(Places._fields, 0)))
 _RECIPE = _typeof(Recipe(**{name: kind(0) for name, kind in get_type_hints(Recipe).items()}))
@@ -244,7 +247,8 @@ _RECIPE = _typeof(Recipe(**{name: kind(0) for name, kind in get_type_hints(Recip
 
 @entry(
     types.none(
-        types.float32[::1], _INT_TABLE, _PLACES, _RECIPE, _FLOAT_TABLE, _FLOATS, _INTS, _INTS, _FLOAT_TABLE, _KEYS,
+        types.float32[::1], _INT_TABLE, _PLACES, _RECIPE, _FLOAT_TABLE, _FLOATS, _INTS, _INTS, _FLOAT_TABLE,
+        _FLOAT_TABLE, _DOUBLES, _KEYS,
         types.uint64[:, ::1], types.int64[::1], types.int64[::1], types.float32[:, ::1], types.float64[::1],
     )
 )  # fmt: skip
@@ -258,6 +262,8 @@ def train_clients(
     offsets: Int64Array,
     clients: Int64Array,
     start: Float32Array,
+    corrections: Float32Array,
+    pulls: Float64Array,
     keys: UInt64Array,
     words: UInt64Array,
     order: Int64Array,
@@ -265,12 +271,18 @@ def train_clients(
     weights: Float32Array,
     loss: Float64Array,
 ) -> None:
-    """Train each client that has rows, one after the other; `start` has one row, or one a client."""
+    """Train each client that has rows, one after the other.
+
+    `start` has one row, or one a client; `corrections` has no row besides, for none.
+    """
     block, n = places.block, places.length
+    correction = s[block + 5 * n : block + (6 * n if len(corrections) > 0 else 5 * n)]
     for i in range(len(clients)):
         first, last = offsets[clients[i]], offsets[clients[i] + 1]
+        if len(corrections) > 1 or (i == 0 and len(corrections) > 0):
+            unpack(s, layers, places, corrections[min(i, len(corrections) - 1)], 5 * n)
         if i == 0 or len(start) > 1:
-            unpack(s, layers, places, start[min(i, len(start) - 1)])
+            unpack(s, layers, places, start[min(i, len(start) - 1)], 0)
             copy_piece(s, block + 2 * n, s, block, n)
         else:
             copy_piece(s, block, s, block + 2 * n, n)
@@ -278,7 +290,9 @@ def train_clients(
                 transpose(s, layers[k, COPY], layers[k, WEIGHT], layers[k, ROW_IN], layers[k, ROW_OUT])
         if last > first:
             rows, labels = x[first:last], y[first:last]
-            loss[i] = train_client(s, layers, places, recipe, rows, labels, keys[i], words, order, counts)
+            loss[i] = train_client(
+                s, layers, places, recipe, rows, labels, correction, pulls[i], keys[i], words, order, counts
+            )
         pack(s, layers, places, weights[i])
 
 
@@ -298,7 +312,7 @@ def score_rows(
     logits: Float32Array,
 ) -> None:
     """Write the logit of each row, `block` rows at a time so that activations stay in the cache."""
-    unpack(s, layers, places, vector)
+    unpack(s, layers, places, vector, 0)
     for first in range(0, len(x), block):
         rows = min(block, len(x) - first)
         for i in range(rows):

@@ -142,17 +142,21 @@ def errors(logits: Float32Array, labels: Float32Array, slopes: Float32Array, pos
 
 
 @compiled()
-def amend(g: Float32Array, w: Float32Array, begin: Float32Array, recipe: Recipe) -> None:
-    """Clip the gradient, then add the pull towards the start and the L2 term."""
+def amend(
+    g: Float32Array, w: Float32Array, begin: Float32Array, correction: Float32Array, pull: float, recipe: Recipe
+) -> None:
+    """Add the correction, if there is one, and clip; then add the pull towards the start and the L2 term."""
+    for i in range(len(correction)):
+        g[i] += correction[i]
     if recipe.clip_norm > 0:
         scale = np.float32(recipe.clip_norm) / max(np.sqrt(dot(g, g)), np.float32(1e-12))
         if scale < _ONE:
             for i in range(len(g)):
                 g[i] *= scale
-    if recipe.proximal > 0:
-        pull = np.float32(recipe.proximal)
+    strength = np.float32(recipe.proximal + pull)
+    if strength > 0:
         for i in range(len(g)):
-            g[i] += pull * (w[i] - begin[i])
+            g[i] += strength * (w[i] - begin[i])
     if recipe.weight_decay > 0 and recipe.optimizer < 2:
         decay = np.float32(recipe.weight_decay)
         for i in range(len(g)):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, grad_and_value, vmap
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from werkbund.core.arrays import BoolArray, UInt64Array
+from werkbund.core.arrays import BoolArray, Int64Array, UInt64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import derived_keys, stream
 from werkbund.core.weights import Layout
@@ -28,6 +28,29 @@ Sent = Mapping[str, Tensor]
 
 Term = Callable[[Tensor, Tensor, Sent], Tensor]
 """(weights (c, p), weights at the start (c, p), sent) -> slope (c, p) that is added to the gradient of the loss."""
+
+
+@dataclass(frozen=True)
+class Steering:
+    """Say how an aggregation method steers clients' steps, beside what they follow anyway.
+
+    Parameters
+    ----------
+    correction
+        Added to the mean gradient of each step, before it is clipped: (p,) for all alike, or (c, p); None for nothing.
+    pull
+        (c, 1), how strongly each step pulls towards the weights at the start, beside the plan's proximal term; None
+        for not at all.
+    """
+
+    correction: Tensor | None = None
+    pull: Tensor | None = None
+
+    def take(self, clients: Int64Array) -> Steering:
+        """Return what steers some of the clients."""
+        rows = torch.from_numpy(clients)
+        correction = self.correction if self.correction is None or self.correction.ndim == 1 else self.correction[rows]
+        return Steering(correction, None if self.pull is None else self.pull[rows])
 
 
 @dataclass(frozen=True)
@@ -92,45 +115,6 @@ class MeanGradient:
     def slope(self, gradients: Tensor, step: LocalStep) -> Tensor:
         """Return the gradients, shortened where they are too long."""
         return clipped(gradients, self.clip_norm)
-
-
-@dataclass(frozen=True)
-class ControlledGradient:
-    """Correct the mean gradient by control variates: the server's minus the client's own, before it is clipped.
-
-    Parameters
-    ----------
-    control, own
-        Names of the arrays that are sent: (p,), the server's, and (c, p), each client's.
-    clip_norm
-        Upper bound of the norm of the corrected gradient, or None.
-
-    References
-    ----------
-    Karimireddy et al., "SCAFFOLD", ICML 2020, algorithm 1, line 10.
-    """
-
-    control: str = "control"
-    own: str = "own_control"
-    clip_norm: float | None = None
-
-    @property
-    def per_example(self) -> bool:
-        """The mean is enough."""
-        return False
-
-    def slope(self, gradients: Tensor, step: LocalStep) -> Tensor:
-        """Return the corrected gradients.
-
-        Raises
-        ------
-        ConfigError
-            If the control variates were not sent.
-        """
-        lacking = [name for name in (self.control, self.own) if name not in step.sent]
-        if lacking:
-            raise ConfigError(f"a corrected gradient needs {', '.join(lacking)} to be sent, got {sorted(step.sent)}")
-        return clipped(gradients + step.sent[self.control] - step.sent[self.own], self.clip_norm)
 
 
 @dataclass(frozen=True)

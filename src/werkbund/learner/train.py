@@ -33,6 +33,7 @@ from werkbund.learner.objective import (
     MeanGradient,
     Proximal,
     Sent,
+    Steering,
     Term,
     batched_gradient,
     batched_row_gradient,
@@ -130,6 +131,8 @@ class CohortTrainer:
         rate: float = 1.0,
         weight: Float64Array | None = None,
         sent: Arrays | None = None,
+        correction: Float32Array | None = None,
+        pull: Float64Array | None = None,
     ) -> TrainedCohort:
         """Train each of these clients.
 
@@ -150,34 +153,57 @@ class CohortTrainer:
         sent
             Named arrays that came with the weights, for the objective: (parameters,) for all alike, or
             (cohort, parameters).
+        correction
+            Added to the mean gradient of each step before it is clipped, in either of these shapes; None for nothing.
+        pull
+            (cohort,), strength of a pull towards the start beside the plan's proximal term; None for none.
 
         Raises
         ------
         ModelError
             If an array that was sent has another shape.
+        ConfigError
+            If a correction meets an objective that reads the gradient of each row.
         """
         plan = replace(self.plan, learning_rate=self.plan.learning_rate * rate)
-        sizes = table.sizes[clients]
-        steps = num_steps(sizes, plan)
+        steps, given = num_steps(table.sizes[clients], plan), sent or {}
+        checked = self._checked(given if correction is None else {**given, "correction": correction}, len(clients))
+        corrected = None if correction is None else checked.pop("correction")
+        if corrected is not None and self._slopes.rule.per_example:
+            raise ConfigError(f"a correction is added to the mean gradient, and {self._slopes.rule} reads each row's")
         if self.way == "compiled" and self._chain is not None:
-            weights, loss = train_chain(self._chain, plan, table, clients, start, keys, weight)
+            weights, loss = train_chain(self._chain, plan, table, clients, start, keys, weight, corrected, pull)
             return TrainedCohort(weights, loss, steps, plan.learning_rate)
-        beside = self._checked(sent or {}, len(clients))
-        begin = np.broadcast_to(start, (len(clients), self.layout.num_parameters))
-        weights = np.array(begin, dtype=np.float32)
-        loss = np.full(len(clients), np.nan)
-        for group in self._groups(sizes, table.num_features):
-            batch = _Batch.gather(table, clients[group], keys[group], plan)
-            own = {name: torch.from_numpy(a if a.ndim == 1 else a[group]) for name, a in beside.items()}
-            # A network that draws in training is trained client by client, each with a stream of its own.
-            with torch_stream(int(keys[group[0]] >> np.uint64(1))):
-                trained, totals = _descend(torch.from_numpy(weights[group]), batch, self._slopes, plan, own)
-            weights[group] = trained.numpy()
-            loss[group] = totals.numpy() / np.maximum(batch.num_drawn, 1)
+        steering = _steering(corrected, pull)
+        weights, loss = self._descended(table, clients, start, keys, plan, checked, steering)
         if weight is not None:
             weights -= start
             weights *= weight[:, None].astype(np.float32)
         return TrainedCohort(weights, loss, steps, plan.learning_rate)
+
+    def _descended(
+        self,
+        table: ClientTable,
+        clients: Int64Array,
+        start: Float32Array,
+        keys: UInt64Array,
+        plan: TrainingPlan,
+        sent: Arrays,
+        steering: Steering,
+    ) -> tuple[Float32Array, Float64Array]:
+        """Return each client's weights after its steps, (cohort, parameters), and mean loss, (cohort,), by groups."""
+        begin = np.broadcast_to(start, (len(clients), self.layout.num_parameters))
+        weights, loss = np.array(begin, dtype=np.float32), np.full(len(clients), np.nan)
+        for group in self._groups(table.sizes[clients], table.num_features):
+            batch = _Batch.gather(table, clients[group], keys[group], plan)
+            own = {name: torch.from_numpy(a if a.ndim == 1 else a[group]) for name, a in sent.items()}
+            first, steered = torch.from_numpy(weights[group]), steering.take(group)
+            # A network that draws in training is trained client by client, each with a stream of its own.
+            with torch_stream(int(keys[group[0]] >> np.uint64(1))):
+                trained, totals = _descend(first, batch, self._slopes, plan, own, steered)
+            weights[group] = trained.numpy()
+            loss[group] = totals.numpy() / np.maximum(batch.num_drawn, 1)
+        return weights, loss
 
     def _checked(self, sent: Arrays, num_clients: int) -> dict[str, AnyArray]:
         """Return what was sent as float32, in a shape that the loop reads."""
@@ -263,25 +289,42 @@ class _Slopes:
         return _Slopes((row if rule.per_example else mean)(network, layout, plan.positive_weight), rule, terms, trains)
 
     def of_step(
-        self, weights: Tensor, start: Tensor, batch: tuple[Tensor, Tensor, Tensor], step: LocalStep
+        self,
+        weights: Tensor,
+        start: Tensor,
+        batch: tuple[Tensor, Tensor, Tensor],
+        step: LocalStep,
+        steering: Steering,
     ) -> tuple[Tensor, Tensor]:
         """Return slopes (clients, parameters) and summed losses (clients,)."""
         gradients, losses = self.gradient(weights, *batch)
+        if steering.correction is not None:
+            gradients = gradients + steering.correction
         if self.trains is not None:  # else layers that rest would be counted in the norms
             gradients = gradients * self.trains
         slopes = self.rule.slope(gradients, step)
         for term in self.terms:
             slopes = slopes + term(weights, start, step.sent)
+        if steering.pull is not None:
+            slopes = slopes + steering.pull * (weights - start)
         return slopes, losses
 
 
-def _descend(start: Tensor, batch: _Batch, slopes_of: _Slopes, plan: TrainingPlan, sent: Sent) -> tuple[Tensor, Tensor]:
+def _steering(correction: AnyArray | None, pull: Float64Array | None) -> Steering:
+    column = None if pull is None else torch.from_numpy(pull.astype(np.float32)[:, None])
+    return Steering(None if correction is None else torch.from_numpy(correction), column)
+
+
+def _descend(
+    start: Tensor, batch: _Batch, slopes_of: _Slopes, plan: TrainingPlan, sent: Sent, steering: Steering
+) -> tuple[Tensor, Tensor]:
     """Take all steps of a group; return weights (clients, parameters) and summed losses (clients,)."""
     step, state, weights = optimizer_step(plan), start_state(start, plan), start
     totals = torch.zeros(len(start), dtype=torch.float64)
     for i in range(len(batch.features)):
         rows = batch.features[i], batch.labels[i], batch.present[i]
-        slopes, losses = slopes_of.of_step(weights, start, rows, LocalStep(i, batch.present[i], sent, batch.keys))
+        at = LocalStep(i, batch.present[i], sent, batch.keys)
+        slopes, losses = slopes_of.of_step(weights, start, rows, at, steering)
         moved, state = step(weights, slopes, state)
         if slopes_of.trains is not None:
             moved = torch.where(slopes_of.trains, moved, weights)
