@@ -70,6 +70,7 @@ def moved_by_halves(
         plan.learning_rate,
         lambda: np.broadcast_to(np.asarray(losses, np.float64), many),
         lambda: accumulations(plan, taken),
+        lambda: np.zeros(updates.shape, np.float32),
     )
     added = half.after({}, result, np.arange(many), RowStore())
     leaving = {"update": result.update, **added}

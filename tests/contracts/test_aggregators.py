@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +19,7 @@ from werkbund.aggregation import (
     Carry,
     Closing,
     FedAvg,
+    FedDyn,
     Robust,
     Sees,
     Sums,
@@ -130,6 +131,10 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("qfedavg", {"q": 0.1, "momentum": 0.0}),
     ("afl", {}),
     ("afl", {"rate": 1.0, "momentum": 0.0}),
+    ("scaffold", {}),
+    ("scaffold", {"weighting": "equal", "step": 0.5, "renewal": "gradient"}),
+    ("feddyn", {}),
+    ("feddyn", {"counts": "examples", "alpha": 1.0}),
     ("median", {}),
     ("median", {"mixing": True, "hostile": 2, "momentum": 0.0}),
     ("trimmed-mean", {}),
@@ -151,7 +156,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     (f"{__name__}:Middle", {"step": 0.5}),
     (f"{__name__}:Controlled", {}),
 ]
-ADAPTIVE = ("fedadagrad", "fedadam", "fedyogi", "fednova", "qfedavg")
+ADAPTIVE = ("fedadagrad", "fedadam", "fedyogi", "fednova", "qfedavg", "feddyn")
 """Rules whose step is no mean of what is folded."""
 
 OF_NEIGHBOURS = ("krum", "multi-krum", "bulyan")
@@ -164,6 +169,7 @@ CONTROLS = RNG.normal(size=(NUM_CLIENTS, NUM_PARAMETERS)).astype(np.float32)
 STEPS = RNG.integers(1, 9, NUM_CLIENTS).astype(np.float64)
 STEEPNESS = RNG.random(NUM_CLIENTS) + 0.1
 BESIDE: Mapping[str, Any] = {"control": CONTROLS, "steps": STEPS, "accumulation": STEPS, "steepness": STEEPNESS}
+BESIDE = {**BESIDE, "control_change": CONTROLS}
 WEIGHTS = RNG.random(NUM_CLIENTS) + 0.1
 START = RNG.normal(size=NUM_PARAMETERS).astype(np.float32)
 
@@ -173,12 +179,12 @@ def _score(weights: Float32Array) -> float:
     return -float(np.abs(weights - 1.0).sum())
 
 
-CLOSING = Closing(score=_score)
+CLOSING = Closing(num_clients=NUM_CLIENTS, num_rows=80.0, score=_score)
 
 every_case = pytest.mark.parametrize(("name", "options"), CASES)
 SUMMED = [case for case in CASES if "Middle" not in case[0]]
 every_sum = pytest.mark.parametrize(("name", "options"), SUMMED)
-MEANS = [case for case in SUMMED if case[0] in ("fedavg", "afl") or "Controlled" in case[0]]
+MEANS = [case for case in SUMMED if case[0] in ("fedavg", "afl", "scaffold") or "Controlled" in case[0]]
 every_mean = pytest.mark.parametrize(("name", "options"), MEANS)
 LINEAR = [*MEANS, *(case for case in SUMMED if case[0] in ("fednova", "qfedavg"))]
 every_linear = pytest.mark.parametrize(("name", "options"), LINEAR)
@@ -186,7 +192,7 @@ every_linear = pytest.mark.parametrize(("name", "options"), LINEAR)
 
 def test_every_registered_aggregator_is_covered() -> None:
     assert {name for name, _ in CASES if ":" not in name} == set(AGGREGATORS)
-    assert len(AGGREGATORS) == 16
+    assert len(AGGREGATORS) == 18
 
 
 def _answers(aggregator: Aggregator, updates: Float32Array = UPDATES, unit: float = 1.0) -> dict[str, Any]:
@@ -197,14 +203,20 @@ def _answers(aggregator: Aggregator, updates: Float32Array = UPDATES, unit: floa
     return {name: array * array.dtype.type(unit if name in weighted else 1) for name, array in answers.items()}
 
 
+def _weights(aggregator: Aggregator) -> Float64Array:
+    """Return what answers weigh: anything, but for a rule of which all weigh one."""
+    return np.ones(NUM_CLIENTS) if isinstance(aggregator, FedDyn) else WEIGHTS
+
+
 def _folded(
     aggregator: Aggregator,
     cuts: list[int] | None = None,
     updates: Float32Array = UPDATES,
-    weights: Float64Array = WEIGHTS,
+    weights: Float64Array | None = None,
     unit: float = 1.0,
 ) -> Any:
     """Fold all answers, in groups."""
+    weights = _weights(aggregator) if weights is None else weights
     answers, accumulator = _answers(aggregator, updates, unit), aggregator.begin(NUM_PARAMETERS)
     for first, last in pairwise([0, *(cuts or []), len(updates)]):
         rows = {name: array[first:last] for name, array in answers.items()}
@@ -248,13 +260,13 @@ def test_grouping_does_not_change_a_bit(name: str, options: dict[str, Any], cuts
 @every_mean
 def test_the_first_round_moves_along_the_mean_update(name: str, options: dict[str, Any]) -> None:
     aggregator = build_aggregator(name, **options)
-    weights, _ = aggregator.finish(_folded(aggregator), START, aggregator.init(NUM_PARAMETERS))
+    weights, _ = aggregator.finish(_folded(aggregator), START, aggregator.init(NUM_PARAMETERS), CLOSING)
     mean = UPDATES.astype(np.float64).sum(axis=0) / WEIGHTS.sum()
     step = options.get("step", 1.0)
     np.testing.assert_allclose(weights, START + step * mean, rtol=1e-5, atol=1e-6)
 
 
-@every_case
+@pytest.mark.parametrize(("name", "options"), [case for case in CASES if case[0] != "feddyn"])
 def test_the_weights_unit_is_of_no_account(name: str, options: dict[str, Any]) -> None:
     aggregator = build_aggregator(name, **options)
     plain, scaled = _folded(aggregator), _folded(aggregator, unit=4.0)
@@ -269,7 +281,7 @@ def test_who_answers_first_does_not_change_a_bit(name: str, options: dict[str, A
     answers = _answers(aggregator)
     for client in order:
         one = {key: array[client : client + 1] for key, array in answers.items()}
-        fold.add(np.array([client]), one, WEIGHTS[client : client + 1])
+        fold.add(np.array([client]), one, _weights(aggregator)[client : client + 1])
     np.testing.assert_array_equal(_moved(aggregator, fold.close()), _moved(aggregator, _folded(aggregator)))
 
 
@@ -312,7 +324,7 @@ def _round(aggregator: Aggregator, updates: Float32Array, silent: int = -1) -> t
 
     strategy = Strategy(Everyone(), aggregator)
     grid = InProcessGrid(tuple("abcdefgh"), Worker({TRAIN: train}))
-    rules = Rules(0, 0.5, 10.0, "", score=_score)
+    rules = Rules(0, 0.5, 10.0, "", facts={"rows": np.full(NUM_CLIENTS, 10.0)}, score=_score)
     return one_round(grid, strategy, rules, RunState.begin(START, strategy))
 
 
@@ -320,8 +332,8 @@ def _round(aggregator: Aggregator, updates: Float32Array, silent: int = -1) -> t
 def test_a_total_of_the_rounds_own_divides_the_sum(name: str, options: dict[str, Any]) -> None:
     aggregator = build_aggregator(name, **options)
     carry, total = aggregator.init(NUM_PARAMETERS), 3 * WEIGHTS.sum()
-    own, _ = aggregator.finish(_folded(aggregator), START, carry)
-    other, _ = aggregator.finish(_folded(aggregator), START, carry, Closing(total=total))
+    own, _ = aggregator.finish(_folded(aggregator), START, carry, CLOSING)
+    other, _ = aggregator.finish(_folded(aggregator), START, carry, replace(CLOSING, total=total))
     np.testing.assert_allclose(other - START, (own - START) / 3, rtol=1e-4, atol=1e-6)
 
 

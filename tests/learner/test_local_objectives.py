@@ -164,7 +164,7 @@ def test_a_correction_of_zero_changes_no_bit_and_another_adds_itself_to_each_ste
 def test_corrections_and_pulls_give_the_same_in_every_way(plan: TrainingPlan, make_table: Any) -> None:
     for correction in (CORRECTION, CONTROL, None):
         for pull in (PULL, None):
-            steering = {"correction": correction, "pull": pull}
+            steering: dict[str, Any] = {"correction": correction, "pull": pull}
             plain, _ = _train(make_table, LocalObjective(), plan=plan, way="plain", **steering)
             for way in ("compiled", "batched"):
                 other, _ = _train(make_table, LocalObjective(), plan=plan, way=way, **steering)

@@ -165,6 +165,16 @@ def test_a_step_undoes_at_most_a_tenth_of_the_way(name: str, rate: float, pull: 
             admitted(asked, _ground())
 
 
+@pytest.mark.parametrize(("alpha", "is_told"), [(0.5, True), (2.0, False)])
+def test_the_pull_of_a_rule_undoes_at_most_a_tenth_of_the_way_too(alpha: float, is_told: bool) -> None:
+    asked = _run(training={"learning_rate": 0.1}, strategy={"aggregation": {"name": "feddyn", "alpha": alpha}})
+    if is_told:
+        assert admitted(asked, _ground()).strategy.aggregation.options["alpha"] == alpha
+    else:
+        with pytest.raises(RefusedError, match=r"aggregation\.alpha must be at most 0\.1, got 0\.2"):
+            admitted(asked, _ground())
+
+
 @given(steps=st.integers(1, 60), batch=st.integers(1, 60), minimum=st.integers(1, 200))
 def test_steps_take_at_least_the_minimum_of_rows(steps: int, batch: int, minimum: int) -> None:
     asked = _run(training={"steps": steps, "batch_size": batch})

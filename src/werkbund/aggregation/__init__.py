@@ -5,6 +5,7 @@ from typing import Any
 
 from werkbund.aggregation.centres import CentredClipping, GeometricMedian, NormBounding
 from werkbund.aggregation.contract import Aggregator, Card, Carry, Closing, Robust, Sees, Weighting
+from werkbund.aggregation.drift import CONTROL_CHANGE, FedDyn, Scaffold
 from werkbund.aggregation.fair import STEEPNESS, Agnostic, QFedAvg
 from werkbund.aggregation.fedavg import FedAvg
 from werkbund.aggregation.fedopt import FedAdagrad, FedAdam, FedYogi
@@ -16,7 +17,7 @@ from werkbund.aggregation.sums import SumRule, Sums
 from werkbund.core.kinds import Field
 from werkbund.core.methods import Option, Registry, options_of
 
-_OF_SUMS: tuple[type[Any], ...] = (FedAvg, FedAdagrad, FedAdam, FedYogi, FedNova, QFedAvg, Agnostic)
+_OF_SUMS: tuple[type[Any], ...] = (FedAvg, FedAdagrad, FedAdam, FedYogi, FedNova, QFedAvg, Agnostic, Scaffold, FedDyn)
 _ROBUST: tuple[type[Any], ...] = (
     CoordinateMedian,
     TrimmedMean,
@@ -32,7 +33,7 @@ _ROBUST: tuple[type[Any], ...] = (
 AGGREGATORS: dict[str, type[Any]] = {method.name: method for method in (*_OF_SUMS, *_ROBUST)}
 """The rules by name. One of your own is registered by `register`, or named by where it stands."""
 
-FOLDED: tuple[Field, ...] = (ACCUMULATION, STEEPNESS)
+FOLDED: tuple[Field, ...] = (ACCUMULATION, STEEPNESS, CONTROL_CHANGE)
 """What the shipped rules fold beside an update, each array with its form and its bounds: it may leave a client."""
 
 DEFAULT = FedAvg.name
@@ -110,6 +111,7 @@ __all__ = [
     "FedAdagrad",
     "FedAdam",
     "FedAvg",
+    "FedDyn",
     "FedNova",
     "FedYogi",
     "GeometricMedian",
@@ -118,6 +120,7 @@ __all__ = [
     "NormBounding",
     "QFedAvg",
     "Robust",
+    "Scaffold",
     "Sees",
     "SumRule",
     "Sums",

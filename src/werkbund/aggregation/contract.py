@@ -27,6 +27,14 @@ Sees = Literal["sum", "each"]
 UPDATE = "update"
 """Name of the weighted update among the arrays that are folded."""
 
+ROWS, POPULATION = "rows", "population"
+"""Names of what every client half is told beside what its aggregator sends: the training rows of each client,
+(clients,); and (2,), the clients of the federation and all their training rows, 0 where these are not known."""
+
+CORRECTION, PULL = "correction", "pull"
+"""Names of what a client half may steer steps by: (parameters,) or (clients, parameters), added to the mean gradient of
+each step before it is clipped; and (clients,), strength of a pull towards the weights that came."""
+
 
 @dataclass(frozen=True)
 class Card:
@@ -71,6 +79,8 @@ class Closing:
         these decide.
     num_clients
         Clients of the federation, those that were not asked included; 0 where nobody knows.
+    num_rows
+        Training rows of all these together; 0 where nobody knows.
     num_asked
         Clients whose updates were to count in the round, those that did not answer included; 0 where nobody knows.
     score
@@ -82,6 +92,7 @@ class Closing:
 
     total: float | None = None
     num_clients: int = 0
+    num_rows: float = 0.0
     num_asked: int = 0
     score: Score | None = None
     told: Arrays = field(default_factory=dict)
@@ -109,6 +120,9 @@ class LocalResult:
     accumulation
         Computes (clients,), the sum of the coefficients by which the gradients of all steps make up the update, in
         learning rates; the number of steps where each step follows its own gradient alone.
+    gradient
+        Computes (clients, parameters), the gradient of that mean loss; 0 without rows, and where layers rest or stay at
+        the client.
     """
 
     update: Float32Array
@@ -118,6 +132,7 @@ class LocalResult:
     learning_rate: float
     loss: Callable[[], Float64Array]
     accumulation: Callable[[], Float64Array]
+    gradient: Callable[[], Float32Array]
 
 
 class ClientHalf(Protocol):
@@ -133,10 +148,12 @@ class ClientHalf(Protocol):
     def before(self, sent: Arrays, clients: Int64Array, store: Store) -> Arrays:
         """Return the arrays that the training reads, (parameters,) or (clients, parameters), by name.
 
+        Those that every training reads are `CORRECTION` and `PULL`; others are for a local objective of one's own.
+
         Parameters
         ----------
         sent
-            What the aggregator sent along with the weights.
+            What the aggregator sent along with the weights, and `ROWS` and `POPULATION`.
         clients
             (clients,), whose training it is.
         store
@@ -167,8 +184,16 @@ class LocalTraining(Protocol):
         """Rule of a step: sgd, adam or adamw."""
 
     @property
+    def learning_rate(self) -> float:
+        """Size of a step."""
+
+    @property
     def momentum(self) -> float:
         """Of sgd."""
+
+    @property
+    def proximal(self) -> float:
+        """Strength of a pull towards the weights that came; 0 for none."""
 
 
 class Aggregator(Protocol):
@@ -231,6 +256,14 @@ def check_training(aggregator: Aggregator, training: LocalTraining) -> None:
     check: Callable[[LocalTraining], None] | None = getattr(aggregator, "check_training", None)
     if check is not None:
         check(training)
+
+
+def keeps_updates(aggregator: Aggregator) -> bool:
+    """Say whether clients keep what their updates are, so that each must be folded once, as it came.
+
+    An aggregator says so by an attribute of the same name.
+    """
+    return bool(getattr(aggregator, "keeps_updates", False))
 
 
 def half_of(aggregator: Aggregator) -> ClientHalf | None:

@@ -15,6 +15,9 @@ WEIGHT_DECAY = 0.0003
 BATCH_SIZE = 16
 """Rows of a client's step."""
 
+MOST_FORGOTTEN = 0.1
+"""Share of its way so far that a step of training may undo."""
+
 EVALUATED_CLIENTS = 1000
 """Clients that evaluate in a round at most."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from werkbund.aggregation.contract import Aggregator
+from werkbund.aggregation.contract import POPULATION, Aggregator, half_of
 from werkbund.core.arrays import Arrays
 from werkbund.core.errors import FederationError
 from werkbund.core.rng import generator, keys
@@ -115,7 +115,7 @@ def choose(grid: Grid, strategy: Strategy, view: View, rules: Rules, state: RunS
     while (question := selector.probe(view, chosen.replies, rng)) is not None:
         if len(chosen.asked) == _MOST_QUESTIONS:
             raise FederationError(f"a selector may ask {_MOST_QUESTIONS} times a round at most; it asks for ever")
-        outgoing = sent_along(strategy.aggregator, state) if question.kind.trains else {}
+        outgoing = sent_along(strategy.aggregator, state, rules, len(grid.clients())) if question.kind.trains else {}
         tasks = completed(question, {"weights": state.weights, **outgoing}, rules, needs, len(chosen.asked))
         tasks = replace(tasks, own={**tasks.own, TAKEN.name: state.taken_of(tasks.clients)})
         chosen = _asked(grid, tasks, rules, state, chosen)
@@ -155,9 +155,22 @@ def completed(tasks: Tasks, sent: Arrays, rules: Rules, needs: frozenset[str], n
     return replace(tasks, shared=shared, own=own, attempt=number)
 
 
-def sent_along(aggregator: Aggregator, state: RunState) -> Arrays:
-    """Return what the aggregator sends along with the weights to clients that train, under its names in a task."""
-    return {f"{SENT}{name}": array for name, array in aggregator.outgoing(state.carry).items()}
+def sent_along(aggregator: Aggregator, state: RunState, rules: Rules, num_clients: int) -> Arrays:
+    """Return what goes along with the weights to clients that train, under its names in a task.
+
+    It is what the aggregator sends, and for a half at the clients what it is told of all of them.
+    """
+    population = np.array([num_clients, num_rows_of(rules)])
+    told = {} if half_of(aggregator) is None else {POPULATION: population}
+    return {f"{SENT}{name}": array for name, array in {**aggregator.outgoing(state.carry), **told}.items()}
+
+
+def num_rows_of(rules: Rules) -> float:
+    """Return the training rows of all clients together, of those that are not left out; 0 where one does not say."""
+    if "rows" not in rules.facts:
+        return 0.0
+    rows = np.delete(rules.facts["rows"].astype(np.float64), list(rules.left_out))
+    return 0.0 if np.isnan(rows).any() else float(rows.sum())
 
 
 def signals_wanted(needs: frozenset[str]) -> Arrays:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from werkbund.aggregation.contract import UPDATE, Aggregator
+from werkbund.aggregation.contract import UPDATE, Aggregator, keeps_updates
 from werkbund.core.arrays import Arrays, BoolArray, Float32Array, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.types import Failure, Replies, Reused
@@ -284,12 +284,13 @@ def with_reused(folded: Folded, aggregator: Aggregator, reused: Reused) -> None:
     Raises
     ------
     ConfigError
-        If the aggregator folds more than updates: of that nothing is kept.
+        If the aggregator folds more than updates, of which nothing is kept, or each update must be folded once.
     """
-    if aggregator.folds:
+    if aggregator.folds or keeps_updates(aggregator):
         raise ConfigError(
-            f"strategy.aggregation.name must be a rule that folds updates alone, got one that folds {aggregator.folds} "
-            "too, where the selector reuses earlier updates; choose fedavg, or another selector"
+            "strategy.aggregation.name must be a rule that folds updates alone, and as often as they are there, where "
+            f"the selector reuses earlier updates, got one that folds {aggregator.folds or 'each once'}; choose "
+            "fedavg, or another selector"
         )
     weighted = reused.updates * reused.weights[:, None].astype(np.float32)
     folded.accumulator = aggregator.fold(folded.accumulator, {UPDATE: weighted}, reused.weights)

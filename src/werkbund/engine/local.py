@@ -7,9 +7,19 @@ from functools import cached_property
 
 import numpy as np
 
-from werkbund.aggregation.contract import UPDATE, ClientHalf, LocalResult, Weighting
+from werkbund.aggregation.contract import (
+    CORRECTION,
+    POPULATION,
+    PULL,
+    ROWS,
+    UPDATE,
+    ClientHalf,
+    LocalResult,
+    Weighting,
+)
 from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float32Array, Float64Array, Int64Array, UInt64Array
 from werkbund.core.clients import ClientSplits, ClientTable
+from werkbund.core.defaults import MOST_FORGOTTEN
 from werkbund.core.errors import ClientError
 from werkbund.core.kinds import Kind
 from werkbund.core.rng import shuffles, stream
@@ -169,19 +179,37 @@ class LocalWork:
         rows = self.splits.train.sizes[tasks.clients].astype(np.float64)
         half = self.half if tasks.round else None  # before the first round a client trains by itself
         sent: Arrays = {name.removeprefix(SENT): array for name, array in tasks.shared.items() if name.startswith(SENT)}
-        sent = half.before(sent, tasks.clients, store) if half else sent
+        read = half.before({**sent, ROWS: rows}, tasks.clients, store) if half else sent
         is_parted = self._stays is not None or half is not None
-        weighted = None if is_parted else weight
-        result = self.trainer.train(
-            self.splits.train, tasks.clients, start, tasks.own["key"], rate, weighted, sent=sent
-        )
+        own = {name: array for name, array in read.items() if name not in (CORRECTION, PULL, ROWS, POPULATION)}
+        weighted, pull = None if is_parted else weight, self._checked(read.get(PULL), rate)
+        table, keys, correction = self.splits.train, tasks.own["key"], read.get(CORRECTION)
+        result = self.trainer.train(table, tasks.clients, start, keys, rate, weighted, own, correction, pull)
         parts: Arrays = {UPDATE: result.weights}
         if is_parted:
             work = self._work(tasks, start, result, weight)
-            parts = self._weighted(self._parted(tasks, work, result, sent, store), weight)
+            parts = self._weighted(self._parted(tasks, work, result, read, store), weight)
         loss = np.where(rows > 0, result.loss, 0.0) * rows
         sums: Arrays = {WEIGHT: weight, "loss": loss, "rows": rows, **parts}
         return sums, self._signals(tasks, sums, result.loss, store)
+
+    def _checked(self, pull: AnyArray | None, rate: float) -> Float64Array | None:
+        """Return the strength of each client's pull.
+
+        Raises
+        ------
+        ClientError
+            If a step would undo more than a share of the way so far: the update would be that of the last rows.
+        """
+        if pull is None:
+            return None
+        undone = self.trainer.plan.learning_rate * rate * float(np.max(pull))
+        if not undone <= MOST_FORGOTTEN:
+            raise ClientError(
+                f"a step of training may undo at most {MOST_FORGOTTEN} of the way so far, got {undone:g}: "
+                "training.learning_rate times the pull of strategy.aggregation for so few rows; lower one of them"
+            )
+        return np.asarray(pull, np.float64)
 
     def _parted(
         self, tasks: Tasks, work: LocalResult, result: TrainedCohort, sent: Arrays, store: Store
@@ -189,7 +217,7 @@ class LocalWork:
         """Return what leaves of the update, unweighted, and what the method adds; keep what stays."""
         if self._stays is not None:
             store.put(_PERSONAL, tasks.clients, np.where(self._stays, result.weights, np.float32(np.nan)))
-            work = replace(work, update=np.where(self._stays, np.float32(0), work.update))
+            work = replace(work, update=self._leaving(work.update))
         beside = self.half.after(sent, work, tasks.clients, store) if self.half and tasks.round else {}
         return {UPDATE: work.update, **beside}
 
@@ -209,7 +237,12 @@ class LocalWork:
             result.learning_rate,
             loss,
             lambda: accumulations(plan, result.steps),
+            lambda: self._leaving(self.trainer.gradient(table, tasks.clients, start)),
         )
+
+    def _leaving(self, vectors: Float32Array) -> Float32Array:
+        """Return vectors, (clients, parameters), with 0 where layers stay at the client."""
+        return vectors if self._stays is None else np.where(self._stays, np.float32(0), vectors)
 
     def _weighted(self, parts: Arrays, weight: Float64Array) -> dict[str, AnyArray]:
         """Return arrays, (clients, ...) by name, of which those that count as the update does have its weight."""

@@ -21,7 +21,7 @@ from werkbund.core.rng import generator, keys
 from werkbund.core.types import Choice, Failure, Replies, RoundRecord, Tasks
 from werkbund.core.weights import norm
 from werkbund.engine.asking import Asking, Form, answers, asked, check_quorum, payload, size_of
-from werkbund.engine.choosing import Chosen, choose, sent_along, signals_wanted, view_of
+from werkbund.engine.choosing import Chosen, choose, num_rows_of, sent_along, signals_wanted, view_of
 from werkbund.engine.crediting import credits_of
 from werkbund.engine.folding import Folded, Unwinding, fold_answers, with_reused
 from werkbund.engine.grid import Grid, Keeping, Situated, state_of
@@ -69,8 +69,8 @@ def one_round(
     chosen, clock_s = choose(grid, strategy, view, rules, state), _clock_s(grid)
     sent = tasks_of(chosen.choice, strategy, rules, state, len(grid.clients()))
     folded = _folded(grid, sent, chosen.choice, strategy, rules, state, is_last)
-    told = _told(folded, needs_of(strategy.aggregator))
-    closing = Closing(_total(chosen.choice, folded), len(grid.clients()), folded.num_asked, rules.score, told)
+    everybody, told = (len(grid.clients()), num_rows_of(rules)), _told(folded, needs_of(strategy.aggregator))
+    closing = Closing(_total(chosen.choice, folded), *everybody, folded.num_asked, rules.score, told)
     weights, carry, refused = _moved(strategy, folded, closing, state)
     step = norm(weights - state.weights)
     reports = replace(_reports(folded, chosen, strategy, rules, state), step=step)
@@ -138,7 +138,7 @@ def tasks_of(
     rate = np.array(rules.schedule.factor(round))
     equal = {} if choice.equal is None else {"equal": np.array(choice.equal)}
     needs = signals_wanted(strategy.needs)
-    sent = sent_along(strategy.aggregator, state)
+    sent = sent_along(strategy.aggregator, state, rules, num_clients)
     cohort = {"cohort": choice.cohort} if strategy.stack.layers else {}
     counting = as_shared(state.edges)
     shared: Arrays = {"weights": state.weights, "rate": rate, **sent, **cohort, **needs, **equal, **counting}

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from werkbund.aggregation.contract import UPDATE, Aggregator, Carry, Robust, half_of, needs_of
+from werkbund.aggregation.contract import UPDATE, Aggregator, Carry, Robust, half_of, keeps_updates, needs_of
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
 from werkbund.core.defaults import EVALUATED_CLIENTS
 from werkbund.core.edges import EDGES, STANDARD_EDGES
@@ -108,6 +108,11 @@ class Strategy:
             raise ConfigError(
                 f"strategy.aggregation.clip_norm must see each update, got {self.clip_norm} where layers of privacy "
                 "show the server their sum alone; leave it out, and clip at the clients"
+            )
+        if self.clip_norm is not None and keeps_updates(self.aggregator):
+            raise ConfigError(
+                "strategy.aggregation.clip_norm must be left out where clients keep what their updates are, got "
+                f"{self.clip_norm}: the server would count others; set training.clip_norm"
             )
 
     def refusal(self, num_updates: int, num_asked: int) -> str:

@@ -106,9 +106,7 @@ def train_chain(
     factors = None if weight is None else weight[:, None].astype(np.float32)
     loss = np.full(len(clients), np.nan)
     recipe = _recipe(chain, plan, min(plan.batch_size, largest))
-    pushes = np.empty((0, chain.num_parameters)) if correction is None else np.atleast_2d(correction)
-    pushes = np.ascontiguousarray(pushes, np.float32)
-    pulls = np.zeros(len(clients)) if pull is None else np.ascontiguousarray(pull, np.float64)
+    pushes, pulls = _steering(correction, pull, len(clients), chain.num_parameters)
     room = _room(chain, recipe.batch_size, blocks=5 if len(pushes) else 4)
     x, y = np.ascontiguousarray(table.features), np.ascontiguousarray(table.labels)
     offsets, numbers = (np.ascontiguousarray(a, np.int64) for a in (table.offsets, clients))
@@ -175,6 +173,15 @@ def logits_chain(
 
     _spread(make, np.full(-(-len(x) // _BLOCK), chain.num_parameters * _BLOCK), num_threads)
     return logits
+
+
+def _steering(
+    correction: Float32Array | None, pull: Float64Array | None, num_clients: int, num_parameters: int
+) -> tuple[Float32Array, Float64Array]:
+    """Return corrections, one a client, one for all or none at all, and a pull for each client."""
+    rows = np.empty((0, num_parameters)) if correction is None else np.atleast_2d(correction)
+    pulls = np.zeros(num_clients) if pull is None else np.ascontiguousarray(pull, np.float64)
+    return np.ascontiguousarray(rows, np.float32), pulls
 
 
 def _check(chain: Chain, num_parameters: int, features: Float32Array) -> None:

@@ -213,6 +213,33 @@ class CohortTrainer:
                 raise ModelError(f"what is sent must be {shapes[0]} or {shapes[1]}, got {name} of {array.shape}")
         return {name: np.array(array, np.float32) for name, array in sent.items()}
 
+    def gradient(self, table: ClientTable, clients: Int64Array, weights: Float32Array) -> Float32Array:
+        """Return the gradient of each client's mean loss over all its rows, as it is trained: (cohort, parameters).
+
+        Parameters
+        ----------
+        table, clients
+            As for `train`.
+        weights
+            (parameters,) for all alike, or (cohort, parameters); those at which it is taken.
+
+        Raises
+        ------
+        ConfigError
+            If the objective reads the gradient of each row.
+        """
+        if self._slopes.rule.per_example:
+            raise ConfigError(f"a gradient over all rows is a mean, and {self._slopes.rule} reads each row's")
+        slopes = np.zeros((len(clients), self.layout.num_parameters), np.float32)
+        at = np.broadcast_to(weights, slopes.shape)
+        for place, client in enumerate(clients.tolist()):
+            rows = table.rows(client)
+            if rows.stop > rows.start:
+                batch = torch.from_numpy(table.features[rows][None]), torch.from_numpy(table.labels[rows][None])
+                slope, _ = self._slopes.gradient(torch.tensor(at[place][None]), *batch, torch.ones_like(batch[1]))
+                slopes[place] = (slope if self._slopes.trains is None else slope * self._slopes.trains)[0].numpy()
+        return slopes
+
     def score(self, weights: Float32Array, features: Float32Array) -> Float32Array:
         """Return the logits (rows,) of features (rows, features) under weights (parameters,)."""
         if self._chain is not None:

@@ -13,8 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from werkbund.aggregation import build_aggregator
+from werkbund.aggregation.contract import check_training
 from werkbund.config.reading import SERVERS_OWN, check_config, leaves_of, with_leaves
 from werkbund.config.sections import Config, ModelSection, TrainingSection
+from werkbund.core.defaults import MOST_FORGOTTEN
+from werkbund.core.errors import ConfigError
 from werkbund.data import Preparation, Schema
 from werkbund.data.plausibility import plausible_ranges
 from werkbund.data.statistics import category_names, marks_of, number_names
@@ -202,11 +206,23 @@ def admitted(asked: Config, ground: Ground) -> Config:
     for key, rule in BOUNDED.items():
         fault = rule(values[key], ground)
         faults += [f"{key} of this run {fault}, got {values[key]!r}"] if fault else []
-    faults += _faults_of_training(asked.training, ground)
+    faults += _faults_of_training(asked.training, ground) + _faults_of_rule(asked)
     if faults:
         raise RefusedError("; ".join(faults))
     kept = {**{key: agreed[key] for key in AGREED}, **{key: usual[key] for key in SERVERS_OWN}}
     return check_config(with_leaves({**values, **kept}))
+
+
+def _faults_of_rule(asked: Config) -> list[str]:
+    """Return why a training does not go with the rule of aggregation, whose half at clients would do it otherwise."""
+    rule = asked.strategy.aggregation
+    if ":" in rule.name:
+        return []
+    try:
+        check_training(build_aggregator(rule.name, **rule.options), asked.training)
+    except ConfigError as error:
+        return [f"the training of this run does not go with strategy.aggregation: {error}"]
+    return []
 
 
 def _faults_of_training(training: TrainingSection, ground: Ground) -> list[str]:
@@ -229,9 +245,6 @@ def _faults_of_training(training: TrainingSection, ground: Ground) -> list[str]:
         faults.append(f"training.positive_weight of this run must be at most {most:g}, got {weight:g}")
     return faults
 
-
-MOST_FORGOTTEN = 0.1
-"""Share of its way so far that a step of training may undo."""
 
 MOST_MODES, MOST_LEVELS, MOST_NAME = 1000, 10_000, 200
 _MOST_ROWS = 2**48
