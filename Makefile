@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults check bench bench-aggregation bench-deployment bench-trees bench-verdicts format clean
+.PHONY: help run test test-faults check bench bench-aggregation bench-deployment bench-pacing bench-trees bench-verdicts format clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ bench: $(VENV)/.bench ## Compare speed with Flower, plain loops and the floor, s
 bench-aggregation: $(STAMP) ## Compare aggregation with copies in memory, and robust rules with the mean
 	$(BIN)/python -m benchmarks.aggregation
 	$(BIN)/python -m benchmarks.robust
+
+bench-pacing: $(STAMP) ## Compare ways to close a round by simulated time to a score
+	$(BIN)/python -m benchmarks.pacing --updates 5 --momentum 0.5
 
 bench-deployment: $(STAMP) ## Compare a round over the network with Flower's own, side by side
 	$(BIN)/python -m benchmarks.deployment
