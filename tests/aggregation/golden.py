@@ -94,18 +94,23 @@ class Reply:
 def flowers_weights_after(strategy: Strategy, losses: Float64Array | None = None) -> list[Float64Array]:
     """Return the weights after each round of a strategy of Flower's, in double precision."""
     weights, after = START.astype(np.float64), []
-    gc.freeze()  # QFedAvg collects garbage after each array, among all that was imported
     for number, updates in enumerate(UPDATES, 1):
         _remember(strategy, weights)
         said = losses if losses is not None else np.ones(len(ROWS))
         replies: Any = [
             _reply(weights + update, rows, loss) for update, rows, loss in zip(updates, ROWS, said, strict=True)
         ]
-        arrays, _ = strategy.aggregate_train(number, replies)
-        assert arrays is not None
-        weights = arrays["w"].numpy().astype(np.float64)
+        weights = _flowers(strategy, number, replies)
         after.append(weights)
     return after
+
+
+def _flowers(strategy: Strategy, number: int, replies: Any) -> Float64Array:
+    gc.freeze()  # some collect garbage after each array, among all that was imported
+    arrays, _ = strategy.aggregate_train(number, replies)
+    assert arrays is not None
+    weights: Float64Array = arrays["w"].numpy().astype(np.float64)
+    return weights
 
 
 def _remember(strategy: Any, weights: Float64Array) -> None:
@@ -154,7 +159,4 @@ def flowers_move(strategy: Strategy, rows: Float64Array, weights: Float64Array |
     """Return by what a strategy of Flower's moves weights of zero, in double precision."""
     counted = np.ones(len(rows)) if weights is None else weights
     replies: Any = [_reply(row, number, 1.0) for row, number in zip(rows, counted, strict=True)]
-    arrays, _ = strategy.aggregate_train(1, replies)
-    assert arrays is not None
-    moved: Float64Array = arrays["w"].numpy().astype(np.float64)
-    return moved
+    return _flowers(strategy, 1, replies)

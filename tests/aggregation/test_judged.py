@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.aggregation.golden import TWO_OUTLIERS, moved_by
@@ -21,11 +21,17 @@ def test_weights_are_the_golden_ones() -> None:
     np.testing.assert_allclose(weights_by_score(np.array([0.80, 0.78, 0.75, 0.79, 0.74])), (0.4, *[0.15] * 4))
 
 
+def test_scores_that_differ_by_less_than_their_gaps_can_hold_have_their_ranks() -> None:
+    weights = weights_by_score(np.array([-1e-92, 0, 0, 0, 0, 1.0]))
+    np.testing.assert_allclose(weights, (0.125, 1 / 6, *[0.125] * 3, 1 / 3))
+
+
 def test_ranks_go_by_score_and_then_by_the_order_of_clients() -> None:
     assert weights_by_score(np.array([0.1, 0.3, 0.3, 0.2])).argmax() == 1
     np.testing.assert_allclose(weights_by_score(np.full(5, 0.5)), (0.4, *[0.15] * 4))
 
 
+@settings(max_examples=50)
 @given(st.lists(st.floats(-1e6, 1.0) | st.just(float("nan")) | st.just(float("-inf")), min_size=1, max_size=12))
 def test_they_sum_to_one_and_a_better_score_never_weighs_less(scores: list[float]) -> None:
     given_scores = np.array(scores)

@@ -10,7 +10,7 @@ from flwr.server.strategy.aggregate import aggregate_bulyan, aggregate_krum
 from flwr.serverapp.strategy import Bulyan as FlowersBulyan
 from flwr.serverapp.strategy import Krum as FlowersKrum
 from flwr.serverapp.strategy import MultiKrum as FlowersMultiKrum
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -95,12 +95,14 @@ def test_bulyan_is_the_golden_one(rows: Float64Array, choice: list[int], golden:
     np.testing.assert_allclose(moved_by(_bulyan(1), rows), golden, atol=6e-7)
 
 
+@settings(max_examples=50)
 @given(INTEGERS, st.integers(0, 3))
 def test_krum_is_brute_force_with_ties_to_the_first(rows: Float64Array, hostile: int) -> None:
     few = min(hostile, (len(rows) - 3) // 2)
     np.testing.assert_array_equal(moved_by(_krum(few), rows), rows[_brute_krum(rows.tolist(), few)])
 
 
+@settings(max_examples=50)
 @given(INTEGERS, st.integers(0, 3), st.integers(1, 9))
 def test_multi_krum_is_brute_force(rows: Float64Array, hostile: int, average: int) -> None:
     few = min(hostile, (len(rows) - 3) // 2)
@@ -110,12 +112,14 @@ def test_multi_krum_is_brute_force(rows: Float64Array, hostile: int, average: in
     np.testing.assert_allclose(moved_by(_multi_krum(few, number), rows), rows[best].mean(axis=0), rtol=1e-6, atol=1e-7)
 
 
+@settings(max_examples=50)
 @given(INTEGERS, st.integers(0, 1))
 def test_bulyan_chooses_as_brute_force(rows: Float64Array, hostile: int) -> None:
     few = min(hostile, (len(rows) - 3) // 4)
     assert bulyan_choice(_distances(rows), few) == _brute_bulyan(rows.tolist(), few)
 
 
+@settings(max_examples=50)
 @given(INTEGERS, st.integers(1, 9))
 def test_near_the_median_are_the_values_of_least_distance(rows: Float64Array, wanted: int) -> None:
     number = min(wanted, len(rows))
@@ -174,6 +178,7 @@ def test_mixing_is_the_golden_one_and_the_mean_where_nobody_is_hostile() -> None
     np.testing.assert_allclose(mixed(rows, 0), np.tile(TWO_OUTLIERS.mean(axis=0), (7, 1)), rtol=1e-6)
 
 
+@settings(max_examples=50)
 @given(INTEGERS, st.integers(0, 4))
 def test_mixing_is_brute_force(rows: Float64Array, hostile: int) -> None:
     number = max(len(rows) - hostile, 1)

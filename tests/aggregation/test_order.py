@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from flwr.serverapp.strategy import FedMedian, FedTrimmedAvg
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -41,11 +41,13 @@ def test_trimmed_means_are_the_golden_ones(hostile: int, golden: tuple[float, ..
     np.testing.assert_allclose(moved_by(_trimmed(hostile), TWO_OUTLIERS), golden, atol=6e-7)
 
 
+@settings(max_examples=50)
 @given(SMALL)
 def test_the_median_is_numpys(rows: Float64Array) -> None:
     np.testing.assert_array_equal(moved_by(MEDIAN, rows), np.median(rows, axis=0))
 
 
+@settings(max_examples=50)
 @given(SMALL, st.integers(0, 4))
 def test_a_trimmed_mean_is_that_of_plain_fractions(rows: Float64Array, hostile: int) -> None:
     cut = min(hostile, (len(rows) - 1) // 2)
@@ -68,6 +70,7 @@ def test_a_share_is_rounded_down_but_for_what_is_lost_in_binary() -> None:
     assert _trimmed(0.3).expected(10) == 3
 
 
+@settings(max_examples=50)
 @given(SMALL)
 def test_the_order_of_clients_does_not_change_a_bit(rows: Float64Array) -> None:
     order = np.random.default_rng(len(rows)).permutation(len(rows))

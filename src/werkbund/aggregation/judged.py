@@ -47,7 +47,7 @@ def weights_by_score(scores: Float64Array) -> Float64Array:
     kept = kept[gaps[kept] <= _CUT * gaps[finite].mean()]
     edges = np.interp(np.arange(len(kept) + 1) / len(kept), (0.0, _FIRST, 1.0), (0.0, _FIRSTS_SHARE, 1.0))
     weights = np.zeros(len(scores))
-    weights[kept[np.argsort(gaps[kept], kind="stable")]] = np.diff(edges)
+    weights[kept[np.argsort(-scores[kept], kind="stable")]] = np.diff(edges)
     return weights
 
 

@@ -58,7 +58,7 @@ def test_a_real_federation_measures_times_and_nothing_else_of_a_world(name: str,
     strategy = strategy_of(check_config({"strategy": {"selection": {"name": name}}}))
     rules = Rules(0, 1.0, 1.0, "")
     if not refused:
-        check_signals(strategy, rules, ("seconds",), 10)
+        check_signals(strategy, rules, ("seconds",))
         return
     with pytest.raises(ConfigError, match="in a real federation nobody measures it"):
-        check_signals(strategy, rules, ("seconds",), 10)
+        check_signals(strategy, rules, ("seconds",))

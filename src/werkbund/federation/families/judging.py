@@ -56,9 +56,8 @@ def crediting_on(trainer: CohortTrainer, rows: Rows) -> Crediting:
     return Crediting(score, divide)
 
 
-def check_signals(strategy: Strategy, rules: Rules, told: Collection[str], num_clients: int) -> None:
-    """Refuse a method that rests on more clients, or on a signal which nobody tells; the server may tell a score."""
-    strategy.check(num_clients, rules.score is not None)
+def check_signals(strategy: Strategy, rules: Rules, told: Collection[str]) -> None:
+    """Refuse a method that rests on a signal which nobody tells; the server tells a score if it has rows for it."""
     check_told(strategy.selector, {*told, *(("score",) if rules.score else ())})
 
 

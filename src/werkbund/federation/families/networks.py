@@ -261,7 +261,8 @@ def with_servers_table(setup: NetworkSetup, schema: Schema, labels: Int64Array) 
                 "table with failures and others there, or leave it out"
             )
         rules = replace(rules, crediting=crediting_on(trainer, rows))
-    check_signals(setup.strategy, rules, ("seconds",), len(setup.grid.clients()) - len(rules.left_out))
+    check_signals(setup.strategy, rules, ("seconds",))
+    setup.strategy.check(len(setup.grid.clients()) - len(rules.left_out), rules.score is not None)
     return replace(setup, rules=rules)
 
 
@@ -304,7 +305,9 @@ def simulate_network(config: Config, population: Population) -> NetworkSimulatio
         If the network cannot be built.
     """
     common = learn_in_process(config, population)
-    return simulate_prepared_network(config, population, common.preparation, common.survey.labels)
+    made = simulate_prepared_network(config, population, common.preparation, common.survey.labels)
+    made.strategy.check(made.splits.train.num_clients, made.rules.score is not None)
+    return made
 
 
 def simulate_prepared_network(
@@ -334,7 +337,7 @@ def simulate_prepared_network(
         check_crediting(strategy.aggregator, strategy.stack)
         validation = splits.validation.features, splits.validation.labels
         rules = replace(rules, crediting=crediting_on(trainer, validation))
-    check_signals(strategy, rules, told_by(config.world), splits.train.num_clients)
+    check_signals(strategy, rules, told_by(config.world))
     return NetworkSimulation(config, preparation, spec, network, modes, grid, strategy, rules, trainer, splits)
 
 
