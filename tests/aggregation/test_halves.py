@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from werkbund.aggregation import FedNova, QFedAvg
+from werkbund.aggregation import Agnostic, FedAdam, FedNova, QFedAvg
 from werkbund.core import Tasks
 from werkbund.core.rng import keys
 from werkbund.core.store import RowStore
@@ -34,7 +34,7 @@ def test_an_update_that_was_held_leaves_with_what_one_that_is_sent_at_once_has(r
         np.testing.assert_allclose(held.sums[name], sent.sums[name], rtol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.name} {rule.weighting}")
+@pytest.mark.parametrize("rule", [*RULES, Agnostic(), FedAdam(correction=True)], ids=lambda rule: rule.name)
 def test_a_resumed_run_has_the_bits_of_one_that_never_stopped(rule: Any, federation: Any, tmp_path: Path) -> None:
     built = federation(SIZES, aggregator=rule, selector=Uniform(CohortSize(count=3)))
     whole = [state for state, _ in rounds(built.grid, built.strategy, built.rules, built.state, 5)]
@@ -43,6 +43,9 @@ def test_a_resumed_run_has_the_bits_of_one_that_never_stopped(rule: Any, federat
     state = RunState.of_checkpoint(load_checkpoint(tmp_path / "it"))
     *_, (resumed, _) = rounds(again.grid, again.strategy, again.rules, state, 5)
     np.testing.assert_array_equal(resumed.weights, whole[-1].weights)
+    assert {name: array.tolist() for name, array in resumed.carry.items()} == {
+        name: array.tolist() for name, array in whole[-1].carry.items()
+    }
 
 
 def test_a_client_with_a_thousand_times_the_others_rows_is_no_liar(federation: Any) -> None:

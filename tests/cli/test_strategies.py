@@ -46,3 +46,15 @@ def test_the_card_of_an_aggregator_says_how_many_hostile_clients_it_bears(name: 
 def test_a_card_says_without_what_a_run_is_refused(name: str, told: str) -> None:
     result = CliRunner().invoke(app, ["strategies", name, "--json"])
     assert json.loads(result.stdout)["facts"]["refused without"] == told
+
+
+@pytest.mark.parametrize(("name", "folded", "told"), [("afl", "nothing", "loss"), ("qfedavg", "steepness", "nothing")])
+def test_a_card_says_what_an_aggregation_method_is_told_of_a_client(name: str, folded: str, told: str) -> None:
+    facts = json.loads(CliRunner().invoke(app, ["strategies", name, "--json"]).stdout)["facts"]
+    assert (facts["folded beside the update"], facts["told by each client"]) == (folded, told)
+
+
+@pytest.mark.parametrize("name", ["FedAvgM", "FedAdam", "FedNova", "q-FedAvg", "AFL"])
+def test_a_method_is_found_by_the_name_that_it_has_in_papers(name: str) -> None:
+    listed = json.loads(CliRunner().invoke(app, ["strategies", "--json"]).stdout)["aggregation"]
+    assert any(name in method["title"] for method in listed)

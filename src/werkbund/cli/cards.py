@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from werkbund.aggregation import AGGREGATORS, aggregation_options, build_aggregator
+from werkbund.aggregation.contract import needs_of
 from werkbund.core.errors import ConfigError
 from werkbund.core.text import did_you_mean
 from werkbund.selection import SELECTORS, build_selector, parameters_of, selector_of
@@ -102,6 +103,7 @@ def _aggregator_card(name: str) -> dict[str, Any]:
             "bears hostile clients": card.breakdown,
             "secure aggregation": "works with it" if rule.sees == "sum" else "needs single updates in clear",
             "folded beside the update": ", ".join(rule.folds) or "nothing",
+            "told by each client": ", ".join(sorted(needs_of(rule) & SIGNALS.keys() - {"score"})) or "nothing",
             **options,
             "use it when": card.use_when,
             "not when": card.avoid_when,
