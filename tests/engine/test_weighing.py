@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from werkbund.aggregation import Agnostic, FedAvg, FedNova
+from werkbund.aggregation import Agnostic, FedAvg, FedNova, build_aggregator
 from werkbund.config import check_config
 from werkbund.core import ConfigError, Replies, Tasks
 from werkbund.core.store import Store
@@ -102,3 +102,9 @@ def test_a_name_that_is_no_clients_is_refused_with_the_nearest() -> None:
 def test_a_factor_is_above_0_and_bounded(factor: float) -> None:
     with pytest.raises(ConfigError, match=r"clients\.factors"):
         check_config({"clients": {"factors": {"a": factor}}})
+
+
+@pytest.mark.parametrize("name", ["geometric-median", "scaffold"])
+def test_a_rule_that_must_know_the_whole_weight_weighs_by_rows_or_alike(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"strategy\.aggregation\.weighting must be .*examples.*, got 'factor'"):
+        build_aggregator(name, weighting="factor")

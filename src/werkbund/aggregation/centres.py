@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from werkbund.aggregation.contract import Card, Carry, Weighting
+from werkbund.aggregation.contract import Card, Carry, Counting
 from werkbund.aggregation.order import ROWS_NOTE
 from werkbund.aggregation.rows import combined, lengths, squared_distances
 from werkbund.aggregation.updates import EachRule, Received
@@ -74,7 +74,7 @@ class GeometricMedian(EachRule):
     Weiszfeld), from the mean. The paper stops after 3 or 4 passes, which with far outliers is far from the median.
     """
 
-    weighting: Weighting = option("equal", "How clients weigh: equal, all alike; or examples, by their rows.")
+    weighting: Counting = option("equal", "How clients weigh: equal, all alike; or examples, by their rows.")
     passes: int = option(1000, "Passes of Weiszfeld's algorithm at most; 4 is RFA.", at_least=1)
     smoothing: float = option(1e-6, "Distances from the median below count as this.", above=0)
 

@@ -21,6 +21,9 @@ Weighting = Literal["examples", "equal", "factor"]
 """How a client weights its update before it sends it: by its number of training rows, all alike, or by a factor that
 the server sends it: what was declared for it, or the aggregator's own (`own_factors`)."""
 
+Counting = Literal["examples", "equal"]
+"""Whether clients count by their rows, or all alike: the ways to weigh of a rule that must know the whole weight."""
+
 Sees = Literal["sum", "each"]
 """Whether a sum of updates is enough, or every single one is needed in clear."""
 

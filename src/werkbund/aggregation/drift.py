@@ -19,6 +19,7 @@ from werkbund.aggregation.contract import (
     Card,
     Carry,
     Closing,
+    Counting,
     LocalResult,
     LocalTraining,
     Weighting,
@@ -30,9 +31,6 @@ from werkbund.core.errors import ClientError, ConfigError, FederationError
 from werkbund.core.kinds import Field
 from werkbund.core.methods import option
 from werkbund.core.store import Store
-
-Counting = Literal["examples", "equal"]
-"""Whether clients count by their rows, or all alike."""
 
 _CONTROL, _OWN, _CHANGE = "control", "own control", "control_change"
 _SUMMED = "summed updates"

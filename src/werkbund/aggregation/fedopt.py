@@ -28,6 +28,13 @@ _START_NOTE = (
 )
 
 
+_MEASURED = (
+    "On AI4I 2020 with the built-in federation (150 rounds, validation rows of three seeds) steps from .03 to .3 gave "
+    "an average precision of .79 to .80, as averaging with momentum did (.80); .01 gave .77 and .003 gave .6. A larger "
+    "tau wants a larger step: FedAdam with tau .01 gave .73 at .03 and .79 at .1."
+)
+
+
 @dataclass(frozen=True)
 class AdaptiveRule(SumRule, ABC):
     """Move each weight by the mean update over the root of its second moment.
@@ -113,7 +120,12 @@ class FedAdagrad(AdaptiveRule):
         use_when="some inputs matter in few plants or few rounds only, and rounds are few enough for steps that shrink",
         avoid_when=_AVOID,
         unbiased=False,
-        notes=(_STEP_NOTE, _START_NOTE),
+        notes=(
+            _STEP_NOTE,
+            _START_NOTE,
+            "On AI4I 2020 with the built-in federation (150 rounds, validation rows of three seeds) steps of .1 and .3 "
+            "gave an average precision of .75, .03 gave .71 and .01 gave .50; averaging with momentum gave .80.",
+        ),
     )
 
     def _second(self, second: Float32Array, squared: Float32Array) -> Float32Array:
@@ -155,6 +167,7 @@ class FedAdam(AdaptiveRule):
             _START_NOTE,
             "The moments are not corrected for their beginning, as in the paper; `correction` does that. Flower 1.41 "
             "corrects with an exponent that is one too high, so that its first step is 26 % shorter.",
+            _MEASURED,
         ),
     )
 
@@ -204,7 +217,7 @@ class FedYogi(AdaptiveRule):
         use_when="as FedAdam, where some rounds bring rare failures and most do not",
         avoid_when=_AVOID,
         unbiased=False,
-        notes=(_STEP_NOTE, _START_NOTE),
+        notes=(_STEP_NOTE, _START_NOTE, _MEASURED),
     )
 
     def _second(self, second: Float32Array, squared: Float32Array) -> Float32Array:
