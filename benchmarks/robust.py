@@ -1,9 +1,9 @@
 """Rules of aggregation that see each update, beside the plain mean of the same updates, in one run.
 
 All updates are there; `fold` and `finish` are timed, so what counts is arithmetic. The mean and the rules take turns,
-repetition after repetition, and each rule is compared with the mean of its own repetition. Time is that of the process,
-so that others on the machine count less. A rule that judges updates scores the sum of the weights: its forward passes
-depend on network and rows, and are not in it.
+repetition after repetition, and each rule is compared with the mean of its own repetition. Time is that of the process
+in all its threads, so that others on the machine count less; where rules share work out, the wait is shorter. A rule
+that judges updates scores the sum of the weights: its forward passes depend on network and rows, and are not in it.
 
     python -m benchmarks.robust
     python -m benchmarks.robust --clients 20 --parameters 200000 --json
