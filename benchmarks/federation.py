@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from benchmarks.rows import Outcome, Row
 from benchmarks.workload import Workload
-from werkbund.aggregation import FedAvg
+from werkbund.aggregation import Aggregator, FedAvg, Scaffold
+from werkbund.aggregation.contract import half_of
 from werkbund.core.types import RoundRecord
 from werkbund.engine import Grid, InProcessGrid, LocalWork, Rules, RunState, Strategy, Worker, evaluate, one_round
 from werkbund.learner import CohortTrainer
@@ -25,15 +26,22 @@ class Federation:
     num_rows: int
 
     @staticmethod
-    def build(workload: Workload, compiled: bool = True, selector: Selector | None = None) -> Federation:
+    def build(
+        workload: Workload,
+        compiled: bool = True,
+        selector: Selector | None = None,
+        rule: Aggregator | None = None,
+    ) -> Federation:
         """Build the parts; `compiled` as in `CohortTrainer`, everybody trains unless a selector says otherwise."""
         network, splits = workload.network(), workload.splits
         trainer = CohortTrainer(network, workload.plan, workload.num_features, compiled=compiled)
-        strategy = Strategy(selector or Everyone(), FedAvg(momentum=0.0))
-        work = LocalWork(splits, trainer, strategy.aggregator.weighting)
+        rule = rule or FedAvg(momentum=0.0)
+        strategy = Strategy(selector or Everyone(), rule)
+        work = LocalWork(splits, trainer, rule.weighting, half_of(rule), rule.folds)
         grid = InProcessGrid(splits.train.names, Worker(work.handlers()))
         evaluators = workload.num_clients if selector is None else 1
-        rules = Rules(workload.seed, 1.0, 3600.0, trainer.layout.fingerprint, evaluators)
+        facts = {"rows": splits.train.sizes}
+        rules = Rules(workload.seed, 1.0, 3600.0, trainer.layout.fingerprint, evaluators, facts)
         return Federation(grid, strategy, rules, RunState.begin(workload.start(), strategy), len(splits.test.labels))
 
     def run(self, num_rounds: int) -> Outcome:
@@ -65,3 +73,9 @@ def werkbund_rows(workload: Workload) -> list[Row]:
             note="any torch module: all clients batched by torch.func",
         ),
     ]
+
+
+def scaffold_row(workload: Workload) -> Row:
+    """Return the row of SCAFFOLD, whose clients take as many steps, and keep a control variate each."""
+    run = Federation.build(workload, rule=Scaffold()).run
+    return Row("scaffold", "Werkbund, SCAFFOLD", run, same_work=False, note="1.6 times Werkbund at most")

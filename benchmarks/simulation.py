@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.federation import Federation, werkbund_rows
+from benchmarks.federation import Federation, scaffold_row, werkbund_rows
 from benchmarks.floor import floor_row
 from benchmarks.flower import flower_row
 from benchmarks.plain import central_row, sequential_row
@@ -36,7 +36,7 @@ _SHORT_S, _MOST_RUNS = 1.0, 10
 def rows_of(workload: Workload, without: Sequence[str] = ()) -> list[Row]:
     """Return the rows that this machine can run."""
     rows = [*werkbund_rows(workload), flower_row(workload), sequential_row(workload), central_row(workload)]
-    rows.append(floor_row(workload))
+    rows += [scaffold_row(workload), floor_row(workload)]
     return [row for row in rows if row is not None and row.key not in without]
 
 

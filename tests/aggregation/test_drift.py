@@ -206,6 +206,15 @@ def test_averaging_stops_where_its_closed_form_says_and_not_at_the_optimum() -> 
     np.testing.assert_allclose(_limit(Play(FedAvg("equal", momentum=0.0))), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(("mu", "expected"), [(0.1, 5.176471), (1.0, 6.153846), (10.0, 7.586207)])
+def test_a_proximal_term_bounds_drift_and_does_not_remove_it(mu: float, expected: float) -> None:
+    def solve(start: Float64Array, clients: Int64Array, correction: Float64Array, pull: Float64Array) -> Float64Array:
+        return _exactly(start, clients, correction, pull + mu)
+
+    np.testing.assert_allclose(_limit(Play(FedAvg("equal", momentum=0.0), solve)), expected, atol=1e-4)
+    assert "FedProx" in FedAvg.card.title
+
+
 @pytest.mark.parametrize(
     ("name", "alternating"),
     [("scaffold II", False), ("scaffold II", True), ("scaffold I", False), ("feddyn", False), ("feddyn", True)],

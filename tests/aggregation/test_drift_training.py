@@ -110,6 +110,15 @@ def test_the_first_round_is_federated_averaging_bit_for_bit(federation: Any) -> 
         np.testing.assert_array_equal(states[-1].weights, expected[-1].weights)
 
 
+def test_a_proximal_term_of_zero_is_averaging_bit_for_bit(federation: Any) -> None:
+    rule = FedAvg(momentum=0.0)
+    expected, _ = _done(_federation(federation, rule), 3)
+    none, _ = _done(_federation(federation, rule, plan=replace(PLAN, proximal=0.0)), 3)
+    some, _ = _done(_federation(federation, rule, plan=replace(PLAN, proximal=0.1)), 3)
+    np.testing.assert_array_equal(none[-1].weights, expected[-1].weights)
+    assert (some[-1].weights != expected[-1].weights).all()
+
+
 def test_an_answer_without_what_is_folded_is_a_failure(federation: Any) -> None:
     built = _federation(federation, Scaffold())
     trainless = built.with_handlers({TRAIN: federation(SIZES, plan=PLAN).handlers()[TRAIN]})

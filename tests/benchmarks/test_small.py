@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.aggregation import Arrivals, collected, folded, peak_models
-from benchmarks.federation import werkbund_rows
+from benchmarks.federation import scaffold_row, werkbund_rows
 from benchmarks.floor import floor_row
 from benchmarks.models import SPECS, rows_of
 from benchmarks.plain import central_row, sequential_row
@@ -32,6 +32,14 @@ def test_a_row_starts_from_the_first_weights_every_time() -> None:
     workload = Workload(num_clients=2)
     for row in (*werkbund_rows(workload), sequential_row(workload)):
         assert row.run(1).loss == row.run(1).loss
+
+
+def test_scaffold_is_of_other_work_from_the_second_round_on() -> None:
+    workload = Workload(num_clients=3)
+    own, row = werkbund_rows(workload)[0], scaffold_row(workload)
+    assert not row.same_work
+    assert row.run(1).loss == pytest.approx(own.run(1).loss, abs=1e-6)
+    assert row.run(2).loss != own.run(2).loss
 
 
 def test_the_central_pass_is_of_other_work() -> None:

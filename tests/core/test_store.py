@@ -113,3 +113,13 @@ def test_what_is_forgotten_is_neither_kept_nor_pending() -> None:
     PendingStore(store, 2).forget("control", SOME)
     PendingStore(store, 3).settle(SOME, np.array([2, 2]), is_last=True)
     assert _values(store) == [0.0, 0.0]
+
+
+def test_rows_that_move_keep_their_clients_and_whether_they_last() -> None:
+    store = _filled()
+    store.move("control", "other", np.array([1, 2]))
+    store.move("held", "kept", SOME)
+    assert store.rows("other", SOME, np.zeros(2)).tolist() == [[0.0, 0.0], [1.0, 10.0]]
+    assert store.knows("control", SOME).tolist() == [True, False]
+    assert sorted(store.names()) == ["control", "kept", "other"]
+    assert "kept.rows" not in store.arrays()

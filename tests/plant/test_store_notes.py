@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from werkbund.core.errors import CheckpointError
+from werkbund.core.store import PendingStore
 from werkbund.plant import PlantFolder
 from werkbund.plant.store import Notes, NoteStore
 
@@ -94,3 +95,28 @@ def test_a_damaged_file_is_no_empty_one(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(CheckpointError, match="cannot be read"):
         _notes(tmp_path).open("run", 2, begins=True)
+
+
+@pytest.mark.parametrize(("taken", "expected"), [(2, 2.0), (1, 1.0), (0, 1.0)])
+def test_what_is_pending_outlives_the_process_and_counts_if_its_answer_was_taken(
+    taken: int, expected: float, tmp_path: Path
+) -> None:
+    for round, told in ((1, 0), (2, 1), (3, taken)):
+        store = _notes(tmp_path).open("run", round, begins=True)
+        pending = PendingStore(store, round)
+        pending.settle(ME, np.array([told]), is_last=True)
+        assert _kept(store) == {1: 0.0, 2: 1.0, 3: expected}[round]
+        pending.put("control", ME, np.full((1, 2), float(round)))
+        store.save()
+    assert sorted(store.names()) == ["control", "pending since", "pending.control"]
+
+
+def test_a_round_that_begins_anew_begins_from_what_was_pending_before_it(tmp_path: Path) -> None:
+    for value in (5.0, 7.0):  # the second time after a kill before the answer was written down
+        store = _notes(tmp_path).open("run", 1, begins=True)
+        assert not PendingStore(store, 1).names()
+        PendingStore(store, 1).put("control", ME, np.full((1, 2), value))
+        store.save()
+    store = _notes(tmp_path).open("run", 2, begins=True)
+    PendingStore(store, 2).settle(ME, np.array([1]), is_last=True)
+    assert _kept(store) == 7.0

@@ -72,18 +72,21 @@ class ScaffoldHalf:
     def after(self, sent: Arrays, result: LocalResult, clients: Int64Array, store: Store) -> Arrays:
         """Keep the new control variates, and return how they changed; a client without rows changes nothing."""
         own = store.rows(_OWN, clients, np.zeros_like(result.update[0]))
-        renewed = self._renewed(sent[CORRECTION], result)
-        change = np.where(result.steps[:, None] > 0, renewed - own, np.float32(0))
-        store.put(_OWN, clients, own + change)
-        units = result.rows if self.weighting == "examples" else np.ones(len(clients))
-        return {_CHANGE: change * units[:, None].astype(np.float32)}
+        renewed, rests = self._renewed(sent[CORRECTION], result), result.steps == 0
+        renewed[rests] = own[rests]
+        store.put(_OWN, clients, renewed)
+        change = np.subtract(renewed, own, out=own)  # in place: these are as large as all updates
+        if self.weighting == "examples":
+            change *= result.rows[:, None].astype(np.float32)
+        return {_CHANGE: change}
 
     def _renewed(self, correction: Float32Array, result: LocalResult) -> Float32Array:
         if self.renewal == "gradient":
             return result.gradient()
-        way = np.maximum(result.steps * result.learning_rate, np.finfo(np.float32).tiny)
-        slope = result.update / -way[:, None].astype(np.float32)
-        return np.asarray(slope - correction, np.float32)
+        ways = np.maximum(result.steps, 1) * result.learning_rate
+        renewed: Float32Array = result.update * (-1 / ways)[:, None].astype(np.float32)
+        renewed -= correction
+        return renewed
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class FedAvg(SumRule):
 
     name: ClassVar[str] = "fedavg"
     card: ClassVar[Card] = Card(
-        title="Federated averaging (FedAvg), with server momentum (FedAvgM)",
+        title="Federated averaging (FedAvg), with server momentum (FedAvgM) or a proximal term (FedProx)",
         rule=(
             "The mean d of the clients' updates moves the weights: m <- momentum * m + d, then "
             "weights <- weights + step * m. Step 1 with momentum 0 is plain averaging (FedAvg). Momentum is FedAvgM: a "
@@ -49,6 +49,10 @@ class FedAvg(SumRule):
         source="McMahan et al., AISTATS 2017, algorithm 1; Hsu, Qi, Brown 2019, section 4.2 (server momentum)",
         use_when="always to begin with: every other rule has to beat it",
         avoid_when="single clients may send harmful updates, or clients' rows differ so much that they drift apart",
+        notes=(
+            "FedProx (Li et al., MLSys 2020) is this rule with training.proximal above 0, its mu; 0.01 is a beginning. "
+            "It bounds how far clients drift apart and does not take it away: scaffold and feddyn do.",
+        ),
     )
 
     def init(self, num_parameters: int) -> Carry:

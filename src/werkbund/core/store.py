@@ -31,6 +31,9 @@ class Store(Protocol):
     def forget(self, name: str, clients: Int64Array) -> None:
         """Keep these clients' rows under a name no longer."""
 
+    def move(self, name: str, to: str, clients: Int64Array) -> None:
+        """Keep the rows of those of these clients that keep one under a name under another one."""
+
     def names(self) -> tuple[str, ...]:
         """Return the names under which a client keeps a row."""
 
@@ -66,6 +69,12 @@ class RowStore:
         """Keep these clients' rows under a name no longer."""
         for client in clients.tolist():
             self._rows.get(name, {}).pop(client, None)
+
+    def move(self, name: str, to: str, clients: Int64Array) -> None:
+        """Keep the rows of those of these clients that keep one under a name under another one."""
+        kept, moved = self._rows.get(name, {}), self._rows.setdefault(to, {})
+        moved.update((client, kept.pop(client)) for client in clients.tolist() if client in kept)
+        (self._passing.add if name in self._passing else self._passing.discard)(to)
 
     def names(self) -> tuple[str, ...]:
         """Return the names under which a client keeps a row."""
@@ -137,10 +146,8 @@ class PendingStore:
         self._give_up(clients[is_over & (counts | is_last)])
 
     def _let_count(self, clients: Int64Array) -> None:
-        for name in self._pending():
-            those = clients[self.store.knows(name, clients)]
-            if len(those):
-                self.store.put(name.removeprefix(_PENDING), those, self.store.rows(name, those, np.empty(0)))
+        for name in self._pending() if len(clients) else ():
+            self.store.move(name, name.removeprefix(_PENDING), clients)
 
     def _give_up(self, clients: Int64Array) -> None:
         for name in (*self._pending(), _SINCE):
@@ -169,6 +176,10 @@ class PendingStore:
         """Keep these clients' rows under a name no longer, whether they count or are pending."""
         self.store.forget(name, clients)
         self.store.forget(f"{_PENDING}{name}", clients)
+
+    def move(self, name: str, to: str, clients: Int64Array) -> None:
+        """Keep the rows that count of those of these clients that keep one under a name under another one."""
+        self.store.move(name, to, clients)
 
     def names(self) -> tuple[str, ...]:
         """Return the names under which a client keeps a row that counts."""

@@ -211,7 +211,7 @@ class CohortTrainer:
         for name, array in sent.items():
             if array.shape not in shapes:
                 raise ModelError(f"what is sent must be {shapes[0]} or {shapes[1]}, got {name} of {array.shape}")
-        return {name: np.array(array, np.float32) for name, array in sent.items()}
+        return {name: np.require(array, np.float32, "W") for name, array in sent.items()}
 
     def gradient(self, table: ClientTable, clients: Int64Array, weights: Float32Array) -> Float32Array:
         """Return the gradient of each client's mean loss over all its rows, as it is trained: (cohort, parameters).

@@ -316,6 +316,13 @@ class NoteStore:
         for key in (name, f"{_PASSING}{name}"):
             self._changed |= self._kept.pop(key, None) is not None
 
+    def move(self, name: str, to: str, clients: Int64Array) -> None:
+        """Keep the row under a name, if there is one, under another one."""
+        for prefix in ("", _PASSING):
+            if f"{prefix}{name}" in self._kept and len(clients):
+                row = self._kept.pop(f"{prefix}{name}")
+                self.put(to, clients, row[None], lasting=not prefix)
+
     def names(self) -> tuple[str, ...]:
         """Return the names under which the plant keeps a row."""
         return tuple(name.removeprefix(_PASSING) for name in self._kept)
