@@ -107,6 +107,9 @@ class QFedAvg(SumRule):
             "With q above 2 a plant of very high loss sends an update a thousand times as long as the middle one, "
             "which is refused by name; lower q then.",
             "clip_norm shortens F^q d, and leaves what it is divided by as it is.",
+            "On AI4I 2020, where one plant alone sees a failure mode (150 rounds, validation rows of three seeds), the "
+            "worst plant's log loss was .24 with equal weights, .21 with q = .1 and .19 with q = 1, at an average "
+            "precision of .74 each; q = 3 gave .19 too and an average precision of .65.",
         ),
     )
 
@@ -178,7 +181,7 @@ class Agnostic(SumRule):
     counts as one of the mean loss. FedJAX multiplies shares by exp(rate * F) instead, by which none ever becomes 0.
     """
 
-    rate: float = option(0.1, "How fast the clients' shares follow their losses.", above=0)
+    rate: float = option(0.01, "How fast the clients' shares follow their losses.", above=0)
     momentum: float = option(0.9, "Momentum of the server; the paper has none.", at_least=0, below=1)
 
     weighting: ClassVar[Weighting] = "factor"
@@ -200,6 +203,10 @@ class Agnostic(SumRule):
         notes=(
             "Each plant tells the server its mean training loss in clear, and may refuse (policy.signals); it then "
             "counts as one of the mean loss.",
+            "On AI4I 2020, where one plant alone sees a failure mode (150 rounds, validation rows of three seeds), the "
+            "worst plant's log loss was .24 with equal weights and .20 with rate .01, at an average precision of .74 "
+            "each. With rate .1, which other implementations use with one step a round, shares swing under the "
+            "server's momentum: .26, and an average precision of .68.",
             "A share that is 0 can rise again; its client trains meanwhile for nothing.",
             "Not with selection methods that weigh updates themselves.",
         ),
