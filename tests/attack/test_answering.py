@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -173,3 +174,34 @@ def test_attacks_ruin_the_mean_and_rules_that_bear_them_keep_their_score(
     for rule in ("median", "multi-krum", "geometric-median"):
         kept = _average_precision(built, scenario, build_aggregator(rule, momentum=0.0))
         assert kept > 0.95 * plain, (rule, kept, plain)
+
+
+OWN = '''
+from dataclasses import dataclass
+from typing import ClassVar
+
+from werkbund.core.methods import option
+
+
+@dataclass(frozen=True)
+class Louder:
+    """Send one's own update several times as long."""
+
+    times: float = option(3.0, "How many times as long.", above=1)
+
+    name: ClassVar[str] = "louder"
+    what: ClassVar[str] = "shouts"
+    watches: ClassVar[bool] = False
+
+    def sent(self, scene):
+        return self.times * scene.own
+'''
+
+
+def test_an_attack_of_ones_own_is_named_by_where_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "louder.py").write_text(OWN)
+    place = f"{tmp_path / 'louder.py'}:Louder"
+    worker = _worker(Scenario(build_attack(place, {"times": 2}), np.array([1])))
+    np.testing.assert_allclose(worker(_tasks(1)).sums["update"][1], 2.0 * 2.0 * UPDATES[1], rtol=1e-6)
+    with pytest.raises(ConfigError, match=r"attack.times must be > 1, got 0.5"):
+        build_attack(place, {"times": 0.5})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -160,3 +162,10 @@ def test_a_disguised_free_rider_sends_noise_that_shrinks_with_the_rounds() -> No
     first, later = (FreeRider(disguised=True).sent(scene(own=own, round=number)) for number in (1, 4))
     assert first.std() == pytest.approx(0.5, rel=0.03)
     np.testing.assert_allclose(later, first / 4)
+
+
+def test_the_page_on_strategies_lists_every_attack_with_its_options() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "strategy.md").read_text(encoding="utf-8")
+    for kind in ATTACKS:
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{kind}` |"))
+        assert row.rsplit("|", 2)[1].strip() == ", ".join(f"`{name}`" for name in attack_options(kind))
