@@ -11,7 +11,7 @@ import pytest
 
 from tests.deployed import DirectGrid, weights_in
 from tests.wire import announced, declared, read_answer
-from werkbund.core.errors import CheckpointError, QuorumError
+from werkbund.core.errors import CheckpointError, ConfigError, QuorumError
 from werkbund.core.kinds import Half
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine.kinds import TRAIN
@@ -289,3 +289,11 @@ def test_who_does_not_tell_its_rows_is_drawn_as_if_it_had_as_many_as_others(depl
     deployment = deployed(silent, federation={"rounds": 6}, strategy=section)
     chosen = [line["cohort"] for line in _rounds(deployment.run().folder)]
     assert 0 < sum(2 in cohort for cohort in chosen) < 6
+
+
+def test_attackers_are_refused_before_anybody_is_asked(deployed: Any) -> None:
+    deployment = deployed(attack={"kind": "free-rider"})
+    grid = deployment.grid()
+    with pytest.raises(ConfigError, match=r"attack.kind must be none in a federation over a network, got 'free-rider'"):
+        deployment.run(grid)
+    assert not grid.asked

@@ -13,7 +13,7 @@ from werkbund.core.errors import CheckpointError, ConfigError
 from werkbund.federation import Nobody
 from werkbund.flower.machine.pidfile import write_record
 from werkbund.flower.server.kit import ServerSettings, load_server_settings
-from werkbund.flower.server.submission import attach, how_to_go_on, submit_resume
+from werkbund.flower.server.submission import attach, how_to_go_on, submit, submit_resume
 
 
 @pytest.fixture
@@ -50,3 +50,8 @@ def test_how_to_go_on_is_said_only_where_one_can(tmp_path: Path) -> None:
     assert how_to_go_on(tmp_path) == "it did not reach its first checkpoint; start it anew"
     (tmp_path / "checkpoint.npz").touch()
     assert how_to_go_on(tmp_path) == f"`werkbund server resume {tmp_path}` goes on where it was"
+
+
+def test_a_run_with_attackers_is_not_handed_over(settings: ServerSettings) -> None:
+    with pytest.raises(ConfigError, match=r"attack.kind must be none in a federation over a network, got 'ipm'"):
+        submit(settings, None, ["attack.kind=ipm"])
