@@ -114,14 +114,15 @@ def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
 def _best(plan: AttackPlan, cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return for each attack and share the defence that keeps most of the default's score without attack.
 
-    A defence that failed with one of the seeds is none.
+    A defence that failed with one of the seeds is none, and the default itself is one where there is no other.
     """
     best = []
     for share, attack in product(plan.shares, plan.attacks):
         there = [cell for cell in cells if (cell["share"], cell["attack"]) == (share, attack)]
         whole = [cell for cell in there if not cell["errors"] and math.isfinite(cell["of_default"]["mean"])]
-        if whole:
-            first = max(whole, key=lambda cell: float(cell["of_default"]["mean"]))
+        rivals = [cell for cell in whole if cell["defence"] != DEFAULT] or whole
+        if rivals:
+            first = max(rivals, key=lambda cell: float(cell["of_default"]["mean"]))
             keeps, where = first["of_default"]["mean"], {"share": share, "attack": attack}
             best.append({**where, "defence": first["defence"], "keeps": keeps, "is_enough": keeps >= ENOUGH})
     return best
