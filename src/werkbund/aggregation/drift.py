@@ -67,7 +67,8 @@ class ScaffoldHalf:
     def before(self, sent: Arrays, clients: Int64Array, store: Store) -> Arrays:
         """Return the correction of each client, (clients, parameters)."""
         control = sent[_CONTROL]
-        return {CORRECTION: control - store.rows(_OWN, clients, np.zeros_like(control))}
+        own = store.rows(_OWN, clients, np.zeros_like(control))
+        return {CORRECTION: np.subtract(control, own, out=own)}
 
     def after(self, sent: Arrays, result: LocalResult, clients: Int64Array, store: Store) -> Arrays:
         """Keep the new control variates, and return how they changed; a client without rows changes nothing."""

@@ -222,7 +222,7 @@ class LocalWork:
         return {UPDATE: work.update, **beside}
 
     def _work(self, tasks: Tasks, start: Float32Array, result: TrainedCohort, weight: Float64Array) -> LocalResult:
-        """Return what training gave, with what the method may ask of it."""
+        """Return what training gave, with what the method may ask of it; in place of its weights if all leave."""
         table, plan = self.splits.train, replace(self.trainer.plan, learning_rate=result.learning_rate)
 
         def loss() -> Float64Array:
@@ -230,7 +230,7 @@ class LocalWork:
             return loss_signals(self._losses(start, own), own.sizes, ("loss",))["loss"]
 
         return LocalResult(
-            result.weights - start,
+            np.subtract(result.weights, start, out=result.weights if self._stays is None else None),
             weight,
             table.sizes[tasks.clients].astype(np.float64),
             result.steps,
@@ -247,7 +247,7 @@ class LocalWork:
     def _weighted(self, parts: Arrays, weight: Float64Array) -> dict[str, AnyArray]:
         """Return arrays, (clients, ...) by name, of which those that count as the update does have its weight."""
         names = {UPDATE, *(self.half.weighted if self.half else ())}
-        return {name: _times(array, weight) if name in names else array for name, array in parts.items()}
+        return {name: _times(rows, weight, name == UPDATE) if name in names else rows for name, rows in parts.items()}
 
     def _signals(self, tasks: Tasks, sums: Arrays, train_loss: Float64Array, store: Store) -> Arrays:
         wanted = _wanted(tasks)
@@ -297,9 +297,10 @@ class LocalWork:
         return np.concatenate(each)
 
 
-def _times(rows: AnyArray, weight: Float64Array) -> AnyArray:
+def _times(rows: AnyArray, weight: Float64Array, in_place: bool) -> AnyArray:
     """Return rows, (clients, ...), each times its weight, in the type that they have."""
-    product: AnyArray = rows * weight.reshape(-1, *[1] * (rows.ndim - 1)).astype(rows.dtype)
+    weights = weight.reshape(-1, *[1] * (rows.ndim - 1)).astype(rows.dtype)
+    product: AnyArray = np.multiply(rows, weights, out=rows if in_place else None)
     return product
 
 
