@@ -23,11 +23,11 @@ from rich.console import Console
 from rich.table import Table
 
 from werkbund.config import check_config
+from werkbund.evaluation.watch import RoundNews
 from werkbund.federation.families.networks import simulate_network
 from werkbund.federation.population import divide
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import Outlets, train
-from werkbund.federation.watch import RoundNews
 
 _ROWS = 100
 _STATUS = Path("/proc/self/status")

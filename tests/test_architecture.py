@@ -46,10 +46,18 @@ ALLOWED["flower"] = set()
 ALLOWED["flower.machine"] = {"core"}
 ALLOWED["flower.wire"] = {"core"}
 ALLOWED["flower.plant"] = {"core", "config", "federation", "plant", "flower.machine", "flower.wire"}
-ALLOWED["flower.server"] = {"core", "config", "engine", "federation", "plant", "server"}
+ALLOWED["flower.server"] = {"core", "config", "engine", "evaluation", "federation", "plant", "server"}
 ALLOWED["flower.server"] |= {"flower.machine", "flower.wire"}
 ALLOWED["flower.provision"] = {"core", "config", "federation"}
-ALLOWED["flower.trial"] = {"core", "config", "federation", "flower.machine", "flower.provision", "flower.server"}
+ALLOWED["flower.trial"] = {
+    "core",
+    "config",
+    "evaluation",
+    "federation",
+    "flower.machine",
+    "flower.provision",
+    "flower.server",
+}
 ALLOWED["cli"] = set(ALLOWED)
 
 GENERATORS = {"Generator", "BitGenerator", "PCG64", "SeedSequence", "default_rng"}

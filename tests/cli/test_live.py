@@ -10,7 +10,7 @@ from rich.console import Console
 
 from werkbund.cli.live import LiveRounds
 from werkbund.core.types import Failure, RoundRecord
-from werkbund.federation import RoundNews
+from werkbund.evaluation import RoundNews
 
 OFFLINE, LATE = "is offline", "no answer in time (federation.round_timeout_s)"
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from werkbund.config import check_config
 from werkbund.core.errors import FederationError
 from werkbund.core.stored import read_stored
+from werkbund.evaluation.watch import Nobody
 from werkbund.federation import run
 from werkbund.federation.folder import Folder
-from werkbund.federation.watch import Nobody
 from werkbund.flower.machine.connection import Lease
 from werkbund.flower.machine.pidfile import claimed, read_record
 from werkbund.flower.provision import provision

@@ -20,9 +20,9 @@ from tests.conftest import SMALL, Small
 from tests.deployed import deploy
 from werkbund.config import changed, check_config
 from werkbund.core.errors import CheckpointError, ConfigError, FederationError
+from werkbund.evaluation.watch import Nobody
 from werkbund.federation import resume, run
 from werkbund.federation.folder import Folder
-from werkbund.federation.watch import Nobody
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 2**70) | st.floats() | st.text(max_size=4),

@@ -36,7 +36,7 @@ from tests.flower.faults import (
 )
 from tests.flower.trials import Live, Run, live, small, wait_for
 from werkbund.core.errors import ClientError, ConfigError
-from werkbund.federation import Nobody
+from werkbund.evaluation import Nobody
 from werkbund.federation.folder import Folder
 
 pytestmark = pytest.mark.faults

@@ -110,6 +110,7 @@ SERVERS: dict[str, dict[str, Any]] = {
     "model.initial_rounds": {"model": {"initial_rounds": 500}},
     "strategy.selection": {"strategy": {"selection": {"name": "any.py:X"}}},
     "strategy.pace": {"strategy": {"pace": {"close": "first", "updates": 2}}},
+    "strategy.clusters": {"strategy": {"clusters": {"name": "ifca", "count": 20}}},
     "evaluation.clients": {"evaluation": {"clients": 3}},
     "evaluation.server_rows": {"evaluation": {"server_rows": "/dev/stdin"}},
     "evaluation.contributions": {"evaluation": {"contributions": True}},

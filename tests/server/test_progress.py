@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from werkbund.core.errors import QuorumError
+from werkbund.evaluation.watch import Nobody, RoundNews, Watcher
 from werkbund.federation.folder import Folder
-from werkbund.federation.watch import Nobody, RoundNews, Watcher
 from werkbund.server.preflight import EVERYBODY
 from werkbund.server.progress import FILE_NAME, ProgressFile, follow, num_lines
 

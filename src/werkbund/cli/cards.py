@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from werkbund.aggregation import AGGREGATORS, aggregation_options, build_aggregator
+from werkbund.aggregation.clusters import CLUSTERINGS
 from werkbund.aggregation.contract import needs_of
 from werkbund.core.errors import ConfigError
+from werkbund.core.methods import Option, options_of
 from werkbund.core.text import did_you_mean
 from werkbund.selection import SELECTORS, build_selector, parameters_of, selector_of
 from werkbund.selection.contract import SIGNALS
@@ -38,11 +41,21 @@ def strategies() -> dict[str, list[dict[str, Any]]]:
         }
         for name, rule in AGGREGATORS.items()
     ]
-    return {"selection": selection, "aggregation": aggregation}
+    clusters = [
+        {
+            "name": name,
+            "title": method.card.title,
+            "policy": "-",
+            "unbiased": method.card.unbiased,
+            "secure_aggregation": False,
+        }
+        for name, method in CLUSTERINGS.items()
+    ]
+    return {"selection": selection, "aggregation": aggregation, "clusters": clusters}
 
 
 def strategy_card(name: str) -> dict[str, Any]:
-    """Return the card of a selection method or of an aggregator.
+    """Return the card of a selection method, of an aggregator or of a method of clusters.
 
     Raises
     ------
@@ -51,10 +64,12 @@ def strategy_card(name: str) -> dict[str, Any]:
     """
     if name in AGGREGATORS:
         return _aggregator_card(name)
+    if name in CLUSTERINGS:
+        return _clusters_card(name)
     if name not in SELECTORS and ":" not in name:
-        known = [*SELECTORS, *AGGREGATORS]
+        known = [*SELECTORS, *AGGREGATORS, *CLUSTERINGS]
         hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
-        raise ConfigError(f"a card is there for each method of selection and aggregation, got {name!r}{hint}")
+        raise ConfigError(f"a card is there for each method of selection, aggregation and clusters, got {name!r}{hint}")
     declared, card = build_selector(name).declaration, getattr(selector_of(name), "card", None)
     if card is None:
         raise ConfigError(f"{name} has no card to show; give the class a `card: ClassVar[Card]`")
@@ -86,12 +101,35 @@ def strategy_card(name: str) -> dict[str, Any]:
     }
 
 
+def _told(options: Mapping[str, Option]) -> dict[str, str]:
+    return {
+        f"option {key}": f"{declared.what} {declared.range}; {declared.default!r} if left out."
+        for key, declared in options.items()
+    }
+
+
+def _clusters_card(name: str) -> dict[str, Any]:
+    method = CLUSTERINGS[name]
+    card = method.card
+    needs = "each client's loss of every model" if method.asks_losses else "single updates in clear"
+    return {
+        "name": name,
+        "kind": "clusters",
+        "title": card.title,
+        "rule": card.rule,
+        "facts": {
+            "source": card.source,
+            "needs": needs,
+            **_told(options_of(method)),
+            "use it when": card.use_when,
+            "not when": card.avoid_when,
+        },
+        "notes": list(card.notes),
+    }
+
+
 def _aggregator_card(name: str) -> dict[str, Any]:
     rule, card = build_aggregator(name), AGGREGATORS[name].card
-    options = {
-        f"option {key}": f"{declared.what} {declared.range}; {declared.default!r} if left out."
-        for key, declared in aggregation_options(name).items()
-    }
     return {
         "name": name,
         "kind": "aggregation",
@@ -104,7 +142,7 @@ def _aggregator_card(name: str) -> dict[str, Any]:
             "secure aggregation": "works with it" if rule.sees == "sum" else "needs single updates in clear",
             "folded beside the update": ", ".join(rule.folds) or "nothing",
             "told by each client": ", ".join(sorted(needs_of(rule) & SIGNALS.keys() - {"score"})) or "nothing",
-            **options,
+            **_told(aggregation_options(name)),
             "use it when": card.use_when,
             "not when": card.avoid_when,
         },

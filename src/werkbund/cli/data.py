@@ -44,15 +44,16 @@ def predict_command(
     data: DataArgument,
     out: Annotated[Path | None, typer.Option("--out", help="CSV or Parquet file; without it, CSV on stdout.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Add what moved each row's score most.")] = False,
+    client: Annotated[str | None, typer.Option("--client", help="Whose rows these are, with clusters.")] = None,
 ) -> None:
     """Score a table in raw units: probability of failure, and the decision at the cost threshold."""
     with readable_errors():
         import polars as pl
 
         from werkbund.data import source_for
-        from werkbund.model import load_model
+        from werkbund.model import folder_of_client, load_model
 
-        model = load_model(run_dir / "model")
+        model = load_model(folder_of_client(run_dir, client))
         frame, _ = source_for(data).read()
         probability = model.score(frame)
         scored = frame.with_columns(

@@ -17,7 +17,7 @@ from rich.text import Text
 from werkbund.core.text import fixed
 
 if TYPE_CHECKING:
-    from werkbund.federation import RoundNews
+    from werkbund.evaluation import RoundNews
 
 _ROWS = 8
 _NAMED, _FEW = 3, 20

@@ -161,7 +161,7 @@ def show_deployed(folder: Path) -> None:
 
 def show_verdict(folder: Path) -> None:
     """Print whether federating paid in a run, what to know beside it, and how the model does in a later period."""
-    from werkbund.report import contribution_sentence, judge, later_sentence, read_run
+    from werkbund.report import cluster_sentence, contribution_sentence, judge, later_sentence, read_run
 
     run = read_run(folder)
     verdict, later = judge(run), later_sentence(run)
@@ -170,6 +170,8 @@ def show_verdict(folder: Path) -> None:
         print_line(f"- {remark}")
     if later:
         print_line(f"\n{later}")
+    if clusters := cluster_sentence(run):
+        print_line(f"\n{clusters}")
     if run.result and run.result.contributions:
         print_line(f"\n{contribution_sentence(run)}\n")
         output().print(contributions_table(run.result.contributions))

@@ -259,6 +259,7 @@ SERVERS_OWN: tuple[str, ...] = (
     "model.initial_rounds",
     "strategy.selection",
     "strategy.pace",
+    "strategy.clusters",
     "evaluation.clients",
     "evaluation.server_rows",
     "evaluation.contributions",

@@ -243,6 +243,9 @@ class RoundRecord:
         Client numbers that are still at work when the round closes.
     credits
         What each client contributed, as values that JSON holds; empty where that is not asked for.
+    clusters
+        In which cluster each client was (`of`), who changes it after the round (`moved`: client, from, to), and who did
+        not tell the losses by which it is assigned (`untold`), as values that JSON holds; empty where there are none.
     """
 
     round: int
@@ -272,6 +275,7 @@ class RoundRecord:
     stale: tuple[tuple[int, int], ...] = ()
     owing: tuple[int, ...] = ()
     credits: Mapping[str, Any] = field(default_factory=dict)
+    clusters: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _is_every(rows: Rows) -> bool:

@@ -21,7 +21,8 @@ from werkbund.engine.worker import SENT
 from werkbund.selection.contract import View
 from werkbund.selection.questions import HOLD, LOSS, TAKEN
 
-_MOST_QUESTIONS = 100
+MOST_QUESTIONS = 100
+"""How often a selector may ask in a round."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def view_of(grid: Grid, rules: Rules, state: RunState) -> View:
         facts = {**rules.facts, **facts}
     else:
         available, facts = np.arange(len(grid.clients())), rules.facts
+    available = available if rules.among is None else np.intersect1d(available, rules.among, assume_unique=True)
     for away in (rules.left_out, state.due.clients):
         available = np.setdiff1d(available, away, assume_unique=True) if len(away) else available
     return View(round, available, facts, state.selector_state, rules.schedule.rounds)
@@ -113,8 +115,8 @@ def choose(grid: Grid, strategy: Strategy, view: View, rules: Rules, state: RunS
         return chosen
     rng = generator(rules.seed, "selection", view.round)
     while (question := selector.probe(view, chosen.replies, rng)) is not None:
-        if len(chosen.asked) == _MOST_QUESTIONS:
-            raise FederationError(f"a selector may ask {_MOST_QUESTIONS} times a round at most; it asks for ever")
+        if len(chosen.asked) == MOST_QUESTIONS:
+            raise FederationError(f"a selector may ask {MOST_QUESTIONS} times a round at most; it asks for ever")
         outgoing = sent_along(strategy.aggregator, state, rules, len(grid.clients())) if question.kind.trains else {}
         tasks = completed(question, {"weights": state.weights, **outgoing}, rules, needs, len(chosen.asked))
         tasks = replace(tasks, own={**tasks.own, TAKEN.name: state.taken_of(tasks.clients)})
@@ -160,16 +162,17 @@ def sent_along(aggregator: Aggregator, state: RunState, rules: Rules, num_client
 
     It is what the aggregator sends, and for a half at the clients what it is told of all of them.
     """
-    population = np.array([num_clients, num_rows_of(rules)])
+    population = np.array([len(rules.taking_part(num_clients)), num_rows_of(rules)])
     told = {} if half_of(aggregator) is None else {POPULATION: population}
     return {f"{SENT}{name}": array for name, array in {**aggregator.outgoing(state.carry), **told}.items()}
 
 
 def num_rows_of(rules: Rules) -> float:
-    """Return the training rows of all clients together, of those that are not left out; 0 where one does not say."""
+    """Return the training rows of all that take part, without those that are left out; 0 where one does not say."""
     if "rows" not in rules.facts:
         return 0.0
-    rows = np.delete(rules.facts["rows"].astype(np.float64), list(rules.left_out))
+    everybody = rules.facts["rows"].astype(np.float64)
+    rows = everybody[np.setdiff1d(rules.taking_part(len(everybody)), rules.left_out)]
     return 0.0 if np.isnan(rows).any() else float(rows.sum())
 
 

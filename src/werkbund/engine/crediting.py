@@ -12,7 +12,6 @@ from werkbund.aggregation.contract import UPDATE, Aggregator, half_of
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array
 from werkbund.core.errors import ConfigError
 from werkbund.engine.folding import Folded
-from werkbund.engine.kinds import WEIGHT
 from werkbund.privacy import Stack
 
 Game = Callable[[tuple[int, ...]], float]
@@ -76,18 +75,11 @@ def credits_of(
     """
     if not folded.updates:
         return {}
-    players = sorted(folded.updates)
-    told = {
-        client: float(weight)
-        for reply in folded.replies
-        if reply.kind.updates
-        for client, weight in zip(reply.clients.tolist(), reply.sums[WEIGHT], strict=True)
-    }
-    weights = np.array([told[client] for client in players])
-    rows = np.stack([folded.updates[client] for client in players]) * weights[:, None].astype(np.float32)
+    players, updates, weights = folded.each()
+    rows = updates * weights[:, None].astype(np.float32)
 
     def game(places: tuple[int, ...]) -> float:
         chosen = list(places)
         return crediting.score(end({UPDATE: rows[chosen]}, weights[chosen]))
 
-    return crediting.divide(players, game, rng)
+    return crediting.divide(players.tolist(), game, rng)

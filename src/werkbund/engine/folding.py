@@ -223,6 +223,18 @@ class Folded:
     due: Due = field(default_factory=Due.nobody)
     num_asked: int = 0
 
+    def each(self) -> tuple[Int64Array, Float32Array, Float64Array]:
+        """Return whose single updates are kept, ascending, these, unweighted, and what each counts: (clients, ...)."""
+        told = {
+            client: float(weight)
+            for reply in self.replies
+            if reply.kind.updates
+            for client, weight in zip(reply.clients.tolist(), reply.sums[WEIGHT], strict=True)
+        }
+        clients = sorted(self.updates)
+        weights = np.array([told[client] for client in clients])
+        return np.array(clients, np.int64), np.stack([self.updates[client] for client in clients]), weights
+
 
 def fold_answers(
     arrivals: Iterable[Replies | Failure],

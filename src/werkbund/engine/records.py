@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -96,6 +96,71 @@ def record_of(proceedings: Proceedings, state: RunState, weights: Float32Array, 
         stale=_stale(folded, state.round + 1),
         owing=tuple(folded.due.clients.tolist()),
     )
+
+
+def merged(records: Sequence[RoundRecord], rows: Float64Array) -> RoundRecord:
+    """Return the one record of federations that did the same round side by side; a single one as it is.
+
+    Lengths of steps and weights are those of all weights together, the middle length of updates is the largest one.
+
+    Parameters
+    ----------
+    records
+        One at least, of different clients.
+    rows
+        (all clients,), training rows, by which the losses are weighted.
+    """
+    if len(records) == 1:
+        return records[0]
+    asked = sorted((client, why) for each in records for client, why in zip(each.cohort, each.reasons, strict=True))
+    counts, evaluated = _merged_counts(records)
+    known = [(each.loss, float(rows[list(each.cohort)].sum())) for each in records if each.loss is not None]
+    total = math.fsum(weight for _, weight in known)
+    return replace(
+        records[0],
+        cohort=tuple(client for client, _ in asked),
+        reasons=tuple(why for _, why in asked),
+        failures=tuple(sorted((one for each in records for one in each.failures), key=lambda one: one.client)),
+        counts=counts,
+        evaluated=evaluated,
+        loss=math.fsum(loss * weight for loss, weight in known) / total if total else None,
+        update_norm=math.hypot(*(each.update_norm for each in records)),
+        weights_norm=math.hypot(*(each.weights_norm for each in records)),
+        bytes_down=sum(each.bytes_down for each in records),
+        bytes_up=sum(each.bytes_up for each in records),
+        bytes_measuring=sum(each.bytes_measuring for each in records),
+        seconds=math.fsum(each.seconds for each in records),
+        probed=tuple(sorted(client for each in records for client in each.probed)),
+        told=_merged_signals(records),
+        reward=math.fsum(each.reward for each in records),
+        outlying=tuple(sorted(one for each in records for one in each.outlying)),
+        clipped=tuple(sorted(client for each in records for client in each.clipped)),
+        usual_norm=max(each.usual_norm for each in records),
+        refused="; ".join(each.refused for each in records if each.refused),
+    )
+
+
+def _merged_counts(records: Sequence[RoundRecord]) -> tuple[dict[str, Arrays], dict[str, Int64Array]]:
+    counts: dict[str, Arrays] = {}
+    evaluated: dict[str, Int64Array] = {}
+    for split in HELD_OUT:
+        parts = [(each.evaluated[split], each.counts[split]) for each in records if split in each.counts]
+        if parts:
+            clients = np.concatenate([numbers for numbers, _ in parts])
+            columns = {name: _joined([part[name] for _, part in parts]) for name in parts[0][1]}
+            counts[split], evaluated[split] = _in_order(columns, clients), np.sort(clients)
+    return counts, evaluated
+
+
+def _merged_signals(records: Sequence[RoundRecord]) -> dict[str, Arrays]:
+    """Return the numbers that selectors were given, by kind of task, as far as all of that kind were given them."""
+    signals: dict[str, Arrays] = {}
+    for kind in sorted({kind for each in records for kind in each.told}):
+        parts = [each.told[kind] for each in records if kind in each.told]
+        names = set.intersection(*(set(part) for part in parts))
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in sorted(names)}
+        signals[kind] = _in_order(columns, columns["clients"])
+    return signals
 
 
 def remarks_on(record: RoundRecord, names: Sequence[str]) -> dict[str, str]:

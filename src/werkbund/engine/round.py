@@ -64,12 +64,21 @@ def one_round(
     QuorumError
         If too few of the cohort answered usefully; names each that did not.
     """
+    after, record, _ = whole_round(grid, strategy, rules, state, is_last)
+    return after, record
+
+
+def whole_round(
+    grid: Grid, strategy: Strategy, rules: Rules, state: RunState, is_last: bool = False
+) -> tuple[RunState, RoundRecord, Folded]:
+    """Do the next round as `one_round` does; return what was folded in it too."""
     started = time.perf_counter()
     view = view_of(grid, rules, state)
     chosen, clock_s = choose(grid, strategy, view, rules, state), _clock_s(grid)
     sent = tasks_of(chosen.choice, strategy, rules, state, len(grid.clients()))
     folded = _folded(grid, sent, chosen.choice, strategy, rules, state, is_last)
-    everybody, told = (len(grid.clients()), num_rows_of(rules)), _told(folded, needs_of(strategy.aggregator))
+    everybody = len(rules.taking_part(len(grid.clients()))), num_rows_of(rules)
+    told = _told(folded, needs_of(strategy.aggregator))
     closing = Closing(_total(chosen.choice, folded), *everybody, folded.num_asked, rules.score, told)
     weights, carry, refused = _moved(strategy, folded, closing, state)
     step = norm(weights - state.weights)
@@ -84,7 +93,7 @@ def one_round(
     usual = folded.lengths.usual if folded.lengths and len(rules.training_rows) else state.usual
     heard = rules.heard(state.held_out, folded.replies)
     after = after if refused else after.with_taken(folded.replies, len(grid.clients()))
-    return replace(after, held_out=heard, usual=usual, edges=rules.refined(record), due=folded.due), record
+    return replace(after, held_out=heard, usual=usual, edges=rules.refined(record), due=folded.due), record, folded
 
 
 def evaluate(
@@ -105,7 +114,7 @@ def evaluate(
     state = state if edges is None else replace(state, edges=edges)
     if isinstance(grid, Keeping):
         grid.go_back(state.world)  # what clients keep, such as layers of their own, is part of what is scored
-    asked = np.arange(len(grid.clients())) if clients is None else clients
+    asked = rules.taking_part(len(grid.clients())) if clients is None else clients
     tasks = _evaluate_tasks(asked, state, round, each=clients is not None)
     form = rules.form(len(state.weights), state.held_out)
     replies, failures = answers(grid, [tasks], rules.timeout_s, form)
@@ -143,7 +152,7 @@ def tasks_of(
     counting = as_shared(state.edges)
     shared: Arrays = {"weights": state.weights, "rate": rate, **sent, **cohort, **needs, **equal, **counting}
     kind = UPLOAD if choice.held else TRAIN
-    others = evaluators(np.arange(num_clients), rules, round)
+    others = evaluators(rules.taking_part(num_clients), rules, round)
     if strategy.pace.is_full:  # else the cohort's counts come too late, or not at all
         others = np.setdiff1d(others, choice.cohort, assume_unique=True)
     trained = Tasks(kind, round, choice.cohort, shared, own, keep=choice.keep)
@@ -182,7 +191,7 @@ def _folded(
         arrivals = asked(asking, sent, rules.timeout_s)
     else:
         arrivals = _at_a_pace(asking, sent, strategy.pace, due, rules, is_last)
-    each = "update" in strategy.selector.declaration.needs or rules.crediting is not None
+    each = "update" in strategy.selector.declaration.needs or rules.crediting is not None or rules.keeps_updates
     unwinding = Unwinding(aggregator, stack, state.round + 1, choice.cohort, size) if stack.layers else None
     half = half_of(aggregator)
     weighted = frozenset({UPDATE, *(half.weighted if half else ())})

@@ -208,6 +208,10 @@ class Rules:
         How it is told what each client contributed to a round; None where it is not.
     refine
         Returns the edges of bins on which the next question counts scores; None where all count on the standard ones.
+    among
+        Numbers of the clients that take part, ascending; None where all do.
+    keeps_updates
+        Whether single updates are kept until a round's end.
     """
 
     seed: int
@@ -225,6 +229,8 @@ class Rules:
     left_out: tuple[int, ...] = ()
     refine: Refine | None = None
     crediting: Crediting | None = None
+    among: Int64Array | None = None
+    keeps_updates: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.quorum <= 1:
@@ -233,6 +239,10 @@ class Rules:
             raise ConfigError(f"federation.round_timeout_s must be > 0, got {self.timeout_s}")
         if self.evaluate_clients < 1:
             raise ConfigError(f"evaluation.clients must be >= 1, got {self.evaluate_clients}")
+
+    def taking_part(self, num_clients: int) -> Int64Array:
+        """Return the numbers of those that take part of so many clients, ascending."""
+        return np.arange(num_clients) if self.among is None else self.among
 
     def form(self, num_parameters: int, held_out: Arrays | None = None) -> Form:
         """Return the form that every usable answer has: layout and number of the weights, shapes of counts, words.

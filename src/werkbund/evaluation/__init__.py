@@ -25,6 +25,7 @@ from werkbund.evaluation.periods import ClientPeriods, change_of_roc_auc, compar
 from werkbund.evaluation.ranking import Curve, average_precision, precision_recall_curve, roc_auc, roc_curve
 from werkbund.evaluation.ruling import ALONE, FEWEST_FAILURES, Outcome, Ruling, rule
 from werkbund.evaluation.thresholds import Threshold, choose_threshold
+from werkbund.evaluation.watch import Nobody, RoundNews, Watcher
 
 __all__ = [
     "ALONE",
@@ -49,14 +50,17 @@ __all__ = [
     "LearningCurve",
     "Mean",
     "Metrics",
+    "Nobody",
     "Outcome",
     "PlantLine",
     "Reliability",
+    "RoundNews",
     "Ruling",
     "Showing",
     "Spread",
     "Summary",
     "Threshold",
+    "Watcher",
     "WorstClient",
     "asked_well",
     "average_precision",

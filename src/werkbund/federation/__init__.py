@@ -2,6 +2,5 @@
 
 from werkbund.federation.account import Run
 from werkbund.federation.job import SeedComparison, compare, resume, run
-from werkbund.federation.watch import Nobody, RoundNews, Watcher
 
-__all__ = ["Nobody", "RoundNews", "Run", "SeedComparison", "Watcher", "compare", "resume", "run"]
+__all__ = ["Run", "SeedComparison", "compare", "resume", "run"]

@@ -25,7 +25,7 @@ from werkbund.federation.families.family import family_of
 from werkbund.federation.folder import Folder
 from werkbund.federation.population import Division
 from werkbund.federation.training import Trained
-from werkbund.model import CardFacts, Model, card_markdown, load_model, model_card
+from werkbund.model import CardFacts, MembersModel, Model, card_markdown, load_model, model_card, write_several
 from werkbund.partition import skew
 
 _LIBRARIES = ("numpy", "polars", "scikit-learn", "onnx", "onnxruntime")
@@ -119,8 +119,10 @@ def peak_memory_mb() -> float:
     return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
-def write_model(folder: Folder, model: Model, result: Mapping[str, Any], config: Config) -> dict[str, Any]:
-    """Write the model and its card into a run's folder; return the card."""
+def write_models(
+    folder: Folder, models: Sequence[MembersModel], result: Mapping[str, Any], config: Config
+) -> list[dict[str, Any]]:
+    """Write the first model with its card into a run's folder, and several beside it; return the card of each."""
     about = folder.read_json("run.json")
     evaluation = config.evaluation
     facts = CardFacts(
@@ -138,12 +140,15 @@ def write_model(folder: Folder, model: Model, result: Mapping[str, Any], config:
         costs={"missed_failure": evaluation.missed_failure, "needless_inspection": evaluation.needless_inspection},
         limits=tuple(about.get("limits", ())),
     )
+    model = models[0].model
     model.save(folder.path / "model")
     write_atomically(folder.path / "model.onnx", model.to_onnx())
-    card = model_card(model, facts)
-    folder.write_json("model_card.json", card)
-    write_atomically(folder.path / "model_card.md", card_markdown(card).encode())
-    return card
+    if len(models) > 1:
+        write_several(folder.path, models)
+    cards = [model_card(one.model, facts) for one in models]
+    folder.write_json("model_card.json", cards[0])
+    write_atomically(folder.path / "model_card.md", card_markdown(cards[0]).encode())
+    return cards
 
 
 def with_contributions(result: Mapping[str, Any], folder: Folder, names: Sequence[str]) -> dict[str, Any]:
@@ -177,6 +182,7 @@ def summary_of(folder: Folder, result: Mapping[str, Any], trained: Trained, bega
     summary = {
         **({"attack": result["attack"]} if "attack" in result else {}),
         **({"contributions": result["contributions"]} if "contributions" in result else {}),
+        **({"clusters": result["clusters"]} if "clusters" in result else {}),
         "run_dir": str(folder.path),
         "report": str(folder.path / "report.html"),
         "data": about["data"],

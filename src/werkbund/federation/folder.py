@@ -215,6 +215,7 @@ def _round_line(record: RoundRecord, scores: Mapping[str, Metrics]) -> dict[str,
         **({"stale": record.stale} if record.stale else {}),
         **({"credits": record.credits} if record.credits else {}),
         **({"owing": record.owing} if record.owing else {}),
+        **({"clusters": record.clusters} if record.clusters else {}),
     }
 
 

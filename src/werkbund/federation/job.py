@@ -14,8 +14,10 @@ from werkbund.core.errors import CheckpointError, ConfigError, DataError
 from werkbund.data.checks import Finding, check
 from werkbund.engine import Checkpoint
 from werkbund.evaluation import RANGES, Contest, mean_contest, mean_interval, paired_difference
-from werkbund.federation.account import Run, about_run, summary_of, with_contributions, write_model
+from werkbund.evaluation.watch import Nobody, Watcher
+from werkbund.federation.account import Run, about_run, summary_of, with_contributions, write_models
 from werkbund.federation.attacked import about_attack, with_attack
+from werkbund.federation.clustered import members_models, with_clusters, worse_off
 from werkbund.federation.comparison import federated_only, result_of
 from werkbund.federation.families.contract import Simulation
 from werkbund.federation.families.family import family_of
@@ -25,7 +27,6 @@ from werkbund.federation.population import Division, divide
 from werkbund.federation.rivals import compare_with
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import Outlets, train
-from werkbund.federation.watch import Nobody, Watcher
 from werkbund.report import write_report
 
 METRICS = ("average_precision", "roc_auc", "f1", "recall", "precision", "cost", "brier")
@@ -212,12 +213,14 @@ def _train_and_finish(
     trained = train(setup, start, Outlets(watcher, folder.save_checkpoint, folder.append_round))
     comparison = compare_with(setup, trained, population, watcher) if compare else federated_only(setup, trained)
     watcher.stage("writing model and report")
-    model = setup.model(trained.learnt, trained.threshold.probability, population.schema.label)
+    kept = {client: comparison.local[client] for client in worse_off(setup, trained, comparison, population)}
+    models = members_models(setup, trained, population.schema.label, kept)
     result = result_of(comparison, trained, population.names, time.perf_counter() - began)
     result = with_attack(with_later_period(result, setup, population, trained, comparison), setup, population, trained)
     result = with_contributions(result, folder, population.names)
+    result = with_clusters(result, trained, population.names, kept)
     folder.write_json("result.json", result)
-    write_model(folder, model, result, setup.config)
+    write_models(folder, models, result, setup.config)
     write_report(folder.path)
     return Run(folder.path, summary_of(folder, result, trained, began))
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from werkbund.core.arrays import Arrays, Int64Array
+from werkbund.engine.clusters import models_apart
 from werkbund.evaluation import ClientPeriods, Counts, Metrics, Threshold, compare_periods, metrics
 from werkbund.federation.comparison import Comparison
 from werkbund.federation.families.contract import Simulation
@@ -68,7 +69,13 @@ class RawFigures:
     ) -> tuple[Metrics, ...]:
         """Return how a model does on a split of each of these clients, each counted as at the plant itself."""
         raw, schema = self.population.splits[split], self.population.schema
-        model = self.setup.model(learnt, threshold.probability, schema.label)
-        counted = [count_raw(model, raw.of(np.array([client])), schema, threshold) for client in clients.tolist()]
+        apart = models_apart(learnt, len(self.population.names))
+        models = [(who, self.setup.model(own, threshold.probability, schema.label)) for who, own in apart]
+        counted = [
+            count_raw(model, raw.of(np.array([client])), schema, threshold)
+            for client in clients.tolist()
+            for members, model in models
+            if client in members
+        ]
         costs, names = costs_of(self.setup.config), self.setup.mode_names
         return tuple(metrics(Counts.from_arrays(counts, edges=at), threshold, costs, names) for counts, at in counted)

@@ -29,11 +29,11 @@ from werkbund.evaluation import (
     units_of,
     work_of,
 )
+from werkbund.evaluation.watch import Watcher
 from werkbund.federation.comparison import Comparison, Contender, federated_only
 from werkbund.federation.families.contract import Simulation
 from werkbund.federation.scoring import count_well
 from werkbund.federation.training import Trained, train
-from werkbund.federation.watch import Watcher
 from werkbund.learner.counts import logits_of
 from werkbund.partition.population import Population
 

@@ -15,8 +15,8 @@ from werkbund.engine import Checkpoint, evaluators
 from werkbund.engine.records import remarks_on
 from werkbund.evaluation import DIRECTIONS, Costs, Counts, Metrics, Threshold, asked_well, choose_threshold, metrics
 from werkbund.evaluation.stopping import Progress, Tally, reason_to_stop
+from werkbund.evaluation.watch import Nobody, RoundNews, Watcher
 from werkbund.federation.families.contract import Setup, Stage
-from werkbund.federation.watch import Nobody, RoundNews, Watcher
 from werkbund.federation.wiring import costs_of, stop_rules
 
 Save = Callable[[Checkpoint], None]

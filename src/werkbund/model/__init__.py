@@ -11,6 +11,7 @@ from werkbund.model.card import CardFacts, card_markdown, model_card
 from werkbund.model.contract import Explanation, Model
 from werkbund.model.network import TrainedModel
 from werkbund.model.onnx.exported import score_onnx
+from werkbund.model.several import MembersModel, folder_of_client, write_several
 from werkbund.model.storage import read_description
 from werkbund.model.trees import TreeModel
 
@@ -38,12 +39,15 @@ __all__ = [
     "LOADERS",
     "CardFacts",
     "Explanation",
+    "MembersModel",
     "Model",
     "TrainedModel",
     "TreeModel",
     "card_markdown",
+    "folder_of_client",
     "load_model",
     "model_card",
     "score_onnx",
     "sigmoid",
+    "write_several",
 ]

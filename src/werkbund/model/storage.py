@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from werkbund.core.arrays import AnyArray
-from werkbund.core.errors import ModelError
+from werkbund.core.arrays import AnyArray, Float32Array
+from werkbund.core.errors import ConfigError, ModelError
 from werkbund.core.files import write_atomically
 from werkbund.model.contract import Model
 
@@ -86,3 +86,25 @@ def _read_array(folder: Path, file: object) -> AnyArray:
             return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
     except Exception as error:  # NumPy's reader has many errors for damaged heads
         raise ModelError(f"model file {folder / name} cannot be read ({error}); save the model again") from error
+
+
+def stored_weights(path: Path, num_parameters: int) -> Float32Array:
+    """Return first weights, (parameters,), from a `.npy` file or from a run's folder.
+
+    Raises
+    ------
+    ConfigError
+        If there are none of this number.
+    """
+    file = path / "model" / "weights.npy" if path.is_dir() else path
+    try:
+        weights = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ConfigError(
+            "model.initial must be random, client, client:NAME, a run's folder or a .npy file, "
+            f"got {str(path)!r}: {error}"
+        ) from error
+    if not isinstance(weights, np.ndarray) or weights.shape != (num_parameters,) or not np.isfinite(weights).all():
+        shape = getattr(weights, "shape", type(weights).__name__)
+        raise ConfigError(f"model.initial: {file} must hold {num_parameters} finite parameters, got {shape}")
+    return np.asarray(weights, dtype=np.float32)

@@ -13,6 +13,7 @@ from werkbund.report.bench import (
 )
 from werkbund.report.folder import Result, RunFolder, read_run
 from werkbund.report.run_page import write_report
+from werkbund.report.sections.clusters import cluster_sentence
 from werkbund.report.sections.contributions import contribution_sentence
 from werkbund.report.sections.later import later_sentence
 from werkbund.report.verdict import Verdict, attack_sentence, judge
@@ -26,6 +27,7 @@ __all__ = [
     "Verdict",
     "attack_sentence",
     "bench_sentence",
+    "cluster_sentence",
     "contribution_sentence",
     "judge",
     "later_sentence",

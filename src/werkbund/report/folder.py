@@ -49,6 +49,9 @@ class Result:
         Share of failures that a back door's pattern hides, 0..1; NaN where there was none.
     contributions
         What each plant contributed over the rounds; empty where that was not asked for.
+    clusters
+        `members`, the names of the plants of each cluster, and `keep_their_own`, who keeps a model alone; empty where
+        there is one model.
     """
 
     best_round: int | None
@@ -65,6 +68,7 @@ class Result:
     apart: tuple[ClientLine, ...] = ()
     success: float = math.nan
     contributions: Json = field(default_factory=dict)
+    clusters: Json = field(default_factory=dict)
 
     @classmethod
     def parse(cls, written: Json) -> Result:
@@ -96,6 +100,7 @@ class Result:
             tuple(ClientLine.parse(line) for line in attack.get("apart") or ()),
             number(attack.get("success"), "attack.success"),
             written.get("contributions") or {},
+            written.get("clusters") or {},
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from werkbund.core.arrays import Arrays
+from werkbund.core.arrays import Arrays, Int64Array
 from werkbund.core.text import one_line
 from werkbund.core.types import Failure, Replies, RoundRecord, Tasks
 from werkbund.engine import Checkpoint, Grid
@@ -76,8 +76,10 @@ class OfferedModel:
     round: int
 
 
-def deliver(grid: Grid, offer: OfferedModel, timeout_s: float) -> dict[str, Delivered]:
-    """Send a model to all clients, and wait for their verdicts.
+def deliver(
+    grid: Grid, offer: OfferedModel, timeout_s: float, clients: Int64Array | None = None
+) -> dict[str, Delivered]:
+    """Send a model to clients, and wait for their verdicts.
 
     Parameters
     ----------
@@ -87,6 +89,8 @@ def deliver(grid: Grid, offer: OfferedModel, timeout_s: float) -> dict[str, Deli
         The model.
     timeout_s
         Seconds to wait.
+    clients
+        Numbers of those that it goes to, ascending; all if left out.
 
     Returns
     -------
@@ -94,10 +98,11 @@ def deliver(grid: Grid, offer: OfferedModel, timeout_s: float) -> dict[str, Deli
         By client name. Nothing waits for a client that does not answer.
     """
     names = grid.clients()
+    asked = np.arange(len(names)) if clients is None else clients
     texts = np.array([json.dumps(dict(offer.card))])
     shared = {**offer.learnt, "threshold": np.array(offer.threshold), "card": texts}
-    delivered = dict.fromkeys(names, Delivered(None, NO_ANSWER))
-    for arrival in ask(grid, [Tasks(DELIVER, offer.round, np.arange(len(names)), shared)], timeout_s):
+    delivered = {names[client]: Delivered(None, NO_ANSWER) for client in asked.tolist()}
+    for arrival in ask(grid, [Tasks(DELIVER, offer.round, asked, shared)], timeout_s):
         if isinstance(arrival, Failure):
             delivered[names[arrival.client]] = Delivered(None, arrival.reason)
         else:

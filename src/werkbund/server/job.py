@@ -17,18 +17,20 @@ from werkbund.config.sections import Config
 from werkbund.core.errors import CheckpointError, ConfigError
 from werkbund.data import Schema
 from werkbund.engine import Checkpoint
+from werkbund.engine.clusters import models_apart
 from werkbund.engine.grid import Without
 from werkbund.engine.word import most_held_out
 from werkbund.evaluation import Costs, Summary, compare_periods, contest_of
-from werkbund.federation.account import Run, about_code, about_model, summary_of, with_contributions, write_model
+from werkbund.evaluation.watch import Nobody, Watcher
+from werkbund.federation.account import Run, about_code, about_model, summary_of, with_contributions, write_models
 from werkbund.federation.attacked import refuse_attack
+from werkbund.federation.clustered import members_models, with_clusters
 from werkbund.federation.comparison import federated_only, result_of
 from werkbund.federation.families.contract import Setup
 from werkbund.federation.families.family import ClientKnowledge, family_of
 from werkbund.federation.folder import Folder
 from werkbund.federation.preparing import CommonPreparation, learn_preparation
 from werkbund.federation.training import Outlets, Trained, train
-from werkbund.federation.watch import Nobody, Watcher
 from werkbund.federation.wiring import costs_of, strategy_of
 from werkbund.plant.briefing import BriefedGrid, Briefing, for_clients
 from werkbund.plant.leaving import KINDS, asked_anyway, signals_asked
@@ -215,14 +217,17 @@ def _train_and_finish(
     trained = train(setup, start, Outlets(watcher, midway.save, midway.note))
     names = setup.grid.clients()
     result = result_of(federated_only(setup, trained), trained, names, time.perf_counter() - began)
-    model = setup.model(trained.learnt, trained.threshold.probability, schema.label)
-    card = write_model(folder, model, result, setup.config)
+    models = members_models(setup, trained, schema.label)
+    cards = write_models(folder, models, result, setup.config)
     watcher.stage(f"delivering the model to {len(names)} clients")
     timeout_s = setup.config.federation.round_timeout_s
-    threshold = trained.threshold.probability
-    offer = OfferedModel(trained.learnt, threshold, card, trained.kept_round)
-    delivered = deliver(setup.grid, offer, timeout_s)
-    result = with_contributions(result, folder, names)
+    delivered = dict[str, Delivered]()
+    for one, card in zip(models, cards, strict=True):
+        clients = np.array([names.index(name) for name in one.clients])
+        learnt = next(own for members, own in models_apart(trained.learnt, len(names)) if clients[0] in members)
+        offer = OfferedModel(learnt, trained.threshold.probability, card, trained.kept_round)
+        delivered |= deliver(setup.grid, offer, timeout_s, clients)
+    result = with_clusters(with_contributions(result, folder, names), trained, names)
     folder.write_json("result.json", _with_verdicts(result, delivered, costs_of(setup.config)))
     watcher.stage("writing the report")
     write_report(folder.path)

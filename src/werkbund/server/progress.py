@@ -16,8 +16,8 @@ from werkbund.core.errors import CheckpointError
 from werkbund.core.stored import stored_value, understood
 from werkbund.core.types import Failure, RoundRecord
 from werkbund.evaluation import Metrics
+from werkbund.evaluation.watch import RoundNews, Watcher
 from werkbund.federation.folder import Folder
-from werkbund.federation.watch import RoundNews, Watcher
 
 FILE_NAME = "progress.jsonl"
 _PAUSE_S, _QUIET = 0.2, 10

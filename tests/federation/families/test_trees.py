@@ -23,8 +23,8 @@ from werkbund.core.clients import ClientSplits
 from werkbund.core.edges import STANDARD_EDGES
 from werkbund.core.errors import CheckpointError, ConfigError
 from werkbund.data import Preparation, generate
-from werkbund.evaluation import POSSIBLE_ERROR
-from werkbund.federation import RoundNews, Run, resume, run
+from werkbund.evaluation import POSSIBLE_ERROR, RoundNews
+from werkbund.federation import Run, resume, run
 from werkbund.federation.families.trees import TreeSimulation, simulate_prepared_trees, simulate_trees, trees_in
 from werkbund.federation.folder import Folder
 from werkbund.federation.population import divide

@@ -10,7 +10,7 @@ import pytest
 
 from tests.flower.federations import make_kits
 from werkbund.core.errors import CheckpointError, ConfigError
-from werkbund.federation import Nobody
+from werkbund.evaluation import Nobody
 from werkbund.flower.machine.pidfile import write_record
 from werkbund.flower.server.kit import ServerSettings, load_server_settings
 from werkbund.flower.server.submission import attach, how_to_go_on, submit, submit_resume

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from werkbund.aggregation import DEFAULT, aggregator_of, build_aggregator
+from werkbund.aggregation.clusters import CLUSTERINGS, ONE
 from werkbund.aggregation.contract import needs_of
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
@@ -34,6 +35,7 @@ from werkbund.federation.preparing import CommonPreparation
 from werkbund.federation.wiring import model_spec, selector_of, strategy_of
 from werkbund.learner.models import NETWORKS
 from werkbund.partition.population import Population
+from werkbund.selection.questions import LOSS
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,9 @@ def _network_asks(config: Config) -> Asks:
     rule = config.strategy.aggregation
     is_own = ":" in rule.name  # code of the server's own, which has no part at clients
     built = None if is_own else build_aggregator(rule.name, **rule.options)
-    return network_asks(selector_of(config).declaration, {*built.folds, *needs_of(built)} if built else ())
+    asks = network_asks(selector_of(config).declaration, {*built.folds, *needs_of(built)} if built else ())
+    method = config.strategy.clusters.method
+    return {LOSS: frozenset(), **asks} if method is not None and method.asks_losses else asks
 
 
 def _prepared_trees(config: Config, population: Population, preparation: Preparation, labels: Int64Array) -> Simulation:
@@ -177,7 +181,9 @@ def _tree_asks(config: Config) -> Asks:
 
 
 def _network_facts(config: Config) -> Mapping[str, str]:
-    return {"selection": config.strategy.selection.name, "aggregation": config.strategy.aggregation.name}
+    section = config.strategy
+    clusters = {} if section.clusters.name == ONE else {"clusters": section.clusters.name}
+    return {"selection": section.selection.name, "aggregation": section.aggregation.name, **clusters}
 
 
 def _tree_facts(config: Config) -> Mapping[str, str]:
@@ -187,6 +193,15 @@ def _tree_facts(config: Config) -> Mapping[str, str]:
     withheld = {"exact": f"sums of histograms without a client's cells of fewer than {least} rows"}
     aggregation = (ways | withheld if least > 1 else ways)[section.combine]
     return {"selection": config.strategy.selection.name, "aggregation": aggregation}
+
+
+def _network_limits(config: Config) -> list[str]:
+    if config.strategy.clusters.name == ONE:
+        return []
+    return [
+        "Every client is judged with the model of its own cluster. `model/` and this card are those of the cluster "
+        "with the most clients; models.json says which model is whose, and `werkbund predict --client NAME` takes it."
+    ]
 
 
 def _tree_limits(config: Config) -> list[str]:
@@ -213,6 +228,9 @@ def _network_citations(config: Config) -> list[tuple[str, str]]:
         used = [(card.title, card.source)] if card else []
     elif aggregation.options.get("momentum"):
         used.append(("Server momentum (FedAvgM)", "Hsu, Qi, Brown, Measuring the Effects of Non-Identical Data, 2019"))
+    if config.strategy.clusters.name != ONE:
+        card = CLUSTERINGS[config.strategy.clusters.name].card
+        used.append((card.title, card.source))
     if training.proximal:
         used.append(
             ("Proximal term (FedProx)", "Li et al., Federated Optimization in Heterogeneous Networks, MLSys 2020")
@@ -264,7 +282,7 @@ _NETWORKS = Family(
     asks=_network_asks,
     citations=_network_citations,
     facts=_network_facts,
-    limits=lambda config: [],
+    limits=_network_limits,
 )
 _BOOSTED, _FOREST = (
     Family(

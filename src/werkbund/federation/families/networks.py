@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from werkbund.aggregation.clusters import ONE, Clustering
 from werkbund.aggregation.contract import half_of
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config, WorldSection
@@ -32,6 +33,7 @@ from werkbund.engine import (
     rounds,
     weights_from_client,
 )
+from werkbund.engine.clusters import ClusteredStage, ClusteredState, models_apart
 from werkbund.engine.crediting import check_crediting
 from werkbund.engine.weighing import declared_factors
 from werkbund.federation.families.judging import check_signals, crediting_on, score_on, servers_share, servers_table
@@ -40,6 +42,7 @@ from werkbund.federation.wiring import added_of, model_spec, rules_of, strategy_
 from werkbund.federation.worlds import told_by, world_around
 from werkbund.learner import CohortTrainer, ModelSpec, build_network, layout_of, weights_of
 from werkbund.model import TrainedModel
+from werkbund.model.storage import stored_weights
 from werkbund.partition.population import Population
 
 _WEIGHTS = "weights"
@@ -77,23 +80,40 @@ class NetworkSetup:
 
     def initial_weights(self) -> Float32Array:
         """Return the first global weights, as `model.initial` says."""
-        initial = self.config.model.initial
-        random = weights_of(self.network)
+        initial, random = self.config.model.initial, weights_of(self.network)
         if initial == "random":
             return random
         kind, _, name = initial.partition(":")
         if kind == "client":
             client = self._first_client(name)
             return weights_from_client(self.grid, client, random, self.rules, self.config.model.initial_rounds)
-        return _stored_weights(Path(initial), len(random))
+        return stored_weights(Path(initial), len(random))
 
-    def begin(self) -> NetworkStage:
+    def begin(self) -> NetworkStage | ClusteredStage:
         """Return the stage before the first round."""
-        return NetworkStage(self, RunState.begin(self.initial_weights(), self.strategy))
+        method = self.config.strategy.clusters.method
+        if method is None:
+            return NetworkStage(self, RunState.begin(self.initial_weights(), self.strategy))
+        first = [self._first_weights(number, method.start) for number in range(method.count)]
+        states = tuple(RunState.begin(weights, self.strategy) for weights in first)
+        return self._clustered(method, ClusteredState(states, np.zeros(len(self.grid.clients()), np.int64))).begun()
 
-    def restore(self, checkpoint: Checkpoint) -> NetworkStage:
+    def restore(self, checkpoint: Checkpoint) -> NetworkStage | ClusteredStage:
         """Return the stage that a checkpoint was made of."""
-        return NetworkStage(self, RunState.of_checkpoint(checkpoint))
+        method = self.config.strategy.clusters.method
+        if method is None:
+            return NetworkStage(self, RunState.of_checkpoint(checkpoint))
+        return self._clustered(method, ClusteredState.of_checkpoint(checkpoint))
+
+    def _clustered(self, method: Clustering, state: ClusteredState) -> ClusteredStage:
+        return ClusteredStage(self.grid, self.strategy, self.rules, method, self.num_rounds, state)
+
+    def _first_weights(self, cluster: int, start: int) -> Float32Array:
+        """Return the first weights of a cluster's model: those of a run without clusters for the first of all."""
+        if cluster == start == 0:
+            return self.initial_weights()
+        seed = derived_seed(self.config.federation.seed, f"initial weights, start {start}", client=cluster)
+        return weights_of(build_network(self.spec, self.preparation.num_features, seed))
 
     @property
     def num_rounds(self) -> int:
@@ -112,15 +132,13 @@ class NetworkSetup:
 
     def model(self, learnt: Arrays, threshold: float, label: str) -> TrainedModel:
         """Return these weights as a model that scores raw tables."""
-        weights = weights_in(learnt)
-        return TrainedModel.of(self.network, self.spec, weights, self.preparation, threshold, label)
+        return TrainedModel.of(self.network, self.spec, weights_in(learnt), self.preparation, threshold, label)
 
     def _first_client(self, name: str) -> int:
         """Return the number of the client of this name; without a name, of the one with the most rows."""
         names = self.grid.clients()
         if not name:
-            rows = self.rules.facts.get("rows", np.zeros(1))
-            return int(np.argmax(np.nan_to_num(rows, nan=-1.0)))
+            return int(np.argmax(np.nan_to_num(self.rules.facts.get("rows", np.zeros(1)), nan=-1.0)))
         if name not in names:
             raise ConfigError(f"model.initial must name a client, got {name!r}; clients: {', '.join(names[:20])}")
         return names.index(name)
@@ -209,22 +227,6 @@ def trainer_of(config: Config, network: nn.Module, num_features: int, labels: In
     return CohortTrainer(network, plan, num_features, training.batched, training.compiled)
 
 
-def _stored_weights(path: Path, num_parameters: int) -> Float32Array:
-    """Return weights from a `.npy` file or from a run's folder."""
-    file = path / "model" / "weights.npy" if path.is_dir() else path
-    try:
-        weights = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ConfigError(
-            "model.initial must be random, client, client:NAME, a run's folder or a .npy file, "
-            f"got {str(path)!r}: {error}"
-        ) from error
-    if not isinstance(weights, np.ndarray) or weights.shape != (num_parameters,) or not np.isfinite(weights).all():
-        shape = getattr(weights, "shape", type(weights).__name__)
-        raise ConfigError(f"model.initial: {file} must hold {num_parameters} finite parameters, got {shape}")
-    return np.asarray(weights, dtype=np.float32)
-
-
 def weights_in(learnt: Arrays) -> Float32Array:
     """Return the weights (parameters,) among named arrays.
 
@@ -286,8 +288,13 @@ class NetworkSimulation(NetworkSetup):
         return without_federation(self, self.splits.pooled() if client is None else self.splits.only(client))
 
     def logits(self, learnt: Arrays) -> Float32Array:
-        """Return the logits of everybody's test rows: (rows,)."""
-        return self.trainer.score(weights_in(learnt), self.splits.test.features)
+        """Return the logits of everybody's test rows, each client's by its cluster's model: (rows,)."""
+        table = self.splits.test
+        logits = np.empty(len(table.labels), np.float32)
+        for clients, own in models_apart(learnt, table.num_clients):
+            rows = table.row_numbers(clients)
+            logits[rows] = self.trainer.score(weights_in(own), table.features[rows])
+        return logits
 
     def work(self, numbers: Int64Array | None = None) -> LocalWork:
         """Return what clients do for a network, with the rows that are here."""
@@ -358,7 +365,7 @@ def without_federation(simulation: NetworkSimulation, splits: ClientSplits) -> N
         simulation.config,
         federation={"quorum": 1.0},
         model={"initial": "random"},
-        strategy={"selection": {}, "aggregation": {"momentum": 0.0}},
+        strategy={"selection": {}, "aggregation": {"momentum": 0.0}, "clusters": {"name": ONE}},
     )
     strategy = strategy_of(config)
     rules = rules_of(config, simulation.rules.fingerprint, {"rows": splits.train.sizes}, len(simulation.mode_names))

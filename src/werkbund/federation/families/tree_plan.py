@@ -96,8 +96,8 @@ def check_trees(config: Config) -> None:
     Raises
     ------
     ConfigError
-        If an option, first weights, a selector or a world is given that only networks have, or a learning rate to a
-        forest.
+        If an option, first weights, a selector, clusters or a world is given that only networks have, or a learning
+        rate to a forest.
     """
     kind, model, selection = config.model.kind, config.model, config.strategy.selection
     unfit = [name for name in ("hidden", "activation", "dropout", "width", "depth") if getattr(model, name) is not None]
@@ -121,6 +121,8 @@ def check_trees(config: Config) -> None:
             f"strategy.pace.close must be all with model.kind = {kind!r}, got {config.strategy.pace.close!r}: a tree "
             "grows from the counts of all its clients; drop strategy.pace"
         )
+    if config.strategy.clusters.name != "none":
+        raise ConfigError(f"strategy.clusters is for networks, got it with model.kind = {kind!r}; drop it")
     if config.attack.kind != "none":
         raise ConfigError(f"attack is on networks' updates, got it with model.kind = {kind!r}; drop [attack]")
     if config.world.preset != "none" or config.world.path is not None:

@@ -17,7 +17,7 @@ from flwr.supercore.run import RunNotRunningException
 
 from werkbund.config import Config, changed, load_config
 from werkbund.core.errors import ConfigError, FederationError, QuorumError
-from werkbund.federation import RoundNews, Watcher
+from werkbund.evaluation import RoundNews, Watcher
 from werkbund.federation.folder import Folder
 from werkbund.flower.machine.pidfile import claimed
 from werkbund.flower.machine.processes import follow_starter

@@ -11,7 +11,7 @@ from typing import Any
 
 from werkbund.config import load_config
 from werkbund.core.errors import ClientError, ConfigError
-from werkbund.federation import Watcher
+from werkbund.evaluation import Watcher
 from werkbund.federation.attacked import refuse_attack
 from werkbund.federation.folder import Folder
 from werkbund.flower.machine.bundle import bundle

@@ -21,7 +21,7 @@ import tomlkit
 from werkbund.config import Config, changed, to_toml
 from werkbund.core.errors import ClientError, ConfigError
 from werkbund.core.files import make_private
-from werkbund.federation import Watcher
+from werkbund.evaluation import Watcher
 from werkbund.federation.tables import with_columns, write_parts
 from werkbund.flower.machine.connection import free_port
 from werkbund.flower.provision import provision

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from werkbund.report.folder import RunFolder
 from werkbund.report.page import PageSection
 from werkbund.report.sections.alarms import alarms
+from werkbund.report.sections.clusters import clustered
 from werkbund.report.sections.comparison import compared
 from werkbund.report.sections.contributions import contributed
 from werkbund.report.sections.data import data
@@ -24,6 +25,7 @@ SECTIONS: tuple[Callable[[RunFolder], PageSection], ...] = (
     own_rows,
     compared,
     plants,
+    clustered,
     contributed,
     later,
     alarms,

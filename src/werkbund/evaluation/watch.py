@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from werkbund.core.types import RoundRecord
-from werkbund.evaluation import Metrics
+from werkbund.evaluation.metrics import Metrics
 
 
 @dataclass(frozen=True)
