@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -174,6 +175,40 @@ def remarks_on(record: RoundRecord, names: Sequence[str]) -> dict[str, str]:
     if record.refused:
         found["all"] = f"their updates were left out, and the weights stay as they were: {record.refused}"
     return found
+
+
+def line_of(record: RoundRecord) -> dict[str, Any]:
+    """Return what rounds.jsonl keeps of a round, without its scores: values that JSON holds, and arrays."""
+    return {
+        "round": record.round,
+        "scored": record.scored,
+        "cohort": record.cohort,
+        "failures": [_failure_line(failure) for failure in record.failures],
+        "loss": record.loss,
+        "update_norm": record.update_norm,
+        "weights_norm": record.weights_norm,
+        "bytes_down": record.bytes_down,
+        "bytes_up": record.bytes_up,
+        "seconds": record.seconds,
+        "reasons": record.reasons,
+        **(
+            {"simulated_seconds": record.simulated_seconds, "joules": record.joules} if record.simulated_seconds else {}
+        ),
+        **({"probed": record.probed} if record.probed else {}),
+        **({"told": record.told} if record.told else {}),
+        **({"outlying": record.outlying, "usual_norm": record.usual_norm} if record.outlying else {}),
+        **({"clipped": record.clipped} if record.clipped else {}),
+        **({"refused": record.refused} if record.refused else {}),
+        **({"stale": record.stale} if record.stale else {}),
+        **({"credits": record.credits} if record.credits else {}),
+        **({"owing": record.owing} if record.owing else {}),
+        **({"clusters": record.clusters} if record.clusters else {}),
+    }
+
+
+def _failure_line(failure: Failure) -> dict[str, Any]:
+    spent = {"seconds": failure.seconds, "joules": failure.joules} if failure.seconds else {}
+    return {"client": failure.client, "reason": failure.reason, **spent}
 
 
 def bytes_measuring(sent: Iterable[Tasks], replies: Iterable[Replies]) -> int:

@@ -16,8 +16,9 @@ from werkbund.core.errors import CheckpointError, ConfigError
 from werkbund.core.files import held, write_atomically
 from werkbund.core.forms import FORMS, NumberedLine
 from werkbund.core.stored import by_dotted_key, read_stored, sealed, stored_value, unsealed
-from werkbund.core.types import Failure, RoundRecord
+from werkbund.core.types import RoundRecord
 from werkbund.engine import Checkpoint, load_checkpoint, save_checkpoint
+from werkbund.engine.records import line_of
 from werkbund.evaluation import Metrics
 
 _REMEDY = "restore it from a copy, or start the run anew"
@@ -147,7 +148,9 @@ class Folder:
 
     def append_round(self, record: RoundRecord, scores: Mapping[str, Metrics]) -> None:
         """Add a round's line to rounds.jsonl."""
-        line = json.dumps(plain(_round_line(record, scores)))
+        line = json.dumps(
+            plain({**line_of(record), "metrics": {split: told.to_json() for split, told in scores.items()}})
+        )
         with (self.path / "rounds.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
@@ -188,37 +191,3 @@ class Folder:
             If it is missing, cut short, changed or of another version.
         """
         return load_checkpoint(self.path / "checkpoint.npz")
-
-
-def _round_line(record: RoundRecord, scores: Mapping[str, Metrics]) -> dict[str, Any]:
-    return {
-        "round": record.round,
-        "scored": record.scored,
-        "cohort": record.cohort,
-        "failures": [_failure_line(failure) for failure in record.failures],
-        "loss": record.loss,
-        "update_norm": record.update_norm,
-        "weights_norm": record.weights_norm,
-        "bytes_down": record.bytes_down,
-        "bytes_up": record.bytes_up,
-        "seconds": record.seconds,
-        "metrics": {split: metrics.to_json() for split, metrics in scores.items()},
-        "reasons": record.reasons,
-        **(
-            {"simulated_seconds": record.simulated_seconds, "joules": record.joules} if record.simulated_seconds else {}
-        ),
-        **({"probed": record.probed} if record.probed else {}),
-        **({"told": record.told} if record.told else {}),
-        **({"outlying": record.outlying, "usual_norm": record.usual_norm} if record.outlying else {}),
-        **({"clipped": record.clipped} if record.clipped else {}),
-        **({"refused": record.refused} if record.refused else {}),
-        **({"stale": record.stale} if record.stale else {}),
-        **({"credits": record.credits} if record.credits else {}),
-        **({"owing": record.owing} if record.owing else {}),
-        **({"clusters": record.clusters} if record.clusters else {}),
-    }
-
-
-def _failure_line(failure: Failure) -> dict[str, Any]:
-    spent = {"seconds": failure.seconds, "joules": failure.joules} if failure.seconds else {}
-    return {"client": failure.client, "reason": failure.reason, **spent}
