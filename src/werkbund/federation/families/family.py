@@ -200,7 +200,7 @@ def _network_limits(config: Config) -> list[str]:
         return []
     return [
         "Every client is judged with the model of its own cluster. `model/` and this card are those of the cluster "
-        "with the most clients; models.json says which model is whose, and `werkbund predict --client NAME` takes it."
+        "with the most clients; `werkbund predict --client NAME` takes a client's."
     ]
 
 
