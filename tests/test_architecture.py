@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "trees.protocol": {"core", "learner", "engine", "trees.arithmetic", "trees.rows"},
     "trees": set(),
     "evaluation": {"core"},
-    "baselines": {"core"},
+    "baselines": {"core", "data", "evaluation", "partition"},
     "attack": {"core", "data", "partition", "aggregation", "engine"},
     "report": {"core", "evaluation"},
     "config": {"core", "aggregation"},

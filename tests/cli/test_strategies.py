@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from werkbund.aggregation import AGGREGATORS
+from werkbund.aggregation.personal import PERSONAL, personal_options
 from werkbund.cli import app
 from werkbund.selection import SELECTORS
 
@@ -18,6 +19,16 @@ def test_all_methods_are_listed_for_programs() -> None:
     listed = json.loads(result.stdout)
     assert [method["name"] for method in listed["selection"]] == list(SELECTORS)
     assert [method["name"] for method in listed["aggregation"]] == list(AGGREGATORS)
+    assert [method["name"] for method in listed["personal parts"]] == list(PERSONAL)
+
+
+@pytest.mark.parametrize("name", PERSONAL)
+def test_the_card_of_a_personal_part_lists_its_options(name: str) -> None:
+    result = CliRunner().invoke(app, ["strategies", name, "--json"])
+    card = json.loads(result.stdout)
+    assert card["title"] == PERSONAL[name].card.title
+    told = {key.removeprefix("option ") for key in card["facts"] if key.startswith("option ")}
+    assert told == set(personal_options(name))
 
 
 @pytest.mark.parametrize("name", SELECTORS)

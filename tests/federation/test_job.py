@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from werkbund.config import Config, check_config
+from werkbund.core.defaults import ENOUGH_FAILURES
 from werkbund.core.errors import CheckpointError, ConfigError, DataError
 from werkbund.data import generate
 from werkbund.evaluation import RoundNews
 from werkbund.federation import Run, resume, run
 from werkbund.federation.folder import Folder
-from werkbund.federation.training import ENOUGH_FAILURES
 from werkbund.model import TrainedModel, score_onnx
 
 Small = Callable[..., Config]

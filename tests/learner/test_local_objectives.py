@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -179,6 +179,22 @@ def test_a_pull_alike_for_all_is_the_proximal_term(way: str, make_table: Any) ->
     np.testing.assert_allclose(pulled.weights, expected.weights, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("home", [CONTROL, OWN], ids=["alike", "each its own"])
+def test_pulls_go_home_where_that_is_not_the_start(home: Float32Array, make_table: Any) -> None:
+    plan = TrainingPlan("sgd", 0.1, steps=1, weight_decay=0.0, clip_norm=0.2, proximal=0.5)
+    bare, start = replace(plan, proximal=0.0), weights_of(build_network(MLP, 4, 0))
+    own = np.broadcast_to(home, OWN.shape)
+    for way in ("compiled", "batched", "plain"):
+        usual, _ = _train(make_table, LocalObjective(), plan=bare, way=way)
+        pulled, _ = _train(make_table, LocalObjective(), plan=plan, way=way, home=home)
+        expected = usual.weights[1:] - 0.1 * 0.5 * (start - own[1:])
+        np.testing.assert_allclose(pulled.weights[1:], expected, rtol=1e-4, atol=1e-6)
+        longer: dict[str, Any] = {"plan": replace(plan, steps=5), "home": home}
+        slow, _ = _train(make_table, LocalObjective(), way="plain", **longer)
+        other, _ = _train(make_table, LocalObjective(), way=way, **longer)
+        np.testing.assert_allclose(other.weights, slow.weights, rtol=1e-3, atol=2e-5)
+
+
 @pytest.mark.parametrize("way", ["compiled", "batched", "plain"])
 def test_a_gradient_is_corrected_before_it_is_clipped(way: str, make_table: Any) -> None:
     plan = TrainingPlan("sgd", 1.0, steps=1, weight_decay=0.0, clip_norm=0.01)
@@ -261,13 +277,6 @@ def test_a_layer_that_is_not_there_and_a_second_bound_are_refused() -> None:
         CohortTrainer(network, TrainingPlan(clip_norm=1.0), 4, objective=LocalObjective(rule=NoisedExamples(1, 0)))
     with pytest.raises(ConfigError, match="bound must be > 0"):
         NoisedExamples(0.0, 1.0)
-
-
-def test_which_layers_leave_is_a_mask_over_the_weights() -> None:
-    layout = layout_of(build_network(MLP, 4, 0))
-    shared = LocalObjective(leaves=("0",)).shared(layout)
-    assert shared.tolist() == [True] * 30 + [False] * 7
-    assert LocalObjective().shared(layout).all()
 
 
 def test_clipping_shortens_to_the_bound_and_twice_changes_nothing() -> None:

@@ -15,6 +15,7 @@ from werkbund.config.reading import SERVERS_OWN, leaves_of
 from werkbund.data import Column, Derived, Preparation, Schema
 from werkbund.plant.agreed import RefusedError, agreed_config
 from werkbund.plant.briefing import Briefing, for_clients
+from werkbund.plant.rows import check_width
 from werkbund.plant.settings import BoundsSection
 from werkbund.plant.whitelist import (
     AGREED,
@@ -24,7 +25,6 @@ from werkbund.plant.whitelist import (
     Ground,
     admitted,
     check_preparation,
-    check_width,
     check_words,
 )
 
@@ -293,3 +293,24 @@ def test_a_network_beyond_the_plants_bound_is_not_built(model: dict[str, Any], n
     with pytest.raises(RefusedError, match=rf"bounds\.parameters of client.toml, 2000000, .*{named}"):
         check_width(_run(model=model), 10, BoundsSection())
     check_width(_run(model={"kind": "mlp", "hidden": [64, 64]}), 10, BoundsSection())
+
+
+@pytest.mark.parametrize(
+    ("personal", "match"),
+    [
+        (
+            {"name": "fine-tuning", "epochs": 6},
+            r"strategy\.personal of this run must take at most .* 5, pass",
+        ),
+        ({"name": "fedrep", "head_epochs": 6}, r"must take at most bounds\.epochs"),
+        ({"name": "ditto", "pull": 0.5}, r"learning_rate x strategy\.personal\.pull of this run must be at most 0\.1"),
+        ({"name": "fedper", "layers": ["0"] * 101}, "may name at most 100 layers"),
+        ({"name": "fedper", "layers": ["*" * 201]}, "may name at most 100 layers, each of at most 200 letters"),
+    ],
+)
+def test_personal_parts_are_within_the_bounds_of_the_plant(personal: dict[str, Any], match: str) -> None:
+    ground = _ground({"epochs": 5})
+    usual = {"name": personal["name"]}
+    assert admitted(_run(strategy={"personal": usual}), ground).strategy.personal.name == personal["name"]
+    with pytest.raises(RefusedError, match=match):
+        admitted(_run(strategy={"personal": personal}), ground)

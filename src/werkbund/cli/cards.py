@@ -8,6 +8,7 @@ from typing import Any
 from werkbund.aggregation import AGGREGATORS, aggregation_options, build_aggregator
 from werkbund.aggregation.clusters import CLUSTERINGS
 from werkbund.aggregation.contract import needs_of
+from werkbund.aggregation.personal import PERSONAL, personal_options
 from werkbund.core.errors import ConfigError
 from werkbund.core.methods import Option, options_of
 from werkbund.core.text import did_you_mean
@@ -51,11 +52,15 @@ def strategies() -> dict[str, list[dict[str, Any]]]:
         }
         for name, method in CLUSTERINGS.items()
     ]
-    return {"selection": selection, "aggregation": aggregation, "clusters": clusters}
+    personal = [
+        {"name": name, "title": method.card.title, "policy": "-", "unbiased": True, "secure_aggregation": True}
+        for name, method in PERSONAL.items()
+    ]
+    return {"selection": selection, "aggregation": aggregation, "clusters": clusters, "personal parts": personal}
 
 
 def strategy_card(name: str) -> dict[str, Any]:
-    """Return the card of a selection method, of an aggregator or of a method of clusters.
+    """Return the card of a method of selection, aggregation, clusters or personal parts.
 
     Raises
     ------
@@ -66,10 +71,12 @@ def strategy_card(name: str) -> dict[str, Any]:
         return _aggregator_card(name)
     if name in CLUSTERINGS:
         return _clusters_card(name)
+    if name in PERSONAL:
+        return _personal_card(name)
     if name not in SELECTORS and ":" not in name:
-        known = [*SELECTORS, *AGGREGATORS, *CLUSTERINGS]
+        known = [*SELECTORS, *AGGREGATORS, *CLUSTERINGS, *PERSONAL]
         hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
-        raise ConfigError(f"a card is there for each method of selection, aggregation and clusters, got {name!r}{hint}")
+        raise ConfigError(f"a card is there for each method that `werkbund strategies` lists, got {name!r}{hint}")
     declared, card = build_selector(name).declaration, getattr(selector_of(name), "card", None)
     if card is None:
         raise ConfigError(f"{name} has no card to show; give the class a `card: ClassVar[Card]`")
@@ -143,6 +150,25 @@ def _aggregator_card(name: str) -> dict[str, Any]:
             "folded beside the update": ", ".join(rule.folds) or "nothing",
             "told by each client": ", ".join(sorted(needs_of(rule) & SIGNALS.keys() - {"score"})) or "nothing",
             **_told(aggregation_options(name)),
+            "use it when": card.use_when,
+            "not when": card.avoid_when,
+        },
+        "notes": list(card.notes),
+    }
+
+
+def _personal_card(name: str) -> dict[str, Any]:
+    card = PERSONAL[name].card
+    return {
+        "name": name,
+        "kind": "personal parts",
+        "title": card.title,
+        "rule": card.rule,
+        "facts": {
+            "source": card.source,
+            "secure aggregation": "works with it",
+            "beside it": "any rule of aggregation whose rounds close when all have answered",
+            **_told(personal_options(name)),
             "use it when": card.use_when,
             "not when": card.avoid_when,
         },

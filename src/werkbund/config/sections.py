@@ -12,7 +12,9 @@ from pydantic import AfterValidator, ConfigDict, Field, SerializeAsAny, create_m
 from pydantic_core import PydanticCustomError
 
 from werkbund.aggregation import DEFAULT, aggregation_options, check_option_names
-from werkbund.aggregation.clusters import ONE, Clustering, build_clustering
+from werkbund.aggregation.clusters import ONE
+from werkbund.aggregation.personal import NOTHING
+from werkbund.config.models import ClustersSection, PersonalSection
 from werkbund.config.rows import ClientsSection, Count, DataSection, FeaturesSection, Section, Share
 from werkbund.core import defaults
 from werkbund.core.errors import ConfigError
@@ -229,50 +231,14 @@ class PaceSection(Section):
     """An update that is more rounds old is not used."""
 
 
-class ClustersSection(Section):
-    """Train several models, for fleets of machines that do not fit one, and say how clients are assigned to them."""
-
-    name: Literal["none", "ifca", "cfl"] = "none"
-    """none; ifca, each client the model that fits it best; cfl, clusters split where updates point apart."""
-    count: Annotated[int, Field(ge=1, le=20)] | None = None
-    """Models of ifca, 2 if left out."""
-    start: Annotated[int, Field(ge=0)] | None = None
-    """Number of the random first weights of ifca, 0 if left out; try others where one model takes all clients."""
-    converged: Annotated[float, Field(gt=0)] | None = None
-    """Length of a mean update below which cfl splits a cluster, in middle lengths of round 1; 0.4 if left out."""
-    moving: Annotated[float, Field(gt=0)] | None = None
-    """Length of a member's update above which it does, in the same unit; 0.6 if left out."""
-    warm_up: Count | None = None
-    """Rounds in which cfl splits nothing, 10 if left out."""
-    noise: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Noise of gradients (gamma) that cfl takes for given, 0.75 if left out: groups must oppose; 0: no test."""
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The options of the method that are set, by name."""
-        return {key: value for key, value in self.model_dump(exclude={"name"}).items() if value is not None}
-
-    @property
-    def method(self) -> Clustering | None:
-        """The method that is named; None for one model."""
-        return build_clustering(self.name, self.options)
-
-    @model_validator(mode="after")
-    def _options_are_those_of_the_method(self) -> ClustersSection:
-        try:
-            build_clustering(self.name, self.options)
-        except ConfigError as error:
-            raise PydanticCustomError("unknown_method", "{fault}", {"fault": str(error)}) from error
-        return self
-
-
 class StrategySection(Section):
-    """Hold selection, aggregation, pace and clusters."""
+    """Hold selection, aggregation, pace, clusters and personal parts."""
 
     selection: SelectionSection = SelectionSection()
     aggregation: SerializeAsAny[AggregationSection] = aggregation_section(DEFAULT)()
     pace: PaceSection = PaceSection()
     clusters: ClustersSection = ClustersSection()
+    personal: PersonalSection = PersonalSection()
 
     @field_validator("aggregation", mode="before")
     @classmethod
@@ -372,6 +338,30 @@ class Config(Section):
     stop: StopSection = StopSection()
     world: WorldSection = WorldSection()
     attack: AttackSection = AttackSection()
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether an earlier round may be kept: not where clients keep a part of the last one themselves."""
+        return self.evaluation.keep_best and not self.strategy.personal.plan.is_kept
+
+    @model_validator(mode="after")
+    def _personal_parts_fit(self) -> Config:
+        name, plan = self.strategy.personal.name, self.strategy.personal.plan
+        if name != NOTHING and self.federation.deliver_every:
+            raise ValueError(
+                f"federation.deliver_every must be 0 with strategy.personal.name = {name!r}, got "
+                f"{self.federation.deliver_every}: clients make models of their own after the last round"
+            )
+        if name != NOTHING and self.strategy.clusters.name != ONE:
+            raise ValueError(f"strategy.personal.name must be {NOTHING} with strategy.clusters, got {name!r}; drop one")
+        if plan.parts_layers and self.evaluation.contributions:
+            raise ValueError("evaluation.contributions must be false where layers stay at clients: no model is whole")
+        if plan.parts_layers and self.model.initial != "random":
+            raise ValueError(
+                f"model.initial must be random where layers stay at clients, got {self.model.initial!r}: they begin "
+                "with the network's random values, which every client draws alike by federation.seed"
+            )
+        return self
 
     @model_validator(mode="after")
     def _clusters_fit(self) -> Config:

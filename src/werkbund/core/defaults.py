@@ -18,6 +18,9 @@ BATCH_SIZE = 16
 MOST_FORGOTTEN = 0.1
 """Share of its way so far that a step of training may undo."""
 
+ENOUGH_FAILURES = 20
+"""Validation failures below which nothing is chosen by them, neither a round nor a pass: what is last is kept."""
+
 EVALUATED_CLIENTS = 1000
 """Clients that evaluate in a round at most."""
 

@@ -92,6 +92,11 @@ class Layout:
                 mask[where[name]] = True
         return mask
 
+    def only(self, mask: BoolArray) -> Layout:
+        """Return the layout of the tensors of which a mask (parameters,) holds all."""
+        kept = [i for i, where in enumerate(self.slices().values()) if mask[where].all()]
+        return Layout(tuple(self.names[i] for i in kept), tuple(self.shapes[i] for i in kept))
+
     def split(self, vector: Float32Array) -> dict[str, Float32Array]:
         """Return views into the vector, by name.
 

@@ -5,6 +5,7 @@ from werkbund.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpo
 from werkbund.engine.grid import Grid
 from werkbund.engine.inprocess import InProcessGrid
 from werkbund.engine.local import LocalWork
+from werkbund.engine.personal import Personalised, PersonalWork, parting_of, personalise
 from werkbund.engine.round import evaluate, evaluators, one_round, rounds, weights_from_client
 from werkbund.engine.state import RateSchedule, Rules, RunState, Strategy
 from werkbund.engine.statistics import Gathered, gather
@@ -18,6 +19,8 @@ __all__ = [
     "Handler",
     "InProcessGrid",
     "LocalWork",
+    "PersonalWork",
+    "Personalised",
     "RateSchedule",
     "Rules",
     "RunState",
@@ -28,6 +31,8 @@ __all__ = [
     "gather",
     "load_checkpoint",
     "one_round",
+    "parting_of",
+    "personalise",
     "rounds",
     "save_checkpoint",
     "weights_from_client",

@@ -243,6 +243,9 @@ class ClusteredStage:
                 records.append(evaluate(self.grid, rules, own, None if clients is None else asked, edges))
         return merged(records, self._rows())
 
+    def personalise(self, clients: Int64Array, edges: Float32Array) -> None:
+        """Do nothing: clusters have no personal parts."""
+
     def checkpoint(self, best: Float32Array | None, progress: Mapping[str, Any]) -> Checkpoint:
         """Return the state of the run as a checkpoint, from which it goes on."""
         return Checkpoint.of(self.state, best, progress)

@@ -91,3 +91,12 @@ EVALUATE = Kind(
     COUNT_FIELDS,
     measures=True,
 )
+
+PERSONALISE = Kind(
+    "personalise",
+    "make the client's own model of the weights that come, keep it, and answer with counts of it on held-out rows",
+    "after the last round, where a run has personal parts",
+    (WEIGHTS, _EACH, EDGES_FIELD, KEY, TAKEN),
+    COUNT_FIELDS,
+    measures=True,
+)

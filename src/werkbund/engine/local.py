@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from werkbund.aggregation.contract import (
     LocalResult,
     Weighting,
 )
-from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float32Array, Float64Array, Int64Array, UInt64Array
+from werkbund.core.arrays import AnyArray, Arrays, Float32Array, Float64Array, Int64Array, UInt64Array
 from werkbund.core.clients import ClientSplits, ClientTable
 from werkbund.core.defaults import MOST_FORGOTTEN
 from werkbund.core.errors import ClientError
@@ -25,7 +24,9 @@ from werkbund.core.kinds import Kind
 from werkbund.core.rng import shuffles, stream
 from werkbund.core.store import Store
 from werkbund.core.types import Replies, Tasks
-from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD, WEIGHT
+from werkbund.core.weights import Layout
+from werkbund.engine.kinds import EVALUATE, PERSONALISE, TRAIN, UPLOAD, WEIGHT
+from werkbund.engine.personal import PERSONAL_MODEL, PersonalWork, Training
 from werkbund.engine.worker import SENT, Handler, forgetful, settled
 from werkbund.learner.counts import count_scores, edges_of
 from werkbund.learner.plan import accumulations
@@ -34,7 +35,7 @@ from werkbund.learner.train import CohortTrainer, TrainedCohort
 from werkbund.privacy import Departure, Stack
 from werkbund.selection.questions import CENTROIDS, HOLD, LOSS
 
-_HELD, _PERSONAL, _SENT = "held.", "personal", "sent update"
+_HELD, _SENT = "held.", "sent update"
 """Names in the client store."""
 
 
@@ -58,8 +59,10 @@ class LocalWork:
     numbers
         (clients that live here,), their numbers in the federation, by which layers tell them apart; None where these
         are their places.
+    personal
+        What is each client's own beside what all have in common; None where nothing is.
 
-    In the client store lie `held.*`, what was trained and not sent; `personal`, the weights whose layers do not leave;
+    In the client store lie `held.*`, what was trained and not sent; what is the client's own, see `PersonalWork`;
     `sent update`, the unweighted update that was taken last, where a run wants to know how far the next one is from it;
     and whatever `half` keeps. But for the first, a task leaves these pending, and the next one settles them.
     """
@@ -71,6 +74,7 @@ class LocalWork:
     folds: tuple[str, ...] = ()
     stack: Stack = field(default_factory=Stack)
     numbers: Int64Array | None = None
+    personal: PersonalWork | None = None
 
     def handlers(self) -> dict[Kind, Handler]:
         """Return the functions for the kinds that clients know."""
@@ -80,12 +84,13 @@ class LocalWork:
             LOSS: settled(self.loss),
             HOLD: settled(self.hold),
             UPLOAD: settled(self.upload),
+            PERSONALISE: settled(self.personalise, at_once=True),
             CENTROIDS: forgetful(self.centroids),
         }
 
     def train(self, tasks: Tasks, store: Store) -> Replies:
         """Score the incoming weights, then train from them and answer with weighted updates."""
-        each, pooled = self._counts(tasks, store)
+        each, pooled = self._counts(tasks, self._incoming(tasks, store))
         sums, clear = self._trained(tasks, self._weights_in_the_mean(tasks), store)
         self._keep_sent(tasks, sums, store)
         return self._answer(TRAIN, tasks, sums, each, clear, pooled)
@@ -109,7 +114,7 @@ class LocalWork:
         rounds = store.rows(f"{_HELD}round", tasks.clients, np.array(-1))
         if (rounds != tasks.round).any():
             raise ClientError(f"holds no update of round {tasks.round}; it was started anew since it trained")
-        each, pooled = self._counts(tasks, store)
+        each, pooled = self._counts(tasks, self._incoming(tasks, store))
         weight, nothing = self._weights_in_the_mean(tasks), np.zeros(())
         names = (UPDATE, "loss", "rows", *self.folds)
         held = {name: store.rows(f"{_HELD}{name}", tasks.clients, nothing) for name in names}
@@ -136,12 +141,27 @@ class LocalWork:
 
     def evaluate(self, tasks: Tasks, store: Store) -> Replies:
         """Score the incoming weights, each client's with its personal layers."""
-        each, pooled = self._counts(tasks, store)
+        each, pooled = self._counts(tasks, self._incoming(tasks, store))
         return Replies(EVALUATE, tasks.round, tasks.clients, each, {}, self._fingerprint, pooled)
+
+    def personalise(self, tasks: Tasks, store: Store) -> Replies:
+        """Make each client's own model of the incoming weights, keep it, and answer with its counts."""
+        if self.personal is None:
+            raise ClientError("has no personal part in this run; the server runs other code")
+        who = Training(tasks.clients, tasks.own["key"])
+        models = self.personal.models(_weights(tasks), who, store)
+        store.put(PERSONAL_MODEL, tasks.clients, models)
+        each, pooled = self._counts(tasks, models)
+        return Replies(PERSONALISE, tasks.round, tasks.clients, each, {}, self._fingerprint, pooled)
+
+    @property
+    def _common(self) -> Layout:
+        """The layout of what travels."""
+        return self.trainer.layout if self.personal is None else self.personal.parting.common
 
     @property
     def _fingerprint(self) -> str:
-        return self.trainer.layout.fingerprint
+        return self._common.fingerprint
 
     def _weights_in_the_mean(self, tasks: Tasks) -> Float64Array:
         """Return what each update counts: the selector's factor, times rows unless all count alike."""
@@ -153,25 +173,14 @@ class LocalWork:
         """Return updates as they leave through the layers, with counts and signals beside them."""
         cohort = np.asarray(tasks.shared.get("cohort", tasks.clients))
         clients = tasks.clients if self.numbers is None else self.numbers[tasks.clients]
-        departure = Departure(tasks.round, clients, tasks.own["key"], cohort, self.trainer.layout.num_parameters)
+        departure = Departure(tasks.round, clients, tasks.own["key"], cohort, self._common.num_parameters)
         leaving = self.stack.leave(sums, departure)
         return Replies(kind, tasks.round, tasks.clients, {**leaving, **each}, clear, self._fingerprint, pooled)
 
     def _incoming(self, tasks: Tasks, store: Store) -> Float32Array:
         """Return the weights that clients start from: (parameters,), or (clients, parameters) where they differ."""
-        weights = np.asarray(tasks.own["weights"] if "weights" in tasks.own else tasks.shared["weights"])
-        stays = self._stays
-        if stays is None or not store.knows(_PERSONAL, tasks.clients).any():
-            return weights
-        common = np.broadcast_to(weights, (len(tasks), len(stays)))
-        own = store.rows(_PERSONAL, tasks.clients, np.full(len(stays), np.nan, np.float32))
-        return np.where(stays & np.isfinite(own), own, common)
-
-    @cached_property
-    def _stays(self) -> BoolArray | None:
-        """Which parameters do not leave, (parameters,); None where all do."""
-        leaves = self.trainer.objective.shared(self.trainer.layout)
-        return None if leaves.all() else ~leaves
+        weights = _weights(tasks)
+        return weights if self.personal is None else self.personal.completed(weights, tasks.clients, store)
 
     def _trained(self, tasks: Tasks, weight: Float64Array, store: Store) -> tuple[Arrays, Arrays]:
         """Train, and return sums with updates times `weight`, and the signals that are wanted."""
@@ -180,11 +189,13 @@ class LocalWork:
         half = self.half if tasks.round else None  # before the first round a client trains by itself
         sent: Arrays = {name.removeprefix(SENT): array for name, array in tasks.shared.items() if name.startswith(SENT)}
         read = half.before({**sent, ROWS: rows}, tasks.clients, store) if half else sent
-        is_parted = self._stays is not None or half is not None
+        is_parted = self._parts_layers or half is not None
         own = {name: array for name, array in read.items() if name not in (CORRECTION, PULL, ROWS, POPULATION)}
-        weighted, pull = None if is_parted else weight, self._checked(read.get(PULL), rate)
-        table, keys, correction = self.splits.train, tasks.own["key"], read.get(CORRECTION)
-        result = self.trainer.train(table, tasks.clients, start, keys, rate, weighted, own, correction, pull)
+        steered = self._widened(own if CORRECTION not in read else {**own, CORRECTION: read[CORRECTION]})
+        correction, pull = steered.pop(CORRECTION, None), self._checked(read.get(PULL), rate)
+        begun, keys, weighted = self._begun(tasks, start, store), tasks.own["key"], None if is_parted else weight
+        train, table = self.trainer.train, self.splits.train
+        result = train(table, tasks.clients, begun, keys, rate, weighted, steered, correction, pull)
         parts: Arrays = {UPDATE: result.weights}
         if is_parted:
             work = self._work(tasks, start, result, weight)
@@ -211,13 +222,38 @@ class LocalWork:
             )
         return np.asarray(pull, np.float64)
 
+    @property
+    def _parts_layers(self) -> bool:
+        """Whether some layers stay at the clients."""
+        return self.personal is not None and not self.personal.parting.is_whole
+
+    def _begun(self, tasks: Tasks, start: Float32Array, store: Store) -> Float32Array:
+        """Train what is the clients' own and not trained with the rest; return the weights that the rest starts from.
+
+        Before the first round there is nothing of their own.
+        """
+        if self.personal is None or not tasks.round:
+            return start
+        who = Training(tasks.clients, tasks.own["key"], float(tasks.shared["rate"]))
+        self.personal.train_beside(start, who, store)
+        return self.personal.begun(start, who)
+
+    def _widened(self, sent: Arrays) -> dict[str, AnyArray]:
+        """Return arrays over the common weights, by name, as ones over whole weights."""
+        if self.personal is None:
+            return dict(sent)
+        return {name: self.personal.parting.widened(array) for name, array in sent.items()}
+
+    def _leaving(self, vectors: Float32Array) -> Float32Array:
+        """Return what leaves of vectors over whole weights: (clients, common parameters)."""
+        return vectors if self.personal is None else self.personal.parting.travelling(vectors)
+
     def _parted(
         self, tasks: Tasks, work: LocalResult, result: TrainedCohort, sent: Arrays, store: Store
     ) -> dict[str, AnyArray]:
         """Return what leaves of the update, unweighted, and what the method adds; keep what stays."""
-        if self._stays is not None:
-            store.put(_PERSONAL, tasks.clients, np.where(self._stays, result.weights, np.float32(np.nan)))
-            work = replace(work, update=self._leaving(work.update))
+        if self.personal is not None:
+            self.personal.keep(result.weights, tasks.clients, store)
         beside = self.half.after(sent, work, tasks.clients, store) if self.half and tasks.round else {}
         return {UPDATE: work.update, **beside}
 
@@ -230,7 +266,7 @@ class LocalWork:
             return loss_signals(self._losses(start, own), own.sizes, ("loss",))["loss"]
 
         return LocalResult(
-            np.subtract(result.weights, start, out=result.weights if self._stays is None else None),
+            self._leaving(np.subtract(result.weights, start, out=None if self._parts_layers else result.weights)),
             weight,
             table.sizes[tasks.clients].astype(np.float64),
             result.steps,
@@ -239,10 +275,6 @@ class LocalWork:
             lambda: accumulations(plan, result.steps),
             lambda: self._leaving(self.trainer.gradient(table, tasks.clients, start)),
         )
-
-    def _leaving(self, vectors: Float32Array) -> Float32Array:
-        """Return vectors, (clients, parameters), with 0 where layers stay at the client."""
-        return vectors if self._stays is None else np.where(self._stays, np.float32(0), vectors)
 
     def _weighted(self, parts: Arrays, weight: Float64Array) -> dict[str, AnyArray]:
         """Return arrays, (clients, ...) by name, of which those that count as the update does have its weight."""
@@ -261,7 +293,7 @@ class LocalWork:
         if "norm" in wanted:
             signals["norm"] = np.linalg.norm(_unweighted(sums), axis=1)
         if "change" in wanted:
-            nothing = np.zeros(self.trainer.layout.num_parameters)
+            nothing = np.zeros(self._common.num_parameters)
             signals["change"] = np.linalg.norm(
                 _unweighted(sums) - store.rows(_SENT, tasks.clients, nothing).astype(np.float64), axis=1
             )
@@ -276,9 +308,9 @@ class LocalWork:
         """Return the loss of each row of a table as it is trained, (rows,): a failure's times its weight."""
         return losses_of(self._scores(weights, table), table.labels, self.trainer.plan.positive_weight)
 
-    def _counts(self, tasks: Tasks, store: Store) -> tuple[Arrays, Arrays]:
-        """Return the counts of each client, if the tasks ask for that, or those of all together."""
-        each, weights = "each" in tasks.shared, self._incoming(tasks, store)
+    def _counts(self, tasks: Tasks, weights: Float32Array) -> tuple[Arrays, Arrays]:
+        """Return the counts of each client under weights, if the tasks ask for that, or those of all together."""
+        each = "each" in tasks.shared
         counts: dict[str, AnyArray] = {}
         for split, table in (("validation", self.splits.validation), ("test", self.splits.test)):
             part = table if len(tasks) == table.num_clients else table.take(tasks.clients)
@@ -295,6 +327,11 @@ class LocalWork:
         own = np.broadcast_to(weights, (table.num_clients, weights.shape[-1]))
         each = [self.trainer.score(own[i], table.features[table.rows(i)]) for i in range(table.num_clients)]
         return np.concatenate(each)
+
+
+def _weights(tasks: Tasks) -> Float32Array:
+    """Return the weights that came: (common parameters,), or (clients, common parameters)."""
+    return np.asarray(tasks.own["weights"] if "weights" in tasks.own else tasks.shared["weights"])
 
 
 def _times(rows: AnyArray, weight: Float64Array, in_place: bool) -> AnyArray:

@@ -110,17 +110,21 @@ def evaluate(
     edges
         Of the bins of scores, if other than the state's.
     """
-    started, round = time.perf_counter(), state.round + 1
     state = state if edges is None else replace(state, edges=edges)
+    asked = rules.taking_part(len(grid.clients())) if clients is None else clients
+    return counted(grid, rules, state, evaluate_tasks(asked, state, state.round + 1, each=clients is not None))
+
+
+def counted(grid: Grid, rules: Rules, state: RunState, tasks: Tasks) -> RoundRecord:
+    """Ask for counts alone, and return the record of that."""
+    started = time.perf_counter()
     if isinstance(grid, Keeping):
         grid.go_back(state.world)  # what clients keep, such as layers of their own, is part of what is scored
-    asked = rules.taking_part(len(grid.clients())) if clients is None else clients
-    tasks = _evaluate_tasks(asked, state, round, each=clients is not None)
     form = rules.form(len(state.weights), state.held_out)
     replies, failures = answers(grid, [tasks], rules.timeout_s, form)
     counts, evaluated = gathered_counts(replies)
     return RoundRecord(
-        round=round,
+        round=tasks.round,
         scored=state.round,
         cohort=(),
         failures=tuple(failures),
@@ -156,7 +160,7 @@ def tasks_of(
     if strategy.pace.is_full:  # else the cohort's counts come too late, or not at all
         others = np.setdiff1d(others, choice.cohort, assume_unique=True)
     trained = Tasks(kind, round, choice.cohort, shared, own, keep=choice.keep)
-    return trained, _evaluate_tasks(others, state, round)
+    return trained, evaluate_tasks(others, state, round)
 
 
 def evaluators(everyone: Int64Array, rules: Rules, round: int) -> Int64Array:
@@ -268,7 +272,8 @@ def _credits(strategy: Strategy, rules: Rules, state: RunState, folded: Folded, 
     return credits_of(rules.crediting, folded, rng, end)
 
 
-def _evaluate_tasks(clients: Int64Array, state: RunState, round: int, each: bool = False) -> Tasks:
+def evaluate_tasks(clients: Int64Array, state: RunState, round: int, each: bool = False) -> Tasks:
+    """Return what asks clients for counts of the state's weights: of `each` of them, or added."""
     wanted = {"each": np.ones((), np.bool_)} if each else {}
     own = {TAKEN.name: state.taken_of(clients)}
     return Tasks(EVALUATE, round, clients, {"weights": state.weights, **wanted, **as_shared(state.edges)}, own)

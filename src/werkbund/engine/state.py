@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from werkbund.aggregation.contract import UPDATE, Aggregator, Carry, Robust, half_of, keeps_updates, needs_of
+from werkbund.aggregation.personal import Personal, check_fits
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
 from werkbund.core.defaults import EVALUATED_CLIENTS
 from werkbund.core.edges import EDGES, STANDARD_EDGES
@@ -83,12 +84,14 @@ class Strategy:
         The server shortens longer updates to this, per unit of weight; None for none.
     pace
         When a round closes.
+    personal
+        What of the model is each client's own.
 
     Raises
     ------
     ConfigError
         If a layer hides what the selector, the aggregator or the clipping must see of each client, or a pace at which
-        updates come late does not fit the layers or the aggregator.
+        updates come late does not fit the layers or the aggregator, or either what is the clients' own.
     """
 
     selector: Selector
@@ -96,9 +99,11 @@ class Strategy:
     stack: Stack = field(default_factory=Stack)
     clip_norm: float | None = None
     pace: Pace = field(default_factory=Pace)
+    personal: Personal = field(default_factory=Personal)
 
     def __post_init__(self) -> None:
         self._check_pace()
+        check_fits(self.personal, self.pace.close, "score" in self.selector.declaration.needs)
         needs = self.selector.declaration.needs
         of_the_update = frozenset({UPDATE}) if needs & OF_THE_UPDATE else frozenset[str]()
         self.stack.check(self.aggregator.sees, needs | of_the_update)

@@ -27,8 +27,10 @@ def forgetful(handler: Callable[[Tasks], Replies]) -> Handler:
     return lambda tasks, store: handler(tasks)
 
 
-def settled(handler: Handler) -> Handler:
+def settled(handler: Handler, at_once: bool = False) -> Handler:
     """Return a handler of tasks that say which answer of each client was taken last: it keeps what it puts as pending.
+
+    Where it counts `at_once`, because no answer has to be taken for it, it is kept as it is.
 
     What earlier tasks left pending counts from now on if their answer was taken. If not, it is given up when the client
     trains again; until then the answer may be late.
@@ -38,7 +40,7 @@ def settled(handler: Handler) -> Handler:
         pending = PendingStore(store, tasks.round)
         if TAKEN.name in tasks.own:
             pending.settle(tasks.clients, tasks.own[TAKEN.name], tasks.kind.trains)
-        return handler(tasks, pending)
+        return handler(tasks, store if at_once else pending)
 
     return handle
 

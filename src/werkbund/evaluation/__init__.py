@@ -4,7 +4,7 @@ from werkbund.evaluation.bootstrap import units_of
 from werkbund.evaluation.bounds import POSSIBLE_ERROR, Bounds, average_precision_bounds, roc_auc_bounds
 from werkbund.evaluation.calibration import Reliability, expected_calibration_error, reliability
 from werkbund.evaluation.clients import Spread, WorstClient, mean_metrics, per_client, spread, values_of, worst_client
-from werkbund.evaluation.contest import Contest, Mean, PlantLine, mean_contest
+from werkbund.evaluation.contest import FEDERATED, GLOBAL, Contest, Mean, PlantLine, mean_contest
 from werkbund.evaluation.contribution import contributions, shares_of
 from werkbund.evaluation.costs import Costs, cost_curve
 from werkbund.evaluation.counts import Confusion, Counts, lower_probabilities
@@ -21,6 +21,7 @@ from werkbund.evaluation.habits import HABITS, cheapest_interval, inspected, wor
 from werkbund.evaluation.intervals import Interval, mean_interval, paired_difference
 from werkbund.evaluation.judging import HeldOut, Showing, Summary, contest_of, hold_contest
 from werkbund.evaluation.metrics import DIRECTIONS, RANGES, Gate, Metrics, metrics
+from werkbund.evaluation.own import own_figures, own_threshold, own_thresholds
 from werkbund.evaluation.periods import ClientPeriods, change_of_roc_auc, compare_periods
 from werkbund.evaluation.ranking import Curve, average_precision, precision_recall_curve, roc_auc, roc_curve
 from werkbund.evaluation.ruling import ALONE, FEWEST_FAILURES, Outcome, Ruling, rule
@@ -30,7 +31,9 @@ from werkbund.evaluation.watch import Nobody, RoundNews, Watcher
 __all__ = [
     "ALONE",
     "DIRECTIONS",
+    "FEDERATED",
     "FEWEST_FAILURES",
+    "GLOBAL",
     "HABITS",
     "LASTING_EDGES",
     "NEVER",
@@ -82,6 +85,9 @@ __all__ = [
     "mean_interval",
     "mean_metrics",
     "metrics",
+    "own_figures",
+    "own_threshold",
+    "own_thresholds",
     "paired_difference",
     "per_client",
     "possible_error",

@@ -16,6 +16,8 @@ from werkbund.evaluation.clients import known_mean
 from werkbund.evaluation.intervals import Interval
 
 FEDERATED = "federated"
+GLOBAL = "global"
+"""The contender that is the common model, where the federation's is each plant's own."""
 FIGURES = ("average_precision", "cost")
 """The figures of the contest; cost is per 1000 rows."""
 

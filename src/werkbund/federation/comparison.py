@@ -21,6 +21,7 @@ from werkbund.evaluation import (
     lower_probabilities,
     mean_metrics,
     metrics,
+    own_figures,
     per_client,
 )
 from werkbund.federation.families.contract import Setup
@@ -159,6 +160,7 @@ def result_of(comparison: Comparison, trained: Trained, names: Sequence[str], se
     """Return the content of result.json."""
     test = comparison.federated.all_rows
     histogram, calibration = test.histogram.tolist(), test.calibration.tolist()
+    lines = comparison.by_client(names)
     return {
         "best_round": trained.kept_round,
         "rounds": trained.num_rounds,
@@ -168,8 +170,21 @@ def result_of(comparison: Comparison, trained: Trained, names: Sequence[str], se
         "spent": trained.spent.to_json(),
         "threshold": trained.threshold.probability,
         "metrics": {who: figures.to_json() for who, figures in comparison.metrics().items()},
-        "per_client": comparison.by_client(names),
+        "per_client": lines,
         "own_rows": comparison.own_rows.to_json() if comparison.own_rows else None,
         "curve": {"test": {"histogram": histogram, "edges": test.edges.tolist(), "calibration": calibration}},
         "cost_curve": comparison.cost_curves(),
+        **_of_their_own(comparison, trained, lines),
     }
+
+
+def _of_their_own(comparison: Comparison, trained: Trained, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the lines of `per_client` with how each client's own model does, and who never trained; else nothing."""
+    if trained.personal is None:
+        return {}
+    costs, modes, clients = comparison.costs, comparison.mode_names, comparison.clients.tolist()
+    figures = own_figures(trained.personal.record, trained.threshold, costs, modes)
+    own = [figures[client].to_json() if client in figures else None for client in clients]
+    never = [line["name"] for client, line in zip(clients, lines, strict=True) if client in trained.personal.untrained]
+    told = [{**line, "personal": mine} for line, mine in zip(lines, own, strict=True)]
+    return {"per_client": told, "personal": {"untrained": never}}

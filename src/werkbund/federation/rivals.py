@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 
 from werkbund.baselines import boosting, forest, own_model, probabilities
-from werkbund.core.arrays import AnyArray, Arrays, Float64Array, FloatingArray, Int64Array
-from werkbund.core.clients import ClientSplits, ClientTable
-from werkbund.core.errors import DataError
+from werkbund.baselines.rows import OwnRows
+from werkbund.core.arrays import AnyArray, Arrays, FloatingArray, Int64Array
+from werkbund.core.clients import ClientTable
 from werkbund.core.rng import derived_seed, generator
-from werkbund.data.times import moments
+from werkbund.engine import Personalised
 from werkbund.evaluation import (
+    FEDERATED,
+    GLOBAL,
     HABITS,
     Contest,
     Costs,
     Counts,
-    HeldOut,
     Showing,
     Threshold,
-    cheapest_interval,
     choose_threshold,
     hold_contest,
-    inspected,
+    own_thresholds,
     units_of,
-    work_of,
 )
 from werkbund.evaluation.watch import Watcher
 from werkbund.federation.comparison import Comparison, Contender, federated_only
@@ -61,81 +59,6 @@ class Scored:
         return replace(Contender.of(name, self.logits, test, clients, self.threshold), learnt=self.learnt)
 
 
-@dataclass(frozen=True)
-class OwnRows:
-    """Hold the rows that plants are judged on, and those that they know.
-
-    Parameters
-    ----------
-    population, splits
-        The clients' rows, raw and prepared.
-    """
-
-    population: Population
-    splits: ClientSplits
-
-    @cached_property
-    def _machines(self) -> Int64Array:
-        """The machine of each row of the whole table: (all rows,)."""
-        return self.population.schema.machines(self.population.splits["test"].frame)
-
-    @cached_property
-    def _hours(self) -> Float64Array | None:
-        """When each row was taken, in hours where the time is one of a calendar; None where that is not known."""
-        name, frame = self.population.schema.time, self.population.splits["test"].frame
-        if name is None:
-            return None
-        try:
-            hours = moments(frame[name])
-        except DataError:
-            return None
-        return None if np.isnan(hours).any() else hours
-
-    def held_out(self, client: int) -> HeldOut:
-        """Return the test rows that judge a client."""
-        test = self.splits.test
-        return HeldOut(test.names[client], test.labels[test.rows(client)], self._of(self._machines, client, "test"))
-
-    def known_machines(self, client: int) -> Int64Array:
-        """Return the machine of each row that does not judge a client: of its training rows, then validation rows."""
-        return self._of(self._machines, client, "train", "validation")
-
-    def known(self, client: int) -> tuple[AnyArray, AnyArray]:
-        """Return features and labels of the rows that do not judge a client, in the same order."""
-        tables = self.splits.train, self.splits.validation
-        features = np.concatenate([table.features[table.rows(client)] for table in tables])
-        return features, self._known_labels(client)
-
-    def _known_labels(self, client: int) -> AnyArray:
-        tables = self.splits.train, self.splits.validation
-        return np.concatenate([table.labels[table.rows(client)] for table in tables])
-
-    def habits(self, client: int, costs: Costs) -> dict[str, Showing]:
-        """Return what a client decides on its test rows without any model.
-
-        The interval of its inspections is the one that cost least on the rows that do not judge it.
-        """
-        test, known = self.held_out(client), self.known_machines(client)
-        every = cheapest_interval(self._work(client, "train", "validation"), known, self._known_labels(client), costs)
-        shape = test.labels.shape
-        alarms = (
-            np.zeros(shape, bool),
-            np.ones(shape, bool),
-            inspected(self._work(client, "test"), test.machines, every),
-        )
-        return {name: Showing(decided) for name, decided in zip(HABITS, alarms, strict=True)}
-
-    def _work(self, client: int, *splits: str) -> Float64Array:
-        hours = self._hours
-        own = None if hours is None else self._of(hours, client, *splits)
-        return work_of(self._of(self._machines, client, *splits), own)
-
-    def _of(self, values: AnyArray, client: int, *splits: str) -> AnyArray:
-        """Return a value of the whole table for a client's rows of some splits, one after the other."""
-        tables = [self.population.splits[split] for split in splits]
-        return np.concatenate([values[t.rows[t.offsets[client] : t.offsets[client + 1]]] for t in tables])
-
-
 def compare_with(setup: Simulation, trained: Trained, population: Population, watcher: Watcher) -> Comparison:
     """Train the rivals, and return all contenders, on everybody's test rows and each plant on its own.
 
@@ -156,33 +79,54 @@ def compare_with(setup: Simulation, trained: Trained, population: Population, wa
     watcher.stage("all rows in one place: the same model, boosted trees, a forest")
     pooled = {"pooled": _trained_alone(setup, None), **_pooled_trees(setup, alone.costs)}
     watcher.stage("how sure the differences are")
-    everywhere = {"federated": _scored(setup, trained), **pooled}
+    own = {"local_mean": local, "local_trees_mean": trees}
+    everywhere = {FEDERATED: _scored(setup, trained), **pooled}
     return replace(
         alone,
         local={client: own.contender(test.names[client], test, clients) for client, own in local.items()},
         local_trees={client: own.contender(test.names[client], test, clients) for client, own in trees.items()},
         pooled=tuple(rival.contender(name, test, clients) for name, rival in pooled.items()),
-        own_rows=_contest(setup, rows, everywhere, {"local_mean": local, "local_trees_mean": trees}, alone.costs),
+        own_rows=_contest(setup, trained, rows, everywhere, own, alone.costs),
     )
 
 
 def _contest(
     setup: Simulation,
+    trained: Trained,
     rows: OwnRows,
     everywhere: Mapping[str, Scored],
     own: Mapping[str, Mapping[int, Scored]],
     costs: Costs,
 ) -> Contest:
-    """Judge each plant that has models of its own on its own test rows."""
+    """Judge each plant that has models of its own on its own test rows; with personal parts the federation's is one."""
     clients = sorted(own["local_mean"])
     places = [setup.splits.test.rows(client) for client in clients]
-    showings = {who: [model.showing(place) for place in places] for who, model in everywhere.items()}
+    showings: dict[str, list[Showing | None]] = {
+        who: [model.showing(place) for place in places] for who, model in everywhere.items()
+    }
     for who, models in own.items():
         showings[who] = [models[client].showing(place) for client, place in zip(clients, places, strict=True)]
+    if trained.personal is not None:
+        showings[GLOBAL] = showings[FEDERATED]
+        showings[FEDERATED] = _own_showings(setup, trained, trained.personal, clients, costs)
     seed = setup.config.federation.seed
     rngs = [generator(seed, "bootstrap", client=client) for client in clients]
     held_out = [rows.held_out(client) for client in clients]
     return hold_contest(held_out, {**showings, **_all_habits(rows, clients, costs)}, costs, rngs)
+
+
+def _own_showings(
+    setup: Simulation, trained: Trained, personal: Personalised, clients: Sequence[int], costs: Costs
+) -> list[Showing | None]:
+    """Return what each of these clients' own models says of the client's test rows; None for those without one."""
+    chosen, showings = own_thresholds(personal.record, trained.threshold, costs), list[Showing | None]()
+    for client in clients:
+        if client not in personal.models:
+            showings.append(None)
+            continue
+        logits = setup.alone(client).logits({"weights": personal.models[client]})
+        showings.append(Showing(logits >= chosen.get(client, trained.threshold).logit, logits))
+    return showings
 
 
 def _all_habits(rows: OwnRows, clients: Sequence[int], costs: Costs) -> dict[str, list[Showing | None]]:

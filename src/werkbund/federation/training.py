@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from werkbund.core.arrays import Arrays, Float32Array, Int64Array
+from werkbund.core.defaults import ENOUGH_FAILURES
 from werkbund.core.types import RoundRecord
-from werkbund.engine import Checkpoint, evaluators
+from werkbund.engine import Checkpoint, Personalised, evaluators
 from werkbund.engine.records import remarks_on
 from werkbund.evaluation import DIRECTIONS, Costs, Counts, Metrics, Threshold, asked_well, choose_threshold, metrics
 from werkbund.evaluation.stopping import Progress, Tally, reason_to_stop
@@ -21,9 +22,6 @@ from werkbund.federation.wiring import costs_of, stop_rules
 
 Save = Callable[[Checkpoint], None]
 """Keeps a checkpoint, in place of the one before."""
-
-ENOUGH_FAILURES = 20
-"""Validation failures below which no round is chosen by them, and the last one is kept."""
 
 Note = Callable[[RoundRecord, Mapping[str, Metrics]], None]
 """Takes in a round's record and, by split, the metrics of the model that the round began with."""
@@ -87,6 +85,8 @@ class Trained:
         The logits between the bins of the counts.
     spent
         What the rounds took.
+    personal
+        What came of the models of the clients' own; None where the run has none.
     """
 
     learnt: Arrays
@@ -100,6 +100,7 @@ class Trained:
     threshold: Threshold
     edges: Float32Array
     spent: Tally = field(default_factory=Tally)
+    personal: Personalised | None = None
 
 
 @dataclass(frozen=True)
@@ -180,12 +181,12 @@ def _judge(
 def _finish(setup: Setup, stage: Stage, best: Best, outlets: Outlets) -> Trained:
     """Score the last stage, choose which to keep, and let every client score it.
 
-    Few failures choose a round by chance: then the last one is kept.
+    Few failures choose a round by chance: then the last one is kept, as where clients keep a part of it themselves.
     """
     last = stage.evaluate()
     best, _ = _judge(setup, last, stage.keepsake, best, outlets)
     keeping, kept = stage, stage.round
-    if setup.config.evaluation.keep_best and best.round >= 0 and _failures(last) >= ENOUGH_FAILURES:
+    if setup.config.keeps_best and best.round >= 0 and _failures(last) >= ENOUGH_FAILURES:
         keeping, kept = stage.at(best.round, best.keepsake), best.round
     everyone = np.arange(len(setup.grid.clients()))
     clients = evaluators(everyone, setup.rules, stage.round + 1)
@@ -194,9 +195,10 @@ def _finish(setup: Setup, stage: Stage, best: Best, outlets: Outlets) -> Trained
     sample = whole if among is not None else keeping.evaluate(clients, whole.edges)
     _, threshold = score_counts(whole.counts, whole.edges, costs_of(setup.config), setup.mode_names)
     scored = sample.evaluated.get("test", clients)
-    return Trained(
+    done = Trained(
         keeping.learnt, kept, stage.round, "", 0.0, whole.counts, sample.counts, scored, threshold, whole.edges
     )
+    return replace(done, personal=keeping.personalise(scored, whole.edges))
 
 
 def _failures(record: RoundRecord) -> int:

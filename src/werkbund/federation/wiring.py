@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 
 import numpy as np
+from torch import nn
 
 from werkbund.aggregation import build_aggregator
 from werkbund.aggregation.contract import check_training
@@ -15,19 +16,22 @@ from werkbund.attack import build_attack
 from werkbund.attack.answering import Scenario
 from werkbund.attack.population import drawn_scenario
 from werkbund.config.sections import Config, ModelSection, TrainingSection
-from werkbund.core.arrays import Arrays, Float64Array, Int64Array
-from werkbund.core.errors import ConfigError
+from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
+from werkbund.core.errors import ConfigError, ModelError
+from werkbund.core.rng import derived_seed
 from werkbund.engine import RateSchedule, Rules, Strategy
 from werkbund.engine.pacing import Pace
 from werkbund.engine.state import Added
 from werkbund.evaluation import Costs, edges_after
 from werkbund.evaluation.stopping import AllRounds, Budget, EarlyStop, StopRule, Tally, Target
-from werkbund.learner import ModelSpec, TrainingPlan
+from werkbund.learner import CohortTrainer, ModelSpec, TrainingPlan, build_network
 from werkbund.learner.batches import num_steps
 from werkbund.learner.counts import count_shapes
 from werkbund.learner.plan import accumulations
 from werkbund.selection import Selector, build_selector
 
+WEIGHTS = "weights"
+"""The name of what a network learns, in a message."""
 _MLP, _RESIDUAL = {"hidden", "activation", "dropout"}, {"width", "depth", "activation", "dropout"}
 _SHIPPED_OPTIONS = {"logistic": set(), "mlp": _MLP, "residual-mlp": _RESIDUAL}
 
@@ -71,6 +75,33 @@ def training_plan(training: TrainingSection, labels: Int64Array) -> TrainingPlan
     )
 
 
+def network_of(config: Config, num_features: int) -> tuple[ModelSpec, nn.Module]:
+    """Return the specification of the network, and the network with random weights drawn by the run's seed."""
+    spec = model_spec(config.model)
+    seed = derived_seed(config.federation.seed, "initial weights")
+    return spec, build_network(spec, num_features, seed)
+
+
+def trainer_of(config: Config, network: nn.Module, num_features: int, labels: Int64Array) -> CohortTrainer:
+    """Return what trains clients and scores rows; `labels` (2,) are the rows of all clients by class."""
+    training = config.training
+    plan = training_plan(training, labels)
+    return CohortTrainer(network, plan, num_features, training.batched, training.compiled)
+
+
+def weights_in(learnt: Arrays) -> Float32Array:
+    """Return the weights (parameters,) among named arrays.
+
+    Raises
+    ------
+    ModelError
+        If there are none.
+    """
+    if WEIGHTS not in learnt:
+        raise ModelError(f"a network's arrays must hold {WEIGHTS}, got {', '.join(learnt) or 'none'}")
+    return learnt[WEIGHTS]
+
+
 def selector_of(config: Config) -> Selector:
     """Return who trains."""
     section = config.strategy.selection
@@ -89,7 +120,8 @@ def strategy_of(config: Config) -> Strategy:
     clip = None if aggregation.clip_norm is None else float(aggregation.clip_norm)
     rule = build_aggregator(aggregation.name, **aggregation.options)
     check_training(rule, config.training)
-    return Strategy(selector_of(config), rule, clip_norm=clip, pace=Pace(**config.strategy.pace.model_dump()))
+    pace, personal = Pace(**config.strategy.pace.model_dump()), config.strategy.personal.plan
+    return Strategy(selector_of(config), rule, clip_norm=clip, pace=pace, personal=personal)
 
 
 def rules_of(config: Config, fingerprint: str, facts: Arrays, num_modes: int) -> Rules:

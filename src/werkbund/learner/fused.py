@@ -58,6 +58,7 @@ def train_chain(
     weight: Float64Array | None = None,
     correction: Float32Array | None = None,
     pull: Float64Array | None = None,
+    home: Float32Array | None = None,
     num_threads: int | None = None,
 ) -> tuple[Float32Array, Float64Array]:
     """Train each of these clients: the steps of `werkbund.learner.train`, compiled.
@@ -82,7 +83,9 @@ def train_chain(
         Added to the mean gradient of each step before it is clipped: (parameters,) for all alike, or
         (cohort, parameters); None for nothing.
     pull
-        (cohort,), strength of a pull towards the start beside the plan's; None for none.
+        (cohort,), strength of a pull beside the plan's; None for none.
+    home
+        Weights that both pull to, in either shape of `start`; None: those at the start.
     num_threads
         By default as many as PyTorch uses, fewer for little work.
 
@@ -107,6 +110,7 @@ def train_chain(
     loss = np.full(len(clients), np.nan)
     recipe = _recipe(chain, plan, min(plan.batch_size, largest))
     pushes, pulls = _steering(correction, pull, len(clients), chain.num_parameters)
+    begin, homes = _homes(begin, home, weights.shape)
     room = _room(chain, recipe.batch_size, blocks=5 if len(pushes) else 4)
     x, y = np.ascontiguousarray(table.features), np.ascontiguousarray(table.labels)
     offsets, numbers = (np.ascontiguousarray(a, np.int64) for a in (table.offsets, clients))
@@ -118,11 +122,10 @@ def train_chain(
         counts = np.empty(2 * largest + 2, np.int64)
 
         def work(piece: slice) -> None:
-            own = begin if len(begin) == 1 else begin[piece]
-            push = pushes if len(pushes) <= 1 else pushes[piece]
+            own, to, push = (rows if len(rows) <= 1 else rows[piece] for rows in (begin, homes, pushes))
             kernels.train_clients(
-                scratch, room.layers, room.places, recipe, x, y, offsets, numbers[piece], own, push, pulls[piece],
-                keys[piece], words, order, counts, weights[piece], loss[piece],
+                scratch, room.layers, room.places, recipe, x, y, offsets, numbers[piece], own, to, push,
+                pulls[piece], keys[piece], words, order, counts, weights[piece], loss[piece],
             )  # fmt: skip
             if factors is not None:
                 weights[piece] -= own
@@ -182,6 +185,14 @@ def _steering(
     rows = np.empty((0, num_parameters)) if correction is None else np.atleast_2d(correction)
     pulls = np.zeros(num_clients) if pull is None else np.ascontiguousarray(pull, np.float64)
     return np.ascontiguousarray(rows, np.float32), pulls
+
+
+def _homes(begin: Float32Array, home: Float32Array | None, shape: tuple[int, ...]) -> tuple[Float32Array, Float32Array]:
+    """Return weights to start from, (1 or clients, parameters), and what they are pulled to: none for the start."""
+    if home is None:
+        return begin, np.empty((0, shape[1]), np.float32)
+    own = np.ascontiguousarray(np.broadcast_to(begin, shape))
+    return own, np.ascontiguousarray(np.atleast_2d(home), np.float32)
 
 
 def _check(chain: Chain, num_parameters: int, features: Float32Array) -> None:

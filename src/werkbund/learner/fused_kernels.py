@@ -248,7 +248,7 @@ _RECIPE = _typeof(Recipe(**{name: kind(0) for name, kind in get_type_hints(Recip
 @entry(
     types.none(
         types.float32[::1], _INT_TABLE, _PLACES, _RECIPE, _FLOAT_TABLE, _FLOATS, _INTS, _INTS, _FLOAT_TABLE,
-        _FLOAT_TABLE, _DOUBLES, _KEYS,
+        _FLOAT_TABLE, _FLOAT_TABLE, _DOUBLES, _KEYS,
         types.uint64[:, ::1], types.int64[::1], types.int64[::1], types.float32[:, ::1], types.float64[::1],
     )
 )  # fmt: skip
@@ -262,6 +262,7 @@ def train_clients(
     offsets: Int64Array,
     clients: Int64Array,
     start: Float32Array,
+    homes: Float32Array,
     corrections: Float32Array,
     pulls: Float64Array,
     keys: UInt64Array,
@@ -273,7 +274,8 @@ def train_clients(
 ) -> None:
     """Train each client that has rows, one after the other.
 
-    `start` has one row, or one a client; `corrections` has no row besides, for none.
+    `start` has one row, or one a client; `corrections` has no row besides, for none. So has `homes`, what weights are
+    pulled to, where that is the start; where it has rows, `start` has one a client.
     """
     block, n = places.block, places.length
     correction = s[block + 5 * n : block + (6 * n if len(corrections) > 0 else 5 * n)]
@@ -281,9 +283,12 @@ def train_clients(
         first, last = offsets[clients[i]], offsets[clients[i] + 1]
         if len(corrections) > 1 or (i == 0 and len(corrections) > 0):
             unpack(s, layers, places, corrections[min(i, len(corrections) - 1)], 5 * n)
+        if len(homes) > 1 or (i == 0 and len(homes) > 0):
+            unpack(s, layers, places, homes[min(i, len(homes) - 1)], 2 * n)
         if i == 0 or len(start) > 1:
             unpack(s, layers, places, start[min(i, len(start) - 1)], 0)
-            copy_piece(s, block + 2 * n, s, block, n)
+            if len(homes) == 0:
+                copy_piece(s, block + 2 * n, s, block, n)
         else:
             copy_piece(s, block, s, block + 2 * n, n)
             for k in range(1, len(layers)):

@@ -39,18 +39,20 @@ class Steering:
     correction
         Added to the mean gradient of each step, before it is clipped: (p,) for all alike, or (c, p); None for nothing.
     pull
-        (c, 1), how strongly each step pulls towards the weights at the start, beside the plan's proximal term; None
-        for not at all.
+        (c, 1), how strongly each step pulls, beside the plan's proximal term; None for not at all.
+    home
+        Weights that both pull to: (p,) or (c, p); None: those at the start.
     """
 
     correction: Tensor | None = None
     pull: Tensor | None = None
+    home: Tensor | None = None
 
     def take(self, clients: Int64Array) -> Steering:
         """Return what steers some of the clients."""
         rows = torch.from_numpy(clients)
-        correction = self.correction if self.correction is None or self.correction.ndim == 1 else self.correction[rows]
-        return Steering(correction, None if self.pull is None else self.pull[rows])
+        taken = [a if a is None or a.ndim == 1 else a[rows] for a in (self.correction, self.pull, self.home)]
+        return Steering(*taken)
 
 
 @dataclass(frozen=True)
@@ -193,14 +195,11 @@ class LocalObjective:
         Makes a slope of the gradients; None is the mean with the plan's `clip_norm`, which no other rule reads.
     trains
         Names of layers or tensors, or patterns such as `norm*`, that train; the others keep their values.
-    leaves
-        Those that leave the client; what does not is its personal part, and stays.
     """
 
     terms: tuple[Term, ...] = ()
     rule: GradientRule | None = None
     trains: tuple[str, ...] = ("*",)
-    leaves: tuple[str, ...] = ("*",)
 
     @property
     def is_usual(self) -> bool:
@@ -210,10 +209,6 @@ class LocalObjective:
     def trained(self, layout: Layout) -> BoolArray:
         """Return which parameters train: (parameters,)."""
         return layout.mask(self.trains)
-
-    def shared(self, layout: Layout) -> BoolArray:
-        """Return which parameters leave the client: (parameters,)."""
-        return layout.mask(self.leaves)
 
 
 def clipped(slopes: Tensor, bound: float | None) -> Tensor:

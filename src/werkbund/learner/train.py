@@ -113,6 +113,7 @@ class CohortTrainer:
         if plan.clip_norm is not None and objective.rule is not None:
             raise ConfigError(f"training.clip_norm bounds the mean gradient; {objective.rule} has a bound of its own")
         network = deepcopy(network)  # training in place must not change the weights that another begins with
+        self._how = (num_features, batched, compiled)
         self.plan, self.objective = plan, objective
         self.layout = layout_of(network)
         self._network = network.train()
@@ -121,6 +122,10 @@ class CohortTrainer:
         is_compiled = self._chain is not None and objective.is_usual
         self.way: Way = "compiled" if is_compiled else "batched" if together else "plain"
         self._slopes = _Slopes.of(network, self.layout, plan, objective, together)
+
+    def varied(self, plan: TrainingPlan, trains: tuple[str, ...] = ("*",)) -> CohortTrainer:
+        """Return what trains the same network by another plan, and those layers alone; errors as of the class."""
+        return CohortTrainer(self._network, plan, *self._how, replace(self.objective, trains=trains))
 
     def train(
         self,
@@ -133,6 +138,7 @@ class CohortTrainer:
         sent: Arrays | None = None,
         correction: Float32Array | None = None,
         pull: Float64Array | None = None,
+        home: Float32Array | None = None,
     ) -> TrainedCohort:
         """Train each of these clients.
 
@@ -156,7 +162,9 @@ class CohortTrainer:
         correction
             Added to the mean gradient of each step before it is clipped, in either of these shapes; None for nothing.
         pull
-            (cohort,), strength of a pull towards the start beside the plan's proximal term; None for none.
+            (cohort,), strength of a pull beside the plan's proximal term; None for none.
+        home
+            Weights that both pull to, in either shape of `start`; None: those at the start.
 
         Raises
         ------
@@ -172,9 +180,9 @@ class CohortTrainer:
         if corrected is not None and self._slopes.rule.per_example:
             raise ConfigError(f"a correction is added to the mean gradient, and {self._slopes.rule} reads each row's")
         if self.way == "compiled" and self._chain is not None:
-            weights, loss = train_chain(self._chain, plan, table, clients, start, keys, weight, corrected, pull)
+            weights, loss = train_chain(self._chain, plan, table, clients, start, keys, weight, corrected, pull, home)
             return TrainedCohort(weights, loss, steps, plan.learning_rate)
-        steering = _steering(corrected, pull)
+        steering = _steering(corrected, pull, home)
         weights, loss = self._descended(table, clients, start, keys, plan, checked, steering)
         if weight is not None:
             weights -= start
@@ -330,16 +338,17 @@ class _Slopes:
         if self.trains is not None:  # else layers that rest would be counted in the norms
             gradients = gradients * self.trains
         slopes = self.rule.slope(gradients, step)
+        home = start if steering.home is None else steering.home
         for term in self.terms:
-            slopes = slopes + term(weights, start, step.sent)
+            slopes = slopes + term(weights, home, step.sent)
         if steering.pull is not None:
-            slopes = slopes + steering.pull * (weights - start)
+            slopes = slopes + steering.pull * (weights - home)
         return slopes, losses
 
 
-def _steering(correction: AnyArray | None, pull: Float64Array | None) -> Steering:
-    column = None if pull is None else torch.from_numpy(pull.astype(np.float32)[:, None])
-    return Steering(None if correction is None else torch.from_numpy(correction), column)
+def _steering(correction: AnyArray | None, pull: Float64Array | None, home: Float32Array | None) -> Steering:
+    column = None if pull is None else pull.astype(np.float32)[:, None]
+    return Steering(*(None if a is None else torch.from_numpy(a) for a in (correction, column, home)))
 
 
 def _descend(

@@ -26,9 +26,8 @@ from werkbund.engine import InProcessGrid, Worker
 from werkbund.engine.kinds import TRAIN
 from werkbund.federation.asking import Asks, is_asked
 from werkbund.federation.families.family import family_of, grows_trees
-from werkbund.federation.families.networks import network_of
 from werkbund.federation.preparing import SURVEY, StatisticsWork, learn_preparation
-from werkbund.federation.wiring import selector_of
+from werkbund.federation.wiring import network_of, selector_of
 from werkbund.learner import layout_of
 from werkbund.plant.agreed import FILE_NAME, agreed_config
 from werkbund.plant.agreement import Agreement, agreement_in, division_file

@@ -13,8 +13,10 @@ import numpy as np
 from werkbund.core.arrays import Arrays, Float32Array
 from werkbund.core.errors import FederationError
 from werkbund.core.files import write_atomically
+from werkbund.core.store import Store
 from werkbund.core.types import Replies, Tasks
-from werkbund.evaluation import Counts, Gate, Metrics, Threshold, metrics
+from werkbund.engine.personal import PERSONAL_MODEL
+from werkbund.evaluation import Counts, Gate, Metrics, Threshold, metrics, own_threshold
 from werkbund.federation.scoring import count_raw
 from werkbund.federation.wiring import costs_of
 from werkbund.model import Model, card_markdown, load_model
@@ -25,8 +27,9 @@ from werkbund.plant.policy import Policy
 from werkbund.plant.settings import PlantSettings
 from werkbund.plant.store import PlantFolder
 
-OFFERED_LATER, ALONE_LATER = "offered_later", "alone_later"
-"""Names of figures in the later period, of the model that is offered and of what the plant learns alone."""
+PERSONAL, OFFERED_LATER, ALONE_LATER = "personal", "offered_later", "alone_later"
+"""Names of figures: of the plant's own model where it has one; and in the later period of the model that is judged, and
+of what the plant learns alone."""
 
 
 class Judged(NamedTuple):
@@ -62,13 +65,16 @@ class Delivery:
     policy: Policy
     agreement: str = ""
 
-    def deliver(self, tasks: Tasks) -> Replies:
+    def deliver(self, tasks: Tasks, store: Store) -> Replies:
         """Judge a model against what the plant has, and keep it if it is not worse.
 
-        A plant that has no model yet has the one that it can train alone, of the same kind and with as much training.
+        Where the plant has made a model of its own of it in this run, that one is judged and kept. A plant that has no
+        model yet has the one that it can train alone, of the same kind and with as much training.
         """
-        offered = self._model(tasks)
+        common = self._model(tasks)
+        offered = self._own(tasks, store) or common
         judged, (accepted, reason), rival = self._judged(offered)
+        judged |= {} if offered is common else {"offered": self._scored(common), PERSONAL: judged["offered"]}
         card = json.loads(str(tasks.shared["card"].ravel()[0]))
         judged |= self._later(offered) if _is_final(card) else {}
         here = {name: self._figures(scored).to_json() for name, scored in judged.items()}
@@ -84,6 +90,18 @@ class Delivery:
     def _model(self, tasks: Tasks) -> Model:
         here, threshold = self.parts.simulation, float(tasks.shared["threshold"])
         return here.model(tasks.shared, threshold, self.parts.population.schema.label)
+
+    def _own(self, tasks: Tasks, store: Store) -> Model | None:
+        """Return the plant's own model of this run; None if it made none."""
+        if not store.knows(PERSONAL_MODEL, tasks.clients).all():
+            return None
+        learnt = {"weights": store.rows(PERSONAL_MODEL, tasks.clients, np.empty(0, np.float32))[0]}
+        simulation, common = self.parts.simulation, float(tasks.shared["threshold"])
+        model = simulation.model(learnt, common, self.parts.population.schema.label)
+        scored = self._scored(model, "validation")
+        counts = Counts.from_arrays(scored.counts, edges=scored.edges)
+        threshold = own_threshold(counts, scored.threshold, costs_of(simulation.config))
+        return simulation.model(learnt, threshold.probability, self.parts.population.schema.label)
 
     def _judged(self, offered: Model) -> tuple[dict[str, Judged], tuple[bool, str], str]:
         """Return all scores, whether the offered model is taken and why, in exact figures, and its rival in words."""

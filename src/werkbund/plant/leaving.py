@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from werkbund.core.arrays import Arrays
 from werkbund.core.kinds import COUNTS, LOSS, NORM, ROWS, Field, Half, Kind, Signal
 from werkbund.core.types import Replies
-from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD
+from werkbund.engine.kinds import EVALUATE, PERSONALISE, TRAIN, UPLOAD
 from werkbund.federation.asking import Asks, is_asked
 from werkbund.federation.preparing import SQUARES, SURVEY, VOCABULARY
 from werkbund.selection.questions import CENTROIDS, CENTROIDS_SIGNAL, HOLD
@@ -88,6 +88,7 @@ KINDS: tuple[Kind, ...] = (
     LOSS_QUESTION,
     CENTROIDS,
     *TREE_KINDS,
+    PERSONALISE,
     DELIVER,
 )
 """The kinds of tasks that a plant does; others are refused by name."""

@@ -18,7 +18,7 @@ from werkbund.core.kinds import Kind
 from werkbund.core.store import RowStore
 from werkbund.core.types import Replies, Tasks
 from werkbund.engine import Handler
-from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD
+from werkbund.engine.kinds import EVALUATE, PERSONALISE, TRAIN, UPLOAD
 from werkbund.engine.worker import forgetful
 from werkbund.federation.preparing import SQUARES, SURVEY
 from werkbund.plant.delivery import Delivery
@@ -108,14 +108,17 @@ def _training(kind: Kind) -> Callable[[Plot], Handler]:
 
 
 def _deliver(plot: Plot) -> Handler:
-    return forgetful(Delivery(plot.settings, plot.folder, plot.parts, plot.policy, plot.agreement).deliver)
+    return Delivery(plot.settings, plot.folder, plot.parts, plot.policy, plot.agreement).deliver
 
 
 OFFERS: tuple[Offer, ...] = (
     Offer(HELLO, _hello, about_rows=False),
     Offer(SURVEY, _counting(SURVEY), few_values),
     Offer(SQUARES, _counting(SQUARES), few_squares),
-    *(Offer(kind, _training(kind)) for kind in (TRAIN, EVALUATE, HOLD, UPLOAD, LOSS, CENTROIDS, *TREE_KINDS)),
+    *(
+        Offer(kind, _training(kind))
+        for kind in (TRAIN, EVALUATE, HOLD, UPLOAD, LOSS, CENTROIDS, PERSONALISE, *TREE_KINDS)
+    ),
     Offer(DELIVER, _deliver, few_figures),
 )
 """What plants do; everything else is refused by name."""

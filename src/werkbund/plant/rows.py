@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from werkbund.config.sections import Config
+from werkbund.config.sections import Config, ModelSection
 from werkbund.core.errors import ClientError, FederationError
 from werkbund.data import Schema, Table
 from werkbund.data.schema_json import differences
 from werkbund.data.table import in_time_order
+from werkbund.federation.families.family import grows_trees
+from werkbund.federation.wiring import model_spec
+from werkbund.learner.models import count_parameters
 from werkbund.partition.split import LEFT_OUT
 from werkbund.plant.agreed import RefusedError, agreed_config
 from werkbund.plant.agreement import Agreement, agreement_in, division_file, settled
@@ -18,9 +21,10 @@ from werkbund.plant.briefing import Briefing
 from werkbund.plant.division import Dealt, KnownRows, deal
 from werkbund.plant.parts import Parts
 from werkbund.plant.policy import Policy
-from werkbund.plant.settings import PlantSettings
+from werkbund.plant.settings import FILE_NAME as PLANTS_FILE
+from werkbund.plant.settings import BoundsSection, PlantSettings
 from werkbund.plant.store import PlantFolder
-from werkbund.plant.whitelist import Ground, admitted, check_preparation, check_ratio, check_width, check_words
+from werkbund.plant.whitelist import Ground, admitted, check_preparation, check_words
 
 Read = Callable[[PlantSettings, Config], Table]
 """Reads the plant's rows under the federation's column names and units."""
@@ -155,3 +159,60 @@ def _check_preparation(briefing: Briefing, config: Config, own: Schema, settings
         raise RefusedError(f"{fault}; a server may tell means, scales and levels alone")
     check_ratio(briefing.labels, settings.bounds)
     check_width(config, briefing.preparation.num_features, settings.bounds)
+
+
+_MOST_LAYERS, _MOST_WIDTH = 100, 2**20
+
+
+def check_ratio(labels: tuple[int, int], bounds: BoundsSection) -> None:
+    """Refuse numbers of rows by class by which failures would count more than the plant's file allows.
+
+    Raises
+    ------
+    RefusedError
+        If they do.
+    """
+    without, with_failure = labels
+    ratio = without / max(with_failure, 1)
+    if ratio > max(bounds.positive_weight, 1) and any(labels):
+        raise RefusedError(
+            f"labels of this run, {without} rows without and {with_failure} with a failure, would give failures a "
+            f"weight of {ratio:g}, more than bounds.positive_weight of {PLANTS_FILE}, {bounds.positive_weight:g}"
+        )
+
+
+def check_width(config: Config, num_features: int, bounds: BoundsSection) -> None:
+    """Refuse a network of more parameters than the plant's file allows.
+
+    Parameters
+    ----------
+    config
+        Of the run.
+    num_features
+        The network's inputs.
+    bounds
+        Of the plant's file.
+
+    Raises
+    ------
+    RefusedError
+        If it is too large.
+    """
+    if grows_trees(config):
+        return
+    if ":" in config.model.kind:  # it is agreed, and building it runs its code
+        return
+    number = _num_parameters(config.model, num_features)
+    if number is None or number > bounds.parameters:
+        size = f"more than {_MOST_LAYERS} layers or {_MOST_WIDTH} units in one" if number is None else f"{number}"
+        raise RefusedError(
+            f"model of this run must have at most bounds.parameters of {PLANTS_FILE}, {bounds.parameters}, got {size}"
+        )
+
+
+def _num_parameters(model: ModelSection, num_features: int) -> int | None:
+    """Return the number of a network's parameters, without memory for any; None if it has very many layers or units."""
+    layers, widths = model.hidden or [], [*(model.hidden or []), model.width or 1]
+    if max(len(layers), model.depth or 1) > _MOST_LAYERS or max(widths) > _MOST_WIDTH:
+        return None
+    return count_parameters(model_spec(model), num_features)

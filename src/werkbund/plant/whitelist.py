@@ -15,16 +15,14 @@ import numpy as np
 
 from werkbund.aggregation import build_aggregator
 from werkbund.aggregation.contract import check_training
+from werkbund.config.models import PersonalSection
 from werkbund.config.reading import SERVERS_OWN, check_config, leaves_of, with_leaves
-from werkbund.config.sections import Config, ModelSection, TrainingSection
+from werkbund.config.sections import Config, TrainingSection
 from werkbund.core.defaults import MOST_FORGOTTEN
 from werkbund.core.errors import ConfigError
 from werkbund.data import Preparation, Schema
 from werkbund.data.plausibility import plausible_ranges
 from werkbund.data.statistics import category_names, marks_of, number_names
-from werkbund.federation.families.family import grows_trees
-from werkbund.federation.wiring import model_spec
-from werkbund.learner.models import count_parameters
 from werkbund.plant.agreed import FILE_NAME, RefusedError
 from werkbund.plant.briefing import Briefing
 from werkbund.plant.settings import FILE_NAME as PLANTS_FILE
@@ -99,6 +97,7 @@ FREE: tuple[str, ...] = (
     "training.batched",
     "training.compiled",
     "strategy.aggregation",
+    "strategy.personal",
     "evaluation.metric",
     "evaluation.keep_best",
     "evaluation.missed_failure",
@@ -162,6 +161,16 @@ def _is_shipped(value: Any, ground: Ground) -> str:
     return f"is {value['name']!r}, code that no plant runs" if ":" in value["name"] else ""
 
 
+def _personal_is_bounded(value: Any, ground: Ground) -> str:
+    layers, most = value["layers"] or (), ground.bounds.epochs
+    if len(layers) > _MOST_PATTERNS or any(len(layer) > MOST_NAME for layer in layers):
+        return f"may name at most {_MOST_PATTERNS} layers, each of at most {MOST_NAME} letters"
+    plan = PersonalSection(**value).plan
+    if max(plan.head_epochs, plan.epochs or 0) > most:
+        return f"must take at most bounds.epochs of {PLANTS_FILE}, {most}, passes over its rows"
+    return ""
+
+
 BOUNDED: Mapping[str, Bounded] = {
     "federation.rounds": _at_most("rounds"),
     "model.kind": _model_is_allowed,
@@ -173,6 +182,7 @@ BOUNDED: Mapping[str, Bounded] = {
     "trees.together": _at_most("trees"),
     "trees.max_depth": _at_most("depth"),
     "strategy.aggregation": _is_shipped,
+    "strategy.personal": _personal_is_bounded,
 }
 """Keys among the free ones that the plant's own file bounds."""
 
@@ -206,7 +216,9 @@ def admitted(asked: Config, ground: Ground) -> Config:
     for key, rule in BOUNDED.items():
         fault = rule(values[key], ground)
         faults += [f"{key} of this run {fault}, got {values[key]!r}"] if fault else []
-    faults += _faults_of_training(asked.training, ground) + _faults_of_rule(asked)
+    faults += _faults_of_training(asked.training, asked.strategy.personal.plan.pull or 0.0, ground) + _faults_of_rule(
+        asked
+    )
     if faults:
         raise RefusedError("; ".join(faults))
     kept = {**{key: agreed[key] for key in AGREED}, **{key: usual[key] for key in SERVERS_OWN}}
@@ -225,7 +237,7 @@ def _faults_of_rule(asked: Config) -> list[str]:
     return []
 
 
-def _faults_of_training(training: TrainingSection, ground: Ground) -> list[str]:
+def _faults_of_training(training: TrainingSection, pull: float, ground: Ground) -> list[str]:
     """Return why an update would be over too few rows: of few steps, or of the last steps alone, or of few failures."""
     faults, least, weight = [], ground.minimum_rows, training.positive_weight
     if training.steps is not None and training.steps * training.batch_size < least:
@@ -233,11 +245,12 @@ def _faults_of_training(training: TrainingSection, ground: Ground) -> list[str]:
             f"training.steps x training.batch_size of this run are {training.steps * training.batch_size} rows, fewer "
             f"than policy.minimum_rows of {PLANTS_FILE}, {least}"
         )
-    for name in ("weight_decay", "proximal"):
-        forgotten = training.learning_rate * getattr(training, name)
+    pulls = {f"training.{name}": getattr(training, name) for name in ("weight_decay", "proximal")}
+    for name, strength in {**pulls, "strategy.personal.pull": pull}.items():
+        forgotten = training.learning_rate * strength
         if not forgotten <= MOST_FORGOTTEN:
             faults.append(
-                f"training.learning_rate x training.{name} of this run must be at most {MOST_FORGOTTEN}, got "
+                f"training.learning_rate x {name} of this run must be at most {MOST_FORGOTTEN}, got "
                 f"{forgotten:g}: the last steps would undo those before, and the update be over few rows"
             )
     if not isinstance(weight, str) and not weight <= ground.bounds.positive_weight:
@@ -247,7 +260,7 @@ def _faults_of_training(training: TrainingSection, ground: Ground) -> list[str]:
 
 
 MOST_MODES, MOST_LEVELS, MOST_NAME = 1000, 10_000, 200
-_MOST_ROWS = 2**48
+_MOST_ROWS, _MOST_PATTERNS = 2**48, 100
 
 
 def check_run(briefing: Briefing) -> str:
@@ -333,60 +346,3 @@ def check_words(briefing: Briefing) -> None:
     faults = [fault for check in CHECKS.values() if check is not None and (fault := check(briefing))]
     if faults:
         raise RefusedError("; ".join(faults))
-
-
-_MOST_LAYERS, _MOST_WIDTH = 100, 2**20
-
-
-def check_ratio(labels: tuple[int, int], bounds: BoundsSection) -> None:
-    """Refuse numbers of rows by class by which failures would count more than the plant's file allows.
-
-    Raises
-    ------
-    RefusedError
-        If they do.
-    """
-    without, with_failure = labels
-    ratio = without / max(with_failure, 1)
-    if ratio > max(bounds.positive_weight, 1) and any(labels):
-        raise RefusedError(
-            f"labels of this run, {without} rows without and {with_failure} with a failure, would give failures a "
-            f"weight of {ratio:g}, more than bounds.positive_weight of {PLANTS_FILE}, {bounds.positive_weight:g}"
-        )
-
-
-def check_width(config: Config, num_features: int, bounds: BoundsSection) -> None:
-    """Refuse a network of more parameters than the plant's file allows.
-
-    Parameters
-    ----------
-    config
-        Of the run.
-    num_features
-        The network's inputs.
-    bounds
-        Of the plant's file.
-
-    Raises
-    ------
-    RefusedError
-        If it is too large.
-    """
-    if grows_trees(config):
-        return
-    if ":" in config.model.kind:  # it is agreed, and building it runs its code
-        return
-    number = _num_parameters(config.model, num_features)
-    if number is None or number > bounds.parameters:
-        size = f"more than {_MOST_LAYERS} layers or {_MOST_WIDTH} units in one" if number is None else f"{number}"
-        raise RefusedError(
-            f"model of this run must have at most bounds.parameters of {PLANTS_FILE}, {bounds.parameters}, got {size}"
-        )
-
-
-def _num_parameters(model: ModelSection, num_features: int) -> int | None:
-    """Return the number of a network's parameters, without memory for any; None if it has very many layers or units."""
-    layers, widths = model.hidden or [], [*(model.hidden or []), model.width or 1]
-    if max(len(layers), model.depth or 1) > _MOST_LAYERS or max(widths) > _MOST_WIDTH:
-        return None
-    return count_parameters(model_spec(model), num_features)

@@ -45,6 +45,8 @@ class Result:
         How models do in a later period, see `evaluation.compare_periods`; empty where none was held out.
     apart
         How the model does on the own test rows of plants that attacked, which are in no other figure.
+    untrained
+        Plants that never trained, in a run in which each has a model of its own.
     success
         Share of failures that a back door's pattern hides, 0..1; NaN where there was none.
     contributions
@@ -69,6 +71,7 @@ class Result:
     success: float = math.nan
     contributions: Json = field(default_factory=dict)
     clusters: Json = field(default_factory=dict)
+    untrained: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, written: Json) -> Result:
@@ -101,6 +104,7 @@ class Result:
             number(attack.get("success"), "attack.success"),
             written.get("contributions") or {},
             written.get("clusters") or {},
+            tuple(map(str, (written.get("personal") or {}).get("untrained") or ())),
         )
 
 

@@ -19,6 +19,7 @@ LIGHT: Mapping[str, str] = {
     "paper": "#ffffff",
     "idle": "#eaf0f0",
     "federated": "#0e6b7c",
+    "common": "#6a93a8",
     "pooled": "#74b7c2",
     "local": "#d18d4f",
     "own_trees": "#b98a1e",
@@ -40,6 +41,7 @@ DARK: Mapping[str, str] = {
     "paper": "#182124",
     "idle": "#222d31",
     "federated": "#5ac4d6",
+    "common": "#7ea9bf",
     "pooled": "#318997",
     "local": "#dfa068",
     "own_trees": "#d6ab4a",
@@ -77,6 +79,8 @@ CONTENDERS: Mapping[str, Appearance] = {
     "pooled_gbdt": Appearance("Pooled, gradient boosting", "boosted"),
     "pooled_forest": Appearance("Pooled, random forest", "forest"),
 }
+COMMON: Mapping[str, Appearance] = {"global": Appearance("Federated, common model", "common")}
+"""The common model, where the federated one is each plant's own."""
 WITHOUT_MODEL: Mapping[str, Appearance] = {
     "nothing": Appearance("Inspect nothing", "muted"),
     "everything": Appearance("Inspect every row", "muted"),
@@ -107,7 +111,7 @@ class Panel:
 
 def contender(who: str) -> Appearance:
     """Return how a contender is shown; one that is not known is grey and keeps its name."""
-    known = CONTENDERS.get(who) or WITHOUT_MODEL.get(who)
+    known = CONTENDERS.get(who) or COMMON.get(who) or WITHOUT_MODEL.get(who)
     return known or Appearance(who.replace("_", " "), "muted")
 
 

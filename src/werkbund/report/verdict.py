@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from werkbund.evaluation import FEWEST_FAILURES, Contest, Interval, Outcome, Ruling, rule
+from werkbund.evaluation import FEWEST_FAILURES, GLOBAL, Contest, Interval, Outcome, Ruling, rule
 from werkbund.report.folder import RunFolder
 from werkbund.report.text import article, plural, signed
 from werkbund.report.theme import contender
@@ -82,9 +82,14 @@ def _sentence(run: RunFolder, contest: Contest, ruling: Ruling) -> str:
     seeds = f", in the mean of {len(run.seeds)} seeds" if run.comparison and len(run.seeds) > 1 else ""
     return (
         f"{_first(contest, ruling)}{_LEADS[ruling.outcome]}: on the plants' own held-out rows, which hold "
-        f"{plural(contest.failures, 'failure')}{seeds}, the federated model reaches an average precision of "
+        f"{plural(contest.failures, 'failure')}{seeds}, {_ours(contest)} reaches an average precision of "
         f"{show(federated)} against {show(alone)} of {_ALONE[ruling.rival]}{_between(ruling.gain)}."
     )
+
+
+def _ours(contest: Contest) -> str:
+    """Return what the federation gives a plant, in words: with personal parts a model of its own."""
+    return "what federating gives each plant as its own model" if GLOBAL in contest.figures else "the federated model"
 
 
 def _first(contest: Contest, ruling: Ruling) -> str:
@@ -148,6 +153,7 @@ def _remarks(run: RunFolder, contest: Contest, ruling: Ruling) -> tuple[str, ...
         _alarms(run, contest, ruling),
         _others(contest, ruling),
         _everywhere(run),
+        _personal(run, contest),
         _evidence(contest),
         contest.covers,
         _next(run, contest, ruling),
@@ -158,7 +164,7 @@ def _remarks(run: RunFolder, contest: Contest, ruling: Ruling) -> tuple[str, ...
 def _plants(contest: Contest, ruling: Ruling) -> str:
     """Name the plants that are clearly better and worse, each by its own interval."""
     parts = [
-        f"Clearly better with the federated model: {_listed(ruling.better)}." if ruling.better else "",
+        f"Clearly better with {_ours(contest)}: {_listed(ruling.better)}." if ruling.better else "",
         f"Clearly worse, so better off with a model of its own: {_listed(ruling.worse)}." if ruling.worse else "",
         f"Not clear at {plural(len(ruling.open), 'plant')} taken alone." if ruling.open else "",
     ]
@@ -175,11 +181,12 @@ def _alarms(run: RunFolder, contest: Contest, ruling: Ruling) -> str:
     if "cost" not in contest.minus.get(ruling.rival, {}):
         return ""
     threshold = _risk(run.result.threshold) if run.result else "its threshold"
+    since = "the risk that each chose on" if GLOBAL in contest.figures else f"a risk of {threshold} on"
     alone = contest.minus[ruling.rival]["cost"].by_rows
     low, high = (signed(value, 0) for value in (alone.low, alone.high))
     between = f" ({signed(alone.mean, 0)}, {low} to {high})" if math.isfinite(alone.low) else ""
     text = (
-        f"With alarms from a risk of {threshold} on, the federated model costs {_cost(contest, 'federated')} per 1,000 "
+        f"With alarms from {since}, {_ours(contest)} costs {_cost(contest, 'federated')} per 1,000 "
         f"rows, {_ALONE[ruling.rival]} {_cost(contest, ruling.rival)}{between}"
     )
     return f"{text}, {_HABITS[ruling.habit]} {_cost(contest, ruling.habit)}." if ruling.habit else f"{text}."
@@ -214,6 +221,15 @@ def _everywhere(run: RunFolder) -> str:
         f"On everybody's held-out rows, machines of other plants included, the federated model reaches {federated:.2f} "
         f"and a plant's own {local:.2f}: that is what a plant would know of machines that it does not have yet."
     )
+
+
+def _personal(run: RunFolder, contest: Contest) -> str:
+    """Say that each plant has a model of its own, and who never trained."""
+    if GLOBAL not in contest.figures:
+        return ""
+    never = run.result.untrained if run.result else ()
+    without = f" {_listed(never)} never trained, and has the values that training began with." if never else ""
+    return f"Each plant's own model stays with it; the run's folder holds the common one alone.{without}"
 
 
 def _evidence(contest: Contest) -> str:

@@ -22,10 +22,10 @@ from werkbund.evaluation import ClientPeriods, Metrics
 from werkbund.federation.families.contract import Setup
 from werkbund.federation.folder import Folder
 from werkbund.model import CardFacts, model_card
-from werkbund.plant.delivery import ALONE_LATER, OFFERED_LATER
+from werkbund.plant.delivery import ALONE_LATER, OFFERED_LATER, PERSONAL
 from werkbund.plant.leaving import DELIVER
 
-_WHOSE = ("offered", "alone", "present", OFFERED_LATER, ALONE_LATER)
+_WHOSE = ("offered", PERSONAL, "alone", "present", OFFERED_LATER, ALONE_LATER)
 _BY_MODE, _LARGEST = "recall_by_mode", 1e15
 
 
@@ -40,8 +40,9 @@ class Delivered:
     reason
         Why, in words.
     figures
-        How the model (`offered`), what the plant learns alone (`alone`) and the model it had before (`present`) do on
-        its held-out rows, and the first two in a later period; empty where it does not tell.
+        How the model (`offered`), the client's own model of it where it made one (`personal`), what the plant learns
+        alone (`alone`) and the model it had before (`present`) do on its held-out rows, and the judged one and `alone`
+        in a later period; empty where it does not tell.
     """
 
     accepted: bool | None
@@ -50,7 +51,8 @@ class Delivered:
 
     def periods(self, name: str) -> ClientPeriods:
         """Return its figures before and in the later period."""
-        told = (self.figures.get(who) for who in ("offered", OFFERED_LATER, "alone", ALONE_LATER))
+        judged = PERSONAL if PERSONAL in self.figures else "offered"
+        told = (self.figures.get(who) for who in (judged, OFFERED_LATER, "alone", ALONE_LATER))
         return ClientPeriods(name, *told)
 
 
@@ -67,7 +69,7 @@ class OfferedModel:
     card
         The model's card.
     round
-        Number of the round that gave it.
+        Number of the round after the last that was done, when it is delivered.
     """
 
     learnt: Arrays
@@ -142,16 +144,16 @@ class Midway:
         best = int(checkpoint.progress.get("best_round", -1))
         due = every > 0 and round > 0 and round % every == 0 and round < self._setup.num_rounds
         if due and best > self._delivered and best in self._thresholds:
-            self._deliver(self._setup.restore(checkpoint).at(best, checkpoint.best).learnt, best)
+            self._deliver(self._setup.restore(checkpoint).at(best, checkpoint.best).learnt, best, round + 1)
             self._delivered = best
 
-    def _deliver(self, learnt: Arrays, round: int) -> None:
+    def _deliver(self, learnt: Arrays, round: int, now: int) -> None:
         threshold, config = self._thresholds[round], self._setup.config
         model = self._setup.model(learnt, threshold, self._label)
         created = datetime.now(UTC).isoformat(timespec="seconds")
         facts = CardFacts(self._folder.path.name, created, training={"kept_round": round, "finished": False})
         timeout_s = config.federation.round_timeout_s
-        offer = OfferedModel(learnt, threshold, model_card(model, facts), round)
+        offer = OfferedModel(learnt, threshold, model_card(model, facts), now)
         delivered = deliver(self._setup.grid, offer, timeout_s)
         verdicts = {name: vars(verdict) for name, verdict in delivered.items()}
         self._folder.write_json("delivered.json", {"round": round, "delivered": verdicts})

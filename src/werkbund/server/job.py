@@ -20,7 +20,7 @@ from werkbund.engine import Checkpoint
 from werkbund.engine.clusters import models_apart
 from werkbund.engine.grid import Without
 from werkbund.engine.word import most_held_out
-from werkbund.evaluation import Costs, Summary, compare_periods, contest_of
+from werkbund.evaluation import FEDERATED, GLOBAL, Costs, Summary, compare_periods, contest_of
 from werkbund.evaluation.watch import Nobody, Watcher
 from werkbund.federation.account import Run, about_code, about_model, summary_of, with_contributions, write_models
 from werkbund.federation.attacked import refuse_attack
@@ -33,6 +33,7 @@ from werkbund.federation.preparing import CommonPreparation, learn_preparation
 from werkbund.federation.training import Outlets, Trained, train
 from werkbund.federation.wiring import costs_of, strategy_of
 from werkbund.plant.briefing import BriefedGrid, Briefing, for_clients
+from werkbund.plant.delivery import PERSONAL
 from werkbund.plant.leaving import KINDS, asked_anyway, signals_asked
 from werkbund.report import write_report
 from werkbund.server.delivering import Delivered, Midway, OfferedModel, deliver
@@ -225,7 +226,7 @@ def _train_and_finish(
     for one, card in zip(models, cards, strict=True):
         clients = np.array([names.index(name) for name in one.clients])
         learnt = next(own for members, own in models_apart(trained.learnt, len(names)) if clients[0] in members)
-        offer = OfferedModel(learnt, trained.threshold.probability, card, trained.kept_round)
+        offer = OfferedModel(learnt, trained.threshold.probability, card, trained.num_rounds + 1)
         delivered |= deliver(setup.grid, offer, timeout_s, clients)
     result = with_clusters(with_contributions(result, folder, names), trained, names)
     folder.write_json("result.json", _with_verdicts(result, delivered, costs_of(setup.config)))
@@ -257,12 +258,14 @@ def _told(line: Mapping[str, Any], figures: Mapping[str, Mapping[str, Any]]) -> 
     """
     if "offered" not in figures or not line["rows"]:
         return None
+    judged = ((PERSONAL, FEDERATED), ("offered", GLOBAL)) if PERSONAL in figures else (("offered", FEDERATED),)
+    words = (*judged, ("alone", "local_mean"))
     own = {
         who: {
             "average_precision": _within(figures[word], "average_precision", 1.0),
             "cost": _within(figures[word], "cost"),
         }
-        for word, who in (("offered", "federated"), ("alone", "local_mean"))
+        for word, who in words
         if word in figures
     }
     return Summary(line["name"], int(line["rows"]), int(line["positives"]), own)

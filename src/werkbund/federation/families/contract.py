@@ -15,7 +15,7 @@ from werkbund.core.clients import ClientSplits
 from werkbund.core.kinds import Kind
 from werkbund.core.types import RoundRecord
 from werkbund.data import Preparation
-from werkbund.engine import Checkpoint, Grid, Handler, Rules
+from werkbund.engine import Checkpoint, Grid, Handler, Personalised, Rules
 from werkbund.model import Model
 
 
@@ -45,6 +45,9 @@ class Stage(Protocol):
 
         `edges` are those of the bins of scores, if other than the next round's.
         """
+
+    def personalise(self, clients: Int64Array, edges: Float32Array) -> Personalised | None:
+        """Let these clients make models of their own, and count them on these edges; None where the run has none."""
 
     def checkpoint(self, best: Float32Array | None, progress: Mapping[str, Any]) -> Checkpoint:
         """Return what a resumed run needs of it, beside the best keepsake and the progress so far."""

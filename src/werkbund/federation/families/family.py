@@ -12,6 +12,7 @@ from typing import Any
 from werkbund.aggregation import DEFAULT, aggregator_of, build_aggregator
 from werkbund.aggregation.clusters import CLUSTERINGS, ONE
 from werkbund.aggregation.contract import needs_of
+from werkbund.aggregation.personal import NOTHING, PERSONAL, limits_of
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
 from werkbund.core.arrays import Int64Array
@@ -19,6 +20,7 @@ from werkbund.core.errors import ConfigError
 from werkbund.data import Preparation, Schema
 from werkbund.data.schema_json import schema_from_json, schema_to_json
 from werkbund.engine import Checkpoint, Grid
+from werkbund.engine.kinds import PERSONALISE
 from werkbund.federation.asking import Asks, network_asks, tree_asks
 from werkbund.federation.attacked import under_attack
 from werkbund.federation.families.contract import Setup, Simulation
@@ -162,7 +164,8 @@ def _network_asks(config: Config) -> Asks:
     built = None if is_own else build_aggregator(rule.name, **rule.options)
     asks = network_asks(selector_of(config).declaration, {*built.folds, *needs_of(built)} if built else ())
     method = config.strategy.clusters.method
-    return {LOSS: frozenset(), **asks} if method is not None and method.asks_losses else asks
+    asks = {LOSS: frozenset(), **asks} if method is not None and method.asks_losses else asks
+    return asks if config.strategy.personal.name == NOTHING else {**asks, PERSONALISE: frozenset()}
 
 
 def _prepared_trees(config: Config, population: Population, preparation: Preparation, labels: Int64Array) -> Simulation:
@@ -183,7 +186,8 @@ def _tree_asks(config: Config) -> Asks:
 def _network_facts(config: Config) -> Mapping[str, str]:
     section = config.strategy
     clusters = {} if section.clusters.name == ONE else {"clusters": section.clusters.name}
-    return {"selection": section.selection.name, "aggregation": section.aggregation.name, **clusters}
+    personal = {} if section.personal.name == NOTHING else {"personal": section.personal.name}
+    return {"selection": section.selection.name, "aggregation": section.aggregation.name, **clusters, **personal}
 
 
 def _tree_facts(config: Config) -> Mapping[str, str]:
@@ -197,7 +201,7 @@ def _tree_facts(config: Config) -> Mapping[str, str]:
 
 def _network_limits(config: Config) -> list[str]:
     if config.strategy.clusters.name == ONE:
-        return []
+        return limits_of(config.strategy.personal.name, config.strategy.personal.plan)
     return [
         "Every client is judged with the model of its own cluster. `model/` and this card are those of the cluster "
         "with the most clients; `werkbund predict --client NAME` takes a client's."
@@ -231,6 +235,9 @@ def _network_citations(config: Config) -> list[tuple[str, str]]:
     if config.strategy.clusters.name != ONE:
         card = CLUSTERINGS[config.strategy.clusters.name].card
         used.append((card.title, card.source))
+    if config.strategy.personal.name != NOTHING:
+        personal = PERSONAL[config.strategy.personal.name].card
+        used.append((personal.title, personal.source))
     if training.proximal:
         used.append(
             ("Proximal term (FedProx)", "Li et al., Federated Optimization in Heterogeneous Networks, MLSys 2020")

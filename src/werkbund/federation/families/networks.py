@@ -12,11 +12,12 @@ from torch import nn
 
 from werkbund.aggregation.clusters import ONE, Clustering
 from werkbund.aggregation.contract import half_of
+from werkbund.aggregation.personal import NOTHING
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config, WorldSection
 from werkbund.core.arrays import Arrays, Float32Array, Int64Array
 from werkbund.core.clients import ClientSplits
-from werkbund.core.errors import ConfigError, ModelError
+from werkbund.core.errors import ConfigError
 from werkbund.core.rng import derived_seed
 from werkbund.core.types import RoundRecord
 from werkbund.data import Preparation, Schema
@@ -25,11 +26,15 @@ from werkbund.engine import (
     Grid,
     InProcessGrid,
     LocalWork,
+    Personalised,
+    PersonalWork,
     Rules,
     RunState,
     Strategy,
     Worker,
     evaluate,
+    parting_of,
+    personalise,
     rounds,
     weights_from_client,
 )
@@ -38,15 +43,13 @@ from werkbund.engine.crediting import check_crediting
 from werkbund.engine.weighing import declared_factors
 from werkbund.federation.families.judging import check_signals, crediting_on, score_on, servers_share, servers_table
 from werkbund.federation.preparing import CommonPreparation, learn_in_process
-from werkbund.federation.wiring import added_of, model_spec, rules_of, strategy_of, training_plan
+from werkbund.federation.wiring import WEIGHTS, added_of, network_of, rules_of, strategy_of, trainer_of, weights_in
 from werkbund.federation.worlds import told_by, world_around
 from werkbund.learner import CohortTrainer, ModelSpec, build_network, layout_of, weights_of
+from werkbund.learner.parting import Parting
 from werkbund.model import TrainedModel
 from werkbund.model.storage import stored_weights
 from werkbund.partition.population import Population
-
-_WEIGHTS = "weights"
-"""The name of what a network learns, in a message."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class NetworkSetup:
         Reaches the clients.
     strategy, rules
         Who trains, how updates become weights, and what every round obeys.
+    parting
+        Which layers stay at clients.
     """
 
     config: Config
@@ -77,10 +82,11 @@ class NetworkSetup:
     grid: Grid
     strategy: Strategy
     rules: Rules
+    parting: Parting
 
     def initial_weights(self) -> Float32Array:
         """Return the first global weights, as `model.initial` says."""
-        initial, random = self.config.model.initial, weights_of(self.network)
+        initial, random = self.config.model.initial, self.parting.travelling(weights_of(self.network))
         if initial == "random":
             return random
         kind, _, name = initial.partition(":")
@@ -132,7 +138,8 @@ class NetworkSetup:
 
     def model(self, learnt: Arrays, threshold: float, label: str) -> TrainedModel:
         """Return these weights as a model that scores raw tables."""
-        return TrainedModel.of(self.network, self.spec, weights_in(learnt), self.preparation, threshold, label)
+        weights = self.parting.whole(weights_in(learnt))
+        return TrainedModel.of(self.network, self.spec, weights, self.preparation, threshold, label)
 
     def _first_client(self, name: str) -> int:
         """Return the number of the client of this name; without a name, of the one with the most rows."""
@@ -167,7 +174,7 @@ class NetworkStage:
     @property
     def learnt(self) -> Arrays:
         """The weights as they travel."""
-        return {_WEIGHTS: self.state.weights}
+        return {WEIGHTS: self.state.weights}
 
     @property
     def keepsake(self) -> Float32Array:
@@ -187,6 +194,12 @@ class NetworkStage:
     def evaluate(self, clients: Int64Array | None = None, edges: Float32Array | None = None) -> RoundRecord:
         """Let clients count the weights: if given, these, one row of counts each; else everybody."""
         return evaluate(self.setup.grid, self.setup.rules, self.state, clients, edges)
+
+    def personalise(self, clients: Int64Array, edges: Float32Array) -> Personalised | None:
+        """Let clients make models of their own of the weights, and count them; None where the run has none."""
+        if self.setup.config.strategy.personal.name == NOTHING:
+            return None
+        return personalise(self.setup.grid, self.setup.rules, self.state, clients, edges)
 
     def checkpoint(self, best: Float32Array | None, progress: Mapping[str, Any]) -> Checkpoint:
         """Return the state of the run as a checkpoint, from which it goes on."""
@@ -208,36 +221,11 @@ def network_server(config: Config, common: CommonPreparation, mode_names: tuple[
     spec, network = network_of(config, common.preparation.num_features)
     facts = {"rows": np.where(common.rows > 0, common.rows, np.nan)} if common.rows.any() else {}
     facts |= declared_factors(config.clients.factors, grid.clients())
-    rules = rules_of(config, layout_of(network).fingerprint, facts, len(mode_names))
+    strategy = strategy_of(config)
+    parting = parting_of(strategy.personal, network)
+    rules = rules_of(config, parting.common.fingerprint, facts, len(mode_names))
     rules = common.held_to_its_word(replace(rules, added=added_of(config, common.survey.labels)), grid.clients())
-    return NetworkSetup(config, common.preparation, spec, network, mode_names, grid, strategy_of(config), rules)
-
-
-def network_of(config: Config, num_features: int) -> tuple[ModelSpec, nn.Module]:
-    """Return the specification of the network, and the network with random weights drawn by the run's seed."""
-    spec = model_spec(config.model)
-    seed = derived_seed(config.federation.seed, "initial weights")
-    return spec, build_network(spec, num_features, seed)
-
-
-def trainer_of(config: Config, network: nn.Module, num_features: int, labels: Int64Array) -> CohortTrainer:
-    """Return what trains clients and scores rows; `labels` (2,) are the rows of all clients by class."""
-    training = config.training
-    plan = training_plan(training, labels)
-    return CohortTrainer(network, plan, num_features, training.batched, training.compiled)
-
-
-def weights_in(learnt: Arrays) -> Float32Array:
-    """Return the weights (parameters,) among named arrays.
-
-    Raises
-    ------
-    ModelError
-        If there are none.
-    """
-    if _WEIGHTS not in learnt:
-        raise ModelError(f"a network's arrays must hold {_WEIGHTS}, got {', '.join(learnt) or 'none'}")
-    return learnt[_WEIGHTS]
+    return NetworkSetup(config, common.preparation, spec, network, mode_names, grid, strategy, rules, parting)
 
 
 def with_servers_table(setup: NetworkSetup, schema: Schema, labels: Int64Array) -> NetworkSetup:
@@ -252,7 +240,7 @@ def with_servers_table(setup: NetworkSetup, schema: Schema, labels: Int64Array) 
     """
     rows = servers_table(setup.config, schema, setup.preparation)
     rules = setup.rules
-    if rows is not None:
+    if rows is not None and setup.parting.is_whole:
         trainer = trainer_of(setup.config, setup.network, setup.preparation.num_features, labels)
         rules = replace(rules, score=score_on(trainer, rows))
     if setup.config.evaluation.contributions:
@@ -293,12 +281,12 @@ class NetworkSimulation(NetworkSetup):
         logits = np.empty(len(table.labels), np.float32)
         for clients, own in models_apart(learnt, table.num_clients):
             rows = table.row_numbers(clients)
-            logits[rows] = self.trainer.score(weights_in(own), table.features[rows])
+            logits[rows] = self.trainer.score(self.parting.whole(weights_in(own)), table.features[rows])
         return logits
 
     def work(self, numbers: Int64Array | None = None) -> LocalWork:
         """Return what clients do for a network, with the rows that are here."""
-        return replace(_work(self.splits, self.trainer, self.strategy), numbers=numbers)
+        return replace(_work(self.splits, self.trainer, self.strategy, self.parting), numbers=numbers)
 
 
 def simulate_network(config: Config, population: Population) -> NetworkSimulation:
@@ -335,17 +323,18 @@ def simulate_prepared_network(
     spec, network = network_of(config, preparation.num_features)
     trainer = trainer_of(config, network, preparation.num_features, labels)
     splits, modes = population.prepared(preparation), population.mode_names
-    grid = _grid(splits, trainer, strategy)
+    parting = parting_of(strategy.personal, network)
+    grid = _grid(splits, trainer, strategy, parting)
     facts = {"rows": splits.train.sizes, **declared_factors(config.clients.factors, splits.train.names)}
-    rules = rules_of(config, trainer.layout.fingerprint, facts, len(modes))
+    rules = rules_of(config, parting.common.fingerprint, facts, len(modes))
     held = servers_table(config, population.schema, preparation) or servers_share(splits.validation, config)
-    rules = replace(rules, score=score_on(trainer, held))
+    rules = replace(rules, score=score_on(trainer, held) if parting.is_whole else None)
     if config.evaluation.contributions:
         check_crediting(strategy.aggregator, strategy.stack)
         validation = splits.validation.features, splits.validation.labels
         rules = replace(rules, crediting=crediting_on(trainer, validation))
     check_signals(strategy, rules, told_by(config.world))
-    return NetworkSimulation(config, preparation, spec, network, modes, grid, strategy, rules, trainer, splits)
+    return NetworkSimulation(config, preparation, spec, network, modes, grid, strategy, rules, parting, trainer, splits)
 
 
 def without_federation(simulation: NetworkSimulation, splits: ClientSplits) -> NetworkSimulation:
@@ -365,34 +354,35 @@ def without_federation(simulation: NetworkSimulation, splits: ClientSplits) -> N
         simulation.config,
         federation={"quorum": 1.0},
         model={"initial": "random"},
-        strategy={"selection": {}, "aggregation": {"momentum": 0.0}, "clusters": {"name": ONE}},
+        strategy={"selection": {}, "aggregation": {"momentum": 0.0}, "clusters": {"name": ONE}, "personal": {}},
     )
-    strategy = strategy_of(config)
-    rules = rules_of(config, simulation.rules.fingerprint, {"rows": splits.train.sizes}, len(simulation.mode_names))
-    grid = _grid(splits, simulation.trainer, strategy)
-    return replace(simulation, config=config, splits=splits, grid=grid, strategy=strategy, rules=rules)
+    strategy, parting = strategy_of(config), Parting.of(simulation.network)
+    rules = rules_of(config, parting.common.fingerprint, {"rows": splits.train.sizes}, len(simulation.mode_names))
+    grid = _grid(splits, simulation.trainer, strategy, parting)
+    return replace(simulation, config=config, splits=splits, grid=grid, strategy=strategy, rules=rules, parting=parting)
 
 
 def with_strategy(simulation: NetworkSimulation, config: Config) -> NetworkSimulation:
     """Return the same clients, network and preparation with the strategy of another configuration, and nothing held."""
     strategy = strategy_of(config)
-    grid = _grid(simulation.splits, simulation.trainer, strategy)
+    grid = _grid(simulation.splits, simulation.trainer, strategy, simulation.parting)
     return replace(simulation, config=config, grid=grid, strategy=strategy)
 
 
-def _grid(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy) -> Grid:
-    return InProcessGrid(splits.train.names, Worker(_work(splits, trainer, strategy).handlers()))
+def _grid(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy, parting: Parting) -> Grid:
+    return InProcessGrid(splits.train.names, Worker(_work(splits, trainer, strategy, parting).handlers()))
 
 
-def _work(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy) -> LocalWork:
-    rule = strategy.aggregator
-    return LocalWork(splits, trainer, rule.weighting, half_of(rule), rule.folds, strategy.stack)
+def _work(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy, parting: Parting) -> LocalWork:
+    rule, personal = strategy.aggregator, PersonalWork.of(strategy.personal, parting, trainer, splits)
+    work = LocalWork(splits, personal.rest(trainer), rule.weighting, half_of(rule), rule.folds, strategy.stack)
+    return replace(work, personal=personal)
 
 
 def in_world(simulation: NetworkSimulation, section: WorldSection) -> NetworkSimulation:
     """Return a simulation whose clients live in the world that a configuration names; itself where it names none."""
     trainer, seed = simulation.trainer, simulation.config.federation.seed
-    size, table = trainer.layout.num_parameters, simulation.splits.train
+    size, table = simulation.parting.common.num_parameters, simulation.splits.train
     one_by_one = not simulation.strategy.pace.is_full
     grid = world_around(
         simulation.grid, section, table, trainer.plan, num_parameters=size, seed=seed, one_by_one=one_by_one

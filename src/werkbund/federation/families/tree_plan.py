@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from werkbund.aggregation.personal import NOTHING
 from werkbund.config.sections import Config
 from werkbund.core.arrays import Int64Array
 from werkbund.core.errors import ConfigError
@@ -96,8 +97,8 @@ def check_trees(config: Config) -> None:
     Raises
     ------
     ConfigError
-        If an option, first weights, a selector, clusters or a world is given that only networks have, or a learning
-        rate to a forest.
+        If an option, first weights, a selector, clusters, personal parts or a world is given that only networks have,
+        or a learning rate to a forest.
     """
     kind, model, selection = config.model.kind, config.model, config.strategy.selection
     unfit = [name for name in ("hidden", "activation", "dropout", "width", "depth") if getattr(model, name) is not None]
@@ -114,6 +115,11 @@ def check_trees(config: Config) -> None:
             f"{selection.name!r}: trees have no weights before a round to choose clients by, and add whole numbers, "
             "which a client's part cannot be multiplied in"
         )
+    _check_networks_sections(config)
+
+
+def _check_networks_sections(config: Config) -> None:
+    kind = config.model.kind
     if config.evaluation.contributions:
         raise ConfigError(f"evaluation.contributions is told of networks, got it with model.kind = {kind!r}; drop it")
     if not config.strategy.pace.close == "all":
@@ -121,8 +127,9 @@ def check_trees(config: Config) -> None:
             f"strategy.pace.close must be all with model.kind = {kind!r}, got {config.strategy.pace.close!r}: a tree "
             "grows from the counts of all its clients; drop strategy.pace"
         )
-    if config.strategy.clusters.name != "none":
-        raise ConfigError(f"strategy.clusters is for networks, got it with model.kind = {kind!r}; drop it")
+    for key in ("clusters", "personal"):
+        if getattr(config.strategy, key).name != NOTHING:
+            raise ConfigError(f"strategy.{key} is for networks, got it with model.kind = {kind!r}; drop it")
     if config.attack.kind != "none":
         raise ConfigError(f"attack is on networks' updates, got it with model.kind = {kind!r}; drop [attack]")
     if config.world.preset != "none" or config.world.path is not None:

@@ -131,6 +131,9 @@ class TreeStage:
         """Let clients count the trees: if given, these, one row of counts each; else everybody."""
         return evaluate_trees(self.setup.grid, self.setup.rules, self.state, self.links, clients, edges)
 
+    def personalise(self, clients: Int64Array, edges: Float32Array) -> None:
+        """Do nothing: trees have no personal parts."""
+
     def checkpoint(self, best: Float32Array | None, progress: Mapping[str, Any]) -> Checkpoint:
         """Return the state of the run as a checkpoint, from which it goes on."""
         return Checkpoint.of(self.state, best, progress)

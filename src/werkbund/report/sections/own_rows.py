@@ -11,7 +11,17 @@ from werkbund.evaluation import Contest, Interval, Mean, PlantLine, rule
 from werkbund.report.folder import RunFolder
 from werkbund.report.page import LONGEST_TABLE, UNFINISHED, PageSection, TextTable
 from werkbund.report.text import MISSING, number_text, plural, signed
-from werkbund.report.theme import CONTENDERS, LIGHT, MOST_BARS, WITHOUT_MODEL, Panel, blank, colour_of, contender
+from werkbund.report.theme import (
+    COMMON,
+    CONTENDERS,
+    LIGHT,
+    MOST_BARS,
+    WITHOUT_MODEL,
+    Panel,
+    blank,
+    colour_of,
+    contender,
+)
 
 _METRIC = "average_precision"
 _HEAD = ("On own rows", "Average precision", "Federated minus it", "Cost per 1,000", "Federated minus it")
@@ -42,7 +52,7 @@ def _setting(contest: Contest) -> str:
 
 def _ordered(contest: Contest) -> list[str]:
     """Return the contenders in the order of all reports."""
-    order = [*CONTENDERS, *WITHOUT_MODEL]
+    order = [*CONTENDERS, *COMMON, *WITHOUT_MODEL]
     return sorted(contest.figures, key=lambda who: order.index(who) if who in order else len(order))
 
 

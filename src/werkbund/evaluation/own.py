@@ -1,0 +1,57 @@
+"""Models of clients' own, each on its client's rows: where it begins to raise alarms, and how it does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from werkbund.core.defaults import ENOUGH_FAILURES
+from werkbund.core.types import RoundRecord
+from werkbund.evaluation.costs import Costs
+from werkbund.evaluation.counts import Counts
+from werkbund.evaluation.metrics import Metrics, metrics
+from werkbund.evaluation.thresholds import Threshold, choose_threshold
+
+
+def own_threshold(counts: Counts, common: Threshold, costs: Costs) -> Threshold:
+    """Return where a client's own model raises alarms: chosen by cost, or as the common model with few failures.
+
+    Parameters
+    ----------
+    counts
+        Of the client's validation rows.
+    common
+        Of the common model.
+    costs
+        How decisions are priced.
+    """
+    return choose_threshold(counts, costs) if counts.positives >= ENOUGH_FAILURES else common
+
+
+def own_thresholds(record: RoundRecord, common: Threshold, costs: Costs) -> dict[int, Threshold]:
+    """Return the threshold of each client's own model, by the client's number.
+
+    Parameters
+    ----------
+    record
+        Counts with one row a client, each of its own model.
+    common, costs
+        As for `own_threshold`.
+    """
+    counted = _by_client(record, "validation")
+    return {client: own_threshold(counts, common, costs) for client, counts in counted.items()}
+
+
+def own_figures(record: RoundRecord, common: Threshold, costs: Costs, mode_names: Sequence[str]) -> dict[int, Metrics]:
+    """Return how each client's own model does on the client's test rows, by its number; see `own_thresholds`."""
+    chosen = own_thresholds(record, common, costs)
+    counted = _by_client(record, "test")
+    return {client: metrics(own, chosen.get(client, common), costs, mode_names) for client, own in counted.items()}
+
+
+def _by_client(record: RoundRecord, split: str) -> dict[int, Counts]:
+    """Return the counts of each client on one split of its rows, by its number."""
+    clients = record.evaluated.get(split, ())
+    return {
+        int(client): Counts.from_arrays(record.counts[split], place, record.edges)
+        for place, client in enumerate(clients)
+    }
