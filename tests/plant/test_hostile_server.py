@@ -129,7 +129,7 @@ def _directed(server: Server) -> None:
         server.ask(honest(), Tasks(kind_of("loss"), 1, ZERO, sample, own))
 
 
-@pytest.mark.parametrize("num_tasks", [2_000, pytest.param(20_000, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("num_tasks", [400, pytest.param(20_000, marks=pytest.mark.faults)])
 def test_of_so_many_tasks_none_tells_a_row_opens_a_file_or_imports(num_tasks: int, server: Server) -> None:
     _honest_round(server)
     assert all(answer.replies is not None for _, answer in server.answers[:-1]), "an honest run is answered"
