@@ -4,7 +4,8 @@ python -m benchmarks.pacing
 python -m benchmarks.pacing --data ai4i.csv --seeds 5 --target 0.6
 
 The world is the named preset, in which some plants are many times slower than others. Each seed draws another fleet and
-another division of the rows. A run that does not reach the target counts with all the time that it took.
+another division of the rows. A run that does not reach the target counts with all the time that it took. Means are
+geometric, and times are of the same seed.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from werkbund.config import check_config
-from werkbund.evaluation import mean_interval, paired_difference
+from werkbund.evaluation import paired_difference
 from werkbund.federation import run
 
 WINDOW = 3
@@ -86,21 +88,17 @@ def main() -> None:
         name: [tried(pace, seed, given) for seed in range(given.first, given.first + given.seeds)]
         for name, pace in paces(given.updates).items()
     }
-    table = Table(box=None, title=f"Simulated seconds to a validation score of {given.target}", title_justify="left")
-    for head in ("a round closes when", "reached", "seconds", "95 % interval", "minus waiting for all"):
+    title = f"Simulated seconds to a validation score of {given.target}, {given.seeds} seeds"
+    table = Table(box=None, title=title, title_justify="left")
+    for head in ("a round closes when", "reached", "seconds", "times waiting for all", "95 % interval"):
         table.add_column(head)
-    waited = [seconds for seconds, _ in results["all have answered"]]
+    waited = np.log([seconds for seconds, _ in results["all have answered"]])
     for name, outcomes in results.items():
-        seconds, reached = [one for one, _ in outcomes], sum(is_there for _, is_there in outcomes)
-        mean, less = mean_interval(seconds), paired_difference(seconds, waited)
-        difference = (
-            ""
-            if seconds is waited or name.startswith("all")
-            else f"{less.mean:+.1f} ({less.low:+.1f} to {less.high:+.1f})"
-        )
-        table.add_row(
-            name, f"{reached} of {len(outcomes)}", f"{mean.mean:.1f}", f"{mean.low:.1f} to {mean.high:.1f}", difference
-        )
+        seconds, reached = np.array([one for one, _ in outcomes]), sum(is_there for _, is_there in outcomes)
+        times = paired_difference(np.log(seconds).tolist(), waited.tolist())
+        mean, low, high = (f"{math.exp(value):.2f}" for value in (times.mean, times.low, times.high))
+        row = (name, f"{reached} of {len(outcomes)}", f"{np.exp(np.log(seconds).mean()):.1f}")
+        table.add_row(*row, *(("1", "") if name == "all have answered" else (mean, f"{low} to {high}")))
     Console().print(table)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -211,12 +211,12 @@ def try_case(case: Case, seed: int) -> Said:
     return Said(case.name, seed, ruling.outcome, ruling.surely_useful, ruling.gain.mean)
 
 
-def judged(case: Case, seed: int) -> tuple[Ruling, Contest]:
-    """Run the federation on a draw of a case, with every contender."""
+def judged(case: Case, seed: int, **sections: Mapping[str, object]) -> tuple[Ruling, Contest]:
+    """Run the federation on a draw of a case, with every contender; sections given stand beside the case's own."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.csv"
         _frame(case.draw(np.random.default_rng(seed)), seed).write_csv(path)
-        done = run(check_config(_settings(case, path, seed)), out=Path(folder) / "run")
+        done = run(check_config({**_settings(case, path, seed), **sections}), out=Path(folder) / "run")
         contest = read_run(done.folder).own_rows
     assert contest is not None
     return rule(contest), contest
