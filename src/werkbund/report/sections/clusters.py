@@ -8,7 +8,7 @@ from werkbund.report.folder import RunFolder
 from werkbund.report.page import PageSection, TextTable
 from werkbund.report.text import plural
 
-_ABSENT = "There is one model for all plants; strategy.clusters trains several, for fleets that do not fit one."
+_ABSENT = "There is one model for all plants, where clusters would train several for fleets that do not fit one."
 
 
 def clustered(run: RunFolder) -> PageSection:

@@ -10,7 +10,7 @@ from werkbund.report.text import plural, signed, whole
 from werkbund.report.theme import LIGHT, MOST_BARS, Panel, blank
 from werkbund.report.values import Json, number
 
-_ABSENT = "It was not told what each plant contributed; evaluation.contributions = true tells it."
+_ABSENT = "The run was not asked what each plant contributed, which the key contributions of [evaluation] does."
 _NOTE = (
     "Shapley's share of a round: what a plant's update adds on average to those of the plants before it, over all "
     "orders of plants. Lines are 95% intervals for the draw of orders; they say nothing of other rows."
