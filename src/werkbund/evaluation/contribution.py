@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any
 
 import numpy as np
 
-from werkbund.core.arrays import Float64Array, Int64Array, plain
+from werkbund.core.arrays import Float64Array, plain
 from werkbund.core.errors import ConfigError
+from werkbund.core.games import Worth, gains_in_turn, has_settled
 
 Game = Callable[[tuple[int, ...]], float]
 """Given places of players, ascending, return what they reach together, higher is better."""
@@ -27,7 +28,7 @@ MOST_EXACT = 6
 BETWEEN, WITHIN = 0.01, 0.001
 """Scores that differ by no more count as equal: of a round's beginning and end, and along a drawn order."""
 
-_FEWEST, _MOST, _LAST, _TOLERANCE = 30, 300, 10, 0.05
+_FEWEST, _MOST = 30, 300
 
 
 @dataclass(frozen=True)
@@ -61,20 +62,6 @@ class Shares:
         return {"clients": list(players), **written, "evaluations": self.evaluations, "counted": self.counted}
 
 
-@dataclass
-class _Scorer:
-    """Score coalitions, each once."""
-
-    game: Game
-    known: dict[frozenset[int], float] = field(default_factory=dict)
-
-    def __call__(self, players: Sequence[int]) -> float:
-        coalition = frozenset(players)
-        if coalition not in self.known:
-            self.known[coalition] = float(self.game(tuple(sorted(coalition))))
-        return self.known[coalition]
-
-
 def shares_of(num_players: int, game: Game, rng: np.random.Generator) -> Shares:
     """Return what each player contributes.
 
@@ -100,29 +87,34 @@ def shares_of(num_players: int, game: Game, rng: np.random.Generator) -> Shares:
     at least and 300 at most. Deviation: with at most six players all coalitions are looked at, and none is cut short;
     what is cut short is not remembered as a score.
     """
-    scorer, everybody = _Scorer(game), range(num_players)
-    whole, nothing = scorer(everybody), scorer(())
+
+    @cache
+    def worth(coalition: frozenset[int]) -> float:
+        return float(game(tuple(sorted(coalition))))
+
+    everybody = frozenset(range(num_players))
+    whole, nothing = worth(everybody), worth(frozenset())
     if not math.isfinite(whole + nothing):
         raise ConfigError(
             "evaluation.contributions needs a score of the weights, and there is none: have failures among the rows "
             "that score, or leave evaluation.contributions out"
         )
+    none = np.zeros(num_players)
     if abs(whole - nothing) <= BETWEEN:
-        none = np.zeros(num_players)
-        return Shares(none, none, none, len(scorer.known), counted=False)
-    alone = np.array([whole - scorer([other for other in everybody if other != player]) for player in everybody])
+        return Shares(none, none, none, worth.cache_info().currsize, counted=False)
+    alone = np.array([whole - worth(everybody - {player}) for player in range(num_players)])
     if num_players <= MOST_EXACT:
-        shapley = np.array([_exact(player, num_players, scorer) for player in everybody])
-        return Shares(shapley, np.zeros(num_players), alone, len(scorer.known))
-    marginals = _drawn(num_players, scorer, rng)
+        shapley = np.array([_exact(player, num_players, worth) for player in range(num_players)])
+        return Shares(shapley, none, alone, worth.cache_info().currsize)
+    marginals = _drawn(num_players, worth, rng)
     spread = marginals.std(axis=0, ddof=1) / math.sqrt(len(marginals))
-    return Shares(marginals.mean(axis=0), spread, alone, len(scorer.known))
+    return Shares(marginals.mean(axis=0), spread, alone, worth.cache_info().currsize)
 
 
-def _exact(player: int, num_players: int, scorer: _Scorer) -> float:
+def _exact(player: int, num_players: int, worth: Worth) -> float:
     others = [other for other in range(num_players) if other != player]
     return math.fsum(
-        _chance(size, num_players) * (scorer((*coalition, player)) - scorer(coalition))
+        _chance(size, num_players) * (worth(frozenset(coalition) | {player}) - worth(frozenset(coalition)))
         for size in range(num_players)
         for coalition in combinations(others, size)
     )
@@ -134,32 +126,16 @@ def _chance(size: int, num_players: int) -> float:
     return math.factorial(size) * math.factorial(num_players - size - 1) / math.factorial(num_players)
 
 
-def _drawn(num_players: int, scorer: _Scorer, rng: np.random.Generator) -> Float64Array:
+def _drawn(num_players: int, worth: Worth, rng: np.random.Generator) -> Float64Array:
     """Return what each player adds in each order that was drawn, (orders, players)."""
     marginals: list[Float64Array] = []
     means: list[Float64Array] = []
-    while len(marginals) < _MOST:
-        first = len(marginals) % num_players
-        rest = rng.permutation([other for other in range(num_players) if other != first])
-        marginals.append(_along(np.concatenate([[first], rest]), scorer))
+    for gains in islice(gains_in_turn(worth, num_players, WITHIN, rng), _MOST):
+        marginals.append(gains)
         means.append(np.mean(marginals, axis=0))
-        if len(marginals) >= max(_FEWEST, num_players) and _has_settled(means[-_LAST:]):
+        if len(marginals) >= max(_FEWEST, num_players) and has_settled(means):
             break
     return np.array(marginals)
-
-
-def _along(order: Int64Array, scorer: _Scorer) -> Float64Array:
-    """Return what each player adds to those before it in an order, (players,); near the end nothing."""
-    added, whole, before = np.zeros(len(order)), scorer(range(len(order))), scorer(())
-    for place, player in enumerate(order.tolist()):
-        after = scorer(order[: place + 1].tolist()) if abs(whole - before) >= WITHIN else before
-        added[player], before = after - before, after
-    return added
-
-
-def _has_settled(means: Sequence[Float64Array]) -> bool:
-    last = means[-1]
-    return max(float(np.mean(np.abs(mean - last) / (np.abs(last) + 1e-12))) for mean in means) <= _TOLERANCE
 
 
 @dataclass(frozen=True)

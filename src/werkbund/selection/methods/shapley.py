@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from itertools import islice
 from typing import ClassVar
 
 import numpy as np
 
 from werkbund.core.arrays import Float32Array, Float64Array, FloatingArray, Int64Array
 from werkbund.core.errors import ConfigError
+from werkbund.core.games import TOLERANCE, WINDOW, Worth, gains_in_turn, has_settled
 from werkbund.core.rng import generator
 from werkbund.core.types import Choice, Replies, Score, Tasks
 from werkbund.selection.card import Card
@@ -18,9 +20,6 @@ from werkbund.selection.contract import CohortSize, Declaration, Reports, State,
 from werkbund.selection.draws import largest, successive_inclusion, successively
 from werkbund.selection.facts import rows_of
 from werkbund.selection.ledger import asked_in, column, entries, grown
-
-Worth = Callable[[frozenset[int]], float]
-"""Says what a coalition is worth."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,8 @@ class Patience:
     truncation: float = 0.001
     fewest: int = 30
     most: int = 50
-    window: int = 10
-    tolerance: float = 0.05
+    window: int = WINDOW
+    tolerance: float = TOLERANCE
 
 
 def gtg_shapley(
@@ -81,12 +80,10 @@ def gtg_shapley(
     Liu, Chen, Zhao, Yu, Liu, Bao, Jiang, Nie, Xu, Yang, "GTG-Shapley: Efficient and Accurate Participant Contribution
     Evaluation in Federated Learning", ACM TIST 2022, algorithm 1.
     """
-    known: dict[frozenset[int], float] = {}
 
+    @cache
     def value(coalition: frozenset[int]) -> float:
-        if coalition not in known:
-            known[coalition] = score(_weights_by(weights, updates, shares, sorted(coalition)))
-        return known[coalition]
+        return score(_weights_by(weights, updates, shares, sorted(coalition)))
 
     return guided_shapley(value, len(updates), rng, patience)
 
@@ -110,36 +107,14 @@ def guided_shapley(value: Worth, number: int, rng: np.random.Generator, patience
         return np.zeros(number)
     total = np.zeros(number)
     estimates: list[Float64Array] = []
+    orders = gains_in_turn(value, number, patience.truncation, rng)
     while True:
-        for first in range(number):
-            total += _gains(value, first, number, everything, patience.truncation, rng)
+        for gains in islice(orders, number):
+            total += gains
             estimates.append(total / (len(estimates) + 1))
-        enough = len(estimates) > patience.fewest and _settled(estimates, patience)
+        enough = len(estimates) > patience.fewest and has_settled(estimates, patience.window, patience.tolerance)
         if enough or len(estimates) >= max(patience.most * number, patience.fewest):
             return np.asarray(estimates[-1])
-
-
-def _gains(
-    value: Worth, first: int, number: int, everything: float, truncation: float, rng: np.random.Generator
-) -> Float64Array:
-    """Return what each player adds to those before it in one order, (n,); 0 for those behind the truncation."""
-    others = rng.permutation(np.delete(np.arange(number), first))
-    gains, so_far = np.zeros(number), value(frozenset())
-    coalition: frozenset[int] = frozenset()
-    for player in (first, *others.tolist()):
-        if abs(everything - so_far) < truncation:
-            break
-        coalition |= {player}
-        now = value(coalition)
-        gains[player], so_far = now - so_far, now
-    return gains
-
-
-def _settled(estimates: list[Float64Array], patience: Patience) -> bool:
-    """Return whether the last estimates are near the newest, by the window and tolerance of `patience`."""
-    newest = estimates[-1]
-    apart = np.abs(np.array(estimates[-patience.window :]) - newest) / (np.abs(newest) + 1e-12)
-    return bool(apart.mean(axis=1).max() <= patience.tolerance)
 
 
 def _weights_by(
