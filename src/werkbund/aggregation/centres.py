@@ -100,10 +100,6 @@ class GeometricMedian(EachRule):
         ),
     )
 
-    def most_hostile(self, num_updates: int) -> int:
-        """Return the largest number below half."""
-        return (num_updates - 1) // 2
-
     def estimate(self, received: Received) -> Float32Array:
         """Return the geometric median, (parameters,).
 
@@ -174,10 +170,6 @@ class CentredClipping(EachRule):
         ),
     )
 
-    def most_hostile(self, num_updates: int) -> int:
-        """Return the largest number below half."""
-        return (num_updates - 1) // 2
-
     def init(self, num_parameters: int) -> Carry:
         """Return a centre of zero beside the momentum."""
         return {"centre": np.zeros(num_parameters, np.float32), **super().init(num_parameters)}
@@ -234,10 +226,6 @@ class NormBounding(EachRule):
         ),
         notes=(ROWS_NOTE, "For a bound that is fixed, set clip_norm, under any rule."),
     )
-
-    def most_hostile(self, num_updates: int) -> int:
-        """Return the largest number below half."""
-        return (num_updates - 1) // 2
 
     def estimate(self, received: Received) -> Float32Array:
         """Return the mean of the shortened updates, (parameters,)."""

@@ -24,7 +24,7 @@ from werkbund.aggregation.contract import (
     LocalTraining,
     Weighting,
 )
-from werkbund.aggregation.sums import SumRule, Sums
+from werkbund.aggregation.sums import SumRule, Sums, moved
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
 from werkbund.core.defaults import MOST_FORGOTTEN
 from werkbund.core.errors import ClientError, ConfigError, FederationError
@@ -182,14 +182,12 @@ class Scaffold(SumRule):
         FederationError
             If the updates' total weight is zero, or the rows of all clients are to be known and are not.
         """
-        moved: Float32Array = accumulator.mean(total=closing.total)
+        mean = accumulator.mean(total=closing.total)
         everybody = closing.num_rows if self.weighting == "examples" else float(closing.num_clients)
         if not everybody > 0:
             raise _unknown_rows(self.name, "weighting")
         control = carry[_CONTROL] + accumulator.mean(_CHANGE, everybody).astype(np.float32)
-        moved *= np.float32(self.step)
-        moved += weights
-        return moved, {_CONTROL: control}
+        return moved(weights, mean, {_CONTROL: control}, 0.0, self.step)
 
 
 @dataclass(frozen=True)
@@ -338,13 +336,13 @@ class FedDyn(SumRule):
             If no client had rows, or nobody knows how many clients there are.
         """
         number, answered = closing.num_clients, np.float32(accumulator.weight)
-        moved: Float32Array = accumulator.mean()
+        mean: Float32Array = accumulator.mean()
         if not number:
             raise FederationError("feddyn must know how many clients there are; give Closing.num_clients")
-        summed: Float32Array = carry[_SUMMED] + moved * (answered / np.float32(number))
-        moved += weights
-        moved += summed
-        return moved, {_SUMMED: summed}
+        summed: Float32Array = carry[_SUMMED] + mean * (answered / np.float32(number))
+        mean += weights
+        mean += summed
+        return mean, {_SUMMED: summed}
 
 
 def _refuse_adam(name: str, training: LocalTraining) -> None:

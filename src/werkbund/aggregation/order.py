@@ -56,10 +56,6 @@ class CoordinateMedian(EachRule):
         notes=(ROWS_NOTE, _RARE_NOTE),
     )
 
-    def most_hostile(self, num_updates: int) -> int:
-        """Return the largest number below half."""
-        return (num_updates - 1) // 2
-
     def estimate(self, received: Received) -> Float32Array:
         """Return the median of each coordinate, (parameters,)."""
         return of_ordered(received.rows, medians)
@@ -94,10 +90,6 @@ class TrimmedMean(EachRule):
         breakdown=f"`hostile`, which must be (n - 1) // 2 of n at most{_PROMISE}",
         notes=(ROWS_NOTE, _RARE_NOTE),
     )
-
-    def most_hostile(self, num_updates: int) -> int:
-        """Return how many can be trimmed at each end so that one value is left."""
-        return (num_updates - 1) // 2
 
     def estimate(self, received: Received) -> Float32Array:
         """Return the trimmed mean of each coordinate, (parameters,)."""

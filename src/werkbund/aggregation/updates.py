@@ -15,6 +15,7 @@ import numpy as np
 
 from werkbund.aggregation.contract import UPDATE, Carry, Closing, Sees, Weighting
 from werkbund.aggregation.rows import mixed
+from werkbund.aggregation.sums import begun, moved
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array
 from werkbund.core.errors import ConfigError, FederationError
 from werkbund.core.methods import check_options, option
@@ -138,9 +139,12 @@ class EachRule(ABC):
         """All alike."""
         return "equal"
 
-    @abstractmethod
     def most_hostile(self, num_updates: int) -> int:
-        """Return how many of so many updates may be hostile; below 0 where they are too few for the rule at all."""
+        """Return how many of so many updates may be hostile; below 0 where they are too few for the rule at all.
+
+        That is the largest number below half, unless a rule says otherwise.
+        """
+        return (num_updates - 1) // 2
 
     @abstractmethod
     def estimate(self, received: Received) -> Float32Array:
@@ -176,7 +180,7 @@ class EachRule(ABC):
 
     def init(self, num_parameters: int) -> Carry:
         """Return a momentum of zero, or nothing where there is no momentum."""
-        return {"momentum": np.zeros(num_parameters, np.float32)} if self.momentum else {}
+        return begun(self.momentum, num_parameters)
 
     def outgoing(self, carry: Carry) -> Arrays:
         """Clients need nothing but the weights."""
@@ -208,11 +212,9 @@ class EachRule(ABC):
             raise ConfigError(refusal)
         rows = mixed(rows, hostile) if self.mixing else rows
         own = np.array(accumulator.weights)
-        moved = self.estimate(Received(rows, own, hostile, weights, carry, closing.score))
-        kept = dict(self.kept(moved))
-        if self.momentum:
-            moved = kept["momentum"] = np.float32(self.momentum) * carry["momentum"] + moved
-        return weights + np.float32(self.step) * moved, kept
+        estimate = self.estimate(Received(rows, own, hostile, weights, carry, closing.score))
+        kept = {**carry, **self.kept(estimate)}
+        return moved(weights, estimate.copy(), kept, self.momentum, self.step)
 
     def kept(self, estimate: Float32Array) -> Carry:
         """Return what the rule keeps of an estimate for the next round, beside the momentum."""
