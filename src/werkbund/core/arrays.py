@@ -44,6 +44,17 @@ Arrays = Mapping[str, AnyArray]
 """Arrays by name."""
 
 
+def under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what stands under names that begin with a prefix, by the rest of the name.
+
+    Examples
+    --------
+    >>> under("carry.", {"carry.momentum": 1, "weights": 2})
+    {'momentum': 1}
+    """
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
 def plain(value: Any) -> Any:
     """Return a value that JSON can hold: arrays as lists, NaN and infinity as null."""
     if isinstance(value, Mapping):

@@ -15,7 +15,7 @@ import numpy as np
 from werkbund.aggregation.clusters import Clustering
 from werkbund.aggregation.contract import Robust, own_factors
 from werkbund.aggregation.rows import lengths
-from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
+from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array, under
 from werkbund.core.errors import ConfigError, QuorumError
 from werkbund.core.types import Failure, Replies, RoundRecord, Tasks
 from werkbund.core.weights import norm
@@ -90,8 +90,7 @@ class ClusteredState:
         checkpoint.check_kind(cls.kind)
         states: list[RunState] = []
         for number, values in enumerate(checkpoint.values["clusters"]):
-            prefix, arrays = f"{number}.", checkpoint.arrays
-            own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+            own = under(f"{number}.", checkpoint.arrays)
             state = RunState.of_checkpoint(Checkpoint(RunState.kind, checkpoint.round, values, own))
             states.append(_handed(state, states[0]) if states else state)
         return cls(tuple(states), checkpoint.arrays["of"], float(checkpoint.values["usual"]))

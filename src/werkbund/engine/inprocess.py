@@ -6,11 +6,12 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 
+from werkbund.core.arrays import under
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine.worker import Answering
 from werkbund.selection.contract import State
 
-_KEPT = "kept."
+KEPT = "kept."
 """Before the names of what clients keep, in the state of a grid."""
 
 
@@ -39,12 +40,11 @@ class InProcessGrid:
 
     def state(self) -> State:
         """Return the rows that the clients' store keeps, for a checkpoint."""
-        return {f"{_KEPT}{name}": array for name, array in self._worker.store.arrays().items()}
+        return {f"{KEPT}{name}": array for name, array in self._worker.store.arrays().items()}
 
     def go_back(self, past: State) -> None:
         """Let the clients keep what they kept then."""
-        kept = {name.removeprefix(_KEPT): past[name] for name in past if name.startswith(_KEPT)}
-        self._worker.store.go_back(kept)
+        self._worker.store.go_back(under(KEPT, past))
 
     def send(self, tasks: Tasks) -> None:
         """Ask each of the tasks' clients; the work is done in `receive`."""

@@ -16,7 +16,7 @@ from werkbund.aggregation.contract import (
     LocalResult,
     Weighting,
 )
-from werkbund.core.arrays import AnyArray, Arrays, Float32Array, Float64Array, Int64Array, UInt64Array
+from werkbund.core.arrays import AnyArray, Arrays, Float32Array, Float64Array, Int64Array, UInt64Array, under
 from werkbund.core.clients import ClientSplits, ClientTable
 from werkbund.core.defaults import MOST_FORGOTTEN
 from werkbund.core.errors import ClientError
@@ -187,7 +187,7 @@ class LocalWork:
         start, rate = self._incoming(tasks, store), float(tasks.shared["rate"])
         rows = self.splits.train.sizes[tasks.clients].astype(np.float64)
         half = self.half if tasks.round else None  # before the first round a client trains by itself
-        sent: Arrays = {name.removeprefix(SENT): array for name, array in tasks.shared.items() if name.startswith(SENT)}
+        sent: Arrays = under(SENT, tasks.shared)
         read = half.before({**sent, ROWS: rows}, tasks.clients, store) if half else sent
         is_parted = self._parts_layers or half is not None
         own = {name: array for name, array in read.items() if name not in (CORRECTION, PULL, ROWS, POPULATION)}

@@ -13,7 +13,7 @@ import numpy as np
 from torch import nn
 
 from werkbund.aggregation.personal import Personal
-from werkbund.core.arrays import BoolArray, Float32Array, Float64Array, Int64Array, UInt64Array
+from werkbund.core.arrays import BoolArray, Float32Array, Float64Array, Int64Array, UInt64Array, under
 from werkbund.core.clients import ClientSplits
 from werkbund.core.defaults import ENOUGH_FAILURES
 from werkbund.core.errors import ConfigError
@@ -21,6 +21,7 @@ from werkbund.core.rng import derived_keys, keys
 from werkbund.core.store import Store
 from werkbund.core.types import RoundRecord
 from werkbund.engine.grid import Grid, state_of
+from werkbund.engine.inprocess import KEPT
 from werkbund.engine.kinds import PERSONALISE
 from werkbund.engine.round import counted, evaluate_tasks
 from werkbund.engine.state import Rules, RunState
@@ -242,7 +243,7 @@ def personalise(grid: Grid, rules: Rules, state: RunState, clients: Int64Array, 
     tasks = evaluate_tasks(clients, state, state.round + 1, each=True)
     own = {**tasks.own, "key": keys(rules.seed, "personal models", state.round + 1, clients)}
     record = counted(grid, rules, state, replace(tasks, kind=PERSONALISE, own=own))
-    made = {name.removeprefix("kept."): array for name, array in state_of(grid).items()}
+    made = under(KEPT, state_of(grid))
     models = dict(zip(made.get(f"{PERSONAL_MODEL}.clients", ()), made.get(f"{PERSONAL_MODEL}.rows", ()), strict=True))
     untrained = clients[state.taken_of(clients) == 0].tolist()
     return Personalised(record, {int(client): model for client, model in models.items()}, tuple(untrained))

@@ -12,7 +12,7 @@ import numpy as np
 
 from werkbund.aggregation.contract import UPDATE, Aggregator, Carry, Robust, half_of, keeps_updates, needs_of
 from werkbund.aggregation.personal import Personal, check_fits
-from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
+from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array, under
 from werkbund.core.defaults import EVALUATED_CLIENTS
 from werkbund.core.edges import EDGES, STANDARD_EDGES
 from werkbund.core.errors import ConfigError
@@ -380,12 +380,12 @@ class RunState:
         """
         checkpoint.check_kind(cls.kind)
         values, arrays = checkpoint.values, checkpoint.arrays
-        selector_state = {**values["selector_state"], **_under("selector.", arrays)}
-        world = {**values.get("world", {}), **_under("world.", arrays)}
-        carry, held_out = _under("carry.", arrays), _under(_HELD_OUT, arrays)
+        selector_state = {**values["selector_state"], **under("selector.", arrays)}
+        world = {**values.get("world", {}), **under("world.", arrays)}
+        carry, held_out = under("carry.", arrays), under(_HELD_OUT, arrays)
         usual = values.get("usual", {})
         edges, taken = arrays.get(EDGES, STANDARD_EDGES), arrays.get(_TAKEN, np.empty(0, np.int64))
-        due = Due.of_arrays(_under(_DUE, arrays))
+        due = Due.of_arrays(under(_DUE, arrays))
         of_run = (carry, selector_state, world, held_out, usual, edges, due, taken)
         return cls(checkpoint.round, arrays["weights"], *of_run)
 
@@ -394,7 +394,3 @@ def _parted(prefix: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], dict
     """Return a state's JSON values, and its arrays under their names in the file."""
     arrays = {f"{prefix}{name}": value for name, value in state.items() if isinstance(value, np.ndarray)}
     return {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}, arrays
-
-
-def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

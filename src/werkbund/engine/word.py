@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from werkbund.core.arrays import AnyArray, Arrays, Float64Array, Int64Array
+from werkbund.core.arrays import AnyArray, Arrays, Float64Array, Int64Array, under
 from werkbund.core.kinds import HELD_OUT, TRAINING_ROWS, Half
 from werkbund.core.types import Replies
 from werkbund.engine.kinds import WEIGHT
@@ -135,11 +135,8 @@ class Word:
 
 def counts_of(replies: Replies, split: str) -> dict[str, AnyArray]:
     """Return a split's counts by their own names, with one row a client, or one for all; empty where there are none."""
-    prefix = f"{split}."
-    each = {name.removeprefix(prefix): array for name, array in replies.sums.items() if name.startswith(prefix)}
-    return each or {
-        name.removeprefix(prefix): array[None] for name, array in replies.pooled.items() if name.startswith(prefix)
-    }
+    each = under(f"{split}.", replies.sums)
+    return each or {name: array[None] for name, array in under(f"{split}.", replies.pooled).items()}
 
 
 def with_counts(held_out: Arrays, answers: Iterable[Replies], num_clients: int) -> Mapping[str, AnyArray]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from werkbund.core.arrays import Arrays, BoolArray, Float64Array, Int64Array
+from werkbund.core.arrays import Arrays, BoolArray, Float64Array, Int64Array, under
 from werkbund.core.errors import CheckpointError, FederationError
 from werkbund.core.kinds import Effort, Kind, Sizes, as_training, by_name
 from werkbund.core.rng import generator
@@ -360,8 +360,7 @@ def _event(number: int, values: Mapping[str, Any], state: Mapping[str, Any], kin
         raise CheckpointError(f"a pending answer must be to one of {', '.join(kinds)}, got {values['kind']!r}")
     halves: dict[str, Arrays] = {}
     for half in ("sums", "clear"):
-        prefix = f"{_PENDING}.{number}.{half}."
-        halves[half] = {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
+        halves[half] = under(f"{_PENDING}.{number}.{half}.", state)
     clients = np.array([values["client"]], np.int64)
     replies = Replies(kind, values["round"], clients, halves["sums"], halves["clear"], values["fingerprint"])
     return Event(values["at_s"], replies)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from werkbund.core.arrays import AnyArray, Float64Array, Int32Array, UInt64Array
+from werkbund.core.arrays import AnyArray, Float64Array, Int32Array, UInt64Array, under
 from werkbund.core.errors import ClientError, ConfigError
 from werkbund.core.rng import keys
 from werkbund.trees.arithmetic.edges import BinEdges
@@ -164,7 +164,7 @@ class Terms:
             If the arrays hold no terms.
         """
         try:
-            own = {name.removeprefix("terms."): array for name, array in arrays.items() if name.startswith("terms.")}
+            own = under("terms.", arrays)
             kind, width, forest, share, bootstrap, gradient, hessian = own["numbers"].tolist()
             weights = tuple(own["weights"].tolist())
             objective = Objective(OBJECTIVE_KINDS[int(kind)], weights, width)

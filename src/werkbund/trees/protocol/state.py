@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from werkbund.core.arrays import AnyArray, Float32Array, UInt8Array
+from werkbund.core.arrays import AnyArray, Float32Array, UInt8Array, under
 from werkbund.core.edges import STANDARD_EDGES
 from werkbund.core.errors import CheckpointError
 from werkbund.core.types import RoundRecord
@@ -118,7 +118,7 @@ class TreeState:
             )
         mark, ends = np.asarray(arrays["mark"], np.uint8).tobytes().hex(), tuple(arrays["ends"].tolist())
         ensemble = Ensemble.from_arrays(arrays, "ensemble.")
-        held_out = {name.removeprefix(_HELD_OUT): arrays[name] for name in arrays if name.startswith(_HELD_OUT)}
+        held_out = under(_HELD_OUT, arrays)
         edges = np.asarray(arrays.get(_EDGES, STANDARD_EDGES))
         return cls(int(arrays["round"]), Terms.from_arrays(arrays), ensemble, mark, ends, held_out, edges)
 
