@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -114,7 +114,12 @@ def merged(records: Sequence[RoundRecord], rows: Float64Array) -> RoundRecord:
     if len(records) == 1:
         return records[0]
     asked = sorted((client, why) for each in records for client, why in zip(each.cohort, each.reasons, strict=True))
-    counts, evaluated = _merged_counts(records)
+    counts, evaluated = _side_by_side(
+        {
+            split: [(each.evaluated[split], each.counts[split]) for each in records if split in each.counts]
+            for split in HELD_OUT
+        }
+    )
     known = [(each.loss, float(rows[list(each.cohort)].sum())) for each in records if each.loss is not None]
     total = math.fsum(weight for _, weight in known)
     return replace(
@@ -139,18 +144,6 @@ def merged(records: Sequence[RoundRecord], rows: Float64Array) -> RoundRecord:
         usual_norm=max(each.usual_norm for each in records),
         refused="; ".join(each.refused for each in records if each.refused),
     )
-
-
-def _merged_counts(records: Sequence[RoundRecord]) -> tuple[dict[str, Arrays], dict[str, Int64Array]]:
-    counts: dict[str, Arrays] = {}
-    evaluated: dict[str, Int64Array] = {}
-    for split in HELD_OUT:
-        parts = [(each.evaluated[split], each.counts[split]) for each in records if split in each.counts]
-        if parts:
-            clients = np.concatenate([numbers for numbers, _ in parts])
-            columns = {name: _joined([part[name] for _, part in parts]) for name in parts[0][1]}
-            counts[split], evaluated[split] = _in_order(columns, clients), np.sort(clients)
-    return counts, evaluated
 
 
 def _merged_signals(records: Sequence[RoundRecord]) -> dict[str, Arrays]:
@@ -242,15 +235,22 @@ def gathered_counts(replies: Iterable[Replies]) -> tuple[dict[str, Arrays], dict
     make one row an answer.
     """
     answers = sorted((reply for reply in replies if len(reply)), key=lambda reply: int(reply.clients[0]))
+    return _side_by_side(
+        {split: [(reply.clients, part) for reply in answers if (part := counts_of(reply, split))] for split in HELD_OUT}
+    )
+
+
+def _side_by_side(
+    parts: Mapping[str, Sequence[tuple[Int64Array, Arrays]]],
+) -> tuple[dict[str, Arrays], dict[str, Int64Array]]:
+    """Return each split's counts of several groups of clients as one, and its clients, ascending."""
     counts: dict[str, Arrays] = {}
     evaluated: dict[str, Int64Array] = {}
-    for split in HELD_OUT:
-        parts = [(reply.clients, part) for reply in answers if (part := counts_of(reply, split))]
-        if parts:
-            clients = np.concatenate([numbers for numbers, _ in parts])
-            columns = {name: _joined([part[name] for _, part in parts]) for name in parts[0][1]}
-            counts[split] = _in_order(columns, clients)
-            evaluated[split] = np.sort(clients)
+    for split, groups in parts.items():
+        if groups:
+            clients = np.concatenate([numbers for numbers, _ in groups])
+            columns = {name: _joined([part[name] for _, part in groups]) for name in groups[0][1]}
+            counts[split], evaluated[split] = _in_order(columns, clients), np.sort(clients)
     return counts, evaluated
 
 
