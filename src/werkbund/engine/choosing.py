@@ -172,7 +172,8 @@ def num_rows_of(rules: Rules) -> float:
     if "rows" not in rules.facts:
         return 0.0
     everybody = rules.facts["rows"].astype(np.float64)
-    rows = everybody[np.setdiff1d(rules.taking_part(len(everybody)), rules.left_out)]
+    clients = rules.taking_part(len(everybody))
+    rows = everybody[np.setdiff1d(clients, rules.left_out, assume_unique=True) if rules.left_out else clients]
     return 0.0 if np.isnan(rows).any() else float(rows.sum())
 
 

@@ -238,8 +238,10 @@ def _of_age(arrival: Replies | Failure, age: int, pace: Pace, apart: bool) -> It
 
 def discounted(replies: Replies, factor: float) -> Replies:
     """Return an answer whose update counts so much less, while its weight stays: the mean is divided by the whole."""
+    if factor == 1:
+        return replies
     update = (replies.sums[UPDATE] * factor).astype(np.float32)
-    return replies if factor == 1 else replace(replies, sums={**replies.sums, UPDATE: update})
+    return replace(replies, sums={**replies.sums, UPDATE: update})
 
 
 def _without_counts(replies: Replies) -> Replies:
