@@ -119,6 +119,7 @@ def _look(files: SourceFiles, frame: pl.DataFrame, label: str, client: str | Non
 
 def _text_of(draft: Draft) -> str:
     """Return the draft as commented TOML."""
+    strategy = sections.Config().strategy
     parts = [
         _head(draft),
         _federation(draft),
@@ -130,6 +131,7 @@ def _text_of(draft: Draft) -> str:
         _training(draft),
         section("strategy.selection", sections.SelectionSection, []),
         _aggregation(draft),
+        *(section(f"strategy.{name}", type(getattr(strategy, name)), []) for name in ("pace", "clusters", "personal")),
         _evaluation(draft),
         section("stop", sections.StopSection, []),
         section("world", sections.WorldSection, []),

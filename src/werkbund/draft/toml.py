@@ -11,6 +11,8 @@ from typing import Any
 import tomlkit
 from pydantic import BaseModel
 
+from werkbund.config.models import ClustersSection, PersonalSection
+
 WIDTH = 110
 
 EXAMPLES: dict[str, Any] = {
@@ -38,6 +40,7 @@ EXAMPLES: dict[str, Any] = {
     "trees.node_features": 0.5,
     "training.steps": 50,
     "strategy.selection.count": 5,
+    "strategy.pace.updates": 5,
     "evaluation.server_rows": "server.csv",
     "stop.target": 0.9,
     "stop.seconds": 600.0,
@@ -60,9 +63,11 @@ INAPPLICABLE = frozenset(
         "data.columns",
         "data.never",
         "features.derived",
+        *(f"strategy.clusters.{key}" for key in ClustersSection.model_fields if key != "name"),
+        *(f"strategy.personal.{key}" for key in PersonalSection.model_fields if key != "name"),
     }
 )
-"""Keys that are written in another form, or that only concern generated tables."""
+"""Keys that are written in another form, only concern generated tables, or are options of a method not chosen."""
 
 
 @dataclass(frozen=True)
