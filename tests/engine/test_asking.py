@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -206,3 +207,38 @@ def test_numbers_that_cannot_be_added_are_found_client_by_client(name: str, valu
 
 def test_numbers_that_are_not_told_are_not_missed() -> None:
     assert unusable_rows(_reply(loss=None, rows=None)) == {}
+
+
+TOTAL = {"update": np.zeros(3, np.float32), "weight": np.array(2.0), "loss": np.array(2.0), "rows": np.array(2.0)}
+
+
+def _total(**pooled: Any) -> Replies:
+    present = {name: array for name, array in {**TOTAL, **pooled}.items() if array is not None}
+    return Replies(TRAIN, 1, np.array([4, 7]), {}, {}, "same", present)
+
+
+def test_updates_may_come_added_over_several_clients() -> None:
+    assert flaw(_total(), FORM) is None
+    assert flaw(_total(**{"validation.brier": np.array(1.0)}), FORM) is None
+    grid = SpokenGrid(("a",) * 10, lambda sent: [_total()])
+    assert [
+        len(one) for one in ask(grid, [Tasks(TRAIN, 1, np.array([4, 7]))], 1.0, FORM) if isinstance(one, Replies)
+    ] == [2]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"update": None}, "its answer lacks update"),
+        ({"update": np.zeros(4, np.float32)}, r"its update has the shape \(4,\), not \(3,\)"),
+        ({"update": np.array([0, np.nan, 0], np.float32)}, "its update, of 2 clients, cannot be used"),
+        ({"weight": np.array(-1.0)}, "its weight, of 2 clients, cannot be used"),
+        ({"rows": np.array(2.1e9)}, "its rows, of 2 clients, cannot be used"),
+    ],
+)
+def test_a_sum_out_of_order_is_no_answer_of_any_of_its_clients(change: dict[str, Any], said: str) -> None:
+    grid = SpokenGrid(("a",) * 10, lambda sent: [_total(**change)])
+    came = list(ask(grid, [Tasks(TRAIN, 1, np.array([4, 7]))], 1.0, FORM))
+    assert [one.client for one in came if isinstance(one, Failure)] == [4, 7]
+    assert all(isinstance(one, Failure) and re.search(said, one.reason) for one in came)
+    assert flaw(_total(rows=np.array(1.9e9)), FORM) is None, "bounds hold as often as there are clients"

@@ -213,3 +213,29 @@ def test_nobody_at_all_is_no_error() -> None:
     assert not got.trained
     assert not got.failures
     assert got.accumulator.num_updates == 0
+
+
+@given(st.permutations(range(NUM_CLIENTS)), st.sets(st.integers(0, NUM_CLIENTS - 1), max_size=NUM_CLIENTS - 1))
+def test_a_sum_is_folded_as_one_answer_wherever_the_others_come(order: list[int], absent: set[int]) -> None:
+    there = [place for place in range(NUM_CLIENTS) if place not in absent]
+    fold = _fold()
+    for place in order:
+        if place in absent:
+            fold.skip(int(COHORT[place]))
+        if place == order[0]:
+            sums = {"update": UPDATES[there].sum(axis=0, dtype=np.float64).astype(np.float32)}
+            fold.add_total(COHORT[there], {**sums, "weight": np.array(WEIGHTS[there].sum())})
+    accumulator = fold.close()
+    assert fold.weight == pytest.approx(WEIGHTS[there].sum(), rel=1e-15)
+    np.testing.assert_array_equal(accumulator.arrays["update"], sums["update"])
+
+
+def test_an_answer_for_several_clients_counts_for_each_of_them() -> None:
+    clients = COHORT[:3]
+    pooled = {"update": np.ones(NUM_PARAMETERS, np.float32), "weight": np.array(6.0), "loss": np.array(3.0)}
+    total = Replies(TRAIN, 1, clients, {}, {}, "", {**pooled, "rows": np.array(6.0)})
+    folded = fold_answers([total, Failure(5, 1, "down")], FedAvg(), COHORT, NUM_PARAMETERS, most=1)
+    assert folded.trained == clients.tolist()
+    assert folded.weight == 6.0
+    assert [sorted(reply.pooled) for reply in folded.replies] == [["loss", "rows", "weight"]]
+    assert [failure.client for failure in folded.failures] == [5]

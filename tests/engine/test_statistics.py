@@ -110,3 +110,18 @@ def test_a_check_of_the_callers_own_refuses_by_name(make_grid: Any) -> None:
     got, _ = _gathered(make_grid, arrivals, quorum=0.5, check=check)
     assert got.missing == {"Ulm": "is not believed"}
     assert got.sums["sum"] == 4.0
+
+
+def test_sums_that_come_added_are_compared_with_nothing_and_name_nobodys_figures(make_grid: Any) -> None:
+    numbers = np.array([0, 2])
+    total = Replies(COUNT, 0, numbers, {}, {"level": numbers.astype(str)}, pooled={"rows": np.array(20)})
+
+    def compare(arrays: Any, clients: Any) -> dict[int, str]:
+        raise AssertionError("there is nothing to compare")
+
+    got, _ = _gathered(make_grid, [total, Failure(1, 0, "down")], quorum=0.5, compare=compare)
+    assert got.sums == {"rows": 20}
+    assert got.each == {}
+    assert got.clients.tolist() == [0, 2]
+    assert got.clear["level"].values.tolist() == ["0", "2"]
+    assert got.missing == {"Ulm": "down"}

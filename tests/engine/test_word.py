@@ -131,3 +131,16 @@ def test_how_many_rows_can_be_held_out_follows_from_what_was_told() -> None:
     told = np.array([100.0, np.nan, np.nan, np.nan, 50.0])
     most = most_held_out(training, told, 0.25, 0.15)
     np.testing.assert_allclose(most, [40, 250, 250, 100, 0])
+
+
+@given(st.lists(st.floats(0.01, 50), min_size=4, max_size=4), st.floats(0, 1e12))
+def test_a_sum_of_updates_weighs_what_all_its_clients_said_together(factors: list[float], weight: float) -> None:
+    word = _word(np.array(factors))
+    clients = np.array([0, 1, 3])
+    right = factors[0] * 100 + factors[1] * 30
+    total = Replies(TRAIN, 1, clients, pooled={"update": np.zeros(2, np.float32), "weight": np.array(right)})
+    assert word.broken(total) == {}
+    assume(not np.isclose(weight, right, rtol=1e-6, atol=0))
+    broken = word.broken(replace(total, pooled={**total.pooled, "weight": np.array(weight)}))
+    assert sorted(broken) == [0, 1, 2], "sums do not show which of them lies"
+    assert "one of them lies" in broken[0]

@@ -90,6 +90,11 @@ class Replies:
     def __len__(self) -> int:
         return len(self.clients)
 
+    @property
+    def figures(self) -> Arrays:
+        """What is meant to be added, by name: one row a client, or one for all of them where it is added already."""
+        return {**self.sums, **{name: array[None] for name, array in self.pooled.items()}}
+
     def take(self, rows: Rows) -> Replies:
         """Return the rows of some of the clients; what is pooled stays, and all rows are not copied."""
         if _is_every(rows):

@@ -33,15 +33,18 @@ def usable_survey(schema: Schema) -> Look:
         odd = _odd_sums(replies, shapes, counts=("labels", "count", "missing"))
         if odd or not _rows_are_told(replies):
             return f"its {odd or 'rows'} cannot be added to other clients'; it may run another version"
-        large = too_large(replies.sums["sum"], "sum", LARGEST_SUM, schema)
-        return large or contradiction(replies.sums, schema) or _odd_rows(replies) or _odd_vocabulary(replies, names)
+        figures = replies.figures
+        large = too_large(figures["sum"], "sum", LARGEST_SUM, schema)
+        return large or contradiction(figures, schema) or _odd_rows(replies) or _odd_vocabulary(replies, names)
 
     return check
 
 
 def _odd_rows(replies: Replies) -> str | None:
     """Return why the rows that are told in clear are not those of the counts, or None."""
-    told, counted = replies.clear.get("rows"), rows_told(replies.sums)
+    told, counted = replies.clear.get("rows"), rows_told(replies.figures)
+    if told is not None and len(counted) < len(told):  # of all together
+        told = np.array([told.sum() if told.all() else 0])
     if told is None or not ((told != 0) & (told != counted) & ~np.isnan(counted)).any():
         return None
     return f"its rows, {told.max()}, are not those of its counts, {counted.max():g}"
@@ -58,7 +61,8 @@ def _odd_vocabulary(replies: Replies, names: tuple[str, ...]) -> str | None:
             f"its vocabulary must be at most {MOST_LEVELS} texts of at most {_MOST_LETTERS} letters for each category "
             "column of the federation; make a column of more levels a number, or name it under data.never"
         )
-    for levels, rows in zip(told, np.nan_to_num(rows_told(replies.sums), nan=np.inf).tolist(), strict=False):
+    most = np.broadcast_to(np.nan_to_num(rows_told(replies.figures), nan=np.inf), len(told))
+    for levels, rows in zip(told, most.tolist(), strict=True):
         many = [name for name, own in (levels or {}).items() if len(own) > rows]
         if many:
             return f"its vocabulary of {', '.join(many)} has more levels than it has rows, {rows:g}"
@@ -71,9 +75,10 @@ def usable_squares(schema: Schema, name: str) -> Look:
 
     def check(replies: Replies) -> str | None:
         odd = _odd_sums(replies, shapes, counts=())
-        if odd or bool((replies.sums[name] < 0).any()):
+        figures = replies.figures
+        if odd or bool((figures[name] < 0).any()):
             return "its squares cannot be added to other clients'; it may run another version"
-        return too_large(replies.sums[name], "sum of squares", LARGEST_SQUARES, schema)
+        return too_large(figures[name], "sum of squares", LARGEST_SQUARES, schema)
 
     return check
 
@@ -112,8 +117,9 @@ def _is_text(value: object) -> bool:
 
 def _odd_sums(replies: Replies, shapes: Mapping[str, tuple[int, ...]], counts: tuple[str, ...]) -> str:
     """Return the names of sums that are missing or of another form, and of counts that cannot be counts."""
-    odd = [name for name, shape in shapes.items() if not _fits(replies.sums.get(name), shape)]
-    odd += [name for name in counts if name not in odd and not _countable(replies.sums[name])]
+    figures = replies.figures
+    odd = [name for name, shape in shapes.items() if not _fits(figures.get(name), shape)]
+    odd += [name for name in counts if name not in odd and not _countable(figures[name])]
     return ", ".join(odd)
 
 

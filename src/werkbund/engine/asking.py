@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from werkbund.core.arrays import AnyArray, BoolArray, Float64Array
+from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float64Array
 from werkbund.core.errors import QuorumError
 from werkbund.core.kinds import LARGEST, Field, Half, Kind
 from werkbund.core.types import Failure, Replies, Tasks
@@ -257,17 +257,32 @@ def flaw(replies: Replies, form: Form) -> str | None:
     odd = _odd_counts(replies, form.counts)
     if odd:
         return f"its counts {', '.join(odd)} have another form than this federation's; it may run another version"
-    lacking = [field.name for field in kind.answer if field.needed and field.name not in getattr(replies, field.half)]
-    lacking += [name for name in form.folds if kind.updates and name not in replies.sums]
+    given: dict[str, Arrays] = {"sums": replies.figures, "clear": replies.clear}
+    lacking = [field.name for field in kind.answer if field.needed and field.name not in given[field.half]]
+    lacking += [name for name in form.folds if kind.updates and name not in given["sums"]]
     if lacking:
         return f"its answer lacks {', '.join(lacking)}"
-    for half, arrays in halves:
-        for name, array in arrays.items():
+    for half in ("sums", "clear"):
+        for name, array in given[half].items():
             declared = kind.answered(half, name)
             looked_at = (half == "clear" and name in NUMBERS) or "." in name  # above, or by who asked
             misfit = None if declared is None or looked_at else _misfit(declared, name, array, form)
             if misfit:
                 return misfit
+    return _unusable_total(replies, form.changed)
+
+
+def _unusable_total(replies: Replies, changed: frozenset[str]) -> str | None:
+    """Return why what came added over several clients cannot be used, or None; each bound holds as often as there are.
+
+    Of what was `changed` it is enough that it is finite.
+    """
+    for name, array in replies.pooled.items():
+        declared = None if name in changed else replies.kind.answered("sums", name)
+        bounds = declared or _PLAIN
+        scaled = replace(bounds, most=None if bounds.most is None else bounds.most * len(replies))
+        if (array.dtype.kind == "f" and not np.isfinite(array).all()) or not scaled.bounds(array).all():
+            return f"its {name}, of {len(replies)} clients, cannot be used: NaN, infinite or out of bounds"
     return None
 
 

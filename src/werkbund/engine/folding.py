@@ -129,6 +129,13 @@ class OrderedFold:
             self._waiting[client] = ({name: rows[i : i + 1] for name, rows in updates.items()}, weight)
         self._advance()
 
+    def add_total(self, clients: Int64Array, sums: Arrays) -> None:
+        """Take what these clients sent, added up already: (parameters,), and so on, by name."""
+        self._sums = added(self._sums, {name: array[None] for name, array in sums.items()})
+        self._summed += clients.tolist()
+        for client in clients.tolist():
+            self.skip(client)
+
     def skip(self, client: int) -> None:
         """Wait for this client no longer."""
         self._waiting[client] = None
@@ -141,11 +148,16 @@ class OrderedFold:
             self._waiting.setdefault(client, None)
         self._hear(self._cohort)
         self._advance()
-        if self._unwinding is not None and self._summed:
-            summed = np.array(sorted(self._summed), np.int64)
-            updates, weights = self._unwinding.opened(self._sums, summed)
-            self._add(updates, weights)
+        if self._summed:
+            self._add(*self._opened())
         return self._accumulator
+
+    def _opened(self) -> tuple[Arrays, Float64Array]:
+        """Return the sums of those of whom nothing else is seen as one answer, (1, ...) by name, and its weight."""
+        if self._unwinding is not None:
+            return self._unwinding.opened(self._sums, np.array(sorted(self._summed), np.int64))
+        rows = {name: np.asarray(array)[None] for name, array in self._sums.items()}
+        return rows, np.array([float(rows.pop(WEIGHT)[0])])
 
     def _hear(self, clients: list[int]) -> None:
         """Note that clients have answered or will not; when nobody is left, it shows whose update is useless."""
@@ -276,11 +288,15 @@ def fold_answers(
             fold.skip(arrival.client)
             folded.failures.append(arrival)
             continue
-        wanted = _wanted(arrival, most, folded) if arrival.kind.updates else np.ones(len(arrival), np.bool_)
+        counts = arrival.kind.updates and UPDATE not in arrival.pooled  # a sum is taken whole
+        wanted = _wanted(arrival, most, folded) if counts else np.ones(len(arrival), np.bool_)
         for client in arrival.clients[~wanted].tolist():
             fold.skip(client)
             folded.failures.append(Failure(client, arrival.round, ENOUGH))
-        if arrival.kind.updates and wanted.any():
+        if UPDATE in arrival.pooled:
+            fold.add_total(arrival.clients, {name: arrival.pooled[name] for name in {*names, WEIGHT}})
+            folded.trained.extend(arrival.clients.tolist())
+        elif arrival.kind.updates and wanted.any():
             _fold(arrival, wanted, fold, folded, names, each)
         folded.replies.append(_without_update(arrival, wanted))
         del arrival  # before the next one is made, which may be as large as all the weights
@@ -344,5 +360,5 @@ def _fold(
 
 
 def _without_update(replies: Replies, wanted: BoolArray) -> Replies:
-    rest = {name: array for name, array in replies.sums.items() if name != UPDATE}
-    return replace(replies, sums=rest).take(wanted)
+    sums, pooled = ({n: a for n, a in half.items() if n != UPDATE} for half in (replies.sums, replies.pooled))
+    return replace(replies, sums=sums, pooled=pooled).take(wanted)

@@ -306,5 +306,5 @@ def _signals_by_kind(proceedings: Proceedings) -> dict[str, Arrays]:
 
 def _total(folded: Folded, name: str) -> float:
     """Return the sum over the clients that say how much and of how many rows, exact in any order of arrival."""
-    complete = [reply for reply in folded.replies if {"loss", "rows"} <= reply.sums.keys()]
-    return math.fsum(value for reply in complete for value in reply.sums[name].tolist())
+    complete = [figures for reply in folded.replies if {"loss", "rows"} <= (figures := reply.figures).keys()]
+    return math.fsum(value for figures in complete for value in figures[name].tolist())

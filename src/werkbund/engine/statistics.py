@@ -45,7 +45,7 @@ class Gathered:
     missing
         Why each other client is missing, by name.
     each
-        Each named array with one row a client that answered.
+        Each named array with one row a client that answered; nothing where answers came added over several clients.
     refused
         Names of those of the missing that did answer, and what they said cannot be used.
     """
@@ -92,7 +92,7 @@ def gather(
     check
         Looks at each answer before it is added.
     compare
-        Looks at all answers together before they are added.
+        Looks at all answers together before they are added; at nothing where they come added over several clients.
 
     Raises
     ------
@@ -109,10 +109,11 @@ def gather(
     check_quorum(len(names), len(names) - len(missing), quorum, 0, missing)
     there = ~np.isin(clients, list(far))
     each = {name: rows[there] for name, rows in each.items()}
+    sums = {name: row.sum(axis=0) for name, row in each.items()} or _total(replies)
     clear = {name: _said(replies, name, far) for reply in replies for name in reply.clear}
     refused = {failure.client for failure in failures if failure.answered} | far.keys()
     said = tuple(names[client] for client in sorted(refused))
-    return Gathered({name: row.sum(axis=0) for name, row in each.items()}, clear, clients[there], missing, each, said)
+    return Gathered(sums, clear, clients[there], missing, each, said)
 
 
 def _rows(replies: list[Replies]) -> tuple[Int64Array, dict[str, AnyArray]]:
@@ -121,8 +122,17 @@ def _rows(replies: list[Replies]) -> tuple[Int64Array, dict[str, AnyArray]]:
         return np.empty(0, np.int64), {}
     clients = np.concatenate([reply.clients for reply in replies])
     order = np.argsort(clients, kind="stable")
-    names = replies[0].sums
+    names = () if any(reply.pooled for reply in replies) else replies[0].sums
     return clients[order], {name: np.concatenate([reply.sums[name] for reply in replies])[order] for name in names}
+
+
+def _total(replies: list[Replies]) -> dict[str, AnyArray]:
+    """Return the sums of answers of which some came added over several clients."""
+    total: dict[str, AnyArray] = {}
+    for reply in replies:
+        for name, rows in reply.figures.items():
+            total[name] = total[name] + rows.sum(axis=0) if name in total else rows.sum(axis=0)
+    return total
 
 
 def _alike(arrivals: Iterable[Replies | Failure]) -> tuple[list[Replies], list[Failure]]:
@@ -150,4 +160,4 @@ def _said(replies: list[Replies], name: str, without: Container[int]) -> Said:
 
 
 def _signature(replies: Replies) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape[1:] for name, array in replies.sums.items()}
+    return {name: array.shape[1:] for name, array in replies.figures.items()}

@@ -61,7 +61,7 @@ class Word:
         if "rows" in replies.sums and "rows" not in changed:
             found |= self._rows(replies)
         if len(self.most) and replies.kind.updates and WEIGHT not in changed:
-            found |= self._weights(replies)
+            found |= self._total_weight(replies) if WEIGHT in replies.pooled else self._weights(replies)
             for name in self.beside.keys() & replies.sums.keys() - changed:
                 found |= self._beside(name, replies)
         return found
@@ -95,6 +95,18 @@ class Word:
             place: why.format(given[place], _between(float(least[place]), float(most[place])))
             for place in wrong.tolist()
         }
+
+    def _total_weight(self, replies: Replies) -> dict[int, str]:
+        """Look at the weight of updates of which the sum alone is told: who lies does not show, that somebody does."""
+        least, most = float(self.least[replies.clients].sum()), float(self.most[replies.clients].sum())
+        given = float(replies.pooled[WEIGHT])
+        if least * (1 - _SLACK) <= given <= most * (1 + _SLACK):
+            return {}
+        why = (
+            f"the sum of {len(replies)} updates weighs {given:g}, and by what their clients said of their rows it "
+            f"weighs {_between(least, most)}: one of them lies, and sums do not show which"
+        )
+        return dict.fromkeys(range(len(replies)), why)
 
     def _beside(self, name: str, replies: Replies) -> dict[int, str]:
         least, most = (bound[replies.clients] for bound in self.beside[name])
@@ -135,8 +147,7 @@ class Word:
 
 def counts_of(replies: Replies, split: str) -> dict[str, AnyArray]:
     """Return a split's counts by their own names, with one row a client, or one for all; empty where there are none."""
-    each = under(f"{split}.", replies.sums)
-    return each or {name: array[None] for name, array in under(f"{split}.", replies.pooled).items()}
+    return under(f"{split}.", replies.figures)
 
 
 def with_counts(held_out: Arrays, answers: Iterable[Replies], num_clients: int) -> Mapping[str, AnyArray]:

@@ -201,13 +201,32 @@ def learn_preparation(grid: Grid, schema: Schema, timeout_s: float, quorum: floa
         refused |= {*first.refused, *second.refused}
         if second.missing.keys() == first.missing.keys():
             break
+        if not first.each:
+            _refuse_to_ask_again(first, second)
         absent = second.missing  # both sums must be over the same rows: again, without those who have left
     preparation = Preparation.fit(schema, total, second.sums[SUMMED_SQUARES])
     rows, counted = _rows_of(first, len(grid.clients()))
     names = [grid.clients()[client] for client in first.clients.tolist()]
-    odd_looking = tuple(doubts(schema, names, first.each, np.asarray(second.each[SUMMED_SQUARES], np.float64)))
+    told = (first.each, np.asarray(second.each[SUMMED_SQUARES], np.float64)) if first.each else None
+    odd_looking = tuple(doubts(schema, names, *told)) if told else ()
     return CommonPreparation(
         preparation, total, rows, second.missing, counted, tuple(sorted(refused)), doubts=odd_looking
+    )
+
+
+def _refuse_to_ask_again(first: Gathered, second: Gathered) -> None:
+    """Refuse to sum the survey anew without a client that it holds: the difference of both would be that client's.
+
+    Raises
+    ------
+    ClientError
+        Names who left.
+    """
+    left = {name: why for name, why in second.missing.items() if name not in first.missing}
+    raise ClientError(
+        f"{', '.join(left)} answered the survey and not the question after it ({'; '.join(left.values())}): where "
+        "sums are all that a server sees, a survey without a client tells that client's figures; mend it, or name it "
+        "under data.without, and begin anew"
     )
 
 
@@ -216,7 +235,8 @@ def _rows_of(answers: Gathered, num_clients: int) -> tuple[Int64Array, Float64Ar
     rows, counted = np.zeros(num_clients, np.int64), np.full(num_clients, np.nan)
     if "rows" in answers.clear:
         rows[answers.clear["rows"].clients] = answers.clear["rows"].values
-    counted[answers.clients] = rows_told(answers.each)
+    if answers.each:
+        counted[answers.clients] = rows_told(answers.each)
     return rows, np.where(rows > 0, rows, counted)
 
 

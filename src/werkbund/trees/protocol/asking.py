@@ -109,9 +109,8 @@ def _is_behind(reply: Replies) -> bool:
 
 def _take(answers: Answers, reply: Replies, shapes: Shapes) -> None:
     """Add an answer's sums, and keep what else it holds."""
-    own = {name: array.sum(axis=0) for name, array in reply.sums.items()}
-    for name, array in {**own, **reply.pooled}.items():
-        answers.sums[name] = answers.sums[name] + array if name in answers.sums else array
+    for name, rows in reply.figures.items():
+        answers.sums[name] = answers.sums[name] + rows.sum(axis=0) if name in answers.sums else rows.sum(axis=0)
     answers.clients += reply.clients.tolist()
     rest = {name: array for name, array in reply.pooled.items() if name not in shapes}
     each = {name: array for name, array in reply.sums.items() if name not in shapes}
@@ -120,8 +119,7 @@ def _take(answers: Answers, reply: Replies, shapes: Shapes) -> None:
 
 def _flaw(reply: Replies, shapes: Shapes) -> str | None:
     """Return why an answer cannot be added, or None."""
-    own_shapes = {name: array.shape[1:] for name, array in reply.sums.items()}
-    own_shapes |= {name: array.shape for name, array in reply.pooled.items()}
+    own_shapes = {name: array.shape[1:] for name, array in reply.figures.items()}
     odd = [name for name, shape in shapes.items() if own_shapes.get(name) != shape]
     if odd:
         return f"its {', '.join(odd)} have another form than was asked; it may run another version"
@@ -160,8 +158,7 @@ def odd_histograms(reply: Replies, terms: Terms, asked: Blocks, rows: Float64Arr
     rows
         (all clients,), training rows that each said it has, NaN where nobody knows; empty where nobody is held to any.
     """
-    words = reply.sums.get("histograms")
-    words = reply.pooled["histograms"][None] if words is None else words
+    words = reply.figures["histograms"]
     each = np.nan_to_num(rows[reply.clients], nan=MOST_ROWS) if len(rows) else np.full(len(reply), float(MOST_ROWS))
     most = terms.most_draws * (each if len(words) == len(reply) else each.sum(keepdims=True))
     counted = words[..., 2].astype(np.float64)
