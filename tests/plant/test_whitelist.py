@@ -78,6 +78,9 @@ OTHERS: dict[str, dict[str, Any]] = {
     "clients.validation": {"clients": {"validation": 0.1}},
     "clients.later": {"clients": {"later": 0.1}},
     "clients.gap": {"clients": {"gap": 24.0}},
+    "privacy.secure_sums": {"privacy": {"secure_sums": True}},
+    "privacy.colluding": {"privacy": {"colluding": 2}},
+    "privacy.strict": {"privacy": {"strict": True}},
 }
 
 

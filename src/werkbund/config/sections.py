@@ -15,6 +15,7 @@ from werkbund.aggregation import DEFAULT, aggregation_options, check_option_name
 from werkbund.aggregation.clusters import ONE
 from werkbund.aggregation.personal import NOTHING
 from werkbund.config.models import ClustersSection, PersonalSection
+from werkbund.config.privacy import PrivacySection, refused_with_sums
 from werkbund.config.rows import ClientsSection, Count, DataSection, FeaturesSection, Section, Share
 from werkbund.core import defaults
 from werkbund.core.errors import ConfigError
@@ -334,6 +335,7 @@ class Config(Section):
     trees: TreesSection = TreesSection()
     training: TrainingSection = TrainingSection()
     strategy: StrategySection = StrategySection()
+    privacy: PrivacySection = PrivacySection()
     evaluation: EvaluationSection = EvaluationSection()
     stop: StopSection = StopSection()
     world: WorldSection = WorldSection()
@@ -376,6 +378,14 @@ class Config(Section):
                 f"{'; '.join(broken)} with strategy.clusters.name = {self.strategy.clusters.name!r}, got otherwise: "
                 "there is no one model; drop it, or name no clusters"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _secure_sums_fit(self) -> Config:
+        pace, clusters, clip = self.strategy.pace.close, self.strategy.clusters, self.strategy.aggregation.clip_norm
+        broken = refused_with_sums(pace, clusters, self.model.initial, self.evaluation.contributions, clip)
+        if self.privacy.secure_sums and broken:
+            raise ValueError(f"{broken}; or set privacy.secure_sums = false")
         return self
 
     @model_validator(mode="after")

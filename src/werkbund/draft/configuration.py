@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from werkbund.config import rows, sections
+from werkbund.config import privacy, rows, sections
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.data import ClientFiles, CsvSource, ParquetSource, recognise
 from werkbund.data.checks.labels import FEW_POSITIVES
@@ -132,6 +132,7 @@ def _text_of(draft: Draft) -> str:
         section("strategy.selection", sections.SelectionSection, []),
         _aggregation(draft),
         *(section(f"strategy.{name}", type(getattr(strategy, name)), []) for name in ("pace", "clusters", "personal")),
+        section("privacy", privacy.PrivacySection, []),
         _evaluation(draft),
         section("stop", sections.StopSection, []),
         section("world", sections.WorldSection, []),

@@ -41,6 +41,7 @@ EXAMPLES: dict[str, Any] = {
     "training.steps": 50,
     "strategy.selection.count": 5,
     "strategy.pace.updates": 5,
+    "privacy.colluding": 1,
     "evaluation.server_rows": "server.csv",
     "stop.target": 0.9,
     "stop.seconds": 600.0,

@@ -21,6 +21,7 @@ from werkbund.engine.asking import Form
 from werkbund.engine.checkpoint import Checkpoint
 from werkbund.engine.crediting import Crediting
 from werkbund.engine.pacing import Due, Pace
+from werkbund.engine.secured import check_sums
 from werkbund.engine.word import Word, added_expected, with_counts
 from werkbund.privacy import Stack
 from werkbund.selection.contract import OF_THE_UPDATE, SCORE_REMEDY, CohortSize, Selector, State
@@ -86,12 +87,14 @@ class Strategy:
         When a round closes.
     personal
         What of the model is each client's own.
+    secure_sums
+        Whether the server learns sums over clients alone.
 
     Raises
     ------
     ConfigError
-        If a layer hides what the selector, the aggregator or the clipping must see of each client, or a pace at which
-        updates come late does not fit the layers or the aggregator, or either what is the clients' own.
+        If what is hidden is what the selector, the aggregator or the clipping must see of each client, or late updates
+        do not fit the layers or the aggregator, or either what is the clients' own.
     """
 
     selector: Selector
@@ -100,13 +103,15 @@ class Strategy:
     clip_norm: float | None = None
     pace: Pace = field(default_factory=Pace)
     personal: Personal = field(default_factory=Personal)
+    secure_sums: bool = False
 
     def __post_init__(self) -> None:
         self._check_pace()
-        check_fits(self.personal, self.pace.close, "score" in self.selector.declaration.needs)
         needs = self.selector.declaration.needs
-        of_the_update = frozenset({UPDATE}) if needs & OF_THE_UPDATE else frozenset[str]()
-        self.stack.check(self.aggregator.sees, needs | of_the_update)
+        if self.secure_sums:
+            check_sums(self.selector, self.aggregator)
+        check_fits(self.personal, self.pace.close, "score" in needs)
+        self.stack.check(self.aggregator.sees, needs | ({UPDATE} if needs & OF_THE_UPDATE else set()))
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             raise ConfigError(f"strategy.aggregation.clip_norm must be above 0 and finite, got {self.clip_norm}")
         if self.clip_norm is not None and self.stack.layers and self.aggregator.sees == "sum":
@@ -152,7 +157,7 @@ class Strategy:
     def _check_pace(self) -> None:
         """Refuse late updates where a round's answers belong together."""
         aggregator, close = self.aggregator, self.pace.close
-        if self.pace.is_full:
+        if close == "all":
             return
         if self.stack.layers:
             raise ConfigError(f"strategy.pace.close must be all with layers of privacy over a cohort, got {close!r}")
@@ -383,9 +388,8 @@ class RunState:
         selector_state = {**values["selector_state"], **under("selector.", arrays)}
         world = {**values.get("world", {}), **under("world.", arrays)}
         carry, held_out = under("carry.", arrays), under(_HELD_OUT, arrays)
-        usual = values.get("usual", {})
+        usual, due = values.get("usual", {}), Due.of_arrays(under(_DUE, arrays))
         edges, taken = arrays.get(EDGES, STANDARD_EDGES), arrays.get(_TAKEN, np.empty(0, np.int64))
-        due = Due.of_arrays(under(_DUE, arrays))
         of_run = (carry, selector_state, world, held_out, usual, edges, due, taken)
         return cls(checkpoint.round, arrays["weights"], *of_run)
 

@@ -121,7 +121,10 @@ def strategy_of(config: Config) -> Strategy:
     rule = build_aggregator(aggregation.name, **aggregation.options)
     check_training(rule, config.training)
     pace, personal = Pace(**config.strategy.pace.model_dump()), config.strategy.personal.plan
-    return Strategy(selector_of(config), rule, clip_norm=clip, pace=pace, personal=personal)
+    hidden = config.privacy.secure_sums
+    if hidden:
+        raise ConfigError("privacy.secure_sums must be false as long as no grid adds under masks; leave it out")
+    return Strategy(selector_of(config), rule, clip_norm=clip, pace=pace, personal=personal, secure_sums=hidden)
 
 
 def rules_of(config: Config, fingerprint: str, facts: Arrays, num_modes: int) -> Rules:

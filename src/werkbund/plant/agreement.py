@@ -93,7 +93,8 @@ class Agreement:
 def file_digest(agreed: Config) -> str:
     """Return sixteen hexadecimal digits that differ as soon as what the kit's file says about rows does."""
     values = leaves_of(agreed)
-    about_rows = json.dumps({key: values[key] for key in AGREED if key != "federation.purpose"}, sort_keys=True)
+    keys = [key for key in AGREED if not key.startswith(("federation.", "privacy."))]
+    about_rows = json.dumps({key: values[key] for key in keys}, sort_keys=True)
     return hashlib.sha256(about_rows.encode()).hexdigest()[:16]
 
 

@@ -48,8 +48,11 @@ AGREED: tuple[str, ...] = (
     "clients.validation",
     "clients.later",
     "clients.gap",
+    "privacy.secure_sums",
+    "privacy.colluding",
+    "privacy.strict",
 )
-"""Keys that say what is computed about rows: a run that differs in one is refused."""
+"""Keys that say what is computed about rows, and what is seen of it: a run that differs in one is refused."""
 
 FREE: tuple[str, ...] = (
     "federation.name",
