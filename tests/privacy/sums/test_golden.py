@@ -172,6 +172,11 @@ def test_both_secrets_of_one_plant_need_more_answers_than_there_are() -> None:
             assert found.threshold <= n
 
 
+def test_a_sum_of_some_members_is_over_two_honest_plants_whatever_the_server_says() -> None:
+    every = (Thresholds.of(n, c, some) for n in range(3, 41) for c in range(n - 1) for some in range(3, n + 1))
+    assert min(found.honest(False) for found in every if found.cohort >= found.least) == 2
+
+
 def test_too_few_honest_plants_are_refused() -> None:
     for n, c in ((2, 0), (4, 3), (1, 0)):
         with pytest.raises(ConfigError, match=r"privacy\.colluding must leave two honest plants"):
@@ -182,4 +187,5 @@ def test_too_few_honest_plants_are_refused() -> None:
 @pytest.mark.parametrize(("clients", "fraction"), [(10, 42), (100, 39), (1000, 35)])
 def test_fraction_bits_of_weighted_updates(clients: int, fraction: int) -> None:
     words = Words((Addend("update", (1,), 8.0 * 10_000, False),), clients)
-    assert words.error("update", 1) == 2.0 ** -(fraction + 1)
+    assert words.fraction_bits(words.addends[0]) == fraction
+    assert words.error("update", 1) == 2.0 ** -(fraction + 1) + 80_000 * 2.0**-53

@@ -163,7 +163,8 @@ class Participant:
             If the server asks for what a plant refuses.
         """
         cohort, included = self._included(message)
-        self._once("agreed", "agreement", cohort, included)
+        self._check_told("agreed", cohort, included)
+        self._note_told("agreed", "agreement", cohort, included)
         return {"witness": self._witness(cohort, included)}
 
     def open(self, message: Arrays) -> dict[str, AnyArray]:
@@ -184,8 +185,9 @@ class Participant:
         through = number_in(message, "through")
         if self.register.strict:
             self._check_witnesses(cohort.session, message, cohort.included_digest(included))
-        self._check_difference(cohort, included)
-        self._once("opened", "opening", cohort, included)
+        self._check_told("opened", cohort, included)
+        self._note_summed(cohort, included)
+        self._note_told("opened", "opening", cohort, included)
         self._memory.forget_before(cohort.turn)
         pairs = zip(cohort.numbers, parcels, strict=True)
         exchange = self._exchange
@@ -257,11 +259,6 @@ class Participant:
             cohort.session.check_offer(number, cohort.turn, offer, signature)
         if not self.register.strict and self._memory.number("opened"):
             self._check_witnesses(cohort.session, message, self._memory.content("opening"))
-        if not self.register.strict and cohort.thresholds.honest(agreed=False) < 2:
-            raise ClientError(
-                f"a cohort of {len(cohort.numbers)} among {len(cohort.session.members)} is too small for plants that "
-                "do not agree on who is in a sum; set privacy.strict, or ask more plants"
-            )
 
     def _check_witnesses(self, session: Session, message: Arrays, included: bytes) -> None:
         """Raise unless enough members signed that the same plants are in a sum as this plant was told."""
@@ -287,8 +284,8 @@ class Participant:
                 "difference of two such sums is one plant's own answer"
             )
 
-    def _check_difference(self, cohort: Cohort, included: Sequence[int]) -> None:
-        """Raise if this plant's question was summed over others before; else note over whom it is summed."""
+    def _note_summed(self, cohort: Cohort, included: Sequence[int]) -> None:
+        """Note over whom this plant's question is summed; raise if it was summed over others before."""
         if self._memory.number("submitted") != cohort.turn:
             return
         question, who = self._memory.content("submission")[DIGEST:], self._who(included)
@@ -310,18 +307,20 @@ class Participant:
             raise ClientError(f"sum {cohort.turn} was masked here among other plants, or under other keys of theirs")
         return cohort, included
 
-    def _once(self, stage: str, name: str, cohort: Cohort, included: Sequence[int]) -> None:
-        """Note who is in a sum; raise if this plant was told of others, or of a later sum."""
-        told, last, memory = cohort.included_digest(included), self._memory.number(stage), self._memory
-        for known, under in (("agreed", "agreement"), ("opened", "opening")):
-            if memory.number(known) == cohort.turn and memory.content(under) != told:
+    def _check_told(self, stage: str, cohort: Cohort, included: Sequence[int]) -> None:
+        """Raise if this plant was told that others are in the sum, or has answered a later one."""
+        memory, told = self._memory, cohort.included_digest(included)
+        for known, name in (("agreed", "agreement"), ("opened", "opening")):
+            if memory.number(known) == cohort.turn and memory.content(name) != told:
                 raise ClientError(
                     f"this plant was told that others are in sum {cohort.turn}; it answers one of the two"
                 )
-        if cohort.turn < last:
-            raise ClientError(f"sum {cohort.turn} is over: this plant has answered sum {last}")
-        memory.arrays[stage] = np.array(cohort.turn)
-        memory.put(name, told)
+        if cohort.turn < memory.number(stage):
+            raise ClientError(f"sum {cohort.turn} is over: this plant has answered sum {memory.number(stage)}")
+
+    def _note_told(self, stage: str, name: str, cohort: Cohort, included: Sequence[int]) -> None:
+        self._memory.arrays[stage] = np.array(cohort.turn)
+        self._memory.put(name, cohort.included_digest(included))
 
     def _add_masks(self, cohort: Cohort, secrets: Secrets, words: UInt64Array) -> None:
         """Add a plant's own mask and those that it shares with each other of the cohort; the lower number adds."""

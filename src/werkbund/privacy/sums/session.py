@@ -106,7 +106,7 @@ class Session:
         """
         turn, numbers = number_in(message, "turn"), numbers_in(message, "cohort", self.members)
         cohort = self.cohort(turn, numbers, raw(message, "offers", OFFER_BYTES, len(numbers)))
-        cohort.check_size(len(numbers), "was asked")
+        cohort.check_size(len(numbers), "were asked")
         return cohort
 
     def share_context(self, turn: int, sender: int, receiver: int, offer: bytes) -> bytes:
@@ -187,7 +187,7 @@ class Cohort:
             If they are too few, or not of the cohort.
         """
         included = numbers_in(message, "included", self.numbers)
-        self.check_size(len(included), "is in the sum")
+        self.check_size(len(included), "are in the sum")
         return included
 
     def check_size(self, size: int, what: str) -> None:

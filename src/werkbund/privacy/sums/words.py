@@ -5,8 +5,9 @@ the lowest bytes afterwards is masked as well. How many bytes an array needs fol
 and how many clients may add up, so that no sum overflows. Two more words, 1 and a constant, show whether the masks of
 an opened sum matched.
 
-With f fraction bits, a number is rounded to the nearest multiple of 2^-f: a sum over U clients is at most U 2^-f / 2
-away from the sum of the numbers. f = 8 width - 2 - ceil(log2(clients most)).
+With f bits behind the point, a number is rounded to the nearest multiple of 2^-f: a sum over U clients is at most
+U 2^-f / 2 away from the sum of the numbers, but for the rounding of the result to float64.
+f = 8 width - 2 - ceil(log2(clients most)).
 """
 
 from __future__ import annotations
@@ -135,9 +136,18 @@ class Words:
         return sum(addend.size * addend.width for addend in self.addends) + _CHECKS * WIDEST
 
     def error(self, name: str, clients: int) -> float:
-        """Return how far a sum over so many clients may be from the exact one, in each number; 0 for whole numbers."""
+        """Return how far a sum over so many clients may be from the exact one, in each number; 0 for whole numbers.
+
+        Each client rounds to a multiple of 2^-f; the sum is rounded once more, to what float64 can hold.
+        """
         addend = next(one for one in self.addends if one.name == name)
-        return 0.0 if addend.is_whole else clients * 2.0 ** -(self._fraction(addend) + 1)
+        most = addend.most or 0.0
+        return 0.0 if addend.is_whole else clients * (2.0 ** -(self.fraction_bits(addend) + 1) + most * 2.0**-53)
+
+    def fraction_bits(self, addend: Addend) -> int:
+        """Return f: with how many bits behind the point numbers that are not whole are added."""
+        most = 1.0 if addend.most is None else addend.most
+        return 8 * addend.width - 2 - math.ceil(math.log2(self.clients * most))
 
     def of(self, arrays: Arrays) -> UInt64Array:
         """Return the words of a client's arrays: (words,).
@@ -223,10 +233,6 @@ class Words:
                 "could overflow; raise the width"
             )
 
-    def _fraction(self, addend: Addend) -> int:
-        most = 1.0 if addend.most is None else addend.most
-        return 8 * addend.width - 2 - math.ceil(math.log2(self.clients * most))
-
     def _worded(self, addend: Addend, array: AnyArray | None) -> UInt64Array:
         """Return the words of one array, flat."""
         if array is None or array.shape != addend.shape or array.dtype.kind not in "iufb":
@@ -245,7 +251,7 @@ class Words:
 
     def _fixed(self, addend: Addend, numbers: AnyArray) -> Int64Array:
         if not addend.is_whole:
-            return np.rint(np.ldexp(numbers.astype(np.float64), self._fraction(addend))).astype(np.int64)
+            return np.rint(np.ldexp(numbers.astype(np.float64), self.fraction_bits(addend))).astype(np.int64)
         whole = numbers.astype(np.int64)
         if (whole != numbers).any():
             raise ClientError(f"{addend.name} must be whole numbers, got others; declare it with a fraction")
@@ -254,7 +260,7 @@ class Words:
     def _summed(self, addend: Addend, words: UInt64Array) -> AnyArray:
         unused = 8 * (WIDEST - addend.width)
         signed = (words << np.uint64(unused)).view(np.int64) >> np.int64(unused)
-        numbers = signed if addend.is_whole else np.ldexp(signed.astype(np.float64), -self._fraction(addend))
+        numbers = signed if addend.is_whole else np.ldexp(signed.astype(np.float64), -self.fraction_bits(addend))
         return numbers.reshape(addend.shape)
 
     def _places(self) -> Iterator[tuple[Addend, slice]]:
