@@ -60,7 +60,7 @@ ALLOWED["flower.trial"] = {
 }
 ALLOWED["cli"] = set(ALLOWED)
 
-GENERATORS = {"Generator", "BitGenerator", "PCG64", "SeedSequence", "default_rng"}
+GENERATORS = {"Generator", "BitGenerator", "PCG64", "PCG64DXSM", "SeedSequence", "default_rng"}
 """What `numpy.random` offers without a state that everybody shares."""
 
 TORCH_DRAWS = {"rand", "randn", "randint", "randperm", "bernoulli", "normal", "multinomial"}

@@ -20,7 +20,7 @@ from werkbund.learner import (
     LocalStep,
     MeanGradient,
     ModelSpec,
-    NoisedExamples,
+    NoisedUnits,
     Proximal,
     TrainedCohort,
     TrainingPlan,
@@ -46,12 +46,16 @@ def _drift(weights: Tensor, start: Tensor, sent: Sent) -> Tensor:
     return 0.1 * weights + sent["control"]
 
 
+def _rule(bound: float, noise: float) -> NoisedUnits:
+    return NoisedUnits(bound, lambda rows: noise, seeded=True)
+
+
 OBJECTIVES = {
     "term": LocalObjective(terms=(_drift,)),
-    "clipped examples": LocalObjective(rule=NoisedExamples(0.3, 0.0)),
-    "noised examples": LocalObjective(rule=NoisedExamples(0.3, 0.5, batch_size=16)),
+    "clipped examples": LocalObjective(rule=_rule(0.3, 0.0)),
+    "noised examples": LocalObjective(rule=_rule(0.3, 0.5)),
     "one layer": LocalObjective(trains=("2",)),
-    "all at once": LocalObjective((_drift, Proximal(0.2)), NoisedExamples(0.3, 0.2), ("*.bias", "0")),
+    "all at once": LocalObjective((_drift, Proximal(0.2)), _rule(0.3, 0.2), ("*.bias", "0")),
 }
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES.keys())
 
@@ -213,11 +217,11 @@ def test_a_layer_that_rests_is_not_corrected(make_table: Any) -> None:
 
 def test_a_correction_is_refused_where_the_gradient_of_each_row_is_read(make_table: Any) -> None:
     with pytest.raises(ConfigError, match="a correction is added to the mean gradient"):
-        _train(make_table, LocalObjective(rule=NoisedExamples(1.0, 0.0)), correction=CORRECTION)
+        _train(make_table, LocalObjective(rule=_rule(1.0, 0.0)), correction=CORRECTION)
 
 
 def test_examples_that_no_bound_reaches_and_no_noise_are_the_mean(make_table: Any) -> None:
-    free, _ = _train(make_table, LocalObjective(rule=NoisedExamples(1e6, 0.0)))
+    free, _ = _train(make_table, LocalObjective(rule=_rule(1e6, 0.0)))
     usual, _ = _train(make_table, LocalObjective(), way="batched")
     np.testing.assert_allclose(free.weights, usual.weights, rtol=1e-4, atol=1e-6)
 
@@ -225,25 +229,25 @@ def test_examples_that_no_bound_reaches_and_no_noise_are_the_mean(make_table: An
 def test_one_row_moves_a_clipped_step_by_its_bound_at_most(make_table: Any) -> None:
     plan = TrainingPlan("sgd", 1.0, steps=1, weight_decay=0.0, batch_size=100)
     start = weights_of(build_network(MLP, 4, 0))
-    trained, _ = _train(make_table, LocalObjective(rule=NoisedExamples(1e-3, 0.0, batch_size=1)), plan=plan)
+    trained, _ = _train(make_table, LocalObjective(rule=_rule(1e-3, 0.0)), plan=plan)
     lengths = np.linalg.norm((trained.weights - start).astype(np.float64), axis=1)
-    assert (lengths <= 1e-3 * np.array(SIZES) * 1.01).all()
+    assert (lengths <= 1e-3 * 1.01).all()
 
 
 def test_noise_has_the_deviation_that_is_asked_for() -> None:
-    step = LocalStep(3, torch.ones(500, 1), {}, keys(0, "training", 1, np.arange(500)))
-    rule = NoisedExamples(2.0, 1.5, batch_size=4)
-    drawn = rule.slope(torch.zeros(500, 1, 40), step).numpy()
+    step = LocalStep(3, torch.ones(500, 4), {}, keys(0, "training", 1, np.arange(500)), np.full(500, 4))
+    rule = _rule(2.0, 1.5)
+    drawn = rule.slope(torch.zeros(500, 4, 40), step).numpy()
     assert drawn.std() == pytest.approx(2.0 * 1.5 / 4, rel=0.02)
     assert abs(drawn.mean()) < 0.02
     assert not np.array_equal(drawn[0], drawn[1])
-    again = rule.slope(torch.zeros(500, 1, 40), LocalStep(4, step.present, {}, step.keys)).numpy()
+    again = rule.slope(torch.zeros(500, 4, 40), replace(step, number=4)).numpy()
     assert abs(np.corrcoef(drawn.ravel(), again.ravel())[0, 1]) < 0.05
 
 
 def test_a_dropout_network_takes_gradients_of_single_rows_one_by_one(make_table: Any) -> None:
     network = build_network(ModelSpec("mlp", {"hidden": [6], "dropout": 0.3}), 4, 0)
-    trainer = CohortTrainer(network, PLAN, 4, objective=LocalObjective(rule=NoisedExamples(0.3, 0.1)))
+    trainer = CohortTrainer(network, PLAN, 4, objective=LocalObjective(rule=_rule(0.3, 0.1)))
     assert trainer.way == "plain"
     table, cohort = make_table([9, 20]), np.arange(2)
     whole = trainer.train(table, cohort, weights_of(network), keys(0, "training", 1, cohort))
@@ -274,9 +278,9 @@ def test_a_layer_that_is_not_there_and_a_second_bound_are_refused() -> None:
     with pytest.raises(ModelError, match=r"layers must be among 0\.weight, .*got 'head'"):
         CohortTrainer(network, PLAN, 4, objective=LocalObjective(trains=("head",)))
     with pytest.raises(ConfigError, match=r"training\.clip_norm bounds the mean gradient"):
-        CohortTrainer(network, TrainingPlan(clip_norm=1.0), 4, objective=LocalObjective(rule=NoisedExamples(1, 0)))
-    with pytest.raises(ConfigError, match="bound must be > 0"):
-        NoisedExamples(0.0, 1.0)
+        CohortTrainer(network, TrainingPlan(clip_norm=1.0), 4, objective=LocalObjective(rule=_rule(1, 0)))
+    with pytest.raises(ConfigError, match=r"privacy\.clip must be > 0"):
+        _rule(0.0, 1.0)
 
 
 def test_clipping_shortens_to_the_bound_and_twice_changes_nothing() -> None:

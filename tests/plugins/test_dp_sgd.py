@@ -6,6 +6,7 @@ The unit of protection is one row at one client; the noise is drawn at the clien
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +28,7 @@ from werkbund.learner import (
     CohortTrainer,
     LocalObjective,
     ModelSpec,
-    NoisedExamples,
+    NoisedUnits,
     TrainingPlan,
     build_network,
     load_weights,
@@ -39,17 +40,27 @@ MLP = ModelSpec("mlp", {"hidden": [6]})
 ONE_STEP = TrainingPlan("sgd", RATE, weight_decay=0.0, steps=1, batch_size=1000)
 USUAL = TrainingPlan("sgd", RATE, weight_decay=0.0, epochs=2, batch_size=8)
 EVERYONE = tuple(range(len(SIZES)))
+
+
+def _always(noise: float) -> Callable[[int], float]:
+    return lambda rows: noise
+
+
+def _rule(bound: float, noise: float) -> NoisedUnits:
+    return NoisedUnits(bound, _always(noise), seeded=True)
+
+
 both_ways = pytest.mark.parametrize("batched", [True, False], ids=["batched", "plain"])
 
 
-def _trainer(rule: NoisedExamples | None, plan: TrainingPlan, batched: bool) -> CohortTrainer:
+def _trainer(rule: NoisedUnits | None, plan: TrainingPlan, batched: bool) -> CohortTrainer:
     objective = LocalObjective(rule=rule)
     return CohortTrainer(build_network(MLP, WIDTH, 0), plan, WIDTH, batched, compiled=False, objective=objective)
 
 
 def _trained(
     table: ClientTable,
-    rule: NoisedExamples | None,
+    rule: NoisedUnits | None,
     clients: tuple[int, ...] = EVERYONE,
     *,
     plan: TrainingPlan = ONE_STEP,
@@ -60,9 +71,9 @@ def _trained(
     return _trainer(rule, plan, batched).train(table, cohort, start, keys(seed, "training", 1, cohort)).weights
 
 
-def _noise(table: ClientTable, rule: NoisedExamples, clients: tuple[int, ...] = EVERYONE, **how: Any) -> Float32Array:
+def _noise(table: ClientTable, rule: NoisedUnits, clients: tuple[int, ...] = EVERYONE, **how: Any) -> Float32Array:
     """Return the noise in the slope of one step: (clients, parameters)."""
-    still = _trained(table, replace(rule, noise=0.0), clients, **how)
+    still = _trained(table, replace(rule, noise=_always(0.0)), clients, **how)
     return np.asarray((still - _trained(table, rule, clients, **how)) / np.float32(RATE))
 
 
@@ -90,7 +101,7 @@ def table(make_table: Any) -> ClientTable:
 @pytest.mark.parametrize("bound", [1e-2, 0.3, 1e3])
 def test_each_rows_gradient_is_clipped_by_itself(bound: float, batched: bool, table: ClientTable) -> None:
     start = weights_of(build_network(MLP, WIDTH, 0)).astype(np.float64)
-    moved = (start - _trained(table, NoisedExamples(bound, 0.0), batched=batched)) / RATE
+    moved = (start - _trained(table, _rule(bound, 0.0), batched=batched)) / RATE
     for client in EVERYONE:
         expected = _slopes_by_autograd(table, client, bound).mean(axis=0)
         np.testing.assert_allclose(moved[client], expected, rtol=1e-3, atol=2e-6)
@@ -98,7 +109,7 @@ def test_each_rows_gradient_is_clipped_by_itself(bound: float, batched: bool, ta
 
 @both_ways
 def test_without_noise_and_with_a_bound_that_nothing_reaches_it_is_plain_sgd(batched: bool, table: ClientTable) -> None:
-    free = _trained(table, NoisedExamples(1e6, 0.0), plan=USUAL, batched=batched)
+    free = _trained(table, _rule(1e6, 0.0), plan=USUAL, batched=batched)
     usual = _trained(table, None, plan=USUAL, batched=batched)
     np.testing.assert_allclose(free, usual, atol=1e-6)
 
@@ -107,7 +118,7 @@ def test_without_noise_and_with_a_bound_that_nothing_reaches_it_is_plain_sgd(bat
 def test_two_clients_draw_different_noise_and_each_the_same_whoever_else_trains(
     batched: bool, table: ClientTable
 ) -> None:
-    rule = NoisedExamples(0.5, 2.0)
+    rule = _rule(0.5, 2.0)
     together = _noise(table, rule, batched=batched)
     for client in EVERYONE:
         for cohort in ((client,), (0, client) if client else (0, 3)):
@@ -119,17 +130,17 @@ def test_two_clients_draw_different_noise_and_each_the_same_whoever_else_trains(
 
 
 def test_batched_and_plain_draw_the_same_noise_in_each_step(table: ClientTable) -> None:
-    rule = NoisedExamples(0.5, 1.0)
+    rule = _rule(0.5, 1.0)
     together, alone = (_trained(table, rule, plan=USUAL, batched=batched) for batched in (True, False))
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=2e-5)
 
 
 def test_noise_differs_from_round_to_round_and_from_step_to_step(table: ClientTable) -> None:
-    rule = NoisedExamples(0.5, 2.0)
+    rule = _rule(0.5, 2.0)
     first, second = _noise(table, rule, seed=0), _noise(table, rule, seed=1)
     assert (np.abs(first - second) > 1e-3).mean() > 0.9
-    still = NoisedExamples(1e-9, 0.0)  # a bound so small that rows say nothing: what moves is noise
-    noisy = replace(still, noise=1e9)
+    still = _rule(1e-9, 0.0)  # a bound so small that rows say nothing: what moves is noise
+    noisy = replace(still, noise=_always(1e9))
     once, twice = ONE_STEP, replace(ONE_STEP, steps=2)
     start = weights_of(build_network(MLP, WIDTH, 0))
     one, two = (start - _trained(table, noisy, plan=plan) for plan in (once, twice))
@@ -137,20 +148,20 @@ def test_noise_differs_from_round_to_round_and_from_step_to_step(table: ClientTa
 
 
 @both_ways
-@pytest.mark.parametrize(("bound", "noise", "batch_size"), [(0.5, 2.0, None), (2.0, 0.7, None), (0.5, 2.0, 100)])
+@pytest.mark.parametrize(("bound", "noise"), [(0.5, 2.0), (2.0, 0.7)])
 def test_the_deviation_is_noise_times_bound_over_the_batch(
-    bound: float, noise: float, batch_size: int | None, batched: bool, table: ClientTable
+    bound: float, noise: float, batched: bool, table: ClientTable
 ) -> None:
-    rule = NoisedExamples(bound, noise, batch_size)
+    rule = _rule(bound, noise)
     drawn = np.stack([_noise(table, rule, seed=seed, batched=batched) for seed in range(12)])  # (seeds, clients, p)
     for client, size in enumerate(SIZES):
-        deviation = noise * bound / (batch_size or size)
+        deviation = noise * bound / size
         count = drawn[:, client].size
         assert drawn[:, client].std() == pytest.approx(deviation, rel=5 / np.sqrt(2 * count))
         assert abs(drawn[:, client].mean()) < 5 * deviation / np.sqrt(count)
 
 
-def _private(federation: Any, rule: NoisedExamples) -> Federation:
+def _private(federation: Any, rule: NoisedUnits) -> Federation:
     built: Federation = federation(SIZES, plan=USUAL, batched=False)
     trainer = _trainer(rule, USUAL, True)
     work = replace(built.work, trainer=trainer)
@@ -161,13 +172,13 @@ def _private(federation: Any, rule: NoisedExamples) -> Federation:
 
 
 def test_a_run_of_rounds_is_noised_and_goes_the_same_way_again(federation: Any) -> None:
-    def after(rule: NoisedExamples) -> Float32Array:
+    def after(rule: NoisedUnits) -> Float32Array:
         built = _private(federation, rule)
         return [state for state, _ in rounds(built.grid, built.strategy, built.rules, built.state, 3)][-1].weights
 
-    noised = after(NoisedExamples(0.5, 1.0))
-    np.testing.assert_array_equal(noised, after(NoisedExamples(0.5, 1.0)))
-    assert np.abs(noised - after(NoisedExamples(0.5, 0.0))).max() > 1e-3
+    noised = after(_rule(0.5, 1.0))
+    np.testing.assert_array_equal(noised, after(_rule(0.5, 1.0)))
+    assert np.abs(noised - after(_rule(0.5, 0.0))).max() > 1e-3
 
 
 def _with_secrets(built: Federation) -> Federation:
@@ -184,7 +195,7 @@ def _with_secrets(built: Federation) -> Federation:
 
 
 def test_with_a_secret_in_the_store_nobody_else_can_draw_the_noise_and_a_resume_can(federation: Any) -> None:
-    rule = NoisedExamples(0.5, 1.0)
+    rule = _rule(0.5, 1.0)
 
     def after(built: Federation, state: RunState, last: int) -> list[RunState]:
         return [state for state, _ in rounds(built.grid, built.strategy, built.rules, state, last)]
@@ -197,4 +208,4 @@ def test_with_a_secret_in_the_store_nobody_else_can_draw_the_noise_and_a_resume_
 
 def test_a_bound_on_the_mean_gradient_beside_that_on_rows_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"training\.clip_norm bounds the mean gradient"):
-        _trainer(NoisedExamples(1.0, 1.0), replace(USUAL, clip_norm=1.0), True)
+        _trainer(_rule(1.0, 1.0), replace(USUAL, clip_norm=1.0), True)

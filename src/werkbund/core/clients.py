@@ -6,7 +6,7 @@ follows its cohort, not the population.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -33,6 +33,8 @@ class ClientTable:
         (rows, modes), bool: which failure modes a row has. For evaluation alone.
     mode_names
         One a column of `modes`.
+    machines
+        (rows,), the number of each row's machine; empty where nobody asked for it.
     """
 
     names: tuple[str, ...]
@@ -41,6 +43,7 @@ class ClientTable:
     labels: Float32Array
     modes: BoolArray
     mode_names: tuple[str, ...] = ()
+    machines: Int64Array = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
         rows, ends = len(self.features), self.offsets
@@ -48,6 +51,8 @@ class ClientTable:
             raise DataError(f"offsets must rise from 0 to {rows} in {len(self.names) + 1} steps")
         if len(self.labels) != rows or self.modes.shape != (rows, len(self.mode_names)):
             raise DataError(f"labels and modes must have {rows} rows, got {len(self.labels)}, {self.modes.shape}")
+        if len(self.machines) not in (0, rows):
+            raise DataError(f"machines must be those of {rows} rows, or left out, got {len(self.machines)}")
 
     @cached_property
     def sizes(self) -> Int64Array:
@@ -90,6 +95,7 @@ class ClientTable:
             self.labels[rows],
             self.modes[rows],
             self.mode_names,
+            self._machines_of(rows),
         )
 
     def only(self, client: int) -> ClientTable:
@@ -102,12 +108,16 @@ class ClientTable:
             self.labels[rows],
             self.modes[rows],
             self.mode_names,
+            self._machines_of(rows),
         )
 
     def pooled(self, name: str = "pooled") -> ClientTable:
         """Return the same rows as one client."""
         ends = self.offsets[[0, -1]]
-        return ClientTable((name,), ends, self.features, self.labels, self.modes, self.mode_names)
+        return ClientTable((name,), ends, self.features, self.labels, self.modes, self.mode_names, self.machines)
+
+    def _machines_of(self, rows: Int64Array | slice) -> Int64Array:
+        return self.machines[rows] if len(self.machines) else self.machines
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 There is no global generator. A resumed run, another grid, or another order of arrival asks for the same address and
 gets the same numbers. Keys for many clients are computed at once, and a shuffle is a sort by hashed keys, so that a
-whole cohort draws its batches in a few vector operations and a single client draws exactly the same ones.
+whole cohort draws its batches in a few vector operations and a single client draws exactly the same ones. The one
+exception is `secret_generator`, for noise that nobody may draw again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +59,16 @@ def generator(seed: int, purpose: str, round: int = 0, client: int = 0) -> np.ra
 def stream(key: int) -> np.random.Generator:
     """Return the generator of a key that came with a task."""
     return np.random.Generator(np.random.PCG64(int(key)))
+
+
+def secret_generator() -> np.random.Generator:
+    """Return a generator that nobody can make again, from 256 bits of the operating system's entropy.
+
+    PCG64 DXSM is no cryptographic generator: a state of it must not be guessed from what it drew, which noise on sums
+    of unknown numbers does not show.
+    """
+    seed = int.from_bytes(os.urandom(32), "little")
+    return np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(seed)))
 
 
 def derived_seed(seed: int, purpose: str, round: int = 0, client: int = 0) -> int:

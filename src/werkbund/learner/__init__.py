@@ -7,7 +7,7 @@ from werkbund.learner.objective import (
     LocalObjective,
     LocalStep,
     MeanGradient,
-    NoisedExamples,
+    NoisedUnits,
     Proximal,
 )
 from werkbund.learner.plan import TrainingPlan
@@ -21,7 +21,7 @@ __all__ = [
     "LocalStep",
     "MeanGradient",
     "ModelSpec",
-    "NoisedExamples",
+    "NoisedUnits",
     "Proximal",
     "TrainedCohort",
     "TrainingPlan",

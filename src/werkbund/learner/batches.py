@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from werkbund.core.arrays import BoolArray, Int64Array, UInt64Array
-from werkbund.core.rng import shuffles
+from werkbund.core.clients import ClientTable
+from werkbund.core.rng import derived_keys, secret_generator, shuffles, stream
 from werkbund.learner.plan import TrainingPlan
 
 
@@ -21,11 +24,15 @@ class CohortBatches:
         (clients, steps, batch size), numbers of a client's own rows; 0 where there is none.
     present
         (clients, steps, batch size), bool: whether the entry is a row. A step without any is one that the client,
-        having fewer rows than others, does not take.
+        having fewer rows than others, does not take, or one that is empty by chance.
+    units
+        (clients, steps, batch size), which of its client's units of the step a row belongs to, from 0; empty where
+        each row is a unit.
     """
 
     rows: Int64Array
     present: BoolArray
+    units: Int64Array = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def num_steps(sizes: Int64Array, plan: TrainingPlan) -> Int64Array:
@@ -63,6 +70,67 @@ def draw_batches(sizes: Int64Array, keys: UInt64Array, plan: TrainingPlan) -> Co
         rows[client, step[client, batch]] = np.where(is_row, drawn, 0)
         present[client, step[client, batch]] = is_row
     return CohortBatches(rows, present)
+
+
+Unit = Literal["row", "machine"]
+"""What a promise of privacy is about: what is in a step or not as a whole."""
+
+
+@dataclass(frozen=True)
+class UnitDraws:
+    """Draw the units of each step by coins of their own (Poisson sampling), as an accountant assumes it.
+
+    A unit is in a step with the chance `batch_size` / rows of the client, at most 1. A step may be empty.
+
+    Parameters
+    ----------
+    unit
+        A row; or a machine, all rows of it together.
+    seeded
+        Whether the coins follow from the clients' keys, which the server knows: for tests and simulations alone.
+    """
+
+    unit: Unit
+    seeded: bool = False
+
+    def counted(self, table: ClientTable, clients: Int64Array) -> Int64Array:
+        """Return how many units each client has: (clients,)."""
+        if self.unit == "row":
+            return table.sizes[clients]
+        return np.array([len(np.unique(table.machines[table.rows(client)])) for client in clients.tolist()], np.int64)
+
+    def draw(self, table: ClientTable, clients: Int64Array, keys: UInt64Array, plan: TrainingPlan) -> CohortBatches:
+        """Draw the steps of some clients; arguments as for `draw_batches`."""
+        total = int(num_steps(table.sizes[clients], plan).max(initial=0))
+        taken = [
+            list(self._steps(table, client, key, plan)) for client, key in zip(clients.tolist(), keys, strict=True)
+        ]
+        width = max((len(rows) for steps in taken for rows, _ in steps), default=1) or 1  # an empty step has noise too
+        rows, units = (np.zeros((len(clients), total, width), np.int64) for _ in range(2))
+        present = np.zeros((len(clients), total, width), np.bool_)
+        for place, steps in enumerate(taken):
+            for step, (own, of) in enumerate(steps):
+                rows[place, step, : len(own)], units[place, step, : len(own)] = own, of
+                present[place, step, : len(own)] = True
+        return CohortBatches(rows, present, units if self.unit == "machine" else np.empty(0, np.int64))
+
+    def _steps(
+        self, table: ClientTable, client: int, key: np.uint64, plan: TrainingPlan
+    ) -> Iterator[tuple[Int64Array, Int64Array]]:
+        """Yield the rows of each step of a client, and which unit of the step each is of."""
+        size = int(table.sizes[client])
+        machines = table.machines[table.rows(client)] if self.unit == "machine" else np.arange(size)
+        names, unit_of = np.unique(machines, return_inverse=True)
+        for step in range(int(num_steps(np.array([size]), plan)[0])):
+            own = stream(int(derived_keys(np.array([key]), "coins", step)[0])) if self.seeded else secret_generator()
+            heads = own.random(len(names)) < sampling_rate(size, plan)
+            rows = np.flatnonzero(heads[unit_of])
+            yield rows, (np.cumsum(heads) - 1)[unit_of[rows]]
+
+
+def sampling_rate(size: int, plan: TrainingPlan) -> float:
+    """Return the chance of a unit of a client with so many rows to be in a step that units enter by coins."""
+    return min(1.0, plan.batch_size / max(size, 1))
 
 
 def _padded(order: Int64Array, width: int) -> Int64Array:

@@ -9,7 +9,7 @@ b rows of a batch, f features and p parameters.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -20,8 +20,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from werkbund.core.arrays import BoolArray, Int64Array, UInt64Array
 from werkbund.core.errors import ConfigError
-from werkbund.core.rng import derived_keys, stream
+from werkbund.core.rng import derived_keys, secret_generator, stream
 from werkbund.core.weights import Layout
+from werkbund.learner.batches import UnitDraws
 
 Sent = Mapping[str, Tensor]
 """Arrays that came with the weights, by name: (p,) for all clients alike, or (c, p)."""
@@ -69,12 +70,21 @@ class LocalStep:
         What came with the weights.
     keys
         (c,), key of each client's random stream in this round.
+    rows
+        (c,), training rows of each client.
+    units
+        (c, b), which unit of the step a row belongs to, from 0; empty where each row is one.
+    expected
+        (c, 1), how many units a step holds on average, where they enter by coins; empty where they do not.
     """
 
     number: int
     present: Tensor
     sent: Sent
     keys: UInt64Array
+    rows: Int64Array = field(default_factory=lambda: np.empty(0, np.int64))
+    units: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    expected: Tensor = field(default_factory=lambda: torch.empty(0))
 
     def normal(self, size: int) -> Tensor:
         """Draw standard normal numbers, (c, size), float32, from a stream of each client's own.
@@ -120,43 +130,61 @@ class MeanGradient:
 
 
 @dataclass(frozen=True)
-class NoisedExamples:
-    """Clip the gradient of each row, and add Gaussian noise to their sum (DP-SGD).
+class NoisedUnits:
+    """Clip the gradient of each unit, and add Gaussian noise to their sum (DP-SGD).
+
+    A unit is a row, or all rows of a machine, whose gradients are added up before they are clipped. The sum is divided
+    by the number of units that a step holds on average, which tells nothing of who was in it. Where rows enter steps in
+    another way than by coins, it is divided by the rows that are present, and no promise of privacy follows.
 
     Parameters
     ----------
     bound
-        Upper bound of the norm of a row's gradient.
+        Upper bound of the norm of a unit's gradient, over all parameters together.
     noise
-        Standard deviation of the noise in multiples of the bound; 0 is clipping alone.
-    batch_size
-        What the noised sum is divided by; None: by the rows that are present, which tells how many they are.
+        Given the training rows of a client, the standard deviation of the noise in multiples of the bound; 0 is
+        clipping alone.
+    seeded
+        Whether noise follows from the clients' keys, which the server knows: for tests and simulations alone. Else it
+        comes from the entropy of the operating system.
 
     References
     ----------
-    Abadi et al., "Deep Learning with Differential Privacy", CCS 2016, algorithm 1.
+    Abadi et al., "Deep Learning with Differential Privacy", CCS 2016, algorithm 1, with units drawn one by one and a
+    fixed denominator.
     """
 
     bound: float
-    noise: float
-    batch_size: int | None = None
+    noise: Callable[[int], float]
+    seeded: bool = False
 
     def __post_init__(self) -> None:
-        if not self.bound > 0 or not self.noise >= 0:
-            raise ConfigError(f"bound must be > 0 and noise >= 0, got {self.bound} and {self.noise}")
+        if not self.bound > 0:
+            raise ConfigError(f"privacy.clip must be > 0, got {self.bound}")
 
     @property
     def per_example(self) -> bool:
-        """Each row's gradient is clipped by itself."""
+        """Each unit's gradient is clipped by itself."""
         return True
 
     def slope(self, gradients: Tensor, step: LocalStep) -> Tensor:
-        """Return the mean of clipped and noised gradients."""
+        """Return the sums of clipped and noised gradients over the expected number of units."""
+        if step.units.numel():
+            most = int(step.units.max()) + 1
+            place = step.units[..., None].expand_as(gradients)
+            gradients = gradients.new_zeros(len(gradients), most, gradients.shape[-1]).scatter_add(1, place, gradients)
         summed = clipped(gradients, self.bound).sum(dim=1)
-        if self.noise:
-            summed = summed + self.noise * self.bound * step.normal(summed.shape[1])
-        rows = self.batch_size or step.present.sum(dim=1, keepdim=True).clamp(min=1)
-        return summed / rows
+        noise = torch.tensor([[self.noise(rows)] for rows in step.rows.tolist()])
+        if noise.any():
+            summed = summed + noise * self.bound * self._drawn(step, summed.shape[1])
+        return summed / (step.expected if step.expected.numel() else step.present.sum(1, keepdim=True).clamp(min=1))
+
+    def _drawn(self, step: LocalStep, size: int) -> Tensor:
+        """Return standard normal numbers, (c, size)."""
+        if self.seeded:
+            return step.normal(size)
+        drawn = [secret_generator().standard_normal(size, dtype=np.float32) for _ in step.keys]
+        return torch.from_numpy(np.stack(drawn))
 
 
 @dataclass(frozen=True)
@@ -195,16 +223,19 @@ class LocalObjective:
         Makes a slope of the gradients; None is the mean with the plan's `clip_norm`, which no other rule reads.
     trains
         Names of layers or tensors, or patterns such as `norm*`, that train; the others keep their values.
+    draws
+        How units enter steps; None is the plan's shuffled passes over the rows.
     """
 
     terms: tuple[Term, ...] = ()
     rule: GradientRule | None = None
     trains: tuple[str, ...] = ("*",)
+    draws: UnitDraws | None = None
 
     @property
     def is_usual(self) -> bool:
         """Whether training does what the plan says and nothing else, in all layers."""
-        return not self.terms and self.rule is None and self.trains == ("*",)
+        return not self.terms and self.rule is None and self.trains == ("*",) and self.draws is None
 
     def trained(self, layout: Layout) -> BoolArray:
         """Return which parameters train: (parameters,)."""

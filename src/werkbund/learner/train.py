@@ -21,7 +21,7 @@ from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float32Array, Floa
 from werkbund.core.clients import ClientTable
 from werkbund.core.errors import ConfigError, ModelError
 from werkbund.core.weights import Layout
-from werkbund.learner.batches import draw_batches, num_steps
+from werkbund.learner.batches import UnitDraws, draw_batches, num_steps, sampling_rate
 from werkbund.learner.chains import chain_of
 from werkbund.learner.fused import fused_available, logits_chain, train_chain
 from werkbund.learner.models import layout_of, logits_of, torch_stream
@@ -96,7 +96,8 @@ class CohortTrainer:
     Raises
     ------
     ConfigError
-        If the plan clips the mean gradient and the objective has a rule of its own.
+        If the plan clips the mean gradient and the objective has a rule of its own, or units are drawn and the network
+        normalises over batches.
     ModelError
         If the objective names a layer that is not there.
     """
@@ -112,6 +113,13 @@ class CohortTrainer:
     ) -> None:
         if plan.clip_norm is not None and objective.rule is not None:
             raise ConfigError(f"training.clip_norm bounds the mean gradient; {objective.rule} has a bound of its own")
+        if objective.draws is not None and any(
+            isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules()
+        ):
+            raise ConfigError(
+                "privacy.unit needs a network whose rows do not mix, got one with batch normalisation; take layer or "
+                "group normalisation"
+            )
         network = deepcopy(network)  # training in place must not change the weights that another begins with
         self._how = (num_features, batched, compiled)
         self.plan, self.objective = plan, objective
@@ -203,7 +211,7 @@ class CohortTrainer:
         begin = np.broadcast_to(start, (len(clients), self.layout.num_parameters))
         weights, loss = np.array(begin, dtype=np.float32), np.full(len(clients), np.nan)
         for group in self._groups(table.sizes[clients], table.num_features):
-            batch = _Batch.gather(table, clients[group], keys[group], plan)
+            batch = _Batch.gather(table, clients[group], keys[group], plan, self.objective.draws)
             own = {name: torch.from_numpy(a if a.ndim == 1 else a[group]) for name, a in sent.items()}
             first, steered = torch.from_numpy(weights[group]), steering.take(group)
             # A network that draws in training is trained client by client, each with a stream of its own.
@@ -274,7 +282,10 @@ class CohortTrainer:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Hold a group's rows in the order of its steps: features (steps, clients, batch, features) and so on."""
+    """Hold a group's rows in the order of its steps: features (steps, clients, batch, features) and so on.
+
+    `sizes`, `units` and `expected` are those of `LocalStep`, units with the steps in front.
+    """
 
     keys: UInt64Array
     features: Tensor
@@ -282,21 +293,37 @@ class _Batch:
     present: Tensor
     active: BoolArray
     num_drawn: Int64Array
+    sizes: Int64Array
+    units: Tensor
+    expected: Tensor
 
     @staticmethod
-    def gather(table: ClientTable, clients: Int64Array, keys: UInt64Array, plan: TrainingPlan) -> _Batch:
-        drawn = draw_batches(table.sizes[clients], keys, plan)
+    def gather(
+        table: ClientTable, clients: Int64Array, keys: UInt64Array, plan: TrainingPlan, draws: UnitDraws | None
+    ) -> _Batch:
+        sizes, expected = table.sizes[clients], np.empty(0, np.float32)
+        if draws is None:
+            drawn = draw_batches(sizes, keys, plan)
+        else:
+            drawn = draws.draw(table, clients, keys, plan)
+            rates = np.array([sampling_rate(size, plan) for size in sizes.tolist()])
+            expected = (draws.counted(table, clients) * rates)[:, None].astype(np.float32)
         rows = (drawn.rows + table.offsets[clients][:, None, None]).transpose(1, 0, 2)
         present = drawn.present.transpose(1, 0, 2)
         # A place without a row must stay inside the table: its weight in the loss is zero.
         rows = np.where(present, rows, 0)
+        taken = np.arange(len(rows))[:, None] < num_steps(sizes, plan)
+        units = drawn.units.transpose(1, 0, 2) if drawn.units.size else np.empty((len(rows), 0), np.int64)
         return _Batch(
             keys,
             torch.from_numpy(table.features[rows]),
             torch.from_numpy(table.labels[rows]),
             torch.from_numpy(present.astype(np.float32)),
-            np.any(present, axis=2),
+            taken,
             present.sum(axis=(0, 2)),
+            sizes,
+            torch.from_numpy(units),
+            torch.from_numpy(expected),
         )
 
 
@@ -359,7 +386,7 @@ def _descend(
     totals = torch.zeros(len(start), dtype=torch.float64)
     for i in range(len(batch.features)):
         rows = batch.features[i], batch.labels[i], batch.present[i]
-        at = LocalStep(i, batch.present[i], sent, batch.keys)
+        at = LocalStep(i, batch.present[i], sent, batch.keys, batch.sizes, batch.units[i], batch.expected)
         slopes, losses = slopes_of.of_step(weights, start, rows, at, steering)
         moved, state = step(weights, slopes, state)
         if slopes_of.trains is not None:

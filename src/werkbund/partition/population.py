@@ -58,11 +58,14 @@ class RawTable:
             piece = self.of(chosen)
             yield self.frame[piece.rows], piece.offsets
 
-    def prepared(self, names: tuple[str, ...], schema: Schema, modes: tuple[str, ...], how: Preparation) -> ClientTable:
+    def prepared(
+        self, names: tuple[str, ...], schema: Schema, modes: tuple[str, ...], how: Preparation, machines: bool = False
+    ) -> ClientTable:
         """Return the rows as networks read them: features (rows, features) in float32, scaled and filled."""
         features = np.empty((len(self.rows), how.num_features), np.float32)
         labels = self.read_into(features, schema, how.transform)
-        return ClientTable(names, self.offsets, features, labels, self.modes[self.rows], modes)
+        own = schema.machines(self.frame)[self.rows] if machines else np.empty(0, np.int64)
+        return ClientTable(names, self.offsets, features, labels, self.modes[self.rows], modes, own)
 
     def read_into(self, features: AnyArray, schema: Schema, read: Callable[[pl.DataFrame], AnyArray]) -> Float32Array:
         """Fill (rows, features) with what `read` makes of the rows, a bounded number at a time; return the labels."""
@@ -95,10 +98,22 @@ class Population:
     mode_names: tuple[str, ...]
     splits: Mapping[str, RawTable]
 
-    def prepared(self, preparation: Preparation) -> ClientSplits:
-        """Return all clients' rows as networks read them, by split."""
+    def prepared(self, preparation: Preparation, machines: bool = False) -> ClientSplits:
+        """Return all clients' rows as networks read them, by split; if so asked with the machine of each row.
+
+        Raises
+        ------
+        ConfigError
+            If the machines are asked for and the table tells none apart.
+        """
+        if machines and self.schema.machine is None and self.schema.machine_reset is None:
+            raise ConfigError(
+                "privacy.unit = 'machine' needs a table that tells machines apart; set data.machine or "
+                "data.machine_reset, or protect rows"
+            )
         train, validation, test = (
-            self.splits[split].prepared(self.names, self.schema, self.mode_names, preparation) for split in SPLITS
+            self.splits[split].prepared(self.names, self.schema, self.mode_names, preparation, machines)
+            for split in SPLITS
         )
         return ClientSplits(train, validation, test)
 

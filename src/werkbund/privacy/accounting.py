@@ -25,7 +25,7 @@ ORDERS = np.arange(2.0, 512.0)
 """Orders of the Renyi divergence; whole, as the bound for Skellam noise needs them."""
 
 _INTERVAL = 3e-4
-"""Of privacy losses: three times the library's own, a third of its time; epsilon is at most .002 above the exact one."""
+"""Of privacy losses: three times the library's own, a third of its time; epsilon is at most .002 above the exact."""
 
 _LEAST_NOISE, _MOST_NOISE, _PRECISION = 1e-2, 1e5, 1e-4
 
