@@ -10,6 +10,7 @@ from benchmarks.models import SPECS, rows_of
 from benchmarks.plain import central_row, sequential_row
 from benchmarks.robust import MEAN, OF_DISTANCES, measure
 from benchmarks.scale import scaled
+from benchmarks.secure_sums import costs
 from benchmarks.tuning import SETTINGS, config_of
 from benchmarks.workload import Workload
 from werkbund.aggregation import AGGREGATORS, build_aggregator
@@ -89,3 +90,11 @@ def test_settings_differ_from_the_defaults_and_are_tried_without_outer_machines(
     first, *others = (config_of(kind, values, 3) for values in SETTINGS[kind])
     assert first == check_config({"model": {"kind": kind}, "federation": {"seed": 3}, "clients": {"outer": "tune"}})
     assert all(config != first and config.clients.outer == "tune" for config in others)
+
+
+def test_every_way_of_adding_securely_gives_the_mean() -> None:
+    ours, wide, flowers, *encrypted = costs(4, 3_000)
+    assert wide.error < 1e-15 < ours.error < 1e-9 < flowers.error < 1e-5
+    assert all(cost.error < 1e-5 for cost in encrypted)
+    assert ours.sent < wide.sent < 8 * 3_000 + 2_000
+    assert all(cost.sent > 40 * 3_000 for cost in encrypted)
