@@ -16,7 +16,7 @@ from werkbund.core.types import Replies, Tasks
 from werkbund.plant.agreed import RefusedError
 from werkbund.plant.briefing import Briefing
 from werkbund.plant.leaving import cut_down, signals_of
-from werkbund.plant.ledger import Ledger
+from werkbund.plant.budget import Budget
 from werkbund.plant.offers import OFFERS, Offer, Plot, kinds_of
 from werkbund.plant.parts import Parts
 from werkbund.plant.policy import Policy
@@ -59,7 +59,7 @@ class Plant:
         self._policy = Policy.of(settings, self._known)
         self._written = self._last_change()
         self._rows = PlantRows(folder, lambda settings, config: read_plant_table(settings, config))
-        self._ledger = Ledger(folder.path)
+        self._budget = Budget(folder.path)
 
     @property
     def name(self) -> str:
@@ -91,13 +91,13 @@ class Plant:
         try:
             return self._answered(briefing, tasks)
         except RefusedError:
-            self._ledger.count_refusal(tasks.kind, self._clock())
+            self._budget.count_refusal(tasks.kind, self._clock())
             raise
 
     def _answered(self, briefing: Briefing, tasks: Tasks) -> Replies:
         self._read_policy_again()
         policy, now = self._policy, self._clock()
-        under_way = tasks.kind.staged and self._ledger.is_under_way(briefing.run, tasks.round)
+        under_way = tasks.kind.staged and self._budget.is_under_way(briefing.run, tasks.round)
         refusal = policy.refusal(tasks.kind, now, self.folder.counters(), under_way)
         if refusal is not None:
             raise RefusedError(refusal)
@@ -123,16 +123,16 @@ class Plant:
         RefusedError
             If a budget is used up, or the question was answered in another form about the same rows.
         """
-        ledger, version = self._ledger, self._rows.divided.dealt.version
-        refusal = self._policy.refusal_of_budget(tasks.kind, ledger.answered(now), ledger.answered_about(version))
-        if refusal is None and ledger.is_another(tasks, version):
+        budget, version = self._budget, self._rows.divided.dealt.version
+        refusal = self._policy.refusal_of_budget(tasks.kind, budget.answered(now), budget.answered_about(version))
+        if refusal is None and budget.is_another(tasks, version):
             refusal = (
                 f"a {tasks.kind} task was answered about these rows in another form already; two answers would be "
                 "about groups of rows that differ little"
             )
         if refusal is not None:
             raise RefusedError(refusal)
-        ledger.count(tasks, run, version, now)
+        budget.count(tasks, run, version, now)
 
     def _draws(self, parts: Parts, tasks: Tasks) -> Draws | None:
         """Return by whose stream rows are drawn: its own, unless the plant's file says otherwise."""

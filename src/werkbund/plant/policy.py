@@ -105,7 +105,7 @@ class Policy:
         kind
             Of the task.
         today, about
-            Questions answered today, and about the rows as they are now, by kind; see `plant.ledger`.
+            Questions answered today, and about the rows as they are now, by kind; see `plant.budget`.
         """
         if sum(today.values()) >= self.answers_a_day:
             return f"policy.answers_a_day is {self.answers_a_day}, and as many questions were answered here today"

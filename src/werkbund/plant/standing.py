@@ -15,7 +15,7 @@ from werkbund.federation.population import split_of
 from werkbund.partition.split import PARTS, Split
 from werkbund.plant.agreed import agreed_config
 from werkbund.plant.agreement import agreement_in, dissolve, file_digest
-from werkbund.plant.ledger import ANSWERED, REFUSED, Ledger
+from werkbund.plant.budget import ANSWERED, REFUSED, Budget
 from werkbund.plant.policy import Policy
 from werkbund.plant.rows import DividedRows
 from werkbund.plant.settings import load_settings
@@ -61,17 +61,17 @@ def standing(state: Path, rows: DividedRows, policy: Policy, now: datetime) -> S
     Raises
     ------
     CheckpointError
-        If its ledger or agreement was damaged.
+        If its budget or agreement was damaged.
     """
-    agreement, ledger = agreement_in(state), Ledger(state)
-    today, about = ledger.answered(now), ledger.answered_about(rows.dealt.version)
+    agreement, budget = agreement_in(state), Budget(state)
+    today, about = budget.answered(now), budget.answered_about(rows.dealt.version)
     parts = {name: int(np.sum(rows.dealt.part == number)) for number, name in enumerate(PARTS)}
     return Standing(
         agreement is not None,
         "" if agreement is None else agreement.since,
         {**parts, "waiting": rows.num_waiting, "left out": rows.num_left_out},
         policy.draws,
-        ledger.days().get(now.date().isoformat(), {}),
+        budget.days().get(now.date().isoformat(), {}),
         about,
         max(policy.answers_a_day - sum(today.values()), 0),
         max(policy.answers_a_version - sum(about.values()), 0),
@@ -80,7 +80,7 @@ def standing(state: Path, rows: DividedRows, policy: Policy, now: datetime) -> S
 
 def record(kit: Path) -> list[dict[str, Any]]:
     """Return what was asked of a plant on each of the last days, newest first: day, kind, answered, refused."""
-    days = Ledger(load_settings(kit).state).days()
+    days = Budget(load_settings(kit).state).days()
     lines = []
     for day in sorted(days, reverse=True):
         for kind, numbers in sorted(days[day].items()):

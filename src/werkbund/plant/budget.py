@@ -21,7 +21,7 @@ STAGES = 64
 
 ANSWERED, REFUSED = "answered", "refused"
 
-_FILE = "ledger.json"
+_FILE = "budget.json"
 _MOST_DAYS, _MOST_VERSIONS = 31, 16
 
 Tally = dict[str, dict[str, NonNegativeInt]]
@@ -36,7 +36,7 @@ def _is_round(value: dict[str, Any]) -> dict[str, Any]:
 
 
 class Entries(BaseModel):
-    """Hold what the ledger says; it is written as JSON.
+    """Hold what is counted; it is written as JSON.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Entries(BaseModel):
     once: dict[str, dict[str, str]]
 
 
-class Ledger:
+class Budget:
     """Count what a plant answers.
 
     Parameters
@@ -147,7 +147,7 @@ def _iso(day: date) -> str:
 
 
 def _entries_in(path: Path) -> Entries:
-    """Return what a ledger's file holds.
+    """Return what a budget's file holds.
 
     Raises
     ------
