@@ -18,6 +18,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 ALLOWED: dict[str, set[str]] = {
     "core": set(),
+    "ledger": {"core"},
     "data": {"core"},
     "partition": {"core", "data"},
     "trees.arithmetic": {"core"},
@@ -38,15 +39,16 @@ ALLOWED: dict[str, set[str]] = {
     "draft": {"core", "data", "config"},
 }
 """Room -> what it may import of ours, beside itself. A room is a folder, or a folder in a folder that has a row."""
-ALLOWED["federation"] = set(ALLOWED) - {"draft", "trees"}
+ALLOWED["federation"] = set(ALLOWED) - {"draft", "ledger", "trees"}
 ALLOWED["bench"] = {*ALLOWED["federation"], "federation"}
-ALLOWED["plant"] = {*ALLOWED["federation"], "federation"} - {"report"}
+ALLOWED["plant"] = {*ALLOWED["federation"], "federation", "ledger"} - {"report"}
 ALLOWED["server"] = {*ALLOWED["plant"], "plant", "report"}
+ALLOWED["audit"] = {*ALLOWED["plant"], "plant"}
 ALLOWED["flower"] = set()
 ALLOWED["flower.machine"] = {"core"}
-ALLOWED["flower.wire"] = {"core"}
+ALLOWED["flower.wire"] = {"core", "ledger"}
 ALLOWED["flower.plant"] = {"core", "config", "federation", "plant", "flower.machine", "flower.wire"}
-ALLOWED["flower.server"] = {"core", "config", "engine", "evaluation", "federation", "plant", "server"}
+ALLOWED["flower.server"] = {"core", "config", "engine", "evaluation", "federation", "ledger", "plant", "server"}
 ALLOWED["flower.server"] |= {"flower.machine", "flower.wire"}
 ALLOWED["flower.provision"] = {"core", "config", "federation"}
 ALLOWED["flower.trial"] = {

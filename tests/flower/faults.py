@@ -114,13 +114,22 @@ def wait_until_it_trains(held: Live, running: Run, name: str, patience_s: float 
 
 
 def answered(held: Live, name: str, kind: str = "train") -> list[int]:
-    """Return the rounds of the tasks of a kind that a client did, as its own record says."""
-    return [event["round"] for event in events(held, name) if event["kind"] == "answer" and event["task"] == kind]
+    """Return the rounds of the tasks of a kind that a client did, as its own ledger says."""
+    done = [entry for entry in entries(held, name) if entry["kind"] == "answer" and "again" not in entry]
+    return [entry["round"] for entry in done if entry["task"] == kind]
+
+
+def entries(held: Live, name: str) -> list[dict[str, Any]]:
+    """Return what stands in a client's ledger."""
+    return _lines(held.trial.clients[name] / "state" / "ledger.jsonl")
 
 
 def events(held: Live, name: str) -> list[dict[str, Any]]:
-    """Return a client's own record."""
-    path = held.trial.clients[name] / "state" / "events.jsonl"
+    """Return a client's own record: its ledger, and errors in their own words."""
+    return [*entries(held, name), *_lines(held.trial.clients[name] / "state" / "events.jsonl")]
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     return [json.loads(line) for line in text.split("\n")[:-1]]
 

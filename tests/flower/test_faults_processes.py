@@ -22,7 +22,7 @@ from tests.flower.faults import (
     SUPERNODE,
     WORKER,
     answered,
-    events,
+    entries,
     failures,
     last_round,
     more_rows,
@@ -236,7 +236,7 @@ def test_a_client_that_pauses_is_left_out_until_it_goes_on(restless: tuple[Live,
     assert reason == "refused by its policy: policy.pause is set: this plant takes no part until it is lifted"
     wait_for(lambda: last_round(running) > round + 3, "rounds without the client")
     assert {told for number, told in failures(running, NUMBER) if number >= round} == {reason}
-    refused = [event for event in events(held, SLOW) if event.get("refused") == "policy"]
+    refused = [entry for entry in entries(held, SLOW) if entry.get("code") == "policy"]
     assert refused[-1]["reason"] == reason
     _client(held, "unpause")
     assert wait_until_it_trains(held, running, SLOW) > round

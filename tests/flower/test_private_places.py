@@ -55,7 +55,7 @@ def test_what_holds_rows_or_keys_is_for_its_owner_alone(running: tuple[Live, Run
         below = [folder, *folder.rglob("*")] if folder != trial.folder else [folder]
         assert not [(path, oct(path.stat().st_mode)) for path in below if _is_open(path)], folder
     kept = {path.name for kit in trial.clients.values() for path in (kit / "state").rglob("*")}
-    assert kept >= {"replies", "models", "logs", "worker.log", "supernode.log", "events.jsonl", "secret", "client.json"}
+    assert kept >= {"replies", "models", "logs", "worker.log", "supernode.log", "ledger.jsonl", "secret", "client.json"}
     assert not [path for path in _secrets(trial.folder) if _is_open(path)]
 
 
@@ -67,7 +67,7 @@ def _is_open(path: Path) -> bool:
 @pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o027, 0o077])
 def test_a_plants_folder_is_private_whatever_writes_into_it_first(umask: int, tmp_path: Path) -> None:
     ways: dict[str, Callable[[PlantFolder], object]] = {
-        "event": lambda folder: folder.event("answer"),
+        "event": lambda folder: folder.event("damaged"),
         "reply": lambda folder: folder.remember_reply("a", b"x"),
         "briefing": lambda folder: folder.save_briefing("a", b"x"),
         "round": lambda folder: folder.count_round(date(2026, 1, 2)),

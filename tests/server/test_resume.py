@@ -95,8 +95,9 @@ def test_a_resumed_server_asks_the_same_tasks_and_gets_the_same_bytes(deployed: 
     assert again == {("plant-2", 3), ("plant-3", 3)}
     for task in again:
         assert given[0][task] == given[1][task]
-    train = [e for e in deployment.store("plant-3").events() if e["kind"] == "answer" and e["task"] == "train"]
-    assert [event["round"] for event in train] == [1, 2, 3]
+    ledger = (deployment.store("plant-3").path / "ledger.jsonl").read_bytes().splitlines()
+    train = [entry for entry in map(json.loads, ledger) if entry["kind"] == "answer" and entry["task"] == "train"]
+    assert [entry["round"] for entry in train if "again" not in entry] == [1, 2, 3]
 
 
 def test_a_finished_run_that_is_resumed_delivers_no_second_model(deployed: Any) -> None:

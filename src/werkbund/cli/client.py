@@ -1,4 +1,4 @@
-"""Commands of a plant: client start, check, agree, record, models, pause, unpause, rollback, keygen."""
+"""Commands of a plant: client start, check, agree, record, ledger, evidence, models, pause and so on."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from werkbund.cli.edge import FAULT, JsonOption, output, print_json, print_line, progress, readable_errors
+from werkbund.cli.ledger import evidence_command, ledger_command
 from werkbund.cli.signals import run_until_stopped
 from werkbund.cli.tables import findings_table, plain_table, schema_table
 
@@ -33,6 +34,8 @@ _LEGEND = (
 _DRAWN = {"own": "this plant's own stream", "federation": "the federation's stream, as the server says (policy.draws)"}
 
 app = typer.Typer(help="Take part in a real federation as a plant.", no_args_is_help=True, add_completion=False)
+app.command("ledger")(ledger_command)
+app.command("evidence")(evidence_command)
 
 
 @app.command("start")

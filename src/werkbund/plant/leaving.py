@@ -28,7 +28,8 @@ ANY = Kind(
         Field(
             "clear",
             "head",
-            "name and number of the client, kind and round of the task, versions, layout of the weights; or why not",
+            "name and number of the client, kind and round of the task, versions, layout of the weights, how far "
+            "the plant's ledger goes; or why not",
             (),
             "U",
         ),

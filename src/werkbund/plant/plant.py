@@ -15,8 +15,9 @@ from werkbund.core.kinds import Kind, by_name
 from werkbund.core.types import Replies, Tasks
 from werkbund.plant.agreed import RefusedError
 from werkbund.plant.briefing import Briefing
-from werkbund.plant.leaving import cut_down, signals_of
 from werkbund.plant.budget import Budget
+from werkbund.plant.leaving import cut_down, signals_of
+from werkbund.plant.ledger import PlantLedger
 from werkbund.plant.offers import OFFERS, Offer, Plot, kinds_of
 from werkbund.plant.parts import Parts
 from werkbund.plant.policy import Policy
@@ -60,6 +61,7 @@ class Plant:
         self._written = self._last_change()
         self._rows = PlantRows(folder, lambda settings, config: read_plant_table(settings, config))
         self._budget = Budget(folder.path)
+        self.ledger = PlantLedger(lambda: self.settings, folder.path, self._clock)
 
     @property
     def name(self) -> str:
@@ -185,7 +187,7 @@ class Plant:
             update={"policy": now.policy, "bounds": now.bounds, "acceptance": now.acceptance}
         )
         self._policy, self._written = Policy.of(self.settings, self._known), changed
-        self.folder.event("policy", **now.policy.model_dump())
+        self.ledger.note_policy()
 
     def _last_change(self) -> int:
         file = self.settings.kit / FILE_NAME

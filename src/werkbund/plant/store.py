@@ -5,7 +5,8 @@
     briefings/      what the last runs were about
     notes/          what the plant keeps from task to task of a run
     models/         delivered models, one folder each; models/current.json says which are in use
-    events.jsonl    what was asked and answered, for the plant's own audit
+    events.jsonl    errors in their own words, and what was found damaged
+    ledger.jsonl    what was asked, answered and refused, chained and signed: see `plant/ledger.py`
 
 Every file appears whole under its name. Names that a server chose never become names of files.
 

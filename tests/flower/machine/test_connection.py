@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from werkbund.core.keys import new_key
 from werkbund.flower.machine.clock import ServerClock
 from werkbund.flower.machine.connection import find_trouble, free_port, split_address
 from werkbund.flower.provision.certificates import Authority, certificate_bytes, new_authority, server_certificate
-from werkbund.flower.provision.keys import new_key, pem_private
+from werkbund.flower.provision.keys import pem_private
 
 NOW = datetime.now(UTC)
 

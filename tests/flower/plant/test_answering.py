@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +26,11 @@ from werkbund.federation.preparing import CommonPreparation, learn_preparation
 from werkbund.flower.plant.answering import Desk
 from werkbund.flower.wire.codec import Answer, Ask, encode_ask, encode_whoami
 from werkbund.flower.wire.parcel import Parcel
+from werkbund.ledger import Head, verified
+from werkbund.plant import load_settings
 from werkbund.plant.briefing import Briefing, for_clients
 from werkbund.plant.leaving import HELLO, KINDS
+from werkbund.plant.ledger import mac, signing_key
 from werkbund.plant.settings import SIGNAL_NAMES
 from werkbund.trees.protocol.kinds import TREE_KINDS
 
@@ -79,6 +83,14 @@ def server(tmp_path: Path) -> Server:
 
 def _answer(desk: Desk, ask: Ask) -> Answer:
     return read_answer(desk.answer(encode_ask(ask)))
+
+
+def _entries(server: Server) -> list[dict[str, Any]]:
+    """Return what the plant's ledger says of the rounds that were asked."""
+    kit = server.deployment.kits["plant-1"]
+    found = verified(kit / "state" / "ledger.jsonl", [signing_key(load_settings(kit)).public_key()])
+    assert not found.fault
+    return [dict(entry) for entry in found.entries if entry.get("round", 0) != 0]
 
 
 def _events(server: Server) -> list[dict[str, Any]]:
@@ -171,7 +183,9 @@ def test_the_same_task_gets_the_same_bytes_and_is_done_once(server: Server) -> N
     again = server.desk().answer(encode_ask(server.ask("train", briefed=False)))
     assert again == first
     assert sum(server.deployment.store("plant-1").counters().values()) == 1
-    assert [event["task"] for event in _events(server) if event["kind"] == "answer"] == ["train"]
+    done, repeated = _entries(server)
+    assert (done["task"], repeated["task"], repeated["again"]) == ("train", "train", True)
+    assert done["id"] == repeated["id"]
 
 
 def test_an_update_that_is_held_is_uploaded_once_and_a_restart_loses_nothing(server: Server) -> None:
@@ -235,10 +249,39 @@ def test_what_left_is_written_down_for_the_plants_own_audit(server: Server) -> N
     desk = server.desk()
     parcel = desk.answer(encode_ask(server.ask("train", 4)))
     desk.answer(encode_ask(server.ask("dance", 4)))
-    done, refused = [event for event in _events(server) if event["kind"] == "answer"]
-    assert (done["task"], done["run"], done["round"], done["bytes"]) == ("train", "run", 4, parcel.num_bytes)
-    assert {"update", "weight", "loss", "rows", "test.histogram"} <= set(done["left"]["sums"])
-    assert (refused["task"], refused["refused"]) == ("dance", "failed")
+    done, refused = _entries(server)
+    replies = read_answer(parcel).replies
+    assert replies is not None
+    assert (done["kind"], done["task"], done["run"], done["round"]) == ("answer", "train", "run", 4)
+    left = {(field["half"], field["name"]): (field["shape"], field["bytes"]) for field in done["left"]}
+    arrays = {("sums", name): array for name, array in replies.sums.items()}
+    assert left == {where: (list(array.shape), array.nbytes) for where, array in arrays.items()}
+    assert (refused["kind"], refused["task"], refused["code"]) == ("refusal", "dance", "failed")
+    assert read_answer(parcel).ledger == Head(done["seq"], refused["prev"])
+    secret = (server.deployment.store("plant-1").path / "ledger.secret").read_bytes()
+    update = np.ascontiguousarray(replies.sums["update"], "<f4").tobytes()
+    (told,) = [field["hmac"] for field in done["left"] if field["name"] == "update"]
+    assert told == mac(secret, done["id"], "sums", "update", update)
+    weights = hashlib.sha256(np.ascontiguousarray(server.weights, "<f4").tobytes()).hexdigest()
+    assert done["weights"] == weights
+
+
+@pytest.mark.parametrize("name", ["\u2028", "\n{}", "=1+1", "a" * 5000, "\x1b[2J", "\x85"])
+def test_a_hostile_name_of_a_run_does_not_break_the_ledger(name: str, server: Server) -> None:
+    desk = server.desk()
+    assert _answer(desk, server.ask("train", run=name)).name == "plant-1"
+    assert _answer(desk, server.ask("train", 2)).replies is not None
+    first, second = _entries(server)
+    assert len(first["run"]) <= 200
+    assert (first["round"], second["round"]) == (1, 2)
+
+
+def test_a_process_says_first_what_is_at_work_and_what_is_allowed(server: Server) -> None:
+    _answer(server.desk(), server.ask("hello"))
+    path = server.deployment.store("plant-1").path / "ledger.jsonl"
+    started, policy, *_ = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert (started["kind"], started["software"]["werkbund"]) == ("start", __version__)
+    assert (policy["kind"], policy["allows"]["policy"]["minimum_rows"]) == ("policy", 20)
 
 
 COLUMNS = (

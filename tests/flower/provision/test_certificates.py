@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 
 from werkbund.core.errors import ConfigError
+from werkbund.core.keys import new_key
 from werkbund.flower.provision import certificate_warnings, expiry
 from werkbund.flower.provision.certificates import (
     certificate_bytes,
@@ -21,7 +22,7 @@ from werkbund.flower.provision.certificates import (
     server_certificate,
 )
 from werkbund.flower.provision.files import write_folder
-from werkbund.flower.provision.keys import new_key, pem_private
+from werkbund.flower.provision.keys import pem_private
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 

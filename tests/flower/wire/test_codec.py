@@ -296,7 +296,7 @@ def test_the_bound_of_a_kind_of_ones_own_follows_from_its_fields() -> None:
 
 def test_an_answers_reason_is_cut_where_it_is_written() -> None:
     assert len(encode_answer(_ask(), Answer(None, "failed", "x" * 10**6, "Hof")).head) < 5000
-    assert len(codec.encode_refusal("protocol", "x" * 10**6, "Hof").head) < 5000
+    assert len(codec.encode_refusal(codec.Answer(None, "protocol", "x" * 10**6, "Hof")).head) < 5000
 
 
 @pytest.mark.parametrize("number", [-1, 2**63, 2**70, 1e3, True])

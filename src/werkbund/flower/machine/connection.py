@@ -18,16 +18,14 @@ from pathlib import Path
 
 import httpx
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from flwr.proto.fleet_pb2 import DeactivateNodeRequest
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from pydantic import BaseModel
 
-from werkbund.core.errors import CheckpointError, ConfigError
+from werkbund.core.errors import CheckpointError
 from werkbund.core.files import write_atomically
+from werkbund.core.keys import read_private_key
 from werkbund.core.stored import read_stored
 from werkbund.flower.machine.clock import ServerClock
 
@@ -188,42 +186,6 @@ class Lease:
 
     def _place(self) -> str:
         return f"{platform.node()}:{self._path.resolve()}"
-
-
-def read_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    """Read a plant's private key.
-
-    Raises
-    ------
-    ConfigError
-        If it is missing, open to others, or no key of an elliptic curve in the format of OpenSSH.
-    """
-    check_private(path, "make one with `werkbund client keygen`, or copy it from the kit again")
-    try:
-        key = load_ssh_private_key(path.read_bytes(), None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ValueError("a key of another kind")
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ConfigError(
-            f"{path} must be a private key of an elliptic curve in the format of OpenSSH, without password: {error}; "
-            "make one with `werkbund client keygen`"
-        ) from error
-    return key
-
-
-def check_private(path: Path, remedy: str) -> None:
-    """Check that a file is there and that its owner alone can read it.
-
-    Raises
-    ------
-    ConfigError
-        If it is missing, or others may read it; `remedy` ends the message about a missing one.
-    """
-    if not path.is_file():
-        raise ConfigError(f"{path} must be there; {remedy}")
-    mode = path.stat().st_mode & 0o777
-    if mode & 0o077:
-        raise ConfigError(f"{path} must be readable by its owner alone, got mode {mode:04o}; run `chmod 600 {path}`")
 
 
 def _connection(host: str, port: int, root_certificates: Path | None) -> http.client.HTTPConnection:

@@ -6,14 +6,15 @@ import json
 import logging
 import os
 from contextlib import suppress
-from typing import Any
+from dataclasses import replace
 
 from werkbund._version import __version__
 from werkbund.core.errors import CheckpointError, ClientError, ConfigError, ModelError
 from werkbund.flower.wire.codec import WHO, Answer, Ask, decode_ask, encode_answer, encode_refusal, task_id
 from werkbund.flower.wire.parcel import Parcel
-from werkbund.plant import Plant, RefusedError
+from werkbund.plant import Asked, Plant, RefusedError
 from werkbund.plant.briefing import Briefing
+from werkbund.plant.ledger import weights_digest
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +44,9 @@ class Desk:
         try:
             ask = decode_ask(parcel, self._kinds)
         except BaseException as error:
-            return encode_refusal("protocol", self._reason(error, "read"), self._plant.name)
+            reason = self._reason(error, "read")
+            written = self._plant.ledger.refused(Asked("unknown"), "protocol", reason)
+            return encode_refusal(Answer(None, "protocol", reason, self._plant.name, written))
         try:
             return self._given(ask)
         except BaseException as error:
@@ -57,17 +60,15 @@ class Desk:
         recorded = self._plant.recall(task_id(ask))
         if recorded is not None:
             reply = Parcel.from_bytes(recorded)
-            self._plant.folder.event("again", **_facts(ask), bytes=reply.num_bytes)
+            self._plant.ledger.answered_again(_asked(ask), reply.num_bytes)
             return reply
         answer = self._answered(ask)
         if answer.replies is None:
             return self._refused(ask, answer)
-        reply = encode_answer(ask, answer)
+        written = self._plant.ledger.answered(_asked(ask), answer.replies)
+        reply = encode_answer(ask, replace(answer, ledger=written))
         if not ask.tasks.kind.repeatable:
             self._plant.remember(task_id(ask), reply.to_bytes(), ask.tasks.round)
-        halves = {"sums": answer.replies.sums, "clear": answer.replies.clear}
-        left = {half: sorted(named) for half, named in halves.items() if named}
-        self._plant.folder.event("answer", **_facts(ask), left=left, bytes=reply.num_bytes)
         return reply
 
     def _answered(self, ask: Ask) -> Answer:
@@ -106,11 +107,8 @@ class Desk:
 
     def _refused(self, ask: Ask, answer: Answer) -> Parcel:
         """Return a refusal; it is given even where it cannot be written down, because it says nothing about rows."""
-        reply = encode_answer(ask, answer)
-        facts = {"refused": answer.code, "reason": answer.reason, "bytes": reply.num_bytes}
-        with suppress(OSError):
-            self._plant.folder.event("answer", **_facts(ask), **facts)
-        return reply
+        written = self._plant.ledger.refused(_asked(ask), answer.code, answer.reason)
+        return encode_answer(ask, replace(answer, ledger=written))
 
     def _reason(self, error: BaseException, task: str) -> str:
         """Return why a task failed, as the server is told it; the plant's record has the error's own text."""
@@ -132,9 +130,12 @@ class Desk:
         return f"{type(error).__name__}; its text stays at the plant, in state/events.jsonl"
 
 
-def _facts(ask: Ask) -> dict[str, Any]:
-    """Return what the plant's record says of a task."""
-    return {"task": ask.tasks.kind.name, "run": ask.run, "round": ask.tasks.round}
+def _asked(ask: Ask) -> Asked:
+    """Return what the plant's ledger says of a question."""
+    tasks, name = ask.tasks, ask.tasks.kind.vector_asked
+    weights = weights_digest(tasks.own.get(name, tasks.shared.get(name)))
+    about = (tasks.kind.name, ask.run, tasks.round, tasks.attempt)
+    return Asked(*about, task_id(ask), ask.briefing, ask.version, weights)
 
 
 def _release(version: str) -> list[str]:

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from werkbund.core.errors import ConfigError
 from werkbund.core.files import make_private, write_privately
+from werkbund.core.keys import read_private_key
 from werkbund.flower.machine.bundle import bundle_hash
 from werkbund.flower.machine.clock import NOTICEABLE_S, ServerClock, use_clock
-from werkbund.flower.machine.connection import HERE, Lease, find_trouble, free_port, read_private_key
+from werkbund.flower.machine.connection import HERE, Lease, find_trouble, free_port
 from werkbund.flower.machine.pidfile import claimed, stop_recorded
 from werkbund.flower.machine.processes import LONGEST_PAUSE_S, Ended, Persistent, Supervised, environment
 from werkbund.flower.plant.agent import Agent

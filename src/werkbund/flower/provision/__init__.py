@@ -1,7 +1,8 @@
 """What an operator hands out before a federation starts: a CA, keys, and a kit for the server and for each plant."""
 
+from werkbund.core.keys import fingerprint, read_public_key
 from werkbund.flower.provision.certificates import certificate_warnings, expiry
-from werkbund.flower.provision.keys import fingerprint, keygen, read_public_key
+from werkbund.flower.provision.keys import keygen
 from werkbund.flower.provision.members import Member, Members
 from werkbund.flower.provision.parties import Party, Provisioned
 from werkbund.flower.provision.provisioning import add_client, provision, renew_server, revoke_client

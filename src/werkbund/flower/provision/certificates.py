@@ -17,8 +17,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from werkbund.core.defaults import SERVER_DAYS
 from werkbund.core.errors import ConfigError
+from werkbund.core.keys import PrivateKey, PublicKey, new_key
 from werkbund.flower.provision.hosts import LOOPBACK, as_address
-from werkbund.flower.provision.keys import PrivateKey, PublicKey, new_key
 
 AUTHORITY_DAYS = 3650
 WARN_DAYS = 30

@@ -21,10 +21,11 @@ from cryptography import x509
 from werkbund._version import __version__
 from werkbund.config import Config
 from werkbund.core.errors import ConfigError
+from werkbund.core.keys import PrivateKey, PublicKey, fingerprint, ssh_private, ssh_public
 from werkbund.federation.families.family import grows_trees
 from werkbund.flower.provision.certificates import certificate_bytes
 from werkbund.flower.provision.hosts import check_hosts, check_port, with_port
-from werkbund.flower.provision.keys import PrivateKey, PublicKey, fingerprint, pem_private, ssh_private, ssh_public
+from werkbund.flower.provision.keys import pem_private
 
 PACKAGE = f"werkbund[postgresql]=={__version__}"
 """What a party installs: the version that the kit was made for."""

@@ -25,6 +25,7 @@ from werkbund.flower.server.grid import FlowerGrid
 from werkbund.flower.server.nodes import Directory
 from werkbund.flower.server.submission import how_to_go_on, running_record
 from werkbund.flower.wire.records import look_again_soon
+from werkbund.ledger import Receipts
 from werkbund.server import Preflight, resume_deployed, run_deployed
 from werkbund.server.progress import ProgressFile
 
@@ -132,14 +133,14 @@ class _LoggedProgress(ProgressFile):
 def _run(grid: Grid, arguments: RunArguments, folder: Folder, progress: ProgressFile) -> None:
     if arguments.resume:
         config, names = folder.read_config(), tuple(folder.read_json("run.json")["clients"])
-        reach = FlowerGrid(grid, names, config.federation.round_timeout_s)
+        reach = FlowerGrid(grid, names, config.federation.round_timeout_s, receipts=Receipts(folder.path))
         reach.doubt()
         _await_clients(reach.ready, names, arguments.wait_s, progress)
         resume_deployed(folder.path, reach, progress)
         return
     directory = Directory(grid)
     names = _await_clients(directory.online, arguments.clients, arguments.wait_s, progress)
-    reach = FlowerGrid(grid, names, arguments.config.federation.round_timeout_s, directory)
+    reach = FlowerGrid(grid, names, arguments.config.federation.round_timeout_s, directory, Receipts(folder.path))
 
     def seen(preflight: Preflight) -> None:
         progress.checks([vars(check) for check in preflight.checks])

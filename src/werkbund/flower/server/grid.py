@@ -20,6 +20,7 @@ from werkbund.flower.server.mailbox import Mailbox, is_answer_to, is_lost
 from werkbund.flower.server.nodes import BusyClients, Directory
 from werkbund.flower.wire.codec import MOST_SMALL_BYTES, Answer, Ask, decode_answer, encode_ask
 from werkbund.flower.wire.records import from_records, to_records
+from werkbund.ledger import Receipts
 from werkbund.plant.briefing import Briefing
 
 _PAUSE_S = 0.1
@@ -73,14 +74,22 @@ class FlowerGrid:
         Seconds for which a task is worth doing.
     directory
         One that knows nodes by name already; None for a new one.
+    receipts
+        Keep what answers say of their plants' ledgers; None keeps nothing.
     """
 
     def __init__(
-        self, grid: FlowerApi, names: tuple[str, ...], timeout_s: float, directory: Directory | None = None
+        self,
+        grid: FlowerApi,
+        names: tuple[str, ...],
+        timeout_s: float,
+        directory: Directory | None = None,
+        receipts: Receipts | None = None,
     ) -> None:
         self._grid, self._names, self._timeout_s = grid, names, timeout_s
         self.directory = directory or Directory(grid)
         self.traffic = Traffic()
+        self._receipts = receipts
         self._briefing_of: Callable[[int], Briefing] | None = None
         self._briefed: dict[int, str] = {}
         self._failed: list[Failure] = []
@@ -246,6 +255,8 @@ class FlowerGrid:
         self.traffic.up += parcel.num_bytes
         answer = decode_answer(parcel, sent.ask.tasks.kind, _vector_bytes(sent.ask.tasks))
         replies, tasks = answer.replies, sent.ask.tasks
+        if self._receipts is not None and answer.ledger is not None and answer.name == sent.ask.name:
+            self._receipts.keep(answer.name, answer.ledger, tasks.kind.name, tasks.round)
         if answer.name != sent.ask.name:
             raise ClientError(f"an answer of {answer.name[:100]!r} came instead; two clients may use the same key")
         if replies is not None and (replies.kind, replies.round, replies.clients.tolist()) != (

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from werkbund.core.errors import ConfigError
 from werkbund.core.files import make_private
-from werkbund.flower.machine.connection import check_private, find_trouble
+from werkbund.core.keys import check_private
+from werkbund.flower.machine.connection import find_trouble
 from werkbund.flower.machine.pidfile import claimed, read_record, stop_recorded, write_record
 from werkbund.flower.machine.processes import Ended, Persistent, Supervised, environment
 from werkbund.flower.server.control import connect

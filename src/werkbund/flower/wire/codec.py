@@ -23,6 +23,7 @@ from werkbund.core.kinds import Field, Kind
 from werkbund.core.text import one_line
 from werkbund.core.types import Replies, Tasks
 from werkbund.flower.wire.parcel import LARGEST, LONGEST_TEXTS, ArrayEntry, Parcel, pack, unpack
+from werkbund.ledger.lines import Head
 
 PROTOCOL = 1
 """Number of this form of messages; another one is refused by name."""
@@ -86,12 +87,15 @@ class Answer:
         In words.
     name
         Of the client that answers.
+    ledger
+        How far its ledger goes with this answer written down; None where it is not.
     """
 
     replies: Replies | None
     code: str = ""
     reason: str = ""
     name: str = ""
+    ledger: Head | None = None
 
 
 WHO = Kind("whoami", "say the client's name and nothing else", "when the server looks for its clients")
@@ -159,20 +163,20 @@ def encode_answer(ask: Ask, answer: Answer) -> Parcel:
     if replies is None:
         head = _head(tasks, [])
         reason = answer.reason[:_LONGEST_REASON]
-        return Parcel(_json(head | {"code": answer.code, "reason": reason, "name": answer.name}))
+        head |= {"code": answer.code, "reason": reason, "name": answer.name, **_told(answer.ledger)}
+        return Parcel(_json(head))
     vector = tasks.kind.vector_answered
     halves = {"sums": replies.sums, "clear": replies.clear, "pooled": replies.pooled}
     arrays = [(half, name, array) for half, named in halves.items() for name, array in named.items()]
     entries, body = pack((half, name, np.asarray(a)) for half, name, a in arrays if (half, name) != ("sums", vector))
     head = _head(tasks, entries)
-    head |= {"fingerprint": replies.fingerprint, "name": answer.name}
+    head |= {"fingerprint": replies.fingerprint, "name": answer.name, **_told(answer.ledger)}
     return _parcel(head, body, replies.sums.get(vector))
 
 
-def encode_refusal(code: str, reason: str, name: str) -> Parcel:
+def encode_refusal(answer: Answer) -> Parcel:
     """Return the answer to a parcel that could not be read as a task."""
-    unknown = Tasks(Kind("unknown"), 0, np.zeros(1, np.int64))
-    return Parcel(_json(_head(unknown, []) | {"code": code, "reason": reason[:_LONGEST_REASON], "name": name}))
+    return encode_answer(Ask("", "", Tasks(Kind("unknown"), 0, np.zeros(1, np.int64)), ""), answer)
 
 
 def decode_answer(parcel: Parcel, kind: Kind, vector_bytes: int = MOST_SMALL_BYTES) -> Answer:
@@ -196,14 +200,15 @@ def decode_answer(parcel: Parcel, kind: Kind, vector_bytes: int = MOST_SMALL_BYT
     _check_sizes("answer", parcel, MOST_ANSWER_HEAD_BYTES, body_bytes, vector_bytes if kind.vector_answered else 0)
     head = _read_head(parcel)
     if "code" in head:
-        return Answer(None, _text(head, "code"), one_line(_text(head, "reason")), _text(head, "name"))
+        code, reason = _text(head, "code"), one_line(_text(head, "reason"))
+        return Answer(None, code, reason, _text(head, "name"), _ledger(head))
     halves, kind = _halves(head, parcel, body_bytes), _kind(head, {kind.name: kind})
     if parcel.vector and kind.vector_answered:
         halves["sums"][kind.vector_answered] = _vector(head, parcel.vector)[None]
     clients = np.array([_whole(head, "client")])
     sums, clear, pooled = halves["sums"], halves["clear"], halves["pooled"]
     replies = Replies(kind, _whole(head, "round"), clients, sums, clear, _text(head, "fingerprint"), pooled)
-    return Answer(replies, name=_text(head, "name"))
+    return Answer(replies, name=_text(head, "name"), ledger=_ledger(head))
 
 
 def most_body_bytes(kind: Kind) -> int:
@@ -325,6 +330,20 @@ def _text(head: Mapping[str, Any], key: str) -> str:
 def _kind(head: Mapping[str, Any], kinds: Mapping[str, Kind]) -> Kind:
     name = _text(head, "kind")
     return kinds.get(name) or Kind(one_line(name, 100))
+
+
+def _told(ledger: Head | None) -> dict[str, Any]:
+    """Return what the head of an answer says of its client's ledger."""
+    return {} if ledger is None else {"ledger": [ledger.seq, ledger.digest]}
+
+
+def _ledger(head: Mapping[str, Any]) -> Head | None:
+    told = head.get("ledger")
+    if told is None:
+        return None
+    if not isinstance(told, list) or [type(one) for one in told] != [int, str] or not Head(*told).is_wellformed:
+        raise ClientError("what a message says of its client's ledger must be a number and a digest")
+    return Head(*told)
 
 
 def _parcel(head: Mapping[str, Any], body: bytes, vector: AnyArray | None) -> Parcel:
