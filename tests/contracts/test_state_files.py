@@ -26,6 +26,7 @@ from werkbund.flower.server.control import Node
 from werkbund.flower.server.kit import load_server_settings
 from werkbund.flower.server.status import run_number, status_of
 from werkbund.flower.server.submission import attach, run_summary
+from werkbund.ledger import Head, Receipts
 from werkbund.model import load_model
 from werkbund.plant.checking import models
 from werkbund.plant.store import PlantFolder
@@ -86,6 +87,9 @@ FILES = {
     ),
     "node.json": StateFile("node.json", lambda place: Lease(place / "node.json").node_id, tolerant=True),
     "server.json": StateFile("server.json", lambda place: read_record(place / "server.json"), tolerant=True),
+    "receipts.jsonl": StateFile(
+        "run/receipts.jsonl", lambda place: Receipts(place / "run").of("plant-a"), in_lines=True
+    ),
     "running.json": StateFile("run/running.json", lambda place: attach(_settings(place), place / "run")),
     "running.json of a server": StateFile(
         "kits/server/runs/it/running.json", lambda place: run_number(_settings(place), "it")
@@ -138,6 +142,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (model / "model_card.json").write_text(json.dumps(card))
     plant.accept(model)
     plant.event("asked")
+    Receipts(place / "run").keep("plant-a", Head(0, "0" * 96), "train", 1)
     Lease(place / "node.json").remember(17)
     return place
 
@@ -221,7 +226,7 @@ def test_a_file_as_it_was_written_is_read(name: str, place: Path) -> None:
 
 
 def test_every_kind_of_state_file_is_covered() -> None:
-    assert len(FILES) == 22
+    assert len(FILES) == 23
 
 
 @settings(deadline=None, max_examples=100)

@@ -18,7 +18,7 @@ from werkbund.core.errors import CheckpointError
 from werkbund.core.kinds import Kind
 from werkbund.core.types import Tasks
 from werkbund.engine.kinds import EVALUATE, TRAIN
-from werkbund.plant.budget import STAGES, Budget
+from werkbund.plant.budget import STAGES, AnswerBudget
 from werkbund.plant.policy import BESIDE_ROUNDS, Policy
 from werkbund.selection.questions import CENTROIDS
 from werkbund.trees.protocol.kinds import TREE_LEVEL
@@ -31,54 +31,56 @@ def _tasks(kind: Kind, round: int = 1, **shared: Any) -> Tasks:
 
 
 def test_answers_are_counted_by_day_and_by_version_and_outlive_the_process(tmp_path: Path) -> None:
-    budget = Budget(tmp_path)
+    budget = AnswerBudget(tmp_path)
     for version, kind in (("a", TRAIN), ("a", EVALUATE), ("b", EVALUATE)):
         budget.count(_tasks(kind), "run", version, DAY)
-        budget = Budget(tmp_path)
+        budget = AnswerBudget(tmp_path)
     assert budget.answered(DAY) == {"train": 1, "evaluate": 2}
     assert budget.answered_about("a") == {"train": 1, "evaluate": 1}
     assert budget.answered(date(2026, 3, 5)) == {}
 
 
 def test_a_round_of_stages_has_so_many_whatever_the_server_calls_them(tmp_path: Path) -> None:
-    budget, rounds = Budget(tmp_path), 0
+    budget, rounds = AnswerBudget(tmp_path), 0
     for _ in range(3 * STAGES):
         rounds += not budget.is_under_way("run", 1)
         budget.count(_tasks(TREE_LEVEL), "run", "a", DAY)
     assert rounds == 3
-    assert not Budget(tmp_path).is_under_way("another", 1)
-    assert not Budget(tmp_path).is_under_way("run", 2)
+    assert not AnswerBudget(tmp_path).is_under_way("another", 1)
+    assert not AnswerBudget(tmp_path).is_under_way("run", 2)
 
 
 def test_a_question_of_one_form_is_answered_in_no_other_about_the_same_rows(tmp_path: Path) -> None:
-    budget = Budget(tmp_path)
+    budget = AnswerBudget(tmp_path)
     three = _tasks(CENTROIDS, k=3)
     budget.count(three, "run", "a", DAY)
-    assert not Budget(tmp_path).is_another(replace(three, round=9), "a")
+    assert not AnswerBudget(tmp_path).is_another(replace(three, round=9), "a")
     for other in (_tasks(CENTROIDS, k=4), _tasks(CENTROIDS, k=3, least=2), _tasks(CENTROIDS)):
-        assert Budget(tmp_path).is_another(other, "a")
+        assert AnswerBudget(tmp_path).is_another(other, "a")
         assert not budget.is_another(other, "b")
     assert not budget.is_another(_tasks(TRAIN, k=4), "a")
 
 
 def test_refusals_are_counted_beside(tmp_path: Path) -> None:
-    budget = Budget(tmp_path)
+    budget = AnswerBudget(tmp_path)
     budget.count_refusal(TRAIN, DAY)
     budget.count(_tasks(TRAIN), "run", "a", DAY)
-    assert Budget(tmp_path).days() == {"2026-03-04": {"train": {"refused": 1, "answered": 1}}}
+    assert AnswerBudget(tmp_path).days() == {"2026-03-04": {"train": {"refused": 1, "answered": 1}}}
 
 
 def test_the_last_days_and_versions_are_kept(tmp_path: Path) -> None:
-    budget = Budget(tmp_path)
+    budget = AnswerBudget(tmp_path)
     for number in range(40):
         budget.count(_tasks(TRAIN), "run", f"version {number}", DAY + timedelta(days=number))
-    assert list(Budget(tmp_path).days()) == [(DAY + timedelta(days=number)).isoformat() for number in range(9, 40)]
-    kept = [number for number in range(40) if Budget(tmp_path).answered_about(f"version {number}")]
+    assert list(AnswerBudget(tmp_path).days()) == [
+        (DAY + timedelta(days=number)).isoformat() for number in range(9, 40)
+    ]
+    kept = [number for number in range(40) if AnswerBudget(tmp_path).answered_about(f"version {number}")]
     assert kept == list(range(24, 40))
 
 
 def test_what_could_not_be_written_is_not_counted(tmp_path: Path) -> None:
-    budget = Budget(tmp_path / "state")
+    budget = AnswerBudget(tmp_path / "state")
     assert budget.answered(DAY) == {}
     (tmp_path / "state").write_text("a file where a folder should be")
     with pytest.raises(OSError, match=r".+"):
@@ -99,7 +101,7 @@ def test_a_ledger_of_another_form_lifts_no_limit(values: Any, tmp_path_factory: 
     state = tmp_path_factory.mktemp("state")
     (state / "budget.json").write_text(json.dumps(values))
     with contextlib.suppress(CheckpointError):
-        answered = Budget(state).answered(DAY)
+        answered = AnswerBudget(state).answered(DAY)
         assert all(isinstance(number, int) and number >= 0 for number in answered.values())
 
 

@@ -54,7 +54,7 @@ class Entries(BaseModel):
     once: dict[str, dict[str, str]]
 
 
-class Budget:
+class AnswerBudget:
     """Count what a plant answers.
 
     Parameters

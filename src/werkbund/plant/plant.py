@@ -15,7 +15,7 @@ from werkbund.core.kinds import Kind, by_name
 from werkbund.core.types import Replies, Tasks
 from werkbund.plant.agreed import RefusedError
 from werkbund.plant.briefing import Briefing
-from werkbund.plant.budget import Budget
+from werkbund.plant.budget import AnswerBudget
 from werkbund.plant.leaving import cut_down, signals_of
 from werkbund.plant.ledger import PlantLedger
 from werkbund.plant.offers import OFFERS, Offer, Plot, kinds_of
@@ -60,7 +60,7 @@ class Plant:
         self._policy = Policy.of(settings, self._known)
         self._written = self._last_change()
         self._rows = PlantRows(folder, lambda settings, config: read_plant_table(settings, config))
-        self._budget = Budget(folder.path)
+        self._budget = AnswerBudget(folder.path)
         self.ledger = PlantLedger(lambda: self.settings, folder.path, self._clock)
 
     @property

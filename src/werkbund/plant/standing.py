@@ -15,7 +15,7 @@ from werkbund.federation.population import split_of
 from werkbund.partition.split import PARTS, Split
 from werkbund.plant.agreed import agreed_config
 from werkbund.plant.agreement import agreement_in, dissolve, file_digest
-from werkbund.plant.budget import ANSWERED, REFUSED, Budget
+from werkbund.plant.budget import ANSWERED, REFUSED, AnswerBudget
 from werkbund.plant.policy import Policy
 from werkbund.plant.rows import DividedRows
 from werkbund.plant.settings import load_settings
@@ -63,7 +63,7 @@ def standing(state: Path, rows: DividedRows, policy: Policy, now: datetime) -> S
     CheckpointError
         If its budget or agreement was damaged.
     """
-    agreement, budget = agreement_in(state), Budget(state)
+    agreement, budget = agreement_in(state), AnswerBudget(state)
     today, about = budget.answered(now), budget.answered_about(rows.dealt.version)
     parts = {name: int(np.sum(rows.dealt.part == number)) for number, name in enumerate(PARTS)}
     return Standing(
@@ -80,7 +80,7 @@ def standing(state: Path, rows: DividedRows, policy: Policy, now: datetime) -> S
 
 def record(kit: Path) -> list[dict[str, Any]]:
     """Return what was asked of a plant on each of the last days, newest first: day, kind, answered, refused."""
-    days = Budget(load_settings(kit).state).days()
+    days = AnswerBudget(load_settings(kit).state).days()
     lines = []
     for day in sorted(days, reverse=True):
         for kind, numbers in sorted(days[day].items()):

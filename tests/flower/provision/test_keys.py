@@ -28,8 +28,8 @@ from flwr.supercore.primitives.asymmetric import (
 from flwr.supernode.cli.flower_supernode import _try_setup_client_authentication
 
 from werkbund.core.errors import ConfigError
-from werkbund.core.keys import new_key, ssh_private, ssh_public
-from werkbund.flower.provision import fingerprint, keygen, read_public_key
+from werkbund.core.keys import fingerprint, new_key, read_public_key, ssh_private, ssh_public
+from werkbund.flower.provision import keygen
 
 
 def test_a_supernode_reads_the_private_key_and_a_superlink_the_public_one(tmp_path: Path) -> None:

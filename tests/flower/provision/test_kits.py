@@ -15,7 +15,8 @@ import pytest
 from werkbund import __version__
 from werkbund.config import check_config, load_config
 from werkbund.core.errors import ConfigError
-from werkbund.flower.provision import expiry, fingerprint, provision, read_public_key
+from werkbund.core.keys import fingerprint, read_public_key
+from werkbund.flower.provision import expiry, provision
 from werkbund.flower.provision.kits import Site, plant_config, read_site, server_config
 from werkbund.plant.leaving import USUAL
 from werkbund.plant.settings import AcceptanceSection, PolicySection, load_settings

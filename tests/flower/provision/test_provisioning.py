@@ -12,14 +12,13 @@ from cryptography.x509 import SubjectAlternativeName
 
 from werkbund.config import Config, check_config
 from werkbund.core.errors import ConfigError
+from werkbund.core.keys import fingerprint, read_public_key
 from werkbund.flower.provision import (
     Members,
     add_client,
     expiry,
-    fingerprint,
     keygen,
     provision,
-    read_public_key,
     renew_server,
     revoke_client,
 )

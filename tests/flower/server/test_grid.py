@@ -20,8 +20,11 @@ from werkbund.flower.server.grid import FlowerGrid
 from werkbund.flower.wire.codec import Ask
 from werkbund.flower.wire.parcel import Parcel
 from werkbund.flower.wire.records import from_records, to_records
+from werkbund.ledger import Receipts, verified
+from werkbund.plant import load_settings
 from werkbund.plant.briefing import Briefing, for_clients
 from werkbund.plant.leaving import HELLO
+from werkbund.plant.ledger import signing_key
 
 FIRST = 11
 
@@ -47,6 +50,20 @@ def _grid(plants: Deployment, network: Network, timeout_s: float = 60.0) -> Flow
     public = for_clients(plants.config)
     grid.brief(lambda number: Briefing("run", public, number))
     return grid
+
+
+def test_what_answers_say_of_their_plants_ledgers_is_kept(plants: Deployment, tmp_path: Path) -> None:
+    grid = FlowerGrid(_network(plants), tuple(plants.kits), 60.0, receipts=Receipts(tmp_path))
+    grid.brief(lambda number: Briefing("run", for_clients(plants.config), number))
+    _hello(grid)
+    assert len(_received(grid)) == 3
+    for name, kit in plants.kits.items():
+        path, key = kit / "state" / "ledger.jsonl", signing_key(load_settings(kit)).public_key()
+        (receipt,) = Receipts(tmp_path).of(name)
+        found = verified(path, [key], [receipt])
+        assert (found.fault, found.num_receipts, receipt.task) == ("", 1, "hello")
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+        assert "is missing" in verified(path, [key], [receipt]).fault
 
 
 def _hello(grid: FlowerGrid, round: int = 0, clients: tuple[int, ...] = (0, 1, 2)) -> None:

@@ -1,6 +1,5 @@
 """What an operator hands out before a federation starts: a CA, keys, and a kit for the server and for each plant."""
 
-from werkbund.core.keys import fingerprint, read_public_key
 from werkbund.flower.provision.certificates import certificate_warnings, expiry
 from werkbund.flower.provision.keys import keygen
 from werkbund.flower.provision.members import Member, Members
@@ -15,10 +14,8 @@ __all__ = [
     "add_client",
     "certificate_warnings",
     "expiry",
-    "fingerprint",
     "keygen",
     "provision",
-    "read_public_key",
     "renew_server",
     "revoke_client",
 ]
