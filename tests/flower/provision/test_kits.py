@@ -23,8 +23,17 @@ from werkbund.plant.settings import AcceptanceSection, PolicySection, load_setti
 
 yaml: Any = pytest.importorskip("yaml")  # Flower brings it
 
-SERVER = {"server.toml", "federation.toml", "ca.crt", "server.crt", "server.key", "executor.secret", "clients"}
-CLIENT = {"client.toml", "federation.toml", "ca.crt", "client.pub"}
+SERVER = {
+    "server.toml",
+    "federation.toml",
+    "ca.crt",
+    "server.crt",
+    "server.key",
+    "executor.secret",
+    "clients",
+    "plants",
+}
+CLIENT = {"client.toml", "federation.toml", "ca.crt", "client.pub", "plants"}
 BOTH = {"start.sh", "compose.yaml", "README.md"}
 PARTIES = [("server", "server"), ("client", "plant-a"), ("client", "plant-b")]
 
@@ -41,10 +50,19 @@ def test_each_party_gets_the_files_of_its_kit(written: Path) -> None:
     kits = written / "kits"
     assert _names(kits) == {"ca", "server", "plant-a", "plant-b"}
     assert _names(kits / "ca") == {"ca.key", "ca.crt", "members.json"}
-    assert _names(kits / "server") == SERVER | BOTH | {"werkbund-server.service"}
+    assert _names(kits / "server") == SERVER | BOTH | {"werkbund-server.service", "plants"}
     assert _names(kits / "server" / "clients") == {"plant-a.pub", "plant-b.pub"}
     assert _names(kits / "plant-a") == CLIENT | BOTH | {"werkbund-client.service", "client.key"}
     assert _names(kits / "plant-b") == CLIENT | BOTH | {"werkbund-client.service"}
+
+
+def test_every_kit_has_the_public_keys_of_all_plants(written: Path) -> None:
+    kits = written / "kits"
+    for name in ("server", "plant-a", "plant-b"):
+        plants = {path.name: path.read_bytes() for path in (kits / name / "plants").iterdir()}
+        assert plants == {
+            f"{plant}.pub": (kits / plant / "client.pub").read_bytes() for plant in ("plant-a", "plant-b")
+        }
 
 
 def test_private_files_are_their_owners_alone(written: Path) -> None:
@@ -180,7 +198,7 @@ def test_a_plants_readme_can_be_followed(written: Path) -> None:
     ):
         assert fact in text
     assert f"{expiry(written / 'kits' / 'ca' / 'ca.crt'):%Y-%m-%d}" in text
-    assert "keygen" not in text
+    assert "client keygen" not in text
 
 
 def test_a_plant_with_its_own_key_reads_where_it_goes(written: Path) -> None:

@@ -132,7 +132,11 @@ def test_add_writes_a_kit_and_tells_the_server(kits: Path) -> None:
     after = _state(kits)
     changed = {name for name, content in before.items() if after[name] != content}
     assert changed == {"ca/members.json"}
-    assert "copy clients/plant-h.pub there too" in done.notes[-1]
+    assert "copy clients/plant-h.pub and plants/plant-h.pub there too" in done.notes[-2]
+    assert "For secure sums each plant needs" in done.notes[-1]
+    assert [path.name for path in sorted((kits / "plant-h" / "plants").iterdir())] == [
+        f"{name}.pub" for name in ("plant-a", "plant-b", "plant-h")
+    ]
 
 
 def test_add_takes_a_key_that_the_plant_made(kits: Path, tmp_path: Path) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from Crypto.Cipher import AES
 from Crypto.Util import Counter
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.privacy.sums.plants import register, registered
 from werkbund.core.errors import ClientError, ConfigError, FederationError
-from werkbund.privacy.sums import Addend, Thresholds, Words, usual_colluding
+from werkbund.privacy.sums import Addend, Register, Thresholds, Words, usual_colluding
 from werkbund.privacy.sums.primitives import (
     add_stream,
     agreed,
@@ -189,3 +191,22 @@ def test_fraction_bits_of_weighted_updates(clients: int, fraction: int) -> None:
     words = Words((Addend("update", (1,), 8.0 * 10_000, False),), clients)
     assert words.fraction_bits(words.addends[0]) == fraction
     assert words.error("update", 1) == 2.0 ** -(fraction + 1) + 80_000 * 2.0**-53
+
+
+def test_a_register_is_read_from_a_folder_of_keys_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for number in (3, 1, 2):
+        public = registered(number).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+        (tmp_path / f"plant {number}.pub").write_bytes(public + b" a comment")
+    assert Register.read(tmp_path) == register(3)
+    assert Register.read(tmp_path).digest == register(3).digest != Register.read(tmp_path, 1).digest
+    assert register(3).number("plant 2") == 2
+    with pytest.raises(ConfigError, match="plant 9 must have a key among those of all plants"):
+        register(3).number("plant 9")
+    (tmp_path / "plant 4.pub").write_bytes(public)
+    with pytest.raises(ConfigError, match="a key of its own"):
+        Register.read(tmp_path)
+    (tmp_path / "plant 4.pub").write_bytes(b"nonsense")
+    with pytest.raises(ConfigError, match=r"plant 4.pub must be a public key of OpenSSH"):
+        Register.read(tmp_path)
+    with pytest.raises(ConfigError, match="must hold the public keys of all plants"):
+        Register.read(tmp_path / "none")

@@ -35,6 +35,9 @@ from werkbund.flower.provision.kits import Site, client_files, read_site, server
 from werkbund.flower.provision.members import Member, Members, check_name
 from werkbund.flower.provision.parties import Provisioned, provisioned
 
+PLANTS = "plants"
+"""Folder of every kit with the public keys of all plants, by which they know one another in secure sums."""
+
 Key = PrivateKey | PublicKey
 
 
@@ -84,12 +87,13 @@ def provision(
         members = members.with_new(_member(name, key, moment))
     authority, server_key = new_authority(config.federation.name, moment), new_key()
     certificate = server_certificate(authority, server_key.public_key(), site.hosts, moment, days)
-    publics = {f"clients/{name}.pub": ssh_public(_public(key), name) for name, key in keys.items()}
+    publics = {f"{name}.pub": ssh_public(_public(key), name) for name, key in keys.items()}
     with _staging(out) as staging:
         for name, key in keys.items():
-            write_folder(staging / name, client_files(name, config, site, authority.certificate, key))
+            files = client_files(name, config, site, authority.certificate, key)
+            write_folder(staging / name, {**files, **_within(PLANTS, publics)})
         server = server_files(config, site, authority.certificate, certificate, server_key)
-        write_folder(staging / "server", {**server, **publics})
+        write_folder(staging / "server", {**server, **_within("clients", publics), **_within(PLANTS, publics)})
         ca = {"ca.key": pem_private(authority.key), "ca.crt": certificate_bytes(authority.certificate)}
         write_folder(staging / "ca", ca)
         members.write(staging / "ca" / "members.json")
@@ -128,15 +132,19 @@ def add_client(out: Path, name: str, public_key: Path | None = None, now: dateti
     for path in (out / name, published):
         if path.exists():
             raise ConfigError(f"--add must not write over what is there, got {path}; move it away, then add again")
-    files = client_files(name, config, site, read_certificate(ca / "ca.crt"), key)
+    files, public = client_files(name, config, site, read_certificate(ca / "ca.crt"), key), f"{name}.pub"
+    known = {path.name: path.read_bytes() for path in sorted((server / PLANTS).glob("*.pub"))}
+    known[public] = ssh_public(_public(key), name)
     with _staging(out) as staging:
-        write_folder(staging / name, files)
+        write_folder(staging / name, {**files, **_within(PLANTS, known)})
         (staging / name).rename(out / name)
     members.write(ca / "members.json")
-    published.parent.mkdir(exist_ok=True)
-    write_file(published, ssh_public(_public(key), name))
+    for folder in (published.parent, server / PLANTS):
+        folder.mkdir(exist_ok=True)
+        write_file(folder / public, known[public])
     given = {} if public_key is None else {name: public_key}
-    notes = [*_handing_over(out, [name], given), _elsewhere(server, f"copy clients/{name}.pub")]
+    notes = [*_handing_over(out, [name], given), _elsewhere(server, f"copy clients/{name}.pub and {PLANTS}/{name}.pub")]
+    notes.append(f"For secure sums each plant needs {server / PLANTS / public} in the folder {PLANTS} of its kit.")
     return provisioned(out, members, moment, notes)
 
 
@@ -221,6 +229,10 @@ def _staging(out: Path) -> Iterator[Path]:
         raise ConfigError(f"--out must be a folder to write to, got {out}: {error.strerror}; choose another") from error
     with folder as name:
         yield Path(name)
+
+
+def _within(folder: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {f"{folder}/{name}": content for name, content in files.items()}
 
 
 def _key(public_key: Path | None) -> Key:

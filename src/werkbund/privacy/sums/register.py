@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from werkbund.core.errors import ClientError, ConfigError
 from werkbund.privacy.sums.primitives import digest, is_signed
@@ -113,6 +118,23 @@ class Register:
             raise ConfigError("each plant in a register must have a key of its own; provision them anew")
         self.thresholds(len(self.names))
 
+    @classmethod
+    def read(cls, folder: Path, colluding: int | None = None, strict: bool = False) -> Register:
+        """Read the plants' keys, files `NAME.pub` of OpenSSH, in the order of their names.
+
+        Raises
+        ------
+        ConfigError
+            If there are none, or one is no key of an elliptic curve.
+        """
+        paths = sorted(folder.glob("*.pub"), key=lambda path: path.stem)
+        if not paths:
+            raise ConfigError(
+                f"{folder} must hold the public keys of all plants, which secure sums need, got none; copy the folder "
+                "from a kit of `werkbund provision`"
+            )
+        return cls(tuple(path.stem for path in paths), tuple(map(_key_in, paths)), colluding, strict)
+
     @cached_property
     def digest(self) -> bytes:
         """What all plants must have alike: 32 bytes."""
@@ -123,6 +145,21 @@ class Register:
     def numbers(self) -> range:
         """The plants' numbers."""
         return range(1, len(self.names) + 1)
+
+    def number(self, name: str) -> int:
+        """Return the number of a plant.
+
+        Raises
+        ------
+        ConfigError
+            If it is not in the register.
+        """
+        if name not in self.names:
+            raise ConfigError(
+                f"{name} must have a key among those of all plants, which are {', '.join(self.names)}; copy its file "
+                "into the folder plants of every kit"
+            )
+        return self.names.index(name) + 1
 
     def name(self, number: int) -> str:
         """Return the name of a plant."""
@@ -154,3 +191,13 @@ class Register:
     @property
     def _colluding(self) -> int:
         return usual_colluding(len(self.names)) if self.colluding is None else self.colluding
+
+
+def _key_in(path: Path) -> bytes:
+    try:
+        key = serialization.load_ssh_public_key(path.read_bytes())
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"{path} must be a public key of OpenSSH: {error}; copy it from its plant again") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
+        raise ConfigError(f"{path} must be a key on the curve P-384; its plant makes one with `werkbund client keygen`")
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
