@@ -206,7 +206,7 @@ def test_a_register_is_read_from_a_folder_of_keys_in_the_order_of_their_names(tm
     with pytest.raises(ConfigError, match="a key of its own"):
         Register.read(tmp_path)
     (tmp_path / "plant 4.pub").write_bytes(b"nonsense")
-    with pytest.raises(ConfigError, match=r"plant 4.pub must be a public key of OpenSSH"):
+    with pytest.raises(ConfigError, match=r"a line of OpenSSH, got .*plant 4\.pub"):
         Register.read(tmp_path)
     with pytest.raises(ConfigError, match="must hold the public keys of all plants"):
         Register.read(tmp_path / "none")

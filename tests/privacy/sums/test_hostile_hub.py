@@ -265,7 +265,7 @@ def test_a_session_goes_on_with_signatures_of_enough_plants_alone() -> None:
     federation = _set_up()
     federation.sum()
     message = federation.hub.ask_sum(federation.hub.ready, WORDS)
-    few = {name: message[name][:3] for name in ("witnesses", "witness_signatures")}
+    few = {name: message[name][:3] for name in ("witnessed", "witnesses", "witness_signatures")}
     with pytest.raises(ClientError, match="4 plants must have signed who is in the sum as this plant was told, and 3"):
         _submit(federation, {**message, **few}, question(2))
     forged = message["witness_signatures"].copy()
@@ -284,7 +284,7 @@ def test_where_plants_agree_first_a_sum_is_opened_as_enough_of_them_signed() -> 
     with pytest.raises(ClientError, match="it answers one of the two"):
         federation.plant(1).agree({**agreement, "included": np.array([1, 2, 3, 4])})
     opening = _opening(federation)
-    few = {name: opening[name][:3] for name in ("witnesses", "witness_signatures")}
+    few = {name: opening[name][:3] for name in ("witnessed", "witnesses", "witness_signatures")}
     with pytest.raises(ClientError, match="4 plants must have signed"):
         federation.plant(1).open({**opening, **few})
     federation.plant(1).open(opening)
@@ -340,7 +340,7 @@ def test_odd_messages_are_refused_and_change_nothing(stage: str) -> None:
         "open": plant.open,
     }[stage]
     before = {name: array.tobytes() for name, array in federation.memories[1].items()}
-    optional = {"witnesses", "witness_signatures"}
+    optional = {"witnessed", "witnesses", "witness_signatures"}
     for name in message.keys() - optional:
         for odd in (None, message[name].astype(np.float64), message[name][..., None], np.zeros((0, 0), np.uint8)):
             changed = {key: array for key, array in message.items() if key != name or odd is not None}

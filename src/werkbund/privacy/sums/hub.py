@@ -14,7 +14,7 @@ nothing is simply not given; one whose answer cannot be used is refused by name,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,6 +40,8 @@ from werkbund.privacy.sums.words import Words
 
 AHEAD = 4
 """Sums that plants make keys for ahead, so that one lost answer costs nothing."""
+
+_REMEMBERED = 16  # sums whose signatures are kept, for who missed openings
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ class Hub:
         self._exchanges: dict[int, tuple[bytes, bytes]] = {}
         self._session: Session | None = None
         self._offers: dict[int, dict[int, _Offer]] = {}
-        self._witnesses: dict[int, bytes] = {}
+        self._witnesses: dict[int, dict[int, bytes]] = {}
+        self._unsure: dict[int, set[int]] = {}
         self._last = 0
         self._under_way: _Sum | None = None
 
@@ -199,7 +202,9 @@ class Hub:
             del self._offers[turn]
         signatures = [offer.signature for offer in offers.values()]
         layout, signed = as_row(words.digest), as_bytes(*signatures, length=SIGNATURE_BYTES)
-        return {**asked.message, "layout": layout, "signatures": signed, **_shown(self._witnesses)}
+        wanted = sorted({turn for number in offers for turn in self._unsure.get(number, ())})
+        shown = _shown({turn: self._witnesses[turn] for turn in wanted if turn in self._witnesses})
+        return {**asked.message, "layout": layout, "signatures": signed, **shown}
 
     def take_words(self, number: int, answer: Arrays) -> None:
         """Take the masked words of one of the cohort.
@@ -258,7 +263,9 @@ class Hub:
         message, under_way = self.ask_agreement(), self._sum
         if self.register.strict:
             self._check_enough(len(under_way.witnesses), "have signed who is in it")
-        shown = _shown(self._enough(under_way.witnesses) if self.register.strict else {})
+        shown = _shown({self._last: self._enough(under_way.witnesses)} if self.register.strict else {})
+        for member in self.members:
+            self._unsure.setdefault(member, set()).add(self._last)
         offers = self._offers[self._last]
         own = {
             member: {
@@ -281,6 +288,7 @@ class Hub:
         shares = raw(answer, "shares", SHARE_BYTES, len(self._sum.cohort.numbers))
         self.take_witness(number, answer)
         self._sum.shares[number] = shares
+        self._unsure[number] = {self._last}
         self.take_offers(number, answer)
 
     def opened(self) -> Opened:
@@ -301,7 +309,9 @@ class Hub:
         except FederationError:
             self.begin_session()
             raise
-        self._witnesses = self._enough(under_way.witnesses)
+        self._witnesses[self._last] = self._enough(under_way.witnesses)
+        for turn in [turn for turn in self._witnesses if turn <= self._last - _REMEMBERED]:
+            del self._witnesses[turn]
         return Opened(sums, included, tuple(sorted(recovery.wrong)))
 
     @property
@@ -335,9 +345,11 @@ class Hub:
         return {number: witnesses[number] for number in sorted(witnesses)[:needed]}
 
 
-def _shown(witnesses: Mapping[int, bytes]) -> dict[str, AnyArray]:
-    signatures: Sequence[bytes] = [witnesses[number] for number in sorted(witnesses)]
+def _shown(witnesses: Mapping[int, Mapping[int, bytes]]) -> dict[str, AnyArray]:
+    """Return signatures of who is in some sums, by sum and plant, as a message has them."""
+    rows = [(turn, number, one) for turn, each in witnesses.items() for number, one in sorted(each.items())]
     return {
-        "witnesses": as_numbers(witnesses),
-        "witness_signatures": as_bytes(*signatures, length=SIGNATURE_BYTES),
+        "witnessed": np.array([turn for turn, _, _ in rows], np.int64),
+        "witnesses": np.array([number for _, number, _ in rows], np.int64),
+        "witness_signatures": as_bytes(*(one for _, _, one in rows), length=SIGNATURE_BYTES),
     }

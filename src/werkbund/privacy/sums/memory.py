@@ -62,9 +62,12 @@ class Memory:
         ClientError
             If it is in none.
         """
-        self.content("session")
+        known = self.content("session")
         members, exchanges = numbers_in(self.arrays, "members"), raw(self.arrays, "exchanges", KEY_BYTES)
-        return Session(register, run, members, tuple(exchanges))
+        session = Session(register, run, members, tuple(exchanges))
+        if session.digest != known:
+            raise ClientError("this plant's session of secure sums is of another run; the server must ask for new keys")
+        return session
 
     def keep_session(self, session: Session) -> None:
         """Keep the session in which the plant is."""

@@ -6,13 +6,14 @@ n plants of the session, k of the cohort, u in the sum, o offers, w witnesses.
 | --- | --- | --- |
 | `KEYS` | | `exchange` (32), `signature` (96) |
 | `OFFERS` | `members` (n), `exchanges` (n, 32), `signatures` (n, 96), `through` () | `numbers` (o), `offers` (o, 64), `signatures` (o, 96), `sealed` (o, n, 82) |
-| submit, with the usual task | `turn` (), `layout` (32), `cohort` (k), `offers` (k, 64), `signatures` (k, 96), `witnesses` (w), `witness_signatures` (w, 96) | `masked` (bytes) |
+| submit, with the usual task | `turn` (), `layout` (32), `cohort` (k), `offers` (k, 64), `signatures` (k, 96), `witnessed`, `witnesses` (w), `witness_signatures` (w, 96) | `masked` (bytes) |
 | `AGREE`, if strict | `turn` (), `cohort` (k), `offers` (k, 64), `included` (u) | `witness` (96) |
-| `OPEN` | as `AGREE`, and `through` (), `witnesses` (w), `witness_signatures` (w, 96); each its own `sealed` (k, 82) | `shares` (k, 33), `witness` (96), and offers as above |
+| `OPEN` | as `AGREE`, and `through` (), `witnessed`, `witnesses` (w), `witness_signatures` (w, 96); each its own `sealed` (k, 82) | `shares` (k, 33), `witness` (96), and offers as above |
 
 An offer is a plant's public mask key (32) and the commitment to the seed of its own mask (32) for one sum. `sealed`
 holds both shares of each member, for its eyes alone; the row of the sender is zeros. A row of `shares` is 255 where
-nothing could be unsealed. `members`, `cohort`, `included`, `witnesses` are plants' numbers, ascending.
+nothing could be unsealed. `members`, `cohort`, `included` are plants' numbers, ascending. A witness says of one sum who
+is in it; of the last sum that each of the cohort may have opened, t of them are sent.
 
 The usual round trips of a sum are two: submit and open. `KEYS` and `OFFERS` come once a session, before its first sum;
 `OFFERS` alone brings new keys of a plant that has none left because it missed openings.
@@ -69,7 +70,8 @@ _SUM = (
 _INCLUDED = _sent("included", "who is in the sum", "included", dtype="iu")
 _THROUGH = _sent("through", "sums that keys are wanted for, up to this one", dtype="iu")
 _WITNESSES = (
-    _sent("witnesses", "plants that signed who is in the sum", "witnesses", dtype="iu"),
+    _sent("witnessed", "number of a sum, for each signature of who is in it", "witnesses", dtype="iu"),
+    _sent("witnesses", "plants that signed it", "witnesses", dtype="iu"),
     _sent("witness_signatures", "of these plants", "witnesses", SIGNATURE_BYTES),
 )
 _WITNESS = _answered("witness", "who is in the sum, signed by the plant's registered key", SIGNATURE_BYTES)
@@ -195,6 +197,24 @@ def numbers_in(arrays: Arrays, name: str, within: Sequence[int] | range | None =
     if odd or list(found) != sorted({*found}):
         raise ClientError(f"{name} must be plants' numbers that ascend, got {list(found)}; the server is refused")
     return found
+
+
+def witnesses_in(arrays: Arrays, turn: int) -> dict[int, bytes]:
+    """Return the signatures of who is in a sum, by the number of the plant that is said to have signed.
+
+    Raises
+    ------
+    ClientError
+        If the message has them in another form.
+    """
+    columns = [arrays.get(name) for name in ("witnessed", "witnesses")]
+    signatures = raw(arrays, "witness_signatures", SIGNATURE_BYTES)
+    shape = (len(signatures),)
+    if any(column is None or column.dtype.kind not in "iu" or column.shape != shape for column in columns):
+        raise ClientError("signatures of a sum must say by whom and of which; their sender may run another version")
+    turns, numbers = ([int(number) for number in column.tolist()] for column in columns if column is not None)
+    rows = zip(turns, numbers, signatures, strict=True)
+    return {number: signature for witnessed, number, signature in rows if witnessed == turn}
 
 
 def number_in(arrays: Arrays, name: str) -> int:

@@ -24,9 +24,9 @@ from werkbund.privacy.sums.messages import (
     as_numbers,
     as_row,
     number_in,
-    numbers_in,
     one_row,
     raw,
+    witnesses_in,
 )
 from werkbund.privacy.sums.own import Secrets
 from werkbund.privacy.sums.primitives import (
@@ -184,7 +184,7 @@ class Participant:
         parcels = raw(message, "sealed", SEALED_BYTES, len(cohort.numbers))
         through = number_in(message, "through")
         if self.register.strict:
-            self._check_witnesses(cohort.session, message, cohort.included_digest(included))
+            self._check_witnesses(cohort.session, message, cohort.turn, cohort.included_digest(included))
         self._check_told("opened", cohort, included)
         self._note_summed(cohort, included)
         self._note_told("opened", "opening", cohort, included)
@@ -258,14 +258,13 @@ class Participant:
         for number, offer, signature in zip(cohort.numbers, cohort.offers, signatures, strict=True):
             cohort.session.check_offer(number, cohort.turn, offer, signature)
         if not self.register.strict and self._memory.number("opened"):
-            self._check_witnesses(cohort.session, message, self._memory.content("opening"))
+            opened = self._memory.number("opened")
+            self._check_witnesses(cohort.session, message, opened, self._memory.content("opening"))
 
-    def _check_witnesses(self, session: Session, message: Arrays, included: bytes) -> None:
+    def _check_witnesses(self, session: Session, message: Arrays, turn: int, included: bytes) -> None:
         """Raise unless enough members signed that the same plants are in a sum as this plant was told."""
-        witnesses = numbers_in(message, "witnesses", session.members)
-        signatures = raw(message, "witness_signatures", SIGNATURE_BYTES, len(witnesses))
-        pairs = zip(witnesses, signatures, strict=True)
-        num_agreeing = sum(self.register.is_signed(number, one, "included", included) for number, one in pairs)
+        told = {number: one for number, one in witnesses_in(message, turn).items() if number in session.members}
+        num_agreeing = sum(self.register.is_signed(number, one, "included", included) for number, one in told.items())
         needed = session.thresholds().threshold
         if num_agreeing < needed:
             raise ClientError(

@@ -15,7 +15,7 @@ import hashlib
 from functools import lru_cache
 
 import numpy as np
-from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algori
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from werkbund.core import keys
 from werkbund.core.arrays import UInt64Array
 from werkbund.core.errors import ClientError
 
@@ -52,7 +53,7 @@ def joined(*parts: bytes | str | int) -> bytes:
 
 def digest(use: str, *parts: bytes | str | int) -> bytes:
     """Return the SHA-256 of parts for one use: 32 bytes."""
-    return hashlib.sha256(_label(use) + joined(*parts)).digest()
+    return hashlib.sha256(_label(use).encode() + joined(*parts)).digest()
 
 
 def private_key(content: bytes) -> X25519PrivateKey:
@@ -95,7 +96,7 @@ def derived(secret: bytes, use: str, *context: bytes | str | int, length: int = 
     length
         Of the key, in bytes.
     """
-    return HKDF(hashes.SHA256(), length, None, _label(use) + joined(*context)).derive(secret)
+    return HKDF(hashes.SHA256(), length, None, _label(use).encode() + joined(*context)).derive(secret)
 
 
 def stream_bytes(key: bytes, length: int) -> bytes:
@@ -138,12 +139,12 @@ def unsealed(key: bytes, message: bytes, context: bytes) -> bytes | None:
 
 def commitment(seed: bytes) -> bytes:
     """Return what binds a plant to the seed of its own mask before anybody knows it: 32 bytes."""
-    return hashlib.sha256(seed + _label("commitment")).digest()
+    return hashlib.sha256(seed + _label("commitment").encode()).digest()
 
 
 def signed(key: ec.EllipticCurvePrivateKey, use: str, *parts: bytes | str | int) -> bytes:
     """Sign parts for one use with a registered key: ECDSA with SHA-384, both numbers in 48 bytes each."""
-    first, second = decode_dss_signature(key.sign(_label(use) + joined(*parts), ec.ECDSA(hashes.SHA384())))
+    first, second = decode_dss_signature(keys.sign(key, _label(use), joined(*parts)))
     return first.to_bytes(_HALF, "big") + second.to_bytes(_HALF, "big")
 
 
@@ -159,18 +160,14 @@ def is_signed(public: bytes, signature: bytes, use: str, *parts: bytes | str | i
     use, parts
         What was to be signed.
     """
-    return _is_signature(public, signature, _label(use) + joined(*parts))
+    return _is_signature(public, signature, _label(use), joined(*parts))
 
 
 @lru_cache(maxsize=4096)
-def _is_signature(public: bytes, signature: bytes, message: bytes) -> bool:
+def _is_signature(public: bytes, signature: bytes, label: str, content: bytes) -> bool:
     """Verify; in one process a hundred plants look at the same hundred signatures."""
     first, second = (int.from_bytes(half, "big") for half in (signature[:_HALF], signature[_HALF:]))
-    try:
-        _registered(public).verify(encode_dss_signature(first, second), message, ec.ECDSA(hashes.SHA384()))
-    except InvalidSignature:
-        return False
-    return True
+    return keys.is_signed(_registered(public), label, content, encode_dss_signature(first, second))
 
 
 @lru_cache(maxsize=1024)
@@ -185,8 +182,8 @@ def _stream(key: bytes) -> CipherContext:
     return Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
 
 
-def _label(use: str) -> bytes:
-    return f"werkbund/{use}/1".encode()
+def _label(use: str) -> str:
+    return f"werkbund/{use}/1"
 
 
 def _bytes(part: bytes | str) -> bytes:

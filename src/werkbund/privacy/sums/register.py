@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from werkbund.core.errors import ClientError, ConfigError
+from werkbund.core.keys import read_public_key
 from werkbund.privacy.sums.primitives import digest, is_signed
 
 LEAST = 3
@@ -194,10 +194,7 @@ class Register:
 
 
 def _key_in(path: Path) -> bytes:
-    try:
-        key = serialization.load_ssh_public_key(path.read_bytes())
-    except (OSError, ValueError, UnsupportedAlgorithm) as error:
-        raise ConfigError(f"{path} must be a public key of OpenSSH: {error}; copy it from its plant again") from error
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
+    key = read_public_key(path)
+    if not isinstance(key.curve, ec.SECP384R1):
         raise ConfigError(f"{path} must be a key on the curve P-384; its plant makes one with `werkbund client keygen`")
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
