@@ -24,7 +24,7 @@ _OPEN_NETWORK = ("PATH", "LANG", "VIRTUAL_ENV", "PYTHONPATH")
 """Variables that the commands get; without `CI`, say, which silences libraries by itself."""
 
 _SMALL = [
-    *("--set", "federation.rounds=2", "--set", "data.source=generator", "--set", "data.rows=1500"),
+    *("--set", "federation.rounds=1", "--set", "data.source=generator", "--set", "data.rows=1500"),
     *("--set", "model.hidden=[8]", "--set", "training.batched=false"),
 ]
 

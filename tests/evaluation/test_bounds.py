@@ -36,7 +36,7 @@ def _assert_within(counts: Counts, logits: AnyArray, labels: AnyArray) -> None:
 
 
 @given(
-    rows=st.lists(st.tuples(st.integers(0, 1), st.integers(-3, 3)), min_size=2, max_size=7),
+    rows=st.lists(st.tuples(st.integers(0, 1), st.integers(-3, 3)), min_size=2, max_size=6),
 )
 @settings(max_examples=60, deadline=None)
 def test_bounds_are_the_least_and_the_greatest_of_all_orders_within_bins(rows: list[tuple[int, int]]) -> None:

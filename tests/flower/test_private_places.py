@@ -24,7 +24,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Live, Ru
     """Give a federation in the middle of a run, and the arguments of each of its processes; under umask 0."""
     before = os.umask(0)
     try:
-        with live(tmp_path_factory.mktemp("open"), small(federation={"rounds": 3}), 2) as held:
+        with live(tmp_path_factory.mktemp("open"), small(federation={"rounds": 1}), 2) as held:
             run = held.submit()
             wait_for(run.lines, "the run")
             pids = [pid for name in held.children for pid in held.descendants(name, "")]

@@ -19,7 +19,7 @@ from werkbund.model.trees import TreeModel
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Run a federation of four real clients with the plain loop; return the run's folder and its configuration."""
     folder = tmp_path_factory.mktemp("up")
-    with live(folder, small(federation={"rounds": 10}), 4) as held:
+    with live(folder, small(federation={"rounds": 4}), 4) as held:
         running = held.submit(out=folder / "run")
         assert running.wait_for_end() == ""
         return running.folder, held.trial.config
@@ -32,7 +32,7 @@ def test_weights_and_metrics_are_those_of_one_process(deployed: tuple[Path, Path
     assert here.tobytes() == there.tobytes()
     ours, theirs = (json.loads((path / "result.json").read_text()) for path in (folder, alone.folder))
     assert ours["metrics"]["federated"] == theirs["metrics"]["federated"]
-    assert ours["rounds"] == theirs["rounds"] == 10
+    assert ours["rounds"] == theirs["rounds"] == 4
     for left, right in zip(_rounds(folder), _rounds(alone.folder), strict=True):
         assert left["metrics"] == right["metrics"]
         assert left["loss"] == right["loss"]
