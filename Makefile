@@ -13,6 +13,7 @@ help: ## Show the targets
 run: $(STAMP) ## Train the built-in federation, compare it, and write a report
 	$(BIN)/werkbund run
 
+test test-faults: export OMP_NUM_THREADS = 1  # more threads than processors wait for one another, and burn time doing so
 test: $(STAMP) ## Run all tests, doctests and the architecture's rules
 	$(BIN)/python -m pytest -n 2 -m "not faults"
 

@@ -20,7 +20,7 @@ from werkbund._silence import SILENCE
 
 _CALLS = "trace=connect,bind,sendto,sendmsg,sendmmsg,execve"
 _ADDRESS = re.compile(r'(\w+)\(.*?sin6?_port=htons\((\d+)\).*?(?:inet_addr\(|inet_pton\(AF_INET6, )"([^"]+)"')
-_OPEN_NETWORK = ("PATH", "LANG", "VIRTUAL_ENV", "PYTHONPATH")
+_OPEN_NETWORK = ("PATH", "LANG", "VIRTUAL_ENV", "PYTHONPATH", "OMP_NUM_THREADS")
 """Variables that the commands get; without `CI`, say, which silences libraries by itself."""
 
 _SMALL = [
