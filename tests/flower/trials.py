@@ -22,7 +22,7 @@ from werkbund.core.arrays import Float32Array
 from werkbund.flower.server.submission import SubmittedRun, submit, submit_resume
 from werkbund.flower.trial.trial import LocalFederation, lay_out
 
-PATIENCE_S = 180.0
+PATIENCE_S = 420.0
 SMALL: dict[str, dict[str, Any]] = {
     "federation": {"name": "trial", "rounds": 4, "seed": 1, "round_timeout_s": 30.0},
     "data": {"source": "generator", "rows": 2000},
