@@ -66,6 +66,7 @@ def clustered(request: Any, table: Path, tmp_path_factory: pytest.TempPathFactor
 def test_the_two_kinds_are_found_and_do_better_than_one_model(clustered: Run, alike: Run) -> None:
     found = {frozenset(names) for names in clustered.summary["clusters"]["members"]}
     assert found == {frozenset({"P0", "P2", "P4"}), frozenset({"P1", "P3", "P5"})}
+    assert clustered.summary["clusters"]["unused"] == 0
     ours, theirs = (each.summary["metrics"]["federated"]["average_precision"] for each in (clustered, alike))
     assert ours > 0.9
     assert theirs < 0.5
@@ -91,6 +92,15 @@ def test_report_and_predictions_take_the_model_of_the_client(clustered: Run, tab
     assert "--client must name one of the run's clients" in refused.output
     with pytest.raises(ModelError, match="did you mean"):
         folder_of_client(clustered.folder, "P11")
+
+
+def test_models_that_fit_nobody_are_told_with_what_to_try(table: Path, tmp_path: Path) -> None:
+    few: dict[str, Any] = {"federation": {"rounds": 1}, "training": {"epochs": 1}}
+    done = run(_config(table, {"name": "ifca", "count": 8}, **few), out=tmp_path / "run", compare=False)
+    written = done.summary["clusters"]
+    assert written["unused"] == 8 - len(written["members"]) >= 2
+    assert f"{written['unused']} models fitted no plant best" in (sentence := cluster_sentence(read_run(done.folder)))
+    assert "strategy.clusters.start" in sentence
 
 
 def test_one_model_is_that_of_every_client(alike: Run) -> None:

@@ -70,9 +70,13 @@ def members_models(
 def with_clusters(
     result: Mapping[str, Any], trained: Trained, names: Sequence[str], kept: Iterable[int] = ()
 ) -> dict[str, Any]:
-    """Add to the content of result.json who is in which cluster, and who keeps a model of its own; nothing without."""
+    """Add to the content of result.json who is in which cluster, how many models nobody takes, and who keeps its own.
+
+    Nothing is added where there are no clusters.
+    """
     if CLUSTER not in trained.learnt:
         return dict(result)
     apart = models_apart(trained.learnt, len(names))
     members = [[names[client] for client in clients] for clients, _ in apart]
-    return {**result, "clusters": {"members": members, "keep_their_own": [names[client] for client in kept]}}
+    unused, own = len(trained.learnt["weights"]) - len(apart), [names[client] for client in kept]
+    return {**result, "clusters": {"members": members, "unused": unused, "keep_their_own": own}}

@@ -52,8 +52,8 @@ class Result:
     contributions
         What each plant contributed over the rounds; empty where that was not asked for.
     clusters
-        `members`, the names of the plants of each cluster, and `keep_their_own`, who keeps a model alone; empty where
-        there is one model.
+        `members`, the names of the plants of each cluster, `unused`, how many models nobody takes, and
+        `keep_their_own`, who keeps a model alone; empty where there is one model.
     """
 
     best_round: int | None

@@ -31,6 +31,11 @@ def cluster_sentence(run: RunFolder) -> str:
     several = f"{plural(sum(map(len, members)), 'plant')} share {plural(len(members), 'model')}: " + "; ".join(
         f"cluster {number} has {_named(names)}" for number, names in enumerate(members, start=1)
     )
+    if unused := int(written.get("unused") or 0):
+        several += (
+            f". {plural(unused, 'model')} fitted no plant best: which do follows from the first weights, so try "
+            "others (strategy.clusters.start)"
+        )
     if not own:
         return f"{several}."
     return (
