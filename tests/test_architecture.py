@@ -351,7 +351,7 @@ def test_the_federation_stays_below_4000_lines() -> None:
     assert sum(lengths.values()) < 4000, f"federation has {sum(lengths.values())} lines: {lengths}"
 
 
-RECEIVING = {"engine/asking.py", "engine/pacing.py", "engine/world.py", "engine/grid.py"}
+RECEIVING = {f"engine/{name}.py" for name in ("asking", "grid", "pacing", "secured", "world")}
 """Where a grid, or who asks it, is received from: who asks, rounds that close early, and grids around another."""
 
 
@@ -383,6 +383,7 @@ AMBIGUOUS = {"any", "centroids", "loss", "train"}
 """Names of kinds that are other words of the field too; they are amiss only where a kind is meant."""
 
 OTHER_MEANING = {
+    ("federation/preparing.py", "survey"): "the counts of all clients, as files of a run name them",
     ("flower/server/grid.py", "evaluate"): "Flower's own word for a type of message",
     ("trees/protocol/kinds.py", "evaluate"): "an array of a task, whose name travels as it always has",
     ("trees/rows/counts.py", "squares"): "a count of a regression: summed squares of its errors",

@@ -297,7 +297,7 @@ def test_what_needs_all_rows_says_so_where_they_are_not_known() -> None:
 def test_feddyn_refuses_updates_that_count_otherwise() -> None:
     rule = FedDyn()
     with pytest.raises(FederationError, match=r"strategy\.selection must let all updates count alike"):
-        rule.fold(rule.begin(1), {UPDATE: np.ones((2, 1), np.float32)}, np.array([1.0, 2.0]))
+        rule.fold(rule.begin(1), {UPDATE: np.ones((2, 1), np.float32)}, np.array([1.0, 1.5]))
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from werkbund.audit.pages import pairs, plain_page
 from werkbund.cli import app
 from werkbund.core.errors import CheckpointError, ConfigError
 from werkbund.core.keys import fingerprint, new_key, read_private_key, ssh_private, ssh_public
-from werkbund.federation.preparing import SURVEY
+from werkbund.data.answers import SURVEY
 from werkbund.flower.wire.codec import decode_answer, encode_whoami
 from werkbund.ledger import Head, Receipts
 from werkbund.ledger.tables import COLUMNS, to_csv

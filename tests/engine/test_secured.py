@@ -11,7 +11,7 @@ from werkbund.aggregation import AGGREGATORS, FedAvg, build_aggregator
 from werkbund.cli.cards import strategies
 from werkbund.config import check_config
 from werkbund.core import ConfigError
-from werkbund.engine import Strategy
+from werkbund.engine import Strategy, SumTerms
 from werkbund.engine.secured import check_sums
 from werkbund.selection import SELECTORS, Everyone, build_selector
 
@@ -42,12 +42,12 @@ def test_what_a_card_says_of_secure_aggregation_is_what_a_run_takes(kind: str, c
 
 
 def test_a_strategy_of_sums_refuses_what_must_see_single_updates() -> None:
-    Strategy(Everyone(), FedAvg(), secure_sums=True)
+    Strategy(Everyone(), FedAvg(), secure_sums=SumTerms("a run"))
     Strategy(Everyone(), build_aggregator("median"))
     with pytest.raises(ConfigError, match="'median', which must see every update in clear; choose one that"):
-        Strategy(Everyone(), build_aggregator("median"), secure_sums=True)
+        Strategy(Everyone(), build_aggregator("median"), secure_sums=SumTerms("a run"))
     with pytest.raises(ConfigError, match="'divfl', which needs the update of single updates; choose one that"):
-        Strategy(build_selector("divfl"), FedAvg(), secure_sums=True)
+        Strategy(build_selector("divfl"), FedAvg(), secure_sums=SumTerms("a run"))
 
 
 SECTIONS: dict[str, dict[str, Any]] = {
@@ -56,6 +56,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "model.initial": {"model": {"initial": "client"}},
     "evaluation.contributions": {"evaluation": {"contributions": True}},
     "strategy.aggregation.clip_norm": {"strategy": {"aggregation": {"clip_norm": 1.0}}},
+    "attack.kind": {"attack": {"kind": "sign-flip"}},
 }
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from werkbund.aggregation import Agnostic, FedAvg, FedNova, build_aggregator
+from werkbund.aggregation import Agnostic, FedAvg, FedDyn, FedNova, build_aggregator
 from werkbund.config import check_config
 from werkbund.core import ConfigError, Replies, Tasks
 from werkbund.core.store import Store
+from werkbund.core.types import Choice
 from werkbund.engine import rounds
 from werkbund.engine.kinds import TRAIN
-from werkbund.engine.weighing import declared_factors
+from werkbund.engine.weighing import declared_factors, weighed
 from werkbund.learner import TrainingPlan
 from werkbund.learner.batches import num_steps
 from werkbund.learner.plan import accumulations
@@ -51,6 +53,15 @@ def test_a_client_that_says_it_counts_more_is_refused_by_name(rule: Any, federat
     (failure,) = record.failures
     assert failure.client == 1
     assert "its update weighs" in failure.reason
+
+
+def test_where_clients_keep_their_updates_all_count_alike() -> None:
+    cohort, ones = np.arange(3), np.ones(3)
+    choice = Choice(cohort, ones, ones, ("",) * 3)
+    assert weighed(choice, FedDyn(), {}, {}, 3) is choice
+    for odd in (replace(choice, factors=ones * 2), replace(choice, equal=False)):
+        with pytest.raises(ConfigError, match="lets all updates count alike, such as all or uniform"):
+            weighed(odd, FedDyn(), {}, {}, 3)
 
 
 def _accumulated(rows: Any, rate: float) -> Any:

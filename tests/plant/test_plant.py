@@ -19,8 +19,9 @@ from werkbund.core.errors import ClientError
 from werkbund.core.rng import keys
 from werkbund.core.types import Replies, Tasks
 from werkbund.data.ai4i import AI4I_SCHEMA
+from werkbund.data.answers import SQUARES
 from werkbund.federation.families.networks import network_server
-from werkbund.federation.preparing import SQUARES, learn_preparation
+from werkbund.federation.preparing import learn_preparation
 from werkbund.plant import Plant, RefusedError
 from werkbund.plant import plant as module
 from werkbund.plant.briefing import Briefing, for_clients

@@ -14,9 +14,10 @@ from werkbund.core.kinds import Kind
 from werkbund.core.store import RowStore
 from werkbund.core.types import Replies, Tasks
 from werkbund.data import Column, Origin, Schema, Table
+from werkbund.data.answers import SQUARES, SURVEY
 from werkbund.engine import InProcessGrid, Worker
 from werkbund.engine.kinds import EVALUATE, TRAIN
-from werkbund.federation.preparing import SQUARES, SURVEY, StatisticsWork, learn_preparation
+from werkbund.federation.preparing import StatisticsWork, learn_preparation
 from werkbund.partition.split import split_rows
 from werkbund.plant.briefing import Briefing
 from werkbund.plant.leaving import DELIVER, HELLO

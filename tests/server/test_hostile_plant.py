@@ -18,9 +18,9 @@ from tests.server.lies import ABOUT_ITSELF, COUNTS, DELIVERY, SQUARES, SURVEY, T
 from tests.spoilt import Spoil, spoilt
 from werkbund.core.arrays import Float32Array
 from werkbund.core.types import Tasks
+from werkbund.data.answers import SQUARES as SQUARES_KIND
+from werkbund.data.answers import SURVEY as SURVEY_KIND
 from werkbund.engine.kinds import EVALUATE, TRAIN
-from werkbund.federation.preparing import SQUARES as SQUARES_KIND
-from werkbund.federation.preparing import SURVEY as SURVEY_KIND
 from werkbund.plant.leaving import DELIVER, HELLO
 
 LIAR, CLIP = "plant-3", 0.25

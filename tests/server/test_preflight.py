@@ -13,8 +13,8 @@ import pytest
 from tests.spoilt import Spoil, arrays, head, spoilt, without
 from tests.wire import read_answer
 from werkbund.core.errors import QuorumError
+from werkbund.data.answers import SURVEY
 from werkbund.federation.asking import network_asks
-from werkbund.federation.preparing import SURVEY
 from werkbund.plant.briefing import Briefing, for_clients
 from werkbund.plant.leaving import KINDS, signals_asked
 from werkbund.selection import Everyone

@@ -12,9 +12,9 @@ from tests.deployed import DirectGrid, weights_in
 from tests.spoilt import arrays, spoilt
 from werkbund.core.errors import QuorumError
 from werkbund.core.types import Failure, Tasks
+from werkbund.data.answers import SURVEY
 from werkbund.engine.grid import Without
 from werkbund.engine.kinds import EVALUATE
-from werkbund.federation.preparing import SURVEY
 
 SECTIONS: dict[str, Any] = {
     "federation": {"rounds": 2, "quorum": 0.5},

@@ -317,7 +317,7 @@ class FedDyn(SumRule):
         FederationError
             If an update counts more or less than the others: clients keep what it is by itself.
         """
-        odd = weights[(weights != 0) & (weights != 1)]
+        odd = weights[weights != np.rint(weights)]  # of several clients at once, as many as they are
         if len(odd):
             raise FederationError(
                 f"strategy.selection must let all updates count alike with feddyn, got one of weight {odd[0]:g}; "

@@ -22,6 +22,26 @@ Rows = BoolArray | slice
 
 
 @dataclass(frozen=True)
+class Toll:
+    """Say what an answer took on its way, beside the task and the arrays that came of it.
+
+    Parameters
+    ----------
+    bytes_down, bytes_up
+        Payload of messages that carry neither.
+    trips
+        Round trips of these.
+    is_opened
+        Whether the sum that it was to be a part of was opened, where it was to be one.
+    """
+
+    bytes_down: int = 0
+    bytes_up: int = 0
+    trips: int = 0
+    is_opened: bool = True
+
+
+@dataclass(frozen=True)
 class Tasks:
     """Ask some clients to do one kind of work.
 
@@ -39,6 +59,8 @@ class Tasks:
         Named arrays with one row a task: (tasks, ...), such as the factor that a selector asks a client to apply.
     keep
         Only so many answers are wanted, the first that come; None for all.
+    shapes
+        Shape of each sum that is wanted of a client, by name, for a grid that must know; empty where nobody says.
     """
 
     kind: Kind
@@ -48,6 +70,7 @@ class Tasks:
     own: Arrays = field(default_factory=dict)
     attempt: int = 0
     keep: int | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.clients)
@@ -77,6 +100,8 @@ class Replies:
         Named arrays that are added over these clients already: what nobody needs for each of them.
     fingerprint
         The layout of the weights that the client trained; empty where none were.
+    toll
+        What it took on its way beside that.
     """
 
     kind: Kind
@@ -86,6 +111,7 @@ class Replies:
     clear: Arrays = field(default_factory=dict)
     fingerprint: str = ""
     pooled: Arrays = field(default_factory=dict)
+    toll: Toll = field(default_factory=Toll)
 
     def __len__(self) -> int:
         return len(self.clients)
@@ -251,6 +277,8 @@ class RoundRecord:
     clusters
         In which cluster each client was (`of`), who changes it after the round (`moved`: client, from, to), and who did
         not tell the losses by which it is assigned (`untold`), as values that JSON holds; empty where there are none.
+    sum_trips
+        Round trips that the round's secure sums took; 0 without any.
     """
 
     round: int
@@ -281,6 +309,7 @@ class RoundRecord:
     owing: tuple[int, ...] = ()
     credits: Mapping[str, Any] = field(default_factory=dict)
     clusters: Mapping[str, Any] = field(default_factory=dict)
+    sum_trips: int = 0
 
 
 def _is_every(rows: Rows) -> bool:

@@ -1,4 +1,4 @@
-"""Whether a client's answer about its training rows can be added to others': its form, and what it says by itself."""
+"""What clients are asked about their training rows, and whether an answer can be added to others'."""
 
 from __future__ import annotations
 
@@ -8,10 +8,39 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from werkbund.core.arrays import AnyArray
+from werkbund.core.kinds import ROWS, Field, Kind, Signal
 from werkbund.core.types import Replies
 from werkbund.data.plausibility import LARGEST_SQUARES, LARGEST_SUM, contradiction, rows_told, too_large
 from werkbund.data.schema import Schema
 from werkbund.data.statistics import category_names, feature_names
+
+SUMMED_SQUARES = "squares"
+"""Name of the sums of squares in an answer to `SQUARES`."""
+
+VOCABULARY = Signal("vocabulary", "the levels of each category column")
+
+SURVEY = Kind(
+    "survey",
+    "count and add up the training rows, for the common scaling",
+    "once, for the common scaling",
+    (),
+    (
+        Field("sums", "labels", "number of training rows without and with a failure", (2,), unit="rows"),
+        Field("sums", "count", "number of values of each numeric feature", ("features",), unit="rows"),
+        Field("sums", "missing", "number of missing values of each numeric feature", ("features",), unit="rows"),
+        Field("sums", "sum", "sum of each numeric feature over all training rows", ("features",)),
+        Field("clear", "rows", "number of training rows", (), unit="rows", signal=ROWS),
+        Field("clear", "vocabulary", "levels of each category column", (), "U", signal=VOCABULARY),
+    ),
+)
+
+SQUARES = Kind(
+    "squares",
+    "add up squared deviations from the common mean",
+    "once, for the common scaling",
+    (Field("shared", "mean", "the common mean of each feature", ("features",), "f"),),
+    (Field("sums", SUMMED_SQUARES, "sum of squared deviations of each feature from the common mean", ("features",)),),
+)
 
 MOST_LEVELS = 1000
 """Levels of one category column that a client may tell, and no more than rows: each becomes an input of the network."""
@@ -23,11 +52,15 @@ Look = Callable[[Replies], str | None]
 """Says why an answer cannot be used, or None."""
 
 
+def survey_shapes(schema: Schema) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each sum in a client's answer with counts and sums, by name."""
+    width = (len(feature_names(schema)),)
+    return {"labels": (2,), "count": width, "missing": width, "sum": width}
+
+
 def usable_survey(schema: Schema) -> Look:
     """Return what looks at answers with counts and sums, and with levels and rows in clear."""
-    width = (len(feature_names(schema)),)
-    shapes = {"labels": (2,), "count": width, "missing": width, "sum": width}
-    names = category_names(schema)
+    shapes, names = survey_shapes(schema), category_names(schema)
 
     def check(replies: Replies) -> str | None:
         odd = _odd_sums(replies, shapes, counts=("labels", "count", "missing"))
@@ -55,7 +88,7 @@ def _odd_vocabulary(replies: Replies, names: tuple[str, ...]) -> str | None:
     texts = replies.clear.get("vocabulary")
     if texts is None:
         return None
-    told = [levels_of(str(text), names) for text in texts.ravel()]
+    told = [levels_of(str(text), names) for text in texts.ravel() if str(text)]
     if None in told:
         return (
             f"its vocabulary must be at most {MOST_LEVELS} texts of at most {_MOST_LETTERS} letters for each category "

@@ -3,11 +3,13 @@
 from werkbund.engine.asking import Check
 from werkbund.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from werkbund.engine.grid import Grid
-from werkbund.engine.inprocess import InProcessGrid
+from werkbund.engine.inprocess import InProcessGrid, grid_in_process
 from werkbund.engine.local import LocalWork
 from werkbund.engine.personal import Personalised, PersonalWork, parting_of, personalise
 from werkbund.engine.round import evaluate, evaluators, one_round, rounds, weights_from_client
-from werkbund.engine.state import RateSchedule, Rules, RunState, Strategy
+from werkbund.engine.schedule import RateSchedule
+from werkbund.engine.secured import SumTerms
+from werkbund.engine.state import Rules, RunState, Strategy
 from werkbund.engine.statistics import Gathered, gather
 from werkbund.engine.worker import Handler, Worker
 
@@ -25,10 +27,12 @@ __all__ = [
     "Rules",
     "RunState",
     "Strategy",
+    "SumTerms",
     "Worker",
     "evaluate",
     "evaluators",
     "gather",
+    "grid_in_process",
     "load_checkpoint",
     "one_round",
     "parting_of",

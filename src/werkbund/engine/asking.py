@@ -17,6 +17,7 @@ from werkbund.core.errors import QuorumError
 from werkbund.core.kinds import LARGEST, Field, Half, Kind
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine.grid import Grid
+from werkbund.engine.summands import sums_of
 from werkbund.engine.word import Word
 from werkbund.selection.contract import NUMBERS
 
@@ -101,7 +102,9 @@ class Asking:
         """Ask each of the tasks' clients, if there are any."""
         if len(tasks):
             self.owed.setdefault(tasks.round, {}).update(dict.fromkeys(tasks.clients.tolist(), tasks.kind))
-            self.grid.send(tasks)
+            form = self.form
+            shapes = tasks.shapes or sums_of(tasks.kind, form.num_parameters, form.folds, form.counts)
+            self.grid.send(replace(tasks, shapes=shapes))
 
     def receive(self, timeout_s: float) -> Generator[Replies | Failure]:
         """Yield usable answers, and failures of clients that owed one, as they come; what nobody owed is dropped.
@@ -376,9 +379,9 @@ def _bounded(array: AnyArray, declared: Field) -> Float64Array:
 
 
 def payload(replies: Replies) -> int:
-    """Return the size in bytes of an answer's arrays."""
+    """Return the size in bytes of an answer's arrays, and of what else came on their way."""
     parts = (replies.sums, replies.clear, replies.pooled)
-    return sum(array.nbytes for part in parts for array in part.values())
+    return sum(array.nbytes for part in parts for array in part.values()) + replies.toll.bytes_up
 
 
 def size_of(tasks: Tasks) -> int:

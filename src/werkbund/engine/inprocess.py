@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from werkbund.core.arrays import under
+from werkbund.core.kinds import Kind
 from werkbund.core.types import Failure, Replies, Tasks
-from werkbund.engine.worker import Answering
+from werkbund.engine.grid import Grid
+from werkbund.engine.masking import Masking
+from werkbund.engine.secured import SecuredGrid, SumTerms
+from werkbund.engine.worker import Answering, Handler, Worker
+from werkbund.privacy.sums import Hub, Participant, Register
 from werkbund.selection.contract import State
 
 KEPT = "kept."
@@ -68,3 +76,32 @@ class InProcessGrid:
             for i in range(len(tasks)):
                 if time.monotonic() < deadline:
                     yield from self._answers(tasks.take(slice(i, i + 1)), deadline)
+
+
+def grid_in_process(names: Sequence[str], handlers: Mapping[Kind, Handler], sums: SumTerms | None = None) -> Grid:
+    """Return a grid of clients in this process, of whose answers sums alone are learnt where `sums` says how.
+
+    For these each has a key of its own, made here, so that the protocol is that of clients that are elsewhere.
+
+    Parameters
+    ----------
+    names
+        The clients' names.
+    handlers
+        One function a kind of task, as for a `Worker`.
+    sums
+        How sums are made; None: the server sees every answer.
+
+    Raises
+    ------
+    ConfigError
+        If there are too few clients for so many that collude.
+    """
+    if sums is None:
+        return InProcessGrid(names, Worker(handlers))
+    private = [ec.generate_private_key(ec.SECP384R1()) for _ in names]
+    public = [key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for key in private]
+    register = Register(tuple(names), tuple(public), sums.colluding, sums.strict)
+    members = {place: Participant(register, place + 1, key, sums.run, {}) for place, key in enumerate(private)}
+    masked = InProcessGrid(names, Worker(Masking(members).around(handlers)))
+    return SecuredGrid(masked, Hub(register, sums.run), sums.most_rows)

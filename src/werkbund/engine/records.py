@@ -79,7 +79,9 @@ def record_of(proceedings: Proceedings, state: RunState, weights: Float32Array, 
         loss=losses / rows if rows else None,
         update_norm=norm(weights - state.weights),
         weights_norm=norm(weights),
-        bytes_down=sum(map(size_of, [*chosen.asked, *proceedings.sent])),
+        bytes_down=sum(map(size_of, [*chosen.asked, *proceedings.sent]))
+        + sum(reply.toll.bytes_down for reply in folded.replies),
+        sum_trips=sum_trips(folded.replies),
         bytes_up=folded.bytes_up + sum(map(payload, chosen.replies)),
         seconds=seconds,
         reasons=choice.reasons,
@@ -196,12 +198,18 @@ def line_of(record: RoundRecord) -> dict[str, Any]:
         **({"credits": record.credits} if record.credits else {}),
         **({"owing": record.owing} if record.owing else {}),
         **({"clusters": record.clusters} if record.clusters else {}),
+        **({"sum_trips": record.sum_trips} if record.sum_trips else {}),
     }
 
 
 def _failure_line(failure: Failure) -> dict[str, Any]:
     spent = {"seconds": failure.seconds, "joules": failure.joules} if failure.seconds else {}
     return {"client": failure.client, "reason": failure.reason, **spent}
+
+
+def sum_trips(replies: Iterable[Replies]) -> int:
+    """Return the round trips that secure sums took to these answers; 0 where none is one."""
+    return sum(reply.toll.trips + 1 for reply in replies if reply.toll.trips)
 
 
 def bytes_measuring(sent: Iterable[Tasks], replies: Iterable[Replies]) -> int:

@@ -28,7 +28,7 @@ from werkbund.engine.grid import Grid, Keeping, Situated, state_of
 from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD, WEIGHT
 from werkbund.engine.lengths import LengthLimits, unusable_result
 from werkbund.engine.pacing import Due, Pace, measured, paced
-from werkbund.engine.records import Proceedings, bytes_measuring, gathered_counts, record_of, signals_in
+from werkbund.engine.records import Proceedings, bytes_measuring, gathered_counts, record_of, signals_in, sum_trips
 from werkbund.engine.state import Rules, RunState, Strategy
 from werkbund.engine.word import weights_expected
 from werkbund.learner.counts import as_shared
@@ -133,8 +133,9 @@ def counted(grid: Grid, rules: Rules, state: RunState, tasks: Tasks) -> RoundRec
         loss=None,
         update_norm=0.0,
         weights_norm=norm(state.weights),
-        bytes_down=size_of(tasks),
+        bytes_down=size_of(tasks) + sum(reply.toll.bytes_down for reply in replies),
         bytes_up=sum(map(payload, replies)),
+        sum_trips=sum_trips(replies),
         seconds=time.perf_counter() - started,
         bytes_measuring=bytes_measuring([tasks], replies),
         edges=state.edges,
@@ -150,6 +151,8 @@ def tasks_of(
     own = {**own, TAKEN.name: state.taken_of(choice.cohort)}
     rate = np.array(rules.schedule.factor(round))
     equal = {} if choice.equal is None else {"equal": np.array(choice.equal)}
+    if strategy.secure_sums is not None:  # how large a weighted update may be follows from it
+        equal = equal or {"equal": np.array(strategy.aggregator.weighting != "examples")}
     needs = signals_wanted(strategy.needs)
     sent = sent_along(strategy.aggregator, state, rules, num_clients)
     cohort = {"cohort": choice.cohort} if strategy.stack.layers else {}
@@ -157,7 +160,9 @@ def tasks_of(
     shared: Arrays = {"weights": state.weights, "rate": rate, **sent, **cohort, **needs, **equal, **counting}
     kind = UPLOAD if choice.held else TRAIN
     others = evaluators(rules.taking_part(num_clients), rules, round)
-    if strategy.pace.is_full:  # else the cohort's counts come too late, or not at all
+    if strategy.secure_sums is not None:  # counts of those that are left over are too few to be summed
+        others = others[:0]
+    elif strategy.pace.is_full:  # else the cohort's counts come too late, or not at all
         others = np.setdiff1d(others, choice.cohort, assume_unique=True)
     trained = Tasks(kind, round, choice.cohort, shared, own, keep=choice.keep)
     return trained, evaluate_tasks(others, state, round)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from werkbund.engine.asking import Form
 from werkbund.engine.checkpoint import Checkpoint
 from werkbund.engine.crediting import Crediting
 from werkbund.engine.pacing import Due, Pace
-from werkbund.engine.secured import check_sums
+from werkbund.engine.schedule import RateSchedule
+from werkbund.engine.secured import SumTerms, check_sums
 from werkbund.engine.word import Word, added_expected, with_counts
 from werkbund.privacy import Stack
 from werkbund.selection.contract import OF_THE_UPDATE, SCORE_REMEDY, CohortSize, Selector, State
@@ -30,45 +31,6 @@ _HELD_OUT, _DUE = "held_out.", "due."
 """Before the names of splits, and of what is due, among the arrays of a checkpoint."""
 
 _TAKEN = "taken"
-
-
-@dataclass(frozen=True)
-class RateSchedule:
-    """Give the factor of the clients' learning rate in each round.
-
-    Parameters
-    ----------
-    kind
-        `constant`, or `cosine`: from 1 in the first round along half a cosine towards 0 after the last.
-    rounds
-        Number of rounds that the cosine spans.
-
-    References
-    ----------
-    Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017, equation 5, without
-    restart; here it moves once a round, not once a step.
-
-    Examples
-    --------
-    >>> [round(RateSchedule("cosine", 4).factor(number), 3) for number in (1, 2, 3, 4)]
-    [1.0, 0.854, 0.5, 0.146]
-    """
-
-    kind: Literal["constant", "cosine"] = "constant"
-    rounds: int = 1
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("constant", "cosine"):
-            raise ConfigError(f"training.schedule must be constant or cosine, got {self.kind!r}")
-        if self.rounds < 1:
-            raise ConfigError(f"federation.rounds must be >= 1, got {self.rounds}")
-
-    def factor(self, round: int) -> float:
-        """Return the factor of this round, counted from 1; a round beyond the last gets the last one's."""
-        if self.kind == "constant":
-            return 1.0
-        done = min(max(round, 1), self.rounds) - 1
-        return 0.5 * (1.0 + math.cos(math.pi * done / self.rounds))
 
 
 @dataclass(frozen=True)
@@ -88,7 +50,7 @@ class Strategy:
     personal
         What of the model is each client's own.
     secure_sums
-        Whether the server learns sums over clients alone.
+        How clients make sums of which the server learns nothing else; None where it sees each answer.
 
     Raises
     ------
@@ -103,12 +65,12 @@ class Strategy:
     clip_norm: float | None = None
     pace: Pace = field(default_factory=Pace)
     personal: Personal = field(default_factory=Personal)
-    secure_sums: bool = False
+    secure_sums: SumTerms | None = None
 
     def __post_init__(self) -> None:
         self._check_pace()
         needs = self.selector.declaration.needs
-        if self.secure_sums:
+        if self.secure_sums is not None:
             check_sums(self.selector, self.aggregator)
         check_fits(self.personal, self.pace.close, "score" in needs)
         self.stack.check(self.aggregator.sees, needs | ({UPDATE} if needs & OF_THE_UPDATE else set()))
@@ -142,8 +104,10 @@ class Strategy:
         Raises
         ------
         ConfigError
-            If there are too few clients for it in any round, or nothing to judge by.
+            If there are too few clients for it, or for sums, in any round, or nothing to judge by.
         """
+        if self.secure_sums is not None:
+            self.secure_sums.check_cohort(self.selector, num_clients)
         size = getattr(self.selector, "size", None)
         most = size.of(num_clients) if isinstance(size, CohortSize) else num_clients
         if refusal := self.refusal(min(self.pace.updates or most, most), most):
@@ -222,6 +186,8 @@ class Rules:
         Numbers of the clients that take part, ascending; None where all do.
     keeps_updates
         Whether single updates are kept until a round's end.
+    secure_sums
+        Whether the server learns sums over clients alone.
     """
 
     seed: int
@@ -241,6 +207,7 @@ class Rules:
     crediting: Crediting | None = None
     among: Int64Array | None = None
     keeps_updates: bool = False
+    secure_sums: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.quorum <= 1:

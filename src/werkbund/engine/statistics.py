@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from werkbund.core.arrays import AnyArray, Arrays, Int64Array
+from werkbund.core.errors import ClientError
 from werkbund.core.kinds import Kind
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine.asking import Check, ask, check_quorum
@@ -37,7 +39,7 @@ class Gathered:
     Parameters
     ----------
     sums
-        Each named array added over clients, in client order, in double precision.
+        Each named array added over clients; numbers with a fraction as if without rounding, and then rounded once.
     clear
         What clients answered in clear, by name.
     clients
@@ -57,6 +59,22 @@ class Gathered:
     each: Arrays = field(default_factory=dict)
     refused: tuple[str, ...] = ()
 
+    def check_left(self, later: Gathered) -> None:
+        """Refuse to ask this again without clients that left before a later question, if their sums are all there is.
+
+        Raises
+        ------
+        ClientError
+            Names who left.
+        """
+        left = {name: why for name, why in later.missing.items() if name not in self.missing}
+        if left and not self.each:
+            raise ClientError(
+                f"{', '.join(left)} answered the first question of two alone ({'; '.join(left.values())}): where sums "
+                "are all that a server sees, to ask it again without a client tells that client's figures; mend it, "
+                "or name it under data.without, and begin anew"
+            )
+
 
 Compare = Callable[[Arrays, Int64Array], Mapping[int, str]]
 """Given what all clients answered, (answers, ...) by name, and their numbers, say at which places it cannot be true."""
@@ -71,6 +89,7 @@ def gather(
     absent: Mapping[str, str] | None = None,
     check: Check | None = None,
     compare: Compare | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Gathered:
     """Ask clients for sums and add them.
 
@@ -93,6 +112,8 @@ def gather(
         Looks at each answer before it is added.
     compare
         Looks at all answers together before they are added; at nothing where they come added over several clients.
+    shapes
+        Shape of each sum of a client, by name, for a grid that must know.
 
     Raises
     ------
@@ -101,7 +122,8 @@ def gather(
     """
     names, absent = grid.clients(), absent or {}
     asked = np.array([number for number, name in enumerate(names) if name not in absent], np.int64)
-    replies, failures = _alike(ask(grid, [Tasks(kind, 0, asked, shared)], timeout_s, check=check))
+    tasks = Tasks(kind, 0, asked, shared, shapes=shapes or {})
+    replies, failures = _alike(ask(grid, [tasks], timeout_s, check=check))
     clients, each = _rows(replies)
     far = {int(clients[place]): why for place, why in compare(each, clients).items()} if compare and each else {}
     reasons = {failure.client: failure.reason for failure in failures} | far
@@ -109,7 +131,7 @@ def gather(
     check_quorum(len(names), len(names) - len(missing), quorum, 0, missing)
     there = ~np.isin(clients, list(far))
     each = {name: rows[there] for name, rows in each.items()}
-    sums = {name: row.sum(axis=0) for name, row in each.items()} or _total(replies)
+    sums = {name: _added(rows) for name, rows in each.items()} or _total(replies)
     clear = {name: _said(replies, name, far) for reply in replies for name in reply.clear}
     refused = {failure.client for failure in failures if failure.answered} | far.keys()
     said = tuple(names[client] for client in sorted(refused))
@@ -126,12 +148,20 @@ def _rows(replies: list[Replies]) -> tuple[Int64Array, dict[str, AnyArray]]:
     return clients[order], {name: np.concatenate([reply.sums[name] for reply in replies])[order] for name in names}
 
 
+def _added(rows: AnyArray) -> AnyArray:
+    """Return the sum of rows, (clients, ...): the same bits in any order, and added under masks."""
+    if rows.dtype.kind != "f":
+        return np.asarray(rows.sum(axis=0))
+    columns = rows.reshape(len(rows), math.prod(rows.shape[1:])).T.tolist()
+    return np.array([math.fsum(column) for column in columns]).reshape(rows.shape[1:])
+
+
 def _total(replies: list[Replies]) -> dict[str, AnyArray]:
     """Return the sums of answers of which some came added over several clients."""
     total: dict[str, AnyArray] = {}
     for reply in replies:
         for name, rows in reply.figures.items():
-            total[name] = total[name] + rows.sum(axis=0) if name in total else rows.sum(axis=0)
+            total[name] = total[name] + _added(rows) if name in total else _added(rows)
     return total
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from werkbund.aggregation.contract import Aggregator, Carry, own_factors
+from werkbund.aggregation.contract import Aggregator, Carry, keeps_updates, own_factors
 from werkbund.core.arrays import Arrays, Float64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.text import did_you_mean
@@ -65,8 +65,13 @@ def weighed(choice: Choice, aggregator: Aggregator, carry: Carry, facts: Arrays,
     Raises
     ------
     ConfigError
-        If the selector weighs updates by a rule of its own, or nobody has a factor.
+        If the selector weighs updates by a rule of its own where it must not, or nobody has a factor.
     """
+    if keeps_updates(aggregator) and (choice.equal is False or (choice.factors != 1).any()):
+        raise ConfigError(
+            "strategy.selection.name must be a method that lets all updates count alike, such as all or uniform, where "
+            f"clients keep what theirs are, got factors from {choice.factors.min():g} to {choice.factors.max():g}"
+        )
     if aggregator.weighting != "factor":
         return choice
     if choice.equal is not None or choice.total is not None or choice.reused is not None:

@@ -49,8 +49,10 @@ def own_figures(record: RoundRecord, common: Threshold, costs: Costs, mode_names
 
 
 def _by_client(record: RoundRecord, split: str) -> dict[int, Counts]:
-    """Return the counts of each client on one split of its rows, by its number."""
+    """Return the counts of each client on one split of its rows, by its number; nothing where they came added."""
     clients = record.evaluated.get(split, ())
+    if any(len(rows) != len(clients) for rows in record.counts.get(split, {}).values()):
+        return {}
     return {
         int(client): Counts.from_arrays(record.counts[split], place, record.edges)
         for place, client in enumerate(clients)

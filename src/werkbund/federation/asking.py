@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from werkbund.core.kinds import Field, Kind
+from werkbund.data.answers import SQUARES, SURVEY
 from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD
-from werkbund.federation.preparing import SQUARES, SURVEY
 from werkbund.selection.contract import Declaration
 from werkbund.selection.questions import HOLD
 from werkbund.trees.protocol.kinds import TREE_BAG, TREE_CELLS, TREE_EVALUATE, TREE_LEVEL, TREE_SURVEY

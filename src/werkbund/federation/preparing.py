@@ -13,46 +13,27 @@ import numpy as np
 from werkbund.config.sections import Config
 from werkbund.core.arrays import Arrays, Float64Array, Int64Array
 from werkbund.core.errors import ClientError
-from werkbund.core.kinds import ROWS, Field, Kind, Signal
+from werkbund.core.kinds import Kind
 from werkbund.core.types import Replies, Tasks
 from werkbund.data import Preparation, Schema, SurveyCounts
-from werkbund.data.answers import all_levels, usable_squares, usable_survey
+from werkbund.data.answers import (
+    SQUARES,
+    SUMMED_SQUARES,
+    SURVEY,
+    all_levels,
+    survey_shapes,
+    usable_squares,
+    usable_survey,
+)
 from werkbund.data.checks import Finding
 from werkbund.data.checks.units import doubts
 from werkbund.data.plausibility import odd_squares, rows_told, unlike_the_others
 from werkbund.data.statistics import category_names, feature_names, squares_each, survey_each
-from werkbund.engine import Gathered, Grid, Handler, InProcessGrid, Rules, Worker, gather
+from werkbund.engine import Gathered, Grid, Handler, Rules, gather, grid_in_process
 from werkbund.engine.statistics import Compare
 from werkbund.engine.worker import forgetful
+from werkbund.federation.wiring import sums_of
 from werkbund.partition.population import Population, RawTable
-
-SUMMED_SQUARES = "squares"
-"""Name of the sums of squares in an answer to `SQUARES`."""
-
-VOCABULARY = Signal("vocabulary", "the levels of each category column")
-
-SURVEY = Kind(
-    "survey",
-    "count and add up the training rows, for the common scaling",
-    "once, for the common scaling",
-    (),
-    (
-        Field("sums", "labels", "number of training rows without and with a failure", (2,), unit="rows"),
-        Field("sums", "count", "number of values of each numeric feature", ("features",)),
-        Field("sums", "missing", "number of missing values of each numeric feature", ("features",)),
-        Field("sums", "sum", "sum of each numeric feature over all training rows", ("features",)),
-        Field("clear", "rows", "number of training rows", (), unit="rows", signal=ROWS),
-        Field("clear", "vocabulary", "levels of each category column", (), "U", signal=VOCABULARY),
-    ),
-)
-
-SQUARES = Kind(
-    "squares",
-    "add up squared deviations from the common mean",
-    "once, for the common scaling",
-    (Field("shared", "mean", "the common mean of each feature", ("features",), "f"),),
-    (Field("sums", SUMMED_SQUARES, "sum of squared deviations of each feature from the common mean", ("features",)),),
-)
 
 
 @dataclass(frozen=True)
@@ -189,20 +170,20 @@ def learn_preparation(grid: Grid, schema: Schema, timeout_s: float, quorum: floa
         If too few answer.
     """
     survey, squares, far = usable_survey(schema), usable_squares(schema, SUMMED_SQUARES), _far_survey(schema)
+    of_survey, of_squares = survey_shapes(schema), {SUMMED_SQUARES: (len(feature_names(schema)),)}
     absent: Mapping[str, str] = {}
     refused: set[str] = set()
     while True:
-        first = gather(grid, SURVEY, {}, timeout_s, quorum, absent, survey, far)
+        first = gather(grid, SURVEY, {}, timeout_s, quorum, absent, survey, far, of_survey)
         texts = np.unique(first.clear["vocabulary"].values).tolist() if "vocabulary" in first.clear else ()
         levels = all_levels(texts, category_names(schema))
         total = SurveyCounts.from_arrays(feature_names(schema), first.sums, levels)
         odd = _far_squares(first, total.mean, schema)
-        second = gather(grid, SQUARES, {"mean": total.mean}, timeout_s, quorum, first.missing, squares, odd)
+        second = gather(grid, SQUARES, {"mean": total.mean}, timeout_s, quorum, first.missing, squares, odd, of_squares)
         refused |= {*first.refused, *second.refused}
         if second.missing.keys() == first.missing.keys():
             break
-        if not first.each:
-            _refuse_to_ask_again(first, second)
+        first.check_left(second)
         absent = second.missing  # both sums must be over the same rows: again, without those who have left
     preparation = Preparation.fit(schema, total, second.sums[SUMMED_SQUARES])
     rows, counted = _rows_of(first, len(grid.clients()))
@@ -211,22 +192,6 @@ def learn_preparation(grid: Grid, schema: Schema, timeout_s: float, quorum: floa
     odd_looking = tuple(doubts(schema, names, *told)) if told else ()
     return CommonPreparation(
         preparation, total, rows, second.missing, counted, tuple(sorted(refused)), doubts=odd_looking
-    )
-
-
-def _refuse_to_ask_again(first: Gathered, second: Gathered) -> None:
-    """Refuse to sum the survey anew without a client that it holds: the difference of both would be that client's.
-
-    Raises
-    ------
-    ClientError
-        Names who left.
-    """
-    left = {name: why for name, why in second.missing.items() if name not in first.missing}
-    raise ClientError(
-        f"{', '.join(left)} answered the survey and not the question after it ({'; '.join(left.values())}): where "
-        "sums are all that a server sees, a survey without a client tells that client's figures; mend it, or name it "
-        "under data.without, and begin anew"
     )
 
 
@@ -258,6 +223,6 @@ def _far_squares(survey: Gathered, mean: Float64Array, schema: Schema) -> Compar
 
 def learn_in_process(config: Config, population: Population) -> CommonPreparation:
     """Let clients that are all here count their rows, and fit the common preparation."""
-    statistics = Worker(StatisticsWork(population.splits["train"], population.schema).handlers())
-    grid = InProcessGrid(population.names, statistics)
+    statistics = StatisticsWork(population.splits["train"], population.schema)
+    grid = grid_in_process(population.names, statistics.handlers(), sums_of(config))
     return learn_preparation(grid, population.schema, config.federation.round_timeout_s)

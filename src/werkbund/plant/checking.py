@@ -20,13 +20,14 @@ from werkbund.core.store import RowStore
 from werkbund.core.stored import read_stored
 from werkbund.core.types import Tasks
 from werkbund.data import Schema, Table
+from werkbund.data.answers import SURVEY
 from werkbund.data.checks import Finding, check
 from werkbund.data.checks.lines import PlantLines
 from werkbund.engine import InProcessGrid, Worker
 from werkbund.engine.kinds import TRAIN
 from werkbund.federation.asking import Asks, is_asked
 from werkbund.federation.families.family import family_of, grows_trees
-from werkbund.federation.preparing import SURVEY, StatisticsWork, learn_preparation
+from werkbund.federation.preparing import StatisticsWork, learn_preparation
 from werkbund.federation.wiring import network_of, selector_of
 from werkbund.learner import layout_of
 from werkbund.plant.agreed import FILE_NAME, agreed_config

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterable, Iterator
 from werkbund.core.arrays import Arrays
 from werkbund.core.kinds import COUNTS, LOSS, NORM, ROWS, Field, Half, Kind, Signal
 from werkbund.core.types import Replies
+from werkbund.data.answers import SQUARES, SURVEY, VOCABULARY
 from werkbund.engine.kinds import EVALUATE, PERSONALISE, TRAIN, UPLOAD
 from werkbund.federation.asking import Asks, is_asked
-from werkbund.federation.preparing import SQUARES, SURVEY, VOCABULARY
 from werkbund.selection.questions import CENTROIDS, CENTROIDS_SIGNAL, HOLD
 from werkbund.selection.questions import LOSS as LOSS_QUESTION
 from werkbund.trees.protocol.kinds import TREE_KINDS, TREES

@@ -17,10 +17,10 @@ from werkbund.core.errors import ClientError
 from werkbund.core.kinds import Kind
 from werkbund.core.store import RowStore
 from werkbund.core.types import Replies, Tasks
+from werkbund.data.answers import SQUARES, SURVEY
 from werkbund.engine import Handler
 from werkbund.engine.kinds import EVALUATE, PERSONALISE, TRAIN, UPLOAD
 from werkbund.engine.worker import forgetful
-from werkbund.federation.preparing import SQUARES, SURVEY
 from werkbund.plant.delivery import Delivery
 from werkbund.plant.facts import Facts
 from werkbund.plant.leaving import DELIVER, HELLO

@@ -10,8 +10,8 @@ import polars as pl
 
 from werkbund.core.arrays import Arrays
 from werkbund.core.types import Replies, Tasks
+from werkbund.data.answers import SUMMED_SQUARES
 from werkbund.data.statistics import category_names, clean_rows
-from werkbund.federation.preparing import SUMMED_SQUARES
 from werkbund.learner.counts import edges_of
 from werkbund.plant.delivery import ALONE_LATER, OFFERED_LATER
 from werkbund.plant.parts import Parts

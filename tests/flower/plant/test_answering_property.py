@@ -19,8 +19,8 @@ from tests.wire import announced, declared, read_answer
 from werkbund.core.arrays import Arrays, Float64Array
 from werkbund.core.errors import QuorumError
 from werkbund.core.types import Replies
+from werkbund.data.answers import SQUARES, SURVEY
 from werkbund.federation.asking import Asks, network_asks, tree_asks
-from werkbund.federation.preparing import SQUARES, SURVEY
 from werkbund.flower.wire.parcel import Parcel
 from werkbund.plant.leaving import DELIVER, asked_anyway
 from werkbund.plant.settings import SIGNAL_NAMES

@@ -1,0 +1,169 @@
+"""What clients do where a server learns sums alone: they mask what is meant to be added, and help to open sums."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from werkbund.core.arrays import AnyArray, Arrays, under
+from werkbund.core.errors import ClientError
+from werkbund.core.kinds import Kind
+from werkbund.core.store import Store
+from werkbund.core.types import Replies, Tasks
+from werkbund.engine.summands import addends_of, is_summed
+from werkbund.engine.worker import Handler
+from werkbund.privacy.sums import AGREE, KEYS, OFFERS, OPEN, Participant, Words
+
+SUM = "sum."
+"""Before the names of what a task holds for a secure sum, and of what its answer does."""
+
+WORDS, MASKED = f"{SUM}words", f"{SUM}masked"
+"""How numbers become words, as text, in a task; and the masked words in an answer, (clients, bytes)."""
+
+Stage = Callable[[Participant, Arrays], Arrays]
+"""Given what a stage sends one client, return what this answers."""
+
+
+@dataclass
+class Masking:
+    """Mask what clients answer, whatever it is that they are asked.
+
+    Parameters
+    ----------
+    participants
+        By the number that tasks have for a client here.
+    """
+
+    participants: Mapping[int, Participant]
+    _stages: dict[int, _Stage] = field(default_factory=dict)
+    _sent: dict[int, tuple[int, AnyArray]] = field(default_factory=dict)  # by those asked with one who then failed
+
+    def around(self, handlers: Mapping[Kind, Handler]) -> dict[Kind, Handler]:
+        """Return the functions for all kinds that clients know, those of secure sums among them."""
+        masked = {kind: self._masked(handler) if is_summed(kind) else handler for kind, handler in handlers.items()}
+        stages: dict[Kind, Stage] = {KEYS: lambda who, sent: who.keys(), OFFERS: Participant.offers}
+        stages |= {AGREE: Participant.agree, OPEN: Participant.open}
+        return {**masked, **{kind: self._staged(kind, stage) for kind, stage in stages.items()}}
+
+    def _masked(self, handler: Handler) -> Handler:
+        def handle(tasks: Tasks, store: Store) -> Replies:
+            message = under(SUM, tasks.shared)
+            if not message:
+                raise ClientError(f"adds what it answers to {tasks.kind} under masks alone (privacy.secure_sums)")
+            answers = _each(handler, _plain(tasks), store)
+            clear = joined([answer.clear for answer in answers])
+            if all(answer.sums for answer in answers):  # else somebody must be told more first
+                alone = (tasks.take(slice(i, i + 1)) for i in range(len(tasks)))
+                rows = self._all_submitted(
+                    [(own, answer.sums) for own, answer in zip(alone, answers, strict=True)], message
+                )
+                clear[MASKED] = np.stack(rows)
+            return Replies(tasks.kind, tasks.round, tasks.clients, {}, clear, answers[0].fingerprint)
+
+        return handle
+
+    def _all_submitted(self, clients: Sequence[tuple[Tasks, Arrays]], message: Arrays) -> list[AnyArray]:
+        """Return the masked words of some clients, or of none: what is masked is kept for when each is asked alone."""
+        rows: list[AnyArray] = []
+        try:
+            rows += (self._submitted(own, message, sums) for own, sums in clients)
+        except ClientError:
+            done = zip(clients, rows, strict=False)
+            self._sent = {int(own.clients[0]): (int(message["turn"]), words) for (own, _), words in done}
+            raise
+        return rows
+
+    def _submitted(self, tasks: Tasks, message: Arrays, sums: Arrays) -> AnyArray:
+        """Return the masked words of one client."""
+        client = int(tasks.clients[0])
+        stage = self._stages.get(client, _Stage())
+        if tasks.kind.staged and stage.round == tasks.round and message["cohort"].tolist() != list(stage.included):
+            raise ClientError(
+                f"round {tasks.round} was begun in sums over other clients: the difference would be one client's own"
+            )
+        turn = int(message["turn"])
+        kept = self._sent.pop(client, None)
+        if kept is None or kept[0] != turn:
+            words = Words.from_json(str(message["words"]))
+            arrays = addends_of(words, tasks.kind, {name: array[0] for name, array in sums.items()})
+            masked = self.participants[client].submit(message, words, arrays, question_of(tasks))["masked"]
+            self._stages[client] = replace(stage, turn=turn, under_way=tasks.round * tasks.kind.staged)
+            return masked
+        return kept[1]
+
+    def _staged(self, kind: Kind, stage: Stage) -> Handler:
+        def handle(tasks: Tasks, store: Store) -> Replies:
+            if len(tasks) != 1:
+                raise ClientError(f"{kind} is each client's own")
+            client = int(tasks.clients[0])
+            sent = {**tasks.shared, **{name: array[0] for name, array in tasks.own.items()}}
+            if kind in (AGREE, OPEN):
+                self._check_whole(client, sent)
+            answer = stage(self.participants[client], sent)
+            return Replies(kind, tasks.round, tasks.clients, {}, {name: array[None] for name, array in answer.items()})
+
+        return handle
+
+    def _check_whole(self, client: int, sent: Arrays) -> None:
+        """Refuse to open a later stage of a round without somebody who was in an earlier one; else note who is in it.
+
+        Raises
+        ------
+        ClientError
+            If so.
+        """
+        stage, included = self._stages.get(client, _Stage()), tuple(sent["included"].tolist())
+        if not stage.under_way or stage.turn != int(sent["turn"]):
+            return
+        if stage.under_way == stage.round and included != stage.included:
+            raise ClientError(
+                f"round {stage.round} was begun in sums with others: what is left without them would be their own"
+            )
+        self._stages[client] = replace(stage, round=stage.under_way, included=included)
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """Hold over whom the stages of a round are summed, and which sum of which such round is under way."""
+
+    round: int = 0
+    included: tuple[int, ...] = ()
+    turn: int = 0
+    under_way: int = 0
+
+
+def _plain(tasks: Tasks) -> Tasks:
+    """Return tasks as they are without a secure sum; counts are wanted of each client, as each adds its own."""
+    shared = {name: array for name, array in tasks.shared.items() if not name.startswith(SUM)}
+    each = {"each": np.ones((), np.bool_)} if tasks.kind.asked("shared", "each") else {}
+    return replace(tasks, shared={**shared, **each})
+
+
+def _each(handler: Handler, tasks: Tasks, store: Store) -> list[Replies]:
+    """Return the answer of each client by itself; all are worked out before anything is masked."""
+    if "each" in tasks.shared or len(tasks) == 1:
+        together = handler(tasks, store)
+        return [together.take(slice(i, i + 1)) for i in range(len(tasks))]
+    return [handler(tasks.take(slice(i, i + 1)), store) for i in range(len(tasks))]
+
+
+def joined(rows: Sequence[Arrays]) -> dict[str, AnyArray]:
+    """Return what each of some clients says in clear, (clients, ...) by name; NaN, 0 or no text where one does not."""
+    kinds = {name: array for row in rows for name, array in row.items()}
+    nothing = {name: np.full_like(one, np.nan if one.dtype.kind == "f" else 0) for name, one in kinds.items()}
+    nothing |= {name: np.zeros_like(one) for name, one in kinds.items() if one.dtype.kind not in "iuf"}
+    return {name: np.concatenate([row.get(name, nothing[name]) for row in rows]) for name in kinds}
+
+
+def question_of(tasks: Tasks) -> bytes:
+    """Return 32 bytes that follow from all that the answer of one client depends on, and not from when it is asked."""
+    text = hashlib.sha256(tasks.kind.name.encode())
+    for half in (tasks.shared, tasks.own):
+        for name in sorted(name for name in half if not name.startswith(SUM)):
+            array = np.ascontiguousarray(half[name])
+            text.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+            text.update(array.tobytes())
+    return text.digest()
