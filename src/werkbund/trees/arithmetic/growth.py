@@ -65,6 +65,10 @@ class Growth:
         """Whether nothing is left to ask."""
         return len(self.open) == 0
 
+    def ended(self) -> Growth:
+        """Return the trees as they are: nodes that were still to be split are leaves."""
+        return replace(self, asked=Blocks.none(), open=self.open[:0], parents=None)
+
 
 def begin(basis: GrowthBasis, outputs: npt.ArrayLike, keys: UInt64Array) -> Growth:
     """Return trees that are roots alone.

@@ -12,7 +12,10 @@ from werkbund.core.kinds import MOST_ROWS
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.engine.asking import Check, Form, Meter, ask, size_of
 from werkbund.engine.grid import Grid
+from werkbund.engine.records import sum_trips
+from werkbund.engine.summands import counts_of_splits
 from werkbund.trees.arithmetic import Blocks, Terms
+from werkbund.trees.protocol.kinds import COUNTS_WANTED, TREE_EVALUATE
 
 Shapes = Mapping[str, tuple[int, ...]]
 _MOST = 2.0**62
@@ -36,6 +39,8 @@ class Answers:
         All usable answers, without these sums.
     bytes_down, bytes_up, messages
         Payload both ways, and how many questions a client was asked.
+    sum_trips
+        Round trips that secure sums took.
     """
 
     sums: dict[str, AnyArray] = field(default_factory=dict)
@@ -46,6 +51,7 @@ class Answers:
     bytes_down: int = 0
     bytes_up: int = 0
     messages: int = 0
+    sum_trips: int = 0
 
     def joined(self, more: Answers) -> Answers:
         """Return both, as answers to one question."""
@@ -61,6 +67,7 @@ class Answers:
             self.bytes_down + more.bytes_down,
             self.bytes_up + more.bytes_up,
             self.messages + more.messages,
+            self.sum_trips + more.sum_trips,
         )
 
 
@@ -85,6 +92,8 @@ def ask_all(
     if not len(tasks):
         return Answers()
     answers, meter = Answers(bytes_down=size_of(tasks), messages=1), Meter()
+    counts = counts_of_splits((form or Form()).counts) if _wants_counts(tasks) else {}
+    tasks = replace(tasks, shapes={**shapes, **counts})
 
     def check(reply: Replies) -> str | None:
         return None if _is_behind(reply) else _flaw(reply, shapes) or (bound(reply) if bound else None)
@@ -96,12 +105,20 @@ def ask_all(
             answers.behind += arrival.clients.tolist()
         else:
             _take(answers, arrival, shapes)
+            answers.bytes_down += arrival.toll.bytes_down
+            answers.sum_trips += sum_trips([arrival])
     answers.bytes_up = meter.bytes_up
     return answers
 
 
+def _wants_counts(tasks: Tasks) -> bool:
+    return tasks.kind == TREE_EVALUATE or COUNTS_WANTED in tasks.shared
+
+
 def _is_behind(reply: Replies) -> bool:
-    """Return whether an answer says that its clients must be sent the whole first."""
+    """Return whether an answer says that its clients must be sent the whole first, or is in no sum for such a one."""
+    if not reply.toll.is_opened:
+        return True
     behind = reply.clear.get("behind")
     plain = behind is not None and behind.shape == (len(reply),) and behind.dtype == np.bool_
     return behind is not None and plain and bool(behind.any())

@@ -10,7 +10,7 @@ import numpy as np
 
 from werkbund.core.arrays import BoolArray, Float64Array
 from werkbund.core.defaults import MOST_BINS, RANK_ERROR
-from werkbund.core.errors import ConfigError, DataError
+from werkbund.core.errors import ClientError, ConfigError, DataError
 from werkbund.core.kinds import Kind
 from werkbund.core.types import Failure, Tasks
 from werkbund.engine.asking import Form, check_quorum
@@ -94,6 +94,7 @@ def agree_terms(
     class_weights: tuple[float, ...] | str = (),
     quorum: float = 1.0,
     training_rows: Float64Array | None = None,
+    secure_sums: bool = False,
 ) -> Agreed:
     """Ask clients for counts until edges and terms are clear.
 
@@ -119,6 +120,8 @@ def agree_terms(
         Share of the clients that must answer.
     training_rows
         (all clients,), training rows that each said it has, NaN where nobody knows; None where nobody is held to any.
+    secure_sums
+        Whether the server learns sums over clients alone: then who leaves in the middle ends it.
 
     Raises
     ------
@@ -126,9 +129,11 @@ def agree_terms(
         If too few answer.
     DataError
         If there are no rows, or the target is always the same number.
+    ClientError
+        If one leaves in the middle, and sums alone are learnt.
     """
     form = Form() if training_rows is None else Form(word=Word(training_rows))
-    asking = _Asking(grid, timeout_s, quorum, form)
+    asking = _Asking(grid, timeout_s, quorum, form, secure_sums)
     while True:
         try:
             return _agree(asking, plan, kind, binning, num_classes, class_weights)
@@ -144,6 +149,7 @@ class _Asking:
     timeout_s: float
     quorum: float
     form: Form
+    secure_sums: bool = False
     failures: dict[int, Failure] = field(default_factory=dict)
     spent: Answers = field(default_factory=Answers)
     number: int = 0
@@ -163,7 +169,14 @@ class _Asking:
             self.failures |= {failure.client: failure for failure in answers.failures}
             reasons = reasons_of(self.grid, [*self.failures.values()])
             check_quorum(everyone, len(answers.clients), self.quorum, 0, reasons)
-            raise _Left
+            if not self.secure_sums:
+                raise _Left
+            if self.number > 1:
+                raise ClientError(
+                    f"{', '.join(reasons_of(self.grid, answers.failures))} left while clients agreed on bins: where "
+                    "sums are all that a server sees, to begin anew without a client tells its counts; mend it, or "
+                    "name it under data.without, and begin anew"
+                )
         return answers.sums
 
 

@@ -85,6 +85,7 @@ TREE_SURVEY = Kind(
             least=0,
             most=MOST_ROWS,
         ),
+        Field("sums", "total", "sum of the targets' places in their range, in whole steps", (), "iu", "", TREES),
     ),
     signal=TREES,
 )
@@ -106,6 +107,7 @@ TREE_LEVEL = Kind(
             "histograms",
             "rows and sums of gradients in each cell of each node asked",
             ("cells asked", 3),
+            "iu",
             signal=TREES,
         ),
         *COUNT_FIELDS,

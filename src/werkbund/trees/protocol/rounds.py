@@ -4,7 +4,8 @@ Together, one message goes out a level: the trees are the same, bit for bit, as 
 The server says which trees have been grown so far and of which nodes it wants histograms; the clients' sums, added, are
 the pooled rows' sums; the server splits and asks for the next level. A client that does not answer in the middle of a
 tree is left out of it, and the round's trees are begun anew without it, so that every tree is the tree of one set of
-rows; it may come back in the next round.
+rows; it may come back in the next round. Where the server learns sums alone, the difference of both would be that
+client's own: the round's trees then end at the level before, as trees of all who began them.
 
 United (bagging) is the cheap baseline, one message a round. As in Flower's `FedXgbBagging`, every client goes on from
 the trees of all and adds its own; other than there, a tree counts by its client's share of the rows, so that a round's
@@ -98,7 +99,7 @@ def one_round_of_trees(
     started, attempts, alive = time.perf_counter(), 0, cohort
     group = Group.of(rules.seed, state.round + 1, state.terms.num_outputs, plan.together)
     talk, basis = Talk(grid, rules, state, links, group, Answers(), cohort, len(cohort)), basis_of(state.terms, plan)
-    others, counted = talk.counts_of_others() if evaluate else Answers(), None
+    others, counted = talk.counts_of_others() if evaluate and not rules.secure_sums else Answers(), None
     while True:
         attempts += 1
         talk = replace(talk, alive=alive)
@@ -162,10 +163,12 @@ def _grow(talk: Talk, basis: GrowthBasis, evaluate: bool) -> tuple[Growth | None
         if first is None and evaluate:
             shared[COUNTS_WANTED] = np.ones((), np.bool_)
         bound = partial(odd_histograms, terms=talk.state.terms, asked=growth.asked, rows=talk.rules.training_rows)
-        answers = talk.ask(TREE_LEVEL, shared, {"histograms": (growth.asked.num_cells, 3)}, bound)
+        wanted = {"histograms": (growth.asked.num_cells, 3)}
+        answers = talk.ask(TREE_LEVEL, shared, wanted, bound, begun=growth.depth > 0)
         first = first or answers
         if answers.failures and growth.depth:
-            return None, first if evaluate else None
+            whole = growth.ended() if talk.rules.secure_sums else None
+            return whole, first if evaluate else None
         growth = advance(basis, growth, answers.sums["histograms"])
     return growth, first if evaluate else None
 
@@ -201,6 +204,7 @@ def record_of(
         weights_norm=float(np.linalg.norm(every.value[every.left < 0])),
         bytes_down=spent.bytes_down,
         bytes_up=spent.bytes_up,
+        sum_trips=spent.sum_trips,
         seconds=seconds,
         edges=before.edges,
     )

@@ -61,40 +61,51 @@ class Talk:
     alive: Int64Array
     num_asked: int
 
-    def ask(self, kind: Kind, shared: Mapping[str, Any], shapes: Shapes, bound: Check | None = None) -> Answers:
+    def ask(
+        self, kind: Kind, shared: Mapping[str, Any], shapes: Shapes, bound: Check | None = None, begun: bool = False
+    ) -> Answers:
         """Return the answers to one question; who has none is no longer there.
 
-        What `bound` finds is no answer.
+        What `bound` finds is no answer. Where sums alone are learnt, and the round has `begun` in sums, they come of
+        all or not at all.
 
         Raises
         ------
         QuorumError
             If too few are left.
         """
-        answers = self._ask(kind, shared, shapes, bound)
+        answers = self._ask(kind, shared, shapes, bound, begun and self.rules.secure_sums)
         reasons = reasons_of(self.grid, self.spent.failures)
         check_quorum(self.num_asked, len(self.alive), self.rules.quorum, self.state.round + 1, reasons)
         return answers
 
-    def _ask(self, kind: Kind, shared: Mapping[str, Any], shapes: Shapes, bound: Check | None = None) -> Answers:
+    def _ask(
+        self, kind: Kind, shared: Mapping[str, Any], shapes: Shapes, bound: Check | None = None, of_all: bool = False
+    ) -> Answers:
         common = {"mark": mark_bytes(self.state.mark), "num_trees": np.array(len(self.state.ensemble.trees)), **shared}
         if COUNTS_WANTED in shared or kind == TREE_EVALUATE:
             common |= as_shared(self.state.edges)
         near = {self.state.mark} | ({self.links.before} if self.links.leads_to(self.state.mark) else set())
         known = np.array([self.links.held.get(client, "") in near for client in self.alive.tolist()], np.bool_)
+        if self.rules.secure_sums and not known.all():  # one sum, over all
+            known[:] = False
         number = self.spent.messages
         brief = self._put(kind, number, self.alive[known], {**common, **self._last()}, shapes, bound)
         behind = np.union1d(self.alive[~known], np.array(brief.behind, np.int64)).astype(np.int64)
         number += brief.messages
-        answers = brief.joined(self._put(kind, number, behind, {**common, **self._whole()}, shapes, bound))
-        lost = [Failure(client, self.state.round + 1, "did not take over the trees") for client in answers.behind]
+        answers, lost = brief, list[Failure]()
+        if not (of_all and brief.failures):
+            answers = brief.joined(self._put(kind, number, behind, {**common, **self._whole()}, shapes, bound))
+            lost = [Failure(client, self.state.round + 1, "did not take over the trees") for client in answers.behind]
         failures = [*answers.failures, *lost]
         self.links.held |= dict.fromkeys(answers.clients, self.state.mark)
         for failure in failures:
             self.links.held.pop(failure.client, None)
-        self.alive = np.array(sorted(answers.clients), np.int64)
+        missing = [failure.client for failure in failures]
+        self.alive = np.setdiff1d(self.alive, missing) if failures else self.alive
         total = replace(self.spent, failures=[*self.spent.failures, *failures])
         total.messages += answers.messages
+        total.sum_trips += answers.sum_trips
         total.bytes_down += answers.bytes_down
         total.bytes_up += answers.bytes_up
         self.spent = total

@@ -52,8 +52,8 @@ class TreeWork:
     draws: tuple[float, bool] | None = None
     _training: ScoredTable = field(init=False)
     _held_out: dict[str, ScoredTable] = field(init=False)
-    _nodes: NodeRows | None = field(default=None, init=False)
-    _nodes_of: tuple[Any, ...] = field(default=(), init=False)  # mark, clients, seeds and round
+    _nodes: dict[bytes, tuple[tuple[Any, ...], NodeRows]] = field(default_factory=dict, init=False)
+    """By the clients that are asked together: mark, seeds, round, and the rows in the nodes of that round's trees."""
     _ordered: tuple[tuple[bytes, bool], list[list[UInt64Array]]] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -171,7 +171,9 @@ class TreeWork:
         """Add a round's trees to the scores of these clients' rows, by the nodes in which they lie if that is known."""
         if not len(clients):
             return
-        nodes = self._nodes if scored is self._training and self._nodes_of[:2] == (before, clients.tobytes()) else None
+        place, nodes = self._nodes.get(clients.tobytes(), ((), None))
+        if place[:1] != (before,) or scored is not self._training:
+            nodes = None
         if nodes is not None and scored.keeps_sums and nodes.leads_to(trees):
             rows = scored.table.rows(clients)
             sums = scored.sums[rows]
@@ -184,12 +186,13 @@ class TreeWork:
     def _nodes_for(self, tasks: Tasks, trees: Trees) -> NodeRows:
         """Return the rows in the nodes of a round's trees: as they were left, or at the roots."""
         row_keys = tasks.shared["row_keys"]
-        place = (_mark(tasks.shared["mark"]), tasks.clients.tobytes(), row_keys.tobytes(), tasks.round)
-        nodes = self._nodes
+        asked, place = tasks.clients.tobytes(), (_mark(tasks.shared["mark"]), row_keys.tobytes(), tasks.round)
+        before, nodes = self._nodes.get(asked, ((), None))
         roots_alone = trees.num_nodes == len(trees)
-        if nodes is None or roots_alone or self._nodes_of != place or not nodes.leads_to(trees):
+        if nodes is None or roots_alone or before != place or not nodes.leads_to(trees):
             nodes = NodeRows.at_roots(self._training, tasks.clients, row_keys)
-            self._nodes, self._nodes_of = nodes, place
+            alone = {key: kept for key, kept in self._nodes.items() if len(key) == len(asked) == tasks.clients.itemsize}
+            self._nodes = {**alone, asked: (place, nodes)}  # of each alone, or of those that are asked together
         return nodes
 
     def _blocks(self, tasks: Tasks, trees: Trees) -> Blocks:
