@@ -22,7 +22,7 @@ class PrivacySection(Section):
 
 
 def refused_with_sums(
-    close: str, clusters: ClustersSection, initial: str, contributions: bool, clip_norm: float | None
+    close: str, clusters: ClustersSection, initial: str, contributions: bool, clip_norm: float | None, attack: str
 ) -> str:
     """Return what a run cannot have where a server learns sums alone, and in whose place; empty where nothing is.
 
@@ -30,9 +30,9 @@ def refused_with_sums(
 
     Parameters
     ----------
-    close, clusters, initial, contributions, clip_norm
-        Values of `strategy.pace.close`, `strategy.clusters`, `model.initial`, `evaluation.contributions` and
-        `strategy.aggregation.clip_norm`.
+    close, clusters, initial, contributions, clip_norm, attack
+        Values of `strategy.pace.close`, `strategy.clusters`, `model.initial`, `evaluation.contributions`,
+        `strategy.aggregation.clip_norm` and `attack.kind`.
     """
     name = clusters.name
     rules = (
@@ -52,5 +52,6 @@ def refused_with_sums(
             f"strategy.aggregation.clip_norm must be left out, got {clip_norm}: the server sees no single one to "
             "shorten; set training.clip_norm, by which clients bound their steps",
         ),
+        (attack != "none", f"attack.kind must be none, got {attack!r}: attacks test rules that see single updates"),
     )
     return "; ".join(rule for is_broken, rule in rules if is_broken)

@@ -383,7 +383,8 @@ class Config(Section):
     @model_validator(mode="after")
     def _secure_sums_fit(self) -> Config:
         pace, clusters, clip = self.strategy.pace.close, self.strategy.clusters, self.strategy.aggregation.clip_norm
-        broken = refused_with_sums(pace, clusters, self.model.initial, self.evaluation.contributions, clip)
+        others = (self.model.initial, self.evaluation.contributions, clip, self.attack.kind)
+        broken = refused_with_sums(pace, clusters, *others)
         if self.privacy.secure_sums and broken:
             raise ValueError(f"{broken}; or set privacy.secure_sums = false")
         return self

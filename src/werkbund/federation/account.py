@@ -19,6 +19,7 @@ from werkbund.config.sections import Config
 from werkbund.core.arrays import plain
 from werkbund.core.files import write_atomically
 from werkbund.data.checks import Finding
+from werkbund.engine.summands import seen
 from werkbund.evaluation import contributions
 from werkbund.federation.families.contract import Setup
 from werkbund.federation.families.family import family_of
@@ -90,6 +91,7 @@ def about_code(config: Config, command: Sequence[str]) -> dict[str, Any]:
         "machine": {"system": platform.platform(), "cores": os.cpu_count()},
         "citations": citations(config),
         "limits": family_of(config).limits(config),
+        "server_sees": seen(family_of(config).asks(config), config.privacy.secure_sums),
     }
 
 
@@ -106,6 +108,8 @@ def citations(config: Config) -> list[dict[str, str]]:
     """Return the methods that this configuration uses, each with its source."""
     selection = config.strategy.selection
     used = family_of(config).citations(config)
+    if config.privacy.secure_sums:
+        used.append(("Secure sums", "Bonawitz et al., Practical Secure Aggregation, CCS 2017"))
     used.append(("Client selection", f"{selection.name}, fraction {selection.fraction:g}"))
     used.append(("Data set AI4I 2020", "Matzka, Explainable AI for Predictive Maintenance Applications, AI4I 2020"))
     if config.data.label is not None and (config.data.path is not None or config.data.clients):

@@ -32,6 +32,7 @@ from werkbund.federation.comparison import Comparison, Contender, federated_only
 from werkbund.federation.families.contract import Simulation
 from werkbund.federation.scoring import count_well
 from werkbund.federation.training import Trained, train
+from werkbund.learner import count_scores
 from werkbund.learner.counts import logits_of
 from werkbund.partition.population import Population
 
@@ -69,8 +70,10 @@ def compare_with(setup: Simulation, trained: Trained, population: Population, wa
     watcher
         Is told before each model.
     """
-    alone = federated_only(setup, trained)
-    test, clients, rows = setup.splits.test, alone.clients, OwnRows(population, setup.splits)
+    alone, test, rows = federated_only(setup, trained), setup.splits.test, OwnRows(population, setup.splits)
+    if not trained.each:  # no client told how the model does on its rows; they are all here
+        alone = replace(alone, federated=_counted_here(setup, trained), clients=trained.clients)
+    clients = alone.clients
     chosen = _with_models_of_their_own(setup)
     local, trees = {}, {}
     for place, client in enumerate(chosen):
@@ -88,6 +91,14 @@ def compare_with(setup: Simulation, trained: Trained, population: Population, wa
         pooled=tuple(rival.contender(name, test, clients) for name, rival in pooled.items()),
         own_rows=_contest(setup, trained, rows, everywhere, own, alone.costs),
     )
+
+
+def _counted_here(setup: Simulation, trained: Trained) -> Contender:
+    """Return the federation's model with counts of each client's test rows, on the edges of those of all."""
+    test = setup.splits.test.take(trained.clients)
+    logits = setup.logits(trained.learnt)[setup.splits.test.row_numbers(trained.clients)]
+    each = count_scores(logits, test.labels, test.modes, test.offsets, trained.edges)
+    return Contender("federated", trained.counts["test"], each, trained.threshold, trained.edges)
 
 
 def _contest(

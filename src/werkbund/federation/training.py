@@ -78,7 +78,8 @@ class Trained:
     counts
         Evaluation counts of what is kept over all clients, by split.
     each
-        The same with one row a client, for these `clients`: all, or a seeded sample of very many.
+        The same with one row a client, for these `clients`: all, or a seeded sample of very many. Empty where the
+        server learns sums alone.
     threshold
         Chosen by cost on the validation rows.
     edges
@@ -195,9 +196,8 @@ def _finish(setup: Setup, stage: Stage, best: Best, outlets: Outlets) -> Trained
     sample = whole if among is not None else keeping.evaluate(clients, whole.edges)
     _, threshold = score_counts(whole.counts, whole.edges, costs_of(setup.config), setup.mode_names)
     scored = sample.evaluated.get("test", clients)
-    done = Trained(
-        keeping.learnt, kept, stage.round, "", 0.0, whole.counts, sample.counts, scored, threshold, whole.edges
-    )
+    each = {} if setup.rules.secure_sums else sample.counts
+    done = Trained(keeping.learnt, kept, stage.round, "", 0.0, whole.counts, each, scored, threshold, whole.edges)
     return replace(done, personal=keeping.personalise(scored, whole.edges))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 
 import numpy as np
@@ -19,9 +19,10 @@ from werkbund.config.sections import Config, ModelSection, TrainingSection
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError, ModelError
 from werkbund.core.rng import derived_seed
-from werkbund.engine import RateSchedule, Rules, Strategy
+from werkbund.engine import RateSchedule, Rules, Strategy, SumTerms
 from werkbund.engine.pacing import Pace
 from werkbund.engine.state import Added
+from werkbund.engine.summands import USUAL_ROWS
 from werkbund.evaluation import Costs, edges_after
 from werkbund.evaluation.stopping import AllRounds, Budget, EarlyStop, StopRule, Tally, Target
 from werkbund.learner import CohortTrainer, ModelSpec, TrainingPlan, build_network
@@ -121,10 +122,8 @@ def strategy_of(config: Config) -> Strategy:
     rule = build_aggregator(aggregation.name, **aggregation.options)
     check_training(rule, config.training)
     pace, personal = Pace(**config.strategy.pace.model_dump()), config.strategy.personal.plan
-    hidden = config.privacy.secure_sums
-    if hidden:
-        raise ConfigError("privacy.secure_sums must be false as long as no grid adds under masks; leave it out")
-    return Strategy(selector_of(config), rule, clip_norm=clip, pace=pace, personal=personal, secure_sums=hidden)
+    sums = sums_of(config)
+    return Strategy(selector_of(config), rule, clip_norm=clip, pace=pace, personal=personal, secure_sums=sums)
 
 
 def rules_of(config: Config, fingerprint: str, facts: Arrays, num_modes: int) -> Rules:
@@ -140,7 +139,14 @@ def rules_of(config: Config, fingerprint: str, facts: Arrays, num_modes: int) ->
         RateSchedule(config.training.schedule, section.rounds),
         count_shapes(num_modes),
         refine=edges_after,
+        secure_sums=config.privacy.secure_sums,
     )
+
+
+def sums_of(config: Config, rows: Sequence[Int64Array] = ()) -> SumTerms | None:
+    """Return how clients in process make sums; None where the server sees all. `rows` (clients,) of each split."""
+    section, most = config.privacy, max((int(each.max(initial=1)) for each in rows), default=USUAL_ROWS)
+    return SumTerms(config.federation.name, section.colluding, section.strict, most) if section.secure_sums else None
 
 
 def scenario_of(config: Config, names: tuple[str, ...]) -> Scenario | None:

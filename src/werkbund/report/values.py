@@ -95,6 +95,8 @@ class RoundLine:
         Why the updates did not become the next weights; empty where they did.
     stale
         (client, rounds) pairs of those whose updates came so many rounds late and count.
+    sum_trips
+        Round trips that the round's secure sums took; 0 without any.
     """
 
     round: int
@@ -113,6 +115,7 @@ class RoundLine:
     usual_norm: float = math.nan
     refused: str = ""
     stale: tuple[tuple[str, int], ...] = ()
+    sum_trips: int = 0
 
     @classmethod
     def parse(cls, written: Json) -> RoundLine:
@@ -136,6 +139,7 @@ class RoundLine:
             usual_norm=number(written.get("usual_norm"), "usual_norm"),
             refused=str(written.get("refused") or ""),
             stale=tuple((str(client), int(rounds)) for client, rounds in written.get("stale", ())),
+            sum_trips=int(written.get("sum_trips") or 0),
         )
 
 

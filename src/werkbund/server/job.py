@@ -79,6 +79,11 @@ def run_deployed(
     """
     began, watcher = time.perf_counter(), watcher or Nobody()
     refuse_attack(config)
+    if config.privacy.secure_sums:
+        raise ConfigError(
+            "privacy.secure_sums must be false in a federation over a network, whose plants do not mask what they "
+            "answer so far; it is for werkbund run"
+        )
     family_of(config).check(config)
     folder = folder or Folder.create(config.federation.name, None)
     with folder.in_use():

@@ -24,15 +24,14 @@ from werkbund.data import Preparation, Schema
 from werkbund.engine import (
     Checkpoint,
     Grid,
-    InProcessGrid,
     LocalWork,
     Personalised,
     PersonalWork,
     Rules,
     RunState,
     Strategy,
-    Worker,
     evaluate,
+    grid_in_process,
     parting_of,
     personalise,
     rounds,
@@ -43,7 +42,16 @@ from werkbund.engine.crediting import check_crediting
 from werkbund.engine.weighing import declared_factors
 from werkbund.federation.families.judging import check_signals, crediting_on, score_on, servers_share, servers_table
 from werkbund.federation.preparing import CommonPreparation, learn_in_process
-from werkbund.federation.wiring import WEIGHTS, added_of, network_of, rules_of, strategy_of, trainer_of, weights_in
+from werkbund.federation.wiring import (
+    WEIGHTS,
+    added_of,
+    network_of,
+    rules_of,
+    strategy_of,
+    sums_of,
+    trainer_of,
+    weights_in,
+)
 from werkbund.federation.worlds import told_by, world_around
 from werkbund.learner import CohortTrainer, ModelSpec, build_network, layout_of, weights_of
 from werkbund.learner.parting import Parting
@@ -324,7 +332,7 @@ def simulate_prepared_network(
     trainer = trainer_of(config, network, preparation.num_features, labels)
     splits, modes = population.prepared(preparation), population.mode_names
     parting = parting_of(strategy.personal, network)
-    grid = _grid(splits, trainer, strategy, parting)
+    grid = _grid(splits, trainer, strategy, parting, config)
     facts = {"rows": splits.train.sizes, **declared_factors(config.clients.factors, splits.train.names)}
     rules = rules_of(config, parting.common.fingerprint, facts, len(modes))
     held = servers_table(config, population.schema, preparation) or servers_share(splits.validation, config)
@@ -355,22 +363,24 @@ def without_federation(simulation: NetworkSimulation, splits: ClientSplits) -> N
         federation={"quorum": 1.0},
         model={"initial": "random"},
         strategy={"selection": {}, "aggregation": {"momentum": 0.0}, "clusters": {"name": ONE}, "personal": {}},
+        privacy={"secure_sums": False},
     )
     strategy, parting = strategy_of(config), Parting.of(simulation.network)
     rules = rules_of(config, parting.common.fingerprint, {"rows": splits.train.sizes}, len(simulation.mode_names))
-    grid = _grid(splits, simulation.trainer, strategy, parting)
+    grid = _grid(splits, simulation.trainer, strategy, parting, config)
     return replace(simulation, config=config, splits=splits, grid=grid, strategy=strategy, rules=rules, parting=parting)
 
 
 def with_strategy(simulation: NetworkSimulation, config: Config) -> NetworkSimulation:
     """Return the same clients, network and preparation with the strategy of another configuration, and nothing held."""
     strategy = strategy_of(config)
-    grid = _grid(simulation.splits, simulation.trainer, strategy, simulation.parting)
+    grid = _grid(simulation.splits, simulation.trainer, strategy, simulation.parting, config)
     return replace(simulation, config=config, grid=grid, strategy=strategy)
 
 
-def _grid(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy, parting: Parting) -> Grid:
-    return InProcessGrid(splits.train.names, Worker(_work(splits, trainer, strategy, parting).handlers()))
+def _grid(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy, parting: Parting, config: Config) -> Grid:
+    sums = sums_of(config, [table.sizes for table in (splits.train, splits.validation, splits.test)])
+    return grid_in_process(splits.train.names, _work(splits, trainer, strategy, parting).handlers(), sums)
 
 
 def _work(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy, parting: Parting) -> LocalWork:

@@ -82,7 +82,9 @@ def cohort_of(config: Config, rules: Rules, num_clients: int) -> Cohort | None:
     """Return who is asked in each round; None for everybody."""
     if config.strategy.selection.name == "all":
         return None
-    selector, everyone = strategy_of(config).selector, np.arange(num_clients)
+    strategy, everyone = strategy_of(config), np.arange(num_clients)
+    strategy.check(num_clients, is_scored=True)
+    selector = strategy.selector
 
     def choose(round: int) -> Int64Array:
         view = View(round, everyone, rules.facts)
@@ -126,6 +128,11 @@ def _check_networks_sections(config: Config) -> None:
         raise ConfigError(
             f"strategy.pace.close must be all with model.kind = {kind!r}, got {config.strategy.pace.close!r}: a tree "
             "grows from the counts of all its clients; drop strategy.pace"
+        )
+    if config.privacy.secure_sums and config.trees.combine == "bagging":
+        raise ConfigError(
+            "trees.combine must be exact with privacy.secure_sums, got 'bagging': each client's trees are in clear; "
+            "leave it out, or drop secure sums"
         )
     for key in ("clusters", "personal"):
         if getattr(config.strategy, key).name != NOTHING:

@@ -16,10 +16,10 @@ from werkbund.core.arrays import Arrays, Float32Array, Float64Array, FloatingArr
 from werkbund.core.clients import ClientSplits
 from werkbund.core.types import RoundRecord
 from werkbund.data import Preparation, Schema
-from werkbund.engine import Checkpoint, Grid, InProcessGrid, Rules, Worker
+from werkbund.engine import Checkpoint, Grid, Rules, grid_in_process
 from werkbund.federation.families.tree_plan import binning_of, class_weights_of, cohort_of, objective_of, plan_of
 from werkbund.federation.preparing import CommonPreparation, learn_in_process
-from werkbund.federation.wiring import rules_of
+from werkbund.federation.wiring import rules_of, sums_of
 from werkbund.model.trees import TreeModel
 from werkbund.partition.population import Population, RawTable
 from werkbund.partition.split import SPLITS
@@ -199,6 +199,7 @@ def agree(
         class_weights=class_weights_of(config),
         quorum=float(section.quorum),
         training_rows=training_rows,
+        secure_sums=config.privacy.secure_sums,
     )
 
 
@@ -269,7 +270,8 @@ class TreeSimulation:
     @cached_property
     def grid(self) -> Grid:
         """The grid that reaches the clients."""
-        return InProcessGrid(self.names, Worker(self.work().handlers()))
+        rows = [table.sizes for table in (self.rows.train, self.rows.validation, self.rows.test)]
+        return grid_in_process(self.names, self.work().handlers(), sums_of(self.config, rows))
 
     @cached_property
     def server(self) -> TreeSetup:
@@ -325,10 +327,9 @@ class TreeSimulation:
         It agrees with itself on bins: those of all rows are again the federation's, a plant's are its own.
         """
         rows, names = self.rows.of_client(client), ("pooled",) if client is None else (self.names[client],)
-        # Whoever is alone withholds nothing from itself, and always asks itself.
-        config = changed(
-            self.config, federation={"quorum": 1.0}, trees={"min_cell_rows": 0}, strategy={"selection": {"name": "all"}}
-        )
+        # Whoever is alone withholds and hides nothing from itself, and always asks itself.
+        asked: Mapping[str, Any] = {"federation": {"quorum": 1.0}, "strategy": {"selection": {"name": "all"}}}
+        config = changed(self.config, trees={"min_cell_rows": 0}, privacy={"secure_sums": False}, **asked)
         known = None if len(rows.train.targets) else self.terms
         by_itself = replace(
             self, config=config, names=names, rows=rows, prepare=lambda: self._own(client), known_terms=known

@@ -1,0 +1,52 @@
+"""What the server saw of the plants' answers: of each, or in sums alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from werkbund.report.folder import RunFolder
+from werkbund.report.page import PageSection, TextTable
+from werkbund.report.text import number_text, plural
+
+_ABSENT = "The run did not write down what its server could see."
+_SUMMED, _EACH = "in sums over several plants alone", "of each plant"
+
+
+def seen(run: RunFolder) -> PageSection:
+    """Return what the server learnt of the plants, and what hiding the rest took."""
+    told = run.about.get("server_sees")
+    told = told if isinstance(told, Mapping) else {}
+    named = (("sums", _SUMMED), ("each", _EACH))
+    rows = tuple((str(what), how) for key, how in named for what in told.get(key) or ())
+    tables = (TextTable(("What left the plants", "The server saw it"), rows, numeric=False),) if rows else ()
+    return PageSection(
+        "seen", "Seen", "What could the server see?", _sentence(run, told), (), tables + _spent(run), absent=_ABSENT
+    )
+
+
+def _sentence(run: RunFolder, told: Mapping[str, object]) -> str:
+    """Say in words whether single answers were hidden, and from whom they were not."""
+    if not told:
+        return ""
+    if not told.get("sums"):
+        return "The server saw every answer of each plant. With privacy.secure_sums it would have seen sums alone."
+    others = max(len(run.clients) - 1, 1)
+    return (
+        "Updates, counts, statistics and trees were added under masks: the server learnt their sums over the plants "
+        f"that took part, and no plant's own. {plural(others, 'plant')} of {len(run.clients)} that put their own parts "
+        "together would know the last one's, and what sums themselves tell is not hidden."
+    )
+
+
+def _spent(run: RunFolder) -> tuple[TextTable, ...]:
+    """Return what secure sums took; nothing where there were none."""
+    lines = [line for line in run.rounds if line.sum_trips]
+    if not lines:
+        return ()
+    trips, up = sum(line.sum_trips for line in lines), sum(line.bytes_up for line in lines)
+    facts = (
+        ("Round trips of secure sums", number_text(trips, 0)),
+        ("A round", number_text(trips / len(lines), 1)),
+        ("Bytes from the plants", f"{up / 1e6:,.1f} MB, masked words do not compress"),
+    )
+    return (TextTable(("Secure sums", "What they took"), facts, numeric=False),)
