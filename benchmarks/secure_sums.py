@@ -17,6 +17,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -30,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
-from werkbund.privacy.homomorphic import SharedKey, added, tenseal
+from werkbund.privacy.homomorphic import SharedKey, added
 from werkbund.privacy.sums import UPDATE_BYTES, Addend, Hub, Participant, Register, Words
 
 LARGEST_UPDATE, MOST_ROWS = 8.0, 10_000
@@ -71,7 +72,7 @@ def costs(plants: int, parameters: int) -> list[Cost]:
         _ours("masks, words of 8 bytes", updates, rows, 8),
         _flower(updates, rows),
     ]
-    return [*found, _encrypted(updates, rows)] if tenseal is not None else found
+    return [*found, _encrypted(updates, rows)] if find_spec("tenseal") is not None else found
 
 
 def _shown(plants: int, parameters: int) -> None:
