@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,13 +105,14 @@ def running(trial: LocalFederation, say: Callable[[str], None]) -> Iterator[None
     """Start server and clients as processes, and stop them in the end; `say` is given each stage in words."""
     logs = trial.folder / "logs"
     logs.mkdir(exist_ok=True)
-    children = [_start(["server", "start", str(trial.server)], logs / "server.log")]
+    variables = _with_shared_processors(len(trial.clients))
+    children = [_start(["server", "start", str(trial.server)], logs / "server.log", variables)]
     try:
         say("starting the SuperLink")
         _await_server(trial, children[0], logs)
         say(f"starting {len(trial.clients)} SuperNodes")
         for name, kit in trial.clients.items():
-            children.append(_start(["client", "start", str(kit)], logs / f"{name}.log"))
+            children.append(_start(["client", "start", str(kit)], logs / f"{name}.log", variables))
         yield
     finally:
         say("stopping the processes")
@@ -211,7 +212,12 @@ def _listen_here(path: Path, insecure: bool) -> None:
     path.write_text(tomlkit.dumps(document), encoding="utf-8")
 
 
-def _start(arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+def _with_shared_processors(num_clients: int) -> Mapping[str, str]:
+    """Return variables by which each client of this machine uses its share of the processors: more would only wait."""
+    return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // num_clients)), **os.environ}
+
+
+def _start(arguments: Sequence[str], log: Path, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
     with log.open("ab") as file:
         return subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-m", "werkbund", *arguments],
@@ -219,6 +225,7 @@ def _start(arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env=variables,
         )
 
 
