@@ -176,6 +176,7 @@ def _about(
         "features": ["Air temperature [K]", "Torque [Nm]", "power", "overstrain", "Type = L", "Type = M", "Type = H"],
         "findings": _findings(),
         "machine": {"cpus": 2, "memory_gb": 8},
+        "server_sees": {"sums": [], "each": ["weights after training minus weights before", "number of training rows"]},
         "citations": [
             {
                 "what": "Federated averaging",
