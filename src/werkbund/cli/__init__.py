@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from werkbund._version import __version__
+from werkbund.cli.audit import audit_command
 from werkbund.cli.bench import bench_command
 from werkbund.cli.client import app as client_app
 from werkbund.cli.data import check_command, fetch_command, init_command, predict_command
@@ -28,6 +29,7 @@ for _name, _command in (
     ("compare", compare_command),
     ("up", up_command),
     ("bench", bench_command),
+    ("audit", audit_command),
     ("strategies", strategies_command),
     ("resume", resume_command),
     ("report", report_command),

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.deployed import small_config
+from werkbund.audit.updates import FailureShare, RowsOfUpdate, Server, _found, servers
+from werkbund.config import Config
+from werkbund.federation.families.networks import simulate_network
+from werkbund.federation.population import divide
+from werkbund.federation.tables import read_table
+from werkbund.learner import weights_of
+from werkbund.partition.population import Population
+
+
+def _scene(**sections: dict[str, object]) -> tuple[Config, Population]:
+    config = small_config(**sections)
+    return config, divide(read_table(config), config).population
+
+
+@pytest.fixture(scope="module")
+def scene() -> tuple[Config, Population]:
+    return _scene(model={"hidden": [32]})
+
+
+@pytest.mark.parametrize("model", [{"hidden": [8, 4]}, {"kind": "logistic", "hidden": None}])
+@pytest.mark.parametrize("weight", ["none", "balanced", 3.0])
+def test_one_step_from_zero_tells_the_share_of_failures_exactly(model: dict[str, object], weight: str | float) -> None:
+    config, population = _scene(model=model, training={"positive_weight": weight})
+    singly, in_sum = FailureShare().play(config, population)
+    assert singly.error is not None
+    assert in_sum.error is not None
+    assert singly.error < 1e-5
+    assert in_sum.error > 100 * singly.error
+
+
+def test_a_batch_of_one_row_is_told_by_the_first_layer(scene: tuple[Config, Population]) -> None:
+    singly, _ = RowsOfUpdate(False, rows=1).play(*scene)
+    assert singly.error == 0
+
+
+def test_of_logistic_regression_one_row_is_told_and_two_are_not() -> None:
+    scene = _scene(model={"kind": "logistic", "hidden": None})
+    assert [next(RowsOfUpdate(False, rows=rows).play(*scene)).error for rows in (1, 2)] == [0.0, 1.0]
+
+
+def test_traps_tell_more_rows_than_a_network_as_it_begins_and_sums_tell_fewer(
+    scene: tuple[Config, Population],
+) -> None:
+    honest, honest_sum = (one.error or 0.0 for one in RowsOfUpdate(False).play(*scene))
+    trapped, trapped_sum = (one.error or 0.0 for one in RowsOfUpdate(True).play(*scene))
+    assert trapped < 0.7 < honest
+    assert trapped_sum > trapped
+    assert honest_sum >= honest
+
+
+def test_what_is_told_of_rows_is_compared_with_the_true_ones(scene: tuple[Config, Population]) -> None:
+    """An update over other rows tells none of these."""
+    _, server = next(servers(*scene, rows=1))
+    simulation = server.simulation
+    moved = replace(simulation.splits.train, features=simulation.splits.train.features + 1)
+    other = replace(simulation, splits=replace(simulation.splits, train=moved))
+    told = RowsOfUpdate(False)._told(simulation, server.updates(weights_of(simulation.network))[0])
+    assert _found(told, simulation.splits.train.features).any()
+    assert not _found(told, other.splits.train.features).any()
+
+
+def test_the_sum_is_that_of_the_updates_by_rows(scene: tuple[Config, Population]) -> None:
+    config, population = scene
+    simulation = simulate_network(config, population)
+    start = weights_of(simulation.network)
+    each, together = Server(simulation).updates(start), Server(simulation, in_sum=True).updates(start)
+    assert together[0] == pytest.approx(np.average(each, axis=0, weights=simulation.splits.train.sizes), abs=1e-6)
