@@ -40,7 +40,8 @@ class Shadows:
     Parameters
     ----------
     confidence
-        (models, rows), logit of the probability of the true class; the first model is the one that is attacked.
+        (models, rows), logit of the probability of the true class. The first model is the one that is attacked; the
+        second has the other half of the rows, and is left out, so that each row is in as many of the rest as it is not.
     is_in
         (models, rows).
     """
@@ -68,8 +69,8 @@ def shadows(config: Config, population: Population, models: int) -> Shadows:
     """
     if models < 4 or models % 2:
         raise ConfigError(
-            f"--shadows must be an even number, 4 or more, got {models}: each row is in half of the models, and in one "
-            "of those beside the attacked one"
+            f"--shadows must be an even number, 4 or more, got {models}: each row is in half of the models beside the "
+            "attacked one"
         )
     config = changed(config, federation={"checkpoint_every": config.federation.rounds})
     halves = np.concatenate([_halves(population, config.federation.seed, pair) for pair in range(models // 2)])
@@ -120,7 +121,7 @@ class LikelihoodRatio:
 
     def scores(self, seen: Shadows) -> Float64Array:
         """Return how likely each row is a member of the attacked model's: (rows,)."""
-        value, others, is_in = seen.confidence[0], seen.confidence[1:], seen.is_in[1:]
+        value, others, is_in = seen.confidence[0], seen.confidence[2:], seen.is_in[2:]
         inside, outside = np.where(is_in, others, np.nan), np.where(is_in, np.nan, others)
         mean, spread = _normal(outside)
         if self.offline:
