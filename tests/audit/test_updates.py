@@ -7,7 +7,7 @@ import pytest
 
 from tests.deployed import small_config
 from werkbund.audit.updates import FailureShare, RowsOfUpdate, Server, _found, servers
-from werkbund.config import Config
+from werkbund.config import Config, changed
 from werkbund.federation.families.networks import simulate_network
 from werkbund.federation.population import divide
 from werkbund.federation.tables import read_table
@@ -25,8 +25,9 @@ def scene() -> tuple[Config, Population]:
     return _scene(model={"hidden": [32]})
 
 
-@pytest.mark.parametrize("model", [{"hidden": [8, 4]}, {"kind": "logistic", "hidden": None}])
-@pytest.mark.parametrize("weight", ["none", "balanced", 3.0])
+@pytest.mark.parametrize(
+    ("model", "weight"), [({"hidden": [8, 4]}, "balanced"), ({"kind": "logistic", "hidden": None}, 3.0)]
+)
 def test_one_step_from_zero_tells_the_share_of_failures_exactly(model: dict[str, object], weight: str | float) -> None:
     config, population = _scene(model=model, training={"positive_weight": weight})
     singly, in_sum = FailureShare().play(config, population)
@@ -65,6 +66,17 @@ def test_what_is_told_of_rows_is_compared_with_the_true_ones(scene: tuple[Config
     told = RowsOfUpdate(False)._told(simulation, server.updates(weights_of(simulation.network))[0])
     assert _found(told, simulation.splits.train.features).any()
     assert not _found(told, other.splits.train.features).any()
+
+
+def test_what_comes_out_under_masks_tells_what_the_sum_does(scene: tuple[Config, Population]) -> None:
+    config, population = scene
+    masked = changed(config, privacy={"secure_sums": True})
+    alone, hidden = FailureShare().play(masked, population)
+    added = list(FailureShare().play(config, population))[1]
+    assert hidden.protection == "secure sums"
+    assert hidden.error == pytest.approx(added.error, abs=1e-4)
+    assert alone.error is not None
+    assert alone.error < 1e-5
 
 
 def test_the_sum_is_that_of_the_updates_by_rows(scene: tuple[Config, Population]) -> None:

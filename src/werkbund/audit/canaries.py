@@ -128,7 +128,7 @@ def _scores(objective: LocalObjective, claim: Claim, is_in: BoolArray, seed: int
     batch = max(round(claim.rate * rows), 1)
     plan = TrainingPlan("sgd", _RATE, weight_decay=0.0, steps=claim.steps, batch_size=batch)
     network = nn.Linear(canaries, 1, bias=False)
-    trainer = CohortTrainer(network, plan, canaries, batched=False, compiled=False, objective=objective)
+    trainer = CohortTrainer(network, plan, canaries, batched=True, compiled=False, objective=objective)
     first = np.zeros(1, np.int64)
     trained = trainer.train(table, first, np.zeros(canaries, np.float32), keys(seed, "training", 1, first))
     expected = canaries * batch / rows

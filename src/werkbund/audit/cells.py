@@ -52,7 +52,7 @@ class _Watched:
     @classmethod
     def at(cls, config: Config, population: Population) -> _Watched:
         """Set up a run of trees whose answers about nodes are kept."""
-        simulation = simulate_trees(config, population)
+        simulation = simulate_trees(changed(config, privacy={"secure_sums": False}), population)
         train, handlers = simulation.rows.train, dict(simulation.work().handlers())
         codes, level = simulation.terms.edges.encode(train.features), handlers[TREE_LEVEL]
         places = [train.rows(np.array([client])) for client in range(train.num_clients)]
@@ -114,7 +114,8 @@ class RowsOfCells:
         rows = len(population.splits["train"].rows)
         seen = self.seen(config, population)
         yield self._finding("none", len(seen.told()), rows)
-        yield self._finding("sums alone", len(seen.told(in_sum=True)), rows, ", and not of which plant they are")
+        sums = "secure sums" if config.privacy.secure_sums else "sums alone, if they were on"
+        yield self._finding(sums, len(seen.told(in_sum=True)), rows, ", and not of which plant they are")
         least = changed(config, trees={"min_cell_rows": max(LEAST, config.trees.min_cell_rows)})
         yield self._finding(f"cells of {LEAST} rows or more", len(self.seen(least, population).told()), rows)
 

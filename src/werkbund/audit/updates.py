@@ -78,26 +78,35 @@ class Server:
 
 
 def servers(config: Config, population: Population, rows: int | None = None) -> Iterator[tuple[str, Server]]:
-    """Yield a server that reads each update, and one that reads their sum alone, each with its protection in words.
+    """Yield a server that reads each update, and one that learns their sum alone, each with its protection in words.
 
     Parameters
     ----------
     config
-        Of the run. Its network is taken if it is one of ours with hidden layers of ReLU.
+        Of the run; with `privacy.secure_sums` the second server gets what comes out under masks, else it adds up.
     population
         The clients' rows.
     rows
         Training rows that each client has, the first of them; None for all.
     """
     taught = one_step(config)
-    simulation = simulate_network(taught, population)
-    if rows is not None:
-        few = replace(population, splits={**population.splits, "train": _first(population, rows)})
-        labels = simulation.splits.train.labels > 0
-        classes = np.array([int((~labels).sum()), int(labels.sum())])
-        simulation = simulate_prepared_network(taught, few, simulation.preparation, classes)
-    yield "none", Server(simulation)
-    yield "sums alone", Server(simulation, in_sum=True)
+    bare = _simulated(changed(taught, privacy={"secure_sums": False}), population, rows)
+    yield "none", Server(bare)
+    if config.privacy.secure_sums:
+        yield "secure sums", Server(_simulated(taught, population, rows))
+    else:
+        yield "sums alone, if they were on", Server(bare, in_sum=True)
+
+
+def _simulated(config: Config, population: Population, rows: int | None) -> NetworkSimulation:
+    """Return the federation; its preparation is that of all rows, also where clients have a few of them."""
+    simulation = simulate_network(config, population)
+    if rows is None:
+        return simulation
+    few = replace(population, splits={**population.splits, "train": _first(population, rows)})
+    labels = simulation.splits.train.labels > 0
+    classes = np.array([int((~labels).sum()), int(labels.sum())])
+    return simulate_prepared_network(config, few, simulation.preparation, classes)
 
 
 def one_step(config: Config) -> Config:
