@@ -8,7 +8,7 @@ from typing import Any
 
 from werkbund.audit.bounds import roc_of
 from werkbund.audit.cells import RowsOfCells
-from werkbund.audit.contract import Finding, OnMessages
+from werkbund.audit.contract import OnMessages, Reached
 from werkbund.audit.membership import MEMBERSHIP, shadows
 from werkbund.audit.updates import FailureShare, RowsOfUpdate
 from werkbund.config.sections import Config
@@ -38,7 +38,7 @@ class Audit:
         The federation that was attacked.
     """
 
-    findings: tuple[Finding, ...]
+    findings: tuple[Reached, ...]
     config: Config
 
     def to_json(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def audited(config: Config, models: int = MODELS, stage: Callable[[str], None] =
     """
     stage("reading and dividing the rows")
     population = divide(read_table(config), config).population
-    findings: list[Finding] = []
+    findings: list[Reached] = []
     for attack in _on_messages(config):
         stage(attack.card.name)
         findings += attack.play(config, population)
@@ -83,7 +83,7 @@ def _on_messages(config: Config) -> tuple[OnMessages, ...]:
 
 def _on_membership(
     config: Config, population: Population, models: int, stage: Callable[[str], None]
-) -> Iterator[Finding]:
+) -> Iterator[Reached]:
     """Yield what attacks on membership come to, against the model as the configuration has it."""
     for protection, section in _with_and_without(config).items():
         stage(f"training {models} models, each on half of the rows ({protection})")
@@ -91,7 +91,7 @@ def _on_membership(
         for attack in MEMBERSHIP:
             told = roc_of(attack.scores(seen), seen.is_in[0])
             says = f"{told.members} members, {told.others} others; advantage {told.advantage:.3f}"
-            yield Finding(attack.card, protection, says, auc=told.auc, at_1_percent=told.at_1_percent)
+            yield Reached(attack.card, protection, says, auc=told.auc, at_1_percent=told.at_1_percent)
 
 
 def _with_and_without(config: Config) -> Mapping[str, Config]:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from werkbund.audit.contract import AttackCard, Finding
+from werkbund.audit.contract import AttackCard, Reached
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
 from werkbund.core.arrays import Int64Array
@@ -109,7 +109,7 @@ class RowsOfCells:
         "rows of cells", "the server", "answers about nodes of the first ten trees, as they come", "by calculation"
     )
 
-    def play(self, config: Config, population: Population) -> Iterator[Finding]:
+    def play(self, config: Config, population: Population) -> Iterator[Reached]:
         """Yield what it comes to against each protection; the error is the share of rows that were not told."""
         rows = len(population.splits["train"].rows)
         seen = self.seen(config, population)
@@ -126,9 +126,9 @@ class RowsOfCells:
             pass
         return seen
 
-    def _finding(self, protection: str, told: int, rows: int, more: str = "") -> Finding:
+    def _finding(self, protection: str, told: int, rows: int, more: str = "") -> Reached:
         says = f"{told} of {rows} rows told by the bins of all features{more}"
-        return Finding(self.card, protection, says, error=1 - told / rows)
+        return Reached(self.card, protection, says, error=1 - told / rows)
 
 
 def _siblings(trees: Trees, asked: Mapping[int, Int64Array], known: Mapping[int, Int64Array]) -> dict[int, Int64Array]:

@@ -39,7 +39,7 @@ class OnMessages(Protocol):
     def card(self) -> AttackCard:
         """What it says of itself."""
 
-    def play(self, config: Config, population: Population) -> Iterator[Finding]:
+    def play(self, config: Config, population: Population) -> Iterator[Reached]:
         """Yield what it comes to against each protection.
 
         Parameters
@@ -52,7 +52,7 @@ class OnMessages(Protocol):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Reached:
     """Hold what one attack reached against one protection.
 
     Parameters

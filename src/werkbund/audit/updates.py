@@ -14,14 +14,14 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import ndtri
 
-from werkbund.audit.contract import AttackCard, Finding
+from werkbund.audit.contract import AttackCard, Reached
 from werkbund.audit.membership import subset
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
 from werkbund.core.arrays import BoolArray, Float32Array, Float64Array
 from werkbund.core.clients import ClientTable
 from werkbund.core.errors import ConfigError
-from werkbund.core.rng import keys
+from werkbund.core.rng import generator, keys
 from werkbund.core.types import Failure, Tasks
 from werkbund.engine.asking import Form, ask
 from werkbund.engine.kinds import TRAIN, WEIGHT
@@ -130,7 +130,7 @@ class FailureShare:
         "share of failures", _SERVER, "one update of one step from weights of zero", "by calculation"
     )
 
-    def play(self, config: Config, population: Population) -> Iterator[Finding]:
+    def play(self, config: Config, population: Population) -> Iterator[Reached]:
         """Yield what it comes to against each protection; the error is in points of the share."""
         for protection, server in servers(config, population):
             simulation = server.simulation
@@ -140,7 +140,7 @@ class FailureShare:
             true = _shares(simulation.splits.train)
             error = float(np.mean(np.abs(told - true)))
             says = f"off by {100 * error:.2g} points on average; plants have {_range(100 * true)} %"
-            yield Finding(self.card, protection, says, error=error)
+            yield Reached(self.card, protection, says, error=error)
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class RowsOfUpdate:
         """What it says of itself."""
         return self.hostile if self.traps else self.honest
 
-    def play(self, config: Config, population: Population) -> Iterator[Finding]:
+    def play(self, config: Config, population: Population) -> Iterator[Reached]:
         """Yield what it comes to against each protection; the error is the share of rows that were not found."""
         for protection, server in servers(config, population, self.rows):
             simulation = server.simulation
@@ -186,7 +186,7 @@ class RowsOfUpdate:
             rows = simulation.splits.train.features
             found = _found(np.array(told).reshape(-1, rows.shape[1]), rows)
             says = f"{int(found.sum())} of {len(rows)} rows told, of updates over {self.rows} rows each"
-            yield Finding(self.card, protection, says, error=1 - float(found.mean()))
+            yield Reached(self.card, protection, says, error=1 - float(found.mean()))
 
     def _told(self, simulation: NetworkSimulation, update: Float64Array) -> Float64Array:
         """Return candidates for rows: (candidates, features)."""
@@ -207,7 +207,7 @@ def _traps(simulation: NetworkSimulation) -> Float32Array:
         shape = layout.shapes[layout.names.index(name)]
         start[slices[name]] = 1.0 / shape[-1]
     first, width = names[0], layout.shapes[layout.names.index(names[0])]
-    direction = np.random.Generator(np.random.PCG64(simulation.rules.seed)).normal(size=width[1])
+    direction = generator(simulation.rules.seed, "traps").normal(size=width[1])
     start[slices[first]] = np.tile(direction / np.linalg.norm(direction), width[0])
     quantiles = np.asarray(ndtri((np.arange(width[0]) + 0.5) / width[0]))
     start[slices[first.replace("weight", "bias")]] = -quantiles

@@ -24,7 +24,7 @@ from werkbund.cli.edge import (
 from werkbund.cli.tables import plain_table
 
 if TYPE_CHECKING:
-    from werkbund.audit.contract import Finding
+    from werkbund.audit.contract import Reached
     from werkbund.config import Config
 
 
@@ -64,7 +64,7 @@ def _config_at(place: Path | None, data: Path | None, settings: list[str] | None
     return configured(file, data, settings)
 
 
-def _table(findings: Sequence[Finding]) -> Table:
+def _table(findings: Sequence[Reached]) -> Table:
     table = plain_table("Attacks")
     for name in ("attack", "protection"):
         table.add_column(name, overflow="fold")

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from werkbund._version import __version__
+from werkbund.config.sections import Config
 from werkbund.core.arrays import AnyArray
 from werkbund.core.errors import CheckpointError, ConfigError, FederationError
 from werkbund.core.files import make_private, write_privately
@@ -95,7 +96,7 @@ class PlantLedger:
         self._ledger: Ledger | None = None
         self._secret, self._purpose = b"", (-1, "")
 
-    def answered(self, asked: Asked, replies: Replies) -> Head:
+    def answered(self, asked: Asked, replies: Replies, privacy: Mapping[str, Any]) -> Head:
         """Write that a question is answered, before the answer leaves.
 
         Parameters
@@ -104,6 +105,8 @@ class PlantLedger:
             The question.
         replies
             What is to leave.
+        privacy
+            By what it is protected, see `protection_of`.
 
         Raises
         ------
@@ -113,7 +116,7 @@ class PlantLedger:
         ledger = self._opened()
         halves = {"sums": replies.sums, "clear": replies.clear}
         left = [self._left(asked, half, name, one) for half, named in halves.items() for name, one in named.items()]
-        facts = {**asked.to_json(), **self._terms(), "left": left}
+        facts = {**asked.to_json(), **self._terms(), "left": left, "privacy": privacy}
         if replies.kind == DELIVER and "accepted" in replies.clear:
             accepted = json.loads(str(replies.clear["accepted"].ravel()[0]))["accepted"]
             return ledger.add(DELIVERY, {**facts, "accepted": bool(accepted)})
@@ -170,6 +173,15 @@ class PlantLedger:
         dtype, content = _bytes_of(np.asarray(array))
         told = {"half": half, "name": name, "dtype": dtype, "shape": list(array.shape), "bytes": len(content)}
         return told | {"hmac": mac(self._secret, asked.id, half, name, content)}
+
+
+def protection_of(config: Config) -> dict[str, Any]:
+    """Return what a run's configuration says of how answers are protected; what has decimals is a text."""
+    section = config.privacy.model_dump()
+    by = ["sums that the server learns alone"] if config.privacy.secure_sums else []
+    unit = section.get("unit", "none")
+    by += [f"noise for each {unit}"] if unit != "none" else []
+    return {"protected": ", ".join(by) or "minimum rows alone", "section": _without_decimals(section)}
 
 
 def mac(secret: bytes, question: str, half: str, name: str, content: bytes) -> str:

@@ -256,6 +256,7 @@ def test_what_left_is_written_down_for_the_plants_own_audit(server: Server) -> N
     left = {(field["half"], field["name"]): (field["shape"], field["bytes"]) for field in done["left"]}
     arrays = {("sums", name): array for name, array in replies.sums.items()}
     assert left == {where: (list(array.shape), array.nbytes) for where, array in arrays.items()}
+    assert done["privacy"]["protected"] == "minimum rows alone"
     assert (refused["kind"], refused["task"], refused["code"]) == ("refusal", "dance", "failed")
     assert read_answer(parcel).ledger == Head(done["seq"], refused["prev"])
     secret = (server.deployment.store("plant-1").path / "ledger.secret").read_bytes()
