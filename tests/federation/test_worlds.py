@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from werkbund.config import check_config
-from werkbund.config.sections import WorldSection
+from werkbund.config.simulated import WorldSection
 from werkbund.core.errors import ConfigError
 from werkbund.engine import load_checkpoint, save_checkpoint
 from werkbund.engine.fleet import PRESETS

@@ -146,7 +146,7 @@ class Bench:
             chosen["options"] = self._base.strategy.selection.options
         simulation = self._ground[1]
         config = changed(simulation.config, strategy={"selection": chosen, "aggregation": self._aggregation(case)})
-        return in_world(with_strategy(simulation, config), config.world)
+        return in_world(with_strategy(simulation, config))
 
     def _aggregation(self, case: Case) -> dict[str, Any]:
         """Return the keys of the aggregation, with the momentum of the run."""

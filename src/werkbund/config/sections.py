@@ -15,8 +15,9 @@ from werkbund.aggregation import DEFAULT, aggregation_options, check_option_name
 from werkbund.aggregation.clusters import ONE
 from werkbund.aggregation.personal import NOTHING
 from werkbund.config.models import ClustersSection, PersonalSection
-from werkbund.config.privacy import PrivacySection, refused_with_sums
+from werkbund.config.privacy import PrivacySection, Surroundings
 from werkbund.config.rows import ClientsSection, Count, DataSection, FeaturesSection, Section, Share
+from werkbund.config.simulated import AttackSection, WorldSection
 from werkbund.core import defaults
 from werkbund.core.errors import ConfigError
 from werkbund.core.methods import Option
@@ -294,36 +295,6 @@ class StopSection(Section):
     """Budget of what clients are paid, by a method that pays."""
 
 
-class WorldSection(Section):
-    """Simulate how fast, how well connected and how often there clients are, in process alone."""
-
-    preset: Literal["none", "uniform", "factory-fleet", "mobile-machines"] = "none"
-    """Simulated clients: none, uniform, factory-fleet or mobile-machines."""
-    path: str | None = None
-    """A table with a row a client, in place of a preset."""
-    deadline_s: Annotated[float, Field(gt=0)] | None = None
-    """Simulated seconds after which nobody is waited for."""
-    start_h: Annotated[float, Field(ge=0)] = 8.0
-    """Hour of the simulated clock at which the first round begins; 0 is midnight of the first day."""
-    pause_s: Annotated[float, Field(ge=0)] = 0.0
-    """Simulated seconds between two rounds: clocks go on and batteries charge, and no round takes longer for it."""
-
-
-class AttackSection(Section):
-    """Let some clients attack, or be broken, to test the rules of aggregation, in process alone."""
-
-    kind: str = "none"
-    """What attackers do: none, or a kind of attack or fault; an unknown one is refused with the list of all."""
-    share: Share = 0.2
-    """Share of the clients that attack, drawn by the seed: rounded down, one at least."""
-    clients: list[str] = Field(default_factory=list)
-    """Or the names of those that do."""
-    from_round: Count = 1
-    """First round in which they attack."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Options of the kind."""
-
-
 class Config(Section):
     """Hold a whole configuration."""
 
@@ -381,12 +352,22 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _secure_sums_fit(self) -> Config:
-        pace, clusters, clip = self.strategy.pace.close, self.strategy.clusters, self.strategy.aggregation.clip_norm
-        others = (self.model.initial, self.evaluation.contributions, clip, self.attack.kind)
-        broken = refused_with_sums(pace, clusters, *others)
-        if self.privacy.secure_sums and broken:
-            raise ValueError(f"{broken}; or set privacy.secure_sums = false")
+    def _privacy_fits(self) -> Config:
+        strategy, model, training = self.strategy, self.model, self.training
+        around = Surroundings(
+            model.kind,
+            model.initial,
+            training.positive_weight,
+            training.clip_norm,
+            strategy.pace.close,
+            strategy.clusters,
+            strategy.personal,
+            strategy.aggregation.clip_norm,
+            self.evaluation.contributions,
+            self.attack.kind,
+        )
+        if fault := self.privacy.refusal(around):
+            raise ValueError(fault)
         return self
 
     @model_validator(mode="after")

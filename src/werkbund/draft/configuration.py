@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from werkbund.config import privacy, rows, sections
+from werkbund.config import privacy, rows, sections, simulated
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.data import ClientFiles, CsvSource, ParquetSource, recognise
 from werkbund.data.checks.labels import FEW_POSITIVES
@@ -135,8 +135,8 @@ def _text_of(draft: Draft) -> str:
         section("privacy", privacy.PrivacySection, []),
         _evaluation(draft),
         section("stop", sections.StopSection, []),
-        section("world", sections.WorldSection, []),
-        section("attack", sections.AttackSection, []),
+        section("world", simulated.WorldSection, []),
+        section("attack", simulated.AttackSection, []),
     ]
     return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
 

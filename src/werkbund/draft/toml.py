@@ -42,6 +42,7 @@ EXAMPLES: dict[str, Any] = {
     "strategy.selection.count": 5,
     "strategy.pace.updates": 5,
     "privacy.colluding": 1,
+    "privacy.delta": 1e-5,
     "evaluation.server_rows": "server.csv",
     "stop.target": 0.9,
     "stop.seconds": 600.0,
@@ -64,6 +65,8 @@ INAPPLICABLE = frozenset(
         "data.columns",
         "data.never",
         "features.derived",
+        "privacy.noise_multiplier",
+        "privacy.target_epsilon",
         *(f"strategy.clusters.{key}" for key in ClustersSection.model_fields if key != "name"),
         *(f"strategy.personal.{key}" for key in PersonalSection.model_fields if key != "name"),
     }

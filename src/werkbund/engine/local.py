@@ -124,6 +124,7 @@ class LocalWork:
 
     def loss(self, tasks: Tasks, store: Store) -> Replies:
         """Answer with the incoming weights' mean loss, as it is trained, over all training rows or a few at random."""
+        self._refuse_unnoised(LOSS.name)
         table = self.splits.train.take(tasks.clients)
         losses, sizes = self._losses(self._incoming(tasks, store), table), table.sizes
         if "most" in tasks.shared:
@@ -133,6 +134,7 @@ class LocalWork:
 
     def centroids(self, tasks: Tasks) -> Replies:
         """Answer with the centres of `k` clusters of each client's prepared training rows, none over few rows."""
+        self._refuse_unnoised(CENTROIDS.name)
         k, train = int(tasks.shared["k"]), self.splits.train
         least = int(tasks.shared.get("least", 1))
         places = zip(tasks.clients.tolist(), tasks.own["key"].tolist(), strict=True)
@@ -200,8 +202,8 @@ class LocalWork:
         if is_parted:
             work = self._work(tasks, start, result, weight)
             parts = self._weighted(self._parted(tasks, work, result, read, store), weight)
-        loss = np.where(rows > 0, result.loss, 0.0) * rows
-        sums: Arrays = {WEIGHT: weight, "loss": loss, "rows": rows, **parts}
+        losses = {} if self._noises else {"loss": np.where(rows > 0, result.loss, 0.0) * rows}
+        sums: Arrays = {WEIGHT: weight, **losses, "rows": rows, **parts}
         return sums, self._signals(tasks, sums, result.loss, store)
 
     def _checked(self, pull: AnyArray | None, rate: float) -> Float64Array | None:
@@ -221,6 +223,17 @@ class LocalWork:
                 "training.learning_rate times the pull of strategy.aggregation for so few rows; lower one of them"
             )
         return np.asarray(pull, np.float64)
+
+    @property
+    def _noises(self) -> bool:
+        """Whether what training tells of rows is noised here, so that nothing may tell of them beside it."""
+        return self.trainer.objective.draws is not None
+
+    def _refuse_unnoised(self, what: str) -> None:
+        if self._noises:
+            raise ClientError(
+                f"tells no {what} of training rows: the run's privacy.unit promises noise, and it has none"
+            )
 
     @property
     def _parts_layers(self) -> bool:
@@ -283,6 +296,8 @@ class LocalWork:
 
     def _signals(self, tasks: Tasks, sums: Arrays, train_loss: Float64Array, store: Store) -> Arrays:
         wanted = _wanted(tasks)
+        if wanted:
+            self._refuse_unnoised(", ".join(sorted(wanted)))
         signals: dict[str, Float64Array] = {}
         if wanted & {*FROM_LOSSES}:
             table = self.splits.train.take(tasks.clients)

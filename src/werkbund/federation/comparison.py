@@ -174,6 +174,7 @@ def result_of(comparison: Comparison, trained: Trained, names: Sequence[str], se
         "own_rows": comparison.own_rows.to_json() if comparison.own_rows else None,
         "curve": {"test": {"histogram": histogram, "edges": test.edges.tolist(), "calibration": calibration}},
         "cost_curve": comparison.cost_curves(),
+        **({"privacy": trained.privacy} if trained.privacy else {}),
         **_of_their_own(comparison, trained, lines),
     }
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -15,48 +16,16 @@ from werkbund.core.types import RoundRecord
 from werkbund.engine import Checkpoint, Personalised, evaluators
 from werkbund.engine.records import remarks_on
 from werkbund.evaluation import DIRECTIONS, Costs, Counts, Metrics, Threshold, asked_well, choose_threshold, metrics
-from werkbund.evaluation.stopping import Progress, Tally, reason_to_stop
+from werkbund.evaluation.stopping import Best, Progress, Tally, reason_to_stop
 from werkbund.evaluation.watch import Nobody, RoundNews, Watcher
 from werkbund.federation.families.contract import Setup, Stage
-from werkbund.federation.wiring import costs_of, stop_rules
+from werkbund.federation.wiring import costs_of, promise_of, stop_rules
 
 Save = Callable[[Checkpoint], None]
 """Keeps a checkpoint, in place of the one before."""
 
 Note = Callable[[RoundRecord, Mapping[str, Metrics]], None]
 """Takes in a round's record and, by split, the metrics of the model that the round began with."""
-
-
-@dataclass(frozen=True)
-class Best:
-    """Remember the best round so far, by the validation metric; higher scores are better here.
-
-    Parameters
-    ----------
-    round
-        Its number; 0 is what training began with, -1 is none yet.
-    score
-        Its metric, turned so that more is better.
-    keepsake
-        What has to be kept to come back to it, such as a network's weights; None if later stages hold it anyway.
-    judges
-        How many clients' validation rows it was judged by.
-    """
-
-    round: int = -1
-    score: float = -math.inf
-    keepsake: Float32Array | None = None
-    judges: int = 0
-
-    def or_better(self, round: int, score: float, keepsake: Float32Array | None, judges: int = 0) -> Best:
-        """Return this or the new one; a score that is undefined never wins over one that is.
-
-        Scores by different clients are scores on different rows: more judges outweigh a better score, and fewer never
-        win.
-        """
-        if math.isnan(score) or judges < self.judges:
-            return self
-        return Best(round, score, keepsake, judges) if score > self.score or judges > self.judges else self
 
 
 @dataclass(frozen=True)
@@ -88,6 +57,8 @@ class Trained:
         What the rounds took.
     personal
         What came of the models of the clients' own; None where the run has none.
+    privacy
+        What the run promised of a unit, and what each client spent of it; empty where it promised nothing.
     """
 
     learnt: Arrays
@@ -102,6 +73,7 @@ class Trained:
     edges: Float32Array
     spent: Tally = field(default_factory=Tally)
     personal: Personalised | None = None
+    privacy: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,21 +102,25 @@ def train(setup: Setup, start: Checkpoint | None = None, outlets: Outlets | None
     checkpoint = start or stage.checkpoint(None, {})
     if start is None and outlets.save:
         outlets.save(checkpoint)
-    best, progress = _best_of(checkpoint), _standing_of(checkpoint)
-    before, rules = float(checkpoint.progress.get("seconds", 0.0)), stop_rules(setup.config, setup.num_rounds)
+    best, progress = _best_of(checkpoint), Progress.of_checkpoint(checkpoint.round, checkpoint.progress)
+    rows = setup.rules.facts.get("rows", np.empty(0))
+    rules = stop_rules(setup.config, setup.num_rounds, rows, setup.grid.clients())
+    before = float(checkpoint.progress.get("seconds", 0.0))
     stopped = reason_to_stop(rules, progress)  # a run that was killed after its last round has no more to do
     doing = stage.rounds()
     while stopped is None:
         after, record = next(doing)
         best, score = _judge(setup, record, stage.keepsake, best, outlets)
         stage = after
-        progress = Progress(stage.round, score, best.round, progress.spent.and_round(record))
+        progress = progress.and_round(record, stage.round, score, best.round)
         stopped = reason_to_stop(rules, progress)
         if outlets.save and (stage.round % section.checkpoint_every == 0 or stopped is not None):
             outlets.save(_checkpoint(stage, best, progress, before + time.perf_counter() - began))
     trained = _finish(setup, stage, best, outlets)
     spent = before + time.perf_counter() - began
-    return replace(trained, stopped=stopped, seconds=spent, spent=progress.spent)
+    promise, names = promise_of(setup.config), setup.grid.clients()
+    told = promise.told(rows, progress.trainings, names) if promise else {}
+    return replace(trained, stopped=stopped, seconds=spent, spent=progress.spent, privacy=told)
 
 
 def score_counts(
@@ -210,16 +186,7 @@ def _failures(record: RoundRecord) -> int:
 def _checkpoint(stage: Stage, best: Best, progress: Progress, seconds: float) -> Checkpoint:
     score = best.score if math.isfinite(best.score) else None
     known = {"best_round": best.round, "best_score": score, "best_judges": best.judges, "seconds": seconds}
-    last = progress.score if math.isfinite(progress.score) else None
-    return stage.checkpoint(best.keepsake, {**known, "score": last, "spent": progress.spent.to_json()})
-
-
-def _standing_of(checkpoint: Checkpoint) -> Progress:
-    progress = checkpoint.progress
-    score = progress.get("score")
-    known = math.nan if score is None else float(score)
-    spent = Tally.from_json(progress.get("spent", {}))
-    return Progress(checkpoint.round, known, int(progress.get("best_round", -1)), spent)
+    return stage.checkpoint(best.keepsake, {**known, **progress.to_json()})
 
 
 def _best_of(checkpoint: Checkpoint) -> Best:

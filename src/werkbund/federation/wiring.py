@@ -16,23 +16,26 @@ from werkbund.attack import build_attack
 from werkbund.attack.answering import Scenario
 from werkbund.attack.population import drawn_scenario
 from werkbund.config.sections import Config, ModelSection, TrainingSection
-from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
+from werkbund.core.arrays import AnyArray, Arrays, Float32Array, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError, ModelError
 from werkbund.core.rng import derived_seed
 from werkbund.engine import RateSchedule, Rules, Strategy, SumTerms
 from werkbund.engine.pacing import Pace
+from werkbund.engine.promise import Promise, check_promise
 from werkbund.engine.state import Added
 from werkbund.engine.summands import USUAL_ROWS
 from werkbund.evaluation import Costs, edges_after
-from werkbund.evaluation.stopping import AllRounds, Budget, EarlyStop, StopRule, Tally, Target
-from werkbund.learner import CohortTrainer, ModelSpec, TrainingPlan, build_network
+from werkbund.evaluation.stopping import AllRounds, Budget, EarlyStop, PrivacyBudget, StopRule, Tally, Target
+from werkbund.learner import CohortTrainer, LocalObjective, ModelSpec, TrainingPlan, build_network
 from werkbund.learner.batches import num_steps
 from werkbund.learner.counts import count_shapes
 from werkbund.learner.plan import accumulations
+from werkbund.privacy import Stack
 from werkbund.selection import Selector, build_selector
 
 WEIGHTS = "weights"
 """The name of what a network learns, in a message."""
+_NO_ROWS = np.empty(0)
 _MLP, _RESIDUAL = {"hidden", "activation", "dropout"}, {"width", "depth", "activation", "dropout"}
 _SHIPPED_OPTIONS = {"logistic": set(), "mlp": _MLP, "residual-mlp": _RESIDUAL}
 
@@ -85,9 +88,10 @@ def network_of(config: Config, num_features: int) -> tuple[ModelSpec, nn.Module]
 
 def trainer_of(config: Config, network: nn.Module, num_features: int, labels: Int64Array) -> CohortTrainer:
     """Return what trains clients and scores rows; `labels` (2,) are the rows of all clients by class."""
-    training = config.training
-    plan = training_plan(training, labels)
-    return CohortTrainer(network, plan, num_features, training.batched, training.compiled)
+    training, plan = config.training, training_plan(config.training, labels)
+    promise = Promise.of(config.privacy, plan, config.federation.rounds)
+    objective = LocalObjective() if promise is None else promise.objective
+    return CohortTrainer(network, plan, num_features, training.batched, training.compiled, objective)
 
 
 def weights_in(learnt: Arrays) -> Float32Array:
@@ -121,9 +125,19 @@ def strategy_of(config: Config) -> Strategy:
     clip = None if aggregation.clip_norm is None else float(aggregation.clip_norm)
     rule = build_aggregator(aggregation.name, **aggregation.options)
     check_training(rule, config.training)
+    selector, promise, stack = selector_of(config), promise_of(config), Stack()
+    if promise:
+        check_promise(promise, selector, rule)
+        stack = promise.stack(config.federation.seed)
     pace, personal = Pace(**config.strategy.pace.model_dump()), config.strategy.personal.plan
     sums = sums_of(config)
-    return Strategy(selector_of(config), rule, clip_norm=clip, pace=pace, personal=personal, secure_sums=sums)
+    return Strategy(selector, rule, stack, clip_norm=clip, pace=pace, personal=personal, secure_sums=sums)
+
+
+def promise_of(config: Config) -> Promise | None:
+    """Return what a run promises of a unit; None where it promises nothing."""
+    plan = training_plan(config.training, np.zeros(2, np.int64))  # whose weight of failures follows no counts then
+    return Promise.of(config.privacy, plan, config.federation.rounds)
 
 
 def rules_of(config: Config, fingerprint: str, facts: Arrays, num_modes: int) -> Rules:
@@ -175,7 +189,9 @@ def costs_of(config: Config) -> Costs:
     return Costs(float(config.evaluation.missed_failure), float(config.evaluation.needless_inspection))
 
 
-def stop_rules(config: Config, num_rounds: int | None = None) -> tuple[StopRule, ...]:
+def stop_rules(
+    config: Config, num_rounds: int | None = None, rows: AnyArray = _NO_ROWS, names: Sequence[str] = ()
+) -> tuple[StopRule, ...]:
     """Return the rules that a configuration sets; any one of them ends the training.
 
     Parameters
@@ -184,6 +200,8 @@ def stop_rules(config: Config, num_rounds: int | None = None) -> tuple[StopRule,
         Sets them.
     num_rounds
         Rounds that are planned; as the configuration says if left out.
+    rows, names
+        Training rows and name of each client; a budget of privacy is counted for those whose rows are known.
     """
     section, metric = config.federation, config.evaluation.metric
     rules: list[StopRule] = [EarlyStop(section.patience, metric)] if section.patience else []
@@ -191,4 +209,8 @@ def stop_rules(config: Config, num_rounds: int | None = None) -> tuple[StopRule,
         rules.append(Target(float(config.stop.target), metric))
     limits = {field.name: getattr(config.stop, field.name) for field in fields(Tally)}
     rules += [Budget(what, float(most)) for what, most in limits.items() if most is not None]
-    return (*rules, AllRounds(num_rounds or section.rounds))
+    rules.append(AllRounds(num_rounds or section.rounds))
+    promise = promise_of(config)
+    if promise and promise.target is not None:
+        rules.append(PrivacyBudget(promise.most_trainings(rows), names, promise.target))
+    return tuple(rules)

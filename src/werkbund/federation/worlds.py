@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from werkbund.config.sections import WorldSection
+from werkbund.config.simulated import WorldSection
 from werkbund.core.clients import ClientTable
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from werkbund.core.arrays import BoolArray, Int64Array, UInt64Array
+from werkbund.core.arrays import BoolArray, Float64Array, Int64Array, UInt64Array
 from werkbund.core.clients import ClientTable
 from werkbund.core.rng import derived_keys, secret_generator, shuffles, stream
 from werkbund.learner.plan import TrainingPlan
@@ -93,11 +93,14 @@ class UnitDraws:
     unit: Unit
     seeded: bool = False
 
-    def counted(self, table: ClientTable, clients: Int64Array) -> Int64Array:
-        """Return how many units each client has: (clients,)."""
-        if self.unit == "row":
-            return table.sizes[clients]
-        return np.array([len(np.unique(table.machines[table.rows(client)])) for client in clients.tolist()], np.int64)
+    def expected(self, table: ClientTable, clients: Int64Array, plan: TrainingPlan) -> Float64Array:
+        """Return how many units of each client a step holds on average: (clients,)."""
+        sizes = counts = table.sizes[clients]
+        if self.unit == "machine":
+            own = [table.machines[table.rows(client)] for client in clients.tolist()]
+            counts = np.array([len(np.unique(machines)) for machines in own])
+        rates = [sampling_rate(size, plan) for size in sizes.tolist()]
+        return np.asarray(counts * np.array(rates))
 
     def draw(self, table: ClientTable, clients: Int64Array, keys: UInt64Array, plan: TrainingPlan) -> CohortBatches:
         """Draw the steps of some clients; arguments as for `draw_batches`."""

@@ -318,6 +318,21 @@ def batched_row_gradient(network: nn.Module, layout: Layout, positive_weight: fl
     return gradient
 
 
+def refuse_mixing(network: nn.Module) -> None:
+    """Refuse a network in which one row's score follows from others in its batch: no row's part could be bounded.
+
+    Raises
+    ------
+    ConfigError
+        If it is one.
+    """
+    if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in network.modules()):
+        raise ConfigError(
+            "privacy.unit needs a network whose rows do not mix, got one with batch normalisation; take layer or group "
+            "normalisation"
+        )
+
+
 def can_be_batched(network: nn.Module, layout: Layout, num_features: int) -> bool:
     """Say whether `torch.func.vmap` can map this network over clients: tried on a small batch.
 

@@ -21,7 +21,7 @@ from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float32Array, Floa
 from werkbund.core.clients import ClientTable
 from werkbund.core.errors import ConfigError, ModelError
 from werkbund.core.weights import Layout
-from werkbund.learner.batches import UnitDraws, draw_batches, num_steps, sampling_rate
+from werkbund.learner.batches import UnitDraws, draw_batches, num_steps
 from werkbund.learner.chains import chain_of
 from werkbund.learner.fused import fused_available, logits_chain, train_chain
 from werkbund.learner.models import layout_of, logits_of, torch_stream
@@ -96,8 +96,7 @@ class CohortTrainer:
     Raises
     ------
     ConfigError
-        If the plan clips the mean gradient and the objective has a rule of its own, or units are drawn and the network
-        normalises over batches.
+        If the plan clips the mean gradient and the objective has a rule of its own, or units meet batch normalisation.
     ModelError
         If the objective names a layer that is not there.
     """
@@ -134,6 +133,10 @@ class CohortTrainer:
     def varied(self, plan: TrainingPlan, trains: tuple[str, ...] = ("*",)) -> CohortTrainer:
         """Return what trains the same network by another plan, and those layers alone; errors as of the class."""
         return CohortTrainer(self._network, plan, *self._how, replace(self.objective, trains=trains))
+
+    def following(self, objective: LocalObjective) -> CohortTrainer:
+        """Return what trains the same network by the same plan and another objective; errors as of the class."""
+        return CohortTrainer(self._network, self.plan, *self._how, objective)
 
     def train(
         self,
@@ -306,8 +309,7 @@ class _Batch:
             drawn = draw_batches(sizes, keys, plan)
         else:
             drawn = draws.draw(table, clients, keys, plan)
-            rates = np.array([sampling_rate(size, plan) for size in sizes.tolist()])
-            expected = (draws.counted(table, clients) * rates)[:, None].astype(np.float32)
+            expected = draws.expected(table, clients, plan)[:, None].astype(np.float32)
         rows = (drawn.rows + table.offsets[clients][:, None, None]).transpose(1, 0, 2)
         present = drawn.present.transpose(1, 0, 2)
         # A place without a row must stay inside the table: its weight in the loss is zero.

@@ -51,6 +51,11 @@ AGREED: tuple[str, ...] = (
     "privacy.secure_sums",
     "privacy.colluding",
     "privacy.strict",
+    "privacy.unit",
+    "privacy.clip",
+    "privacy.noise_multiplier",
+    "privacy.target_epsilon",
+    "privacy.delta",
 )
 """Keys that say what is computed about rows, and what is seen of it: a run that differs in one is refused."""
 
@@ -101,6 +106,7 @@ FREE: tuple[str, ...] = (
     "training.compiled",
     "strategy.aggregation",
     "strategy.personal",
+    "privacy.seeded",
     "evaluation.metric",
     "evaluation.keep_best",
     "evaluation.missed_failure",
@@ -174,6 +180,10 @@ def _personal_is_bounded(value: Any, ground: Ground) -> str:
     return ""
 
 
+def _is_not_seeded(value: Any, ground: Ground) -> str:
+    return "must be false at a plant: who knows the seed takes the noise away" if value else ""
+
+
 BOUNDED: Mapping[str, Bounded] = {
     "federation.rounds": _at_most("rounds"),
     "model.kind": _model_is_allowed,
@@ -186,6 +196,7 @@ BOUNDED: Mapping[str, Bounded] = {
     "trees.max_depth": _at_most("depth"),
     "strategy.aggregation": _is_shipped,
     "strategy.personal": _personal_is_bounded,
+    "privacy.seeded": _is_not_seeded,
 }
 """Keys among the free ones that the plant's own file bounds."""
 

@@ -144,7 +144,7 @@ def check_is_network(config: Config, what: str) -> None:
 
 
 def _network(config: Config, population: Population) -> Simulation:
-    return in_world(under_attack(simulate_network(config, population), population), config.world)
+    return in_world(under_attack(simulate_network(config, population), population))
 
 
 def _network_server(config: Config, known: ClientKnowledge, grid: Grid, start: Checkpoint | None) -> Setup:

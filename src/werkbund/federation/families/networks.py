@@ -14,7 +14,7 @@ from werkbund.aggregation.clusters import ONE, Clustering
 from werkbund.aggregation.contract import half_of
 from werkbund.aggregation.personal import NOTHING
 from werkbund.config.reading import changed
-from werkbund.config.sections import Config, WorldSection
+from werkbund.config.sections import Config
 from werkbund.core.arrays import Arrays, Float32Array, Int64Array
 from werkbund.core.clients import ClientSplits
 from werkbund.core.errors import ConfigError
@@ -53,7 +53,7 @@ from werkbund.federation.wiring import (
     weights_in,
 )
 from werkbund.federation.worlds import told_by, world_around
-from werkbund.learner import CohortTrainer, ModelSpec, build_network, layout_of, weights_of
+from werkbund.learner import CohortTrainer, LocalObjective, ModelSpec, build_network, layout_of, weights_of
 from werkbund.learner.parting import Parting
 from werkbund.model import TrainedModel
 from werkbund.model.storage import stored_weights
@@ -330,7 +330,7 @@ def simulate_prepared_network(
     strategy = strategy_of(config)
     spec, network = network_of(config, preparation.num_features)
     trainer = trainer_of(config, network, preparation.num_features, labels)
-    splits, modes = population.prepared(preparation), population.mode_names
+    splits, modes = population.prepared(preparation, config.privacy.unit == "machine"), population.mode_names
     parting = parting_of(strategy.personal, network)
     grid = _grid(splits, trainer, strategy, parting, config)
     facts = {"rows": splits.train.sizes, **declared_factors(config.clients.factors, splits.train.names)}
@@ -363,12 +363,13 @@ def without_federation(simulation: NetworkSimulation, splits: ClientSplits) -> N
         federation={"quorum": 1.0},
         model={"initial": "random"},
         strategy={"selection": {}, "aggregation": {"momentum": 0.0}, "clusters": {"name": ONE}, "personal": {}},
-        privacy={"secure_sums": False},
+        privacy={"secure_sums": False, "unit": "none", "noise_multiplier": None, "target_epsilon": None},
     )
     strategy, parting = strategy_of(config), Parting.of(simulation.network)
     rules = rules_of(config, parting.common.fingerprint, {"rows": splits.train.sizes}, len(simulation.mode_names))
-    grid = _grid(splits, simulation.trainer, strategy, parting, config)
-    return replace(simulation, config=config, splits=splits, grid=grid, strategy=strategy, rules=rules, parting=parting)
+    trainer = simulation.trainer.following(LocalObjective())
+    alone = replace(simulation, config=config, splits=splits, trainer=trainer, rules=rules, parting=parting)
+    return replace(alone, grid=_grid(splits, trainer, strategy, parting, config), strategy=strategy)
 
 
 def with_strategy(simulation: NetworkSimulation, config: Config) -> NetworkSimulation:
@@ -389,12 +390,10 @@ def _work(splits: ClientSplits, trainer: CohortTrainer, strategy: Strategy, part
     return replace(work, personal=personal)
 
 
-def in_world(simulation: NetworkSimulation, section: WorldSection) -> NetworkSimulation:
-    """Return a simulation whose clients live in the world that a configuration names; itself where it names none."""
-    trainer, seed = simulation.trainer, simulation.config.federation.seed
+def in_world(simulation: NetworkSimulation) -> NetworkSimulation:
+    """Return a simulation whose clients live in the world that its configuration names; itself where it names none."""
+    trainer, section, seed = simulation.trainer, simulation.config.world, simulation.config.federation.seed
     size, table = simulation.parting.common.num_parameters, simulation.splits.train
-    one_by_one = not simulation.strategy.pace.is_full
-    grid = world_around(
-        simulation.grid, section, table, trainer.plan, num_parameters=size, seed=seed, one_by_one=one_by_one
-    )
+    late, plan = not simulation.strategy.pace.is_full, trainer.plan
+    grid = world_around(simulation.grid, section, table, plan, num_parameters=size, seed=seed, one_by_one=late)
     return replace(simulation, grid=grid)

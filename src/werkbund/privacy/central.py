@@ -1,0 +1,71 @@
+"""Noise that is added once, to the sum of all plants' updates: each plant clips its own, and the server is trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from werkbund.core.arrays import AnyArray, Arrays
+from werkbund.core.errors import ConfigError
+from werkbund.core.rng import generator, secret_generator
+from werkbund.privacy.stack import Departure
+
+UPDATE, WEIGHT = "update", "weight"
+
+
+@dataclass(frozen=True)
+class ClippedSum:
+    """Clip each update at its plant, and add Gaussian noise to their sum.
+
+    The sum is divided by the number of plants that were asked, whoever answered: what is lost shrinks the step, so that
+    one plant changes it by the clip over that number at most, and not by more where others are missing.
+
+    Parameters
+    ----------
+    clip
+        Greatest length of an update, before it is weighted.
+    noise
+        Standard deviation of the noise in multiples of the clip; 0 is clipping alone.
+    seed
+        By which noise is drawn, for tests and simulations alone; None: by the entropy of the operating system.
+
+    References
+    ----------
+    McMahan et al., "Learning Differentially Private Recurrent Language Models", ICLR 2018, algorithm 1, with a fixed
+    denominator and all weights 1.
+    """
+
+    clip: float
+    noise: float
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.clip > 0 and self.noise >= 0):
+            raise ConfigError(f"privacy.clip must be > 0 and its noise >= 0, got {self.clip} and {self.noise}")
+
+    @property
+    def on(self) -> tuple[str, ...]:
+        """Updates alone."""
+        return (UPDATE,)
+
+    @property
+    def sums_only(self) -> bool:
+        """Whether the server may see sums alone: nothing else is noised."""
+        return True
+
+    def leave(self, answers: Arrays, departure: Departure) -> Arrays:
+        """Return the updates of some plants, each no longer than the clip times its weight, which is at most 1."""
+        weights = np.minimum(np.asarray(answers[WEIGHT], np.float64), 1.0)
+        updates = answers[UPDATE].astype(np.float64)
+        lengths = np.linalg.norm(updates, axis=1)
+        most = self.clip * weights
+        factors = np.minimum(1.0, np.divide(most, lengths, out=np.ones_like(lengths), where=lengths > 0))
+        return {UPDATE: (updates * factors[:, None]).astype(np.float32)}
+
+    def unwind(self, total: Arrays, departure: Departure) -> Arrays:
+        """Return the noised sum, times the share of plants that answered, by whose number it is divided later."""
+        summed: AnyArray = total[UPDATE].astype(np.float64)
+        drawn = secret_generator() if self.seed is None else generator(self.seed, "noise on the sum", departure.round)
+        noised = summed + self.noise * self.clip * drawn.standard_normal(summed.shape)
+        return {UPDATE: (noised * (len(departure.clients) / len(departure.cohort))).astype(np.float32)}
