@@ -264,3 +264,25 @@ def test_a_plant_without_any_failure_takes_part(asked: Asked) -> None:
     assert np.isfinite(trained.sums["update"]).all()
     assert trained.sums["test.histogram"][0, 1].sum() == 0
     assert asked("survey").sums["labels"][0, 1] == 0
+
+
+def test_a_plant_with_a_budget_trains_with_noise_until_it_is_spent(tmp_path: Path) -> None:
+    privacy = {"unit": "row", "noise_multiplier": 3.0}
+    asked = Asked(
+        deploy(tmp_path / "it", data={"rows": 450}, privacy=privacy, training={"epochs": 1, "batch_size": 1000})
+    )
+    first = asked("train", 1)
+    assert "loss" not in first.sums
+    with pytest.raises(ClientError, match="tells no loss of training rows"):
+        asked("loss", 1)
+    asked.policy(epsilon=3.0)
+    done = [_refusal(asked, round=round) for round in range(2, 12)]
+    assert done[0] is None
+    assert "policy.epsilon is 3 at a delta of 1e-05, and one more training would exceed it" in str(done[-1])
+    assert _refusal(asked, "evaluate") is None
+
+
+def test_a_plant_with_a_budget_answers_no_run_that_promises_nothing(asked: Asked) -> None:
+    asked.policy(epsilon=3.0)
+    for kind in ("train", "loss", "survey", "evaluate"):
+        assert "this run promises nothing of rows or machines" in str(_refusal(asked, kind))

@@ -13,6 +13,7 @@ import numpy as np
 from werkbund.core.errors import ClientError, ConfigError
 from werkbund.core.kinds import Kind, by_name
 from werkbund.core.types import Replies, Tasks
+from werkbund.federation.wiring import promise_of
 from werkbund.plant.agreed import RefusedError
 from werkbund.plant.briefing import Briefing
 from werkbund.plant.budget import AnswerBudget
@@ -25,6 +26,7 @@ from werkbund.plant.question import Draws, as_taken
 from werkbund.plant.rows import PlantRows
 from werkbund.plant.settings import FILE_NAME, PlantSettings, load_settings
 from werkbund.plant.source import read_plant_table
+from werkbund.plant.spending import Spending
 from werkbund.plant.store import PlantFolder
 
 Clock = Callable[[], datetime]
@@ -60,7 +62,7 @@ class Plant:
         self._policy = Policy.of(settings, self._known)
         self._written = self._last_change()
         self._rows = PlantRows(folder, lambda settings, config: read_plant_table(settings, config))
-        self._budget = AnswerBudget(folder.path)
+        self._budget, self._spending = AnswerBudget(folder.path), Spending(folder.path)
         self.ledger = PlantLedger(lambda: self.settings, folder.path, self._clock)
 
     @property
@@ -107,6 +109,8 @@ class Plant:
         offer = self._offer(parts, tasks.kind)
         taken = as_taken(tasks, policy, parts.num_training_rows, self._draws(parts, tasks))
         self._spend(tasks, briefing.run, now)
+        if offer.about_rows:
+            self._spend_privacy(tasks, parts)
         plot = Plot(self.settings, self.folder, policy, parts, now, self._rows.divided.agreement.name)
         store = self.folder.notes.open(briefing.run, tasks.round, tasks.kind.trains and not under_way)
         # What may leave is what the offered kind declares, whoever does the work.
@@ -135,6 +139,21 @@ class Plant:
         if refusal is not None:
             raise RefusedError(refusal)
         budget.count(tasks, run, version, now)
+
+    def _spend_privacy(self, tasks: Tasks, parts: Parts) -> None:
+        """Count what training tells of rows, before it is done.
+
+        Raises
+        ------
+        RefusedError
+            If the plant's budget or the run's promise would be exceeded, or a run promises nothing where there is one.
+        """
+        promise, rows, run = promise_of(parts.briefing.config), parts.num_training_rows, parts.briefing.run
+        if tasks.kind.trains or (promise is None and self._policy.epsilon is not None):
+            if refusal := self._spending.refusal(promise, rows, run, self._policy):
+                raise RefusedError(refusal)
+            if tasks.kind.trains:
+                self._spending.charge(promise, rows, run)
 
     def _draws(self, parts: Parts, tasks: Tasks) -> Draws | None:
         """Return by whose stream rows are drawn: its own, unless the plant's file says otherwise."""

@@ -41,7 +41,7 @@ class Policy:
         Names of all signals that it could allow.
     bundles
         SHA-256 of the app bundles that the plant approves beside its own version's.
-    minimum_bin_rows, answers_a_day, answers_a_version, tasks, draws
+    minimum_bin_rows, answers_a_day, answers_a_version, tasks, draws, epsilon, delta, unit
         As in the plant's file.
     """
 
@@ -59,6 +59,9 @@ class Policy:
     answers_a_version: int = 20_000
     tasks: frozenset[str] | None = None
     draws: str = "own"
+    epsilon: float | None = None
+    delta: float = 1e-5
+    unit: str = "row"
 
     @classmethod
     def of(cls, settings: PlantSettings, known: Sequence[str] = SIGNAL_NAMES) -> Policy:

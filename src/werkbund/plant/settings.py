@@ -114,6 +114,13 @@ class PolicySection(Section):
     """Questions about its rows that it answers in a day, of whatever kind."""
     answers_a_version: Annotated[int, Field(ge=1)] = 20_000
     """Questions that it answers about the same rows, until others come."""
+    epsilon: Annotated[float, Field(gt=0)] | None = None
+    """Most that all trainings of all runs together may tell, by the plant's own count; a run that promises nothing of
+    rows or machines is then not answered. None: counted, and not bounded."""
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    """Chance beside epsilon."""
+    unit: Literal["row", "machine"] = "row"
+    """What epsilon is about: where it is machine, a run that protects rows alone is not answered."""
     tasks: list[str] | None = None
     """Kinds of tasks that it does; None: all."""
     draws: Literal["own", "federation"] = "own"

@@ -47,6 +47,9 @@ class Result:
         How the model does on the own test rows of plants that attacked, which are in no other figure.
     untrained
         Plants that never trained, in a run in which each has a model of its own.
+    privacy
+        What training promised of a row, a machine or a plant, and what each plant spent; empty where it promised
+        nothing.
     success
         Share of failures that a back door's pattern hides, 0..1; NaN where there was none.
     contributions
@@ -72,6 +75,7 @@ class Result:
     contributions: Json = field(default_factory=dict)
     clusters: Json = field(default_factory=dict)
     untrained: tuple[str, ...] = ()
+    privacy: Json = field(default_factory=dict)
 
     @classmethod
     def parse(cls, written: Json) -> Result:
@@ -105,6 +109,7 @@ class Result:
             written.get("contributions") or {},
             written.get("clusters") or {},
             tuple(map(str, (written.get("personal") or {}).get("untrained") or ())),
+            written.get("privacy") or {},
         )
 
 

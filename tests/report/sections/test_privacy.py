@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from werkbund.report.folder import read_run
-from werkbund.report.sections.privacy import seen
+from werkbund.report.sections.privacy import promised, seen
 
 
 @pytest.fixture
@@ -51,3 +51,43 @@ def test_what_was_edited_breaks_no_page(written: object, finished: Path, tmp_pat
     about = {**json.loads((folder / "run.json").read_text()), "server_sees": written}
     (folder / "run.json").write_text(json.dumps(about))
     assert seen(read_run(folder)).key == "seen"
+
+
+PROMISE = {
+    "unit": "machine",
+    "relation": "add or remove one",
+    "delta": 1e-3,
+    "mechanism": "noise",
+    "epsilon": 7.96,
+    "clients": [{"client": "a", "trainings": 5, "noise": 0.68, "epsilon": 7.96}],
+    "not_charged": ["who took part"],
+}
+
+
+def _with_promise(finished: Path, folder: Path, told: object) -> Path:
+    shutil.copytree(finished, folder)
+    result = {**json.loads((folder / "result.json").read_text()), "privacy": told}
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+def test_a_promise_is_told_with_unit_relation_delta_and_what_it_does_not_cover(finished: Path, tmp_path: Path) -> None:
+    section = promised(read_run(_with_promise(finished, tmp_path / "run", PROMISE)))
+    for part in ("a machine (add or remove one)", "epsilon 7.96 at most", "delta 0.001"):
+        assert part in section.lead
+    spent, uncovered = section.tables
+    assert spent.rows == (("a", "5", "0.68", "7.96"),)
+    assert uncovered.rows == (("who took part",),)
+
+
+def test_noise_by_the_seed_and_an_unknown_epsilon_are_said_to_protect_nobody(finished: Path, tmp_path: Path) -> None:
+    seeded = promised(read_run(_with_promise(finished, tmp_path / "seeded", {**PROMISE, "seeded": True})))
+    assert "It protects nobody" in seeded.lead
+    unknown = promised(read_run(_with_promise(finished, tmp_path / "unknown", {**PROMISE, "epsilon": None})))
+    assert "no bound" in unknown.lead
+
+
+def test_a_run_without_a_promise_says_so(finished: Path) -> None:
+    section = promised(read_run(finished))
+    assert not section.lead
+    assert "promised nothing" in section.absent

@@ -18,7 +18,7 @@ from werkbund.report.sections.data import data
 from werkbund.report.sections.later import later
 from werkbund.report.sections.own_rows import own_rows
 from werkbund.report.sections.plants import plants
-from werkbund.report.sections.privacy import seen
+from werkbund.report.sections.privacy import promised, seen
 from werkbund.report.sections.provenance import card, methods, repeat
 from werkbund.report.sections.training import training
 
@@ -27,6 +27,7 @@ SECTIONS: tuple[Callable[[RunFolder], PageSection], ...] = (
     compared,
     plants,
     seen,
+    promised,
     clustered,
     contributed,
     later,
