@@ -17,6 +17,8 @@ def test_an_audit_of_a_network_plays_each_attack_that_fits_it() -> None:
     told = {(one.card.name, one.protection) for one in found.findings}
     assert {name for name, _ in told} == {
         "share of failures",
+        "difference of two sums",
+        "difference of two sums, keys varied",
         "rows of an update",
         "rows of an update, set traps",
         "loss threshold",
@@ -44,3 +46,17 @@ def test_what_is_no_run_and_no_file_is_said(place: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["audit", str(tmp_path / place)])
     assert result.exit_code == 2
     assert "Error" in result.output
+
+
+def test_an_audit_of_noised_training_plays_with_and_without_noise_and_tries_the_claim() -> None:
+    privacy = {"unit": "row", "target_epsilon": 8.0}
+    training = {"positive_weight": "none", "batch_size": 32}
+    config = small_config(data={"rows": 300}, federation={"rounds": 1}, privacy=privacy, training=training)
+    found = audited(config, models=4)
+    told = {(one.card.name, one.protection): one for one in found.findings}
+    noised = "noise for each row, epsilon 8"
+    assert (told["share of failures", noised].error or 0) > 100 * (told["share of failures", "none"].error or 0)
+    assert (told["rows of an update, set traps", noised].error or 0) >= 0.95
+    assert told["canaries", noised].error == 0
+    assert "as claimed" in told["canaries", noised].says
+    assert ("loss threshold", noised) in told

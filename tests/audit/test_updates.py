@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.deployed import small_config
-from werkbund.audit.updates import FailureShare, RowsOfUpdate, Server, _found, servers
+from werkbund.audit.updates import Differencing, FailureShare, RowsOfUpdate, Server, _found, servers
 from werkbund.config import Config, changed
 from werkbund.federation.families.networks import simulate_network
 from werkbund.federation.population import divide
@@ -77,6 +77,17 @@ def test_what_comes_out_under_masks_tells_what_the_sum_does(scene: tuple[Config,
     assert hidden.error == pytest.approx(added.error, abs=1e-4)
     assert alone.error is not None
     assert alone.error < 1e-5
+
+
+def test_a_second_sum_without_one_plant_tells_that_plant_unless_plants_know_the_question_again() -> None:
+    """What plants cannot know again, because it differs in what the answer does not follow from, is told all the same."""
+    config, population = _scene(model={"hidden": [8]}, clients={"count": 5}, data={"plants": 5, "rows": 600})
+    masked = changed(config, privacy={"secure_sums": True})
+    same, varied = (list(Differencing(varied).play(masked, population)) for varied in (False, True))
+    assert [one.protection for one in same] == ["none", "secure sums"]
+    assert [one.error for one in (same[0], varied[0], varied[1])] == pytest.approx([0, 0, 0], abs=1e-4)
+    assert same[1].error == 1
+    assert "answered in a secure sum of other plants" in same[1].says
 
 
 def test_the_sum_is_that_of_the_updates_by_rows(scene: tuple[Config, Population]) -> None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from werkbund.audit.bounds import roc_of
+from werkbund.audit.canaries import Canaries
 from werkbund.audit.cells import RowsOfCells
-from werkbund.audit.contract import OnMessages, Reached
+from werkbund.audit.contract import OnMessages, Reached, noise_in_words, without_promise
 from werkbund.audit.membership import MEMBERSHIP, shadows
-from werkbund.audit.updates import FailureShare, RowsOfUpdate
+from werkbund.audit.updates import Differencing, FailureShare, RowsOfUpdate
 from werkbund.config.sections import Config
 from werkbund.federation.families.family import grows_trees
 from werkbund.federation.population import divide
@@ -78,7 +79,8 @@ def _on_messages(config: Config) -> tuple[OnMessages, ...]:
     """Return the attacks on what plants send for a model of this kind."""
     if grows_trees(config):
         return (RowsOfCells(),)
-    return FailureShare(), RowsOfUpdate(False), RowsOfUpdate(True)
+    always = (FailureShare(), Differencing(), Differencing(varied=True), RowsOfUpdate(False), RowsOfUpdate(True))
+    return (*always, Canaries()) if config.privacy.unit in ("row", "machine") else always
 
 
 def _on_membership(
@@ -96,4 +98,5 @@ def _on_membership(
 
 def _with_and_without(config: Config) -> Mapping[str, Config]:
     """Return the configuration, and where it promises privacy to rows or machines also without that promise."""
-    return {"none": config}
+    bare = {"none": without_promise(config)}
+    return bare if config.privacy.unit == "none" else {**bare, noise_in_words(config): config}

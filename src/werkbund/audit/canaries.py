@@ -11,16 +11,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy.stats import chi2, norm
 from torch import nn
 
 from werkbund.audit.bounds import Trials, guessed
+from werkbund.audit.contract import AttackCard, Reached, noise_in_words
+from werkbund.config.sections import Config
 from werkbund.core.arrays import BoolArray, Float64Array
 from werkbund.core.clients import ClientTable
+from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator, keys
-from werkbund.learner import CohortTrainer, LocalObjective, TrainingPlan
+from werkbund.federation.wiring import promise_of
+from werkbund.learner import CohortTrainer, LocalObjective, NoisedUnits, TrainingPlan
+from werkbund.partition.population import Population
 from werkbund.privacy.accounting import GaussianRelease, epsilon
 
 _STEEP = 20.0
@@ -84,6 +90,40 @@ class CanaryResult:
     is_known: bool
     proven: float
     faults: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Canaries:
+    """Try whether a run's noised training is what its epsilon was computed for, at a plant of middle size.
+
+    Parameters
+    ----------
+    number
+        How many canaries.
+    steps
+        At most so many steps are played, and the claim is about as many.
+    """
+
+    number: int = 500
+    steps: int = 20
+
+    card: ClassVar[AttackCard] = AttackCard(
+        "canaries", "the server", "the updates of a plant, and canaries among its units", "Steinke and others, 2023"
+    )
+
+    def play(self, config: Config, population: Population) -> Iterator[Reached]:
+        """Yield what is proven of epsilon, beside what the accountant says, and what is not as claimed."""
+        promise = promise_of(config)
+        if promise is None or promise.objective.draws is None:
+            raise ConfigError("canaries need privacy.unit row or machine, got none or plant; set it, or leave them out")
+        rows = int(np.median(np.diff(population.splits["train"].offsets)))
+        release = promise.release(rows, 1)
+        claim = Claim(promise.clip, release.noise, release.rate, min(release.count, self.steps), promise.delta)
+        rule = NoisedUnits(promise.clip, lambda rows: release.noise, promise.seeded)  # as at a plant of so many rows
+        told = play_canaries(LocalObjective(rule=rule, draws=promise.objective.draws), claim, self.number)
+        proven = f"of {claim.steps} steps epsilon is at least {told.proven:.2g}, at most {claim.epsilon:.2g}"
+        says = "; ".join((proven, *told.faults)) if told.faults else f"{proven}; noise, bound and coins as claimed"
+        yield Reached(self.card, noise_in_words(config), says, error=float(len(told.faults)))
 
 
 def play_canaries(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from werkbund.config.reading import changed
 from werkbund.config.sections import Config
 from werkbund.partition.population import Population
 
@@ -30,6 +31,19 @@ class AttackCard:
     who: str
     needs: str
     source: str
+
+
+def without_promise(config: Config) -> Config:
+    """Return a configuration whose updates leave as they are."""
+    none = {"secure_sums": False, "unit": "none", "noise_multiplier": None, "target_epsilon": None}
+    return changed(config, privacy=none)
+
+
+def noise_in_words(config: Config) -> str:
+    """Return what noise a configuration promises."""
+    section = config.privacy
+    much = f"epsilon {section.target_epsilon:g}" if section.target_epsilon else f"noise {section.noise_multiplier:g}"
+    return f"noise for each {section.unit}, {much}"
 
 
 class OnMessages(Protocol):

@@ -14,14 +14,15 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import ndtri
 
-from werkbund.audit.contract import AttackCard, Reached
+from werkbund.audit.contract import AttackCard, Reached, noise_in_words, without_promise
 from werkbund.audit.membership import subset
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
-from werkbund.core.arrays import BoolArray, Float32Array, Float64Array
+from werkbund.core.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from werkbund.core.clients import ClientTable
-from werkbund.core.errors import ConfigError
+from werkbund.core.errors import ClientError
 from werkbund.core.rng import generator, keys
+from werkbund.core.text import one_line
 from werkbund.core.types import Failure, Tasks
 from werkbund.engine.asking import Form, ask
 from werkbund.engine.kinds import TRAIN, WEIGHT
@@ -57,45 +58,57 @@ class Server:
 
         Raises
         ------
-        ConfigError
+        ClientError
+            If a plant does not answer.
+        """
+        updates, weight = self.sums(weights, np.arange(self.simulation.splits.train.num_clients))
+        return np.asarray(updates / weight[:, None])
+
+    def sums(self, weights: Float32Array, clients: Int64Array, round: int = 1) -> tuple[Float64Array, Float64Array]:
+        """Return weighted updates and their weights, as it receives them, if it asks some plants.
+
+        Raises
+        ------
+        ClientError
             If a plant does not answer.
         """
         simulation, sums, weight = self.simulation, list[Float64Array](), list[Float64Array]()
-        clients = np.arange(simulation.splits.train.num_clients)
-        own = {"factor": np.ones(len(clients)), "key": keys(simulation.rules.seed, "training", 1, clients)}
-        question = Tasks(TRAIN, 1, clients, {"weights": weights, "rate": np.ones(())}, own)
+        own = {"factor": np.ones(len(clients)), "key": keys(simulation.rules.seed, "training", round, clients)}
+        question = Tasks(TRAIN, round, clients, {"weights": weights, "rate": np.ones(())}, own)
         form = Form(len(weights), simulation.rules.fingerprint)
         for reply in ask(simulation.grid, [question], _PATIENCE_S, form):
             if isinstance(reply, Failure):
-                raise ConfigError(f"an audit needs answers of all clients, got {reply.reason} of {reply.client}")
-            named = {**reply.sums, **{name: array[None] for name, array in reply.pooled.items()}}
-            sums.append(np.asarray(named[_UPDATE], np.float64))
-            weight.append(np.asarray(named[WEIGHT], np.float64))
+                raise ClientError(reply.reason)
+            sums.append(np.asarray(reply.figures[_UPDATE], np.float64))
+            weight.append(np.asarray(reply.figures[WEIGHT], np.float64))
         updates, counts = np.concatenate(sums), np.concatenate(weight)
-        if self.in_sum:
-            updates, counts = updates.sum(axis=0, keepdims=True), counts.sum(keepdims=True)
-        return np.asarray(updates / counts[:, None])
+        return (updates.sum(0, keepdims=True), counts.sum(keepdims=True)) if self.in_sum else (updates, counts)
 
 
 def servers(config: Config, population: Population, rows: int | None = None) -> Iterator[tuple[str, Server]]:
-    """Yield a server that reads each update, and one that learns their sum alone, each with its protection in words.
+    """Yield servers that read each update, or their sum alone, or noised ones, each with the protection in words.
 
     Parameters
     ----------
     config
-        Of the run; with `privacy.secure_sums` the second server gets what comes out under masks, else it adds up.
+        Of the run; with `privacy.secure_sums` the second server gets what comes out under masks, else it adds up. The
+        third one is there where the run promises noise.
     population
         The clients' rows.
     rows
         Training rows that each client has, the first of them; None for all.
     """
     taught = one_step(config)
-    bare = _simulated(changed(taught, privacy={"secure_sums": False}), population, rows)
+    bare = _simulated(without_promise(taught), population, rows)
     yield "none", Server(bare)
     if config.privacy.secure_sums:
-        yield "secure sums", Server(_simulated(taught, population, rows))
+        masked = changed(without_promise(taught), privacy={"secure_sums": True})
+        yield "secure sums", Server(_simulated(masked, population, rows))
     else:
         yield "sums alone, if they were on", Server(bare, in_sum=True)
+    if config.privacy.unit != "none":
+        noised = changed(taught, privacy={"secure_sums": False})
+        yield noise_in_words(config), Server(_simulated(noised, population, rows))
 
 
 def _simulated(config: Config, population: Population, rows: int | None) -> NetworkSimulation:
@@ -116,6 +129,50 @@ def one_step(config: Config) -> Config:
     kept = config.model.kind in ("mlp", "logistic") and config.model.activation in (None, "relu")
     model = {} if kept else {"kind": "mlp", "hidden": None, "activation": None, "width": None, "depth": None}
     return changed(config, training=training, model=model, strategy={"aggregation": {}, "personal": {}})
+
+
+@dataclass(frozen=True)
+class Differencing:
+    """Tell one plant's update by asking all plants, and then all but this one, for a step over all their rows.
+
+    Parameters
+    ----------
+    varied
+        Whether the second question has other keys for draws: a step over all rows draws none, so that answers are the
+        same, and plants do not know the question again.
+    """
+
+    varied: bool = False
+
+    same: ClassVar[AttackCard] = AttackCard(
+        "difference of two sums", _SERVER, "the same question over two sets of plants", "by calculation"
+    )
+    other: ClassVar[AttackCard] = AttackCard(
+        "difference of two sums, keys varied", _SERVER, "two questions with the same answer", "by calculation"
+    )
+
+    @property
+    def card(self) -> AttackCard:
+        """What it says of itself."""
+        return self.other if self.varied else self.same
+
+    def play(self, config: Config, population: Population) -> Iterator[Reached]:
+        """Yield what it comes to against each protection; the error is in lengths of the update."""
+        true = None
+        for protection, server in servers(config, population):
+            everybody = np.arange(server.simulation.splits.train.num_clients)
+            start = weights_of(server.simulation.network)
+            if true is None:
+                true = server.sums(start, everybody[:1])[0][0]
+            try:
+                rounds = (2, 3) if self.varied else (2, 2)
+                asked = zip((everybody, everybody[1:]), rounds, strict=True)
+                both = [server.sums(start, who, round)[0].sum(0) for who, round in asked]
+            except ClientError as error:
+                yield Reached(self.card, protection, f"refused: {one_line(str(error), 200)}", error=1.0)
+                continue
+            error = float(np.linalg.norm(both[0] - both[1] - true) / np.linalg.norm(true))
+            yield Reached(self.card, protection, f"the update is off by {error:.2g} of its length", error=error)
 
 
 @dataclass(frozen=True)
