@@ -80,7 +80,7 @@ def test_what_comes_out_under_masks_tells_what_the_sum_does(scene: tuple[Config,
 
 
 def test_a_second_sum_without_one_plant_tells_that_plant_unless_plants_know_the_question_again() -> None:
-    """What plants cannot know again, because it differs in what the answer does not follow from, is told all the same."""
+    """What differs in something that the answer does not follow from is not known again, and told."""
     config, population = _scene(model={"hidden": [8]}, clients={"count": 5}, data={"plants": 5, "rows": 600})
     masked = changed(config, privacy={"secure_sums": True})
     same, varied = (list(Differencing(varied).play(masked, population)) for varied in (False, True))

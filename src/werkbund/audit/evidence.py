@@ -1,6 +1,6 @@
 """What a works council, a data protection officer or an auditor is handed: a plant's ledger, and all around it.
 
-The pack holds no row and nothing that was computed from rows: of what left the plant it holds names, sizes and digests
+The pack holds no row: of what left the plant it holds names, sizes and digests
 under a key that stays at the plant.
 """
 
@@ -29,6 +29,7 @@ from werkbund.ledger.verifying import lines_of
 from werkbund.plant import PlantSettings, load_settings
 from werkbund.plant.agreed import FILE_NAME
 from werkbund.plant.ledger import FILE, policy_facts, purpose_of, root_of, signing_key
+from werkbund.privacy.accounting import GaussianRelease, epsilon
 
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
 _TESTS = re.compile(r" \((?:[A-Z]+::test_\w+(?:, )?)+\)|`")
@@ -69,6 +70,23 @@ def checked_ledger(place: Path, public_keys: Sequence[Path] = (), run: Path | No
 def ledger_page(found: Verified, rows: Sequence[Mapping[str, str]]) -> str:
     """Return a ledger as a page to read or print."""
     return plain_page(f"Ledger of {_name_in(found)}", _sentences(found), [_ledger_table(rows)], bool(found.fault))
+
+
+def spent_in(found: Verified) -> dict[str, float]:
+    """Return the epsilon of all charges in a ledger together, by unit and delta in words.
+
+    Raises
+    ------
+    ConfigError
+        If a charge holds no numbers.
+    """
+    charges: dict[str, list[GaussianRelease]] = {}
+    for entry in found.entries:
+        told = entry.get("privacy", {}).get("charge")
+        if told:
+            release = GaussianRelease(float(told["noise"]), int(told["count"]), float(told["rate"]))
+            charges.setdefault(f"for each {told['unit']}, delta {float(told['delta']):g}", []).append(release)
+    return {name: epsilon(each, float(name.rpartition(" ")[2])) for name, each in charges.items()}
 
 
 def write_evidence(kit: Path, out: Path, run: Path | None = None, audit: Path | None = None) -> Verified:
@@ -138,6 +156,7 @@ class _Pack:
             "SHA-256 of the certificate by which it knows the server": root_of(settings) or "none: without TLS",
             "address of the server": settings.server.address,
         }
+        facts |= {f"epsilon spent {name}": f"{spent:.4g}" for name, spent in spent_in(self.found).items()}
         allowed = policy_facts(settings)["allows"]
         flat = {f"{section}.{name}": value for section, values in allowed.items() for name, value in values.items()}
         tables = [

@@ -168,8 +168,8 @@ class Differencing:
                 rounds = (2, 3) if self.varied else (2, 2)
                 asked = zip((everybody, everybody[1:]), rounds, strict=True)
                 both = [server.sums(start, who, round)[0].sum(0) for who, round in asked]
-            except ClientError as error:
-                yield Reached(self.card, protection, f"refused: {one_line(str(error), 200)}", error=1.0)
+            except ClientError as refusal:
+                yield Reached(self.card, protection, f"refused: {one_line(str(refusal), 200)}", error=1.0)
                 continue
             error = float(np.linalg.norm(both[0] - both[1] - true) / np.linalg.norm(true))
             yield Reached(self.card, protection, f"the update is off by {error:.2g} of its length", error=error)

@@ -43,7 +43,7 @@ def ledger_command(
 ) -> None:
     """Show what was asked of this plant, answered and refused; anybody with its public key can verify it."""
     with readable_errors():
-        from werkbund.audit.evidence import checked_ledger, ledger_page
+        from werkbund.audit.evidence import checked_ledger, ledger_page, spent_in
         from werkbund.core.files import write_atomically
         from werkbund.ledger.tables import rows_of, to_csv
 
@@ -55,11 +55,13 @@ def ledger_command(
             write_atomically(html, ledger_page(found, rows).encode())
         if as_json:
             shown = [dict(entry) for entry in found.entries if str(entry["time"]) >= _day(since)]
-            print_json({**found.to_json(), "entries": shown})
+            print_json({**found.to_json(), "epsilon": spent_in(found), "entries": shown})
         elif not verify and csv is None and html is None:
             output().print(_table(rows if since else rows[-_SHOWN:]))
         if not as_json:
             print_line(in_words(found))
+            for name, spent in spent_in(found).items():
+                print_line(f"Noised training has spent epsilon {spent:.4g} {name}.")
         if found.fault:
             raise typer.Exit(FAULT)
 

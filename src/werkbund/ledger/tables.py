@@ -17,7 +17,7 @@ COLUMNS = (
     "what left",
     "bytes",
     "protected by",
-    "epsilon",
+    "charge",
     "why not",
     "purpose",
     "policy",
@@ -41,7 +41,7 @@ def row_of(entry: Mapping[str, Any]) -> dict[str, str]:
         "what left": fields or ("the answer given before" if entry.get("again") else _said(entry)),
         "bytes": str(sum(int(field["bytes"]) for field in left) or entry.get("bytes", "")),
         "protected by": str(privacy.get("protected", "")),
-        "epsilon": str(privacy.get("epsilon", "")),
+        "charge": _charge(privacy.get("charge")),
         "why not": ": ".join(str(entry[name]) for name in ("code", "reason") if name in entry),
         "software": _software(entry.get("software", "")),
     }
@@ -73,6 +73,10 @@ def _size(shape: Sequence[int]) -> str:
 def _said(entry: Mapping[str, Any]) -> str:
     """Return what an entry says that is about no answer."""
     return str(entry.get("what", ""))
+
+
+def _charge(told: Mapping[str, Any] | None) -> str:
+    return f"{told['count']} x noise {told['noise']}, rate {told['rate']}, a {told['unit']}" if told else ""
 
 
 def _software(told: Any) -> str:

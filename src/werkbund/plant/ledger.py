@@ -29,6 +29,8 @@ from werkbund.core.files import make_private, write_privately
 from werkbund.core.keys import PrivateKey, new_key, read_private_key, ssh_private
 from werkbund.core.text import one_line
 from werkbund.core.types import Replies
+from werkbund.engine.promise import RELATION
+from werkbund.federation.wiring import promise_of
 from werkbund.ledger import Head, Ledger
 from werkbund.plant.agreed import FILE_NAME, agreed_config
 from werkbund.plant.leaving import DELIVER
@@ -182,6 +184,19 @@ def protection_of(config: Config) -> dict[str, Any]:
     unit = section.get("unit", "none")
     by += [f"noise for each {unit}"] if unit != "none" else []
     return {"protected": ", ".join(by) or "minimum rows alone", "section": _without_decimals(section)}
+
+
+def charge_of(config: Config, replies: Replies) -> dict[str, Any]:
+    """Return what an answer with an update costs of a promise to rows or machines, as the accountant counts it.
+
+    Epsilon is computed from all such charges, for any delta, and is written nowhere; what has decimals is a text.
+    """
+    promise = promise_of(config)
+    if promise is None or promise.objective.draws is None or not replies.kind.updates or "rows" not in replies.sums:
+        return {}
+    release = promise.release(int(replies.sums["rows"][0]), 1)
+    how = {"noise": repr(release.noise), "rate": repr(release.rate), "count": release.count}
+    return {"charge": {"unit": promise.unit, "relation": RELATION, **how, "delta": repr(promise.delta)}}
 
 
 def mac(secret: bytes, question: str, half: str, name: str, content: bytes) -> str:

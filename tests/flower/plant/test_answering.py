@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.deployed import Deployment, deploy
 from tests.wire import kind_of, read_answer
 from werkbund._version import __version__
+from werkbund.audit.evidence import checked_ledger, spent_in
 from werkbund.config.reading import changed
 from werkbund.core.errors import ClientError
 from werkbund.core.rng import keys
@@ -265,6 +266,19 @@ def test_what_left_is_written_down_for_the_plants_own_audit(server: Server) -> N
     assert told == mac(secret, done["id"], "sums", "update", update)
     weights = hashlib.sha256(np.ascontiguousarray(server.weights, "<f4").tobytes()).hexdigest()
     assert done["weights"] == weights
+
+
+def test_what_noised_training_costs_is_charged_and_adds_up_to_what_the_run_promised(tmp_path: Path) -> None:
+    privacy = {"unit": "row", "target_epsilon": 4.0}
+    noised = Server(deploy(tmp_path / "it", data={"rows": 450}, privacy=privacy, training={"positive_weight": "none"}))
+    desk, rounds = noised.desk(), noised.deployment.config.federation.rounds
+    for round in range(1, rounds + 1):
+        assert _answer(desk, noised.ask("train", round)).replies is not None
+    charges = [entry["privacy"]["charge"] for entry in _entries(noised)]
+    assert len(charges) == rounds
+    assert {charge["relation"] for charge in charges} == {"add or remove one"}
+    (spent,) = spent_in(checked_ledger(noised.deployment.kits["plant-1"])).values()
+    assert spent == pytest.approx(4.0, abs=0.02)
 
 
 @pytest.mark.parametrize("name", ["\u2028", "\n{}", "=1+1", "a" * 5000, "\x1b[2J", "\x85"])

@@ -14,7 +14,7 @@ from werkbund.flower.wire.codec import WHO, Answer, Ask, decode_ask, encode_answ
 from werkbund.flower.wire.parcel import Parcel
 from werkbund.plant import Asked, Plant, RefusedError
 from werkbund.plant.briefing import Briefing
-from werkbund.plant.ledger import protection_of, weights_digest
+from werkbund.plant.ledger import charge_of, protection_of, weights_digest
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +65,8 @@ class Desk:
         answer = self._answered(ask)
         if answer.replies is None:
             return self._refused(ask, answer)
-        privacy = protection_of(self._briefings[ask.briefing].config)
+        config = self._briefings[ask.briefing].config
+        privacy = {**protection_of(config), **charge_of(config, answer.replies)}
         written = self._plant.ledger.answered(_asked(ask), answer.replies, privacy)
         reply = encode_answer(ask, replace(answer, ledger=written))
         if not ask.tasks.kind.repeatable:
