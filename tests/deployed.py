@@ -17,6 +17,8 @@ from tests.wire import read_answer, read_ask
 from werkbund.config import Config, changed, check_config
 from werkbund.core.arrays import Float32Array
 from werkbund.core.errors import ClientError
+from werkbund.core.files import write_privately
+from werkbund.core.keys import new_key, ssh_private, ssh_public
 from werkbund.core.types import Failure, Replies, Tasks
 from werkbund.data.ai4i import AI4I_SCHEMA
 from werkbund.federation import Run
@@ -164,11 +166,17 @@ class Deployment:
         """Return a grid to freshly started plants, some of which may be replaced."""
         return DirectGrid({name: spoilt.get(name, self.desk(name).answer) for name in self.kits})
 
+    @property
+    def plants(self) -> Path | None:
+        """The folder of all plants' public keys, where the federation has secure sums."""
+        return self.folder / "plants" if self.config.privacy.secure_sums else None
+
     def run(self, grid: Any = None, name: str = "run", **how: Any) -> Run:
-        return run_deployed(self.config, grid or self.grid(), folder=Folder.create("x", self.folder / name), **how)
+        folder = Folder.create("x", self.folder / name)
+        return run_deployed(self.config, grid or self.grid(), plants=self.plants, folder=folder, **how)
 
     def resume(self, grid: Any = None, name: str = "run", **how: Any) -> Run:
-        return resume_deployed(self.folder / name, grid or self.grid(), **how)
+        return resume_deployed(self.folder / name, grid or self.grid(), plants=self.plants, **how)
 
 
 def deploy(
@@ -198,7 +206,21 @@ def deploy(
     deployment = Deployment(folder, changed(config, data={"clients": files}), kits)
     for name in kits:
         deployment.write(name, policy=(policies or {}).get(name, {}))
+    if config.privacy.secure_sums:
+        _exchange_keys(folder, kits)
     return deployment
+
+
+def _exchange_keys(folder: Path, kits: Mapping[str, Path]) -> None:
+    """Give each kit a key of its own, and the public keys of all, as `werkbund provision` does."""
+    keys = {name: new_key() for name in kits}
+    public = {f"{name}.pub": ssh_public(key.public_key(), name) for name, key in keys.items()}
+    for name, kit in kits.items():
+        write_privately(kit / "client.key", ssh_private(keys[name]))
+    for place in (folder, *kits.values()):
+        (place / "plants").mkdir()
+        for name, content in public.items():
+            (place / "plants" / name).write_bytes(content)
 
 
 @dataclass(frozen=True)

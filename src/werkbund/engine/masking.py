@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from werkbund.core.arrays import AnyArray, Arrays, under
 from werkbund.core.errors import ClientError
-from werkbund.core.kinds import Kind
+from werkbund.core.kinds import Field, Kind
 from werkbund.core.store import Store
 from werkbund.core.types import Replies, Tasks
 from werkbund.engine.summands import addends_of, is_summed
@@ -23,8 +23,17 @@ SUM = "sum."
 WORDS, MASKED = f"{SUM}words", f"{SUM}masked"
 """How numbers become words, as text, in a task; and the masked words in an answer, (clients, bytes)."""
 
+_TRAVELS = (Field("shared", f"{SUM}*", "who is asked together, their keys, and how numbers become words"),)
+_LEAVES = (Field("clear", MASKED, "what is to be added, under masks", ("bytes",), "u1"),)
+
 Stage = Callable[[Participant, Arrays], Arrays]
 """Given what a stage sends one client, return what this answers."""
+
+
+def masked_kind(kind: Kind) -> Kind:
+    """Return a kind as its tasks and answers travel where they are summed: what is to be added is masked words."""
+    clear = tuple(one for one in kind.answer if one.half == "clear")
+    return replace(kind, request=(*kind.request, *_TRAVELS), answer=(*clear, *_LEAVES), repeatable=False)
 
 
 @dataclass
@@ -35,10 +44,15 @@ class Masking:
     ----------
     participants
         By the number that tasks have for a client here.
+    about
+        What answers follow from beside the tasks, such as which rows there are.
+    kept
+        What is kept from task to task of rounds of several stages, by name.
     """
 
     participants: Mapping[int, Participant]
-    _stages: dict[int, _Stage] = field(default_factory=dict)
+    about: bytes = b""
+    kept: MutableMapping[str, AnyArray] = field(default_factory=dict)
     _sent: dict[int, tuple[int, AnyArray]] = field(default_factory=dict)  # by those asked with one who then failed
 
     def around(self, handlers: Mapping[Kind, Handler]) -> dict[Kind, Handler]:
@@ -79,7 +93,7 @@ class Masking:
     def _submitted(self, tasks: Tasks, message: Arrays, sums: Arrays) -> AnyArray:
         """Return the masked words of one client."""
         client = int(tasks.clients[0])
-        stage = self._stages.get(client, _Stage())
+        stage = self._stage(client)
         if tasks.kind.staged and stage.round == tasks.round and message["cohort"].tolist() != list(stage.included):
             raise ClientError(
                 f"round {tasks.round} was begun in sums over other clients: the difference would be one client's own"
@@ -89,8 +103,8 @@ class Masking:
         if kept is None or kept[0] != turn:
             words = Words.from_json(str(message["words"]))
             arrays = addends_of(words, tasks.kind, {name: array[0] for name, array in sums.items()})
-            masked = self.participants[client].submit(message, words, arrays, question_of(tasks))["masked"]
-            self._stages[client] = replace(stage, turn=turn, under_way=tasks.round * tasks.kind.staged)
+            masked = self.participants[client].submit(message, words, arrays, question_of(tasks, self.about))["masked"]
+            self._keep(client, replace(stage, turn=turn, under_way=tasks.round * tasks.kind.staged))
             return masked
         return kept[1]
 
@@ -115,14 +129,28 @@ class Masking:
         ClientError
             If so.
         """
-        stage, included = self._stages.get(client, _Stage()), tuple(sent["included"].tolist())
+        stage, included = self._stage(client), tuple(sent["included"].tolist())
         if not stage.under_way or stage.turn != int(sent["turn"]):
             return
         if stage.under_way == stage.round and included != stage.included:
             raise ClientError(
                 f"round {stage.round} was begun in sums with others: what is left without them would be their own"
             )
-        self._stages[client] = replace(stage, round=stage.under_way, included=included)
+        self._keep(client, replace(stage, round=stage.under_way, included=included))
+
+    @staticmethod
+    def nothing_kept(client: int) -> dict[str, AnyArray]:
+        """Return what is kept of a client before its first round of several stages."""
+        return {f"stage.{client}": np.zeros(3, np.int64)}
+
+    def _stage(self, client: int) -> _Stage:
+        kept = {**self.nothing_kept(client), **self.kept}[f"stage.{client}"]
+        round, turn, under_way, *included = kept.tolist()
+        return _Stage(round, tuple(included), turn, under_way)
+
+    def _keep(self, client: int, stage: _Stage) -> None:
+        numbers = [stage.round, stage.turn, stage.under_way, *stage.included]
+        self.kept[f"stage.{client}"] = np.array(numbers, np.int64)
 
 
 @dataclass(frozen=True)
@@ -135,11 +163,16 @@ class _Stage:
     under_way: int = 0
 
 
+def without_sums(tasks: Tasks) -> Tasks:
+    """Return tasks as they are without a secure sum."""
+    return replace(tasks, shared={name: array for name, array in tasks.shared.items() if not name.startswith(SUM)})
+
+
 def _plain(tasks: Tasks) -> Tasks:
-    """Return tasks as they are without a secure sum; counts are wanted of each client, as each adds its own."""
-    shared = {name: array for name, array in tasks.shared.items() if not name.startswith(SUM)}
+    """Return tasks without a secure sum in which counts are wanted of each client, as each adds its own."""
+    plain = without_sums(tasks)
     each = {"each": np.ones((), np.bool_)} if tasks.kind.asked("shared", "each") else {}
-    return replace(tasks, shared={**shared, **each})
+    return replace(plain, shared={**plain.shared, **each})
 
 
 def _each(handler: Handler, tasks: Tasks, store: Store) -> list[Replies]:
@@ -158,9 +191,9 @@ def joined(rows: Sequence[Arrays]) -> dict[str, AnyArray]:
     return {name: np.concatenate([row.get(name, nothing[name]) for row in rows]) for name in kinds}
 
 
-def question_of(tasks: Tasks) -> bytes:
+def question_of(tasks: Tasks, about: bytes = b"") -> bytes:
     """Return 32 bytes that follow from all that the answer of one client depends on, and not from when it is asked."""
-    text = hashlib.sha256(tasks.kind.name.encode())
+    text = hashlib.sha256(tasks.kind.name.encode() + b" " + about)
     for half in (tasks.shared, tasks.own):
         for name in sorted(name for name in half if not name.startswith(SUM)):
             array = np.ascontiguousarray(half[name])

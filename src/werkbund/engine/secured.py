@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from werkbund.aggregation.contract import Aggregator
-from werkbund.core.arrays import Arrays
+from werkbund.core.arrays import Arrays, Int64Array
 from werkbund.core.errors import ClientError, ConfigError, FederationError
 from werkbund.core.kinds import Kind
 from werkbund.core.types import Failure, Replies, Tasks, Toll
 from werkbund.engine.asking import NO_ANSWER, ask, payload, size_of
 from werkbund.engine.grid import Grid, Keeping, state_of
-from werkbund.engine.masking import MASKED, SUM, WORDS, joined
+from werkbund.engine.masking import MASKED, SUM, WORDS, joined, masked_kind
 from werkbund.engine.summands import USUAL_ROWS, is_summed, opened_sums, words_for
 from werkbund.privacy.sums import AGREE, KEYS, OFFERS, OPEN, Hub, Opened, Thresholds, Words, usual_colluding
 from werkbund.selection.contract import OF_THE_UPDATE, CohortSize, Selector, State
@@ -77,7 +77,7 @@ class SecuredGrid:
     Parameters
     ----------
     grid
-        Reaches clients that mask what they answer; a client's place plus one is its number in the register.
+        Reaches clients that mask what they answer, each of which is in the register.
     hub
         The server's half of secure sums.
     most_rows
@@ -91,6 +91,9 @@ class SecuredGrid:
     _missed: Counter[int] = field(default_factory=Counter)
     _stage: tuple[int, tuple[int, ...]] = (0, ())
     _turn: int = 0
+
+    def __post_init__(self) -> None:
+        self._by_client = np.array([self.hub.register.number(name) for name in self.clients()], np.int64)
 
     def clients(self) -> tuple[str, ...]:
         """Return the clients' names."""
@@ -124,12 +127,12 @@ class SecuredGrid:
 
     def _summed(self, tasks: Tasks, timeout_s: float) -> Iterator[Replies | Failure]:
         self._turn += 1
-        exchange = _Exchange(self.grid, tasks.round, self._turn, timeout_s)
+        exchange = _Exchange(self.grid, self._by_client, tasks.round, self._turn, timeout_s)
         try:
-            self._prepare(_numbers(tasks), exchange)
-            ready = np.isin(tasks.clients + 1, self.hub.ready)
+            self._prepare(self._numbers(tasks), exchange)
+            ready = np.isin(self._numbers(tasks), self.hub.ready)
             exchange.fail(tasks.take(~ready), "has no keys for secure sums")
-            self._missed.update(_numbers(tasks.take(~ready)))
+            self._missed.update(self._numbers(tasks.take(~ready)))
             yield from self._result(tasks.take(ready), exchange)
         except (FederationError, ConfigError) as error:
             exchange.fail(tasks, f"its answer is in no sum: {error}")
@@ -139,8 +142,7 @@ class SecuredGrid:
         """See that clients have keys for the next sum, as far as they answer."""
         if not self.hub.members or any(self._missed[number] % _PATIENCE == 2 for number in cohort):
             self.hub.begin_session()
-            everyone = range(1, len(self.clients()) + 1)
-            exchange.ask(KEYS, everyone, {}, self.hub.take_keys)
+            exchange.ask(KEYS, self._by_client.tolist(), {}, self.hub.take_keys)
         elif {*cohort} & {*self.hub.members} <= {*self.hub.ready}:
             return
         message = self.hub.ask_offers()
@@ -150,7 +152,7 @@ class SecuredGrid:
         """Yield what comes of a task: one answer of all that are in the sum; each as it came, where none is opened."""
         words = words_for(tasks, len(self.clients()), self.most_rows)
         answers = self._submitted(tasks, words, exchange)
-        missing = {*_numbers(tasks)} - {*answers}
+        missing = {*self._numbers(tasks)} - {*answers}
         self._missed.update(missing)
         for number in answers:
             self._missed[number] = 0
@@ -164,16 +166,19 @@ class SecuredGrid:
         if tasks.kind.staged:
             self._stage = tasks.round, included
         pooled = opened_sums(tasks.kind, words, opened.sums, len(included))
-        clear = joined([_without_words(answers[number]).clear for number in included])
-        clients, fingerprint = np.array(included, np.int64) - 1, answers[included[0]].fingerprint
+        each = sorted((answers[number] for number in included), key=lambda answer: int(answer.clients[0]))
+        clear = joined([_without_words(answer).clear for answer in each])
+        clients = np.sort([exchange.client(number) for number in included])
+        fingerprint = answers[included[0]].fingerprint
         told = Replies(tasks.kind, tasks.round, clients, {}, clear, fingerprint, pooled)
         yield replace(told, toll=exchange.toll(payload(told)))
 
     def _submitted(self, tasks: Tasks, words: Words, exchange: _Exchange) -> dict[int, Replies]:
         """Return the answer of each client by its number, masked words or what else it says."""
-        message = {f"{SUM}{name}": array for name, array in self.hub.ask_sum(_numbers(tasks), words).items()}
+        message = {WORDS: np.array(words.to_json())}
+        message |= {f"{SUM}{name}": array for name, array in self.hub.ask_sum(self._numbers(tasks), words).items()}
         shared = {name: array for name, array in tasks.shared.items() if name != "each"}
-        sent = replace(tasks, shared={**shared, **message, WORDS: np.array(words.to_json())}, shapes={})
+        sent = replace(tasks, kind=masked_kind(tasks.kind), shared={**shared, **message}, shapes={})
         exchange.bytes_down += size_of(sent) - size_of(tasks)
         self.grid.send(sent)
         answers: dict[int, Replies] = {}
@@ -184,15 +189,15 @@ class SecuredGrid:
             exchange.bytes_up += payload(arrival)
             for place in range(len(arrival)):
                 self._take(arrival.take(slice(place, place + 1)), sent, answers, exchange)
-        here = np.array([number in answers for number in _numbers(tasks)], np.bool_)
+        here = np.array([number in answers for number in self._numbers(tasks)], np.bool_)
         exchange.fail(tasks.take(~here), NO_ANSWER)
         return answers
 
     def _take(self, answer: Replies, sent: Tasks, answers: dict[int, Replies], exchange: _Exchange) -> None:
         """Take the answer of one client that was asked, and add its words."""
-        number = int(answer.clients[0]) + 1
-        was_asked = answer.kind == sent.kind and answer.round == sent.round and number - 1 in sent.clients
-        if not was_asked or number in answers or number - 1 in exchange.failures:
+        client, number = int(answer.clients[0]), exchange.number(answer)
+        was_asked = answer.kind == sent.kind and answer.round == sent.round and client in sent.clients
+        if not was_asked or number in answers or client in exchange.failures:
             return
         first = next(iter(answers.values()), answer)
         if answer.fingerprint != first.fingerprint or answer.sums or answer.pooled:
@@ -216,6 +221,10 @@ class SecuredGrid:
         exchange.ask(OPEN, alive, shared, self.hub.take_shares, own)
         return self.hub.opened()
 
+    def _numbers(self, tasks: Tasks) -> list[int]:
+        """Return the numbers of a task's clients in the register."""
+        return [int(number) for number in self._by_client[tasks.clients]]
+
 
 Take = Callable[[int, Arrays], None]
 """Takes what a client of this number answers to a stage; raises ClientError where it cannot be used."""
@@ -226,6 +235,7 @@ class _Exchange:
     """Exchange the messages of one sum, and count what they take."""
 
     grid: Grid
+    by_client: Int64Array
     round: int
     turn: int
     timeout_s: float
@@ -251,7 +261,7 @@ class _Exchange:
                 continue
             self.bytes_up += payload(arrival)
             try:
-                take(int(arrival.clients[0]) + 1, {name: array[0] for name, array in arrival.clear.items()})
+                take(self.number(arrival), {name: array[0] for name, array in arrival.clear.items()})
             except ClientError:  # as if it had not answered
                 continue
 
@@ -262,7 +272,16 @@ class _Exchange:
 
     def refuse(self, number: int, reason: str) -> None:
         """Note why the answer of a client cannot be used."""
-        self.failures.setdefault(number - 1, Failure(number - 1, self.round, reason, answered=True))
+        client = self.client(number)
+        self.failures.setdefault(client, Failure(client, self.round, reason, answered=True))
+
+    def client(self, number: int) -> int:
+        """Return the client of a number in the register."""
+        return int(np.flatnonzero(self.by_client == number)[0])
+
+    def number(self, answer: Replies) -> int:
+        """Return the number in the register of the client that an answer is of."""
+        return int(self.by_client[answer.clients[0]])
 
     def toll(self, told: int) -> Toll:
         """Return what all of it took beside the task and `told` bytes of what comes out."""
@@ -270,12 +289,7 @@ class _Exchange:
 
     def _task(self, kind: Kind, number: int, shared: Arrays, own: Arrays) -> Tasks:
         rows = {name: array[None] for name, array in own.items()}
-        return Tasks(kind, self.round, np.array([number - 1]), shared, rows, attempt=self.turn)
-
-
-def _numbers(tasks: Tasks) -> list[int]:
-    """Return the numbers of a task's clients in the register."""
-    return [client + 1 for client in tasks.clients.tolist()]
+        return Tasks(kind, self.round, np.array([self.client(number)]), shared, rows, attempt=self.turn)
 
 
 def _without_words(answer: Replies) -> Replies:

@@ -14,6 +14,7 @@ from werkbund.core.types import Replies
 from werkbund.data.answers import SQUARES, SURVEY, VOCABULARY
 from werkbund.engine.kinds import EVALUATE, PERSONALISE, TRAIN, UPLOAD
 from werkbund.federation.asking import Asks, is_asked
+from werkbund.privacy.sums import SUM_KINDS
 from werkbund.selection.questions import CENTROIDS, CENTROIDS_SIGNAL, HOLD
 from werkbund.selection.questions import LOSS as LOSS_QUESTION
 from werkbund.trees.protocol.kinds import TREE_KINDS, TREES
@@ -90,6 +91,7 @@ KINDS: tuple[Kind, ...] = (
     CENTROIDS,
     *TREE_KINDS,
     PERSONALISE,
+    *SUM_KINDS,
     DELIVER,
 )
 """The kinds of tasks that a plant does; others are refused by name."""

@@ -29,6 +29,7 @@ from werkbund.plant.policy import Policy
 from werkbund.plant.settings import PlantSettings
 from werkbund.plant.store import PlantFolder
 from werkbund.plant.withholding import few_counts, few_figures, few_squares, few_values
+from werkbund.privacy.sums import SUM_KINDS
 from werkbund.selection.questions import CENTROIDS, HOLD, LOSS
 from werkbund.trees.protocol.kinds import TREE_KINDS
 
@@ -71,12 +72,15 @@ class Offer:
         Given the task and its answer, returns the answer without figures over fewer rows than the policy's minimum.
     about_rows
         Whether the answer says something about training rows, so that too few of them forbid it.
+    is_budgeted
+        Whether it counts among the plant's answers: what secure sums need beside them does not.
     """
 
     kind: Kind
     handler: Callable[[Plot], Handler]
     withheld: Callable[[Tasks, Replies, Policy, Parts], Replies] = few_counts
     about_rows: bool = True
+    is_budgeted: bool = True
 
 
 def _hello(plot: Plot) -> Handler:
@@ -107,6 +111,10 @@ def _training(kind: Kind) -> Callable[[Plot], Handler]:
     return of
 
 
+def _masking(plot: Plot) -> Handler:
+    raise ClientError("this run makes no secure sums, so that there are no keys for any; the server runs other code")
+
+
 def _deliver(plot: Plot) -> Handler:
     return Delivery(plot.settings, plot.folder, plot.parts, plot.policy, plot.agreement).deliver
 
@@ -119,6 +127,7 @@ OFFERS: tuple[Offer, ...] = (
         Offer(kind, _training(kind))
         for kind in (TRAIN, EVALUATE, HOLD, UPLOAD, LOSS, CENTROIDS, PERSONALISE, *TREE_KINDS)
     ),
+    *(Offer(kind, _masking, about_rows=False, is_budgeted=False) for kind in SUM_KINDS),
     Offer(DELIVER, _deliver, few_figures),
 )
 """What plants do; everything else is refused by name."""

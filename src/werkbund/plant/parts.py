@@ -31,10 +31,11 @@ _SHARE = 1 / 3
 """Of the time for an answer to a delivered model, what the plant may train by itself for, to compare."""
 
 
-def _in_time(config: Config) -> Config:
-    """Return a configuration by which a plant that trains alone ends in time to answer."""
+def _by_itself(config: Config) -> Config:
+    """Return a configuration by which a plant trains alone: it ends in time to answer, and adds to nobody's numbers."""
     limits = [_SHARE * config.federation.round_timeout_s, config.stop.seconds]
-    return changed(config, stop={"seconds": min(limit for limit in limits if limit is not None)})
+    seconds = min(limit for limit in limits if limit is not None)
+    return changed(config, stop={"seconds": seconds}, privacy={"secure_sums": False})
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Parts:
         briefing = self.briefing
         if briefing.preparation is None:
             raise ClientError("the server asks for training before the common scaling is learnt; it runs other code")
-        config, make = _in_time(briefing.config), family_of(briefing.config).simulate_prepared
+        config, make = _by_itself(briefing.config), family_of(briefing.config).simulate_prepared
         return make(config, self.population, briefing.preparation, np.array(briefing.labels))
 
     @cached_property

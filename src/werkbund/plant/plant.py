@@ -12,7 +12,11 @@ import numpy as np
 
 from werkbund.core.errors import ClientError, ConfigError
 from werkbund.core.kinds import Kind, by_name
+from werkbund.core.store import Store
 from werkbund.core.types import Replies, Tasks
+from werkbund.engine import Handler
+from werkbund.engine.masking import masked_kind, without_sums
+from werkbund.engine.summands import is_summed
 from werkbund.federation.wiring import promise_of
 from werkbund.plant.agreed import RefusedError
 from werkbund.plant.briefing import Briefing
@@ -28,6 +32,7 @@ from werkbund.plant.settings import FILE_NAME, PlantSettings, load_settings
 from werkbund.plant.source import read_plant_table
 from werkbund.plant.spending import Spending
 from werkbund.plant.store import PlantFolder
+from werkbund.plant.sums import PlantSums
 
 Clock = Callable[[], datetime]
 
@@ -63,6 +68,7 @@ class Plant:
         self._written = self._last_change()
         self._rows = PlantRows(folder, lambda settings, config: read_plant_table(settings, config))
         self._budget, self._spending = AnswerBudget(folder.path), Spending(folder.path)
+        self._sums = PlantSums(settings, folder.path)
         self.ledger = PlantLedger(lambda: self.settings, folder.path, self._clock)
 
     @property
@@ -106,20 +112,25 @@ class Plant:
         if refusal is not None:
             raise RefusedError(refusal)
         parts = self._rows.parts(briefing, self.settings, policy, now)
-        offer = self._offer(parts, tasks.kind)
-        taken = as_taken(tasks, policy, parts.num_training_rows, self._draws(parts, tasks))
-        self._spend(tasks, briefing.run, now)
+        offer, config = self._offer(parts, tasks.kind), parts.briefing.config
+        kind = masked_kind(offer.kind) if config.privacy.secure_sums and is_summed(offer.kind) else offer.kind
+        taken = as_taken(replace(tasks, kind=kind), policy, parts.num_training_rows, self._draws(parts, tasks))
+        if offer.is_budgeted:
+            self._spend(without_sums(tasks), briefing.run, now)
         if offer.about_rows:
             self._spend_privacy(tasks, parts)
         plot = Plot(self.settings, self.folder, policy, parts, now, self._rows.divided.agreement.name)
         store = self.folder.notes.open(briefing.run, tasks.round, tasks.kind.trains and not under_way)
-        # What may leave is what the offered kind declares, whoever does the work.
-        replies = offer.handler(plot)(replace(taken, clients=np.zeros(1, np.int64)), store)
-        replies = replace(replies, clients=tasks.clients, kind=offer.kind)
+        answers = _answers(offer, plot)
+        if config.privacy.secure_sums:
+            version = self._rows.divided.dealt.version
+            answers = self._sums.masking(briefing.run, config, version).around({offer.kind: answers})[offer.kind]
+        replies = answers(replace(taken, kind=offer.kind, clients=np.zeros(1, np.int64)), store)
         store.save()
+        self._sums.save()
         if tasks.kind.trains and not under_way:
             self.folder.count_round(now)
-        return cut_down(offer.withheld(taken, replies, policy, parts), policy.signals)
+        return replace(replies, kind=kind, clients=tasks.clients)
 
     def _spend(self, tasks: Tasks, run: str, now: datetime) -> None:
         """Count a question before it is answered.
@@ -236,3 +247,13 @@ class Plant:
         if refusal is not None:
             raise RefusedError(refusal)
         return offer
+
+
+def _answers(offer: Offer, plot: Plot) -> Handler:
+    """Return what does a kind of task here; what leaves is what the offered kind declares, whoever does the work."""
+
+    def answers(tasks: Tasks, store: Store) -> Replies:
+        replies = replace(offer.handler(plot)(tasks, store), kind=offer.kind)
+        return cut_down(offer.withheld(tasks, replies, plot.policy, plot.parts), plot.policy.signals)
+
+    return answers

@@ -6,7 +6,7 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from werkbund.data import Schema
 from werkbund.engine import Checkpoint
 from werkbund.engine.clusters import models_apart
 from werkbund.engine.grid import Without
+from werkbund.engine.secured import SecuredGrid
 from werkbund.engine.word import most_held_out
 from werkbund.evaluation import FEDERATED, GLOBAL, Costs, Summary, compare_periods, contest_of
 from werkbund.evaluation.watch import Nobody, Watcher
@@ -35,17 +36,21 @@ from werkbund.federation.wiring import costs_of, strategy_of
 from werkbund.plant.briefing import BriefedGrid, Briefing, for_clients
 from werkbund.plant.delivery import PERSONAL
 from werkbund.plant.leaving import KINDS, asked_anyway, signals_asked
+from werkbund.privacy.sums import Hub, Register
 from werkbund.report import write_report
 from werkbund.server.delivering import Delivered, Midway, OfferedModel, deliver
 from werkbund.server.preflight import Preflight, least_bin_rows, preflight
 
 Seen = Callable[[Preflight], None]
 
+_MOST_HELD_OUT = 16  # no plant has as many times the training rows of all, held out or not
+
 
 def run_deployed(
     config: Config,
     grid: BriefedGrid,
     *,
+    plants: Path | None = None,
     folder: Folder | None = None,
     watcher: Watcher | None = None,
     seen: Seen | None = None,
@@ -59,6 +64,8 @@ def run_deployed(
         The federation's; where its data section says where rows lie, that is not looked at.
     grid
         Reaches the clients.
+    plants
+        Folder of all clients' public keys, for secure sums.
     folder
         The run's, new; None is a fresh one under `runs/`.
     watcher
@@ -79,21 +86,17 @@ def run_deployed(
     """
     began, watcher = time.perf_counter(), watcher or Nobody()
     refuse_attack(config)
-    if config.privacy.secure_sums:
-        raise ConfigError(
-            "privacy.secure_sums must be false in a federation over a network, whose plants do not mask what they "
-            "answer so far; it is for werkbund run"
-        )
     family_of(config).check(config)
     folder = folder or Folder.create(config.federation.name, None)
     with folder.in_use():
-        return _run_in(folder, config, grid, watcher, seen, command, began)
+        return _run_in(folder, config, grid, plants, watcher, seen, command, began)
 
 
 def _run_in(
     folder: Folder,
     config: Config,
-    grid: BriefedGrid,
+    reached: BriefedGrid,
+    plants: Path | None,
     watcher: Watcher,
     seen: Seen | None,
     command: Sequence[str],
@@ -101,6 +104,7 @@ def _run_in(
 ) -> Run:
     folder.write_config(config)
     run = uuid.uuid4().hex
+    grid = _asked(config, reached, run, plants)
     answers = _ask_about_themselves(config, grid, run, folder, watcher)
     if seen is not None:
         seen(answers)
@@ -118,8 +122,8 @@ def _run_in(
     return _train_and_finish(folder, setup, answers.schema, None, watcher, began)
 
 
-def resume_deployed(path: Path, grid: BriefedGrid, watcher: Watcher | None = None) -> Run:
-    """Go on with a run that was stopped, to the same result as if it had not been.
+def resume_deployed(path: Path, grid: BriefedGrid, watcher: Watcher | None = None, plants: Path | None = None) -> Run:
+    """Go on with a run that was stopped, to the same result as if it had not been; see `run_deployed`.
 
     Raises
     ------
@@ -129,12 +133,13 @@ def resume_deployed(path: Path, grid: BriefedGrid, watcher: Watcher | None = Non
     began, watcher = time.perf_counter(), watcher or Nobody()
     folder = Folder.existing(path)
     with folder.in_use():
-        return _gone_on_with(folder, grid, watcher, began)
+        return _gone_on_with(folder, grid, plants, watcher, began)
 
 
-def _gone_on_with(folder: Folder, grid: BriefedGrid, watcher: Watcher, began: float) -> Run:
+def _gone_on_with(folder: Folder, reached: BriefedGrid, plants: Path | None, watcher: Watcher, began: float) -> Run:
     about, learnt = folder.read_json("run.json"), folder.read_sealed("learnt.json")
     checkpoint = folder.load_checkpoint()
+    grid = _asked(folder.read_config(), reached, learnt["run"], plants)
     if about["clients"] != list(grid.clients()):
         raise CheckpointError(
             f"clients were {', '.join(about['clients'])} when the run began and are {', '.join(grid.clients())} now; "
@@ -150,6 +155,38 @@ def _gone_on_with(folder: Folder, grid: BriefedGrid, watcher: Watcher, began: fl
         )
     folder.forget_rounds_after(checkpoint.round)
     return _train_and_finish(folder, setup, known.schema, checkpoint, watcher, began)
+
+
+@dataclass
+class _SecuredPlants(SecuredGrid):
+    """Brief clients of whose answers sums alone are learnt."""
+
+    reached: BriefedGrid | None = None
+
+    def brief(self, tell: Callable[[int], Briefing]) -> None:
+        """Set what each client must know from now on."""
+        if self.reached is not None:
+            self.reached.brief(tell)
+
+
+def _asked(config: Config, grid: BriefedGrid, run: str, plants: Path | None) -> BriefedGrid:
+    """Return what the clients are asked by: as they are reached, or for sums alone.
+
+    Raises
+    ------
+    ConfigError
+        If the keys of all clients, which secure sums need, are not there.
+    """
+    section = config.privacy
+    if not section.secure_sums:
+        return grid
+    if plants is None:
+        raise ConfigError(
+            "privacy.secure_sums must be false where the server knows no plants' keys; start it from a kit of "
+            "`werkbund provision`, which has them in the folder plants"
+        )
+    register = Register.read(plants, section.colluding, section.strict)
+    return _SecuredPlants(grid, Hub(register, run), reached=grid)
 
 
 def _public(config: Config) -> Config:
@@ -205,6 +242,8 @@ def _set_up(config: Config, grid: BriefedGrid, run: str, known: ClientKnowledge,
         return Briefing(run, public, number, known.mode_names, known.schema, common.preparation, labels)
 
     grid.brief(briefing)
+    if isinstance(grid, SecuredGrid):
+        grid.most_rows = _MOST_HELD_OUT * max(without + with_failure, 1)
     left_out = {number: why for number, name in enumerate(grid.clients()) if (why := _why_left_out(common, name))}
     others = Without(grid, left_out) if left_out else grid
     return family_of(config).serve(config, known, others, start)

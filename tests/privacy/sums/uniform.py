@@ -22,7 +22,7 @@ def suspicions(rounds: UInt8Array) -> dict[str, float]:
     return {
         "bytes": _evenness(rounds),
         "runs": _runs(np.unpackbits(rounds)),
-        "differences": _evenness(differences),
+        "differences": _evenness(differences) if len(differences) else 1.0,
         "repeats": _repeats(rounds),
     }
 

@@ -23,6 +23,7 @@ DEFAULTS: dict[str, str | int] = {
     "seed": -1,
     "out": "",
     "resume": "",
+    "plants": "",
     "wait-s": 60,
 }
 """What a run may be told; the same keys stand in the project's own `pyproject.toml`, for `flwr run .`."""

@@ -69,7 +69,7 @@ class Desk:
         privacy = {**protection_of(config), **charge_of(config, answer.replies)}
         written = self._plant.ledger.answered(_asked(ask), answer.replies, privacy)
         reply = encode_answer(ask, replace(answer, ledger=written))
-        if not ask.tasks.kind.repeatable:
+        if not answer.replies.kind.repeatable:
             self._plant.remember(task_id(ask), reply.to_bytes(), ask.tasks.round)
         return reply
 

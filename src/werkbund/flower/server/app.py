@@ -44,8 +44,9 @@ class RunArguments:
         The federation's configuration.
     clients
         Names of the clients in their order; empty: those that are online when the run begins.
-    out, resume
-        The folder of a new run, and that of a run to go on with; None where it is not given.
+    out, resume, plants
+        The folder of a new run, that of a run to go on with, and that of all plants' public keys; None where it is not
+        given.
     wait_s
         Seconds to wait for clients before the first round.
     """
@@ -54,6 +55,7 @@ class RunArguments:
     clients: tuple[str, ...]
     out: Path | None
     resume: Path | None
+    plants: Path | None
     wait_s: float
 
     @classmethod
@@ -72,8 +74,9 @@ class RunArguments:
         if int(values["seed"]) >= 0:
             config = changed(config, federation={"seed": int(values["seed"])})
         names = tuple(name for name in str(values["clients"]).split(",") if name) or tuple(config.data.clients)
-        out, resume = (Path(str(values[key])) if values[key] else None for key in ("out", "resume"))
-        return cls(config, names, out, resume, float(values["wait-s"]))
+        keys = ("out", "resume", "plants")
+        out, resume, plants = (Path(str(values[key])) if values[key] else None for key in keys)
+        return cls(config, names, out, resume, plants, float(values["wait-s"]))
 
 
 @app.main()
@@ -136,7 +139,7 @@ def _run(grid: Grid, arguments: RunArguments, folder: Folder, progress: Progress
         reach = FlowerGrid(grid, names, config.federation.round_timeout_s, receipts=Receipts(folder.path))
         reach.doubt()
         _await_clients(reach.ready, names, arguments.wait_s, progress)
-        resume_deployed(folder.path, reach, progress)
+        resume_deployed(folder.path, reach, progress, arguments.plants)
         return
     directory = Directory(grid)
     names = _await_clients(directory.online, arguments.clients, arguments.wait_s, progress)
@@ -145,7 +148,15 @@ def _run(grid: Grid, arguments: RunArguments, folder: Folder, progress: Progress
     def seen(preflight: Preflight) -> None:
         progress.checks([vars(check) for check in preflight.checks])
 
-    run_deployed(arguments.config, reach, folder=folder, watcher=progress, seen=seen, command=("flwr", "run"))
+    run_deployed(
+        arguments.config,
+        reach,
+        plants=arguments.plants,
+        folder=folder,
+        watcher=progress,
+        seen=seen,
+        command=("flwr", "run"),
+    )
 
 
 def _await_clients(

@@ -124,6 +124,7 @@ def submit(
         "set": ";".join(overrides),
         "clients": ",".join(names),
         "out": str(folder),
+        "plants": _plants(settings),
         "wait-s": wait_s,
     }
     with connect(settings) as control:
@@ -150,7 +151,8 @@ def submit_resume(settings: ServerSettings, run: Path) -> SubmittedRun:
     before = num_lines(folder.path)
     with connect(settings) as control:
         _stop_left_over(control, record)
-        run_id = control.start_run(bundle(), {"resume": str(folder.path), "wait-s": WAIT_S})
+        arguments: dict[str, str | int] = {"resume": str(folder.path), "plants": _plants(settings), "wait-s": WAIT_S}
+        run_id = control.start_run(bundle(), arguments)
     return SubmittedRun(settings, run_id, folder.path, before)
 
 
@@ -231,6 +233,12 @@ def how_to_go_on(folder: Path) -> str:
     if not (folder / "checkpoint.npz").is_file():
         return "it did not reach its first checkpoint; start it anew"
     return f"`werkbund server resume {folder}` goes on where it was"
+
+
+def _plants(settings: ServerSettings) -> str:
+    """Return the folder of all plants' public keys, which secure sums need; empty where the kit has none."""
+    folder = settings.kit / "plants"
+    return str(folder) if folder.is_dir() else ""
 
 
 def _await_end(record: Path) -> None:

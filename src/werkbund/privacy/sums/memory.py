@@ -28,6 +28,9 @@ from werkbund.privacy.sums.session import Session
 DIGEST = 32
 """Length of a digest."""
 
+_OF_A_SESSION = {"exchange", "session", "members", "exchanges", "offered", "roots"}
+_OF_A_SESSION |= {"submitted", "submission", "agreed", "agreement", "opened", "opening"}
+
 UNSUMMED = bytes(DIGEST)
 """Stands for those in the sum of a question that was not opened."""
 
@@ -46,7 +49,7 @@ class Memory:
 
     def begin_session(self) -> None:
         """Forget everything but the questions: keys and secrets, and what was answered with them."""
-        for name in [name for name in self.arrays if name != "questions"]:
+        for name in _OF_A_SESSION & self.arrays.keys():
             del self.arrays[name]
 
     @property

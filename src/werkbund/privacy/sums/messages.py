@@ -123,6 +123,7 @@ OPEN = Kind(
     (*_SUM, _INCLUDED, _THROUGH, *_WITNESSES, Field("own", "sealed", "shares for it", ("cohort", SEALED_BYTES), "u1")),
     (_answered("shares", "of the cohort's secrets, one each", "cohort", SHARE_BYTES), _WITNESS, *_OFFERED),
     cost=_small,
+    repeatable=False,
 )
 SUM_KINDS = (KEYS, OFFERS, AGREE, OPEN)
 """The stages that have tasks of their own."""
