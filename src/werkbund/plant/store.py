@@ -1,6 +1,7 @@
 """What a plant keeps between its processes: one folder, in which whatever was accepted survives a kill at any moment.
 
     counters.json   rounds trained in, by day
+    spending.json   what training told under a promise of privacy, over all runs: see `plant/spending.py`
     replies/        answers of the last two rounds, so that a task that comes again is not done again
     briefings/      what the last runs were about
     notes/          what the plant keeps from task to task of a run
