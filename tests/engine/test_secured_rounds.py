@@ -13,15 +13,17 @@ from tests.conftest import Federation
 from tests.engine.secured import Dropping, secured
 from werkbund.aggregation import AGGREGATORS, build_aggregator
 from werkbund.core import ClientError, QuorumError, Tasks
+from werkbund.core.arrays import Float64Array
 from werkbund.core.kinds import Kind
 from werkbund.core.store import Store
 from werkbund.core.types import Replies
 from werkbund.engine import RunState, SumTerms, evaluate, one_round, rounds
 from werkbund.engine.kinds import TRAIN
-from werkbund.engine.masking import MASKED
+from werkbund.engine.masking import MASKED, SUM, WORDS, told_alike
 from werkbund.engine.secured import SecuredGrid
 from werkbund.learner.counts import count_shapes
-from werkbund.privacy.sums import AGREE, KEYS, OFFERS, OPEN, SUM_KINDS
+from werkbund.privacy.sums import AGREE, KEYS, OFFERS, OPEN, SUM_KINDS, Words
+from werkbund.selection import Everyone
 
 SIZES = (30, 45, 12, 60, 25)
 OF_SUMS = [name for name in AGGREGATORS if build_aggregator(name).sees == "sum"]
@@ -180,3 +182,64 @@ def test_what_is_beyond_the_bound_of_a_sum_leaves_no_client(federation: Build) -
     )
     _same(state, _without(made, {3}))
     assert [len(reply) for reply in within.passed if reply.kind == TRAIN] == [1] * 4
+
+
+def _told_otherwise(tasks: Tasks, thorough: bool) -> Tasks:
+    """Return tasks that make a client learn nothing, so that a sum would be the others' alone."""
+    shared = {**tasks.shared, "rate": np.array(1e-30)}
+    if thorough:
+        words = Words.from_json(str(shared[WORDS]))
+        words = replace(words, about=told_alike(replace(tasks, shared=shared)).hex())
+        shared |= {WORDS: np.array(words.to_json()), f"{SUM}layout": np.frombuffer(words.digest, np.uint8)}
+    return replace(tasks, shared=shared)
+
+
+@pytest.mark.parametrize(
+    ("thorough", "why"), [(False, "others were asked something else"), (True, "1 have given shares")]
+)
+def test_a_server_that_asks_others_something_else_learns_no_sum(thorough: bool, why: str, federation: Build) -> None:
+    """Show that a sum of one client's update, where all others were told to learn nothing, does not come out."""
+    made = _built(federation)
+    grid, within = _secured(made, colluding=0)
+    send = within.send
+
+    def cheating(tasks: Tasks) -> None:
+        if tasks.kind != TRAIN:
+            send(tasks)
+            return
+        send(tasks.take(tasks.clients == 2))
+        send(_told_otherwise(tasks.take(tasks.clients != 2), thorough))
+
+    within.send = cheating  # type: ignore[method-assign]
+    with pytest.raises(QuorumError, match=why):
+        one_round(grid, made.strategy, made.rules, made.state)
+
+
+def test_no_client_counts_a_hundred_times_as_much_as_another(federation: Build) -> None:
+    """Show it where all are told so, and where they are told that all count alike, but for the one."""
+    made, factors = _built(federation), np.array([1.0, 1.0, 1000.0, 1.0, 1.0])
+    grid, _ = _secured(made)
+    loud = replace(made.strategy, selector=_Loud(factors))
+    with pytest.raises(QuorumError, match="at most 100 times as much as another"):
+        one_round(grid, loud, made.rules, made.state)
+    grid, within = _secured(made, colluding=0)
+    send = within.send
+
+    def cheating(tasks: Tasks) -> None:
+        send(replace(tasks, own={**tasks.own, "factor": factors}) if tasks.kind == TRAIN else tasks)
+
+    within.send = cheating  # type: ignore[method-assign]
+    _, record = one_round(grid, made.strategy, made.rules, made.state)
+    assert [failure.client for failure in record.failures] == [2]
+    assert "another factor of this client" in record.failures[0].reason
+
+
+class _Loud(Everyone):
+    """Choose everybody, and let each count as often as it is told."""
+
+    def __init__(self, factors: Float64Array) -> None:
+        super().__init__()
+        object.__setattr__(self, "factors", factors)
+
+    def choose(self, view: Any, answers: Any, rng: Any) -> Any:
+        return replace(super().choose(view, answers, rng), factors=object.__getattribute__(self, "factors"))

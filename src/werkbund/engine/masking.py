@@ -23,6 +23,13 @@ SUM = "sum."
 WORDS, MASKED = f"{SUM}words", f"{SUM}masked"
 """How numbers become words, as text, in a task; and the masked words in an answer, (clients, bytes)."""
 
+FACTORS, _TOLD = f"{SUM}factors", f"{SUM}told"
+"""What each of those that are asked multiplies its update by, (cohort,), told to all of them; and a client's own digest
+of what all are told, in a task that it has changed since it came."""
+
+MOST_TIMES = 100.0
+"""One client's update counts at most so many times as much as another's in a sum: else the sum would be its own."""
+
 _TRAVELS = (Field("shared", f"{SUM}*", "who is asked together, their keys, and how numbers become words"),)
 _LEAVES = (Field("clear", MASKED, "what is to be added, under masks", ("bytes",), "u1"),)
 
@@ -57,14 +64,14 @@ class Masking:
 
     def around(self, handlers: Mapping[Kind, Handler]) -> dict[Kind, Handler]:
         """Return the functions for all kinds that clients know, those of secure sums among them."""
-        masked = {kind: self._masked(handler) if is_summed(kind) else handler for kind, handler in handlers.items()}
+        masked = {kind: self._masked(kind, own) if is_summed(kind) else own for kind, own in handlers.items()}
         stages: dict[Kind, Stage] = {KEYS: lambda who, sent: who.keys(), OFFERS: Participant.offers}
         stages |= {AGREE: Participant.agree, OPEN: Participant.open}
         return {**masked, **{kind: self._staged(kind, stage) for kind, stage in stages.items()}}
 
-    def _masked(self, handler: Handler) -> Handler:
+    def _masked(self, kind: Kind, handler: Handler) -> Handler:
         def handle(tasks: Tasks, store: Store) -> Replies:
-            message = under(SUM, tasks.shared)
+            tasks, message = replace(tasks, kind=kind), under(SUM, tasks.shared)  # as it is without a sum
             if not message:
                 raise ClientError(f"adds what it answers to {tasks.kind} under masks alone (privacy.secure_sums)")
             answers = _each(handler, _plain(tasks), store)
@@ -102,11 +109,36 @@ class Masking:
         kept = self._sent.pop(client, None)
         if kept is None or kept[0] != turn:
             words = Words.from_json(str(message["words"]))
+            self._check_told(client, tasks, message, words)
             arrays = addends_of(words, tasks.kind, {name: array[0] for name, array in sums.items()})
             masked = self.participants[client].submit(message, words, arrays, question_of(tasks, self.about))["masked"]
             self._keep(client, replace(stage, turn=turn, under_way=tasks.round * tasks.kind.staged))
             return masked
         return kept[1]
+
+    def _check_told(self, client: int, tasks: Tasks, message: Arrays, words: Words) -> None:
+        """Refuse words that are not bound to what this client was told, or a sum in which one counts too much.
+
+        Raises
+        ------
+        ClientError
+            If so.
+        """
+        told = message["told"].tobytes() if "told" in message else told_alike(tasks)
+        if words.about != told.hex():
+            raise ClientError("the server says of this question that others were asked something else; nothing leaves")
+        if "factor" not in tasks.own:
+            return
+        factors, cohort = np.asarray(message.get("factors", ())), message["cohort"].tolist()
+        mine = cohort.index(self.participants[client].number)
+        if len(factors) != len(cohort) or factors[mine] != tasks.own["factor"][0]:
+            raise ClientError("the server tells others another factor of this client than the client itself")
+        counting = factors[factors > 0]
+        if (factors < 0).any() or (len(counting) and counting.max() > MOST_TIMES * counting.min()):
+            raise ClientError(
+                f"one update may count at most {MOST_TIMES:g} times as much as another in a secure sum, got factors "
+                f"from {factors.min():g} to {factors.max():g}: the sum would be little but that one"
+            )
 
     def _staged(self, kind: Kind, stage: Stage) -> Handler:
         def handle(tasks: Tasks, store: Store) -> Replies:
@@ -163,6 +195,30 @@ class _Stage:
     under_way: int = 0
 
 
+def as_told(tasks: Tasks) -> Tasks:
+    """Return tasks as they came with a digest of what all are told, before a client changes them for itself."""
+    digest = np.frombuffer(told_alike(tasks), np.uint8)
+    return replace(tasks, shared={**tasks.shared, _TOLD: digest}) if WORDS in tasks.shared else tasks
+
+
+def told_alike(tasks: Tasks) -> bytes:
+    """Return 32 bytes that follow from all that is told to all whose answers are added."""
+    named = {name: array for name, array in tasks.shared.items() if name == FACTORS or not name.startswith(SUM)}
+    return _digest(tasks.kind.name, named)
+
+
+def _digest(head: str, *halves: Arrays) -> bytes:
+    """Return 32 bytes that follow from named arrays: kind of numbers, shape and content."""
+    text = hashlib.sha256(head.encode())
+    for half in halves:
+        for name, array in sorted(half.items()):
+            is_text = array.dtype.kind not in "biuf"
+            content = repr(array.tolist()).encode() if is_text else np.ascontiguousarray(array).tobytes()
+            kind = array.dtype.kind if is_text else array.dtype.str
+            text.update(f"{name} {kind} {array.shape} {len(content)} ".encode() + content)
+    return text.digest()
+
+
 def without_sums(tasks: Tasks) -> Tasks:
     """Return tasks as they are without a secure sum."""
     return replace(tasks, shared={name: array for name, array in tasks.shared.items() if not name.startswith(SUM)})
@@ -193,10 +249,5 @@ def joined(rows: Sequence[Arrays]) -> dict[str, AnyArray]:
 
 def question_of(tasks: Tasks, about: bytes = b"") -> bytes:
     """Return 32 bytes that follow from all that the answer of one client depends on, and not from when it is asked."""
-    text = hashlib.sha256(tasks.kind.name.encode() + b" " + about)
-    for half in (tasks.shared, tasks.own):
-        for name in sorted(name for name in half if not name.startswith(SUM)):
-            array = np.ascontiguousarray(half[name])
-            text.update(f"{name} {array.dtype.str} {array.shape} ".encode())
-            text.update(array.tobytes())
-    return text.digest()
+    shared, own = ({n: a for n, a in half.items() if not n.startswith(SUM)} for half in (tasks.shared, tasks.own))
+    return _digest(f"{tasks.kind.name} {about.hex()}", shared, own)

@@ -19,7 +19,7 @@ from werkbund.core.kinds import Kind
 from werkbund.core.types import Failure, Replies, Tasks, Toll
 from werkbund.engine.asking import NO_ANSWER, ask, payload, size_of
 from werkbund.engine.grid import Grid, Keeping, state_of
-from werkbund.engine.masking import MASKED, SUM, WORDS, joined, masked_kind
+from werkbund.engine.masking import FACTORS, MASKED, SUM, WORDS, joined, masked_kind, told_alike
 from werkbund.engine.summands import USUAL_ROWS, is_summed, opened_sums, words_for
 from werkbund.privacy.sums import AGREE, KEYS, OFFERS, OPEN, Hub, Opened, Thresholds, Words, usual_colluding
 from werkbund.selection.contract import OF_THE_UPDATE, CohortSize, Selector, State
@@ -150,7 +150,8 @@ class SecuredGrid:
 
     def _result(self, tasks: Tasks, exchange: _Exchange) -> Iterator[Replies]:
         """Yield what comes of a task: one answer of all that are in the sum; each as it came, where none is opened."""
-        words = words_for(tasks, len(self.clients()), self.most_rows)
+        tasks = self._as_told(tasks)
+        words = words_for(tasks, len(self.clients()), self.most_rows, told_alike(tasks).hex())
         answers = self._submitted(tasks, words, exchange)
         missing = {*self._numbers(tasks)} - {*answers}
         self._missed.update(missing)
@@ -173,12 +174,18 @@ class SecuredGrid:
         told = Replies(tasks.kind, tasks.round, clients, {}, clear, fingerprint, pooled)
         yield replace(told, toll=exchange.toll(payload(told)))
 
+    def _as_told(self, tasks: Tasks) -> Tasks:
+        """Return tasks with what each client multiplies by told to all of them; each counts by itself anyway."""
+        shared = {name: array for name, array in tasks.shared.items() if name != "each"}
+        if "factor" in tasks.own:
+            shared[FACTORS] = np.asarray(tasks.own["factor"], np.float64)[np.argsort(self._numbers(tasks))]
+        return replace(tasks, shared=shared)
+
     def _submitted(self, tasks: Tasks, words: Words, exchange: _Exchange) -> dict[int, Replies]:
         """Return the answer of each client by its number, masked words or what else it says."""
         message = {WORDS: np.array(words.to_json())}
         message |= {f"{SUM}{name}": array for name, array in self.hub.ask_sum(self._numbers(tasks), words).items()}
-        shared = {name: array for name, array in tasks.shared.items() if name != "each"}
-        sent = replace(tasks, kind=masked_kind(tasks.kind), shared={**shared, **message}, shapes={})
+        sent = replace(tasks, kind=masked_kind(tasks.kind), shared={**tasks.shared, **message}, shapes={})
         exchange.bytes_down += size_of(sent) - size_of(tasks)
         self.grid.send(sent)
         answers: dict[int, Replies] = {}

@@ -85,7 +85,7 @@ def counts_of_splits(counts: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[i
     return {f"{split}.{name}": shape for split in HELD_OUT for name, shape in counts.items()}
 
 
-def words_for(tasks: Tasks, num_clients: int, most_rows: int) -> Words:
+def words_for(tasks: Tasks, num_clients: int, most_rows: int, about: str = "") -> Words:
     """Return how the sums that tasks want become words.
 
     Parameters
@@ -96,6 +96,8 @@ def words_for(tasks: Tasks, num_clients: int, most_rows: int) -> Words:
         How many may add up at the most.
     most_rows
         Rows that no client has more of.
+    about
+        What all are told alike, see `Words`.
 
     Raises
     ------
@@ -109,7 +111,7 @@ def words_for(tasks: Tasks, num_clients: int, most_rows: int) -> Words:
         _addend(tasks.kind, name, shape, bound, float(most_rows), num_clients)
         for name, shape in sorted(tasks.shapes.items())
     ]
-    return Words((*each, Addend(_GIVEN, (len(each),), 1.0, True, _width(1.0, num_clients))), num_clients)
+    return Words((*each, Addend(_GIVEN, (len(each),), 1.0, True, _width(1.0, num_clients))), num_clients, about)
 
 
 def _addend(kind: Kind, name: str, shape: tuple[int, ...], bound: float, most_rows: float, num_clients: int) -> Addend:

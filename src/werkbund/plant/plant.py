@@ -15,7 +15,7 @@ from werkbund.core.kinds import Kind, by_name
 from werkbund.core.store import Store
 from werkbund.core.types import Replies, Tasks
 from werkbund.engine import Handler
-from werkbund.engine.masking import masked_kind, without_sums
+from werkbund.engine.masking import as_told, masked_kind, without_sums
 from werkbund.engine.summands import is_summed
 from werkbund.federation.wiring import promise_of
 from werkbund.plant.agreed import RefusedError
@@ -114,7 +114,7 @@ class Plant:
         parts = self._rows.parts(briefing, self.settings, policy, now)
         offer, config = self._offer(parts, tasks.kind), parts.briefing.config
         kind = masked_kind(offer.kind) if config.privacy.secure_sums and is_summed(offer.kind) else offer.kind
-        taken = as_taken(replace(tasks, kind=kind), policy, parts.num_training_rows, self._draws(parts, tasks))
+        taken = as_taken(replace(as_told(tasks), kind=kind), policy, parts.num_training_rows, self._draws(parts, tasks))
         if offer.is_budgeted:
             self._spend(without_sums(tasks), briefing.run, now)
         if offer.about_rows:

@@ -39,7 +39,7 @@ def test_a_run_of_sums_says_what_was_hidden_and_who_could_still_know(hidden: Pat
     assert f"{len(run.clients) - 1} plants of {len(run.clients)} that put their own parts together" in section.lead
     what, took = section.tables
     assert what.rows == (("the update", "in sums over several plants alone"), ("its rows", "of each plant"))
-    facts = dict(took.rows)
+    facts = {row[0]: row[1] for row in took.rows}
     assert facts["Round trips of secure sums"] == str(2 * len(run.rounds))
     assert facts["A round"] == "2.0"
     assert facts["Bytes from the plants"].startswith(f"{len(run.rounds):.1f} MB")

@@ -26,7 +26,6 @@ from werkbund.privacy.sums.messages import (
     SEALED_BYTES,
     as_bytes,
     as_numbers,
-    as_row,
     numbers_in,
     one_row,
     raw,
@@ -195,16 +194,17 @@ class Hub:
             raise FederationError(f"plants must have keys before a sum, and {self.register.called(lacking)} have none")
         self._last += 1
         offers = {number: self._offers[self._last][number] for number in sorted(cohort)}
-        asked = self._session.cohort(self._last, tuple(offers), [offer.content for offer in offers.values()])
+        contents = [offer.content for offer in offers.values()]
+        asked = self._session.cohort(self._last, tuple(offers), contents, words.digest)
         asked.check_size(len(offers), "are asked")
         self._under_way = _Sum(asked, words, np.zeros(words.num_words, np.uint64))
         for turn in [turn for turn in self._offers if turn < self._last]:
             del self._offers[turn]
         signatures = [offer.signature for offer in offers.values()]
-        layout, signed = as_row(words.digest), as_bytes(*signatures, length=SIGNATURE_BYTES)
+        signed = as_bytes(*signatures, length=SIGNATURE_BYTES)
         wanted = sorted({turn for number in offers for turn in self._unsure.get(number, ())})
         shown = _shown({turn: self._witnesses[turn] for turn in wanted if turn in self._witnesses})
-        return {**asked.message, "layout": layout, "signatures": signed, **shown}
+        return {**asked.message, "signatures": signed, **shown}
 
     def take_words(self, number: int, answer: Arrays) -> None:
         """Take the masked words of one of the cohort.

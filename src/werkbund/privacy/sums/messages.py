@@ -7,7 +7,7 @@ n plants of the session, k of the cohort, u in the sum, o offers, w witnesses.
 | `KEYS` | | `exchange` (32), `signature` (96) |
 | `OFFERS` | `members` (n), `exchanges` (n, 32), `signatures` (n, 96), `through` () | `numbers` (o), `offers` (o, 64), `signatures` (o, 96), `sealed` (o, n, 82) |
 | submit, with the usual task | `turn` (), `layout` (32), `cohort` (k), `offers` (k, 64), `signatures` (k, 96), `witnessed`, `witnesses` (w), `witness_signatures` (w, 96) | `masked` (bytes) |
-| `AGREE`, if strict | `turn` (), `cohort` (k), `offers` (k, 64), `included` (u) | `witness` (96) |
+| `AGREE`, if strict | `turn` (), `layout` (32), `cohort` (k), `offers` (k, 64), `included` (u) | `witness` (96) |
 | `OPEN` | as `AGREE`, and `through` (), `witnessed`, `witnesses` (w), `witness_signatures` (w, 96); each its own `sealed` (k, 82) | `shares` (k, 33), `witness` (96), and offers as above |
 
 An offer is a plant's public mask key (32) and the commitment to the seed of its own mask (32) for one sum. `sealed`
@@ -64,6 +64,7 @@ _OFFERED = (
 )
 _SUM = (
     _sent("turn", "number of the sum", dtype="iu"),
+    _sent("layout", "digest of how numbers become words, and of what all are asked", KEY_BYTES),
     _sent("cohort", "who was asked for numbers", "cohort", dtype="iu"),
     _sent("offers", "their keys and commitments", "cohort", OFFER_BYTES),
 )
@@ -102,7 +103,6 @@ OFFERS = Kind(
 )
 SUBMIT: tuple[Field, ...] = (
     *_SUM,
-    _sent("layout", "digest of how numbers become words", KEY_BYTES),
     _sent("signatures", "of the keys", "cohort", SIGNATURE_BYTES),
     *_WITNESSES,
 )

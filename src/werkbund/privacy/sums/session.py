@@ -15,8 +15,10 @@ from werkbund.privacy.sums.messages import (
     OFFER_BYTES,
     as_bytes,
     as_numbers,
+    as_row,
     number_in,
     numbers_in,
+    one_row,
     raw,
 )
 from werkbund.privacy.sums.primitives import KEY_BYTES, SIGNATURE_BYTES, agreed, derived, digest, joined
@@ -92,9 +94,9 @@ class Session:
                 f"the keys of {name} for sum {turn} are not signed by its registered key; somebody put in others"
             )
 
-    def cohort(self, turn: int, numbers: Sequence[int], offers: Sequence[bytes]) -> Cohort:
-        """Return those who are asked for numbers, each with its keys for this sum."""
-        return Cohort(self, turn, tuple(numbers), tuple(offers))
+    def cohort(self, turn: int, numbers: Sequence[int], offers: Sequence[bytes], layout: bytes) -> Cohort:
+        """Return those who are asked for numbers, each with its keys for this sum, and how these become words."""
+        return Cohort(self, turn, tuple(numbers), tuple(offers), layout)
 
     def cohort_in(self, message: Arrays) -> Cohort:
         """Return the cohort that a message names.
@@ -105,7 +107,8 @@ class Session:
             If it names none, or fewer than a sum needs, or somebody who is no member.
         """
         turn, numbers = number_in(message, "turn"), numbers_in(message, "cohort", self.members)
-        cohort = self.cohort(turn, numbers, raw(message, "offers", OFFER_BYTES, len(numbers)))
+        layout = one_row(message, "layout", KEY_BYTES)
+        cohort = self.cohort(turn, numbers, raw(message, "offers", OFFER_BYTES, len(numbers)), layout)
         cohort.check_size(len(numbers), "were asked")
         return cohort
 
@@ -136,18 +139,22 @@ class Cohort:
         (cohort,), ascending.
     offers
         (cohort,), public mask key and commitment of each.
+    layout
+        Digest of how numbers become words, and of what all were asked: masks of those who were told otherwise match
+        nobody's.
     """
 
     session: Session
     turn: int
     numbers: tuple[int, ...]
     offers: tuple[bytes, ...]
+    layout: bytes
 
     @cached_property
     def digest(self) -> bytes:
         """What masks are bound to: 32 bytes."""
         plants = (part for plant in zip(self.numbers, self.offers, strict=True) for part in plant)
-        return digest("cohort", self.session.digest, self.turn, *plants)
+        return digest("cohort", self.session.digest, self.turn, self.layout, *plants)
 
     @cached_property
     def thresholds(self) -> Thresholds:
@@ -158,7 +165,8 @@ class Cohort:
     def message(self) -> dict[str, AnyArray]:
         """The arrays by which each message names it."""
         offers = as_bytes(*self.offers, length=OFFER_BYTES)
-        return {"turn": np.array(self.turn), "cohort": as_numbers(self.numbers), "offers": offers}
+        numbers, layout = as_numbers(self.numbers), as_row(self.layout)
+        return {"turn": np.array(self.turn), "layout": layout, "cohort": numbers, "offers": offers}
 
     def mask_public(self, number: int) -> bytes:
         """Return the public key by which others mask with a plant."""

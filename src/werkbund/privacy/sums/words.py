@@ -77,6 +77,9 @@ class Words:
         The arrays, in the order of the words.
     clients
         How many may add up at the most.
+    about
+        What all whose words add up were told alike, as a digest in hexadecimal digits: it is a part of the layout's
+        digest, to which masks are bound, so that nobody's words match those of one who was told otherwise.
 
     Raises
     ------
@@ -95,6 +98,7 @@ class Words:
 
     addends: tuple[Addend, ...]
     clients: int
+    about: str = ""
 
     def __post_init__(self) -> None:
         for addend in self.addends:
@@ -112,7 +116,7 @@ class Words:
         try:
             value = json.loads(text)
             each = [Addend(**{**one, "shape": tuple(one["shape"])}) for one in value["addends"]]
-            return cls(tuple(each), value["clients"])
+            return cls(tuple(each), value["clients"], value["about"])
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ClientError(f"a layout of words must be one of this version, got {text!r}") from error
 
