@@ -42,7 +42,8 @@ def _row(store: Store, client: int, taken: int, name: str) -> AnyArray:
     one, kept = np.array([client]), PendingStore(store, ROUNDS + 2)
     kept.settle(one, np.array([taken]), is_last=True)
     (full,) = [each for each in kept.names() if each.startswith(name)]
-    return kept.rows(full, one, np.empty(0))[0]
+    row: AnyArray = kept.rows(full, one, np.empty(0))[0]
+    return row
 
 
 def _state(folder: Path) -> RunState:
