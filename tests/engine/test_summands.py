@@ -106,6 +106,12 @@ def test_nothing_is_added_that_the_kind_does_not_declare() -> None:
         addends_of(Words((Addend("rows", (), None, True),), 4), KIND, {})
 
 
+def test_a_client_makes_no_zeros_without_end_for_a_server_that_wants_them() -> None:
+    huge = Words((Addend("cells", (2**20, 2**20), None, True), Addend("given", (1,), 1.0, True, 1)), 4)
+    with pytest.raises(ClientError, match=f"{2**40 + 1} numbers of one client"):
+        addends_of(huge, KIND, {})
+
+
 def test_the_sums_of_a_kind_follow_from_its_declaration() -> None:
     counts = count_shapes(2)
     shapes = sums_of(TRAIN, 5, (CONTROL_CHANGE.name,), counts)

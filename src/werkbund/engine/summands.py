@@ -24,6 +24,9 @@ MOST_CHANGE = 8.0
 USUAL_ROWS = 2**24
 """So many rows a client has at most where nobody knows better."""
 
+MOST_NUMBERS = 2**27
+"""A client adds no more numbers than this at once, a gigabyte, whatever a server asks for."""
+
 _GIVEN = "given"
 """Name of the words that say how many gave each array: who keeps one to itself adds zeros."""
 
@@ -151,9 +154,11 @@ def addends_of(words: Words, kind: Kind, sums: Arrays) -> dict[str, AnyArray]:
     Raises
     ------
     ClientError
-        If the server wants what is not declared, or a number cannot be added.
+        If the server wants what is not declared, or too much, or a number cannot be added.
     """
     wanted = words.addends[:-1]
+    if (numbers := sum(one.size for one in words.addends)) > MOST_NUMBERS:
+        raise ClientError(f"the server wants {numbers} numbers of one client, which adds {MOST_NUMBERS} at the most")
     strange = [one.name for one in wanted if kind.answered("sums", one.name) is None]
     if strange or words.addends[-1:] != (Addend(_GIVEN, (len(wanted),), 1.0, True, words.addends[-1].width),):
         raise ClientError(f"the server wants {', '.join(strange) or 'words'} of {kind} that no client has")
