@@ -85,7 +85,16 @@ TREE_SURVEY = Kind(
             least=0,
             most=MOST_ROWS,
         ),
-        Field("sums", "total", "sum of the targets' places in their range, in whole steps", (), "iu", "", TREES),
+        Field(
+            "sums",
+            "total",
+            "sum of the places of number targets in their range, in steps",
+            (),
+            "iu",
+            "",
+            TREES,
+            on_request=True,
+        ),
     ),
     signal=TREES,
 )
