@@ -153,6 +153,11 @@ def options_of(method: type[Any]) -> dict[str, Option]:
     }
 
 
+def name_of(method: object) -> str:
+    """Return the name by which a method is known; that of its class, if it has none."""
+    return str(getattr(method, "name", type(method).__name__))
+
+
 def check_options(method: Any, key: str) -> None:
     """Refuse a method whose options break their rules; stands in its `__post_init__`.
 

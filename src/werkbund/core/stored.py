@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from werkbund.core.errors import CheckpointError, FederationError
+from werkbund.core.files import make_private, write_privately
 from werkbund.core.text import one_line
 
 _LONGEST_VALUE = 60
@@ -41,6 +42,12 @@ def read_stored(path: Path, form: Any, remedy: str) -> Any:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}; {remedy}") from error
     return stored_value(content, form, str(path), remedy)
+
+
+def write_stored(path: Path, value: Any) -> None:
+    """Write a plain value for `read_stored`, whole or not at all, for the owner alone."""
+    make_private(path.parent)
+    write_privately(path, (json.dumps(value) + "\n").encode())
 
 
 def stored_value(content: bytes | str, form: Any, what: str, remedy: str) -> Any:

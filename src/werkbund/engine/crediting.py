@@ -11,6 +11,7 @@ import numpy as np
 from werkbund.aggregation.contract import UPDATE, Aggregator, half_of
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array
 from werkbund.core.errors import ConfigError
+from werkbund.core.methods import name_of
 from werkbund.engine.folding import Folded
 from werkbund.privacy import Stack
 
@@ -46,7 +47,7 @@ def check_crediting(aggregator: Aggregator, stack: Stack) -> None:
         "keeps or folds more than updates": bool(aggregator.folds) or half_of(aggregator) is not None,
         "must see each update, and a least number of them": aggregator.sees == "each",
     }
-    name = getattr(aggregator, "name", type(aggregator).__name__)
+    name = name_of(aggregator)
     odd = [f"{name} {what}" for what, holds in faults.items() if holds]
     odd += ["layers of privacy hide single updates"] if stack.layers else []
     if odd:

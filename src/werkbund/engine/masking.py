@@ -203,8 +203,8 @@ def as_told(tasks: Tasks) -> Tasks:
 
 def told_alike(tasks: Tasks) -> bytes:
     """Return 32 bytes that follow from all that is told to all whose answers are added."""
-    named = {name: array for name, array in tasks.shared.items() if name == FACTORS or not name.startswith(SUM)}
-    return _digest(tasks.kind.name, named)
+    factors = {FACTORS: tasks.shared[FACTORS]} if FACTORS in tasks.shared else {}
+    return _digest(tasks.kind.name, {**_beside_sums(tasks.shared), **factors})
 
 
 def _digest(head: str, *halves: Arrays) -> bytes:
@@ -221,7 +221,12 @@ def _digest(head: str, *halves: Arrays) -> bytes:
 
 def without_sums(tasks: Tasks) -> Tasks:
     """Return tasks as they are without a secure sum."""
-    return replace(tasks, shared={name: array for name, array in tasks.shared.items() if not name.startswith(SUM)})
+    return replace(tasks, shared=_beside_sums(tasks.shared))
+
+
+def _beside_sums(arrays: Arrays) -> dict[str, AnyArray]:
+    """Return what a task holds beside what is for a secure sum."""
+    return {name: array for name, array in arrays.items() if not name.startswith(SUM)}
 
 
 def _plain(tasks: Tasks) -> Tasks:
@@ -249,5 +254,4 @@ def joined(rows: Sequence[Arrays]) -> dict[str, AnyArray]:
 
 def question_of(tasks: Tasks, about: bytes = b"") -> bytes:
     """Return 32 bytes that follow from all that the answer of one client depends on, and not from when it is asked."""
-    shared, own = ({n: a for n, a in half.items() if not n.startswith(SUM)} for half in (tasks.shared, tasks.own))
-    return _digest(f"{tasks.kind.name} {about.hex()}", shared, own)
+    return _digest(f"{tasks.kind.name} {about.hex()}", _beside_sums(tasks.shared), _beside_sums(tasks.own))

@@ -16,6 +16,7 @@ import numpy as np
 from werkbund.aggregation.contract import Aggregator, half_of, needs_of
 from werkbund.core.arrays import AnyArray
 from werkbund.core.errors import ConfigError
+from werkbund.core.methods import name_of
 from werkbund.learner.batches import UnitDraws, num_steps, sampling_rate
 from werkbund.learner.objective import LocalObjective, NoisedUnits
 from werkbund.learner.plan import TrainingPlan
@@ -220,7 +221,7 @@ def check_promise(promise: Promise, selector: Selector, aggregator: Aggregator) 
     ConfigError
         If there is one; names both, and others.
     """
-    names = [getattr(one, "name", type(one).__name__) for one in (selector, aggregator)]
+    names = [name_of(one) for one in (selector, aggregator)]
     declared = selector.declaration
     hidden = _OF_ROWS | ({"update"} if promise.unit == "plant" else frozenset[str]())
     if odd := sorted((declared.needs & hidden) | {kind.name for kind in declared.asks}):

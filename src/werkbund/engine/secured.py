@@ -16,6 +16,7 @@ from werkbund.aggregation.contract import Aggregator
 from werkbund.core.arrays import Arrays, Int64Array
 from werkbund.core.errors import ClientError, ConfigError, FederationError
 from werkbund.core.kinds import Kind
+from werkbund.core.methods import name_of
 from werkbund.core.types import Failure, Replies, Tasks, Toll
 from werkbund.engine.asking import NO_ANSWER, ask, payload, size_of
 from werkbund.engine.grid import Grid, Keeping, state_of
@@ -311,7 +312,7 @@ def check_sums(selector: Selector, aggregator: Aggregator) -> None:
     ConfigError
         If there is one; names both, and where to look for others.
     """
-    declared, names = selector.declaration, [getattr(one, "name", type(one).__name__) for one in (selector, aggregator)]
+    declared, names = selector.declaration, [name_of(one) for one in (selector, aggregator)]
     remedy = "choose one that `werkbund strategies` lists with secure aggregation, such as {}, or drop secure sums"
     if not declared.secure_aggregation:
         signals = ", ".join(sorted(declared.needs & OF_THE_UPDATE))

@@ -16,6 +16,7 @@ from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array,
 from werkbund.core.defaults import EVALUATED_CLIENTS
 from werkbund.core.edges import EDGES, STANDARD_EDGES
 from werkbund.core.errors import ConfigError
+from werkbund.core.methods import name_of
 from werkbund.core.types import Replies, RoundRecord, Score
 from werkbund.engine.asking import Form
 from werkbund.engine.checkpoint import Checkpoint
@@ -126,7 +127,7 @@ class Strategy:
         if self.stack.layers:
             raise ConfigError(f"strategy.pace.close must be all with layers of privacy over a cohort, got {close!r}")
         if aggregator.folds or half_of(aggregator) is not None:
-            name = getattr(aggregator, "name", type(aggregator).__name__)
+            name = name_of(aggregator)
             raise ConfigError(
                 f"strategy.pace.close must be all with {name}, which keeps or folds more than updates, got {close!r}; "
                 "choose a rule of updates alone, such as fedavg"

@@ -17,8 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from werkbund.config.reading import leaves_of
 from werkbund.config.sections import Config
-from werkbund.core.files import make_private, write_privately
-from werkbund.core.stored import read_stored
+from werkbund.core.stored import read_stored, write_stored
 from werkbund.federation.population import split_of
 from werkbund.partition.split import Split
 from werkbund.plant.agreed import RefusedError
@@ -137,7 +136,7 @@ def settled(state: Path, agreed: Config, seed: int, number: int, now: datetime) 
     known = agreement_in(state)
     if known is None:
         known = Agreement.settle(agreed, seed, number, now)
-        write_privately(make_private(state) / _FILE, (json.dumps(asdict(known)) + "\n").encode())
+        write_stored(state / _FILE, asdict(known))
     elif known.file != file_digest(agreed):
         raise RefusedError(
             f"the federation's file in its kit says something else about rows than when this plant agreed to it on "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, NonNegativeInt
 
-from werkbund.core.files import make_private, write_privately
 from werkbund.core.kinds import Kind
-from werkbund.core.stored import read_stored
+from werkbund.core.stored import read_stored, write_stored
 from werkbund.core.types import Tasks
 
 STAGES = 64
@@ -116,8 +114,7 @@ class AnswerBudget:
         entries.versions = dict(list(entries.versions.items())[-_MOST_VERSIONS:])
         entries.once = {version: forms for version, forms in entries.once.items() if version in entries.versions}
         try:
-            make_private(self._path.parent)
-            write_privately(self._path, (json.dumps(entries.model_dump()) + "\n").encode())
+            write_stored(self._path, entries.model_dump())
         except BaseException:
             self._entries = None  # what could not be written was not counted
             raise

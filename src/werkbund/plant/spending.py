@@ -5,15 +5,13 @@ Kept are releases, and epsilon is computed from them, so that the budget can be 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, NonNegativeFloat, PositiveInt
 
-from werkbund.core.files import make_private, write_privately
-from werkbund.core.stored import read_stored
+from werkbund.core.stored import read_stored, write_stored
 from werkbund.engine.promise import Promise
 from werkbund.plant.policy import Policy
 from werkbund.privacy.accounting import GaussianRelease, Release, epsilon, renyi_epsilon
@@ -100,9 +98,9 @@ class Spending:
             charges[alike[0]] = charges[alike[0]].model_copy(update={"count": charges[alike[0]].count + one.count})
         else:
             charges.append(new)
-        make_private(self._path.parent)
-        write_privately(self._path, (json.dumps(Charges(charges=charges).model_dump()) + "\n").encode())
-        self._known = Charges(charges=charges)
+        known = Charges(charges=charges)
+        write_stored(self._path, known.model_dump())
+        self._known = known
 
     def _releases(self, charges: Sequence[Charge]) -> list[Release]:
         return [charge.release() for charge in charges]

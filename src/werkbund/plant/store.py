@@ -35,7 +35,7 @@ from pydantic import BaseModel, NonNegativeInt
 from werkbund.core.arrays import AnyArray, BoolArray, Int64Array, plain
 from werkbund.core.errors import CheckpointError, ModelError
 from werkbund.core.files import make_private, open_private, to_disk, write_privately
-from werkbund.core.stored import read_stored, stored_value
+from werkbund.core.stored import read_stored, stored_value, write_stored
 from werkbund.plant.shelf import Shelf, digest
 
 _DAYS = 31
@@ -222,9 +222,7 @@ class PlantFolder:
         return content
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
-        path = self.path / name
-        make_private(path.parent)
-        write_privately(path, (json.dumps(content) + "\n").encode())
+        write_stored(self.path / name, content)
 
 
 def _all_to_disk(folder: Path) -> None:

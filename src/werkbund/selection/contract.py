@@ -15,6 +15,7 @@ import numpy as np
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.kinds import Kind
+from werkbund.core.methods import name_of
 from werkbund.core.types import Choice, Failure, Replies, Score, Tasks
 
 State = Mapping[str, Any]
@@ -215,7 +216,7 @@ def check_told(selector: Selector, told: Collection[str]) -> None:
     declared = selector.declaration
     missing = sorted((declared.rests_on | (declared.needs & {"score"})) - set(told))
     if missing:
-        name = getattr(selector, "name", type(selector).__name__)
+        name = name_of(selector)
         what, remedy = ", ".join(missing), _REMEDIES.get(missing[0], "see that it is told")
         raise ConfigError(
             f"strategy.selection.name must be a method whose signals are told, got {name!r}, which rests on {what}, of "
