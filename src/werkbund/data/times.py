@@ -36,26 +36,39 @@ def moments(column: pl.Series) -> Float64Array:
     if column.dtype.is_numeric():
         return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
     if column.dtype == pl.String:
+        numbers = column.cast(pl.Float64, strict=False)
+        if numbers.null_count() == column.null_count():
+            return numbers.fill_null(np.nan).to_numpy()
+    return _hours(stamps(column))
+
+
+def stamps(column: pl.Series) -> pl.Series:
+    """Return the date and time of each row in UTC, (rows,), null where that is missing; see `moments`.
+
+    Raises
+    ------
+    DataError
+        If the column holds something else.
+    """
+    if column.dtype == pl.String:
         return _of_text(column)
     if column.dtype == pl.Date or isinstance(column.dtype, pl.Datetime):
-        return _hours(column.cast(pl.Datetime("us")))
+        moment = column.cast(pl.Datetime("us", getattr(column.dtype, "time_zone", None)))
+        return moment.dt.convert_time_zone("UTC")
     raise DataError(f"time {column.name!r} must hold dates, times or numbers, got {column.dtype}; {_REMEDY}")
 
 
-def _of_text(column: pl.Series) -> Float64Array:
-    numbers = column.cast(pl.Float64, strict=False)
-    if numbers.null_count() == column.null_count():
-        return numbers.fill_null(np.nan).to_numpy()
+def _of_text(column: pl.Series) -> pl.Series:
     texts = column.str.strip_chars()
     left = texts.set(~texts.str.contains(_READABLE).fill_null(False), None)
-    stamps = pl.Series(column.name, [None] * len(column), pl.Datetime("us", "UTC"))
+    read = pl.Series(column.name, [None] * len(column), pl.Datetime("us", "UTC"))
     while left.null_count() < len(left):  # each pass reads by the form of the first text that is left
-        read = left.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
-        if read.null_count() == len(read):
+        found = left.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
+        if found.null_count() == len(found):
             break
-        stamps, left = stamps.fill_null(read), left.set(read.is_not_null(), None)
-    _check_read(column, stamps)
-    return _hours(stamps)
+        read, left = read.fill_null(found), left.set(found.is_not_null(), None)
+    _check_read(column, read)
+    return read
 
 
 def _check_read(column: pl.Series, stamps: pl.Series) -> None:
