@@ -16,6 +16,7 @@ from werkbund.evaluation.stopping import PrivacyBudget, Progress
 from werkbund.federation.wiring import promise_of, stop_rules
 from werkbund.learner import TrainingPlan
 from werkbund.privacy.accounting import GaussianRelease, epsilon
+from werkbund.privacy.shares import NoiseShare
 from werkbund.selection import build_selector
 
 ROWS = np.array([400, 1000, 0, math.nan])
@@ -83,6 +84,25 @@ def test_the_budget_is_a_rule_to_stop_by() -> None:
     assert "a has trained in" in str(budget.reason(Progress(trainings={0: most[0]})))
 
 
+@pytest.mark.parametrize("unit", ["row", "machine", "plant"])
+def test_with_shared_noise_a_round_is_one_sum_over_all_units_whatever_the_batches(unit: Any) -> None:
+    promise = Promise(unit, 1.0, 1e-5, None, 8.0, PLAN, 50, shared=True)
+    assert promise.noise_at(400) == promise.noise_at(1000) == pytest.approx(4.5091, rel=0.006)  # by the reference
+    assert promise.release(400, 50) == NoiseShare(promise.noise_at(1)).release(50)
+    assert 7.97 < promise.epsilon(400, 50) <= 8.0
+    assert promise.share == NoiseShare(promise.noise_at(1))
+    assert "share of Skellam noise" in promise.told(ROWS, {0: 50}, ["a", "b", "c", "d"])["mechanism"]
+    stopped = Promise(unit, 1.0, 1e-5, 4.6, 8.0, PLAN, 90, shared=True).most_trainings(ROWS[:1])
+    assert 50 <= stopped[0] <= 53
+
+
+def test_shared_noise_of_rows_fits_rules_in_which_rows_count_alike() -> None:
+    promise, everyone = Promise("row", 1.0, 1e-5, 1.0, None, PLAN, 10, shared=True), build_selector("all")
+    check_promise(promise, everyone, build_aggregator("fedadam"))
+    with pytest.raises(ConfigError, match=r"with privacy\.shared_noise all rows count alike"):
+        check_promise(promise, everyone, build_aggregator("fedavg", weighting="equal"))
+
+
 TARGET = {"target_epsilon": 8.0}
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no noise": ({"privacy": {"unit": "row"}}, "a usual choice is target_epsilon = 8"),
@@ -102,6 +122,19 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "own parts": (
         {"privacy": {"unit": "row", **TARGET}, "strategy": {"personal": {"name": "ditto"}}},
         "strategy.personal.name must be none, got 'ditto'",
+    ),
+    "shares without sums": (
+        {"privacy": {"unit": "plant", **TARGET, "shared_noise": True}},
+        "privacy.secure_sums must be true with privacy.shared_noise",
+    ),
+    "shares of nothing": ({"privacy": {"secure_sums": True, "shared_noise": True}}, "shared_noise must be false"),
+    "shares that the server knows": (
+        {"privacy": {"unit": "row", **TARGET, "secure_sums": True, "shared_noise": True, "seeded": True}},
+        "shared_noise must be false without privacy.unit, and with privacy.seeded",
+    ),
+    "shares and several steps": (
+        {"privacy": {"unit": "row", **TARGET, "secure_sums": True, "shared_noise": True}, "training": {"epochs": 2}},
+        "a round is one step over all units",
     ),
     "pace": (
         {"privacy": {"unit": "plant", **TARGET}, "strategy": {"pace": {"close": "first", "updates": 2}}},

@@ -78,3 +78,16 @@ def test_noise_on_the_sum_of_plants_is_seeded_for_tests_alone_and_clips_what_lea
     told = _result(tmp_path / "first")["privacy"]
     assert "the server adds Gaussian noise to the sum: it is trusted" in told["mechanism"]
     assert told["epsilon"] == pytest.approx(gaussian_epsilon(np.sqrt(3) / 2.0, 1e-2))
+
+
+@pytest.mark.parametrize("unit", ["row", "machine", "plant"])
+def test_plants_share_the_noise_of_a_sum_and_nobody_is_trusted_with_it(unit: str, tmp_path: Path) -> None:
+    weighting = "equal" if unit == "plant" else "examples"
+    plain = _config(unit, target_epsilon=4.0, secure_sums=True, shared_noise=True).model_dump(exclude_unset=True)
+    config = check_config({**plain, "strategy": {"aggregation": {"weighting": weighting}}})
+    run(config, out=tmp_path / "run", compare=False)
+    told = _result(tmp_path / "run")["privacy"]
+    assert "adds a share of Skellam noise" in told["mechanism"]
+    assert 3.95 < told["epsilon"] <= 4.0
+    lines = [json.loads(line) for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()]
+    assert [line["loss"] for line in lines[:3]] == [None, None, None]

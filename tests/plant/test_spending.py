@@ -13,13 +13,14 @@ from werkbund.learner import TrainingPlan
 from werkbund.plant.policy import Policy
 from werkbund.plant.spending import Spending
 from werkbund.privacy.accounting import GaussianRelease, epsilon
+from werkbund.privacy.shares import NoiseShare
 
 ROWS = 100
 PLAN = TrainingPlan(batch_size=200)  # all rows in each step: a closed form
 
 
-def _promise(unit: Any = "row", noise: float = 4.0, target: float | None = None) -> Promise:
-    return Promise(unit, 1.0, 1e-5, noise, target, PLAN, 100)
+def _promise(unit: Any = "row", noise: float = 4.0, target: float | None = None, shared: bool = False) -> Promise:
+    return Promise(unit, 1.0, 1e-5, noise, target, PLAN, 100, shared=shared)
 
 
 def _trained(spending: Spending, promise: Promise, policy: Policy, run: str = "a", most: int = 200) -> int:
@@ -60,6 +61,18 @@ def test_where_there_is_a_budget_a_run_that_promises_nothing_that_is_seen_here_i
     assert "the noise of this run is the server's" in spending.refusal(_promise("plant"), ROWS, "a", policy)
     assert "one more training would exceed" in spending.refusal(_promise(noise=0.0), ROWS, "a", policy)
     assert spending.refusal(None, ROWS, "a", Policy()) == ""
+
+
+@pytest.mark.parametrize("unit", ["row", "machine", "plant"])
+def test_a_plant_that_adds_its_share_of_the_noise_counts_what_that_costs(unit: str, tmp_path: Path) -> None:
+    policy, promise = Policy(epsilon=4.0), _promise(unit, shared=True)
+    count = _trained(Spending(tmp_path), promise, policy)
+    share = NoiseShare(4.0)
+    assert epsilon([share.release(count)], 1e-5) <= 4.0 < epsilon([share.release(count + 1)], 1e-5)
+    assert Spending(tmp_path).epsilon(1e-5) == epsilon([share.release(count)], 1e-5)
+    assert "would exceed" in Spending(tmp_path).refusal(
+        _promise(), ROWS, "b", policy
+    )  # of noise of its own, after that
 
 
 def test_a_promise_of_machines_covers_rows_and_not_the_other_way_round(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ import pytest
 from tests.deployed import Answerer, Deployment, DirectGrid, deploy, kind_of, weights_in
 from tests.privacy.sums.uniform import SUSPICIOUS, suspicions
 from tests.wire import read_answer, read_ask
+from werkbund.audit.evidence import checked_ledger, spent_in
 from werkbund.core.arrays import Float32Array, UInt8Array
-from werkbund.core.errors import ClientError, ConfigError
+from werkbund.core.errors import ClientError, ConfigError, QuorumError
 from werkbund.core.keys import new_key, ssh_public
 from werkbund.engine.kinds import EVALUATE, TRAIN
 from werkbund.engine.masking import MASKED, SUM
@@ -202,3 +203,27 @@ def test_trees_under_masks_are_those_of_the_plain_run_to_the_bit(tmp_path: Path)
         assert isinstance(model, TreeModel)
         digests.append(model.ensemble.digest)
     assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("unit", ["machine", "plant"])
+def test_plants_add_shares_of_noise_write_down_what_that_costs_and_take_part_within_a_budget(
+    unit: str, tmp_path: Path
+) -> None:
+    sections: dict[str, dict[str, Any]] = {
+        **FOUR,
+        "training": {"positive_weight": "none"},
+        "strategy": {"aggregation": {"weighting": "equal" if unit == "plant" else "examples"}},
+        "privacy": {"secure_sums": True, "unit": unit, "target_epsilon": 4.0, "shared_noise": True},
+    }
+    budgets = {name: {"epsilon": 4.0, "delta": 1e-2 if unit == "plant" else 1e-3} for name in NAMES}
+    deployment = deploy(tmp_path / "it", policies=budgets, **sections)
+    told = deployment.run().summary
+    assert told["rounds"] == 3
+    for name in NAMES:
+        (spent,) = spent_in(checked_ledger(deployment.kits[name])).values()
+        assert spent == pytest.approx(4.0, abs=0.05)
+        kept = json.loads((deployment.store(name).path / "spending.json").read_text())["charges"]
+        assert [(charge["unit"], charge["count"], charge["shared"]) for charge in kept] == [(unit, 3, True)]
+    deployment.write(FIRST, policy={**budgets[FIRST], "epsilon": 4.1})
+    with pytest.raises(QuorumError, match=r"plant-1: .*policy\.epsilon is 4\.1 .* one more training would exceed it"):
+        deployment.run(name="again")

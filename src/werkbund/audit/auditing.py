@@ -80,7 +80,8 @@ def _on_messages(config: Config) -> tuple[OnMessages, ...]:
     if grows_trees(config):
         return (RowsOfCells(),)
     always = (FailureShare(), Differencing(), Differencing(varied=True), RowsOfUpdate(False), RowsOfUpdate(True))
-    return (*always, Canaries()) if config.privacy.unit in ("row", "machine") else always
+    noised = config.privacy.unit in ("row", "machine") and not config.privacy.shared_noise
+    return (*always, Canaries()) if noised else always
 
 
 def _on_membership(

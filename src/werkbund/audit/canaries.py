@@ -117,9 +117,9 @@ class Canaries:
         if promise is None or promise.objective.draws is None:
             raise ConfigError("canaries need privacy.unit row or machine, got none or plant; set it, or leave them out")
         rows = int(np.median(np.diff(population.splits["train"].offsets)))
-        release = promise.release(rows, 1)
-        claim = Claim(promise.clip, release.noise, release.rate, min(release.count, self.steps), promise.delta)
-        rule = NoisedUnits(promise.clip, lambda rows: release.noise, promise.seeded)  # as at a plant of so many rows
+        how, noise = promise.how(rows), promise.noise_at(rows)
+        claim = Claim(promise.clip, noise, how.rate, min(how.steps, self.steps), promise.delta)
+        rule = NoisedUnits(promise.clip, lambda rows: noise, promise.seeded)  # as at a plant of so many rows
         told = play_canaries(LocalObjective(rule=rule, draws=promise.objective.draws), claim, self.number)
         proven = f"of {claim.steps} steps epsilon is at least {told.proven:.2g}, at most {claim.epsilon:.2g}"
         says = "; ".join((proven, *told.faults)) if told.faults else f"{proven}; noise, bound and coins as claimed"

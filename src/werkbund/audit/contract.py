@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from werkbund.config.privacy import PROMISE_NOTHING
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
 from werkbund.partition.population import Population
@@ -35,8 +36,7 @@ class AttackCard:
 
 def without_promise(config: Config) -> Config:
     """Return a configuration whose updates leave as they are."""
-    none = {"secure_sums": False, "unit": "none", "noise_multiplier": None, "target_epsilon": None}
-    return changed(config, privacy=none)
+    return changed(config, privacy={**PROMISE_NOTHING, "secure_sums": False})
 
 
 def noise_in_words(config: Config) -> str:

@@ -23,13 +23,14 @@ from werkbund.core.errors import ConfigError
 from werkbund.core.files import write_atomically
 from werkbund.core.keys import PublicKey, fingerprint, read_public_key, ssh_public
 from werkbund.core.stored import read_stored
+from werkbund.engine.promise import How
 from werkbund.ledger import Receipts, Verified, verified
 from werkbund.ledger.tables import COLUMNS, rows_of, to_csv
 from werkbund.ledger.verifying import lines_of
 from werkbund.plant import PlantSettings, load_settings
 from werkbund.plant.agreed import FILE_NAME
 from werkbund.plant.ledger import FILE, policy_facts, purpose_of, root_of, signing_key
-from werkbund.privacy.accounting import GaussianRelease, epsilon, renyi_epsilon
+from werkbund.privacy.accounting import Release, epsilon, renyi_epsilon
 
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
 _TESTS = re.compile(r" \((?:[A-Z]+::test_\w+(?:, )?)+\)|`")
@@ -74,16 +75,17 @@ def ledger_page(found: Verified, rows: Sequence[Mapping[str, str]]) -> str:
 
 def spent_in(found: Verified) -> dict[str, float]:
     """Return the epsilon of all charges in a ledger together, by unit and delta in words."""
-    charges: dict[str, list[GaussianRelease]] = {}
+    charges: dict[str, list[Release]] = {}
     for entry in found.entries:
         told = entry.get("privacy", {}).get("charge")
         if told:
-            release = GaussianRelease(float(told["noise"]), int(told["count"]), float(told["rate"]))
-            charges.setdefault(f"for each {told['unit']}, delta {float(told['delta']):g}", []).append(release)
+            how = How(float(told["rate"]), int(told["count"]), shared=told.get("shared", False))
+            name = f"for each {told['unit']}, delta {float(told['delta']):g}"
+            charges.setdefault(name, []).append(how.release(float(told["noise"]), 1))
     return {name: _epsilon(each, float(name.rpartition(" ")[2])) for name, each in charges.items()}
 
 
-def _epsilon(releases: Sequence[GaussianRelease], delta: float) -> float:
+def _epsilon(releases: Sequence[Release], delta: float) -> float:
     """Return what releases cost; a little more than they do where the extra `privacy` is not installed."""
     try:
         return epsilon(releases, delta)

@@ -72,7 +72,8 @@ def shadows(config: Config, population: Population, models: int) -> Shadows:
             f"--shadows must be an even number, 4 or more, got {models}: each row is in half of the models beside the "
             "attacked one"
         )
-    config = changed(config, privacy={"secure_sums": False})  # the model is the same with them
+    if not config.privacy.shared_noise:  # else the model is the same without them
+        config = changed(config, privacy={"secure_sums": False})
     halves = np.concatenate([_halves(population, config.federation.seed, pair) for pair in range(models // 2)])
     confidence = [_confidence(config, population, half, number) for number, half in enumerate(halves)]
     return Shadows(np.stack(confidence), halves)

@@ -29,6 +29,7 @@ from werkbund.engine.kinds import TRAIN, WEIGHT
 from werkbund.federation.families.networks import NetworkSimulation, simulate_network, simulate_prepared_network
 from werkbund.learner import layout_of, weights_of
 from werkbund.partition.population import Population, RawTable
+from werkbund.privacy import Departure
 
 _UPDATE = "update"
 _PATIENCE_S = 600.0
@@ -79,8 +80,12 @@ class Server:
         for reply in ask(simulation.grid, [question], _PATIENCE_S, form):
             if isinstance(reply, Failure):
                 raise ClientError(reply.reason)
-            sums.append(np.asarray(reply.figures[_UPDATE], np.float64))
-            weight.append(np.asarray(reply.figures[WEIGHT], np.float64))
+            figures = dict(reply.figures)
+            if simulation.config.privacy.shared_noise:  # whole numbers, with all noise in them
+                departure = Departure(round, reply.clients, np.empty(0, np.uint64), clients, len(weights))
+                figures = dict(simulation.strategy.stack.unwind(figures, departure))
+            sums.append(np.asarray(figures[_UPDATE], np.float64))
+            weight.append(np.asarray(figures[WEIGHT], np.float64))
         updates, counts = np.concatenate(sums), np.concatenate(weight)
         return (updates.sum(0, keepdims=True), counts.sum(keepdims=True)) if self.in_sum else (updates, counts)
 
@@ -107,7 +112,7 @@ def servers(config: Config, population: Population, rows: int | None = None) -> 
     else:
         yield "sums alone, if they were on", Server(bare, in_sum=True)
     if config.privacy.unit != "none":
-        noised = changed(taught, privacy={"secure_sums": False})
+        noised = taught if taught.privacy.shared_noise else changed(taught, privacy={"secure_sums": False})
         yield noise_in_words(config), Server(_simulated(noised, population, rows))
 
 

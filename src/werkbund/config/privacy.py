@@ -16,22 +16,28 @@ DELTAS = {"row": 1e-5, "machine": 1e-3, "plant": 1e-2}
 """The delta of a promise by its unit, where none is set: below one over the number of units that there are."""
 
 
+PROMISE_NOTHING = {"unit": "none", "noise_multiplier": None, "target_epsilon": None, "shared_noise": False}
+"""Keys of a section without any promise."""
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """Hold what of other sections must go with the section of privacy.
 
     Parameters
     ----------
-    kind, initial, positive_weight, step_bound, close, clusters, personal, clip_norm, contributions, attack
-        Values of `model.kind`, `model.initial`, `training.positive_weight`, `training.clip_norm`,
-        `strategy.pace.close`, `strategy.clusters`, `strategy.personal`, `strategy.aggregation.clip_norm`,
-        `evaluation.contributions` and `attack.kind`.
+    kind, initial, positive_weight, step_bound, one_step, close, clusters, personal, clip_norm, contributions, attack
+        Values of `model.kind`, `model.initial`, `training.positive_weight`, `training.clip_norm`; whether
+        `training.optimizer`, `training.epochs` and `training.steps` let a round be one step; `strategy.pace.close`,
+        `strategy.clusters`, `strategy.personal`, `strategy.aggregation.clip_norm`, `evaluation.contributions` and
+        `attack.kind`.
     """
 
     kind: str
     initial: str
     positive_weight: str | float
     step_bound: float | None
+    one_step: bool
     close: str
     clusters: ClustersSection
     personal: PersonalSection
@@ -59,6 +65,8 @@ class PrivacySection(Section):
     """Epsilon of each plant: noise follows from it; with `noise_multiplier` the run stops before it is exceeded."""
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Chance beside epsilon: 1e-5 for rows, 1e-3 for machines, 1e-2 for plants if left out."""
+    shared_noise: bool = False
+    """Whether each plant adds a share of the noise inside secure sums; with row or machine a round is one step."""
     seeded: bool = False
     """Draw noise by the run's seed, which the server knows: for tests in process alone, protects nobody."""
 
@@ -80,6 +88,11 @@ class PrivacySection(Section):
                 f"privacy.target_epsilon or privacy.noise_multiplier must be set with privacy.unit = {self.unit!r}, "
                 "but both are missing; a usual choice is target_epsilon = 8"
             )
+        if self.shared_noise and (self.unit == "none" or self.seeded):
+            raise ValueError(
+                "privacy.shared_noise must be false without privacy.unit, and with privacy.seeded: shares are drawn by "
+                f"plants alone; got unit {self.unit!r}, seeded {self.seeded}"
+            )
         if noise == 0 and target is not None:
             raise ValueError("privacy.noise_multiplier must be > 0 with privacy.target_epsilon, got 0.0")
         return self
@@ -94,7 +107,25 @@ class PrivacySection(Section):
             return f"{broken}; or set privacy.secure_sums = false"
         if self.unit != "none" and (broken := _beside_noise(around, self.unit)):
             return f"{broken}; or set privacy.unit = 'none'"
+        if self.shared_noise and (broken := self._beside_shares(around)):
+            return f"{broken}; or set privacy.shared_noise = false"
         return ""
+
+    def _beside_shares(self, around: Surroundings) -> str:
+        """Return which rules are broken where plants share noise."""
+        return _broken(
+            (
+                (
+                    not self.secure_sums,
+                    "privacy.secure_sums must be true with privacy.shared_noise: outside a sum each share is too small",
+                ),
+                (
+                    self.unit != "plant" and not around.one_step,
+                    "training.optimizer must be sgd, training.epochs 1 and training.steps left out with "
+                    "privacy.shared_noise: a round is one step over all units, and strategy.aggregation may be fedadam",
+                ),
+            )
+        )
 
 
 Rule = tuple[bool, str]

@@ -359,6 +359,7 @@ class Config(Section):
             model.initial,
             training.positive_weight,
             training.clip_norm,
+            (training.optimizer, training.epochs, training.steps) == ("sgd", 1, None),
             strategy.pace.close,
             strategy.clusters,
             strategy.personal,

@@ -103,5 +103,5 @@ def grid_in_process(names: Sequence[str], handlers: Mapping[Kind, Handler], sums
     public = [key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for key in private]
     register = Register(tuple(names), tuple(public), sums.colluding, sums.strict)
     members = {place: Participant(register, place + 1, key, sums.run, {}) for place, key in enumerate(private)}
-    masked = InProcessGrid(names, Worker(Masking(members).around(handlers)))
-    return SecuredGrid(masked, Hub(register, sums.run), sums.most_rows)
+    masked = InProcessGrid(names, Worker(Masking(members, share=sums.share).around(handlers)))
+    return SecuredGrid(masked, Hub(register, sums.run), sums.most_rows, sums.whole)

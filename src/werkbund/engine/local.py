@@ -27,12 +27,14 @@ from werkbund.core.types import Replies, Tasks
 from werkbund.core.weights import Layout
 from werkbund.engine.kinds import EVALUATE, PERSONALISE, TRAIN, UPLOAD, WEIGHT
 from werkbund.engine.personal import PERSONAL_MODEL, PersonalWork, Training
+from werkbund.engine.pooling import pooled_sums
 from werkbund.engine.worker import SENT, Handler, forgetful, settled
 from werkbund.learner.counts import count_scores, edges_of
 from werkbund.learner.plan import accumulations
 from werkbund.learner.signals import FROM_LOSSES, local_centroids, loss_signals, losses_of
 from werkbund.learner.train import CohortTrainer, TrainedCohort
 from werkbund.privacy import Departure, Stack
+from werkbund.privacy.shares import is_noised
 from werkbund.selection.questions import CENTROIDS, HOLD, LOSS
 
 _HELD, _SENT = "held.", "sent update"
@@ -96,7 +98,14 @@ class LocalWork:
         return self._answer(TRAIN, tasks, sums, each, clear, pooled)
 
     def hold(self, tasks: Tasks, store: Store) -> Replies:
-        """Train as in `train`, but keep the update here and answer with signals alone."""
+        """Train as in `train`, but keep the update here and answer with signals alone.
+
+        Raises
+        ------
+        ClientError
+            If noise is promised: what is uploaded later was not bounded when it was held.
+        """
+        self._refuse_unnoised(HOLD.name)
         sums, clear = self._trained(tasks, np.ones(len(tasks)), store)
         kept = {name: array for name, array in sums.items() if name != WEIGHT}
         for name, array in {**kept, "round": np.full(len(tasks), tasks.round)}.items():
@@ -186,6 +195,9 @@ class LocalWork:
 
     def _trained(self, tasks: Tasks, weight: Float64Array, store: Store) -> tuple[Arrays, Arrays]:
         """Train, and return sums with updates times `weight`, and the signals that are wanted."""
+        if self.trainer.objective.pooled is not None:
+            pooled = pooled_sums(self.trainer, self.splits.train, tasks, _weights(tasks))
+            return {**pooled, WEIGHT: weight}, self._signals(tasks, pooled, weight, store)
         start, rate = self._incoming(tasks, store), float(tasks.shared["rate"])
         rows = self.splits.train.sizes[tasks.clients].astype(np.float64)
         half = self.half if tasks.round else None  # before the first round a client trains by itself
@@ -227,7 +239,7 @@ class LocalWork:
     @property
     def _noises(self) -> bool:
         """Whether what training tells of rows is noised here, so that nothing may tell of them beside it."""
-        return self.trainer.objective.draws is not None
+        return self.trainer.objective.has_units or is_noised(self.stack)
 
     def _refuse_unnoised(self, what: str) -> None:
         if self._noises:

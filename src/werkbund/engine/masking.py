@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from werkbund.aggregation.contract import UPDATE
 from werkbund.core.arrays import AnyArray, Arrays, under
 from werkbund.core.errors import ClientError
 from werkbund.core.kinds import Field, Kind
@@ -15,6 +16,7 @@ from werkbund.core.store import Store
 from werkbund.core.types import Replies, Tasks
 from werkbund.engine.summands import addends_of, is_summed
 from werkbund.engine.worker import Handler
+from werkbund.privacy.shares import NoiseShare
 from werkbund.privacy.sums import AGREE, KEYS, OFFERS, OPEN, Participant, Words
 
 SUM = "sum."
@@ -55,11 +57,14 @@ class Masking:
         What answers follow from beside the tasks, such as which rows there are.
     kept
         What is kept from task to task of rounds of several stages, by name.
+    share
+        The noise of which each adds a share to its update; None where nothing is added.
     """
 
     participants: Mapping[int, Participant]
     about: bytes = b""
     kept: MutableMapping[str, AnyArray] = field(default_factory=dict)
+    share: NoiseShare | None = None
     _sent: dict[int, tuple[int, AnyArray]] = field(default_factory=dict)  # by those asked with one who then failed
 
     def around(self, handlers: Mapping[Kind, Handler]) -> dict[Kind, Handler]:
@@ -111,6 +116,9 @@ class Masking:
             words = Words.from_json(str(message["words"]))
             self._check_told(client, tasks, message, words)
             arrays = addends_of(words, tasks.kind, {name: array[0] for name, array in sums.items()})
+            if self.share is not None and UPDATE in arrays:
+                honest = self.participants[client].honest(message)
+                arrays[UPDATE] = arrays[UPDATE] + self.share.drawn(arrays[UPDATE].shape, honest)
             masked = self.participants[client].submit(message, words, arrays, question_of(tasks, self.about))["masked"]
             self._keep(client, replace(stage, turn=turn, under_way=tasks.round * tasks.kind.staged))
             return masked

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,12 +17,14 @@ from werkbund.aggregation.contract import Aggregator, half_of, needs_of
 from werkbund.core.arrays import AnyArray
 from werkbund.core.errors import ConfigError
 from werkbund.core.methods import name_of
-from werkbund.learner.batches import UnitDraws, num_steps, sampling_rate
-from werkbund.learner.objective import LocalObjective, NoisedUnits
+from werkbund.engine.schedule import RateSchedule
+from werkbund.learner.batches import Unit, UnitDraws, num_steps, sampling_rate
+from werkbund.learner.objective import LocalObjective, NoisedUnits, UnitSum
 from werkbund.learner.plan import TrainingPlan
 from werkbund.privacy import Stack
-from werkbund.privacy.accounting import GaussianRelease, affordable, epsilon, noise_for
+from werkbund.privacy.accounting import GaussianRelease, Release, affordable, epsilon, noise_for
 from werkbund.privacy.central import ClippedSum
+from werkbund.privacy.shares import NoiseShare, RoundedGradients, RoundedUpdates
 from werkbund.selection.contract import Selector
 
 Protected = Literal["none", "row", "machine", "plant"]
@@ -67,6 +69,10 @@ class Promised(Protocol):
     def seeded(self) -> bool:
         """Whether noise follows from the run's seed."""
 
+    @property
+    def shared_noise(self) -> bool:
+        """Whether each plant adds a share of the noise inside secure sums."""
+
 
 @dataclass(frozen=True)
 class Promise:
@@ -86,6 +92,9 @@ class Promise:
         That are planned.
     seeded
         Whether noise follows from the run's seed, and protects nobody.
+    shared
+        Whether clients add shares of the noise inside secure sums: a release is one sum over all of them, and with
+        rows or machines a round is one step.
     """
 
     unit: Protected
@@ -96,6 +105,7 @@ class Promise:
     plan: TrainingPlan
     rounds: int
     seeded: bool = False
+    shared: bool = False
 
     @staticmethod
     def of(terms: Promised, plan: TrainingPlan, rounds: int) -> Promise | None:
@@ -103,34 +113,57 @@ class Promise:
         if terms.unit == "none":
             return None
         noise, target = terms.noise_multiplier, terms.target_epsilon
-        return Promise(
-            terms.unit, float(terms.clip), terms.promised_delta, noise, target, plan, rounds, bool(terms.seeded)
-        )
+        flags = bool(terms.seeded), bool(terms.shared_noise)
+        return Promise(terms.unit, float(terms.clip), terms.promised_delta, noise, target, plan, rounds, *flags)
 
     @property
     def objective(self) -> LocalObjective:
-        """What clients follow: noised units, where each client noises for itself."""
+        """What clients follow: noised units, where each noises for itself; sums of units, where they share noise."""
         if self.unit == "plant":
             return LocalObjective()
-        unit: Literal["row", "machine"] = "row" if self.unit == "row" else "machine"
+        unit: Unit = "row" if self.unit == "row" else "machine"
+        if self.shared:
+            return LocalObjective(pooled=UnitSum(unit, self.clip))
         return LocalObjective(
             rule=NoisedUnits(self.clip, self.noise_at, self.seeded), draws=UnitDraws(unit, self.seeded)
         )
 
-    def stack(self, seed: int) -> Stack:
-        """Return the layers through which updates leave: noise on the sum of plants; none where each noises itself."""
+    @property
+    def share(self) -> NoiseShare | None:
+        """The noise of which each client adds a share under masks; None where they add none there."""
+        return NoiseShare(self.noise_at(1)) if self.shared else None
+
+    @property
+    def is_kept_by_clients(self) -> bool:
+        """Whether clients add the noise, so that they need trust nobody else with it and can count what it costs."""
+        return self.unit != "plant" or self.shared
+
+    def stack(self, seed: int, schedule: RateSchedule) -> Stack:
+        """Return the layers through which updates leave; none where each client noises for itself.
+
+        Parameters
+        ----------
+        seed
+            Of the run, by which the server's noise is drawn where it is seeded.
+        schedule
+            Of the learning rate.
+        """
+        if self.shared and self.unit != "plant":
+            rate = self.plan.learning_rate
+            return Stack((RoundedGradients(self.clip, lambda round: rate * schedule.factor(round)),))
         if self.unit != "plant":
             return Stack()
+        if self.shared:
+            return Stack((RoundedUpdates(self.clip),))
         return Stack((ClippedSum(self.clip, self.noise_at(1), seed if self.seeded else None),))
 
     def noise_at(self, rows: int) -> float:
         """Return the deviation of the noise at a client with so many training rows, in multiples of `clip`."""
-        return float(self.noise) if self.noise is not None else _solved(self._how(rows), self.target or 0.0, self.delta)
+        return float(self.noise) if self.noise is not None else _solved(self.how(rows), self.target or 0.0, self.delta)
 
-    def release(self, rows: int, trainings: int) -> GaussianRelease:
+    def release(self, rows: int, trainings: int) -> Release:
         """Return what a client with so many training rows releases when it trains in so many rounds."""
-        rate, steps = self._how(rows)[:2]
-        return GaussianRelease(self.noise_at(rows), steps * trainings, rate)
+        return self.how(rows).release(self.noise_at(rows), trainings)
 
     def epsilon(self, rows: int, trainings: int) -> float:
         """Return the epsilon of a client with so many training rows that has trained in so many rounds."""
@@ -145,7 +178,7 @@ class Promise:
             (clients,), training rows of each; 0 or NaN where nobody knows.
         """
         sizes = {client: int(size) for client, size in enumerate(rows.tolist()) if size > 0}
-        return {client: _most(self._how(size), self.noise, self.target, self.delta) for client, size in sizes.items()}
+        return {client: _most(self.how(size), self.noise, self.target, self.delta) for client, size in sizes.items()}
 
     def told(self, rows: AnyArray, trainings: Mapping[int, int], names: Sequence[str]) -> dict[str, Any]:
         """Return what people are told, as values that JSON holds.
@@ -169,7 +202,7 @@ class Promise:
             "delta": self.delta,
             "clip": self.clip,
             "target": self.target,
-            "mechanism": _MECHANISMS[self.unit],
+            "mechanism": (_SHARED if self.shared else _MECHANISMS)[self.unit],
             "seeded": self.seeded,
             "epsilon": max(known, default=None) if all(map(math.isfinite, known)) else None,
             "clients": spent,
@@ -180,11 +213,27 @@ class Promise:
         noise, spent = (self.noise_at(rows), self.epsilon(rows, trainings)) if rows else (None, None)
         return {"client": name, "trainings": trainings, "noise": noise, "epsilon": spent}
 
-    def _how(self, rows: int) -> tuple[float, int, int]:
-        """Return the chance of a unit to be in a release, releases a round, and rounds."""
-        if self.unit == "plant":
-            return 1.0, 1, self.rounds
-        return sampling_rate(rows, self.plan), int(num_steps(np.array([rows]), self.plan)[0]), self.rounds
+    def how(self, rows: int) -> How:
+        """Return how a client with so many training rows trains."""
+        if self.unit == "plant" or self.shared:
+            return How(1.0, 1, self.rounds, self.shared)
+        steps = int(num_steps(np.array([rows]), self.plan)[0])
+        return How(sampling_rate(rows, self.plan), steps, self.rounds)
+
+
+class How(NamedTuple):
+    """Hold the chance of a unit to be in a release, releases a round, rounds, and whether noise is shared."""
+
+    rate: float
+    steps: int
+    rounds: int = 1
+    shared: bool = False
+
+    def release(self, noise: float, trainings: int) -> Release:
+        """Return what so many trainings with this noise release."""
+        if self.shared:
+            return NoiseShare(noise).release(self.steps * trainings)
+        return GaussianRelease(noise, self.steps * trainings, self.rate)
 
 
 _MECHANISMS: Mapping[str, str] = {
@@ -193,20 +242,25 @@ _MECHANISMS: Mapping[str, str] = {
     "step's sum (DP-SGD)",
     "plant": "each plant clips its update, and the server adds Gaussian noise to the sum: it is trusted to do so",
 }
+_SHARED: Mapping[str, str] = {
+    "row": "each plant clips the gradient of each row, and adds a share of Skellam noise to their sum under masks: a "
+    "round is one step over the rows of all plants",
+    "machine": "each plant clips the gradient of each machine, all its rows together, and adds a share of Skellam "
+    "noise to their sum under masks: a round is one step over the machines of all plants",
+    "plant": "each plant clips its update, and adds a share of Skellam noise to it under masks",
+}
 
 
 @lru_cache(maxsize=4096)
-def _most(how: tuple[float, int, int], noise: float | None, target: float | None, delta: float) -> int:
-    rate, steps, rounds = how
+def _most(how: How, noise: float | None, target: float | None, delta: float) -> int:
     if noise is None or target is None:
-        return rounds
-    return affordable(GaussianRelease(noise, steps * rounds, rate), [], target, delta) // steps
+        return how.rounds
+    return affordable(how.release(noise, how.rounds), [], target, delta) // how.steps
 
 
 @lru_cache(maxsize=4096)
-def _solved(how: tuple[float, int, int], target: float, delta: float) -> float:
-    rate, steps, rounds = how
-    return noise_for(target, delta, lambda noise: [GaussianRelease(noise, steps * rounds, rate)])
+def _solved(how: How, target: float, delta: float) -> float:
+    return noise_for(target, delta, lambda noise: [how.release(noise, how.rounds)])
 
 
 _OF_ROWS = frozenset({"loss", "loss_std", "loss_rms", "train_loss", "norm", "change", "centroids"})
@@ -233,6 +287,11 @@ def check_promise(promise: Promise, selector: Selector, aggregator: Aggregator) 
         raise ConfigError(f"{_rule(promise, names[1])}: it needs the {', '.join(odd)}, which nothing noises; {_OTHERS}")
     if half_of(aggregator) is not None:
         raise ConfigError(f"{_rule(promise, names[1])}: what clients add to their updates is not noised; {_OTHERS}")
+    if promise.shared and promise.unit != "plant" and aggregator.weighting != "examples":
+        raise ConfigError(
+            f"{_rule(promise, names[1])} with weighting {aggregator.weighting!r}: with privacy.shared_noise all rows "
+            "count alike; set strategy.aggregation.weighting = 'examples'"
+        )
     if promise.unit == "plant" and (aggregator.sees != "sum" or aggregator.weighting != "equal"):
         raise ConfigError(
             f"{_rule(promise, names[1])} with weighting {aggregator.weighting!r}: noise fits a sum in which all plants "

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from werkbund.aggregation.contract import Aggregator
+from werkbund.aggregation.contract import UPDATE, Aggregator
 from werkbund.core.arrays import Arrays, Int64Array
 from werkbund.core.errors import ClientError, ConfigError, FederationError
 from werkbund.core.kinds import Kind
@@ -22,6 +22,7 @@ from werkbund.engine.asking import NO_ANSWER, ask, payload, size_of
 from werkbund.engine.grid import Grid, Keeping, state_of
 from werkbund.engine.masking import FACTORS, MASKED, SUM, WORDS, joined, masked_kind, told_alike
 from werkbund.engine.summands import USUAL_ROWS, is_summed, opened_sums, words_for
+from werkbund.privacy.shares import NoiseShare
 from werkbund.privacy.sums import AGREE, KEYS, OFFERS, OPEN, Hub, Opened, Thresholds, Words, usual_colluding
 from werkbund.selection.contract import OF_THE_UPDATE, CohortSize, Selector, State
 
@@ -44,12 +45,20 @@ class SumTerms:
         As `Register` has them.
     most_rows
         Rows that no client has more of.
+    share
+        The noise of which each adds a share to its update; None where nothing is added.
     """
 
     run: str
     colluding: int | None = None
     strict: bool = False
     most_rows: int = USUAL_ROWS
+    share: NoiseShare | None = None
+
+    @property
+    def whole(self) -> frozenset[str]:
+        """Names of sums that layers of privacy make whole numbers."""
+        return frozenset() if self.share is None else frozenset({UPDATE})
 
     def check_cohort(self, selector: Selector, num_clients: int) -> None:
         """Refuse cohorts that are too small among so many clients.
@@ -83,11 +92,14 @@ class SecuredGrid:
         The server's half of secure sums.
     most_rows
         Rows that no client has more of: the fewer, the finer updates are added.
+    whole
+        Names of sums that layers of privacy made whole numbers.
     """
 
     grid: Grid
     hub: Hub
     most_rows: int = USUAL_ROWS
+    whole: frozenset[str] = frozenset()
     _waiting: deque[Tasks] = field(default_factory=deque)
     _missed: Counter[int] = field(default_factory=Counter)
     _stage: tuple[int, tuple[int, ...]] = (0, ())
@@ -152,7 +164,7 @@ class SecuredGrid:
     def _result(self, tasks: Tasks, exchange: _Exchange) -> Iterator[Replies]:
         """Yield what comes of a task: one answer of all that are in the sum; each as it came, where none is opened."""
         tasks = self._as_told(tasks)
-        words = words_for(tasks, len(self.clients()), self.most_rows, told_alike(tasks).hex())
+        words = words_for(tasks, len(self.clients()), self.most_rows, told_alike(tasks).hex(), self.whole)
         answers = self._submitted(tasks, words, exchange)
         missing = {*self._numbers(tasks)} - {*answers}
         self._missed.update(missing)

@@ -88,7 +88,7 @@ def counts_of_splits(counts: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[i
     return {f"{split}.{name}": shape for split in HELD_OUT for name, shape in counts.items()}
 
 
-def words_for(tasks: Tasks, num_clients: int, most_rows: int, about: str = "") -> Words:
+def words_for(tasks: Tasks, num_clients: int, most_rows: int, about: str = "", whole: Collection[str] = ()) -> Words:
     """Return how the sums that tasks want become words.
 
     Parameters
@@ -101,6 +101,8 @@ def words_for(tasks: Tasks, num_clients: int, most_rows: int, about: str = "") -
         Rows that no client has more of.
     about
         What all are told alike, see `Words`.
+    whole
+        Names of sums that layers of privacy made whole numbers.
 
     Raises
     ------
@@ -111,7 +113,9 @@ def words_for(tasks: Tasks, num_clients: int, most_rows: int, about: str = "") -
     weight = float(np.max(tasks.own.get("factor", 1.0), initial=0.0)) * (1 if alike else most_rows)
     bound = _power_above(MOST_CHANGE * weight)
     each = [
-        _addend(tasks.kind, name, shape, bound, float(most_rows), num_clients)
+        Addend(name, shape, None, True)
+        if name in whole
+        else _addend(tasks.kind, name, shape, bound, float(most_rows), num_clients)
         for name, shape in sorted(tasks.shapes.items())
     ]
     return Words((*each, Addend(_GIVEN, (len(each),), 1.0, True, _width(1.0, num_clients))), num_clients, about)
@@ -194,13 +198,16 @@ def opened_sums(kind: Kind, words: Words, sums: Mapping[str, AnyArray], num_clie
     given = sums[_GIVEN].tolist()
     told = zip(words.addends[:-1], given, strict=True)
     kept = [one.name for one, many in told if many == num_clients or (many and "." in one.name)]
-    return {name: _typed(kind, name, sums[name]) for name in kept}
+    whole = [one.name for one in words.addends if one.most is None]
+    return {name: _typed(kind, name, sums[name], name in whole) for name in kept}
 
 
-def _typed(kind: Kind, name: str, array: AnyArray) -> AnyArray:
+def _typed(kind: Kind, name: str, array: AnyArray, is_whole: bool) -> AnyArray:
     declared = kind.answered("sums", name)
     if declared is None:
         raise FederationError(f"an answer to {kind} has no sum {name!r}")
+    if is_whole and "parameters" in declared.shape:  # as a layer of privacy reads it
+        return array
     whole = declared.dtype in ("iu", "i", "u", "b") or declared.unit in _COUNTED_IN_ROWS
     numbers = array if whole or "parameters" in declared.shape else number_of(array)
     return numbers.astype({"f4": np.float32, "f": np.float64}.get(declared.dtype, numbers.dtype))

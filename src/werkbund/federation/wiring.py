@@ -128,7 +128,7 @@ def strategy_of(config: Config) -> Strategy:
     selector, promise, stack = selector_of(config), promise_of(config), Stack()
     if promise:
         check_promise(promise, selector, rule)
-        stack = promise.stack(config.federation.seed)
+        stack = promise.stack(config.federation.seed, _schedule(config))
     pace, personal = Pace(**config.strategy.pace.model_dump()), config.strategy.personal.plan
     sums = sums_of(config)
     return Strategy(selector, rule, stack, clip_norm=clip, pace=pace, personal=personal, secure_sums=sums)
@@ -150,17 +150,25 @@ def rules_of(config: Config, fingerprint: str, facts: Arrays, num_modes: int) ->
         fingerprint,
         config.evaluation.clients,
         facts,
-        RateSchedule(config.training.schedule, section.rounds),
+        _schedule(config),
         count_shapes(num_modes),
         refine=edges_after,
         secure_sums=config.privacy.secure_sums,
     )
 
 
+def _schedule(config: Config) -> RateSchedule:
+    return RateSchedule(config.training.schedule, config.federation.rounds)
+
+
 def sums_of(config: Config, rows: Sequence[Int64Array] = ()) -> SumTerms | None:
     """Return how clients in process make sums; None where the server sees all. `rows` (clients,) of each split."""
     section, most = config.privacy, max((int(each.max(initial=1)) for each in rows), default=USUAL_ROWS)
-    return SumTerms(config.federation.name, section.colluding, section.strict, most) if section.secure_sums else None
+    if not section.secure_sums:
+        return None
+    promise = promise_of(config)
+    share = promise.share if promise else None
+    return SumTerms(config.federation.name, section.colluding, section.strict, most, share)
 
 
 def scenario_of(config: Config, names: tuple[str, ...]) -> Scenario | None:

@@ -9,6 +9,7 @@ from werkbund.learner.objective import (
     MeanGradient,
     NoisedUnits,
     Proximal,
+    UnitSum,
 )
 from werkbund.learner.plan import TrainingPlan
 from werkbund.learner.train import CohortTrainer, TrainedCohort
@@ -25,6 +26,7 @@ __all__ = [
     "Proximal",
     "TrainedCohort",
     "TrainingPlan",
+    "UnitSum",
     "build_network",
     "count_scores",
     "layout_of",

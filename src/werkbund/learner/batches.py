@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from werkbund.core.arrays import BoolArray, Float64Array, Int64Array, UInt64Array
 from werkbund.core.clients import ClientTable
@@ -129,6 +131,64 @@ class UnitDraws:
             heads = own.random(len(names)) < sampling_rate(size, plan)
             rows = np.flatnonzero(heads[unit_of])
             yield rows, (np.cumsum(heads) - 1)[unit_of[rows]]
+
+
+@dataclass(frozen=True)
+class GatheredRows:
+    """Hold a group's rows in the order of its steps.
+
+    Parameters
+    ----------
+    keys
+        (clients,)
+    features, labels, present
+        (steps, clients, batch, features), and (steps, clients, batch) each.
+    active
+        (steps, clients), whether a client takes the step.
+    num_drawn
+        (clients,), rows of all steps.
+    sizes, units, expected
+        As `LocalStep` has them, units with the steps in front.
+    """
+
+    keys: UInt64Array
+    features: Tensor
+    labels: Tensor
+    present: Tensor
+    active: BoolArray
+    num_drawn: Int64Array
+    sizes: Int64Array
+    units: Tensor
+    expected: Tensor
+
+    @staticmethod
+    def gather(
+        table: ClientTable, clients: Int64Array, keys: UInt64Array, plan: TrainingPlan, draws: UnitDraws | None
+    ) -> GatheredRows:
+        """Return the rows that some clients draw; arguments as for `draw_batches`, None draws the plan's batches."""
+        sizes, expected = table.sizes[clients], np.empty(0, np.float32)
+        if draws is None:
+            drawn = draw_batches(sizes, keys, plan)
+        else:
+            drawn = draws.draw(table, clients, keys, plan)
+            expected = draws.expected(table, clients, plan)[:, None].astype(np.float32)
+        rows = (drawn.rows + table.offsets[clients][:, None, None]).transpose(1, 0, 2)
+        present = drawn.present.transpose(1, 0, 2)
+        # A place without a row must stay inside the table: its weight in the loss is zero.
+        rows = np.where(present, rows, 0)
+        taken = np.arange(len(rows))[:, None] < num_steps(sizes, plan)
+        units = drawn.units.transpose(1, 0, 2) if drawn.units.size else np.empty((len(rows), 0), np.int64)
+        return GatheredRows(
+            keys,
+            torch.from_numpy(table.features[rows]),
+            torch.from_numpy(table.labels[rows]),
+            torch.from_numpy(present.astype(np.float32)),
+            taken,
+            present.sum(axis=(0, 2)),
+            sizes,
+            torch.from_numpy(units),
+            torch.from_numpy(expected),
+        )
 
 
 def sampling_rate(size: int, plan: TrainingPlan) -> float:

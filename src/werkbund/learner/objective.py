@@ -22,7 +22,7 @@ from werkbund.core.arrays import BoolArray, Int64Array, UInt64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import derived_keys, secret_generator, stream
 from werkbund.core.weights import Layout
-from werkbund.learner.batches import UnitDraws
+from werkbund.learner.batches import Unit, UnitDraws
 
 Sent = Mapping[str, Tensor]
 """Arrays that came with the weights, by name: (p,) for all clients alike, or (c, p)."""
@@ -209,6 +209,26 @@ class Proximal:
 
 
 @dataclass(frozen=True)
+class UnitSum:
+    """Sum the gradients of all units at the weights that come, in place of training: one step of all clients together.
+
+    Parameters
+    ----------
+    unit
+        A row; or a machine, all rows of it together.
+    bound
+        Upper bound of the norm of a unit's gradient.
+    """
+
+    unit: Unit
+    bound: float
+
+    def __post_init__(self) -> None:
+        if not self.bound > 0:
+            raise ConfigError(f"privacy.clip must be > 0, got {self.bound}")
+
+
+@dataclass(frozen=True)
 class LocalObjective:
     """Say what local training follows beside the loss, how gradients become a step, and which layers take part.
 
@@ -225,17 +245,25 @@ class LocalObjective:
         Names of layers or tensors, or patterns such as `norm*`, that train; the others keep their values.
     draws
         How units enter steps; None is the plan's shuffled passes over the rows.
+    pooled
+        What clients sum in place of training; None: they train.
     """
 
     terms: tuple[Term, ...] = ()
     rule: GradientRule | None = None
     trains: tuple[str, ...] = ("*",)
     draws: UnitDraws | None = None
+    pooled: UnitSum | None = None
 
     @property
     def is_usual(self) -> bool:
         """Whether training does what the plan says and nothing else, in all layers."""
-        return not self.terms and self.rule is None and self.trains == ("*",) and self.draws is None
+        return not self.terms and self.rule is None and self.trains == ("*",) and not self.has_units
+
+    @property
+    def has_units(self) -> bool:
+        """Whether each unit's part is bounded, so that nothing else may be told of it."""
+        return self.draws is not None or self.pooled is not None
 
     def trained(self, layout: Layout) -> BoolArray:
         """Return which parameters train: (parameters,)."""

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float32Array, Float64Array, Int64Array, UInt64Array
+from werkbund.core.arrays import AnyArray, Arrays, Float32Array, Float64Array, Int64Array, UInt64Array
 from werkbund.core.clients import ClientTable
 from werkbund.core.errors import ConfigError, ModelError
 from werkbund.core.weights import Layout
-from werkbund.learner.batches import UnitDraws, draw_batches, num_steps
+from werkbund.learner.batches import GatheredRows, num_steps
 from werkbund.learner.chains import chain_of
 from werkbund.learner.fused import fused_available, logits_chain, train_chain
 from werkbund.learner.models import layout_of, logits_of, torch_stream
@@ -40,6 +40,7 @@ from werkbund.learner.objective import (
     can_be_batched,
     plain_gradient,
     plain_row_gradient,
+    refuse_mixing,
 )
 from werkbund.learner.plan import TrainingPlan, optimizer_step, start_state
 
@@ -112,13 +113,8 @@ class CohortTrainer:
     ) -> None:
         if plan.clip_norm is not None and objective.rule is not None:
             raise ConfigError(f"training.clip_norm bounds the mean gradient; {objective.rule} has a bound of its own")
-        if objective.draws is not None and any(
-            isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules()
-        ):
-            raise ConfigError(
-                "privacy.unit needs a network whose rows do not mix, got one with batch normalisation; take layer or "
-                "group normalisation"
-            )
+        if objective.has_units:
+            refuse_mixing(network)
         network = deepcopy(network)  # training in place must not change the weights that another begins with
         self._how = (num_features, batched, compiled)
         self.plan, self.objective = plan, objective
@@ -214,7 +210,7 @@ class CohortTrainer:
         begin = np.broadcast_to(start, (len(clients), self.layout.num_parameters))
         weights, loss = np.array(begin, dtype=np.float32), np.full(len(clients), np.nan)
         for group in self._groups(table.sizes[clients], table.num_features):
-            batch = _Batch.gather(table, clients[group], keys[group], plan, self.objective.draws)
+            batch = GatheredRows.gather(table, clients[group], keys[group], plan, self.objective.draws)
             own = {name: torch.from_numpy(a if a.ndim == 1 else a[group]) for name, a in sent.items()}
             first, steered = torch.from_numpy(weights[group]), steering.take(group)
             # A network that draws in training is trained client by client, each with a stream of its own.
@@ -259,6 +255,21 @@ class CohortTrainer:
                 slopes[place] = (slope if self._slopes.trains is None else slope * self._slopes.trains)[0].numpy()
         return slopes
 
+    def row_gradients(self, table: ClientTable, rows: Int64Array, weights: Float32Array) -> Iterator[Float32Array]:
+        """Yield the gradients of some rows of a table at weights (parameters,), some at a time: (rows, parameters).
+
+        Raises
+        ------
+        ConfigError
+            If the objective reads no gradient of each row.
+        """
+        if self.objective.pooled is None:
+            raise ConfigError(f"gradients of rows need an objective that sums units, got {self.objective}")
+        at, width = torch.from_numpy(np.array(weights, np.float32)[None]), max(_ENTRIES_A_GROUP // len(weights), 1)
+        for part in np.split(rows, range(width, len(rows), width)):
+            features, labels = (torch.from_numpy(array[None, part]) for array in (table.features, table.labels))
+            yield self._slopes.gradient(at, features, labels, torch.ones_like(labels))[0][0].numpy()
+
     def score(self, weights: Float32Array, features: Float32Array) -> Float32Array:
         """Return the logits (rows,) of features (rows, features) under weights (parameters,)."""
         if self._chain is not None:
@@ -284,52 +295,6 @@ class CohortTrainer:
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """Hold a group's rows in the order of its steps: features (steps, clients, batch, features) and so on.
-
-    `sizes`, `units` and `expected` are those of `LocalStep`, units with the steps in front.
-    """
-
-    keys: UInt64Array
-    features: Tensor
-    labels: Tensor
-    present: Tensor
-    active: BoolArray
-    num_drawn: Int64Array
-    sizes: Int64Array
-    units: Tensor
-    expected: Tensor
-
-    @staticmethod
-    def gather(
-        table: ClientTable, clients: Int64Array, keys: UInt64Array, plan: TrainingPlan, draws: UnitDraws | None
-    ) -> _Batch:
-        sizes, expected = table.sizes[clients], np.empty(0, np.float32)
-        if draws is None:
-            drawn = draw_batches(sizes, keys, plan)
-        else:
-            drawn = draws.draw(table, clients, keys, plan)
-            expected = draws.expected(table, clients, plan)[:, None].astype(np.float32)
-        rows = (drawn.rows + table.offsets[clients][:, None, None]).transpose(1, 0, 2)
-        present = drawn.present.transpose(1, 0, 2)
-        # A place without a row must stay inside the table: its weight in the loss is zero.
-        rows = np.where(present, rows, 0)
-        taken = np.arange(len(rows))[:, None] < num_steps(sizes, plan)
-        units = drawn.units.transpose(1, 0, 2) if drawn.units.size else np.empty((len(rows), 0), np.int64)
-        return _Batch(
-            keys,
-            torch.from_numpy(table.features[rows]),
-            torch.from_numpy(table.labels[rows]),
-            torch.from_numpy(present.astype(np.float32)),
-            taken,
-            present.sum(axis=(0, 2)),
-            sizes,
-            torch.from_numpy(units),
-            torch.from_numpy(expected),
-        )
-
-
-@dataclass(frozen=True)
 class _Slopes:
     """Hold how the slope of a step is made: gradient, rule and terms, and which parameters train.
 
@@ -347,10 +312,11 @@ class _Slopes:
     ) -> _Slopes:
         rule = objective.rule or MeanGradient(plan.clip_norm)
         row, mean = (batched_row_gradient, batched_gradient) if together else (plain_row_gradient, plain_gradient)
+        is_each = rule.per_example or objective.pooled is not None
         terms = ((Proximal(plan.proximal),) if plan.proximal else ()) + objective.terms
         mask = objective.trained(layout)
         trains = None if mask.all() else torch.from_numpy(mask)
-        return _Slopes((row if rule.per_example else mean)(network, layout, plan.positive_weight), rule, terms, trains)
+        return _Slopes((row if is_each else mean)(network, layout, plan.positive_weight), rule, terms, trains)
 
     def of_step(
         self,
@@ -381,7 +347,7 @@ def _steering(correction: AnyArray | None, pull: Float64Array | None, home: Floa
 
 
 def _descend(
-    start: Tensor, batch: _Batch, slopes_of: _Slopes, plan: TrainingPlan, sent: Sent, steering: Steering
+    start: Tensor, batch: GatheredRows, slopes_of: _Slopes, plan: TrainingPlan, sent: Sent, steering: Steering
 ) -> tuple[Tensor, Tensor]:
     """Take all steps of a group; return weights (clients, parameters) and summed losses (clients,)."""
     step, state, weights = optimizer_step(plan), start_state(start, plan), start

@@ -76,7 +76,10 @@ def _said(entry: Mapping[str, Any]) -> str:
 
 
 def _charge(told: Mapping[str, Any] | None) -> str:
-    return f"{told['count']} x noise {told['noise']}, rate {told['rate']}, a {told['unit']}" if told else ""
+    if not told:
+        return ""
+    shared = " in shares" if told.get("shared") else ""
+    return f"{told['count']} x noise {told['noise']}{shared}, rate {told['rate']}, a {told['unit']}"
 
 
 def _software(told: Any) -> str:

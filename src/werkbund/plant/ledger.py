@@ -27,6 +27,7 @@ from werkbund.core.arrays import AnyArray
 from werkbund.core.errors import CheckpointError, ConfigError, FederationError
 from werkbund.core.files import make_private, write_privately
 from werkbund.core.keys import PrivateKey, new_key, read_private_key, ssh_private
+from werkbund.core.kinds import Kind
 from werkbund.core.text import one_line
 from werkbund.core.types import Replies
 from werkbund.engine.promise import RELATION
@@ -186,17 +187,26 @@ def protection_of(config: Config) -> dict[str, Any]:
     return {"protected": ", ".join(by) or "minimum rows alone", "section": _without_decimals(section)}
 
 
-def charge_of(config: Config, replies: Replies) -> dict[str, Any]:
-    """Return what an answer with an update costs of a promise to rows or machines, as the accountant counts it.
+def charge_of(config: Config, kind: Kind, rows: int) -> dict[str, Any]:
+    """Return what an answer with an update costs of a promise whose noise is the plant's, as the accountant counts it.
 
     Epsilon is computed from all such charges, for any delta, and is written nowhere; what has decimals is a text.
+
+    Parameters
+    ----------
+    config
+        Of the run.
+    kind
+        Of the answer.
+    rows
+        Training rows of the plant.
     """
     promise = promise_of(config)
-    if promise is None or promise.objective.draws is None or not replies.kind.updates or "rows" not in replies.sums:
+    if promise is None or not promise.is_kept_by_clients or not kind.updates:
         return {}
-    release = promise.release(int(replies.sums["rows"][0]), 1)
-    how = {"noise": repr(release.noise), "rate": repr(release.rate), "count": release.count}
-    return {"charge": {"unit": promise.unit, "relation": RELATION, **how, "delta": repr(promise.delta)}}
+    how, noise = promise.how(rows), repr(promise.noise_at(rows))
+    released = {"noise": noise, "rate": repr(how.rate), "count": how.steps, "shared": how.shared}
+    return {"charge": {"unit": promise.unit, "relation": RELATION, **released, "delta": repr(promise.delta)}}
 
 
 def mac(secret: bytes, question: str, half: str, name: str, content: bytes) -> str:

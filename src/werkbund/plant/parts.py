@@ -35,7 +35,8 @@ def _by_itself(config: Config) -> Config:
     """Return a configuration by which a plant trains alone: it ends in time to answer, and adds to nobody's numbers."""
     limits = [_SHARE * config.federation.round_timeout_s, config.stop.seconds]
     seconds = min(limit for limit in limits if limit is not None)
-    return changed(config, stop={"seconds": seconds}, privacy={"secure_sums": False})
+    alone = config.privacy.model_copy(update={"secure_sums": False})  # though noise is shared
+    return changed(config, stop={"seconds": seconds}).model_copy(update={"privacy": alone})
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from werkbund.plant.agreed import RefusedError
 from werkbund.plant.briefing import Briefing
 from werkbund.plant.budget import AnswerBudget
 from werkbund.plant.leaving import cut_down, signals_of
-from werkbund.plant.ledger import PlantLedger
+from werkbund.plant.ledger import PlantLedger, charge_of
 from werkbund.plant.offers import OFFERS, Offer, Plot, kinds_of
 from werkbund.plant.parts import Parts
 from werkbund.plant.policy import Policy
@@ -131,6 +132,11 @@ class Plant:
         if tasks.kind.trains and not under_way:
             self.folder.count_round(now)
         return replace(replies, kind=kind, clients=tasks.clients)
+
+    def charged(self, kind: Kind) -> dict[str, Any]:
+        """Return what the last answer, of this kind, costs of what its run promised, for the ledger."""
+        parts = self._rows.latest
+        return charge_of(parts.briefing.config, kind, parts.num_training_rows) if parts and kind.updates else {}
 
     def _spend(self, tasks: Tasks, run: str, now: datetime) -> None:
         """Count a question before it is answered.

@@ -115,6 +115,11 @@ class PlantRows:
         self._parts = (place, parts)
         return parts
 
+    @property
+    def latest(self) -> Parts | None:
+        """What the last briefing made of them; None before the first."""
+        return None if self._parts is None else self._parts[1]
+
     def _in_force(self) -> Agreement | None:
         return agreement_in(self._folder.path)
 

@@ -12,26 +12,48 @@ from typing import Any
 from pydantic import BaseModel, NonNegativeFloat, PositiveInt
 
 from werkbund.core.stored import read_stored, write_stored
-from werkbund.engine.promise import Promise
+from werkbund.engine.promise import How, Promise
 from werkbund.plant.policy import Policy
-from werkbund.privacy.accounting import GaussianRelease, Release, epsilon, renyi_epsilon
+from werkbund.privacy.accounting import Release, epsilon, renyi_epsilon
 
 _FILE = "spending.json"
 _REMEDY = "restore it from a backup; removed, it would forget what was spent"
 
 
 class Charge(BaseModel):
-    """Hold releases alike of one run: deviation of the noise, how many, and the chance of a unit to be in each."""
+    """Hold releases alike of one run.
+
+    Parameters
+    ----------
+    run, unit
+        Names the run; and what it promised something of.
+    noise
+        Deviation of the noise in multiples of the bound.
+    count
+        How many.
+    rate
+        Chance of a unit to be in each.
+    shared
+        Whether noise is the sum of shares under masks.
+    """
 
     run: str
     unit: str
     noise: NonNegativeFloat
     count: PositiveInt
     rate: NonNegativeFloat
+    shared: bool = False
 
-    def release(self) -> GaussianRelease:
+    @staticmethod
+    def of(promise: Promise, rows: int, run: str) -> Charge:
+        """Return what one training over so many rows costs."""
+        how = promise.how(rows)
+        noise = promise.noise_at(rows)
+        return Charge(run=run, unit=promise.unit, noise=noise, count=how.steps, rate=how.rate, shared=how.shared)
+
+    def release(self) -> Release:
         """Return what the accountant reads."""
-        return GaussianRelease(self.noise, self.count, self.rate)
+        return How(self.rate, self.count, shared=self.shared).release(self.noise, 1)
 
 
 class Charges(BaseModel):
@@ -72,7 +94,7 @@ class Spending:
             Gives the budget.
         """
         most = policy.epsilon
-        if promise is None or promise.unit == "plant":
+        if promise is None or not promise.is_kept_by_clients:
             return "" if most is None else f"policy.epsilon is {most:g}, and {_unseen(promise)}"
         if most is not None and policy.unit == "machine" and promise.unit == "row":
             return "policy.unit is machine, and this run promises something of rows alone"
@@ -89,13 +111,12 @@ class Spending:
 
     def charge(self, promise: Promise | None, rows: int, run: str) -> None:
         """Count a training, on disk before it is done."""
-        if promise is None or promise.unit == "plant":
+        if promise is None or not promise.is_kept_by_clients:
             return
-        one, charges = promise.release(rows, 1), list(self._read().charges)
-        new = Charge(run=run, unit=promise.unit, noise=one.noise, count=one.count, rate=one.rate)
+        new, charges = Charge.of(promise, rows, run), list(self._read().charges)
         alike = [place for place, charge in enumerate(charges) if _is_alike(charge, new)]
         if alike:
-            charges[alike[0]] = charges[alike[0]].model_copy(update={"count": charges[alike[0]].count + one.count})
+            charges[alike[0]] = charges[alike[0]].model_copy(update={"count": charges[alike[0]].count + new.count})
         else:
             charges.append(new)
         known = Charges(charges=charges)

@@ -17,6 +17,7 @@ from werkbund.core.arrays import AnyArray
 from werkbund.core.errors import CheckpointError
 from werkbund.core.files import make_private, write_privately
 from werkbund.engine.masking import Masking
+from werkbund.federation.wiring import promise_of
 from werkbund.plant.ledger import signing_key
 from werkbund.plant.settings import PlantSettings
 from werkbund.privacy.sums import Participant, Register
@@ -59,7 +60,9 @@ class PlantSums:
             name = np.frombuffer(run.encode(), np.uint8)
             if not np.array_equal(kept.get(_RUN, name[:0]), name):
                 kept.update({_RUN: name, **Masking.nothing_kept(0)})
-            self._masking = (run, version), Masking({0: participant}, version.encode(), kept)
+            promise = promise_of(config)
+            share = promise.share if promise else None
+            self._masking = (run, version), Masking({0: participant}, version.encode(), kept, share)
         return self._masking[1]
 
     def save(self) -> None:

@@ -56,6 +56,7 @@ AGREED: tuple[str, ...] = (
     "privacy.noise_multiplier",
     "privacy.target_epsilon",
     "privacy.delta",
+    "privacy.shared_noise",
 )
 """Keys that say what is computed about rows, and what is seen of it: a run that differs in one is refused."""
 

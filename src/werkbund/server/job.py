@@ -32,7 +32,7 @@ from werkbund.federation.families.family import ClientKnowledge, family_of
 from werkbund.federation.folder import Folder
 from werkbund.federation.preparing import CommonPreparation, learn_preparation
 from werkbund.federation.training import Outlets, Trained, train
-from werkbund.federation.wiring import costs_of, strategy_of
+from werkbund.federation.wiring import costs_of, strategy_of, sums_of
 from werkbund.plant.briefing import BriefedGrid, Briefing, for_clients
 from werkbund.plant.delivery import PERSONAL
 from werkbund.plant.leaving import KINDS, asked_anyway, signals_asked
@@ -177,8 +177,8 @@ def _asked(config: Config, grid: BriefedGrid, run: str, plants: Path | None) -> 
     ConfigError
         If the keys of all clients, which secure sums need, are not there.
     """
-    section = config.privacy
-    if not section.secure_sums:
+    section, terms = config.privacy, sums_of(config)
+    if terms is None:
         return grid
     if plants is None:
         raise ConfigError(
@@ -186,7 +186,7 @@ def _asked(config: Config, grid: BriefedGrid, run: str, plants: Path | None) -> 
             "`werkbund provision`, which has them in the folder plants"
         )
     register = Register.read(plants, section.colluding, section.strict)
-    return _SecuredPlants(grid, Hub(register, run), reached=grid)
+    return _SecuredPlants(grid, Hub(register, run), whole=terms.whole, reached=grid)
 
 
 def _public(config: Config) -> Config:

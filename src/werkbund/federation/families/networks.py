@@ -13,6 +13,7 @@ from torch import nn
 from werkbund.aggregation.clusters import ONE, Clustering
 from werkbund.aggregation.contract import half_of
 from werkbund.aggregation.personal import NOTHING
+from werkbund.config.privacy import PROMISE_NOTHING
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
 from werkbund.core.arrays import Arrays, Float32Array, Int64Array
@@ -363,7 +364,7 @@ def without_federation(simulation: NetworkSimulation, splits: ClientSplits) -> N
         federation={"quorum": 1.0},
         model={"initial": "random"},
         strategy={"selection": {}, "aggregation": {"momentum": 0.0}, "clusters": {"name": ONE}, "personal": {}},
-        privacy={"secure_sums": False, "unit": "none", "noise_multiplier": None, "target_epsilon": None},
+        privacy={**PROMISE_NOTHING, "secure_sums": False},
     )
     strategy, parting = strategy_of(config), Parting.of(simulation.network)
     rules = rules_of(config, parting.common.fingerprint, {"rows": splits.train.sizes}, len(simulation.mode_names))

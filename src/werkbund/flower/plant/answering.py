@@ -14,7 +14,7 @@ from werkbund.flower.wire.codec import WHO, Answer, Ask, decode_ask, encode_answ
 from werkbund.flower.wire.parcel import Parcel
 from werkbund.plant import Asked, Plant, RefusedError
 from werkbund.plant.briefing import Briefing
-from werkbund.plant.ledger import charge_of, protection_of, weights_digest
+from werkbund.plant.ledger import protection_of, weights_digest
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Desk:
         if answer.replies is None:
             return self._refused(ask, answer)
         config = self._briefings[ask.briefing].config
-        privacy = {**protection_of(config), **charge_of(config, answer.replies)}
+        privacy = {**protection_of(config), **self._plant.charged(answer.replies.kind)}
         written = self._plant.ledger.answered(_asked(ask), answer.replies, privacy)
         reply = encode_answer(ask, replace(answer, ledger=written))
         if not answer.replies.kind.repeatable:

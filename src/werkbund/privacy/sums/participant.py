@@ -121,6 +121,16 @@ class Participant:
         self._make_roots(through)
         return self._offered(session, self._ahead(through))
 
+    def honest(self, message: Arrays) -> int:
+        """Return over how many honest plants the sum that a message begins is at the least, whatever the server says.
+
+        Raises
+        ------
+        ClientError
+            If the message names no cohort, or one that is too small.
+        """
+        return self._session().cohort_in(message).thresholds.honest(agreed=self.register.strict)
+
     def submit(self, message: Arrays, words: Words, arrays: Arrays, question: bytes) -> dict[str, AnyArray]:
         """Return a client's arrays as masked words.
 
