@@ -17,6 +17,7 @@ from werkbund.partition.split import (
     VALIDATION,
     RowTraits,
     Split,
+    split_machines,
     split_rows,
     split_times,
 )
@@ -208,3 +209,33 @@ def test_one_machine_with_a_time_column_is_cut_between_two_times() -> None:
     by_period = part.reshape(9, 10)
     assert (by_period == by_period[:, :1]).all()
     assert by_period[:, 0].tolist() == [TRAIN] * 4 + [LEFT_OUT, VALIDATION, LEFT_OUT, TEST, TEST]
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=12), st.integers(0, 5))
+def test_machines_that_must_not_be_cut_are_held_out_whole_and_some_that_fail_stay(fails: list[bool], seed: int) -> None:
+    machines = np.repeat(np.arange(len(fails)), 3)
+    failures = np.repeat(np.array(fails), 3) & (np.arange(len(machines)) % 3 == 2)
+    part = split_machines(machines, failures, 0.2, 0.2, np.random.default_rng(seed))
+    assert all(len(set(part[machines == machine].tolist())) == 1 for machine in range(len(fails)))
+    assert (part == TRAIN).any()
+    if any(fails):
+        assert failures[part == TRAIN].any()
+    if sum(fails) >= 2:
+        assert failures[part == TEST].any()
+    if sum(fails) >= 3:
+        assert failures[part == VALIDATION].any()
+
+
+def test_rows_that_look_back_over_a_border_are_left_out() -> None:
+    when = np.arange(100.0)
+    part = split_times(when, test=0.3, validation=0.2, gap=3.0, after=2.0)
+    begins = [int(np.flatnonzero(part == number)[0]) for number in (VALIDATION, TEST)]
+    assert all((part[begin - 5 : begin] == LEFT_OUT).all() for begin in begins)
+    assert all(part[begin - 6] != LEFT_OUT for begin in begins)
+
+
+def test_rows_that_come_later_keep_to_the_same_borders() -> None:
+    split, when = Split("time", gap=3.0, after=2.0), np.arange(100.0)
+    part = split.parts(RowTraits(np.zeros(100, np.int64), np.zeros(100, np.bool_), when), np.random.default_rng(0))
+    later = split.periods(np.concatenate([when, when + 0.5]), np.concatenate([part, np.full(100, -1, np.int8)]))
+    assert (later[100:][part == LEFT_OUT][:-1] == LEFT_OUT).all()

@@ -10,11 +10,13 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from tests.data.time.fleets import fleet
 from tests.postgres import running_postgres
 from werkbund.config import Config, check_config
 from werkbund.core.errors import ConfigError, DataError
-from werkbund.data import AI4I_SCHEMA, TWIN_SCHEMA, generate
-from werkbund.federation.tables import read_table
+from werkbund.data import AI4I_SCHEMA, TWIN_SCHEMA, Origin, generate
+from werkbund.data.time.events import LogTable
+from werkbund.federation.tables import made_table, read_table
 from werkbund.plant.settings import PlantFile, PlantSettings
 from werkbund.plant.source import read_plant_table
 
@@ -217,3 +219,51 @@ def test_marks_of_a_text_column_are_refused(tmp_path: Path) -> None:
     mapping = MAPPED.replace('"Type" = "kind"', '"Type" = { column = "kind", missing = [-999] }')
     with pytest.raises(ConfigError, match=r'columns\."Type" must hold numbers to have marks'):
         read_plant_table(settings_of(tmp_path, mapping), config_of())
+
+
+WINDOWS: dict[str, Any] = {
+    "machine": "machine",
+    "time": "when",
+    "columns": {"heat": {"unit": "K"}, "noise": {}},
+    "windows": {"step": "2h", "spans": ["6h"], "horizon": "24h", "grace": "0"},
+}
+
+
+def test_a_plant_makes_rows_of_its_own_readings_and_log(tmp_path: Path) -> None:
+    readings, log = fleet(3)
+    own = readings.select(
+        pl.col("machine").alias("Anlage"), pl.col("when").alias("Zeit"), (pl.col("heat") - 273.15).alias("T"), "noise"
+    )
+    log.select(pl.col("machine").alias("Nr"), "begin", "back", pl.lit("0049").alias("secret")).write_csv(
+        tmp_path / "log.csv"
+    )
+    columns = '[columns]\nmachine = "Anlage"\nwhen = "Zeit"\nheat = { column = "T", unit = "degC" }\n'
+    events = {"path": str(tmp_path / "log.csv"), "machine": "Nr", "start": "begin", "back": "back"}
+    settings = settings_of(tmp_path, columns, own.write_csv(), path=str(tmp_path / "rows.csv"), events=events)
+    table = read_plant_table(settings, check_config({"data": WINDOWS}))
+    whole = check_config({"data": {**WINDOWS, "path": "", "events": {**events, "machine": "machine"}}})
+    told = LogTable.of(log, whole.data.events.model_dump(), "machine", None)
+    expected = made_table(readings.drop("site"), Origin("here"), told, whole)
+    names = ["machine", "failure", *(column.name for column in table.schema.features)]
+    assert_frame_equal(table.frame.select(names), expected.frame.select(names))
+    assert table.schema.telemetry == expected.schema.telemetry
+
+
+def test_a_plant_may_have_one_reading_a_row(tmp_path: Path) -> None:
+    readings, log = fleet(2)
+    wide = readings.select("machine", "when", "heat", "noise")
+    log.write_csv(tmp_path / "log.csv")
+    events = {"path": str(tmp_path / "log.csv"), "start": "begin", "back": "back"}
+    config, file = check_config({"data": WINDOWS}), str(tmp_path / "rows.csv")
+    long = wide.unpivot(["heat", "noise"], index=["machine", "when"], variable_name="tag", value_name="reading")
+    from_long = settings_of(tmp_path, "", long.write_csv(), path=file, events=events, tag="tag", value="reading")
+    table = read_plant_table(from_long, config)
+    other = read_plant_table(settings_of(tmp_path, "", wide.write_csv(), path=file, events=events), config)
+    assert_frame_equal(table.frame, other.frame)
+
+
+def test_a_plant_without_a_signal_is_told_what_to_map(tmp_path: Path) -> None:
+    readings, _ = fleet(2)
+    settings = settings_of(tmp_path, "", readings.drop("heat").write_csv(), path=str(tmp_path / "rows.csv"))
+    with pytest.raises(ConfigError, match="missing 'heat'"):
+        read_plant_table(settings, check_config({"data": WINDOWS}))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from werkbund.data import Column, Schema, Table
+    from werkbund.data.time.rows import Telemetry
     from werkbund.model import Explanation
 
 _REASONS = 3
@@ -45,8 +46,14 @@ def predict_command(
     out: Annotated[Path | None, typer.Option("--out", help="CSV or Parquet file; without it, CSV on stdout.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Add what moved each row's score most.")] = False,
     client: Annotated[str | None, typer.Option("--client", help="Whose rows these are, with clusters.")] = None,
+    events: Annotated[
+        Path | None, typer.Option("--events", help="Log of stops, where DATA holds readings of machines.")
+    ] = None,
 ) -> None:
-    """Score a table in raw units: probability of failure, and the decision at the cost threshold."""
+    """Score a table in raw units: probability of failure, and the decision at the cost threshold.
+
+    Where the model reads windows, DATA holds readings with history, and a row a step and machine comes out.
+    """
     with readable_errors():
         import polars as pl
 
@@ -55,6 +62,10 @@ def predict_command(
 
         model = load_model(folder_of_client(run_dir, client))
         frame, _ = source_for(data).read()
+        if model.preparation.telemetry is not None:
+            frame = _points(model.preparation.telemetry, frame, run_dir, events)
+        elif events is not None:
+            raise ConfigError("--events must be left out where the model reads no windows, got a log; drop it")
         probability = model.score(frame)
         scored = frame.with_columns(
             pl.Series("failure_probability", probability),
@@ -69,6 +80,26 @@ def predict_command(
             soft_wrap=True,
             highlight=False,
         )
+
+
+def _points(telemetry: Telemetry, frame: pl.DataFrame, run: Path, events: Path | None) -> pl.DataFrame:
+    """Return the windows of readings, by zone and log columns of the run where its configuration is there."""
+    import time
+
+    from werkbund.config import Config, load_config
+    from werkbund.data import source_for
+    from werkbund.data.time.clock import Clock
+    from werkbund.data.time.events import LogTable
+
+    config = run / "config.toml"
+    described = (load_config(config) if config.is_file() else Config()).data
+    log = None
+    if events is not None:
+        columns = described.events.model_copy(update={"start": described.events.start or telemetry.time})
+        table = source_for(events, described.events.separator).read()[0]
+        log = LogTable.of(table, columns.model_dump(), telemetry.machine, described.client)
+    site = described.client if described.client in frame.columns else None
+    return telemetry.points(frame, Clock(described.zone), time.time_ns() // 1000, log, site)
 
 
 def _reasons(explanation: Explanation) -> list[str]:
@@ -108,7 +139,10 @@ def check_command(
 
 def init_command(
     data: DataArgument,
-    label: Annotated[str, typer.Option("--label", help="Column that says whether a failure followed.")],
+    label: Annotated[str | None, typer.Option("--label", help="Column that says whether a failure followed.")] = None,
+    events: Annotated[
+        Path | None, typer.Option("--events", help="Or a log of failures; DATA then holds readings.")
+    ] = None,
     client: Annotated[str | None, typer.Option("--client", help="Column with the plant.")] = None,
     positive: Annotated[str | None, typer.Option("--positive", help="Value of the label that means failure.")] = None,
     out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("federation.toml"),
@@ -119,7 +153,8 @@ def init_command(
 
         if out.exists():
             raise ConfigError(f"--out must name a new file, got {out}, which exists; choose another or remove it")
-        text = draft_config(data, label=label, client=client, positive=positive, config_folder=out.resolve().parent)
+        folder = out.resolve().parent
+        text = draft_config(data, label=label, client=client, positive=positive, events=events, config_folder=folder)
         write_atomically(out, text.encode())
         print_line(f"Wrote {out}. Read it, then: werkbund run {out}")
 

@@ -222,6 +222,9 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
     changes: dict[str, Any] = {}
     if data.path is not None:
         changes["path"] = str((folder / data.path).resolve())
+    if data.events.path is not None:
+        own = data.events.model_dump(exclude_unset=True)
+        changes["events"] = {**own, "path": str((folder / data.events.path).resolve())}
     if data.clients:
         changes["clients"] = {name: str((folder / path).resolve()) for name, path in data.clients.items()}
     sections = {"data": changes} if changes else {}
@@ -247,6 +250,10 @@ SERVERS_OWN: tuple[str, ...] = (
     "data.plants",
     "data.units",
     "data.without",
+    "data.zone",
+    "data.tag",
+    "data.value",
+    "data.events",
     "clients.partition",
     "clients.count",
     "clients.options",

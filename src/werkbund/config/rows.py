@@ -33,6 +33,65 @@ class ColumnSection(Section):
     """Upper end of the plausible range."""
 
 
+class EventsSection(Section):
+    """Say where the log of failures and planned stops lies, one row a stop, and what its columns mean."""
+
+    path: str | None = None
+    """CSV or Parquet file."""
+    separator: str | None = None
+    """As in `[data]`."""
+    machine: str | None = None
+    """Column with the machine's id; as `data.machine` if left out."""
+    start: str | None = None
+    """Column that says when a machine stopped."""
+    back: str | None = None
+    """Column that says when it was back; if left out or empty, at its next reading."""
+    client: str | None = None
+    """Column with the site, where machines of two sites have one id; as `data.client` where the log has that."""
+    kind: str | None = None
+    """Column that tells planned stops from failures; all are failures if left out."""
+    planned: list[str] = Field(default_factory=list)
+    """Values of that column for planned stops."""
+    mode: str | None = None
+    """Column that says what failed."""
+    merge: str = "4h"
+    """Stops of a machine that begin no further apart are one; not used where times are numbers, unless as a number."""
+    until: str | None = None
+    """Until when the log was kept, such as 2024-06-30; as long as there are readings if left out."""
+
+
+Statistic = Literal["mean", "slope", "deviation", "std", "min", "max", "last", "trend", "age", "coverage"]
+
+
+class WindowsSection(Section):
+    """Make rows of readings: one a step and machine, with features of the windows before it and what followed."""
+
+    step: str | None = None
+    """Between two rows of a machine, such as 2h, or a number in the unit of `data.time`; set, rows are made."""
+    spans: list[str] = Field(default_factory=list)
+    """Lengths of the windows, each a whole number of steps: ["6h", "24h"]."""
+    statistics: list[Statistic] = ["mean", "slope", "deviation", "age"]
+    """Of each signal: mean, slope, deviation, std, min, max, last, trend; of a machine: age, coverage."""
+    reference: str | None = None
+    """A deviation is from the mean of so long after new or repair; as long as the longest window if left out."""
+    regime: str | None = None
+    """Column with the regime of load, which has a reference of its own."""
+    edges: list[float] = Field(default_factory=list)
+    """Where that is a number, its limits between regimes, rising."""
+    new: bool = False
+    """Whether machines are new where their record begins; else their age is unknown until the first repair."""
+    horizon: str | None = None
+    """A row is positive where a failure follows within so long: the lead time that planning needs."""
+    dead: str = "0"
+    """Rows so short before a failure have no label: too late to act."""
+    grace: str | None = None
+    """Rows so long after a return have no label; if left out 6h, or 0 where times are numbers."""
+    coverage: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Rows with readings in a smaller share of the shortest window's steps have no label."""
+    intervened: Literal["left out", "none"] = "left out"
+    """Rows before a planned stop: left out, as it may have prevented a failure; or none, counted as no failure."""
+
+
 class DataSection(Section):
     """Say where the rows are and what their columns mean; with no label, a known table is recognised."""
 
@@ -78,6 +137,14 @@ class DataSection(Section):
     """A table a client: column = the unit that it measures in, ["psi", "bar"] as it is and shall be, or a factor."""
     without: list[str] = Field(default_factory=list)
     """Clients whose rows are left out, by their name in the column with the site or under `data.clients`."""
+    zone: str = ""
+    """Zone of local times in readings and log, such as Europe/Berlin; UTC if left out."""
+    tag: str | None = None
+    """Column with the signal's name, where a row is one reading of one signal."""
+    value: str | None = None
+    """And the column with the reading."""
+    events: EventsSection = EventsSection()
+    windows: WindowsSection = WindowsSection()
 
 
 class DerivedSection(Section):

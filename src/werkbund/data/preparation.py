@@ -24,6 +24,7 @@ from werkbund.data.features import clean, number_matrix
 from werkbund.data.markers import Marker
 from werkbund.data.schema import Derived, Schema
 from werkbund.data.statistics import SurveyCounts, category_names, feature_names, marks_of, number_names
+from werkbund.data.time.rows import Telemetry
 
 LARGEST = float(np.finfo(np.float32).max)
 """A scaled value beyond this has no float32; it counts as missing, as one that is not finite does."""
@@ -56,6 +57,8 @@ class Preparation:
         Unit of each raw number column, for people; empty where it has none.
     marks
         Pairs of raw number column and the marks in it that stand for no reading.
+    telemetry
+        How rows are made of readings; None where a table holds the rows.
     """
 
     numeric: tuple[str, ...]
@@ -66,6 +69,7 @@ class Preparation:
     missing: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     marks: tuple[tuple[str, tuple[Marker, ...]], ...] = ()
+    telemetry: Telemetry | None = None
 
     def __post_init__(self) -> None:
         width = len(self.numbers)
@@ -123,6 +127,7 @@ class Preparation:
             tuple(name for name, missing in pairs if missing),
             tuple(column.unit for column in schema.features if column.kind == "number"),
             tuple(marks_of(schema).items()),
+            schema.telemetry,
         )
 
     @cached_property
@@ -235,6 +240,7 @@ class Preparation:
     def to_json(self) -> dict[str, Any]:
         """Return plain values; floats keep every bit through JSON."""
         marks = {"marks": [[name, list(marks)] for name, marks in self.marks]} if self.marks else {}
+        telemetry = {} if self.telemetry is None else {"telemetry": self.telemetry.to_json()}
         return {
             "numeric": list(self.numeric),
             "derived": [[feature.name, feature.expression, feature.unit] for feature in self.derived],
@@ -244,6 +250,7 @@ class Preparation:
             "missing": list(self.missing),
             "units": list(self.units),
             **marks,  # a preparation without any keeps the fingerprint that it had before there were marks
+            **telemetry,
         }
 
     @classmethod
@@ -265,6 +272,7 @@ class Preparation:
                 tuple(values["missing"]),
                 tuple(values["units"]),
                 tuple((name, tuple(marks)) for name, marks in values.get("marks", ())),
+                Telemetry.from_json(values["telemetry"]) if "telemetry" in values else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"a preparation's description is incomplete: {error!r}; export the model again") from error

@@ -14,6 +14,7 @@ from werkbund.data.expressions import Expression, columns, number_columns, parse
 from werkbund.data.markers import Marker, interval_of
 from werkbund.data.names import is_pattern, nearest, require
 from werkbund.data.targets import binary_labels, machine_numbers, mode_flags_of_columns, mode_flags_of_text
+from werkbund.data.time.rows import Telemetry
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ class Schema:
         0/1 columns of failure modes, for evaluation and partitions alone.
     mode, mode_none
         Or one text column that names the mode, and its value for "none".
+    telemetry
+        What rows were made from, where they are decision points; None where the table holds the rows.
     """
 
     label: str
@@ -128,6 +131,7 @@ class Schema:
     modes: tuple[str, ...] = ()
     mode: str | None = None
     mode_none: str | None = None
+    telemetry: Telemetry | None = None
 
     def __post_init__(self) -> None:
         if not self.label:

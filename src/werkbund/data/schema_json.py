@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.data.schema import Column, Derived, Schema
+from werkbund.data.time.rows import Telemetry
 
 _TUPLES = ("never", "modes")
 
@@ -19,6 +20,10 @@ def schema_to_json(schema: Schema) -> dict[str, Any]:
     """Return a schema as plain values, without the column of the client: that is not what a table means."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(schema)))
     del values["client"]
+    if schema.telemetry is None:
+        del values["telemetry"]  # a table of rows keeps the description that it had before there were windows
+    else:
+        values["telemetry"] = schema.telemetry.to_json()
     return values
 
 
@@ -33,6 +38,8 @@ def schema_from_json(values: Mapping[str, Any]) -> Schema:
     try:
         parts: dict[str, Any] = {**values, **{name: tuple(_listed(values, name)) for name in _TUPLES}}
         parts["features"] = tuple(_column(feature) for feature in _listed(values, "features"))
+        if "telemetry" in parts:
+            parts["telemetry"] = Telemetry.from_json(parts["telemetry"])
         parts["derived"] = tuple(Derived(**_typed(feature, Derived)) for feature in _listed(values, "derived"))
         return Schema(**_typed(parts, Schema))
     except (KeyError, TypeError, ValueError, ConfigError) as error:
@@ -89,6 +96,8 @@ def schema_fingerprint(schema: Schema) -> str:
     """
     values = schema_to_json(schema)
     meant = {name: values[name] for name in ("label", "features", "derived", "positive", "modes", "mode", "mode_none")}
+    if schema.telemetry is not None:
+        meant["telemetry"] = values["telemetry"]
     return hashlib.sha256(json.dumps(meant, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -107,6 +116,8 @@ def differences(own: Schema, agreed: Schema) -> list[str]:
         elif fellow != column:
             faults.append(f"column {column.name!r} is {_shown(column)}, not {_shown(fellow)}")
     faults += [f"column {name!r} is missing" for name in columns]
+    if own.telemetry != agreed.telemetry:
+        faults.append("windows of readings differ")
     if own.derived != agreed.derived:
         faults.append("derived features differ")
     return faults

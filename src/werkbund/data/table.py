@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -30,6 +31,8 @@ class Origin:
         The generator's arguments; None for a file.
     note
         One plain sentence for people: a real file, or generated.
+    made
+        What was counted where rows were made of readings; None where the file holds the rows.
     """
 
     source: str
@@ -37,6 +40,7 @@ class Origin:
     sha256: str | None = None
     generated: Mapping[str, object] | None = None
     note: str = ""
+    made: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, object]:
         """Return the origin as a JSON object, for the run's folder."""
@@ -47,6 +51,7 @@ class Origin:
             "sha256": self.sha256,
             "generated": generated,
             "note": self.note,
+            **({} if self.made is None else {"made": dict(self.made)}),
         }
 
 

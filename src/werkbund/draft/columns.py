@@ -100,6 +100,28 @@ def sort_columns(frame: pl.DataFrame, label: Label, roles: Roles) -> tuple[tuple
     return kept, tuple(excluded)
 
 
+def signals_of(frame: pl.DataFrame, roles: Roles) -> tuple[tuple[Feature, ...], tuple[Excluded, ...]]:
+    """Divide the columns of readings that have no other role into signals and columns that are none.
+
+    Raises
+    ------
+    DataError
+        If no signal is left.
+    """
+    names = [name for name in frame.columns if name not in roles.taken]
+    reasons = {name: _site_reason(name, roles) or _why_not(frame[name]) or _no_number(frame[name]) for name in names}
+    signals = tuple(_feature(frame[name]) for name in names if not reasons[name])
+    if not signals:
+        listed = "; ".join(f"{name!r}: {reason}" for name, reason in reasons.items()) or "it has no other column"
+        raise DataError(f"readings must have a column of numbers that can be a signal, but have none. {listed}")
+    return signals, tuple(Excluded(name, reason) for name, reason in reasons.items() if reason)
+
+
+def _no_number(column: pl.Series) -> str:
+    numeric = column.dtype.is_numeric() or column.dtype == pl.Boolean
+    return "" if numeric and not _is_code(column) else "no number; windows have no mean of words or codes."
+
+
 def _site_reason(name: str, roles: Roles) -> str:
     if name not in roles.sites:
         return ""

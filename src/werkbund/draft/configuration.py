@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -14,12 +15,14 @@ from werkbund.data.checks.labels import FEW_POSITIVES
 from werkbund.data.names import nearest
 from werkbund.data.sources import CLIENT_COLUMN
 from werkbund.data.targets import Value
-from werkbund.draft.columns import sort_columns
+from werkbund.data.time.rows import LABEL
+from werkbund.draft.columns import signals_of, sort_columns
 from werkbund.draft.data_section import Draft, SourceFiles, data_section
 from werkbund.draft.dialect import PARQUET, Dialect, dialect_of
 from werkbund.draft.label import label_of
 from werkbund.draft.roles import roles_of
 from werkbund.draft.sizes import listed, positive_weight_of, sizes_of
+from werkbund.draft.telemetry import Drafted, draft_telemetry
 from werkbund.draft.toml import SetKey, comment, name_of, section, value
 
 
@@ -27,9 +30,10 @@ def draft_config(
     path: Path | None = None,
     *,
     clients: Mapping[str, Path] | None = None,
-    label: str,
+    label: str | None = None,
     client: str | None = None,
     positive: Value | None = None,
+    events: Path | None = None,
     config_folder: Path,
 ) -> str:
     """Look at a table and write a configuration for it.
@@ -41,11 +45,13 @@ def draft_config(
     clients
         Or one file a client, by its name.
     label
-        The column to foretell.
+        The column to foretell; None where the label follows from a log.
     client
         The column whose values are the clients; None if there is none, or one file a client.
     positive
         The label's value that means failure; None to guess it.
+    events
+        A log of failures and planned stops: the table holds readings, of which rows are made.
     config_folder
         Where the configuration will lie; files near it are named from there.
 
@@ -66,12 +72,18 @@ def draft_config(
         raise ConfigError("give one table or one file a client, got " + ("both" if by_client else "neither"))
     if by_client and client is not None:
         raise ConfigError(f"client must be left out where every client has a file, got {client!r}; drop it")
+    if (label is None) == (events is None):
+        raise ConfigError(
+            "give the label's column, or a log of failures, got " + ("neither" if label is None else "both")
+        )
     first = Path(path) if path is not None else next(iter(by_client.values()))
     files = SourceFiles(Path(path) if path else None, by_client, Path(config_folder), dialect_of(first))
     frame = _read(files)
     column = CLIENT_COLUMN if by_client else client
     _check_client(frame, column, label)
-    return _text_of(_look(files, frame, label, column, positive))
+    if events is not None:
+        return _text_of(_look_at_readings(files, frame, column, Path(events)))
+    return _text_of(_look(files, frame, str(label), column, positive))
 
 
 def _read(files: SourceFiles) -> pl.DataFrame:
@@ -84,7 +96,7 @@ def _read(files: SourceFiles) -> pl.DataFrame:
     return CsvSource(files.path, files.dialect.separator, files.dialect.decimal_comma).read()[0]
 
 
-def _check_client(frame: pl.DataFrame, client: str | None, label: str) -> None:
+def _check_client(frame: pl.DataFrame, client: str | None, label: str | None) -> None:
     """Refuse a client column that is not there, is the label, or lacks values."""
     if client is None:
         return
@@ -115,6 +127,19 @@ def _look(files: SourceFiles, frame: pl.DataFrame, label: str, client: str | Non
         sizes_of(frame, meaning, roles, client),
         known is not None and known.label == label,
     )
+
+
+def _look_at_readings(files: SourceFiles, frame: pl.DataFrame, client: str | None, log: Path) -> Draft:
+    """Look at readings and a log, and return what a draft rests on; one column that names sites is the client's."""
+    roles = roles_of(frame, "", client)
+    if client is None and len(roles.sites) == 1:
+        client = roles.sites[0]
+        roles = replace(roles_of(frame, "", client), client=client)
+    signals, excluded = signals_of(frame, roles)
+    drafted = draft_telemetry(frame, roles, signals, log, files.shown(log))
+    meaning = label_of(drafted.rows, LABEL, None)
+    sizes = sizes_of(drafted.rows, meaning, roles, client)
+    return Draft(files, meaning, roles, signals, excluded, sizes, telemetry=drafted)
 
 
 def _text_of(draft: Draft) -> str:
@@ -151,6 +176,8 @@ def _head(draft: Draft) -> list[str]:
         "of each choice stands beside it, so read it and correct what is wrong. Lines that begin with #key are further "
         "keys with their usual values: take the # away to change them."
     )
+    if draft.telemetry is not None:
+        lines += comment(draft.telemetry.remark)
     if draft.known:
         lines += comment(
             "Werkbund knows this table by its header: with nothing but path in [data] it uses failure modes, ranges "
@@ -219,6 +246,8 @@ _FEWEST_TIMES, _FEWEST_FAILURES = 20, 30
 def _split(draft: Draft) -> list[SetKey]:
     """Return how rows are held out in time; nothing where no column tells the time."""
     roles, label = draft.roles, draft.label
+    if draft.telemetry is not None:
+        return _split_of_readings(draft.telemetry)
     if roles.time is None:
         return []
     if roles.num_times < _FEWEST_TIMES or label.positives < _FEWEST_FAILURES:
@@ -237,6 +266,16 @@ def _split(draft: Draft) -> list[SetKey]:
     )
     later = f'With split = "time" the later rows alone judge it. {ahead}'
     return [SetKey("split", "machines", why), SetKey("later", rows.ClientsSection().later, later)]
+
+
+def _split_of_readings(drafted: Drafted) -> list[SetKey]:
+    """Return how rows that are made of readings are held out."""
+    later = SetKey("later", 0.0, "No period of its own; with many failures and machines try 0.2.")
+    if drafted.by_time:
+        why = "A site has fewer than five machines, so the last rows in time are held out; "
+        return [SetKey("split", "time", why + "rows near a border, whose windows or labels cross it, are left out.")]
+    why = "Whole machines are held out; those with failures and others apart, and one alone with failures trains."
+    return [SetKey("split", "machines", why), later]
 
 
 def _partition_reason(draft: Draft) -> str:

@@ -14,6 +14,7 @@ from werkbund.draft.dialect import Dialect
 from werkbund.draft.label import Label
 from werkbund.draft.roles import Roles
 from werkbund.draft.sizes import TableSizes
+from werkbund.draft.telemetry import Drafted
 from werkbund.draft.toml import SetKey, comment, key, remark, section, value
 
 
@@ -59,6 +60,8 @@ class Draft:
         How it is divided and how long it is trained.
     known
         Whether header and label are those of AI4I 2020.
+    telemetry
+        What rows are made of, where the file holds readings.
     """
 
     files: SourceFiles
@@ -68,6 +71,7 @@ class Draft:
     excluded: tuple[Excluded, ...]
     sizes: TableSizes
     known: bool = False
+    telemetry: Drafted | None = None
 
 
 def data_section(draft: Draft) -> list[str]:
@@ -85,13 +89,17 @@ def data_section(draft: Draft) -> list[str]:
     if files.by_client:
         lines += ["", "[data.clients]", *comment("One file a client.")]
         lines += [f"{key(name)} = {value(files.shown(path))}" for name, path in files.by_client.items()]
+    if draft.telemetry is not None:
+        lines += ["", *draft.telemetry.lines()]
     return [*lines, "", *_columns(draft)]
 
 
 def _roles(draft: Draft) -> list[SetKey]:
     label, roles = draft.label, draft.roles
     settings = [SetKey("label", label.name, "The column to foretell.")]
-    if label.positive is not None:
+    if draft.telemetry is not None:
+        settings = []
+    elif label.positive is not None:
         settings.append(SetKey("positive", label.positive, label.remark))
     else:
         settings[0] = SetKey("label", label.name, f"The column to foretell. {label.remark}")

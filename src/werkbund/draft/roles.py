@@ -126,7 +126,7 @@ def roles_of(frame: pl.DataFrame, label: str, client: str | None) -> Roles:
         The client column if it is known.
     """
     names = [name for name in frame.columns if name not in (label, client)]
-    machine = _machine_of(frame, names)
+    machine = machine_of(frame, names)
     time, remark = _time_of(frame, [name for name in names if name != machine], machine, client)
     ordered = frame if time is None else frame[np.argsort(moments(frame[time]), kind="stable")]
     reset = None if machine else _reset_of(ordered, names, client)
@@ -152,7 +152,7 @@ def is_moment(column: pl.Series) -> bool:
     return _all_match(column, _ISO) or _all_match(column, _OTHER_MOMENTS)
 
 
-def _machine_of(frame: pl.DataFrame, names: Iterable[str]) -> str | None:
+def machine_of(frame: pl.DataFrame, names: Iterable[str]) -> str | None:
     """Return the column whose header is a word for a machine and whose values repeat."""
     machines: list[tuple[int, str]] = []
     for name in names:

@@ -12,6 +12,7 @@ import tomlkit
 from pydantic import BaseModel
 
 from werkbund.config.models import ClustersSection, PersonalSection
+from werkbund.config.rows import EventsSection, WindowsSection
 
 WIDTH = 110
 
@@ -25,6 +26,8 @@ EXAMPLES: dict[str, Any] = {
     "data.missing": {"temperature": [-999, "> 500"]},
     "data.units": {"Linz": {"temperature": ["K", "°C"]}},
     "data.without": ["Linz"],
+    "data.tag": "sensor",
+    "data.value": "reading",
     "data.mode": "failure_type",
     "data.mode_none": "none",
     "model.hidden": [64, 32],
@@ -67,6 +70,8 @@ INAPPLICABLE = frozenset(
         "features.derived",
         "privacy.noise_multiplier",
         "privacy.target_epsilon",
+        *(f"data.events.{key}" for key in EventsSection.model_fields),
+        *(f"data.windows.{key}" for key in WindowsSection.model_fields),
         *(f"strategy.clusters.{key}" for key in ClustersSection.model_fields if key != "name"),
         *(f"strategy.personal.{key}" for key in PersonalSection.model_fields if key != "name"),
     }
@@ -107,7 +112,9 @@ def section(
     shown |= {key: example for key in shown if (example := EXAMPLES.get(f"{name}.{key}")) is not None}
     shown |= defaults or {}
     for key, default in shown.items():
-        if key not in written and f"{name}.{key}" not in INAPPLICABLE and not isinstance(default, BaseModel):
+        if key in written or default is None or isinstance(default, BaseModel):
+            continue
+        if f"{name}.{key}" not in INAPPLICABLE:
             lines.append(f"#{key} = {value(default)}{remark(model.model_fields[key].description or '')}")
     return lines
 

@@ -20,6 +20,7 @@ from werkbund.core.errors import DataError
 from werkbund.core.rng import generator
 from werkbund.data import Table
 from werkbund.data.table import in_time_order
+from werkbund.data.time.rows import purge_of
 from werkbund.federation.wiring import scenario_of
 from werkbund.partition import Partition, partition_table
 from werkbund.partition.population import Population, RawTable, outer_rows, with_noise
@@ -47,7 +48,7 @@ def divide(table: Table, config: Config) -> Division:
     table = in_time_order(table)
     kind, count = _partition_of(table, config.clients)
     partition = partition_table(kind, table, count, generator(seed, "partition"), config.clients.options)
-    part = _parts(table, partition, config.clients, seed)
+    part = _parts(table, partition, config, seed)
     table = with_noise(table, partition, part >= TEST, config.clients.noisy, config.clients.noise, seed)
     modes, mode_names = table.schema.mode_flags(table.frame)
     splits = {}
@@ -73,14 +74,20 @@ def _partition_of(table: Table, clients: ClientsSection) -> tuple[str, int]:
     return kind, clients.count or (0 if kind == "by-column" else NUM_CLIENTS)
 
 
-def split_of(clients: ClientsSection) -> Split:
-    """Return how a client's rows are split."""
-    return Split(clients.split, clients.test, clients.validation, clients.later, clients.gap)
+def split_of(config: Config) -> Split:
+    """Return how a client's rows are split; around a border of time as far as labels and windows of readings reach."""
+    clients, windows = config.clients, config.data.windows
+    shares = (clients.split, clients.test, clients.validation, clients.later)
+    if windows.step is None:
+        return Split(*shares, clients.gap)
+    ahead, back = purge_of(windows.model_dump())
+    return Split(*shares, max(clients.gap, ahead), back, whole=True)
 
 
-def _parts(table: Table, partition: Partition, clients: ClientsSection, seed: int) -> Int8Array:
+def _parts(table: Table, partition: Partition, config: Config, seed: int) -> Int8Array:
     """Return the part of each row by its number in `PARTS`: (rows,)."""
-    traits, split, outer = RowTraits.of(table), split_of(clients), np.zeros(table.num_rows, np.bool_)
+    clients, split = config.clients, split_of(config)
+    traits, outer = RowTraits.of(table), np.zeros(table.num_rows, np.bool_)
     if clients.outer != "none":
         outer = outer_rows(table)
     if clients.outer == "report":

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from werkbund.config.reading import changed
-from werkbund.config.rows import DataSection, FeaturesSection
+from werkbund.config.rows import DataSection, EventsSection, FeaturesSection
 from werkbund.config.sections import Config
 from werkbund.core.defaults import NUM_CLIENTS
 from werkbund.core.errors import ConfigError, DataError
@@ -20,6 +20,8 @@ from werkbund.data.ai4i import generated_table, load_ai4i, published, recognise
 from werkbund.data.conversion import in_declared_units
 from werkbund.data.sources import CLIENT_COLUMN
 from werkbund.data.targets import binary_labels
+from werkbund.data.time.events import LogTable
+from werkbund.data.time.rows import made
 from werkbund.federation.population import divide
 
 
@@ -36,6 +38,10 @@ def read_table(config: Config) -> Table:
         If the rows cannot be read.
     """
     data, plants = config.data, config.data.plants or config.clients.count or NUM_CLIENTS
+    if data.windows.step is not None:
+        client = CLIENT_COLUMN if data.clients else data.client
+        log = log_of(data.events, str(data.machine), client)
+        return made_table(*_source(data).read(), log, config).without(data.without)
     if data.path is not None or data.clients:
         table = table_of(*_source(data).read(), config)
         _check_positive(table.frame, data)
@@ -80,38 +86,19 @@ def table_of(frame: pl.DataFrame, origin: Origin, config: Config) -> Table:
     return Table(frame, _with_features(_with_marks(schema, data), config.features), origin)
 
 
+def made_table(frame: pl.DataFrame, origin: Origin, log: LogTable | None, config: Config) -> Table:
+    """Return the table of rows that are made of readings in the units that the configuration declares; see `made`."""
+    client = CLIENT_COLUMN if config.data.clients else config.data.client
+    rows, telemetry, keys, counted = made(frame, log, config.data.model_dump(), client)
+    table = table_of(rows, replace(origin, made=counted), changed(config, data={**keys, "windows": {}}))
+    return replace(table, schema=replace(table.schema, telemetry=telemetry))
+
+
 def _mended(table: Table, data: DataSection) -> Table:
     """Return a table in the declared units, without the clients that are left out."""
     if table.schema.client is None and (data.units or data.without):
         raise ConfigError("data.units and data.without need a column with the client; set data.client")
     return in_declared_units(table, data.units).without(data.without)
-
-
-def with_columns(config: Config) -> Config:
-    """Return a configuration that lists its feature columns, as a plant needs it, which must not guess them.
-
-    Where the label is named and no column is, they are read off the table that the configuration names.
-
-    Raises
-    ------
-    ConfigError
-        If there is no table to read them off.
-    """
-    data = config.data
-    if data.label is None or data.columns:
-        return config
-    if data.path is None and not data.clients:
-        raise ConfigError(
-            "data.columns must list the feature columns, each with kind and unit, got none: plants must all learn from "
-            "the same; `werkbund init TABLE` writes such a list"
-        )
-    features = read_table(config).schema.features
-    listed = {
-        column.name: {"kind": column.kind, "unit": column.unit, "low": column.low, "high": column.high}
-        for column in features
-    }
-    known = {name: {key: value for key, value in keys.items() if value is not None} for name, keys in listed.items()}
-    return changed(config, data={"columns": known})
 
 
 def write_parts(
@@ -147,6 +134,14 @@ def write_parts(
             table.frame[rows].write_csv(file)
         parts.append((partition.names[number], path))
     return parts
+
+
+def log_of(events: EventsSection, machine: str, client: str | None) -> LogTable | None:
+    """Read the log of failures and planned stops; None where there is none."""
+    if events.path is None:
+        return None
+    frame, _ = source_for(Path(events.path), events.separator).read()
+    return LogTable.of(frame, events.model_dump(), machine, client)
 
 
 def _source(data: DataSection) -> Source:

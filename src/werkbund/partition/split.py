@@ -91,6 +91,11 @@ class Split:
     gap
         Rows of so long before a border of time are left out: in hours where the time column holds dates, else in its
         own unit.
+    after
+        Rows of so long after such a border are left out too, as they look back over it.
+    whole
+        Whether no machine is cut that others stand beside, and those with failures are held out in the same shares as
+        the others, as rows need that look back and ahead; one alone with failures stays to train on.
     """
 
     by: Literal["machines", "time"] = "machines"
@@ -98,6 +103,8 @@ class Split:
     validation: float = 0.15
     later: float = 0.0
     gap: float = 0.0
+    after: float = 0.0
+    whole: bool = False
 
     def parts(self, rows: RowTraits, rng: np.random.Generator) -> Int8Array:
         """Return the part of each row of one client, in order of time: (rows,), see `PARTS` and `LEFT_OUT`.
@@ -108,16 +115,22 @@ class Split:
             If it goes by time and the rows have none, or a share is out of range.
         """
         if self.by == "time":
-            return split_times(_known(rows.when), self.test, self.validation, self.gap)
+            return split_times(_known(rows.when), self.test, self.validation, self.gap, self.after)
         begins = {} if rows.when is None else self._begin_of_later(rows.when, rows.failures)
-        part = _after(rows.when, begins, self.gap, len(rows.machines))
+        part = _after(rows.when, begins, (self.gap, self.after), len(rows.machines))
         earlier = np.flatnonzero(part == TRAIN)
         machines = rows.machines[earlier]
         if rows.when is not None and len(np.unique(machines)) == 1:  # it is cut in time
-            part[earlier] = split_times(rows.when[earlier], self.test, self.validation, self.gap)
+            part[earlier] = split_times(rows.when[earlier], self.test, self.validation, self.gap, self.after)
         else:
-            part[earlier] = split_rows(machines, self.test, self.validation, rng)
+            part[earlier] = self.deal(machines, rows.failures[earlier], rng)
         return part
+
+    def deal(self, machines: Int64Array, failures: BoolArray, rng: np.random.Generator) -> Int8Array:
+        """Return the part of rows of several machines, (rows,), by their machine alone."""
+        if self.whole:
+            return split_machines(machines, failures, self.test, self.validation, rng)
+        return split_rows(machines, self.test, self.validation, rng)
 
     def periods(self, when: Float64Array | None, known: Int8Array) -> Int8Array:
         """Return the part of each row that its time says, where rows of the client are dealt already.
@@ -135,8 +148,9 @@ class Split:
             (rows,). Train is also that of a row of which its time alone does not say it.
         """
         by_time = (VALIDATION, TEST) if self.by == "time" else (LATER,)
-        begins = {part: float(np.nanmin(_known(when)[known == part])) for part in by_time if (known == part).any()}
-        part = _after(when, begins, self.gap, len(known))
+        first = {part: float(np.nanmin(_known(when)[known == part])) for part in by_time if (known == part).any()}
+        begins = {part: begin - self.after for part, begin in first.items()}
+        part = _after(when, begins, (self.gap, self.after), len(known))
         if self.by == "time":
             part[np.isnan(_known(when))] = LEFT_OUT
         return part
@@ -147,7 +161,7 @@ class Split:
             return {}
         begin = _begin(when, self.later * np.isfinite(when).sum(), 1)
         earlier = int(failures[~(when >= begin - self.gap)].sum())
-        return {LATER: begin} if earlier >= FEWEST_FAILURES and failures[when >= begin].any() else {}
+        return {LATER: begin} if earlier >= FEWEST_FAILURES and failures[when >= begin + self.after].any() else {}
 
 
 def _known(when: Float64Array | None) -> Float64Array:
@@ -156,7 +170,7 @@ def _known(when: Float64Array | None) -> Float64Array:
     return when
 
 
-def split_times(when: Float64Array, test: float, validation: float, gap: float = 0.0) -> Int8Array:
+def split_times(when: Float64Array, test: float, validation: float, gap: float = 0.0, after: float = 0.0) -> Int8Array:
     """Say which part each row of one client belongs to, by time: train before validation before test.
 
     Parameters
@@ -165,8 +179,8 @@ def split_times(when: Float64Array, test: float, validation: float, gap: float =
         (rows,), when each row is; of rows without a time, NaN, nobody knows where they belong, and they are left out.
     test, validation
         Wanted shares of rows, at least 0, together below 1. Rows of one time stay together.
-    gap
-        Rows of so long before a border are left out.
+    gap, after
+        Rows of so long before a border, and after it, are left out.
 
     Returns
     -------
@@ -188,7 +202,7 @@ def split_times(when: Float64Array, test: float, validation: float, gap: float =
         if validation > 0.0:
             before = when[when < begins.get(TEST, np.inf) - gap]
             begins[VALIDATION] = _begin(before, validation * known, 1)
-    part = _after(when, dict(sorted(begins.items())), gap, len(when))
+    part = _after(when, dict(sorted(begins.items())), (gap, after), len(when))
     part[~np.isfinite(when)] = LEFT_OUT
     return part
 
@@ -200,13 +214,13 @@ def _begin(when: Float64Array, wanted: float, keep: int) -> float:
     return float(times[keep:][np.argmin(np.abs(from_here - wanted))]) if len(from_here) else np.inf
 
 
-def _after(when: Float64Array | None, begins: dict[int, float], gap: float, rows: int) -> Int8Array:
-    """Return the part of each row, (rows,): train before all that begin, those in the gaps before these left out."""
+def _after(when: Float64Array | None, begins: dict[int, float], gaps: tuple[float, float], rows: int) -> Int8Array:
+    """Return the part of each row, (rows,): train before all that begin, those in the gaps around borders left out."""
     part = np.full(rows, TRAIN, np.int8)
     if when is not None:
         for number, begin in begins.items():
-            part[when >= begin - gap] = LEFT_OUT
-            part[when >= begin] = number
+            part[when >= begin - gaps[0]] = LEFT_OUT
+            part[when >= begin + gaps[1]] = number
     return part
 
 
@@ -249,6 +263,50 @@ def split_rows(machines: Int64Array, test: float, validation: float, rng: np.ran
             part[left[_held_out(machines[left], share * rows, keep, rng)]] = number
         keep = 1
     return part
+
+
+def split_machines(
+    machines: Int64Array, failures: BoolArray, test: float, validation: float, rng: np.random.Generator
+) -> Int8Array:
+    """Say which part each row of one client belongs to, where no machine may be cut.
+
+    Machines with failures and others are held out apart, each in about the wanted shares of their number, so that test
+    rows have failures where two machines do, and validation rows too where three do.
+
+    Parameters
+    ----------
+    machines, failures
+        (rows,), each row's machine, and whether its label is a failure.
+    test, validation
+        Wanted shares of machines, at least 0, together below 1.
+    rng
+        Chooses the machines.
+
+    Returns
+    -------
+    part
+        (rows,): 0 train, 1 validation, 2 test. Train has a machine, with failures where any has.
+
+    Examples
+    --------
+    >>> machines = np.repeat(np.arange(6), 2)
+    >>> part = split_machines(machines, machines < 3, test=0.3, validation=0.2, rng=np.random.default_rng(0))
+    >>> sorted(part[machines < 3].tolist())
+    [0, 0, 1, 1, 2, 2]
+    """
+    _check_shares(test, validation)
+    known, number = np.unique(machines, return_inverse=True)
+    failing = np.zeros(len(known), np.bool_)
+    np.logical_or.at(failing, number, failures)
+    part = np.full(len(known), TRAIN, np.int8)
+    for alike in (np.flatnonzero(failing), np.flatnonzero(~failing)):
+        kept = 0 if failing.any() and not failing[alike].any() else 1
+        order, first = rng.permutation(alike), 0
+        for which, share in ((TEST, test), (VALIDATION, validation)):
+            wanted = min(max(round(share * len(alike)), int(share > 0.0)), max(len(alike) - first - kept, 0))
+            part[order[first : first + wanted]] = which
+            first += wanted
+    return part[number]
 
 
 def _check_shares(test: float, validation: float) -> None:

@@ -36,6 +36,8 @@ class SettledSplit(BaseModel):
     validation: float
     later: float
     gap: float
+    after: float = 0.0
+    whole: bool = False
 
 
 class Settled(BaseModel):
@@ -86,7 +88,7 @@ class Agreement:
     def settle(cls, agreed: Config, seed: int, number: int, now: datetime) -> Agreement:
         """Return a new agreement about the file in the kit, with a secret of its own."""
         since = now.isoformat(timespec="seconds")
-        return cls(seed, number, split_of(agreed.clients), file_digest(agreed), secrets.randbits(63), since)
+        return cls(seed, number, split_of(agreed), file_digest(agreed), secrets.randbits(63), since)
 
 
 def file_digest(agreed: Config) -> str:

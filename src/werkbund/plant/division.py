@@ -21,7 +21,7 @@ from werkbund.core.errors import CheckpointError
 from werkbund.core.files import make_private, write_privately
 from werkbund.core.rng import generator, mix
 from werkbund.data import Table
-from werkbund.partition.split import LATER, PARTS, TRAIN, RowTraits, split_rows
+from werkbund.partition.split import LATER, PARTS, TRAIN, RowTraits
 from werkbund.plant.agreed import RefusedError
 from werkbund.plant.agreement import Agreement
 
@@ -227,7 +227,7 @@ def _parts(table: Table, known: Int8Array, agreement: Agreement, version: int) -
         return part
     part[open_yet] = _of_machines(traits.machines, np.where(known == LATER, _NOWHERE, known))[open_yet]
     new = np.flatnonzero(part == _NOWHERE)
-    part[new] = split_rows(traits.machines[new], split.test, split.validation, rng)
+    part[new] = split.deal(traits.machines[new], traits.failures[new], rng)
     return part
 
 

@@ -11,7 +11,7 @@ import tomlkit
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from werkbund.config.reading import checked, read_toml
-from werkbund.config.rows import Measure, Section
+from werkbund.config.rows import EventsSection, Measure, Section
 from werkbund.core.files import write_atomically
 from werkbund.core.text import did_you_mean
 from werkbund.federation.families.family import SHIPPED_MODELS
@@ -54,6 +54,19 @@ class ServerSection(Section):
         return address
 
 
+class PlantEventsSection(EventsSection):
+    """Say where the plant's log of failures and planned stops lies: a file, or a query to the same database."""
+
+    query: str | None = None
+    """A SELECT, one row a stop."""
+
+    @model_validator(mode="after")
+    def _there_is_one_log(self) -> PlantEventsSection:
+        if self.path is not None and self.query is not None:
+            raise ValueError("may hold path or query, the file or the database that the log is in, not both")
+        return self
+
+
 class PlantDataSection(Section):
     """Say where the plant's rows lie: a file, or a query to a PostgreSQL database."""
 
@@ -65,6 +78,13 @@ class PlantDataSection(Section):
     """A SELECT; the connection is that of PGHOST, PGUSER, PGPASSWORD, PGDATABASE and so on."""
     url_env: str | None = None
     """Or that of the URL in the variable of this name."""
+    zone: str = ""
+    """Zone of local times in readings and log, where rows are made of them."""
+    tag: str | None = None
+    """The plant's column with the signal's name, where a row is one reading of one signal."""
+    value: str | None = None
+    events: PlantEventsSection = PlantEventsSection()
+    """The log, by the plant's own columns."""
 
     @model_validator(mode="after")
     def _there_is_one_source(self) -> PlantDataSection:
@@ -221,6 +241,8 @@ def load_settings(kit: Path, signals: Sequence[str] = SIGNAL_NAMES) -> PlantSett
     values = {name: getattr(file, name) for name in PlantFile.model_fields}
     values["server"] = _absolute(file.server, folder, "root_certificates", "private_key")
     values["data"] = _absolute(file.data, folder, "path")
+    if file.data.events.path is not None:
+        values["data"] = values["data"].model_copy(update={"events": _absolute(file.data.events, folder, "path")})
     return PlantSettings.model_validate({"kit": folder, **values}, context={"signals": signals})
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -17,11 +18,13 @@ from werkbund.config.reading import changed
 from werkbund.config.rows import DataSection
 from werkbund.config.sections import Config
 from werkbund.core.errors import ConfigError
-from werkbund.data import AI4I_SCHEMA, TWIN_SCHEMA, Schema, Source, Table, source_for
+from werkbund.data import AI4I_SCHEMA, TWIN_SCHEMA, Origin, Schema, Source, Table, source_for
 from werkbund.data.conversion import convert_as
 from werkbund.data.markers import Marker, marked
 from werkbund.data.postgres import PostgresSource
-from werkbund.federation.tables import table_of
+from werkbund.data.time.events import LogTable
+from werkbund.data.time.readings import widened
+from werkbund.federation.tables import made_table, table_of
 from werkbund.plant.settings import ColumnMapping, PlantDataSection, PlantSettings
 
 
@@ -49,6 +52,8 @@ def read_plant_table(settings: PlantSettings, config: Config) -> Table:
         If the rows cannot be read.
     """
     frame, origin = plant_source(settings.data).read()
+    if config.data.windows.step is not None:
+        return _made(frame, origin, settings, config)
     needed = _needed(config.data, _columns_of(settings.columns, frame.columns))
     _refuse_unknown(settings.columns, needed)
     frame = _taken(frame, settings.columns, needed)
@@ -56,6 +61,30 @@ def read_plant_table(settings: PlantSettings, config: Config) -> Table:
     table = table_of(frame, origin, bare)
     never = table.schema.never if config.data.label is None else tuple(config.data.never)
     return replace(table, schema=replace(table.schema, client=None, never=never))
+
+
+def _made(frame: pl.DataFrame, origin: Origin, settings: PlantSettings, config: Config) -> Table:
+    """Return the rows that are made of a plant's readings and log."""
+    data, columns = settings.data, settings.columns
+    own = {role: _own_name(str(getattr(config.data, role)), columns) for role in ("machine", "time")}
+    if data.tag is not None:
+        frame = widened(frame, list(own.values()), data.tag, str(data.value))
+    needed = _needed(config.data, set())
+    _refuse_unknown(columns, needed)
+    frame = _taken(frame, columns, needed)
+    log = _log(data, own["machine"])
+    keys: dict[str, Any] = {"path": None, "clients": {}, "client": None, "never": [], "tag": None, "zone": data.zone}
+    table = made_table(frame, origin, log, changed(config, data=keys))
+    return replace(table, schema=replace(table.schema, never=tuple(config.data.never)))
+
+
+def _log(data: PlantDataSection, machine: str) -> LogTable | None:
+    """Read a plant's log of stops; None where it has none."""
+    events = data.events
+    if events.path is None and events.query is None:
+        return None
+    source = data.model_copy(update={"path": events.path, "query": events.query, "separator": events.separator})
+    return LogTable.of(plant_source(source).read()[0], events.model_dump(), machine, None)
 
 
 def plant_source(data: PlantDataSection) -> Source:
@@ -88,14 +117,15 @@ class _Needed:
 
 
 def _needed(data: DataSection, columns: set[str]) -> _Needed:
-    if data.label is None:
+    if data.label is None and data.windows.step is None:
         return _needed_by(min(AI4I_SCHEMA, TWIN_SCHEMA, key=lambda schema: len(set(schema.used) - columns)))
     if not data.columns:
         raise ConfigError(
             "data.columns of the federation's configuration must list the feature columns: else all that a plant has "
             "would become features, at each plant others; ask the operator to list them"
         )
-    roles = (data.label, data.machine, data.machine_reset, data.time, *data.modes, data.mode)
+    regime = data.windows.regime
+    roles = (data.label, data.machine, data.machine_reset, data.time, *data.modes, data.mode, regime)
     units = {name: "" for name in roles if name is not None}
     units |= {name: section.unit for name, section in data.columns.items()}
     return _Needed(units, (*data.never, *([] if data.client is None else [data.client])))

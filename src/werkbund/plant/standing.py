@@ -125,8 +125,8 @@ def settlement(kit: Path, renew: bool = False) -> Settlement:
     agreed = agreed_config(settings.kit)
     if renew:
         dissolve(settings.state)
-        return Settlement("", True, split_of(agreed.clients), True)
+        return Settlement("", True, split_of(agreed), True)
     known = agreement_in(settings.state)
     if known is None:
-        return Settlement("", True, split_of(agreed.clients))
+        return Settlement("", True, split_of(agreed))
     return Settlement(known.since, known.file == file_digest(agreed), known.split)

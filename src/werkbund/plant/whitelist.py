@@ -41,6 +41,7 @@ AGREED: tuple[str, ...] = (
     "data.mode_none",
     "data.columns",
     "data.missing",
+    "data.windows",
     "features.preset",
     "features.derived",
     "clients.split",
@@ -316,6 +317,7 @@ def check_preparation(preparation: Preparation, schema: Schema) -> str:
         "numeric": (preparation.numeric, number_names(schema)),
         "derived": (preparation.derived, schema.derived),
         "categories": (names, category_names(schema)),
+        "windows": (preparation.telemetry, schema.telemetry),
     }
     odd = [what for what, (told, own) in pairs.items() if told != own]
     if odd:

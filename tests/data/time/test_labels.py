@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from werkbund.core.errors import ConfigError
 from werkbund.data.time.clock import TICKS, Clock
 from werkbund.data.time.events import EventLog, LogColumns, read_events
-from werkbund.data.time.labels import LabelRule, label_points, never_foretold
+from werkbund.data.time.labels import COVERAGE, LabelRule, label_points, never_foretold
 
 RULE = LabelRule(24 * TICKS, 2 * TICKS, 6 * TICKS)
 COLUMNS = LogColumns("machine", "start", "back", kind="kind", planned=("planned",), mode="mode")
@@ -26,7 +26,7 @@ def _log(rows: Sequence[tuple[int, int | None, str, str | None]], merge: str = "
 
 def _points(end: int, coverage: float = 1.0) -> pl.DataFrame:
     ticks = [t * TICKS for t in range(end + 1)]
-    return pl.DataFrame({"machine": "A", "tick": ticks, "coverage": coverage, "end": end * TICKS})
+    return pl.DataFrame({"machine": "A", "tick": ticks, COVERAGE: coverage, "end": end * TICKS})
 
 
 def _labelled(rule: LabelRule = RULE, end: int = 150) -> pl.DataFrame:

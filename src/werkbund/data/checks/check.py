@@ -15,6 +15,7 @@ from werkbund.core.errors import DataError
 from werkbund.data.checks.finding import LEVELS, Finding, Level, listed, numbers, share
 from werkbund.data.checks.labels import check_label
 from werkbund.data.checks.lines import FederationLines, Lines
+from werkbund.data.checks.made import check_made
 from werkbund.data.checks.readings import check_readings
 from werkbund.data.checks.units import check_units
 from werkbund.data.markers import without_marked
@@ -225,6 +226,7 @@ CHECKS: tuple[Callable[[Table], Iterable[Finding]], ...] = (
     check_roles,
     check_rows,
     check_clients,
+    check_made,
 )
 
 CHECKS_OF_READINGS: tuple[Callable[[Table, Lines], Iterable[Finding]], ...] = (check_readings, check_units)

@@ -5,11 +5,13 @@ Rows about one stop become one; a stop without an end lasts until the machine's 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import polars as pl
 
-from werkbund.core.errors import ConfigError
+from werkbund.core.errors import ConfigError, DataError
 from werkbund.data.names import require
 from werkbund.data.time.clock import TICKS, Clock, counts_units, span
 
@@ -94,7 +96,28 @@ class EventLog:
         )  # fmt: skip
         end = pl.coalesce("back", "next", pl.lit(_FOR_GOOD))
         frame = found.with_columns(end.alias("back")).drop("next").sort("machine", "start")
-        return EventLog(frame, self.resolution, self.merged, self.undated)
+        return replace(self, frame=frame)
+
+    def at_sites(self, keys: pl.Series) -> EventLog:
+        """Return the log of a federation, whose rows name machines without their site, by the keys of the readings.
+
+        Raises
+        ------
+        DataError
+            If an id is that of machines at two sites.
+        """
+        known = keys.unique().sort()
+        places = pl.DataFrame({"key": known, "machine": known.str.split("\x1f").list.last()})
+        own = places.filter(pl.col("machine").is_in(self.frame["machine"].implode()))
+        if own["machine"].is_duplicated().any():
+            twice = own.filter(pl.col("machine").is_duplicated())["machine"][0]
+            raise DataError(
+                f"the log must say at which site machine {twice!r} is, as two have one of that name; "
+                "add a column with the site and name it in data.events.client"
+            )
+        found = self.frame.join(own, on="machine", how="left")
+        frame = found.with_columns(pl.coalesce("key", "machine").alias("machine")).drop("key")
+        return replace(self, frame=frame.sort("machine", "start"))
 
 
 _FOR_GOOD = 2**62
@@ -137,6 +160,62 @@ def read_events(frame: pl.DataFrame, columns: LogColumns, clock: Clock, merge: s
     apart = 0 if counts_units(merge) != (frame[columns.start].dtype.is_numeric()) else span(merge)
     stops = _merged(known, apart)
     return EventLog(stops, _resolution(frame[columns.start]), known.height - stops.height, work.height - known.height)
+
+
+@dataclass(frozen=True)
+class LogTable:
+    """Hold a log as it was read, and what its columns mean.
+
+    Parameters
+    ----------
+    frame
+        One row a stop.
+    columns
+        Which column is which.
+    merge
+        See `read_events`.
+    until
+        Until when the log was kept, as a date or a number; None for as long as there are readings.
+    """
+
+    frame: pl.DataFrame
+    columns: LogColumns
+    merge: str = "4h"
+    until: str | None = None
+
+    def stops(self, clock: Clock) -> EventLog:
+        """Return the stops in order."""
+        return read_events(self.frame, self.columns, clock, self.merge)
+
+    def end(self, clock: Clock) -> int | None:
+        """Return until when the log was kept, in ticks."""
+        return None if self.until is None else clock.ticks(pl.Series("until", [self.until]), pl.Series([""])).item()
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame, values: Mapping[str, Any], machine: str, client: str | None) -> LogTable:
+        """Return a log by the values of a section `data.events`.
+
+        Raises
+        ------
+        ConfigError
+            If it does not say which column holds the start.
+        """
+        if values["start"] is None:
+            raise ConfigError(
+                f"data.events.start must name the column with the start of a stop, got none; "
+                f"the log has {', '.join(frame.columns)}"
+            )
+        site = client if client in frame.columns else None
+        columns = LogColumns(
+            machine=values["machine"] or machine,
+            start=values["start"],
+            back=values["back"],
+            client=values["client"] or site,
+            kind=values["kind"],
+            planned=tuple(values["planned"]),
+            mode=values["mode"],
+        )
+        return cls(frame, columns, values["merge"], values["until"])
 
 
 def key_of(frame: pl.DataFrame, machine: str, client: str | None) -> pl.Series:

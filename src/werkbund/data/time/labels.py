@@ -16,6 +16,10 @@ OUTCOMES = ("none", "failure", "down", "grace", "thin", "gap", "intervened", "ce
 """Of a decision point: the first two have a label, 0 and 1, the others none; see `label_points`."""
 
 
+COVERAGE = "coverage\x1f"
+"""The column with the coverage of a point, under a name that no feature has."""
+
+
 @dataclass(frozen=True)
 class LabelRule:
     """Say which points are labelled.
@@ -52,7 +56,7 @@ def label_points(points: pl.DataFrame, log: EventLog, rule: LabelRule) -> pl.Dat
     Parameters
     ----------
     points
-        `machine`, `tick`, `coverage`: share of its window with readings; `end`: when the record of the machine ends, in
+        `machine`, `tick`, `COVERAGE`: share of its window with readings; `end`: when the record of the machine ends, in
         ticks. Sorted by machine and tick.
     log
         Stops with an end each, see `EventLog.closed`.
@@ -87,7 +91,7 @@ def label_points(points: pl.DataFrame, log: EventLog, rule: LabelRule) -> pl.Dat
     rules = (
         ("down", (pl.col("tick") < pl.col("back")).fill_null(False)),
         ("grace", (pl.col("tick") < pl.col("back") + rule.grace).fill_null(False)),
-        ("thin", pl.col("coverage") < rule.coverage),
+        ("thin", pl.col(COVERAGE) < rule.coverage),
         ("gap", fails & (until <= dead)),
         ("failure", fails & (until <= ahead)),
         ("intervened", intervened),

@@ -20,6 +20,7 @@ from werkbund.core.errors import ConfigError, DataError
 from werkbund.data.time.bins import binned
 from werkbund.data.time.clock import HOUR, TICKS, counts_units, span
 from werkbund.data.time.events import EventLog
+from werkbund.data.time.labels import COVERAGE
 from werkbund.data.time.moments import Runs, above_reference
 from werkbund.data.time.readings import Readings
 
@@ -108,15 +109,19 @@ class WindowPlan:
         return span(self.ordered[-1])
 
     @cached_property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the features: of each window, statistic and signal, then of the machine."""
-        names = [
-            f"{signal} {statistic} {text}"
+    def of_signals(self) -> dict[str, tuple[str, str]]:
+        """Signal and statistic of each feature of a window, by its name."""
+        return {
+            f"{signal} {statistic} {text}": (signal, statistic)
             for text in self.ordered
             for statistic in self._of(text)
             for signal in self.signals
-        ]
-        return (*names, *(name for name in OF_MACHINES if name in self.statistics))
+        }
+
+    @cached_property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features: of each window, statistic and signal, then of the machine."""
+        return (*self.of_signals, *(name for name in OF_MACHINES if name in self.statistics))
 
     def _of(self, text: str) -> tuple[str, ...]:
         """Return the statistics of a window."""
@@ -136,7 +141,7 @@ class WindowPlan:
         Returns
         -------
         points
-            `machine`, `tick`, `coverage` of the shortest window, `end`: the machine's last reading, and the features,
+            `machine`, `tick`, `COVERAGE` of the shortest window, `end`: the machine's last reading, and the features,
             Float64, null where a window has no reading; sorted by machine and tick.
 
         Raises
@@ -210,10 +215,6 @@ class WindowPlan:
             codes = column.cast(pl.String).rank("dense")
         known = pl.DataFrame({"code": codes.cast(pl.Int64), "life": rows["life"]})
         return known.select(pl.col("code").forward_fill().over("life").fill_null(-1))["code"].to_numpy()
-
-
-COVERAGE = "coverage\x1f"
-"""The column of a point's coverage, under a name that no feature has."""
 
 
 def _with_lives(rows: pl.DataFrame, log: EventLog | None) -> pl.DataFrame:

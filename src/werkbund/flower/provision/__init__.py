@@ -2,6 +2,7 @@
 
 from werkbund.flower.provision.certificates import certificate_warnings, expiry
 from werkbund.flower.provision.keys import keygen
+from werkbund.flower.provision.kits import with_columns
 from werkbund.flower.provision.members import Member, Members
 from werkbund.flower.provision.parties import Party, Provisioned
 from werkbund.flower.provision.provisioning import add_client, provision, renew_server, revoke_client
@@ -18,4 +19,5 @@ __all__ = [
     "provision",
     "renew_server",
     "revoke_client",
+    "with_columns",
 ]

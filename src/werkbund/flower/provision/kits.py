@@ -19,10 +19,11 @@ import tomlkit
 from cryptography import x509
 
 from werkbund._version import __version__
-from werkbund.config import Config
+from werkbund.config import Config, changed
 from werkbund.core.errors import ConfigError
 from werkbund.core.keys import PrivateKey, PublicKey, fingerprint, ssh_private, ssh_public
 from werkbund.federation.families.family import grows_trees
+from werkbund.federation.tables import read_table
 from werkbund.flower.provision.certificates import certificate_bytes
 from werkbund.flower.provision.hosts import check_hosts, check_port, with_port
 from werkbund.flower.provision.keys import pem_private
@@ -179,12 +180,41 @@ def _day(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d}"
 
 
+def with_columns(config: Config) -> Config:
+    """Return a configuration that lists its feature columns, as a plant needs it, which must not guess them.
+
+    Where the label is named and no column is, they are read off the table that the configuration names.
+
+    Raises
+    ------
+    ConfigError
+        If there is no table to read them off.
+    """
+    data = config.data
+    if (data.label is None and data.windows.step is None) or data.columns:
+        return config
+    if data.windows.step is not None:
+        raise ConfigError("data.columns must list the signals where data.windows.step is set, got none")
+    if data.path is None and not data.clients:
+        raise ConfigError(
+            "data.columns must list the feature columns, each with kind and unit, got none: plants must all learn from "
+            "the same; `werkbund init TABLE` writes such a list"
+        )
+    features = read_table(config).schema.features
+    listed = {
+        column.name: {"kind": column.kind, "unit": column.unit, "low": column.low, "high": column.high}
+        for column in features
+    }
+    known = {name: {key: value for key, value in keys.items() if value is not None} for name, keys in listed.items()}
+    return changed(config, data={"columns": known})
+
+
 def _columns(config: Config) -> list[str]:
     """Return a line of `[columns]` in `client.toml` for each column that the federation names, without renaming any."""
     data = config.data
     roles = (data.label, data.machine, data.time, data.mode, *data.modes)
     units = {name: column.unit for name, column in data.columns.items()}
-    named = [name for name in dict.fromkeys((*roles, *units)) if name]
+    named = [name for name in dict.fromkeys((*roles, data.windows.regime, *units)) if name]
     return [f"{_quoted(name)} = {_mapped(name, units.get(name, ''))}" for name in named]
 
 
@@ -198,7 +228,7 @@ def _quoted(text: str) -> str:
 
 def _stripped(config: Config) -> dict[str, Any]:
     values = config.model_dump(exclude_unset=True)
-    for key in ("path", "clients"):
+    for key in ("path", "clients", "events"):
         values.get("data", {}).pop(key, None)
     return values
 

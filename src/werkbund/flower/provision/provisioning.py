@@ -19,7 +19,6 @@ from werkbund.core.defaults import SERVER_DAYS, SERVER_PORT
 from werkbund.core.errors import ConfigError
 from werkbund.core.files import make_private
 from werkbund.core.keys import PrivateKey, PublicKey, fingerprint, new_key, read_public_key, ssh_public
-from werkbund.federation.tables import with_columns
 from werkbund.flower.provision.certificates import (
     certificate_bytes,
     certified_key,
@@ -31,7 +30,7 @@ from werkbund.flower.provision.certificates import (
 from werkbund.flower.provision.files import write_file, write_folder
 from werkbund.flower.provision.hosts import check_hosts, check_port
 from werkbund.flower.provision.keys import pem_private
-from werkbund.flower.provision.kits import Site, client_files, read_site, server_files, server_readme
+from werkbund.flower.provision.kits import Site, client_files, read_site, server_files, server_readme, with_columns
 from werkbund.flower.provision.members import Member, Members, check_name
 from werkbund.flower.provision.parties import Provisioned, provisioned
 

@@ -22,9 +22,9 @@ from werkbund.config import Config, changed, to_toml
 from werkbund.core.errors import ClientError, ConfigError
 from werkbund.core.files import make_private
 from werkbund.evaluation import Watcher
-from werkbund.federation.tables import with_columns, write_parts
+from werkbund.federation.tables import write_parts
 from werkbund.flower.machine.connection import free_port
-from werkbund.flower.provision import provision
+from werkbund.flower.provision import provision, with_columns
 from werkbund.flower.server.control import connect
 from werkbund.flower.server.kit import ServerSettings, load_server_settings
 from werkbund.flower.server.submission import ShowChecks, run_summary, submit
@@ -184,6 +184,8 @@ def _files(config: Config, folder: Path, count: int | None) -> dict[str, Path]:
         raise ConfigError(f"--clients must be {len(named)}, the number of files in data.clients, got {count}")
     if named:
         return {name: Path(path) for name, path in named.items()}
+    if config.data.windows.step is not None:
+        raise ConfigError("data.clients must name a file a plant where data.windows.step is set, got one table")
     data = folder / "data"
     make_private(data)
     return dict(write_parts(data, count or 4, config))
@@ -198,6 +200,8 @@ def _point_to_rows(path: Path, config: Config, data: Path, insecure: bool) -> No
         section["separator"] = config.data.separator
     if config.data.decimal_comma:
         section["decimal_comma"] = True
+    if config.data.events.path is not None:
+        section["events"] = config.data.events.model_dump(exclude_unset=True)
     document["data"] = section
     server = document["server"]
     server["insecure"] = insecure

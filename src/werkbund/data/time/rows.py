@@ -1,0 +1,362 @@
+"""Rows to learn from, made of readings and a log: one a decision point, with features of windows and what followed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from werkbund.core.errors import ConfigError, DataError
+from werkbund.data.markers import Marker, marked
+from werkbund.data.time.clock import HOUR, TICKS, Clock, counts_units, span
+from werkbund.data.time.events import EventLog, LogTable
+from werkbund.data.time.labels import OUTCOMES, LabelRule, label_points, never_foretold
+from werkbund.data.time.readings import Readings, read_readings, widened
+from werkbund.data.time.windows import WindowPlan
+
+LABEL, CAUSE, LIFE, CENSORED = "failure", "cause", "life", "censored"
+"""Columns of the rows: whether a failure follows within the horizon, which, time to it, and time without one."""
+
+NO_CAUSE, UNNAMED = "none", "not named"
+"""What the cause is where no failure follows, and where nobody noted what failed."""
+
+_GRACE = "6h"
+_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """Say what rows are made from, alike at every client, in the report and where new readings are scored.
+
+    Parameters
+    ----------
+    machine, time
+        Columns of the readings: the machine's id, and when.
+    windows
+        The features.
+    """
+
+    machine: str
+    time: str
+    windows: WindowPlan
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        plan = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.windows).items()
+        }
+        return {"machine": self.machine, "time": self.time, "windows": plan}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Telemetry:
+        """Return what `to_json` described.
+
+        Raises
+        ------
+        ConfigError
+            If a value breaks a rule.
+        """
+        lists = {name: tuple(value) for name, value in values["windows"].items() if isinstance(value, list)}
+        return cls(values["machine"], values["time"], WindowPlan(**{**values["windows"], **lists}))
+
+    def points(
+        self, frame: pl.DataFrame, clock: Clock, now: int, log: LogTable | None = None, client: str | None = None
+    ) -> pl.DataFrame:
+        """Return the features at each point of new readings; see `WindowPlan.points`.
+
+        Parameters
+        ----------
+        frame
+            Readings in wide form, with as much history as the windows and the reference need.
+        clock, now
+            As for `read_readings`.
+        log
+            Of stops; without one each machine has one life.
+        client
+            The column with the site, where machines of two sites have one id; it then stands before the id.
+        """
+        readings = self.readings(frame, clock, now, client)
+        stops = stops_of(log, readings, clock, client)
+        points = self.windows.points(readings, stops)
+        when = when_of(points["tick"], readings.counted).alias(self.time)
+        machine = pl.col("machine").str.replace("\x1f", " ", literal=True).alias(self.machine)
+        return points.select(machine, when, *self.windows.feature_names)
+
+    def readings(self, frame: pl.DataFrame, clock: Clock, now: int, client: str | None) -> Readings:
+        """Return readings in order."""
+        regime = self.windows.regime
+        return read_readings(
+            frame,
+            machine=self.machine,
+            time=self.time,
+            client=client,
+            signals=self.windows.signals,
+            kept=[] if regime is None or regime in self.windows.signals else [regime],
+            clock=clock,
+            now=now,
+        )
+
+
+@dataclass(frozen=True)
+class Course:
+    """Say how rows are made.
+
+    Parameters
+    ----------
+    telemetry
+        What from.
+    rule
+        Which points have a label.
+    clock
+        How times are written.
+    client
+        The column with the site; None for one site.
+    """
+
+    telemetry: Telemetry
+    rule: LabelRule
+    clock: Clock
+    client: str | None = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], signals: Sequence[str], client: str | None) -> Course:
+        """Return a course by the values of a section `data`.
+
+        Raises
+        ------
+        ConfigError
+            If machine, time or horizon are missing, or a key breaks a rule.
+        """
+        windows = values["windows"]
+        absent = [f"data.{name}" for name in ("machine", "time") if values[name] is None]
+        absent += [f"data.windows.{name}" for name in ("horizon", "spans") if not windows[name]]
+        if absent:
+            raise ConfigError(f"{', '.join(absent)} must be set where data.windows.step is: rows are made of readings")
+        plan = WindowPlan(
+            tuple(signals),
+            windows["step"],
+            tuple(windows["spans"]),
+            tuple(windows["statistics"]),
+            windows["reference"],
+            windows["regime"],
+            tuple(windows["edges"]),
+            windows["new"],
+        )
+        telemetry = Telemetry(values["machine"], values["time"], plan)
+        return cls(telemetry, rule_of(windows), Clock(values["zone"]), client)
+
+    def rows(self, frame: pl.DataFrame, log: LogTable | None, now: int) -> tuple[pl.DataFrame, dict[str, Any]]:
+        """Return the rows with a label, and what was counted on the way.
+
+        Parameters
+        ----------
+        frame
+            Readings in wide form.
+        log
+            Of stops; None if nothing ever stopped.
+        now
+            In ticks.
+
+        Raises
+        ------
+        DataError
+            If no point has a label.
+        """
+        readings = self.telemetry.readings(frame, self.clock, now, self.client)
+        stops = stops_of(log, readings, self.clock, self.client)
+        _check_machines(readings, stops)
+        points = self.telemetry.windows.points(readings, stops)
+        kept = None if log is None else log.end(self.clock)
+        labelled = label_points(points.with_columns(pl.min_horizontal("end", pl.lit(kept))), stops, self.rule)
+        counted = _counts(labelled, stops, readings)
+        rows = labelled.filter(pl.col("label").is_not_null())
+        if rows.height == 0:
+            raise DataError(f"readings and log must give a row with a label, got none: {told_outcomes(counted)}")
+        return self._table(rows, readings), counted
+
+    def _table(self, rows: pl.DataFrame, readings: Readings) -> pl.DataFrame:
+        """Return the columns of the table, under the names that the readings have."""
+        telemetry = self.telemetry
+        unit = telemetry.windows.unit
+        ids = dict.fromkeys((telemetry.machine, *([self.client] if self.client else [])))
+        names = readings.frame.group_by("machine").agg(pl.col(f"{name}\x1f").first() for name in ids)
+        found = rows.join(names, on="machine", how="left", maintain_order="left")
+        own = [pl.col(f"{name}\x1f").alias(name) for name in ids]
+        return found.select(
+            *own,
+            when_of(found["tick"], readings.counted).alias(telemetry.time),
+            *telemetry.windows.feature_names,
+            pl.col("label").alias(LABEL),
+            pl.when(pl.col("label") == 1)
+            .then(pl.col("cause").fill_null(UNNAMED))
+            .otherwise(pl.lit(NO_CAUSE))
+            .alias(CAUSE),
+            (pl.col("life") / unit).alias(LIFE),
+            (pl.col("censored") / unit).alias(CENSORED),
+        )
+
+
+def stops_of(log: LogTable | None, readings: Readings, clock: Clock, client: str | None) -> EventLog:
+    """Return the stops of a log under the keys of the readings, each with an end; none where there is no log."""
+    if log is None:
+        return EventLog(_NO_STOPS)
+    stops = log.stops(clock)
+    if client is not None and log.columns.client is None:
+        stops = stops.at_sites(readings.frame["machine"])
+    return stops.closed(readings.frame)
+
+
+def made(
+    frame: pl.DataFrame, log: LogTable | None, data: Mapping[str, Any], client: str | None
+) -> tuple[pl.DataFrame, Telemetry, dict[str, Any], dict[str, Any]]:
+    """Make rows of readings by the values of a section `data`.
+
+    Parameters
+    ----------
+    frame
+        The readings, as they were read.
+    log
+        Of stops; None if nothing ever stopped.
+    data
+        The values.
+    client
+        The column with the site.
+
+    Returns
+    -------
+    rows, telemetry
+        The table, and what it was made from.
+    keys
+        What the section would say of a file that holds such rows.
+    counted
+        What was counted on the way, as plain values.
+
+    Raises
+    ------
+    ConfigError
+        If a key is missing, breaks a rule, or does not go with rows that are made.
+    """
+    unfit = [f"data.{name}" for name in ("label", "units", "modes", "mode", "machine_reset") if data[name]]
+    if unfit:
+        raise ConfigError(f"{', '.join(unfit)} must be left out where data.windows.step is set; drop them")
+    wide = in_wide_form(frame, data, client)
+    signals = _signals(wide, data, client)
+    course = Course.of(data, signals, client)
+    rows, counted = course.rows(wide, log, time.time_ns() // 1000)
+    columns = _columns(course.telemetry.windows, data["columns"])
+    keys = {"label": LABEL, "mode": CAUSE, "mode_none": NO_CAUSE, "columns": columns, "missing": {}, "never": []}
+    return rows, course.telemetry, keys, counted
+
+
+def _signals(frame: pl.DataFrame, data: Mapping[str, Any], client: str | None) -> list[str]:
+    """Return the signals: the columns that are listed, or all numbers without another role."""
+    if data["columns"]:
+        return list(data["columns"])
+    roles = {data["machine"], data["time"], client, *data["never"]}
+    return [name for name in frame.columns if frame[name].dtype.is_numeric() and name not in roles]
+
+
+_LEVELS = ("mean", "min", "max", "last")
+
+
+def _columns(plan: WindowPlan, described: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return what is known about each feature: a unit, and of a level the plausible range of its signal."""
+    hours = "" if plan.counts else "h"
+    features: dict[str, dict[str, Any]] = {}
+    for name, (signal, statistic) in plan.of_signals.items():
+        known = {key: value for key, value in described.get(signal, {}).items() if value not in (None, "")}
+        unit = known.get("unit", "")
+        between = {key: value for key, value in known.items() if key in ("low", "high") and statistic in _LEVELS}
+        features[name] = {"kind": "number", "unit": f"{unit}/h" if statistic == "slope" and unit else unit, **between}
+    machine: dict[str, dict[str, Any]] = {
+        "age": {"kind": "number", "unit": hours},
+        "coverage": {"kind": "number", "low": 0.0, "high": 1.0},
+    }
+    return features | {name: machine[name] for name in plan.feature_names if name in machine}
+
+
+def rule_of(windows: Mapping[str, Any]) -> LabelRule:
+    """Return the rule of labels by the values of a section `data.windows`."""
+    grace = windows["grace"] or ("0" if counts_units(windows["step"]) else _GRACE)
+    left_out = windows["intervened"] == "left out"
+    return LabelRule(span(windows["horizon"]), span(windows["dead"]), span(grace), windows["coverage"], left_out)
+
+
+def purge_of(windows: Mapping[str, Any]) -> tuple[float, float]:
+    """Return how far a label looks ahead and the longest window back, in hours or the record's own unit.
+
+    Parameters
+    ----------
+    windows
+        The values of a section `data.windows`.
+    """
+    rule, unit = rule_of(windows), TICKS if counts_units(windows["step"]) else HOUR
+    return (rule.horizon + rule.dead) / unit, max(map(span, windows["spans"])) / unit
+
+
+def when_of(tick: pl.Series, counted: bool) -> pl.Series:
+    """Return moments as they are written in a table: dates in UTC, or numbers of units."""
+    return tick / TICKS if counted else pl.select(pl.from_epoch(tick, "us").dt.replace_time_zone("UTC")).to_series()
+
+
+def in_wide_form(frame: pl.DataFrame, data: Mapping[str, Any], client: str | None) -> pl.DataFrame:
+    """Return readings with a column for each signal, by the values of a section `data`, marks taken for none."""
+    if data["tag"] is not None:
+        keys = [name for name in (client, data["machine"], data["time"]) if name is not None]
+        frame = widened(frame, keys, data["tag"], data["value"])
+    return frame.with_columns(_emptied(frame[name], marks) for name, marks in data["missing"].items())
+
+
+def _emptied(column: pl.Series, marks: Sequence[Marker]) -> pl.Series:
+    values = column.cast(pl.Float64)
+    return values.set(pl.Series(marked(values.fill_null(np.nan).to_numpy(), marks)), None)
+
+
+def told_outcomes(counted: Mapping[str, Any]) -> str:
+    """Return how many points had which outcome, in words."""
+    return ", ".join(f"{number} {name}" for name, number in counted["points"].items() if number)
+
+
+_NO_STOPS = pl.DataFrame(
+    schema={"machine": pl.String, "start": pl.Int64, "back": pl.Int64, "planned": pl.Boolean, "mode": pl.String}
+)
+
+
+def _check_machines(readings: Readings, log: EventLog) -> None:
+    """Refuse a log of which no machine has readings: its ids are written otherwise, or its site is not known."""
+    known = readings.frame["machine"].unique()
+    if log.frame.height and not log.frame["machine"].is_in(known.implode()).any():
+        shown = ", ".join(repr(name.replace("\x1f", " ")) for name in log.frame["machine"].unique().sort()[:3])
+        there = ", ".join(repr(name.replace("\x1f", " ")) for name in known.sort()[:3])
+        raise DataError(
+            f"the log must name machines as the readings do, got {shown} and {there}; "
+            "correct data.events.machine or client, or the ids"
+        )
+
+
+def _counts(labelled: pl.DataFrame, log: EventLog, readings: Readings) -> dict[str, Any]:
+    """Return what was counted, as plain values."""
+    outcomes = dict(labelled["outcome"].cast(pl.String).value_counts().iter_rows())
+    missed = never_foretold(labelled, log)
+    known = log.frame["machine"].is_in(readings.frame["machine"].unique().implode())
+    shown = missed.head(_NAMED).select(
+        pl.col("machine").str.replace("\x1f", " ", literal=True),
+        when_of(missed.head(_NAMED)["start"], readings.counted).cast(pl.String).alias("start"),
+        pl.col("mode").fill_null(""),
+    )
+    return {
+        "points": {name: outcomes.get(name, 0) for name in OUTCOMES},
+        "failures": int((~log.frame["planned"]).sum()),
+        "planned": int(log.frame["planned"].sum()),
+        "unforetold": missed.height,
+        "unforetold_named": [" ".join(row).strip() for row in shown.iter_rows()],
+        "unknown_machines": int((~known).sum()),
+        "merged": log.merged,
+        "undated": log.undated,
+        "days": bool(log.resolution),
+        "dirt": readings.dirt.to_json(),
+    }
