@@ -20,11 +20,12 @@ from werkbund.core.errors import ClientError, ConfigError, ModelError
 from werkbund.core.rng import derived_keys, keys
 from werkbund.core.store import Store
 from werkbund.core.types import Replies, Tasks
-from werkbund.engine import Checkpoint, InProcessGrid, RunState, Worker, load_checkpoint, save_checkpoint
+from werkbund.engine import Checkpoint, InProcessGrid, Worker, load_checkpoint, save_checkpoint
 from werkbund.engine.kinds import TRAIN
+from werkbund.engine.stage import WeightsStage
 from werkbund.engine.worker import settled
 from werkbund.federation.families.family import family_of
-from werkbund.federation.families.networks import NetworkSimulation, NetworkStage, simulate_network
+from werkbund.federation.families.networks import NetworkSimulation, simulate_network
 from werkbund.federation.population import divide
 from werkbund.federation.tables import read_table
 
@@ -50,13 +51,13 @@ def _setup(personal: Mapping[str, Any], **sections: dict[str, Any]) -> NetworkSi
     return simulate_network(config, divide(read_table(config), config).population)
 
 
-def _done(setup: NetworkSimulation, start: NetworkStage | None = None) -> list[NetworkStage]:
+def _done(setup: NetworkSimulation, start: WeightsStage | None = None) -> list[WeightsStage]:
     first = start or setup.begin()
-    assert isinstance(first, NetworkStage)
+    assert isinstance(first, WeightsStage)
     return [stage for stage, _ in first.rounds()]
 
 
-def _models(stage: NetworkStage) -> Float32Array:
+def _models(stage: WeightsStage) -> Float32Array:
     made = stage.personalise(EVERYBODY, STANDARD_EDGES)
     assert made is not None
     return np.stack([made.models[client] for client in EVERYBODY.tolist()])
@@ -196,7 +197,7 @@ def test_with_enough_validation_failures_the_pass_of_the_lowest_loss_is_kept_and
     personal = {"name": "fine-tuning", "epochs": 3}
     setup = _setup(personal, training=steep, data={"rows": 10_000}, clients={"validation": 0.4})
     stage, held, work = setup.begin(), setup.splits.validation, setup.work().personal
-    assert isinstance(stage, NetworkStage)
+    assert isinstance(stage, WeightsStage)
     assert work is not None
     assert work.afterwards is not None
     weights: Any = np.tile(stage.state.weights, (3, 1))
@@ -228,7 +229,9 @@ def test_a_resumed_run_gives_the_same_models_bit_for_bit(name: str, tmp_path: Pa
     stages = _done(setup)
     save_checkpoint(tmp_path / "it", Checkpoint.of(stages[0].state))
     again = _setup({"name": name})
-    resumed = _done(again, NetworkStage(again, RunState.of_checkpoint(load_checkpoint(tmp_path / "it"))))
+    stage = again.restore(load_checkpoint(tmp_path / "it"))
+    assert isinstance(stage, WeightsStage)
+    resumed = _done(again, stage)
     np.testing.assert_array_equal(resumed[-1].state.weights, stages[-1].state.weights)
     np.testing.assert_array_equal(_models(resumed[-1]), _models(stages[-1]))
 
@@ -281,7 +284,7 @@ def test_own_models_are_counted_on_their_clients_rows_and_own_rows_alone() -> No
 
 def test_no_run_without_personal_parts_makes_own_models() -> None:
     stage = _setup({}).begin()
-    assert isinstance(stage, NetworkStage)
+    assert isinstance(stage, WeightsStage)
     assert stage.personalise(EVERYBODY, STANDARD_EDGES) is None
 
 

@@ -56,7 +56,7 @@ def test_client_without_positives_has_undefined_ranking_and_a_cost(scored: Calla
     rows = scored(0, rate=0.0)
     figures = metrics(rows.counts, Threshold.of_bin(400), COSTS, MODES)
     undefined = {name for name in DIRECTIONS if math.isnan(getattr(figures, name))}
-    assert undefined == {"average_precision", "roc_auc", "f1", "recall"}
+    assert undefined == {"average_precision", "roc_auc", "f1", "recall", *OF_NUMBERS}
     assert figures.precision == 0.0
     assert figures.recall_by_mode == dict.fromkeys(MODES)
 
@@ -84,7 +84,7 @@ def test_json_has_none_for_what_is_undefined_and_every_field() -> None:
 
 def test_every_direction_is_that_of_a_metric() -> None:
     bounds = {f"{name}_{side}" for name in ("average_precision", "roc_auc") for side in ("low", "high")}
-    beside = {"rows", "positives", "threshold", "recall_by_mode"} | bounds
+    beside = {"rows", "positives", "threshold", "recall_by_mode", "bias", "close"} | bounds
     assert set(DIRECTIONS) == {field.name for field in fields(Metrics)} - beside
 
 
@@ -99,7 +99,8 @@ def test_metrics_take_less_than_a_millisecond(scored: Callable[..., Any]) -> Non
     assert seconds / 10 < 1e-3
 
 
-FIGURES = Metrics(100, 5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 10.0, 0.1, 0.3, 0.05)
+FIGURES = Metrics(100, 5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 10.0, 0.1, 0.3, 0.05, rmse=9.0, mae=7.0, nasa_score=50.0)
+OF_NUMBERS = ("rmse", "mae", "nasa_score")
 GATE = Gate("average_precision", 0.0)
 NAN: dict[str, Any] = {"average_precision": math.nan, "roc_auc": math.nan}
 

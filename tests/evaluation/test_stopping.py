@@ -16,7 +16,7 @@ from werkbund.evaluation.stopping import (
     EarlyStop,
     Progress,
     Tally,
-    Target,
+    TargetReached,
     reason_to_stop,
 )
 from werkbund.federation import resume, run
@@ -39,11 +39,11 @@ def test_each_rule_by_itself() -> None:
     patient = EarlyStop(2, "brier")
     assert patient.reason(Progress(4, best_round=1)) == "no better validation brier for 2 rounds"
     assert patient.reason(Progress(3, best_round=1)) is None
-    assert "reached 0.8" in str(Target(0.75, "average_precision").reason(Progress(1, 0.8)))
-    assert Target(0.75, "average_precision").reason(Progress(1, 0.7)) is None
-    assert Target(0.75, "average_precision").reason(Progress(1, math.nan)) is None
-    assert Target(0.1, "brier").reason(Progress(1, 0.2)) is None
-    assert Target(0.1, "brier").reason(Progress(1, 0.05)) is not None
+    assert "reached 0.8" in str(TargetReached(0.75, "average_precision").reason(Progress(1, 0.8)))
+    assert TargetReached(0.75, "average_precision").reason(Progress(1, 0.7)) is None
+    assert TargetReached(0.75, "average_precision").reason(Progress(1, math.nan)) is None
+    assert TargetReached(0.1, "brier").reason(Progress(1, 0.2)) is None
+    assert TargetReached(0.1, "brier").reason(Progress(1, 0.05)) is not None
     spent = Tally(joules=10.0)
     assert "10 of stop.joules = 10" in str(Budget("joules", 10).reason(Progress(1, spent=spent)))
     assert Budget("joules", 10.1).reason(Progress(1, spent=spent)) is None
@@ -52,7 +52,7 @@ def test_each_rule_by_itself() -> None:
 def test_a_configuration_sets_rules_and_the_first_that_stops_says_why() -> None:
     rules = stop_rules(_config(federation={"patience": 2}, stop={"target": 0.5, "joules": 3.0, "bytes": 1e9}))
     kinds = [type(rule).__name__ for rule in rules]
-    assert kinds == ["EarlyStop", "Target", "Budget", "Budget", "AllRounds"]
+    assert kinds == ["EarlyStop", "TargetReached", "Budget", "Budget", "AllRounds"]
     assert reason_to_stop(rules, Progress(1, 0.1, 0)) is None
     assert reason_to_stop(rules, Progress(8, 0.9, 7)) == "validation average_precision reached 0.9 (stop.target = 0.5)"
     assert [type(rule).__name__ for rule in stop_rules(_config())] == ["AllRounds"]

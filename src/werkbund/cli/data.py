@@ -71,6 +71,9 @@ def predict_command(
             pl.Series("failure_probability", probability),
             pl.Series("inspect", probability >= model.threshold_probability),
         )
+        numbers = model.foretell(frame)
+        if numbers is not None:
+            scored = scored.with_columns(pl.Series(f"foretold {model.label}", numbers))
         if explain:
             scored = scored.with_columns(pl.Series("reasons", _reasons(model.explain(frame))))
         _write(scored, out)

@@ -113,6 +113,12 @@ class DataSection(Section):
     """Column to foretell; a table known by its header needs none."""
     positive: str | int | float | bool | None = None
     """The label's value that means failure."""
+    target: Literal["failure", "number"] = "failure"
+    """What is foretold: failure, whether the label says it; or number, the label itself, such as remaining life."""
+    horizon: Annotated[float, Field(gt=0)] | None = None
+    """With target = number: a row counts as a failure if its number is at most this; alarms and costs go by it."""
+    cap: Annotated[float, Field(gt=0)] | None = None
+    """With target = number: numbers above it are taken for it, in training and in judging."""
     machine: str | None = None
     """Column with the machine's id; whole machines are held out for testing."""
     machine_reset: str | None = None

@@ -260,8 +260,8 @@ class StrategySection(Section):
 class EvaluationSection(Section):
     """Say how a model is judged."""
 
-    metric: Literal["average_precision", "roc_auc", "brier", "log_loss"] = "average_precision"
-    """One of average_precision, roc_auc, brier or log_loss, on validation rows."""
+    metric: Literal["average_precision", "roc_auc", "brier", "log_loss", "rmse", "mae"] = "average_precision"
+    """One of average_precision, roc_auc, brier or log_loss, of a number also rmse or mae, on validation rows."""
     keep_best: bool = True
     """Keep the round that was best on validation rows, if these hold 20 failures; else the last. A forest keeps all."""
     clients: Count = defaults.EVALUATED_CLIENTS

@@ -6,13 +6,14 @@ follows its cohort, not the population.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from werkbund.core.arrays import BoolArray, Float32Array, Int64Array
 from werkbund.core.errors import DataError
+from werkbund.core.target import FAILURE, Target
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class ClientTable:
         One a column of `modes`.
     machines
         (rows,), the number of each row's machine; empty where nobody asked for it.
+    target
+        What is foretold.
+    risks
+        (rows,), float32, the true risk of each row, where a number is foretold; empty where it is the label.
     """
 
     names: tuple[str, ...]
@@ -44,6 +49,8 @@ class ClientTable:
     modes: BoolArray
     mode_names: tuple[str, ...] = ()
     machines: Int64Array = field(default_factory=lambda: np.empty(0, np.int64))
+    target: Target = FAILURE
+    risks: Float32Array = field(default_factory=lambda: np.empty(0, np.float32))
 
     def __post_init__(self) -> None:
         rows, ends = len(self.features), self.offsets
@@ -51,22 +58,28 @@ class ClientTable:
             raise DataError(f"offsets must rise from 0 to {rows} in {len(self.names) + 1} steps")
         if len(self.labels) != rows or self.modes.shape != (rows, len(self.mode_names)):
             raise DataError(f"labels and modes must have {rows} rows, got {len(self.labels)}, {self.modes.shape}")
-        if len(self.machines) not in (0, rows):
-            raise DataError(f"machines must be those of {rows} rows, or left out, got {len(self.machines)}")
+        for name, given in (("machines", self.machines), ("risks", self.risks)):
+            if len(given) not in (0, rows):
+                raise DataError(f"{name} must be those of {rows} rows, or left out, got {len(given)}")
+
+    @property
+    def followed(self) -> Float32Array:
+        """What training follows: the risks where there are such, else the labels, (rows,)."""
+        return self.risks if len(self.risks) else self.labels
 
     @cached_property
     def sizes(self) -> Int64Array:
-        """Number of rows of each client: (clients,)."""
+        """NumberTarget of rows of each client: (clients,)."""
         return np.diff(self.offsets)
 
     @property
     def num_clients(self) -> int:
-        """Number of clients, those without a row included."""
+        """NumberTarget of clients, those without a row included."""
         return len(self.names)
 
     @property
     def num_features(self) -> int:
-        """Number of feature columns."""
+        """NumberTarget of feature columns."""
         return int(self.features.shape[1])
 
     def rows(self, client: int) -> slice:
@@ -87,37 +100,23 @@ class ClientTable:
 
     def take(self, clients: Int64Array) -> ClientTable:
         """Return the table of some clients alone, in this order."""
-        rows = self.row_numbers(clients)
-        return ClientTable(
-            tuple(self.names[client] for client in clients),
-            np.concatenate(([0], np.cumsum(self.sizes[clients]))),
-            self.features[rows],
-            self.labels[rows],
-            self.modes[rows],
-            self.mode_names,
-            self._machines_of(rows),
-        )
+        offsets = np.concatenate(([0], np.cumsum(self.sizes[clients])))
+        return self._of(tuple(self.names[client] for client in clients), offsets, self.row_numbers(clients))
 
     def only(self, client: int) -> ClientTable:
         """Return the table of one client alone."""
         rows = self.rows(client)
-        return ClientTable(
-            (self.names[client],),
-            np.array([0, rows.stop - rows.start]),
-            self.features[rows],
-            self.labels[rows],
-            self.modes[rows],
-            self.mode_names,
-            self._machines_of(rows),
-        )
+        return self._of((self.names[client],), np.array([0, rows.stop - rows.start]), rows)
 
     def pooled(self, name: str = "pooled") -> ClientTable:
         """Return the same rows as one client."""
-        ends = self.offsets[[0, -1]]
-        return ClientTable((name,), ends, self.features, self.labels, self.modes, self.mode_names, self.machines)
+        return replace(self, names=(name,), offsets=self.offsets[[0, -1]])
 
-    def _machines_of(self, rows: Int64Array | slice) -> Int64Array:
-        return self.machines[rows] if len(self.machines) else self.machines
+    def _of(self, names: tuple[str, ...], offsets: Int64Array, rows: Int64Array | slice) -> ClientTable:
+        """Return some rows as the table of clients of these names."""
+        by_row = {name: getattr(self, name) for name in ("features", "labels", "modes", "machines", "risks")}
+        taken = {name: array[rows] if len(array) == len(self.features) else array for name, array in by_row.items()}
+        return replace(self, names=names, offsets=offsets, **taken)
 
 
 @dataclass(frozen=True)

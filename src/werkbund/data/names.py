@@ -9,7 +9,7 @@ import polars as pl
 
 from werkbund.core.errors import DataError
 
-RESULTS = ("probability", "decision")
+RESULTS = ("probability", "decision", "foretold")
 """What an exported model calls its results; no feature may be called so."""
 
 GRAPH_PREFIX = "werkbund/"

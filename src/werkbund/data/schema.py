@@ -6,14 +6,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
-from werkbund.core.arrays import BoolArray, Float32Array, Int64Array
+from werkbund.core.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError
+from werkbund.core.target import FAILURE, NumberTarget, Target, is_failure
 from werkbund.data.expressions import Expression, columns, number_columns, parse, text_columns
 from werkbund.data.markers import Marker, interval_of
 from werkbund.data.names import is_pattern, nearest, require
-from werkbund.data.targets import binary_labels, machine_numbers, mode_flags_of_columns, mode_flags_of_text
+from werkbund.data.targets import (
+    binary_labels,
+    machine_numbers,
+    mode_flags_of_columns,
+    mode_flags_of_text,
+    numbers_of,
+)
 from werkbund.data.time.rows import Telemetry
 
 
@@ -117,6 +125,8 @@ class Schema:
         Or one text column that names the mode, and its value for "none".
     telemetry
         What rows were made from, where they are decision points; None where the table holds the rows.
+    target
+        What is foretold: whether the label says failure, or the number that it holds.
     """
 
     label: str
@@ -132,6 +142,7 @@ class Schema:
     mode: str | None = None
     mode_none: str | None = None
     telemetry: Telemetry | None = None
+    target: Target = FAILURE
 
     def __post_init__(self) -> None:
         if not self.label:
@@ -142,6 +153,8 @@ class Schema:
             raise ConfigError("set machine or machine_reset, not both; drop one of them")
         if self.mode is not None and self.modes:
             raise ConfigError("set mode or modes, not both; drop one of them")
+        if isinstance(self.target, NumberTarget) and self.positive is not None:
+            raise ConfigError("data.positive is for labels of failures, got it with a number as target; drop it")
         self._check_names()
         for derived in self.derived:
             self._check_derived(derived)
@@ -191,7 +204,7 @@ class Schema:
         return tuple(dict.fromkeys(names))
 
     def labels(self, frame: pl.DataFrame) -> Float32Array:
-        """Return the label of each row: (rows,), 1 for a failure, 0 otherwise.
+        """Return the label of each row: (rows,), 1 for a failure, 0 otherwise; of a number, whether it is that low.
 
         Raises
         ------
@@ -199,8 +212,23 @@ class Schema:
             If the label column is absent, has missing values, more than two values, or values that the schema
             cannot tell apart. That all rows are of one class is no error: a client may have no failure.
         """
+        if isinstance(self.target, NumberTarget):
+            return is_failure(self.risks(frame))
         require(frame, (self.label,), "the label")
         return binary_labels(frame[self.label], self.positive)
+
+    def risks(self, frame: pl.DataFrame) -> Float64Array:
+        """Return the true risk of each row, (rows,), where a number is foretold; else nothing, (0,).
+
+        Raises
+        ------
+        DataError
+            If the label column is absent or not of numbers, or one is missing or negative.
+        """
+        if not isinstance(self.target, NumberTarget):
+            return np.empty(0)
+        require(frame, (self.label,), "the label")
+        return self.target.risks(numbers_of(frame[self.label]))
 
     def mode_flags(self, frame: pl.DataFrame) -> tuple[BoolArray, tuple[str, ...]]:
         """Return which failure modes each row has, (rows, modes), and their names.

@@ -6,10 +6,11 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from werkbund.core.errors import ConfigError, DataError
+from werkbund.core.target import FAILURE, target_from_json
 from werkbund.data.schema import Column, Derived, Schema
 from werkbund.data.time.rows import Telemetry
 
@@ -18,11 +19,13 @@ _TUPLES = ("never", "modes")
 
 def schema_to_json(schema: Schema) -> dict[str, Any]:
     """Return a schema as plain values, without the column of the client: that is not what a table means."""
-    values: dict[str, Any] = json.loads(json.dumps(asdict(schema)))
-    del values["client"]
-    if schema.telemetry is None:
-        del values["telemetry"]  # a table of rows keeps the description that it had before there were windows
-    else:
+    values: dict[str, Any] = json.loads(json.dumps(asdict(replace(schema, target=FAILURE, telemetry=None))))
+    for name in ("client", "target", "telemetry"):
+        del values[name]
+    # A schema of rows with failures keeps the description that it had before there was anything else.
+    if schema.target != FAILURE:
+        values["target"] = schema.target.to_json()
+    if schema.telemetry is not None:
         values["telemetry"] = schema.telemetry.to_json()
     return values
 
@@ -37,6 +40,7 @@ def schema_from_json(values: Mapping[str, Any]) -> Schema:
     """
     try:
         parts: dict[str, Any] = {**values, **{name: tuple(_listed(values, name)) for name in _TUPLES}}
+        parts["target"] = target_from_json(values["target"]) if "target" in values else FAILURE
         parts["features"] = tuple(_column(feature) for feature in _listed(values, "features"))
         if "telemetry" in parts:
             parts["telemetry"] = Telemetry.from_json(parts["telemetry"])
@@ -95,16 +99,15 @@ def schema_fingerprint(schema: Schema) -> str:
     Which columns a table has beside these, and which are never used, makes no difference.
     """
     values = schema_to_json(schema)
-    meant = {name: values[name] for name in ("label", "features", "derived", "positive", "modes", "mode", "mode_none")}
-    if schema.telemetry is not None:
-        meant["telemetry"] = values["telemetry"]
+    decisive = ("label", "features", "derived", "positive", "modes", "mode", "mode_none", "target", "telemetry")
+    meant = {name: values[name] for name in decisive if name in values}
     return hashlib.sha256(json.dumps(meant, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def differences(own: Schema, agreed: Schema) -> list[str]:
     """Return in words where a client's own schema differs from the agreed one, as far as fingerprints do."""
     faults = []
-    for name in ("label", "positive", "modes", "mode", "mode_none"):
+    for name in ("label", "positive", "modes", "mode", "mode_none", "target"):
         here, there = getattr(own, name), getattr(agreed, name)
         if here != there:
             faults.append(f"{name} is {here!r}, not {there!r}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from werkbund.core.arrays import BoolArray, Float32Array, Int64Array
+from werkbund.core.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from werkbund.core.errors import DataError
 from werkbund.data.times import moments
 
@@ -84,6 +84,22 @@ def _num_missing(column: pl.Series) -> int:
 def _shown(values: Sequence[Value]) -> str:
     shown = ", ".join(repr(value) for value in values[:6])
     return f"{shown}, ..." if len(values) > 6 else shown
+
+
+def numbers_of(column: pl.Series) -> Float64Array:
+    """Return the numbers of a label column: (rows,), NaN where one is missing.
+
+    Raises
+    ------
+    DataError
+        If the column holds other things than numbers.
+    """
+    if not column.dtype.is_numeric():
+        raise DataError(
+            f"label {column.name!r} must hold numbers where data.target = 'number', got {column.dtype}; name another "
+            "column, or drop data.target"
+        )
+    return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
 def mode_flags_of_columns(frame: pl.DataFrame, names: tuple[str, ...]) -> tuple[BoolArray, tuple[str, ...]]:

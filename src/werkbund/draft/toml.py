@@ -19,6 +19,8 @@ WIDTH = 110
 EXAMPLES: dict[str, Any] = {
     "data.separator": ";",
     "data.positive": "yes",
+    "data.horizon": 30.0,
+    "data.cap": 125.0,
     "data.machine": "machine_id",
     "data.machine_reset": "tool_wear",
     "data.time": "timestamp",

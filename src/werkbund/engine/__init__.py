@@ -5,10 +5,11 @@ from werkbund.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpo
 from werkbund.engine.grid import Grid
 from werkbund.engine.inprocess import InProcessGrid, grid_in_process
 from werkbund.engine.local import LocalWork
-from werkbund.engine.personal import Personalised, PersonalWork, parting_of, personalise
+from werkbund.engine.personal import PersonalWork, parting_of
 from werkbund.engine.round import evaluate, evaluators, one_round, rounds, weights_from_client
 from werkbund.engine.schedule import RateSchedule
 from werkbund.engine.secured import SumTerms
+from werkbund.engine.stage import Personalised, WeightsStage, personalise
 from werkbund.engine.state import Rules, RunState, Strategy
 from werkbund.engine.statistics import Gathered, gather
 from werkbund.engine.worker import Handler, Worker
@@ -28,6 +29,7 @@ __all__ = [
     "RunState",
     "Strategy",
     "SumTerms",
+    "WeightsStage",
     "Worker",
     "evaluate",
     "evaluators",

@@ -29,7 +29,7 @@ from werkbund.engine.kinds import EVALUATE, PERSONALISE, TRAIN, UPLOAD, WEIGHT
 from werkbund.engine.personal import PERSONAL_MODEL, PersonalWork, Training
 from werkbund.engine.pooling import pooled_sums
 from werkbund.engine.worker import SENT, Handler, forgetful, settled
-from werkbund.learner.counts import count_scores, edges_of
+from werkbund.learner.counts import count_rows, edges_of
 from werkbund.learner.plan import accumulations
 from werkbund.learner.signals import FROM_LOSSES, local_centroids, loss_signals, losses_of
 from werkbund.learner.train import CohortTrainer, TrainedCohort
@@ -333,7 +333,8 @@ class LocalWork:
 
     def _losses(self, weights: Float32Array, table: ClientTable) -> Float64Array:
         """Return the loss of each row of a table as it is trained, (rows,): a failure's times its weight."""
-        return losses_of(self._scores(weights, table), table.labels, self.trainer.plan.positive_weight)
+        plan = self.trainer.plan
+        return losses_of(self._scores(weights, table), table.followed, plan.positive_weight, plan.loss)
 
     def _counts(self, tasks: Tasks, weights: Float32Array) -> tuple[Arrays, Arrays]:
         """Return the counts of each client under weights, if the tasks ask for that, or those of all together."""
@@ -343,7 +344,7 @@ class LocalWork:
             part = table if len(tasks) == table.num_clients else table.take(tasks.clients)
             logits = self._scores(weights, part)
             offsets = part.offsets if each else part.offsets[[0, -1]]
-            scored = count_scores(logits, part.labels, part.modes, offsets, edges_of(tasks))
+            scored = count_rows(logits, part, offsets, edges_of(tasks))
             counts |= {f"{split}.{name}": array if each else array[0] for name, array in scored.items()}
         return (counts, {}) if each else ({}, counts)
 

@@ -6,25 +6,18 @@ In the client store lie `personal.*`, the weights of the layers that stay or of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import nn
 
 from werkbund.aggregation.personal import Personal
-from werkbund.core.arrays import BoolArray, Float32Array, Float64Array, Int64Array, UInt64Array, under
+from werkbund.core.arrays import BoolArray, Float32Array, Float64Array, Int64Array, UInt64Array
 from werkbund.core.clients import ClientSplits
 from werkbund.core.defaults import ENOUGH_FAILURES
 from werkbund.core.errors import ConfigError
-from werkbund.core.rng import derived_keys, keys
+from werkbund.core.rng import derived_keys
 from werkbund.core.store import Store
-from werkbund.core.types import RoundRecord
-from werkbund.engine.grid import Grid, state_of
-from werkbund.engine.inprocess import KEPT
-from werkbund.engine.kinds import PERSONALISE
-from werkbund.engine.round import counted, evaluate_tasks
-from werkbund.engine.state import Rules, RunState
 from werkbund.learner.parting import Parting, last_layer, normalising_layers
 from werkbund.learner.plan import TrainingPlan
 from werkbund.learner.signals import loss_signals, losses_of
@@ -32,25 +25,6 @@ from werkbund.learner.train import CohortTrainer
 
 PERSONAL_MODEL = "personal model"
 """Under this name lies the whole model that a client made at the end."""
-
-
-@dataclass(frozen=True)
-class Personalised:
-    """Hold what came of the clients' own models after the last round.
-
-    Parameters
-    ----------
-    record
-        Of the question: counts with one row a client that answered.
-    models
-        The weights of each client's own model, (parameters,), by its number; empty where clients are elsewhere.
-    untrained
-        Numbers of the clients that were asked and of which no update was ever taken, ascending.
-    """
-
-    record: RoundRecord
-    models: Mapping[int, Float32Array]
-    untrained: tuple[int, ...]
 
 
 def parting_of(personal: Personal, network: nn.Module) -> Parting:
@@ -223,27 +197,6 @@ class PersonalWork:
         """Return each client's mean loss over its validation rows, as it is trained: (clients,)."""
         table = self.splits.validation.take(clients)
         logits = [trainer.score(own, table.features[table.rows(place)]) for place, own in enumerate(weights)]
-        losses = losses_of(np.concatenate(logits), table.labels, trainer.plan.positive_weight)
+        plan = trainer.plan
+        losses = losses_of(np.concatenate(logits), table.followed, plan.positive_weight, plan.loss)
         return loss_signals(losses, table.sizes, ("loss",))["loss"]
-
-
-def personalise(grid: Grid, rules: Rules, state: RunState, clients: Int64Array, edges: Float32Array) -> Personalised:
-    """Let clients make their own models of the weights as they are, keep them, and score them.
-
-    Parameters
-    ----------
-    grid, rules, state
-        As for a round.
-    clients
-        (clients,), who is asked, ascending.
-    edges
-        Of the bins of scores.
-    """
-    state = replace(state, edges=edges)
-    tasks = evaluate_tasks(clients, state, state.round + 1, each=True)
-    own = {**tasks.own, "key": keys(rules.seed, "personal models", state.round + 1, clients)}
-    record = counted(grid, rules, state, replace(tasks, kind=PERSONALISE, own=own))
-    made = under(KEPT, state_of(grid))
-    models = dict(zip(made.get(f"{PERSONAL_MODEL}.clients", ()), made.get(f"{PERSONAL_MODEL}.rows", ()), strict=True))
-    untrained = clients[state.taken_of(clients) == 0].tolist()
-    return Personalised(record, {int(client): model for client, model in models.items()}, tuple(untrained))

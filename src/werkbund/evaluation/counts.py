@@ -14,6 +14,7 @@ import numpy as np
 from werkbund.core.arrays import AnyArray, BoolArray, Float32Array, Float64Array, Int64Array
 from werkbund.core.edges import NUM_BINS, STANDARD_EDGES, of_one_score
 from werkbund.core.errors import DataError
+from werkbund.core.target import ERROR_NAMES
 
 NUM_DECILES = 10
 
@@ -63,6 +64,9 @@ class Counts:
         rows of several bins together; None where each is in its own.
     edges
         (NUM_BINS - 1,), the logits between bins.
+    errors
+        (6,), sums over rows of the errors of a number that is foretold, as `core.target.ERROR_NAMES` lists them; zeros
+        where none is.
 
     Raises
     ------
@@ -77,6 +81,7 @@ class Counts:
     calibration: Float64Array
     outer: tuple[Int64Array, Int64Array] | None = None
     edges: Float32Array = field(default_factory=lambda: STANDARD_EDGES)
+    errors: Float64Array = field(default_factory=lambda: np.zeros(len(ERROR_NAMES)))
 
     def __post_init__(self) -> None:
         shapes = (self.histogram.shape, self.modes.shape[1:], self.calibration.shape)
@@ -120,7 +125,8 @@ class Counts:
         taken = {name: arrays[name][own].sum(axis=0) for name in _COUNTED[:-1]}
         brier, log_loss = float(taken["brier"]), float(taken["log_loss"])
         outer = _outer(arrays["histogram"][own], arrays["spread"][own])
-        return cls(taken["histogram"], taken["modes"], brier, log_loss, taken["calibration"], outer, edges)
+        errors = {"errors": np.asarray(arrays["errors"][own].sum(axis=0))} if "errors" in arrays else {}
+        return cls(taken["histogram"], taken["modes"], brier, log_loss, taken["calibration"], outer, edges, **errors)
 
     def __add__(self, other: Counts) -> Counts:
         if len(self.modes) != len(other.modes):
@@ -138,6 +144,7 @@ class Counts:
             self.calibration + other.calibration,
             self._added_outer(other),
             self.edges,
+            self.errors + other.errors,
         )
 
     def _added_outer(self, other: Counts) -> tuple[Int64Array, Int64Array] | None:
@@ -166,17 +173,17 @@ class Counts:
 
     @cached_property
     def negatives(self) -> int:
-        """Number of rows with label 0."""
+        """NumberTarget of rows with label 0."""
         return int(self.histogram[0].sum())
 
     @cached_property
     def positives(self) -> int:
-        """Number of rows with label 1."""
+        """NumberTarget of rows with label 1."""
         return int(self.histogram[1].sum())
 
     @property
     def rows(self) -> int:
-        """Number of rows."""
+        """NumberTarget of rows."""
         return self.negatives + self.positives
 
     def bin_from(self, logit: float) -> int:

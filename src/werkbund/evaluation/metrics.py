@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from werkbund.core.errors import ConfigError, DataError
+from werkbund.core.target import ERROR_NAMES
 from werkbund.evaluation.bounds import average_precision_bounds, roc_auc_bounds
 from werkbund.evaluation.calibration import expected_calibration_error
 from werkbund.evaluation.costs import PER_ROWS, Costs
@@ -24,6 +25,9 @@ DIRECTIONS: dict[str, int] = {
     "brier": -1,
     "log_loss": -1,
     "expected_calibration_error": -1,
+    "rmse": -1,
+    "mae": -1,
+    "nasa_score": -1,
 }
 """The metrics that rank models, by name: 1 if more is better, -1 if less is."""
 
@@ -31,6 +35,7 @@ RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(DIRECTIONS, (0.0, 1.0)),
     "cost": (0.0, math.inf),
     "log_loss": (0.0, math.inf),
+    **dict.fromkeys(("rmse", "mae", "nasa_score"), (0.0, math.inf)),
 }
 """The least and the greatest value that each of them can have."""
 
@@ -45,7 +50,7 @@ class Metrics:
     Parameters
     ----------
     rows, positives
-        Number of rows, and of those with a failure.
+        NumberTarget of rows, and of those with a failure.
     average_precision, roc_auc
         Of the ranking; undefined without a positive row, `roc_auc` also without a negative one.
     f1, precision, recall
@@ -63,6 +68,13 @@ class Metrics:
         At the threshold, by failure mode; None for a mode that no positive row has.
     average_precision_low, average_precision_high, roc_auc_low, roc_auc_high
         Between what the ranking's figures lie, since rows are known by their bins alone; see `bounds`.
+    rmse, mae, bias
+        Of a number that is foretold, in its unit: root of the mean squared error, mean absolute error, and mean of
+        foretold less true. Undefined where none is.
+    nasa_score
+        Sum over rows of `core.target.nasa_scores`.
+    close
+        Share of rows that are foretold within a fifth of the true number.
     """
 
     rows: int
@@ -82,6 +94,11 @@ class Metrics:
     average_precision_high: float = math.nan
     roc_auc_low: float = math.nan
     roc_auc_high: float = math.nan
+    rmse: float = math.nan
+    mae: float = math.nan
+    bias: float = math.nan
+    nasa_score: float = math.nan
+    close: float = math.nan
 
     def to_json(self) -> dict[str, object]:
         """Return the figures for JSON, with None for one that is undefined."""
@@ -123,7 +140,23 @@ def metrics(counts: Counts, threshold: Threshold, costs: Costs, mode_names: Sequ
         average_precision_high=precision_bounds.high,
         roc_auc_low=auc_bounds.low,
         roc_auc_high=auc_bounds.high,
+        **_of_errors(dict(zip(ERROR_NAMES, counts.errors.tolist(), strict=True))),
     )
+
+
+def _of_errors(sums: Mapping[str, float]) -> dict[str, float]:
+    """Return the figures of a number that is foretold; none where no row has one."""
+    rows = sums["rows"]
+    if not rows:
+        return {}
+    mean = {name: total / rows for name, total in sums.items()}
+    return {
+        "rmse": math.sqrt(mean["squared"]),
+        "mae": mean["absolute"],
+        "bias": 2 * mean["over"] - mean["absolute"],
+        "nasa_score": sums["nasa"],
+        "close": mean["close"],
+    }
 
 
 def _f1(confusion: Confusion) -> float:

@@ -165,7 +165,7 @@ class EarlyStop:
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetReached:
     """Stop once the validation metric reaches a value; from above, for one of which less is better."""
 
     value: float

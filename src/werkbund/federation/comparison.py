@@ -25,11 +25,10 @@ from werkbund.evaluation import (
     per_client,
 )
 from werkbund.federation.families.contract import Setup
-from werkbund.federation.scoring import count_well
+from werkbund.federation.scoring import count_table_well
 from werkbund.federation.training import Trained
 from werkbund.federation.wiring import costs_of
-from werkbund.learner import count_scores
-from werkbund.learner.counts import no_counts
+from werkbund.learner.counts import count_rows, no_counts
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,9 @@ class Contender:
         cls, name: str, logits: FloatingArray, table: ClientTable, clients: Int64Array, threshold: Threshold
     ) -> Contender:
         """Return the contender that gave these logits (rows,) to the rows of a table."""
-        counts, edges = count_well(logits, table.labels, table.modes, threshold)
+        counts, edges = count_table_well(logits, table, threshold)
         theirs = table.take(clients)
-        each = count_scores(logits[table.row_numbers(clients)], theirs.labels, theirs.modes, theirs.offsets, edges)
+        each = count_rows(logits[table.row_numbers(clients)], theirs, edges=edges)
         return cls(name, counts, each, threshold, edges)
 
     @property
@@ -149,7 +148,7 @@ def federated_only(setup: Setup, trained: Trained) -> Comparison:
     Where no client says how the model does on its rows, its figures are undefined.
     """
     costs, mode_names = costs_of(setup.config), setup.mode_names
-    nobody = no_counts(len(mode_names))
+    nobody = no_counts(len(mode_names), setup.target)
     test, each = trained.counts.get("test", nobody), trained.each.get("test", nobody)
     clients = trained.clients if "test" in trained.each else trained.clients[:0]
     federated = Contender("federated", test, each, trained.threshold, trained.edges)

@@ -12,6 +12,7 @@ from werkbund.baselines.rows import OwnRows
 from werkbund.core.arrays import AnyArray, Arrays, FloatingArray, Int64Array
 from werkbund.core.clients import ClientTable
 from werkbund.core.rng import derived_seed, generator
+from werkbund.core.target import FAILURE
 from werkbund.engine import Personalised
 from werkbund.evaluation import (
     FEDERATED,
@@ -32,8 +33,7 @@ from werkbund.federation.comparison import Comparison, Contender, federated_only
 from werkbund.federation.families.contract import Simulation
 from werkbund.federation.scoring import count_well
 from werkbund.federation.training import Trained, train
-from werkbund.learner import count_scores
-from werkbund.learner.counts import logits_of
+from werkbund.learner.counts import count_rows, logits_of
 from werkbund.partition.population import Population
 
 _POOLED_TREES = 200
@@ -56,8 +56,9 @@ class Scored:
         return Showing(logits >= self.threshold.logit, logits)
 
     def contender(self, name: str, test: ClientTable, clients: Int64Array) -> Contender:
-        """Return it as a contender on everybody's rows."""
-        return replace(Contender.of(name, self.logits, test, clients, self.threshold), learnt=self.learnt)
+        """Return it as a contender on everybody's rows; a model of another kind foretells failures alone."""
+        judged = test if self.learnt else replace(test, target=FAILURE)
+        return replace(Contender.of(name, self.logits, judged, clients, self.threshold), learnt=self.learnt)
 
 
 def compare_with(setup: Simulation, trained: Trained, population: Population, watcher: Watcher) -> Comparison:
@@ -97,7 +98,7 @@ def _counted_here(setup: Simulation, trained: Trained) -> Contender:
     """Return the federation's model with counts of each client's test rows, on the edges of those of all."""
     test = setup.splits.test.take(trained.clients)
     logits = setup.logits(trained.learnt)[setup.splits.test.row_numbers(trained.clients)]
-    each = count_scores(logits, test.labels, test.modes, test.offsets, trained.edges)
+    each = count_rows(logits, test, edges=trained.edges)
     return Contender("federated", trained.counts["test"], each, trained.threshold, trained.edges)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float32Array, FloatingArray
+from werkbund.core.clients import ClientTable
 from werkbund.core.edges import STANDARD_EDGES
 from werkbund.data import Schema
 from werkbund.evaluation import Counts, Threshold, asked_well, with_edge
 from werkbund.learner import count_scores
+from werkbund.learner.counts import count_errors
 from werkbund.model import Model
 from werkbund.partition.population import RawTable
 
@@ -42,7 +44,17 @@ def count_well(
     return asked_well(counted, read, edges, keep)
 
 
+def count_table_well(
+    scores: FloatingArray, table: ClientTable, threshold: Threshold | None = None
+) -> tuple[Arrays, Float32Array]:
+    """Count the scores of all rows of a table together, as `count_well` does, with the errors of a number."""
+    counts, edges = count_well(scores, table.labels, table.modes, threshold)
+    return {**counts, **count_errors(table.target, scores, table.risks, table.offsets[[0, -1]])}, edges
+
+
 def count_raw(model: Model, rows: RawTable, schema: Schema, threshold: Threshold) -> tuple[Arrays, Float32Array]:
     """Count the scores that a model gives raw rows, together, as `count_well` does."""
     frame = rows.frame[rows.rows]
-    return count_well(model.logits(frame), schema.labels(frame), rows.modes[rows.rows], threshold)
+    scores, ends = model.logits(frame), np.array([0, frame.height])
+    counts, edges = count_well(scores, schema.labels(frame), rows.modes[rows.rows], threshold)
+    return {**counts, **count_errors(schema.target, scores, schema.risks(frame), ends)}, edges

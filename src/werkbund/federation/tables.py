@@ -15,6 +15,7 @@ from werkbund.config.sections import Config
 from werkbund.core.defaults import NUM_CLIENTS
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.core.files import open_private
+from werkbund.core.target import FAILURE, NumberTarget, Target
 from werkbund.data import ClientFiles, Column, Derived, Origin, Schema, Source, Table, source_for
 from werkbund.data.ai4i import generated_table, load_ai4i, published, recognise
 from werkbund.data.conversion import in_declared_units
@@ -111,11 +112,11 @@ def write_parts(
     folder
         Where to.
     count
-        Number of clients.
+        NumberTarget of clients.
     config
         Says which table, and how it is divided; None is the built-in federation.
     only
-        Number of the one client whose file is written; None for all.
+        NumberTarget of the one client whose file is written; None for all.
 
     Returns
     -------
@@ -171,7 +172,22 @@ def _schema_of(frame: pl.DataFrame, data: DataSection) -> Schema:
         modes=tuple(data.modes),
         mode=data.mode,
         mode_none=data.mode_none,
+        target=_target(data),
     )
+
+
+def _target(data: DataSection) -> Target:
+    if data.target == "failure":
+        unread = [f"data.{key}" for key in ("horizon", "cap") if getattr(data, key) is not None]
+        if unread:
+            raise ConfigError(f"{', '.join(unread)} is for data.target = 'number', got it without; drop it")
+        return FAILURE
+    if data.horizon is None or data.cap is None:
+        raise ConfigError(
+            "data.target = 'number' needs data.horizon, below which a number counts as a failure, and data.cap, above "
+            "which none is told apart; set both"
+        )
+    return NumberTarget(float(data.horizon), float(data.cap))
 
 
 def _check_positive(frame: pl.DataFrame, data: DataSection) -> None:

@@ -19,13 +19,14 @@ from werkbund.config.sections import Config, ModelSection, TrainingSection
 from werkbund.core.arrays import AnyArray, Arrays, Float32Array, Float64Array, Int64Array
 from werkbund.core.errors import ConfigError, ModelError
 from werkbund.core.rng import derived_seed
+from werkbund.core.target import FAILURE, Target, loss_of
 from werkbund.engine import RateSchedule, Rules, Strategy, SumTerms
 from werkbund.engine.pacing import Pace
 from werkbund.engine.promise import Promise, check_promise
 from werkbund.engine.state import Added
 from werkbund.engine.summands import USUAL_ROWS
 from werkbund.evaluation import Costs, edges_after
-from werkbund.evaluation.stopping import AllRounds, Budget, EarlyStop, PrivacyBudget, StopRule, Tally, Target
+from werkbund.evaluation.stopping import AllRounds, Budget, EarlyStop, PrivacyBudget, StopRule, Tally, TargetReached
 from werkbund.learner import CohortTrainer, LocalObjective, ModelSpec, TrainingPlan, build_network
 from werkbund.learner.batches import num_steps
 from werkbund.learner.counts import count_shapes
@@ -59,7 +60,7 @@ def model_spec(model: ModelSection) -> ModelSpec:
     return ModelSpec(model.kind, {**given, **model.options})
 
 
-def training_plan(training: TrainingSection, labels: Int64Array) -> TrainingPlan:
+def training_plan(training: TrainingSection, labels: Int64Array, target: Target = FAILURE) -> TrainingPlan:
     """Return how clients train; the weight of failures may follow the federation's `labels` (2,): rows by class."""
     ratio = float(labels[0] / max(int(labels[1]), 1)) or 1.0
     chosen = training.positive_weight
@@ -76,6 +77,7 @@ def training_plan(training: TrainingSection, labels: Int64Array) -> TrainingPlan
         clip_norm=training.clip_norm,
         positive_weight=weight,
         proximal=float(training.proximal),
+        loss=loss_of(target),
     )
 
 
@@ -86,9 +88,11 @@ def network_of(config: Config, num_features: int) -> tuple[ModelSpec, nn.Module]
     return spec, build_network(spec, num_features, seed)
 
 
-def trainer_of(config: Config, network: nn.Module, num_features: int, labels: Int64Array) -> CohortTrainer:
+def trainer_of(
+    config: Config, network: nn.Module, num_features: int, labels: Int64Array, target: Target
+) -> CohortTrainer:
     """Return what trains clients and scores rows; `labels` (2,) are the rows of all clients by class."""
-    training, plan = config.training, training_plan(config.training, labels)
+    training, plan = config.training, training_plan(config.training, labels, target)
     promise = Promise.of(config.privacy, plan, config.federation.rounds)
     objective = LocalObjective() if promise is None else promise.objective
     return CohortTrainer(network, plan, num_features, training.batched, training.compiled, objective)
@@ -140,8 +144,8 @@ def promise_of(config: Config) -> Promise | None:
     return Promise.of(config.privacy, plan, config.federation.rounds)
 
 
-def rules_of(config: Config, fingerprint: str, facts: Arrays, num_modes: int) -> Rules:
-    """Return the rules of every round: seed, quorum, time-out, schedule, who evaluates."""
+def rules_of(config: Config, fingerprint: str, facts: Arrays, num_modes: int, target: Target) -> Rules:
+    """Return the rules of every round: seed, quorum, time-out, schedule, who evaluates and what is counted."""
     section = config.federation
     return Rules(
         section.seed,
@@ -151,7 +155,7 @@ def rules_of(config: Config, fingerprint: str, facts: Arrays, num_modes: int) ->
         config.evaluation.clients,
         facts,
         _schedule(config),
-        count_shapes(num_modes),
+        count_shapes(num_modes, target),
         refine=edges_after,
         secure_sums=config.privacy.secure_sums,
     )
@@ -214,7 +218,7 @@ def stop_rules(
     section, metric = config.federation, config.evaluation.metric
     rules: list[StopRule] = [EarlyStop(section.patience, metric)] if section.patience else []
     if config.stop.target is not None:
-        rules.append(Target(float(config.stop.target), metric))
+        rules.append(TargetReached(float(config.stop.target), metric))
     limits = {field.name: getattr(config.stop, field.name) for field in fields(Tally)}
     rules += [Budget(what, float(most)) for what, most in limits.items() if most is not None]
     rules.append(AllRounds(num_rounds or section.rounds))

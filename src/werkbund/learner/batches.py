@@ -181,7 +181,7 @@ class GatheredRows:
         return GatheredRows(
             keys,
             torch.from_numpy(table.features[rows]),
-            torch.from_numpy(table.labels[rows]),
+            torch.from_numpy(table.followed[rows]),
             torch.from_numpy(present.astype(np.float32)),
             taken,
             present.sum(axis=(0, 2)),

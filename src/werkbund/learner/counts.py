@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from werkbund.core.arrays import AnyArray, Arrays, BoolArray, Float32Array, Float64Array, FloatingArray, Int64Array
+from werkbund.core.clients import ClientTable
 from werkbund.core.edges import (
     BINS_PER_LOGIT,
     EDGES,
@@ -22,6 +23,7 @@ from werkbund.core.edges import (
 )
 from werkbund.core.errors import ClientError, DataError
 from werkbund.core.kinds import COUNTS, Field
+from werkbund.core.target import ERROR_NAMES, FAILURE, NumberTarget, Target
 from werkbund.core.types import Tasks
 
 NUM_DECILES = 10
@@ -51,6 +53,14 @@ COUNT_FIELDS = (
         signal=COUNTS,
     ),
     Field("sums", "*.spread", "held-out rows that are counted in bins put together", (), "iuf", "rows", COUNTS),
+    Field(
+        "sums",
+        "*.errors",
+        "of a number that is foretold: held-out rows, and sums over them of errors",
+        (len(ERROR_NAMES),),
+        "iuf",
+        signal=COUNTS,
+    ),
 )
 """What an answer holds for each split that was scored; `*` is the split's name."""
 
@@ -178,6 +188,37 @@ def count_scores(
     }
 
 
+def count_rows(
+    scores: FloatingArray, table: ClientTable, offsets: Int64Array | None = None, edges: Float32Array = STANDARD_EDGES
+) -> dict[str, AnyArray]:
+    """Count the scores of a table's rows, and where a number is foretold also its errors.
+
+    Parameters
+    ----------
+    scores
+        (rows,), logits or risks.
+    table
+        The rows.
+    offsets
+        Whose rows are counted together; each client's by themselves if left out.
+    edges
+        As for `count_scores`.
+
+    Returns
+    -------
+    counts
+        Those of `count_scores`, with `errors`, float64 (clients, 6), as `core.target.NumberTarget.errors` gives them.
+    """
+    ends = table.offsets if offsets is None else offsets
+    counts = count_scores(scores, table.labels, table.modes, ends, edges)
+    return counts | count_errors(table.target, scores, table.risks, ends)
+
+
+def count_errors(target: Target, scores: FloatingArray, risks: AnyArray, offsets: Int64Array) -> dict[str, AnyArray]:
+    """Return the sums of errors by name, for a number; else nothing."""
+    return {"errors": target.errors(scores, risks, offsets)} if isinstance(target, NumberTarget) else {}
+
+
 def sums_of_histogram(histogram: AnyArray, logits: Float64Array) -> dict[str, AnyArray]:
     """Return the sums that rows in bins have, each taken at the one logit of its bin.
 
@@ -206,18 +247,19 @@ def sums_of_histogram(histogram: AnyArray, logits: Float64Array) -> dict[str, An
     return {"brier": squared, "log_loss": loss, "calibration": np.stack(calibration, axis=-1)}
 
 
-def no_counts(num_modes: int) -> dict[str, AnyArray]:
+def no_counts(num_modes: int, target: Target = FAILURE) -> dict[str, AnyArray]:
     """Return the counts of no client: arrays of the right shapes without a row."""
     whole = ("histogram", "modes", "spread")
     return {
         name: np.zeros((0, *shape), np.int64 if name in whole else np.float64)
-        for name, shape in count_shapes(num_modes).items()
+        for name, shape in count_shapes(num_modes, target).items()
     }
 
 
-def count_shapes(num_modes: int) -> dict[str, tuple[int, ...]]:
+def count_shapes(num_modes: int, target: Target = FAILURE) -> dict[str, tuple[int, ...]]:
     """Return the shape of each of one client's counts, without the axis of clients."""
-    return {
+    errors: dict[str, tuple[int, ...]] = {"errors": (len(ERROR_NAMES),)} if isinstance(target, NumberTarget) else {}
+    return errors | {
         "histogram": (2, NUM_BINS),
         "modes": (num_modes, NUM_BINS),
         "brier": (),

@@ -21,6 +21,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from werkbund.core.arrays import BoolArray, Int64Array, UInt64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import derived_keys, secret_generator, stream
+from werkbund.core.target import Loss
 from werkbund.core.weights import Layout
 from werkbund.learner.batches import Unit, UnitDraws
 
@@ -286,9 +287,9 @@ Gradients are those of the mean over the rows that are present, (c, p), or those
 """
 
 
-def plain_gradient(network: nn.Module, layout: Layout, positive_weight: float) -> Gradient:
+def plain_gradient(network: nn.Module, layout: Layout, positive_weight: float, loss: Loss = "logistic") -> Gradient:
     """Return the gradient by ordinary automatic differentiation, for one client at a time (c = 1)."""
-    objective = _objective(network, layout, positive_weight)
+    objective = _objective(network, layout, positive_weight, loss)
 
     def gradient(weights: Tensor, features: Tensor, labels: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         taken = present[0] > 0
@@ -300,9 +301,9 @@ def plain_gradient(network: nn.Module, layout: Layout, positive_weight: float) -
     return gradient
 
 
-def batched_gradient(network: nn.Module, layout: Layout, positive_weight: float) -> Gradient:
+def batched_gradient(network: nn.Module, layout: Layout, positive_weight: float, loss: Loss = "logistic") -> Gradient:
     """Return the gradient of a whole cohort as one batched computation."""
-    slope = grad_and_value(_objective(network, layout, positive_weight), has_aux=True)
+    slope = grad_and_value(_objective(network, layout, positive_weight, loss), has_aux=True)
     over_clients = vmap(slope)
 
     def gradient(weights: Tensor, features: Tensor, labels: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
@@ -312,32 +313,32 @@ def batched_gradient(network: nn.Module, layout: Layout, positive_weight: float)
     return gradient
 
 
-def plain_row_gradient(network: nn.Module, layout: Layout, positive_weight: float) -> Gradient:
+def plain_row_gradient(network: nn.Module, layout: Layout, positive_weight: float, loss: Loss = "logistic") -> Gradient:
     """Return the gradient of each row by ordinary automatic differentiation, for one client at a time (c = 1)."""
-    whole = plain_gradient(network, layout, positive_weight)
+    whole = plain_gradient(network, layout, positive_weight, loss)
 
     def gradient(weights: Tensor, features: Tensor, labels: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         slopes, total = torch.zeros(1, labels.shape[1], weights.shape[1]), torch.zeros(1)
         for row in torch.nonzero(present[0])[:, 0].tolist():
             own = slice(row, row + 1)
-            slope, loss = whole(weights, features[:, own], labels[:, own], present[:, own])
-            slopes[0, row] = slope[0]
-            total = total + loss
+            slope, lost = whole(weights, features[:, own], labels[:, own], present[:, own])
+            slopes[0, row], total = slope[0], total + lost
         return slopes, total
 
     return gradient
 
 
-def batched_row_gradient(network: nn.Module, layout: Layout, positive_weight: float) -> Gradient:
+def batched_row_gradient(
+    network: nn.Module, layout: Layout, positive_weight: float, loss: Loss = "logistic"
+) -> Gradient:
     """Return the gradient of each row of a whole cohort as one batched computation."""
-    objective = _objective(network, layout, positive_weight)
+    objective = _objective(network, layout, positive_weight, loss)
 
-    def loss(weights: Tensor, features: Tensor, label: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    def of_row(weights: Tensor, features: Tensor, label: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         _, total = objective(weights, features[None], label[None], present[None])
         return total, total
 
-    over_rows = vmap(grad(loss, has_aux=True), in_dims=(None, 0, 0, 0))
-    over_clients = vmap(over_rows)
+    over_clients = vmap(vmap(grad(of_row, has_aux=True), in_dims=(None, 0, 0, 0)))
 
     def gradient(weights: Tensor, features: Tensor, labels: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         slopes, losses = over_clients(weights, features, labels, present)
@@ -379,18 +380,21 @@ def can_be_batched(network: nn.Module, layout: Layout, num_features: int) -> boo
 
 
 def _objective(
-    network: nn.Module, layout: Layout, positive_weight: float
+    network: nn.Module, layout: Layout, positive_weight: float, loss: Loss
 ) -> Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Return the mean binary cross-entropy over the rows that are present, with the sum beside it."""
-    factor = torch.tensor(positive_weight)
-    sizes = list(layout.sizes)
+    """Return the mean loss over the rows that are present, with the sum beside it."""
+    factor, sizes = torch.tensor(positive_weight), list(layout.sizes)
+
+    def losses_of(scores: Tensor, followed: Tensor) -> Tensor:
+        if loss == "logistic":
+            return binary_cross_entropy_with_logits(scores, followed, reduction="none", pos_weight=factor)
+        return torch.where(followed >= 0, factor, 1.0) * (scores - followed).square() / 2
 
     def objective(weights: Tensor, features: Tensor, labels: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         parts = zip(layout.names, torch.split(weights, sizes), layout.shapes, strict=True)
         tensors = {name: part.reshape(shape) for name, part, shape in parts}
-        logits = functional_call(network, tensors, (features,)).reshape(labels.shape)
-        losses = binary_cross_entropy_with_logits(logits, labels, reduction="none", pos_weight=factor)
-        total = (losses * present).sum()
+        scores = functional_call(network, tensors, (features,)).reshape(labels.shape)
+        total = (losses_of(scores, labels) * present).sum()
         return total / present.sum().clamp(min=1), total
 
     return objective

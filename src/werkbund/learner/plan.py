@@ -18,6 +18,7 @@ from torch import Tensor
 from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.defaults import BATCH_SIZE, LEARNING_RATE, MOST_POSITIVE_WEIGHT, WEIGHT_DECAY
 from werkbund.core.errors import ConfigError
+from werkbund.core.target import Loss
 
 Optimizer = Literal["sgd", "adam", "adamw"]
 
@@ -43,6 +44,8 @@ class TrainingPlan:
         Upper bound of the norm of a step's mean gradient, or None.
     positive_weight
         Factor of the loss of positive rows.
+    loss
+        What training follows: `logistic`, the log loss of labels, or `squared`, half the squared error of risks.
     proximal
         mu of FedProx: adds mu/2 ||w - w_round||^2 to the objective (Li et al., MLSys 2020, equation 2). 0 is FedAvg.
     """
@@ -57,6 +60,7 @@ class TrainingPlan:
     clip_norm: float | None = None
     positive_weight: float = 1.0
     proximal: float = 0.0
+    loss: Loss = "logistic"
 
     def __post_init__(self) -> None:
         rules = [

@@ -8,29 +8,39 @@ import numpy as np
 
 from werkbund.core.arrays import AnyArray, Float32Array, Float64Array, FloatingArray, Int64Array
 from werkbund.core.errors import ConfigError
+from werkbund.core.target import Loss
 
 FROM_LOSSES = ("loss", "loss_std", "loss_rms")
 """Signals that follow from the loss of each training row under the received weights, as the objective counts it."""
 
 
-def losses_of(logits: FloatingArray, labels: AnyArray, positive_weight: float = 1.0) -> Float64Array:
-    """Return the loss of each row as it is trained, (rows,): log(1 + exp(z)), or w log(1 + exp(-z)) for a failure.
+def losses_of(
+    logits: FloatingArray, labels: AnyArray, positive_weight: float = 1.0, loss: Loss = "logistic"
+) -> Float64Array:
+    """Return the loss of each row as it is trained, (rows,).
+
+    It is log(1 + exp(z)), or w log(1 + exp(-z)) for a failure; or (z - y)² / 2, w times that where y >= 0.
 
     Parameters
     ----------
     logits
         z, (rows,).
     labels
-        (rows,), 1 for a failure.
+        (rows,), 1 for a failure; or y, the true risk.
     positive_weight
         w, the plan's; 1 is the log loss.
+    loss
+        Which of them.
 
     Examples
     --------
     >>> losses_of(np.zeros(2), np.array([0.0, 1.0]), 3.0).round(4).tolist()
     [0.6931, 2.0794]
     """
-    z, failed = np.asarray(logits, dtype=np.float64), np.asarray(labels) > 0.5
+    z, y = np.asarray(logits, dtype=np.float64), np.asarray(labels)
+    if loss == "squared":
+        return np.asarray(np.where(y >= 0, positive_weight, 1.0) * (z - y.astype(np.float64)) ** 2 / 2)
+    failed = y > 0.5
     signed = np.where(failed, -z, z)
     plain = np.maximum(signed, 0.0) + np.log1p(np.exp(-np.abs(signed)))
     return np.asarray(np.where(failed, positive_weight, 1.0) * plain)
@@ -70,7 +80,7 @@ def local_centroids(
     features
         (rows, features), prepared, so that all have a like scale; rows that are not finite are left out.
     k
-        Number of clusters k'; fewer where there are fewer distinct rows.
+        NumberTarget of clusters k'; fewer where there are fewer distinct rows.
     rng
         Seeds k-means.
     least

@@ -122,8 +122,8 @@ class CohortTrainer:
         self._network = network.train()
         self._chain = chain_of(network) if batched and compiled and fused_available() else None
         together = batched and (self._chain is not None or can_be_batched(network, self.layout, num_features))
-        is_compiled = self._chain is not None and objective.is_usual
-        self.way: Way = "compiled" if is_compiled else "batched" if together else "plain"
+        is_usual = objective.is_usual and plan.loss == "logistic"
+        self.way: Way = "compiled" if self._chain and is_usual else "batched" if together else "plain"
         self._slopes = _Slopes.of(network, self.layout, plan, objective, together)
 
     def varied(self, plan: TrainingPlan, trains: tuple[str, ...] = ("*",)) -> CohortTrainer:
@@ -250,7 +250,7 @@ class CohortTrainer:
         for place, client in enumerate(clients.tolist()):
             rows = table.rows(client)
             if rows.stop > rows.start:
-                batch = torch.from_numpy(table.features[rows][None]), torch.from_numpy(table.labels[rows][None])
+                batch = torch.from_numpy(table.features[rows][None]), torch.from_numpy(table.followed[rows][None])
                 slope, _ = self._slopes.gradient(torch.tensor(at[place][None]), *batch, torch.ones_like(batch[1]))
                 slopes[place] = (slope if self._slopes.trains is None else slope * self._slopes.trains)[0].numpy()
         return slopes
@@ -316,7 +316,8 @@ class _Slopes:
         terms = ((Proximal(plan.proximal),) if plan.proximal else ()) + objective.terms
         mask = objective.trained(layout)
         trains = None if mask.all() else torch.from_numpy(mask)
-        return _Slopes((row if is_each else mean)(network, layout, plan.positive_weight), rule, terms, trains)
+        gradient = (row if is_each else mean)(network, layout, plan.positive_weight, plan.loss)
+        return _Slopes(gradient, rule, terms, trains)
 
     def of_step(
         self,

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from werkbund.core.arrays import BoolArray, Float64Array, FloatingArray
+from werkbund.core.target import NumberTarget, Target
 from werkbund.data.preparation import Preparation
 
 
@@ -54,6 +55,10 @@ class Model(Protocol):
         """Name of what the probability is about."""
 
     @property
+    def target(self) -> Target:
+        """What is foretold."""
+
+    @property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that differ as soon as anything that decides a score does."""
 
@@ -62,6 +67,9 @@ class Model(Protocol):
 
     def score(self, frame: pl.DataFrame) -> Float64Array:
         """Return the probability of each row: (rows,)."""
+
+    def foretell(self, frame: pl.DataFrame) -> Float64Array | None:
+        """Return the number that is foretold for each row, (rows,); None where none is."""
 
     def decide(self, frame: pl.DataFrame) -> BoolArray:
         """Return whether each row's probability reaches the threshold: (rows,)."""
@@ -77,3 +85,9 @@ class Model(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write the model as files that hold values and no code; `load_model` reads them."""
+
+
+def numbers_of(model: Model, frame: pl.DataFrame) -> Float64Array | None:
+    """Return the numbers that a model's risks foretell, (rows,); None where it foretells failures."""
+    target = model.target
+    return target.numbers(model.logits(frame)) if isinstance(target, NumberTarget) else None

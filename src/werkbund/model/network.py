@@ -20,11 +20,12 @@ from torch import nn
 
 from werkbund.core.arrays import AnyArray, BoolArray, Float32Array, Float64Array
 from werkbund.core.errors import ModelError
+from werkbund.core.target import FAILURE, Target, target_from_json
 from werkbund.core.weights import Layout
 from werkbund.data.preparation import Preparation
 from werkbund.learner import ModelSpec, build_network, layout_of, load_weights, logits_of
 from werkbund.model.binary import check_threshold, decide, sigmoid
-from werkbund.model.contract import Explanation
+from werkbund.model.contract import Explanation, numbers_of
 from werkbund.model.onnx.exported import export_model
 from werkbund.model.onnx.network import add_network
 from werkbund.model.storage import read_model, write_folder
@@ -50,6 +51,8 @@ class TrainedModel:
         Name of what the probability is about.
     constants
         Tensors of the network that do not train, by name, where it has any.
+    target
+        What is foretold; of a number, the network's output is its risk.
     """
 
     preparation: Preparation
@@ -59,6 +62,7 @@ class TrainedModel:
     threshold_probability: float
     label: str
     constants: Mapping[str, AnyArray] = field(default_factory=dict)
+    target: Target = FAILURE
 
     def __post_init__(self) -> None:
         if self.weights.shape != (self.layout.num_parameters,) or self.weights.dtype != np.float32:
@@ -81,6 +85,7 @@ class TrainedModel:
         preparation: Preparation,
         threshold_probability: float,
         label: str,
+        target: Target = FAILURE,
     ) -> TrainedModel:
         """Return the model of a network that was built from `spec`, with these weights.
 
@@ -89,7 +94,7 @@ class TrainedModel:
         layout = layout_of(network)
         constants = {name: tensor.detach().numpy().copy() for name, tensor in _constants(network).items()}
         own = np.array(weights, dtype=np.float32)
-        return cls(preparation, spec, own, layout, threshold_probability, label, constants)
+        return cls(preparation, spec, own, layout, threshold_probability, label, constants, target)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -125,6 +130,10 @@ class TrainedModel:
     def score(self, frame: pl.DataFrame) -> Float64Array:
         """Return the probability of each row of a table in raw units: (rows,)."""
         return sigmoid(self.logits(frame))
+
+    def foretell(self, frame: pl.DataFrame) -> Float64Array | None:
+        """Return the number that is foretold for each row, (rows,); None where none is."""
+        return numbers_of(self, frame)
 
     def decide(self, frame: pl.DataFrame) -> BoolArray:
         """Return whether each row's probability reaches the threshold: (rows,)."""
@@ -199,11 +208,13 @@ class TrainedModel:
                 float(described["threshold_probability"]),
                 described["label"],
                 {name: arrays[f"constant {i}"] for i, name in enumerate(described["constants"])},
+                target_from_json(described.get("target", FAILURE.to_json())),
             ),
         )
 
     def _describe(self) -> dict[str, Any]:
         return {
+            **({} if self.target == FAILURE else {"target": self.target.to_json()}),
             "label": self.label,
             "threshold_probability": self.threshold_probability,
             "network": {"kind": self.network.kind, "options": dict(self.network.options)},

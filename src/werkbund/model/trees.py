@@ -21,10 +21,11 @@ from onnx import TensorProto, numpy_helper
 
 from werkbund.core.arrays import BoolArray, Float64Array, Int64Array
 from werkbund.core.errors import ModelError
+from werkbund.core.target import FAILURE, NumberTarget, Target, target_from_json
 from werkbund.data.preparation import Preparation
 from werkbund.model.binary import check_threshold, decide, sigmoid
-from werkbund.model.contract import Explanation
-from werkbund.model.onnx.exported import export_model
+from werkbund.model.contract import Explanation, numbers_of
+from werkbund.model.onnx.exported import ScoreNodes, export_model
 from werkbund.model.onnx.graph import ML, Graph
 from werkbund.model.onnx.preparation import add_numbers, is_finite
 from werkbund.model.storage import read_model, write_folder
@@ -49,6 +50,8 @@ class TreeModel:
         Name of what the probability is about.
     options
         How the trees were grown, for people.
+    target
+        What is foretold; of a number, the score is its risk, and the probability 1 / (1 + exp(-risk)).
     """
 
     preparation: Preparation
@@ -57,6 +60,7 @@ class TreeModel:
     threshold_probability: float
     label: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    target: Target = FAILURE
 
     def __post_init__(self) -> None:
         width, highest = len(self.preparation.raw_names), int(self.ensemble.trees.feature.max(initial=-1))
@@ -81,12 +85,22 @@ class TreeModel:
 
     def logits(self, frame: pl.DataFrame) -> Float64Array:
         """Return one logit for each row of a table in raw units, infinite where a forest is sure: (rows,)."""
-        return logits(self.ensemble, self.preparation.raw(frame))
+        raw = self.preparation.raw(frame)
+        return scores(self.ensemble, raw)[:, 0] if isinstance(self.target, NumberTarget) else logits(self.ensemble, raw)
 
     def score(self, frame: pl.DataFrame) -> Float64Array:
         """Return the probability of each row of a table in raw units: (rows,)."""
         score = scores(self.ensemble, self.preparation.raw(frame))[:, 0]
-        return np.clip(score, 0.0, 1.0) if self.ensemble.mean else sigmoid(score)
+        return np.clip(score, 0.0, 1.0) if self._gives_shares else sigmoid(score)
+
+    def foretell(self, frame: pl.DataFrame) -> Float64Array | None:
+        """Return the number that is foretold for each row, (rows,); None where none is."""
+        return numbers_of(self, frame)
+
+    @property
+    def _gives_shares(self) -> bool:
+        """Whether the score is a probability already."""
+        return self.ensemble.mean and not isinstance(self.target, NumberTarget)
 
     def decide(self, frame: pl.DataFrame) -> BoolArray:
         """Return whether each row's probability reaches the threshold: (rows,)."""
@@ -96,7 +110,7 @@ class TreeModel:
         """Return the exact Shapley values of each row's score; they add up to it."""
         parts = contributions(self.ensemble, self.preparation.raw(frame))[:, 0]
         expected = contributions(self.ensemble, np.full((1, len(self.preparation.raw_names)), np.nan))[0, 0, -1]
-        scale = "probability" if self.ensemble.mean else "logit"
+        scale = "probability" if self._gives_shares else "logit"
         return Explanation(self.preparation.raw_names, parts[:, :-1], float(expected), scale, additive=True)
 
     def about(self) -> dict[str, Any]:
@@ -116,7 +130,7 @@ class TreeModel:
 
     def to_onnx(self) -> bytes:
         """Return the model as one ONNX graph that takes raw units; see `export_model` for inputs and outputs."""
-        return export_model(self, lambda graph: add_trees(graph, self.preparation, self.ensemble))
+        return export_model(self, lambda graph: add_trees(graph, self.preparation, self.ensemble, self.target))
 
     def save(self, folder: Path) -> None:
         """Write the model as `.npy` and `.json` files, which hold values and no code."""
@@ -140,11 +154,13 @@ class TreeModel:
                 float(described["threshold_probability"]),
                 described["label"],
                 described["options"],
+                target_from_json(described.get("target", FAILURE.to_json())),
             ),
         )
 
     def _describe(self) -> dict[str, Any]:
         return {
+            **({} if self.target == FAILURE else {"target": self.target.to_json()}),
             "family": "trees",
             "kind": self.kind,
             "options": dict(self.options),
@@ -157,22 +173,16 @@ class TreeModel:
 _AT_MOST, _SUM, _UNCHANGED = 0, 1, 0  # the operator's numbers for these
 
 
-def add_trees(graph: Graph, preparation: Preparation, ensemble: Ensemble) -> str:
-    """Add the nodes of a preparation and of the trees, with one output, that read its raw names.
-
-    Returns
-    -------
-    name
-        Of the probabilities, double, (rows,).
-    """
+def add_trees(graph: Graph, preparation: Preparation, ensemble: Ensemble, target: Target) -> ScoreNodes:
+    """Add the nodes of a preparation and of the trees, with one output, that read its raw names."""
     trees = ensemble.trees if len(ensemble.trees) else Trees.stumps([0])
     columns, place = _add_columns(graph, preparation, trees)
     summed = _add_ensemble(graph, trees, columns, place)
     score = graph.add("Mul", graph.add("Squeeze", summed, graph.constant([1])), graph.constant(ensemble.factor))
     score = graph.add("Add", score, graph.constant(float(ensemble.base[0])))
-    if not ensemble.mean:
-        return graph.add("Sigmoid", score)
-    return graph.add("Clip", score, graph.constant(0.0), graph.constant(1.0))
+    if isinstance(target, NumberTarget) or not ensemble.mean:
+        return ScoreNodes(graph.add("Sigmoid", score), score)
+    return ScoreNodes(graph.add("Clip", score, graph.constant(0.0), graph.constant(1.0)))
 
 
 def _add_columns(graph: Graph, preparation: Preparation, trees: Trees) -> tuple[str, Int64Array]:

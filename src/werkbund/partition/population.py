@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from werkbund.core.arrays import AnyArray, BoolArray, Float32Array, Int8Array, Int64Array
+from werkbund.core.arrays import AnyArray, BoolArray, Float32Array, Float64Array, Int8Array, Int64Array
 from werkbund.core.clients import ClientSplits, ClientTable
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator
@@ -63,18 +63,29 @@ class RawTable:
     ) -> ClientTable:
         """Return the rows as networks read them: features (rows, features) in float32, scaled and filled."""
         features = np.empty((len(self.rows), how.num_features), np.float32)
-        labels = self.read_into(features, schema, how.transform)
+        labels, risks = self.read_into(features, schema, how.transform)
         own = schema.machines(self.frame)[self.rows] if machines else np.empty(0, np.int64)
-        return ClientTable(names, self.offsets, features, labels, self.modes[self.rows], modes, own)
+        flags, low = self.modes[self.rows], risks.astype(np.float32)
+        return ClientTable(names, self.offsets, features, labels, flags, modes, own, schema.target, low)
 
-    def read_into(self, features: AnyArray, schema: Schema, read: Callable[[pl.DataFrame], AnyArray]) -> Float32Array:
-        """Fill (rows, features) with what `read` makes of the rows, a bounded number at a time; return the labels."""
+    def read_into(
+        self, features: AnyArray, schema: Schema, read: Callable[[pl.DataFrame], AnyArray]
+    ) -> tuple[Float32Array, Float64Array]:
+        """Fill (rows, features) with what `read` makes of the rows, a bounded number at a time.
+
+        Returns
+        -------
+        labels, risks
+            (rows,) each; no risks where none are foretold but the labels.
+        """
         labels = np.empty(len(self.rows), np.float32)
+        risks = [np.empty(0)]
         for first in range(0, len(self.rows), _ROWS_A_PIECE):
             piece = slice(first, first + _ROWS_A_PIECE)
             frame = self.frame[self.rows[piece]]
             features[piece], labels[piece] = read(frame), schema.labels(frame)
-        return labels
+            risks.append(schema.risks(frame))
+        return labels, np.concatenate(risks)
 
 
 @dataclass(frozen=True)

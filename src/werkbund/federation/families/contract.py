@@ -13,6 +13,7 @@ from werkbund.config.sections import Config
 from werkbund.core.arrays import Arrays, Float32Array, FloatingArray, Int64Array
 from werkbund.core.clients import ClientSplits
 from werkbund.core.kinds import Kind
+from werkbund.core.target import Target
 from werkbund.core.types import RoundRecord
 from werkbund.data import Preparation
 from werkbund.engine import Checkpoint, Grid, Handler, Personalised, Rules
@@ -24,7 +25,7 @@ class Stage(Protocol):
 
     @property
     def round(self) -> int:
-        """Number of rounds done."""
+        """NumberTarget of rounds done."""
 
     @property
     def learnt(self) -> Arrays:
@@ -67,6 +68,10 @@ class Setup(Protocol):
     @property
     def mode_names(self) -> tuple[str, ...]:
         """Names of the failure modes that clients count."""
+
+    @property
+    def target(self) -> Target:
+        """What is foretold of a row."""
 
     @property
     def grid(self) -> Grid:

@@ -149,7 +149,7 @@ def _network(config: Config, population: Population) -> Simulation:
 
 def _network_server(config: Config, known: ClientKnowledge, grid: Grid, start: Checkpoint | None) -> Setup:
     del start  # a network's parts follow from the configuration and the common preparation
-    setup = network_server(config, known.common, known.mode_names, grid)
+    setup = network_server(config, known.common, known.mode_names, grid, known.schema.target)
     return with_servers_table(setup, known.schema, known.common.survey.labels)
 
 
@@ -176,7 +176,7 @@ def _prepared_trees(config: Config, population: Population, preparation: Prepara
 def _tree_server(config: Config, known: ClientKnowledge, grid: Grid, start: Checkpoint | None) -> Setup:
     least = max(config.trees.min_cell_rows, known.least_cell_rows)
     config = changed(config, trees={"min_cell_rows": least})  # bins, report and card go by whoever withholds most
-    return tree_server(config, known.common, known.mode_names, grid, start)
+    return tree_server(config, known.common, known.mode_names, grid, start, known.schema.target)
 
 
 def _tree_asks(config: Config) -> Asks:

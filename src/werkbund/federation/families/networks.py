@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import nn
@@ -20,31 +19,27 @@ from werkbund.core.arrays import Arrays, Float32Array, Int64Array
 from werkbund.core.clients import ClientSplits
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import derived_seed
-from werkbund.core.types import RoundRecord
+from werkbund.core.target import FAILURE, Target
 from werkbund.data import Preparation, Schema
 from werkbund.engine import (
     Checkpoint,
     Grid,
     LocalWork,
-    Personalised,
     PersonalWork,
     Rules,
     RunState,
     Strategy,
-    evaluate,
     grid_in_process,
     parting_of,
-    personalise,
-    rounds,
     weights_from_client,
 )
 from werkbund.engine.clusters import ClusteredStage, ClusteredState, models_apart
 from werkbund.engine.crediting import check_crediting
+from werkbund.engine.stage import WeightsStage
 from werkbund.engine.weighing import declared_factors
 from werkbund.federation.families.judging import check_signals, crediting_on, score_on, servers_share, servers_table
 from werkbund.federation.preparing import CommonPreparation, learn_in_process
 from werkbund.federation.wiring import (
-    WEIGHTS,
     added_of,
     network_of,
     rules_of,
@@ -81,6 +76,8 @@ class NetworkSetup:
         Who trains, how updates become weights, and what every round obeys.
     parting
         Which layers stay at clients.
+    target
+        What is foretold.
     """
 
     config: Config
@@ -92,6 +89,7 @@ class NetworkSetup:
     strategy: Strategy
     rules: Rules
     parting: Parting
+    target: Target
 
     def initial_weights(self) -> Float32Array:
         """Return the first global weights, as `model.initial` says."""
@@ -104,21 +102,25 @@ class NetworkSetup:
             return weights_from_client(self.grid, client, random, self.rules, self.config.model.initial_rounds)
         return stored_weights(Path(initial), len(random))
 
-    def begin(self) -> NetworkStage | ClusteredStage:
+    def begin(self) -> WeightsStage | ClusteredStage:
         """Return the stage before the first round."""
         method = self.config.strategy.clusters.method
         if method is None:
-            return NetworkStage(self, RunState.begin(self.initial_weights(), self.strategy))
+            return self._stage(RunState.begin(self.initial_weights(), self.strategy))
         first = [self._first_weights(number, method.start) for number in range(method.count)]
         states = tuple(RunState.begin(weights, self.strategy) for weights in first)
         return self._clustered(method, ClusteredState(states, np.zeros(len(self.grid.clients()), np.int64))).begun()
 
-    def restore(self, checkpoint: Checkpoint) -> NetworkStage | ClusteredStage:
+    def restore(self, checkpoint: Checkpoint) -> WeightsStage | ClusteredStage:
         """Return the stage that a checkpoint was made of."""
         method = self.config.strategy.clusters.method
         if method is None:
-            return NetworkStage(self, RunState.of_checkpoint(checkpoint))
+            return self._stage(RunState.of_checkpoint(checkpoint))
         return self._clustered(method, ClusteredState.of_checkpoint(checkpoint))
+
+    def _stage(self, state: RunState) -> WeightsStage:
+        has_own = self.config.strategy.personal.name != NOTHING
+        return WeightsStage(self.grid, self.strategy, self.rules, self.num_rounds, has_own, state)
 
     def _clustered(self, method: Clustering, state: ClusteredState) -> ClusteredStage:
         return ClusteredStage(self.grid, self.strategy, self.rules, method, self.num_rounds, state)
@@ -148,7 +150,7 @@ class NetworkSetup:
     def model(self, learnt: Arrays, threshold: float, label: str) -> TrainedModel:
         """Return these weights as a model that scores raw tables."""
         weights = self.parting.whole(weights_in(learnt))
-        return TrainedModel.of(self.network, self.spec, weights, self.preparation, threshold, label)
+        return TrainedModel.of(self.network, self.spec, weights, self.preparation, threshold, label, self.target)
 
     def _first_client(self, name: str) -> int:
         """Return the number of the client of this name; without a name, of the one with the most rows."""
@@ -160,62 +162,9 @@ class NetworkSetup:
         return names.index(name)
 
 
-@dataclass(frozen=True)
-class NetworkStage:
-    """Hold a state of a network's run, and the parts that go on with it.
-
-    Parameters
-    ----------
-    setup
-        The parts of the run.
-    state
-        After the last round.
-    """
-
-    setup: NetworkSetup
-    state: RunState
-
-    @property
-    def round(self) -> int:
-        """Number of rounds done."""
-        return self.state.round
-
-    @property
-    def learnt(self) -> Arrays:
-        """The weights as they travel."""
-        return {WEIGHTS: self.state.weights}
-
-    @property
-    def keepsake(self) -> Float32Array:
-        """The weights, which later states no longer hold."""
-        return self.state.weights
-
-    def at(self, round: int, keepsake: Float32Array | None) -> NetworkStage:
-        """Return this stage with the weights of an earlier round."""
-        return self if keepsake is None else replace(self, state=replace(self.state, weights=keepsake))
-
-    def rounds(self) -> Iterator[tuple[NetworkStage, RoundRecord]]:
-        """Do the rounds that are left."""
-        setup = self.setup
-        for state, record in rounds(setup.grid, setup.strategy, setup.rules, self.state, setup.num_rounds):
-            yield replace(self, state=state), record
-
-    def evaluate(self, clients: Int64Array | None = None, edges: Float32Array | None = None) -> RoundRecord:
-        """Let clients count the weights: if given, these, one row of counts each; else everybody."""
-        return evaluate(self.setup.grid, self.setup.rules, self.state, clients, edges)
-
-    def personalise(self, clients: Int64Array, edges: Float32Array) -> Personalised | None:
-        """Let clients make models of their own of the weights, and count them; None where the run has none."""
-        if self.setup.config.strategy.personal.name == NOTHING:
-            return None
-        return personalise(self.setup.grid, self.setup.rules, self.state, clients, edges)
-
-    def checkpoint(self, best: Float32Array | None, progress: Mapping[str, Any]) -> Checkpoint:
-        """Return the state of the run as a checkpoint, from which it goes on."""
-        return Checkpoint.of(self.state, best, progress)
-
-
-def network_server(config: Config, common: CommonPreparation, mode_names: tuple[str, ...], grid: Grid) -> NetworkSetup:
+def network_server(
+    config: Config, common: CommonPreparation, mode_names: tuple[str, ...], grid: Grid, target: Target = FAILURE
+) -> NetworkSetup:
     """Wire the server of a network whose clients are elsewhere and have learnt their common preparation.
 
     Where a client does not say how many rows it has, the selector gets NaN for it.
@@ -232,9 +181,9 @@ def network_server(config: Config, common: CommonPreparation, mode_names: tuple[
     facts |= declared_factors(config.clients.factors, grid.clients())
     strategy = strategy_of(config)
     parting = parting_of(strategy.personal, network)
-    rules = rules_of(config, parting.common.fingerprint, facts, len(mode_names))
+    rules = rules_of(config, parting.common.fingerprint, facts, len(mode_names), target)
     rules = common.held_to_its_word(replace(rules, added=added_of(config, common.survey.labels)), grid.clients())
-    return NetworkSetup(config, common.preparation, spec, network, mode_names, grid, strategy, rules, parting)
+    return NetworkSetup(config, common.preparation, spec, network, mode_names, grid, strategy, rules, parting, target)
 
 
 def with_servers_table(setup: NetworkSetup, schema: Schema, labels: Int64Array) -> NetworkSetup:
@@ -250,7 +199,7 @@ def with_servers_table(setup: NetworkSetup, schema: Schema, labels: Int64Array) 
     rows = servers_table(setup.config, schema, setup.preparation)
     rules = setup.rules
     if rows is not None and setup.parting.is_whole:
-        trainer = trainer_of(setup.config, setup.network, setup.preparation.num_features, labels)
+        trainer = trainer_of(setup.config, setup.network, setup.preparation.num_features, labels, setup.target)
         rules = replace(rules, score=score_on(trainer, rows))
     if setup.config.evaluation.contributions:
         check_crediting(setup.strategy.aggregator, setup.strategy.stack)
@@ -330,12 +279,13 @@ def simulate_prepared_network(
     """
     strategy = strategy_of(config)
     spec, network = network_of(config, preparation.num_features)
-    trainer = trainer_of(config, network, preparation.num_features, labels)
+    target = population.schema.target
+    trainer = trainer_of(config, network, preparation.num_features, labels, target)
     splits, modes = population.prepared(preparation, config.privacy.unit == "machine"), population.mode_names
     parting = parting_of(strategy.personal, network)
     grid = _grid(splits, trainer, strategy, parting, config)
     facts = {"rows": splits.train.sizes, **declared_factors(config.clients.factors, splits.train.names)}
-    rules = rules_of(config, parting.common.fingerprint, facts, len(modes))
+    rules = rules_of(config, parting.common.fingerprint, facts, len(modes), target)
     held = servers_table(config, population.schema, preparation) or servers_share(splits.validation, config)
     rules = replace(rules, score=score_on(trainer, held) if parting.is_whole else None)
     if config.evaluation.contributions:
@@ -343,7 +293,8 @@ def simulate_prepared_network(
         validation = splits.validation.features, splits.validation.labels
         rules = replace(rules, crediting=crediting_on(trainer, validation))
     check_signals(strategy, rules, told_by(config.world))
-    return NetworkSimulation(config, preparation, spec, network, modes, grid, strategy, rules, parting, trainer, splits)
+    parts = NetworkSetup(config, preparation, spec, network, modes, grid, strategy, rules, parting, target)
+    return NetworkSimulation(**vars(parts), trainer=trainer, splits=splits)
 
 
 def without_federation(simulation: NetworkSimulation, splits: ClientSplits) -> NetworkSimulation:
@@ -367,7 +318,9 @@ def without_federation(simulation: NetworkSimulation, splits: ClientSplits) -> N
         privacy={**PROMISE_NOTHING, "secure_sums": False},
     )
     strategy, parting = strategy_of(config), Parting.of(simulation.network)
-    rules = rules_of(config, parting.common.fingerprint, {"rows": splits.train.sizes}, len(simulation.mode_names))
+    rules = rules_of(
+        config, parting.common.fingerprint, {"rows": splits.train.sizes}, len(simulation.mode_names), simulation.target
+    )
     trainer = simulation.trainer.following(LocalObjective())
     alone = replace(simulation, config=config, splits=splits, trainer=trainer, rules=rules, parting=parting)
     return replace(alone, grid=_grid(splits, trainer, strategy, parting, config), strategy=strategy)

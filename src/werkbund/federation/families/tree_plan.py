@@ -12,6 +12,7 @@ from werkbund.config.sections import Config
 from werkbund.core.arrays import Int64Array
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator
+from werkbund.core.target import NumberTarget, Target
 from werkbund.data import Preparation
 from werkbund.engine import Rules
 from werkbund.federation.wiring import strategy_of
@@ -65,8 +66,10 @@ def binning_of(config: Config, preparation: Preparation, num_clients: int) -> Bi
     return replace(binning, least=_SHARES * section.min_cell_rows * num_clients, most_parts=2)
 
 
-def objective_of(plan: TreePlan) -> ObjectiveKind:
-    """Return what trees minimise where a label is a failure or none: forests the share, boosting the logistic loss."""
+def objective_of(plan: TreePlan, target: Target) -> ObjectiveKind:
+    """Return what trees minimise: of a number the squared error, of failures the log loss, or in forests the share."""
+    if isinstance(target, NumberTarget):
+        return "squared"
     return "share" if plan.forest else "logistic"
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -12,9 +12,9 @@ import numpy as np
 
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
-from werkbund.core.arrays import Arrays, Float32Array, Float64Array, FloatingArray, Int64Array
+from werkbund.core.arrays import Arrays, Float64Array, FloatingArray, Int64Array
 from werkbund.core.clients import ClientSplits
-from werkbund.core.types import RoundRecord
+from werkbund.core.target import NumberTarget, Target
 from werkbund.data import Preparation, Schema
 from werkbund.engine import Checkpoint, Grid, Rules, grid_in_process
 from werkbund.federation.families.tree_plan import binning_of, class_weights_of, cohort_of, objective_of, plan_of
@@ -25,14 +25,10 @@ from werkbund.partition.population import Population, RawTable
 from werkbund.partition.split import SPLITS
 from werkbund.trees.arithmetic import Ensemble, Terms, TreePlan, logits
 from werkbund.trees.protocol.bins import Agreed, agree_terms
-from werkbund.trees.protocol.rounds import bagging_rounds, evaluate_trees, tree_rounds
+from werkbund.trees.protocol.rounds import TREES, TreeStage
 from werkbund.trees.protocol.state import TreeState
-from werkbund.trees.protocol.talk import Links
 from werkbund.trees.protocol.work import TreeWork
 from werkbund.trees.rows.table import TreeTable
-
-_TREES = "ensemble."
-"""What the names of the arrays begin with that hold trees, in a message."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +43,8 @@ class TreeSetup:
         How trees grow, and what all clients agreed on.
     absent
         Why each client that had no part in that agreement is missing, by name.
+    target
+        What is foretold.
     """
 
     config: Config
@@ -57,6 +55,7 @@ class TreeSetup:
     plan: TreePlan
     terms: Terms
     absent: Mapping[str, str]
+    target: Target
 
     @property
     def num_rounds(self) -> int:
@@ -70,73 +69,20 @@ class TreeSetup:
 
     def begin(self) -> TreeStage:
         """Return the stage before the first tree."""
-        return TreeStage(self, TreeState.begin(self.terms))
+        return self._stage(TreeState.begin(self.terms))
 
     def restore(self, checkpoint: Checkpoint) -> TreeStage:
         """Return the stage that a checkpoint was made of."""
-        return TreeStage(self, TreeState.of_checkpoint(checkpoint))
+        return self._stage(TreeState.of_checkpoint(checkpoint))
+
+    def _stage(self, state: TreeState) -> TreeStage:
+        cohort = cohort_of(self.config, self.rules, len(self.grid.clients()))
+        is_united = self.config.trees.combine == "bagging"
+        return TreeStage(self.grid, self.plan, self.rules, self.num_rounds, is_united, cohort, state)
 
     def model(self, learnt: Arrays, threshold: float, label: str) -> TreeModel:
         """Return these trees as a model that scores raw tables."""
-        return _model(self.config, self.preparation, self.plan, learnt, threshold, label)
-
-
-@dataclass(frozen=True)
-class TreeStage:
-    """Hold a state of a run of trees, and the parts that go on with it.
-
-    Parameters
-    ----------
-    setup
-        The parts of the run.
-    state
-        After the last round.
-    links
-        What this process knows of its clients.
-    """
-
-    setup: TreeSetup
-    state: TreeState
-    links: Links = field(default_factory=Links)
-
-    @property
-    def round(self) -> int:
-        """Number of rounds done."""
-        return self.state.round
-
-    @property
-    def learnt(self) -> Arrays:
-        """The trees as they travel."""
-        return self.state.ensemble.to_arrays(_TREES)
-
-    @property
-    def keepsake(self) -> None:
-        """None: the trees of earlier rounds stand before those of later ones."""
-        return None
-
-    def at(self, round: int, keepsake: Float32Array | None) -> TreeStage:
-        """Return this stage with the trees of the first rounds alone."""
-        return replace(self, state=self.state.at(round))
-
-    def rounds(self) -> Iterator[tuple[TreeStage, RoundRecord]]:
-        """Grow the trees that are left: together, or where it is so configured each client's own."""
-        setup = self.setup
-        grow = bagging_rounds if setup.config.trees.combine == "bagging" else tree_rounds
-        cohort = cohort_of(setup.config, setup.rules, len(setup.grid.clients()))
-        doing = grow(setup.grid, setup.plan, setup.rules, self.state, setup.num_rounds, cohort=cohort, links=self.links)
-        for after, record in doing:
-            yield replace(self, state=after), record.round
-
-    def evaluate(self, clients: Int64Array | None = None, edges: Float32Array | None = None) -> RoundRecord:
-        """Let clients count the trees: if given, these, one row of counts each; else everybody."""
-        return evaluate_trees(self.setup.grid, self.setup.rules, self.state, self.links, clients, edges)
-
-    def personalise(self, clients: Int64Array, edges: Float32Array) -> None:
-        """Do nothing: trees have no personal parts."""
-
-    def checkpoint(self, best: Float32Array | None, progress: Mapping[str, Any]) -> Checkpoint:
-        """Return the state of the run as a checkpoint, from which it goes on."""
-        return Checkpoint.of(self.state, best, progress)
+        return _model(self.config, self.preparation, self.plan, learnt, threshold, label, self.target)
 
 
 def trees_in(learnt: Arrays) -> Ensemble:
@@ -147,11 +93,16 @@ def trees_in(learnt: Arrays) -> Ensemble:
     ModelError
         If there are none.
     """
-    return Ensemble.from_arrays(learnt, _TREES)
+    return Ensemble.from_arrays(learnt, TREES)
 
 
 def tree_server(
-    config: Config, common: CommonPreparation, mode_names: tuple[str, ...], grid: Grid, start: Checkpoint | None = None
+    config: Config,
+    common: CommonPreparation,
+    mode_names: tuple[str, ...],
+    grid: Grid,
+    start: Checkpoint | None,
+    target: Target,
 ) -> TreeSetup:
     """Wire the server of trees whose clients are elsewhere; the clients agree on bins, unless a checkpoint holds them.
 
@@ -167,14 +118,14 @@ def tree_server(
     plan = plan_of(config, common.preparation)
     absent: Mapping[str, str] = {}
     if start is None:
-        agreed = agree(config, common.preparation, plan, grid, common.counted)
+        agreed = agree(config, common.preparation, plan, grid, target, common.counted)
         terms, absent = agreed.terms, agreed.missing
     else:
         terms = TreeState.of_checkpoint(start).terms
     config = kept_to_the_end(config, plan)
-    rules = rules_for(config, plan, terms, common.rows, len(mode_names))
+    rules = rules_for(config, plan, terms, common.rows, len(mode_names), target)
     rules = common.held_to_its_word(rules, grid.clients())
-    return TreeSetup(config, common.preparation, mode_names, grid, rules, plan, terms, absent)
+    return TreeSetup(config, common.preparation, mode_names, grid, rules, plan, terms, absent, target)
 
 
 def kept_to_the_end(config: Config, plan: TreePlan) -> Config:
@@ -186,14 +137,19 @@ def kept_to_the_end(config: Config, plan: TreePlan) -> Config:
 
 
 def agree(
-    config: Config, preparation: Preparation, plan: TreePlan, grid: Grid, training_rows: Float64Array | None = None
+    config: Config,
+    preparation: Preparation,
+    plan: TreePlan,
+    grid: Grid,
+    target: Target,
+    training_rows: Float64Array | None = None,
 ) -> Agreed:
     """Let clients agree on bins, the objective's numbers and scales, held to the training rows that they said."""
     section = config.federation
     return agree_terms(
         grid,
         plan,
-        objective_of(plan),
+        objective_of(plan, target),
         binning_of(config, preparation, len(grid.clients())),
         float(section.round_timeout_s),
         class_weights=class_weights_of(config),
@@ -203,13 +159,13 @@ def agree(
     )
 
 
-def rules_for(config: Config, plan: TreePlan, terms: Terms, sizes: Int64Array, num_modes: int) -> Rules:
+def rules_for(config: Config, plan: TreePlan, terms: Terms, sizes: Int64Array, num_modes: int, target: Target) -> Rules:
     """Return what every round obeys; its fingerprint follows from the terms and from how trees grow."""
     growth = replace(plan, rounds=1)  # a run may be continued for longer
     how = (config.trees.combine, max(config.trees.min_cell_rows, 1))
     inexact = "" if how == ("exact", 1) else f" {how}"
     fingerprint = hashlib.sha256(f"{terms.digest()} {growth}{inexact}".encode()).hexdigest()[:16]
-    return rules_of(config, fingerprint, {"rows": sizes}, num_modes)
+    return rules_of(config, fingerprint, {"rows": sizes}, num_modes, target)
 
 
 @dataclass(frozen=True)
@@ -276,9 +232,15 @@ class TreeSimulation:
     @cached_property
     def server(self) -> TreeSetup:
         """The server's parts; the clients agree on bins and scales, unless that is known."""
-        terms = self.known_terms or agree(self.config, self.preparation, self.plan, self.grid).terms
-        rules = rules_for(self.config, self.plan, terms, self.rows.train.sizes, len(self.mode_names))
-        return TreeSetup(self.config, self.preparation, self.mode_names, self.grid, rules, self.plan, terms, {})
+        config, preparation, plan, grid, target = self.config, self.preparation, self.plan, self.grid, self.target
+        terms = self.known_terms or agree(config, preparation, plan, grid, target).terms
+        rules = rules_for(config, plan, terms, self.rows.train.sizes, len(self.mode_names), target)
+        return TreeSetup(config, preparation, self.mode_names, grid, rules, plan, terms, {}, target)
+
+    @property
+    def target(self) -> Target:
+        """What is foretold."""
+        return self.rows.train.target
 
     @property
     def terms(self) -> Terms:
@@ -315,7 +277,7 @@ class TreeSimulation:
 
     def model(self, learnt: Arrays, threshold: float, label: str) -> TreeModel:
         """Return these trees as a model that scores raw tables."""
-        return _model(self.config, self.preparation, self.plan, learnt, threshold, label)
+        return _model(self.config, self.preparation, self.plan, learnt, threshold, label, self.target)
 
     def agreed(self) -> TreeSimulation:
         """Return these parts with what the clients agree on now; errors as `agree`."""
@@ -384,15 +346,22 @@ def simulate_prepared_trees(config: Config, population: Population, preparation:
 
 
 def _model(
-    config: Config, preparation: Preparation, plan: TreePlan, learnt: Arrays, threshold: float, label: str
+    config: Config,
+    preparation: Preparation,
+    plan: TreePlan,
+    learnt: Arrays,
+    threshold: float,
+    label: str,
+    target: Target,
 ) -> TreeModel:
     rules = {name: value for name, value in vars(plan.rules).items() if name != "monotone"}
     options = {**rules, "monotone": list(plan.rules.monotone), "together": plan.together}
-    return TreeModel(preparation, trees_in(learnt), config.model.kind, threshold, label, options)
+    return TreeModel(preparation, trees_in(learnt), config.model.kind, threshold, label, options, target)
 
 
 def tree_table(raw: RawTable, schema: Schema, how: Preparation) -> TreeTable:
     """Return raw rows as trees read them: features in double, (rows, features), missing values as NaN."""
     features = np.empty((len(raw.rows), len(how.raw_names)))
-    targets = raw.read_into(features, schema, how.raw).astype(np.float64)
-    return TreeTable(raw.offsets, features, targets, raw.modes[raw.rows])
+    labels, risks = raw.read_into(features, schema, how.raw)
+    targets = risks if isinstance(schema.target, NumberTarget) else labels.astype(np.float64)
+    return TreeTable(raw.offsets, features, targets, raw.modes[raw.rows], schema.target)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnxruntime
 import polars as pl
@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 
 from werkbund.core.arrays import AnyArray, BoolArray, Float64Array
 from werkbund.core.errors import ModelError
+from werkbund.core.target import NumberTarget
 from werkbund.data.features import clean
 from werkbund.data.names import GRAPH_PREFIX, RESULTS, is_reserved
 from werkbund.model.contract import Model
@@ -25,19 +26,26 @@ _ERRORS_ALONE = 3
 """The runtime's number for a log without warnings."""
 
 
-def export_model(model: Model, add_probability: Callable[[Graph], str]) -> bytes:
+class ScoreNodes(NamedTuple):
+    """Name the nodes of a graph that score rows, double (rows,) each; the risk is needed where a number is foretold."""
+
+    probability: str
+    risk: str = ""
+
+
+def export_model(model: Model, add_score: Callable[[Graph], ScoreNodes]) -> bytes:
     """Return a model as an ONNX file's bytes.
 
     Inputs are the raw columns under their own names, (rows, 1) each: double with NaN for missing, or string with ""
-    for missing. Outputs are `probability`, double (rows,), and `decision`, bool (rows,). Label, fingerprint,
-    threshold and units travel as metadata.
+    for missing. Outputs are `probability`, double (rows,), and `decision`, bool (rows,); and where a number is
+    foretold, that as `foretold`, double (rows,). Label, fingerprint, threshold and units travel as metadata.
 
     Parameters
     ----------
     model
         A row is decided positive if its probability is at least the model's threshold.
-    add_probability
-        Adds the nodes from the raw columns to the probability, double (rows,), and returns its name.
+    add_score
+        Adds the nodes from the raw columns to the score.
 
     Raises
     ------
@@ -51,7 +59,7 @@ def export_model(model: Model, add_probability: Callable[[Graph], str]) -> bytes
             f"columns must not be called {', '.join(RESULTS)} or {GRAPH_PREFIX}..., got {taken}; rename them"
         )
     graph = Graph()
-    probability = add_probability(graph)
+    probability, risk = add_score(graph)
     graph.name(probability, "probability")
     threshold = graph.constant(model.threshold_probability)
     graph.name(graph.add("GreaterOrEqual", probability, threshold), "decision")
@@ -59,7 +67,17 @@ def export_model(model: Model, add_probability: Callable[[Graph], str]) -> bytes
         helper.make_tensor_value_info("probability", TensorProto.DOUBLE, ["rows"]),
         helper.make_tensor_value_info("decision", TensorProto.BOOL, ["rows"]),
     ]
+    if isinstance(model.target, NumberTarget):
+        _add_number(graph, model.target, risk)
+        outputs.append(helper.make_tensor_value_info("foretold", TensorProto.DOUBLE, ["rows"]))
     return graph.model(raw_inputs(preparation), outputs, _metadata(model))
+
+
+def _add_number(graph: Graph, target: NumberTarget, risk: str) -> None:
+    """Add the number that a risk foretells, as `NumberTarget.numbers` computes it."""
+    far = graph.add("Mul", risk, graph.constant(target.scale))
+    number = graph.add("Sub", graph.constant(target.horizon), far)
+    graph.name(graph.add("Clip", number, graph.constant(0.0), graph.constant(target.cap)), "foretold")
 
 
 def _metadata(model: Model) -> dict[str, str]:

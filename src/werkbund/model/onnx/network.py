@@ -25,7 +25,7 @@ from werkbund.core.errors import ModelError
 from werkbund.data.names import GRAPH_PREFIX
 from werkbund.data.preparation import Preparation
 from werkbund.model.binary import sigmoid
-from werkbund.model.onnx.exported import open_session
+from werkbund.model.onnx.exported import ScoreNodes, open_session
 from werkbund.model.onnx.graph import OPSET, Graph
 from werkbund.model.onnx.preparation import add_preparation
 
@@ -33,7 +33,7 @@ TOLERANCE = 1e-5
 """Greatest difference of a probability between a network and its exported form."""
 
 
-def add_network(graph: Graph, preparation: Preparation, network: nn.Module) -> str:
+def add_network(graph: Graph, preparation: Preparation, network: nn.Module) -> ScoreNodes:
     """Add the nodes of a preparation and of the network that reads its features.
 
     Parameters
@@ -46,11 +46,6 @@ def add_network(graph: Graph, preparation: Preparation, network: nn.Module) -> s
         Maps (rows, features) to one logit a row, and is exported as it computes in evaluation mode, into which
         it is put.
 
-    Returns
-    -------
-    name
-        Of the probabilities, double, (rows,).
-
     Raises
     ------
     ModelError
@@ -60,7 +55,8 @@ def add_network(graph: Graph, preparation: Preparation, network: nn.Module) -> s
     _check_export(network, preparation.num_features)
     features = add_preparation(graph, preparation)
     logits = _add_logits(graph, network, features, preparation.num_features)
-    return graph.add("Sigmoid", graph.add("Cast", logits, to=TensorProto.DOUBLE))
+    risk = graph.add("Cast", logits, to=TensorProto.DOUBLE)
+    return ScoreNodes(graph.add("Sigmoid", risk), risk)
 
 
 def _add_logits(graph: Graph, network: nn.Module, features: str, num_features: int) -> str:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from werkbund.core.arrays import AnyArray, Arrays, UInt64Array
 from werkbund.core.errors import ClientError
-from werkbund.privacy.sums.memory import DIGEST, UNSUMMED, Memory
+from werkbund.privacy.sums.memory import DIGEST, UNSUMMED, Memory, Secrets
 from werkbund.privacy.sums.messages import (
     NOTHING,
     OFFER_BYTES,
@@ -28,7 +28,6 @@ from werkbund.privacy.sums.messages import (
     raw,
     witnesses_in,
 )
-from werkbund.privacy.sums.own import Secrets
 from werkbund.privacy.sums.primitives import (
     KEY_BYTES,
     SIGNATURE_BYTES,

@@ -16,17 +16,18 @@ are the worse the more clients differ.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from werkbund.core.arrays import Float32Array, Int64Array
+from werkbund.core.arrays import Arrays, Float32Array, Int64Array
 from werkbund.core.errors import DataError, FederationError
 from werkbund.core.types import Failure, Replies, RoundRecord
 from werkbund.engine.asking import check_quorum
+from werkbund.engine.checkpoint import Checkpoint
 from werkbund.engine.grid import Grid
 from werkbund.engine.records import gathered_counts
 from werkbund.engine.state import Rules
@@ -38,6 +39,9 @@ from werkbund.trees.protocol.talk import Links, Talk
 
 Cohort = Callable[[int], Int64Array]
 """Says which clients a round asks, ascending."""
+
+TREES = "ensemble."
+"""What the names of the arrays begin with that hold trees, in a message."""
 
 
 def tree_rounds(
@@ -312,3 +316,74 @@ def _own(reply: Replies, i: int, state: TreeState, width: int) -> tuple[Trees, i
     if (np.abs(trees.value[trees.left < 0]) > most).any():
         raise ValueError(f"a leaf's value must be at most {most:g}, got {np.abs(trees.value[trees.left < 0]).max():g}")
     return trees, rows
+
+
+@dataclass(frozen=True)
+class TreeStage:
+    """Hold a state of a run of trees, and the parts that go on with it.
+
+    Parameters
+    ----------
+    grid
+        Reaches the clients.
+    plan, rules
+        How trees grow, and what every round obeys.
+    num_rounds
+        Rounds that are planned.
+    is_united
+        Whether each client grows its own trees, which are then united.
+    cohort
+        Who is asked in each round; None for everybody.
+    state
+        After the last round.
+    links
+        What this process knows of its clients.
+    """
+
+    grid: Grid
+    plan: TreePlan
+    rules: Rules
+    num_rounds: int
+    is_united: bool
+    cohort: Cohort | None
+    state: TreeState
+    links: Links = field(default_factory=Links)
+
+    @property
+    def round(self) -> int:
+        """Number of rounds done."""
+        return self.state.round
+
+    @property
+    def learnt(self) -> Arrays:
+        """The trees as they travel."""
+        return self.state.ensemble.to_arrays(TREES)
+
+    @property
+    def keepsake(self) -> None:
+        """None: the trees of earlier rounds stand before those of later ones."""
+        return None
+
+    def at(self, round: int, keepsake: Float32Array | None) -> TreeStage:
+        """Return this stage with the trees of the first rounds alone."""
+        return replace(self, state=self.state.at(round))
+
+    def rounds(self) -> Iterator[tuple[TreeStage, RoundRecord]]:
+        """Grow the trees that are left: together, or each client's own."""
+        grow = bagging_rounds if self.is_united else tree_rounds
+        doing = grow(
+            self.grid, self.plan, self.rules, self.state, self.num_rounds, cohort=self.cohort, links=self.links
+        )
+        for after, record in doing:
+            yield replace(self, state=after), record.round
+
+    def evaluate(self, clients: Int64Array | None = None, edges: Float32Array | None = None) -> RoundRecord:
+        """Let clients count the trees: if given, these, one row of counts each; else everybody."""
+        return evaluate_trees(self.grid, self.rules, self.state, self.links, clients, edges)
+
+    def personalise(self, clients: Int64Array, edges: Float32Array) -> None:
+        """Do nothing: trees have no personal parts."""
+
+    def checkpoint(self, best: Float32Array | None, progress: Mapping[str, Any]) -> Checkpoint:
+        """Return the state of the run as a checkpoint, from which it goes on."""
+        return Checkpoint.of(self.state, best, progress)

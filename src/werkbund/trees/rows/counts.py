@@ -7,7 +7,8 @@ import numpy as np
 from werkbund.core.arrays import AnyArray, Float32Array, Float64Array, Int64Array
 from werkbund.core.edges import STANDARD_EDGES
 from werkbund.core.errors import ClientError
-from werkbund.learner.counts import count_scores, count_shapes
+from werkbund.core.target import NumberTarget, is_failure
+from werkbund.learner.counts import count_errors, count_scores, count_shapes
 from werkbund.trees.arithmetic import Objective
 from werkbund.trees.arithmetic.predict import logits_of_shares
 from werkbund.trees.rows.table import TreeTable
@@ -73,14 +74,19 @@ def count_outputs(
     -------
     counts
         One row a group. Two classes: those of `count_scores`. More: `confusion`, int64 (groups, classes, classes), rows
-        by class and by the class with the highest score, the lowest of equals; and `log_loss`, (groups,). A number:
-        `rows`, int64, and `squares` and `absolute`, sums of errors in units of the target's range, (groups,) each.
+        by class and by the class with the highest score, the lowest of equals; and `log_loss`, (groups,). A number
+        that is foretold as a risk: those of `count_rows`. Another number: `rows`, int64, and `squares` and `absolute`,
+        sums of errors in units of the target's range, (groups,) each.
     """
     groups = len(offsets) - 1
     group = np.repeat(np.arange(groups), np.diff(offsets))
     if objective.num_classes == 2 and scores.shape[1] == 1:
         score = logits_of_shares(scores[:, 0]) if forest else scores[:, 0]
         return count_scores(score, table.targets, table.modes, offsets, edges)
+    if isinstance(table.target, NumberTarget):
+        risks, failed = scores[:, 0], is_failure(table.targets)
+        errors = count_errors(table.target, risks, table.targets, offsets)
+        return count_scores(risks, failed, table.modes, offsets, edges) | errors
     if objective.num_classes:
         return _class_counts(objective.num_classes, forest, scores, table.targets.astype(np.int64), group, groups)
     error = (scores[:, 0] - table.targets) / objective.target_range

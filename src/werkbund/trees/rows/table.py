@@ -15,6 +15,7 @@ import numpy.typing as npt
 from werkbund.core.arrays import BoolArray, Float64Array, Int64Array, UInt8Array, UInt64Array
 from werkbund.core.clients import ClientTable
 from werkbund.core.errors import DataError
+from werkbund.core.target import FAILURE, Target
 from werkbund.trees.arithmetic import Ensemble, Terms, Trees, leaf_sums, row_hashes
 from werkbund.trees.arithmetic.objectives import MOST_TARGET
 
@@ -33,12 +34,15 @@ class TreeTable:
         (rows,), float64: the class, 0, 1, ..., or the number to be predicted.
     modes
         (rows, modes), bool: which failure modes a row has. For evaluation alone.
+    target
+        What is foretold; of a number, `targets` are true risks.
     """
 
     offsets: Int64Array
     features: Float64Array
     targets: Float64Array
     modes: BoolArray
+    target: Target = FAILURE
 
     def __post_init__(self) -> None:
         rows, ends = len(self.features), self.offsets
@@ -68,16 +72,17 @@ class TreeTable:
     @classmethod
     def of(cls, table: ClientTable) -> TreeTable:
         """Return the rows of a table of prepared rows."""
-        return cls(table.offsets, table.features.astype(np.float64), table.labels.astype(np.float64), table.modes)
+        targets = table.followed.astype(np.float64)
+        return cls(table.offsets, table.features.astype(np.float64), targets, table.modes, table.target)
 
     @property
     def num_clients(self) -> int:
-        """Number of clients, those without a row included."""
+        """NumberTarget of clients, those without a row included."""
         return len(self.offsets) - 1
 
     @cached_property
     def sizes(self) -> Int64Array:
-        """Number of rows of each client: (clients,)."""
+        """NumberTarget of rows of each client: (clients,)."""
         return np.diff(self.offsets)
 
     def rows(self, clients: Int64Array) -> Int64Array | slice:
@@ -91,7 +96,7 @@ class TreeTable:
     def take(self, clients: Int64Array) -> TreeTable:
         """Return the table of some clients alone, in this order."""
         rows, ends = self.rows(clients), np.concatenate(([0], np.cumsum(self.sizes[clients])))
-        return TreeTable(ends, self.features[rows], self.targets[rows], self.modes[rows])
+        return TreeTable(ends, self.features[rows], self.targets[rows], self.modes[rows], self.target)
 
 
 @dataclass
