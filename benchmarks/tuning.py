@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from werkbund.config import Config, check_config
-from werkbund.evaluation import mean_interval, paired_difference
+from werkbund.evaluation import mean_interval, paired_difference, score_counts
 from werkbund.federation.families.family import family_of
 from werkbund.federation.population import divide
 from werkbund.federation.tables import read_table
-from werkbund.federation.training import score_counts, train
+from werkbund.federation.training import train
 from werkbund.federation.wiring import costs_of
 
 Values = Mapping[str, Any]

@@ -215,14 +215,15 @@ def judged(case: Case, seed: int, **sections: Mapping[str, object]) -> tuple[Rul
     """Run the federation on a draw of a case, with every contender; sections given stand beside the case's own."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.csv"
-        _frame(case.draw(np.random.default_rng(seed)), seed).write_csv(path)
-        done = run(check_config({**_settings(case, path, seed), **sections}), out=Path(folder) / "run")
+        frame_of(case.draw(np.random.default_rng(seed)), seed).write_csv(path)
+        done = run(check_config({**settings_of(case, path, seed), **sections}), out=Path(folder) / "run")
         contest = read_run(done.folder).own_rows
     assert contest is not None
     return rule(contest), contest
 
 
-def _frame(plants: Sequence[Drawn], seed: int) -> pl.DataFrame:
+def frame_of(plants: Sequence[Drawn], seed: int) -> pl.DataFrame:
+    """Return the rows of all plants as one table."""
     frames = []
     for number, plant in enumerate(plants):
         rows = len(plant.failures)
@@ -240,7 +241,8 @@ def _frame(plants: Sequence[Drawn], seed: int) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def _settings(case: Case, path: Path, seed: int) -> dict[str, object]:
+def settings_of(case: Case, path: Path, seed: int) -> dict[str, object]:
+    """Return the configuration of a run on a drawn table."""
     return {
         "federation": {"rounds": ROUNDS, "seed": seed, "name": case.name},
         "data": {

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from werkbund.aggregation import FedAvg, Krum
+from werkbund.aggregation import FedAvg, FedDyn, Krum, Scaffold
 from werkbund.aggregation.clusters import CFL, IFCA, Clustering
 from werkbund.core import ConfigError, QuorumError, Replies, RoundRecord, Tasks
 from werkbund.core.errors import ClientError
@@ -224,6 +224,8 @@ def test_a_cluster_splits_only_if_all_members_have_answered(federation: Callable
     [
         ({"pace": Pace("first", 2)}, "strategy.pace.close must be all"),
         ({"aggregator": Krum(hostile=0)}, "needs no least number of clients"),
+        ({"aggregator": Scaffold()}, "of which clients keep nothing"),
+        ({"aggregator": FedDyn()}, "of which clients keep nothing"),
     ],
 )
 def test_parts_that_know_one_federation_alone_are_refused(

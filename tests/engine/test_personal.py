@@ -185,10 +185,10 @@ def test_with_few_validation_failures_the_last_pass_is_kept() -> None:
     assert work.afterwards is not None
     assert setup.splits.validation.labels.sum() < 20
     expected: Any = stage.state.weights
-    for number in range(2):
+    for number, rate in enumerate([1.0, 0.5]):
         own = keys(setup.rules.seed, "personal models", ROUNDS + 1, EVERYBODY)
         key = derived_keys(own, "passes after the last round", number)
-        expected = work.afterwards.train(setup.splits.train, EVERYBODY, expected, key).weights
+        expected = work.afterwards.train(setup.splits.train, EVERYBODY, expected, key, rate).weights
     np.testing.assert_array_equal(_models(stage), expected)
 
 
@@ -202,9 +202,9 @@ def test_with_enough_validation_failures_the_pass_of_the_lowest_loss_is_kept_and
     assert work.afterwards is not None
     weights: Any = np.tile(stage.state.weights, (3, 1))
     passes, own = [weights], keys(setup.rules.seed, "personal models", 1, EVERYBODY)
-    for number in range(3):
+    for number, rate in enumerate([1.0, 0.75, 0.25]):
         key = derived_keys(own, "passes after the last round", number)
-        weights = work.afterwards.train(setup.splits.train, EVERYBODY, weights, key).weights
+        weights = work.afterwards.train(setup.splits.train, EVERYBODY, weights, key, rate).weights
         passes.append(weights)
     models = _models(stage)
     for client in range(3):

@@ -8,16 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from werkbund.config import Config, check_config
+from werkbund.config import Config, changed, check_config
 from werkbund.core.errors import ConfigError
 from werkbund.engine import Checkpoint, load_checkpoint, save_checkpoint
 from werkbund.federation import resume, run
-from werkbund.federation.attacked import refuse_attack
+from werkbund.federation.attacked import refuse_attack, under_attack
 from werkbund.federation.families.family import family_of
+from werkbund.federation.families.networks import simulate_network
 from werkbund.federation.folder import Folder
 from werkbund.federation.population import divide
 from werkbund.federation.tables import read_table
+from werkbund.federation.training import train
 from werkbund.report import attack_sentence, read_run
 
 SMALL: dict[str, Any] = {
@@ -70,6 +73,26 @@ def test_attackers_judge_nothing_and_are_listed_apart(attacked: Path) -> None:
     sizes = dict(zip(plain.names, np.diff(plain.splits["test"].offsets).tolist(), strict=True))
     assert {**rows, **apart} == sizes
     assert result["metrics"]["federated"]["rows"] == sum(rows.values())
+
+
+def test_apart_a_victim_is_judged_by_the_model_that_it_uses(tmp_path: Path) -> None:
+    config = changed(_config("broken-sensor"), strategy={"personal": {"name": "fedper"}})
+    done = run(config, out=tmp_path / "run", compare=False)
+    told = json.loads((done.folder / "result.json").read_text())["attack"]["apart"]
+    population = divide(read_table(config), config).population
+    setup = under_attack(simulate_network(config, population), population)
+    trained, apart, schema = train(setup), population.splits["apart"], population.schema
+    assert trained.personal is not None
+    for line in told:
+        client = population.names.index(line["name"])
+        rows = apart.of(np.array([client]))
+        frame = rows.frame[rows.rows]
+        own, common = (
+            roc_auc_score(schema.labels(frame), setup.model(learnt, 0.5, schema.label).score(frame))
+            for learnt in ({"weights": trained.personal.models[client]}, trained.learnt)
+        )
+        assert line["roc_auc"] == pytest.approx(own, abs=0.003)
+        assert abs(own - common) > 0.006
 
 
 @pytest.mark.parametrize(("kind", "options"), [("free-rider", {"disguised": True}), ("label-flip", {"share": 0.5})])

@@ -12,10 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from werkbund.cli import app
-from werkbund.config import check_config
+from werkbund.config import changed, check_config, load_config
 from werkbund.core.errors import ConfigError, ModelError
 from werkbund.evaluation import RoundNews
 from werkbund.federation import Run, resume, run
+from werkbund.federation.population import divide
+from werkbund.federation.tables import read_table
 from werkbund.model import TrainedModel, folder_of_client, load_model
 from werkbund.report import cluster_sentence, read_run
 
@@ -92,6 +94,27 @@ def test_report_and_predictions_take_the_model_of_the_client(clustered: Run, tab
     assert "--client must name one of the run's clients" in refused.output
     with pytest.raises(ModelError, match="did you mean"):
         folder_of_client(clustered.folder, "P11")
+
+
+def test_each_cluster_raises_alarms_where_that_costs_its_own_members_least(clustered: Run, table: Path) -> None:
+    config, costs = load_config(clustered.folder / "config.toml"), (5.0, 1.0)
+    config = changed(config, evaluation={"missed_failure": costs[0], "needless_inspection": costs[1]})
+    raw = divide(read_table(config), config).population.splits["validation"]
+    done = run(config, out=clustered.folder.parent / "priced", compare=False)
+    chosen = {}
+    for client, members in (("P0", [0, 2, 4]), ("P1", [1, 3, 5])):
+        model = load_model(folder_of_client(done.folder, client))
+        rows = raw.of(np.array(members))
+        frame = rows.frame[rows.rows]
+        fails, risks = frame["fails"].to_numpy() > 0, model.score(frame)
+
+        def cost(at: float, fails: Any = fails, risks: Any = risks) -> float:
+            return float(costs[0] * (fails & (risks < at)).sum() + costs[1] * (~fails & (risks >= at)).sum())
+
+        assert fails.sum() >= 20
+        assert cost(model.threshold_probability) <= min(map(cost, risks)) + 1
+        chosen[client] = model.threshold_probability
+    assert chosen["P0"] != chosen["P1"]
 
 
 def test_models_that_fit_nobody_are_told_with_what_to_try(table: Path, tmp_path: Path) -> None:

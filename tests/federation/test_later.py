@@ -11,11 +11,13 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from tests.aging import DATA, HOURS, MACHINES, PLANTS, table_in_time
-from werkbund.config import Config, check_config
+from werkbund.config import Config, changed, check_config
 from werkbund.data.times import moments
 from werkbund.federation import run
+from werkbund.federation.families.networks import simulate_network
 from werkbund.federation.population import divide
 from werkbund.federation.tables import read_table
+from werkbund.federation.training import train
 from werkbund.report import later_sentence, read_run
 
 
@@ -51,6 +53,27 @@ def test_figures_of_the_later_period_are_those_of_scikit_learn(kind: str, tmp_pa
         exact = roc_auc_score(schema.labels(frame), finished.model.score(frame))
         assert line["later"]["roc_auc"] == pytest.approx(exact, abs=0.01)
         assert line["later"]["positives"] == schema.labels(frame).sum()
+
+
+def test_where_plants_have_models_of_their_own_these_are_tried_on_the_later_period(tmp_path: Path) -> None:
+    config = changed(_config(tmp_path, drifts=False, kind="mlp"), federation={"rounds": 4})
+    config = changed(config, strategy={"personal": {"name": "fedper", "layers": ["0"]}})
+    written = _result(config, tmp_path / "run")["later"]["per_client"]
+    population = divide(read_table(config), config).population
+    setup = simulate_network(config, population)
+    trained, later, schema = train(setup), population.splits["later"], population.schema
+    assert trained.personal is not None
+    apart = []
+    for client, line in enumerate(written):
+        rows = later.of(np.array([client]))
+        frame = rows.frame[rows.rows]
+        own, common = (
+            roc_auc_score(schema.labels(frame), setup.model(learnt, 0.5, schema.label).score(frame))
+            for learnt in ({"weights": trained.personal.models[client]}, trained.learnt)
+        )
+        assert line["later"]["roc_auc"] == pytest.approx(own, abs=1e-3)
+        apart.append(abs(own - common))
+    assert max(apart) > 0.01
 
 
 def test_no_row_of_the_later_period_is_in_another_part_or_before_one(tmp_path: Path) -> None:

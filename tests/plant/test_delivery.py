@@ -75,13 +75,31 @@ def test_the_first_model_is_judged_against_what_the_plant_learns_alone(federatio
     assert refused["accepted"] is False
     assert "of what this plant learns alone, worse by more than the tolerance of 0" in refused["reason"]
     assert set(refused["figures"]) == {"offered", "alone"}
-    assert built.deployment.store("plant-1").current() is None
     lead = refused["figures"]["offered"]["log_loss"] - refused["figures"]["alone"]["log_loss"]
     built.deployment.write("plant-1", acceptance={"metric": "log_loss", "tolerance": lead + 1e-9})
     taken = built.offer(built.setup.initial_weights() * 100)
     assert taken["accepted"] is True
-    assert taken["figures"] == refused["figures"]
-    assert built.deployment.store("plant-1").current() is not None
+    alone = refused["figures"]["alone"]
+    assert taken["figures"]["present"]["log_loss"] == pytest.approx(alone["log_loss"], abs=1e-9)
+    assert {name: taken["figures"][name] for name in ("offered", "alone")} == refused["figures"]
+
+
+def test_a_plant_that_refuses_the_first_model_uses_what_it_learns_alone(federation: Any) -> None:
+    built: Federation = federation({"metric": "log_loss"})
+    told = built.offer(built.setup.initial_weights() * 100)
+    assert told["accepted"] is False
+    assert told["reason"].endswith("; this plant keeps what it learnt alone")
+    current = built.deployment.store("plant-1").current()
+    assert current is not None
+    card = json.loads((current / "model_card.json").read_text())
+    assert card["here"]["accepted"] is True
+    assert card["here"]["reason"] == told["reason"]
+    assert card["training"] == {"clients": 1, "rounds": 8, "kept_round": 8}
+    assert "from the rows of this plant alone" in card["limits"][-1]
+    again = built.offer(built.setup.initial_weights() * 100)
+    assert "of the model in use" in again["reason"]
+    assert again["figures"]["present"]["log_loss"] == pytest.approx(told["figures"]["alone"]["log_loss"], rel=1e-6)
+    assert built.deployment.store("plant-1").current() == current
 
 
 def test_a_plant_that_has_no_time_to_learn_alone_says_so_and_answers(tmp_path: Path) -> None:
@@ -96,6 +114,7 @@ def test_the_next_model_is_judged_against_the_one_in_use(federation: Any) -> Non
     zero = built.zeros
     first = built.offer(zero)  # says one half everywhere
     assert first["accepted"] is False
+    own = built.deployment.store("plant-1").current()
     built.deployment.write("plant-1", acceptance={"metric": "log_loss", "tolerance": 10.0})
     assert built.offer(zero)["accepted"] is True
     store = built.deployment.store("plant-1")
@@ -114,6 +133,7 @@ def test_the_next_model_is_judged_against_the_one_in_use(federation: Any) -> Non
     assert store.rollback() == one
     assert store.current() == one
     assert (one / "model.onnx").is_file()
+    assert store.rollback() == own
     with pytest.raises(ModelError):
         store.rollback()
 
@@ -158,7 +178,8 @@ def test_what_is_told_of_a_verdict_is_of_bins_and_the_exact_figures_stay_here(
 def test_a_refused_model_lies_beside_with_the_reason_in_its_card(federation: Any) -> None:
     built: Federation = federation({"metric": "log_loss"})
     refused = built.offer(built.setup.initial_weights() * 100)
-    (folder,) = (built.deployment.store("plant-1").path / "models").iterdir()
+    store = built.deployment.store("plant-1")
+    (folder,) = (each for each in (store.path / "models").iterdir() if each.is_dir() and each != store.current())
     card = json.loads((folder / "model_card.json").read_text())
     assert card["here"]["accepted"] is False
     assert card["here"]["reason"] == refused["reason"]

@@ -18,8 +18,10 @@ from werkbund.core.arrays import BoolArray, Float32Array, Float64Array, Int64Arr
 from werkbund.core.methods import Registry, check_options, option
 
 _KEY = "strategy.clusters"
-_STATE = "What a client keeps for the aggregation rule goes with it to another cluster."
-_EACH_ITS_OWN = "Momentum and other state of the aggregation rule is each cluster's own."
+_EACH_ITS_OWN = (
+    "Momentum and other state of the aggregation rule is each cluster's own. Rules of which clients keep something for "
+    "the next round (SCAFFOLD, FedDyn) are refused: what the server keeps of theirs is a mean over one federation."
+)
 
 
 class Clustering(Protocol):
@@ -96,7 +98,6 @@ class IFCA:
             "A client that does not tell all its losses stays where it was, in the first cluster at the beginning, and "
             "is named.",
             _EACH_ITS_OWN,
-            _STATE,
         ),
     )
     asks_losses: ClassVar[bool] = True

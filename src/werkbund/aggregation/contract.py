@@ -275,6 +275,15 @@ def half_of(aggregator: Aggregator) -> ClientHalf | None:
     return half
 
 
+def keeps_at_clients(aggregator: Aggregator) -> bool:
+    """Say whether clients keep something of theirs for the next round, of which the server's carry is the mean.
+
+    Such a mean is over the clients of one federation: a client that goes to another would leave it wrong in both for
+    good. The half at clients says so by an attribute `keeps`.
+    """
+    return bool(getattr(half_of(aggregator), "keeps", False))
+
+
 def needs_of(aggregator: Aggregator) -> frozenset[str]:
     """Return the names of the signals that clients that train must tell in clear; none without an attribute `needs`."""
     needs: frozenset[str] = getattr(aggregator, "needs", frozenset())

@@ -63,6 +63,7 @@ class ScaffoldHalf:
     weighting: Counting
 
     weighted: ClassVar[tuple[str, ...]] = ()
+    keeps: ClassVar[bool] = True
 
     def before(self, sent: Arrays, clients: Int64Array, store: Store) -> Arrays:
         """Return the correction of each client, (clients, parameters)."""
@@ -208,6 +209,7 @@ class FedDynHalf:
     counts: Counting
 
     weighted: ClassVar[tuple[str, ...]] = ()
+    keeps: ClassVar[bool] = True
 
     def before(self, sent: Arrays, clients: Int64Array, store: Store) -> Arrays:
         """Return the pull of each client, (clients,), and its correction, (clients, parameters), if it has one."""

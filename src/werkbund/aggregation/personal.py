@@ -266,8 +266,8 @@ class FineTuning:
     card: ClassVar[Card] = Card(
         title="Fine-tuning at the end",
         rule="After the last round each client trains on from the kept common weights on its own rows, for `epochs` "
-        "passes at training.learning_rate, and keeps the pass, none included, with the lowest mean loss on its "
-        "validation rows.",
+        "passes at a rate that falls from training.learning_rate along half a cosine, and keeps the pass, none "
+        "included, with the lowest mean loss on its validation rows.",
         source="Yu, Bagdasaryan, Shmatikov, Salvaging Federated Learning by Local Adaptation, 2020",
         use_when="a good common model is there, and plants differ from it a little; it costs nothing before the end",
         avoid_when="plants contradict one another: the common model that it begins with is then of little use",

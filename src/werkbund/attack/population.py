@@ -126,9 +126,9 @@ class SpoiltRows:
             clean, offsets=offsets, features=np.concatenate(features), labels=np.concatenate(labels), modes=modes
         )
 
-    def failures_with(self, attack: Backdoor) -> pl.DataFrame:
-        """Return the honest clients' failures among the test rows with a back door's pattern stamped on them."""
-        rows = self._labelled("test", np.arange(len(self.population.names)))
+    def failures_with(self, attack: Backdoor, client: int) -> pl.DataFrame:
+        """Return a client's failures among its test rows with a back door's pattern on them; none of an attacker."""
+        rows = self._labelled("test", np.array([client]))
         failing = rows.take(np.flatnonzero(rows.labels > 0))
         return attack.pattern(self._everybody).stamped(failing).frame
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from werkbund.aggregation.clusters import Clustering
-from werkbund.aggregation.contract import Robust, own_factors
+from werkbund.aggregation.contract import Robust, keeps_at_clients, own_factors
 from werkbund.aggregation.rows import lengths
 from werkbund.core.arrays import Arrays, Float32Array, Float64Array, Int64Array, under
 from werkbund.core.errors import ConfigError, QuorumError
@@ -117,6 +117,11 @@ def models_apart(learnt: Arrays, num_clients: int) -> list[tuple[Int64Array, Arr
     return [(members, {"weights": own}) for members, own in apart if len(members)]
 
 
+def model_of(learnt: Arrays, client: int) -> Arrays:
+    """Return what the model of a client is made of, of what a run has learnt, clustered or not."""
+    return learnt if CLUSTER not in learnt else {"weights": learnt["weights"][learnt[CLUSTER][client]]}
+
+
 def check_clusters(strategy: Strategy, rules: Rules, grid: Grid) -> None:
     """Refuse clusters where a part of the run knows one federation alone.
 
@@ -132,6 +137,7 @@ def check_clusters(strategy: Strategy, rules: Rules, grid: Grid) -> None:
         "strategy.aggregation.name must be a rule that needs no least number of clients and no weight of each of all": (
             isinstance(rule, Robust) or own_factors(rule, rule.init(1), 1) is not None
         ),
+        "strategy.aggregation.name must be a rule of which clients keep nothing": keeps_at_clients(rule),
         "evaluation.contributions must be false": rules.crediting is not None,
         "world.preset must be none": isinstance(grid, Situated),
     }

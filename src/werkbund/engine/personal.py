@@ -18,6 +18,7 @@ from werkbund.core.defaults import ENOUGH_FAILURES
 from werkbund.core.errors import ConfigError
 from werkbund.core.rng import derived_keys
 from werkbund.core.store import Store
+from werkbund.engine.schedule import RateSchedule
 from werkbund.learner.parting import Parting, last_layer, normalising_layers
 from werkbund.learner.plan import TrainingPlan
 from werkbund.learner.signals import loss_signals, losses_of
@@ -180,9 +181,10 @@ class PersonalWork:
         """Return the weights after each client's best pass, or its last where few validation failures would choose."""
         best = weights = start
         lowest, can_choose = self._losses(trainer, start, who.clients), self._can_choose(who.clients)
+        falling = RateSchedule("cosine", max(self.epochs, 1))
         for epoch in range(self.epochs):
-            drawn = derived_keys(who.keys, "passes after the last round", epoch)
-            weights = trainer.train(self.splits.train, who.clients, weights, drawn, who.rate).weights
+            drawn, rate = derived_keys(who.keys, "passes after the last round", epoch), falling.factor(epoch + 1)
+            weights = trainer.train(self.splits.train, who.clients, weights, drawn, who.rate * rate).weights
             losses = self._losses(trainer, weights, who.clients)
             better = (losses < lowest) | ~can_choose
             best, lowest = np.where(better[:, None], weights, best), np.where(better, losses, lowest)

@@ -20,11 +20,12 @@ from werkbund.evaluation.effort import NEVER, Expenditure, LearningCurve, jain_i
 from werkbund.evaluation.habits import HABITS, cheapest_interval, inspected, work_of
 from werkbund.evaluation.intervals import Interval, mean_interval, paired_difference
 from werkbund.evaluation.judging import HeldOut, Showing, Summary, contest_of, hold_contest
-from werkbund.evaluation.metrics import DIRECTIONS, RANGES, Gate, Metrics, metrics
+from werkbund.evaluation.metrics import DIRECTIONS, RANGES, Gate, Metrics, metrics, score_counts
 from werkbund.evaluation.own import own_figures, own_threshold, own_thresholds
 from werkbund.evaluation.periods import ClientPeriods, change_of_roc_auc, compare_periods
 from werkbund.evaluation.ranking import Curve, average_precision, precision_recall_curve, roc_auc, roc_curve
 from werkbund.evaluation.ruling import ALONE, FEWEST_FAILURES, Outcome, Ruling, rule
+from werkbund.evaluation.seeds import rows_over_seeds
 from werkbund.evaluation.thresholds import Threshold, choose_threshold
 from werkbund.evaluation.watch import Nobody, RoundNews, Watcher
 
@@ -97,7 +98,9 @@ __all__ = [
     "roc_auc",
     "roc_auc_bounds",
     "roc_curve",
+    "rows_over_seeds",
     "rule",
+    "score_counts",
     "shares_of",
     "spread",
     "units_of",

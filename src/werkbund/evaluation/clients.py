@@ -52,17 +52,19 @@ class WorstClient:
 
 def per_client(
     arrays: Mapping[str, AnyArray],
-    threshold: Threshold,
+    threshold: Threshold | Sequence[Threshold],
     costs: Costs,
     mode_names: Sequence[str] = (),
     edges: Float32Array = STANDARD_EDGES,
 ) -> tuple[Metrics, ...]:
-    """Return the metrics of each client at the same threshold, in the order of the arrays' rows.
+    """Return the metrics of each client, in the order of the arrays' rows.
 
     Parameters
     ----------
     arrays
         What clients count, by the names of the fields of `Counts`, each array with one row a client.
+    threshold
+        The same for all, or one a client.
     mode_names
         One for each failure mode that is counted.
     edges
@@ -75,8 +77,10 @@ def per_client(
     """
     if "histogram" not in arrays:
         raise DataError(f"counts must hold a histogram, got {sorted(arrays)}; pass what clients count")
-    clients = range(len(arrays["histogram"]))
-    return tuple(metrics(Counts.from_arrays(arrays, i, edges), threshold, costs, mode_names) for i in clients)
+    clients = len(arrays["histogram"])
+    at = (threshold,) * clients if isinstance(threshold, Threshold) else threshold
+    each = (Counts.from_arrays(arrays, i, edges) for i in range(clients))
+    return tuple(metrics(own, where, costs, mode_names) for own, where in zip(each, at, strict=True))
 
 
 def values_of(all_metrics: Sequence[Metrics], metric: str) -> Float64Array:

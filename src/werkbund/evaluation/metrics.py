@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from werkbund.core.arrays import Arrays, Float32Array
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.core.target import ERROR_NAMES
 from werkbund.evaluation.bounds import average_precision_bounds, roc_auc_bounds
@@ -13,7 +14,7 @@ from werkbund.evaluation.calibration import expected_calibration_error
 from werkbund.evaluation.costs import PER_ROWS, Costs
 from werkbund.evaluation.counts import Confusion, Counts
 from werkbund.evaluation.ranking import average_precision, roc_auc
-from werkbund.evaluation.thresholds import Threshold
+from werkbund.evaluation.thresholds import Threshold, choose_threshold
 
 DIRECTIONS: dict[str, int] = {
     "average_precision": 1,
@@ -235,3 +236,12 @@ class Gate:
         """Return the metric, or log loss where the rows do not define it: without a failure nothing is ranked."""
         values = getattr(offered, self.metric), getattr(present, self.metric)
         return self.metric if all(math.isfinite(value) for value in values) else _ALWAYS_DEFINED
+
+
+def score_counts(
+    counts: Mapping[str, Arrays], edges: Float32Array, costs: Costs, mode_names: Sequence[str]
+) -> tuple[dict[str, Metrics], Threshold]:
+    """Return the pooled metrics of each split, counted on these edges, at the threshold of the validation rows."""
+    pooled = {split: Counts.from_arrays(arrays, edges=edges) for split, arrays in counts.items()}
+    threshold = choose_threshold(pooled.get("validation", Counts.empty(len(mode_names), edges)), costs)
+    return {split: metrics(counted, threshold, costs, mode_names) for split, counted in pooled.items()}, threshold

@@ -13,12 +13,13 @@ from werkbund.attack.backdoor import Backdoor
 from werkbund.attack.population import APART, SpoiltRows
 from werkbund.attack.updates import LittleIsEnough
 from werkbund.config.sections import Config
+from werkbund.core.arrays import BoolArray
 from werkbund.core.errors import ConfigError
 from werkbund.core.store import RowStore
 from werkbund.engine import InProcessGrid, Worker
 from werkbund.federation.families.contract import Simulation
 from werkbund.federation.families.networks import NetworkSimulation
-from werkbund.federation.later import RawFigures
+from werkbund.federation.later import raw_figures
 from werkbund.federation.training import Trained
 from werkbund.federation.wiring import scenario_of
 from werkbund.partition.population import Population
@@ -89,17 +90,17 @@ def with_attack(
 ) -> dict[str, Any]:
     """Add to the content of result.json, in front, who attacked and what that did; nothing where nobody did.
 
-    Beside what `about_attack` says: `apart`, how the model does on the attackers' own test rows, which stay as they
-    were and are in no other figure; and of a back door `success`, the share of the honest clients' failures in test
-    rows that raise no alarm once the pattern is stamped on them.
+    Beside what `about_attack` says: `apart`, how the model that each attacker uses does on its own test rows, which
+    stay as they were and are in no other figure; and of a back door `success`, the share of the honest clients'
+    failures in test rows that raise no alarm once the pattern is stamped on them.
     """
     scenario = scenario_of(setup.config, population.names)
     if scenario is None:
         return dict(result)
-    apart = RawFigures(setup, population).of(trained.learnt, trained.threshold, scenario.clients, APART)
-    named = zip(scenario.clients.tolist(), apart, strict=True)
+    models = {client: trained.of_client(client) for client in scenario.clients.tolist()}
+    apart = raw_figures(setup, population, models, APART)
     told = about_attack(setup.config, population.names)["attack"]
-    told["apart"] = [{"name": population.names[client], **figures.to_json()} for client, figures in named]
+    told["apart"] = [{"name": population.names[client], **figures} for client, figures in apart.items()]
     if isinstance(scenario.attack, Backdoor):
         told["success"] = backdoor_success(setup, population, trained, scenario, scenario.attack)
     return {"attack": told, **result}
@@ -119,8 +120,10 @@ def backdoor_success(
     attack
         Whose pattern is stamped.
     """
-    failures = SpoiltRows(population, setup.preparation, scenario).failures_with(attack)
-    model = setup.model(trained.learnt, trained.threshold.probability, population.schema.label)
-    if not failures.height:
-        return float("nan")
-    return float(np.mean(model.logits(failures) < trained.threshold.logit))
+    rows, silent = SpoiltRows(population, setup.preparation, scenario), list[BoolArray]()
+    for client in range(len(population.names)):
+        failures, (learnt, threshold) = rows.failures_with(attack, client), trained.of_client(client)
+        if failures.height:
+            model = setup.model(learnt, threshold.probability, population.schema.label)
+            silent.append(model.logits(failures) < threshold.logit)
+    return float(np.mean(np.concatenate(silent))) if silent else float("nan")

@@ -25,15 +25,14 @@ def worse_off(setup: Simulation, trained: Trained, comparison: Comparison, popul
     """
     if CLUSTER not in trained.learnt or not comparison.local:
         return []
-    apart = models_apart(trained.learnt, len(population.names))
     clients, schema, raw = sorted(comparison.local), population.schema, population.splits["validation"]
     held_out, showings = list[HeldOut](), dict[str, list[Showing | None]](federated=[], local_mean=[])
     for client in clients:
         rows = raw.of(np.array([client]))
         frame, own = rows.frame[rows.rows], comparison.local[client]
-        shared = next(learnt for members, learnt in apart if client in members)
         held_out.append(HeldOut(str(client), schema.labels(frame), schema.machines(frame)))
-        for who, learnt, at in (("federated", shared, trained.threshold), ("local_mean", own.learnt, own.threshold)):
+        models = {"federated": trained.of_client(client), "local_mean": (own.learnt, own.threshold)}
+        for who, (learnt, at) in models.items():
             logits = setup.model(learnt, at.probability, schema.label).logits(frame)
             showings[who].append(Showing(logits >= at.logit, logits))
     rngs = [generator(setup.config.federation.seed, "models of their own", client=client) for client in clients]
@@ -54,9 +53,9 @@ def members_models(
     alone
         Clients that keep a model of their own, each with the `Contender` of it; none if left out.
     """
-    names, alone = setup.grid.clients(), alone or {}
+    names, alone, alarms = setup.grid.clients(), alone or {}, {} if trained.personal else trained.alarms
     shared = [
-        (np.setdiff1d(members, list(alone)), learnt, trained.threshold)
+        (np.setdiff1d(members, list(alone)), learnt, alarms.get(int(members[0]), trained.threshold))
         for members, learnt in models_apart(trained.learnt, len(names))
     ]
     kept = [(np.array([client]), own.learnt, own.threshold) for client, own in alone.items()]

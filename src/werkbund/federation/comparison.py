@@ -49,6 +49,8 @@ class Contender:
         The logits between the bins of the counts; the threshold is one of them.
     learnt
         What it learnt, of a model that a plant trained alone; empty of others.
+    alarms
+        The threshold at each of those clients; empty where it is this one at all.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Contender:
     threshold: Threshold
     edges: Float32Array
     learnt: Arrays = field(default_factory=dict)
+    alarms: tuple[Threshold, ...] = ()
 
     @classmethod
     def of(
@@ -79,7 +82,7 @@ class Contender:
 
     def by_client(self, costs: Costs, mode_names: Sequence[str]) -> tuple[Metrics, ...]:
         """Return the metrics on each client's test rows."""
-        return per_client(self.each, self.threshold, costs, mode_names, self.edges)
+        return per_client(self.each, self.alarms or self.threshold, costs, mode_names, self.edges)
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,8 @@ def federated_only(setup: Setup, trained: Trained) -> Comparison:
     nobody = no_counts(len(mode_names), setup.target)
     test, each = trained.counts.get("test", nobody), trained.each.get("test", nobody)
     clients = trained.clients if "test" in trained.each else trained.clients[:0]
-    federated = Contender("federated", test, each, trained.threshold, trained.edges)
+    alarms = tuple(trained.of_client(client)[1] for client in clients.tolist()) if trained.personal is None else ()
+    federated = Contender("federated", test, each, trained.threshold, trained.edges, alarms=alarms)
     return Comparison(federated, clients, {}, (), costs, mode_names)
 
 
@@ -183,7 +187,7 @@ def _of_their_own(comparison: Comparison, trained: Trained, lines: Sequence[Mapp
     if trained.personal is None:
         return {}
     costs, modes, clients = comparison.costs, comparison.mode_names, comparison.clients.tolist()
-    figures = own_figures(trained.personal.record, trained.threshold, costs, modes)
+    figures = own_figures(trained.personal.record, trained.alarms, trained.threshold, costs, modes)
     own = [figures[client].to_json() if client in figures else None for client in clients]
     never = [line["name"] for client, line in zip(clients, lines, strict=True) if client in trained.personal.untrained]
     told = [{**line, "personal": mine} for line, mine in zip(lines, own, strict=True)]

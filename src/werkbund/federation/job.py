@@ -13,7 +13,7 @@ from werkbund.config.sections import Config
 from werkbund.core.errors import CheckpointError, ConfigError, DataError
 from werkbund.data.checks import Finding, check
 from werkbund.engine import Checkpoint
-from werkbund.evaluation import RANGES, Contest, mean_contest, mean_interval, paired_difference
+from werkbund.evaluation import Contest, mean_contest, rows_over_seeds
 from werkbund.evaluation.watch import Nobody, Watcher
 from werkbund.federation.account import Run, about_run, summary_of, with_contributions, write_models
 from werkbund.federation.attacked import about_attack, with_attack
@@ -28,8 +28,6 @@ from werkbund.federation.rivals import compare_with
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import Outlets, train
 from werkbund.report import write_report
-
-METRICS = ("average_precision", "roc_auc", "f1", "recall", "precision", "cost", "brier")
 
 
 @dataclass(frozen=True)
@@ -158,7 +156,7 @@ def compare(
         contests = [
             Contest.from_json(Folder.existing(done.folder).read_json("result.json")["own_rows"]) for done in runs
         ]
-        rows = _rows([done.summary["metrics"] for done in runs])
+        rows = rows_over_seeds([done.summary["metrics"] for done in runs])
         table = {
             "note": runs[0].summary["data"]["note"],
             "seeds": list(seeds),
@@ -223,25 +221,3 @@ def _train_and_finish(
     write_models(folder, models, result, setup.config)
     write_report(folder.path)
     return Run(folder.path, summary_of(folder, result, trained, began))
-
-
-def _rows(by_seed: Sequence[dict[str, dict[str, float | None]]]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for who in by_seed[0]:
-        for metric in METRICS:
-            values = [_number(scores[who][metric]) for scores in by_seed]
-            interval = mean_interval(values).within(*RANGES[metric])
-            rows.append({"who": who, "metric": metric, **interval.to_json(), "values": values})
-    for rival in by_seed[0]:
-        if rival != "federated":
-            ours = [_number(scores["federated"]["average_precision"]) for scores in by_seed]
-            theirs = [_number(scores[rival]["average_precision"]) for scores in by_seed]
-            difference = paired_difference(ours, theirs).within(-1.0, 1.0).to_json()
-            name = f"federated minus {rival}"
-            values = [a - b for a, b in zip(ours, theirs, strict=True)]
-            rows.append({"who": name, "metric": "average_precision", **difference, "values": values})
-    return rows
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)

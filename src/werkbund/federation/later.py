@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from werkbund.core.arrays import Arrays, Int64Array
-from werkbund.engine.clusters import models_apart
-from werkbund.evaluation import ClientPeriods, Counts, Metrics, Threshold, compare_periods, metrics
+from werkbund.core.arrays import Arrays
+from werkbund.evaluation import ClientPeriods, Counts, Threshold, compare_periods, metrics
 from werkbund.federation.comparison import Comparison
 from werkbund.federation.families.contract import Simulation
 from werkbund.federation.scoring import count_raw
@@ -36,46 +34,37 @@ def with_later_period(
     has_later = np.diff(population.splits["later"].offsets)[comparison.clients] > 0
     if not has_later.any():
         return dict(result)
-    rows, clients = RawFigures(setup, population), comparison.clients[has_later]
-    earlier, federated = (rows.of(trained.learnt, trained.threshold, clients, at) for at in ("test", "later"))
-    alone = {
-        client: rows.of(own.learnt, own.threshold, np.array([client]))[0].to_json()
-        for client, own in comparison.local.items()
-        if client in clients
-    }
+    clients = comparison.clients[has_later].tolist()
+    models = {client: trained.of_client(client) for client in clients}
+    earlier, federated = (raw_figures(setup, population, models, split) for split in ("test", "later"))
+    own = {client: (one.learnt, one.threshold) for client, one in comparison.local.items() if client in models}
+    alone = raw_figures(setup, population, own, "later")
     lines = [line for line, is_in in zip(result["per_client"], has_later, strict=True) if is_in]
     periods = [
-        ClientPeriods(line["name"], before.to_json(), later.to_json(), line.get("local"), alone.get(client))
-        for line, before, later, client in zip(lines, earlier, federated, clients.tolist(), strict=True)
+        ClientPeriods(line["name"], earlier[client], federated[client], line.get("local"), alone.get(client))
+        for line, client in zip(lines, clients, strict=True)
     ]
     return {**result, "later": compare_periods(periods)}
 
 
-@dataclass(frozen=True)
-class RawFigures:
-    """Say how models do on raw rows.
+def raw_figures(
+    setup: Simulation, population: Population, models: Mapping[int, tuple[Arrays, Threshold]], split: str
+) -> dict[int, dict[str, Any]]:
+    """Return how clients' models do on a split of their raw rows, by client, each counted as at the plant itself.
 
     Parameters
     ----------
     setup, population
         A run's parts and rows.
+    models
+        By the client's number what was learnt, and where it begins to raise alarms.
+    split
+        Its name.
     """
-
-    setup: Simulation
-    population: Population
-
-    def of(
-        self, learnt: Arrays, threshold: Threshold, clients: Int64Array, split: str = "later"
-    ) -> tuple[Metrics, ...]:
-        """Return how a model does on a split of each of these clients, each counted as at the plant itself."""
-        raw, schema = self.population.splits[split], self.population.schema
-        apart = models_apart(learnt, len(self.population.names))
-        models = [(who, self.setup.model(own, threshold.probability, schema.label)) for who, own in apart]
-        counted = [
-            count_raw(model, raw.of(np.array([client])), schema, threshold)
-            for client in clients.tolist()
-            for members, model in models
-            if client in members
-        ]
-        costs, names = costs_of(self.setup.config), self.setup.mode_names
-        return tuple(metrics(Counts.from_arrays(counts, edges=at), threshold, costs, names) for counts, at in counted)
+    raw, schema, figures = population.splits[split], population.schema, dict[int, dict[str, Any]]()
+    for client, (learnt, threshold) in models.items():
+        model = setup.model(learnt, threshold.probability, schema.label)
+        counts, edges = count_raw(model, raw.of(np.array([client])), schema, threshold)
+        told = metrics(Counts.from_arrays(counts, edges=edges), threshold, costs_of(setup.config), setup.mode_names)
+        figures[client] = told.to_json()
+    return figures

@@ -25,7 +25,6 @@ from werkbund.evaluation import (
     Threshold,
     choose_threshold,
     hold_contest,
-    own_thresholds,
     units_of,
 )
 from werkbund.evaluation.watch import Watcher
@@ -120,7 +119,10 @@ def _contest(
         showings[who] = [models[client].showing(place) for client, place in zip(clients, places, strict=True)]
     if trained.personal is not None:
         showings[GLOBAL] = showings[FEDERATED]
-        showings[FEDERATED] = _own_showings(setup, trained, trained.personal, clients, costs)
+        showings[FEDERATED] = _own_showings(setup, trained, trained.personal, clients)
+    elif trained.alarms:
+        shared = [replace(everywhere[FEDERATED], threshold=trained.of_client(client)[1]) for client in clients]
+        showings[FEDERATED] = [model.showing(place) for model, place in zip(shared, places, strict=True)]
     seed = setup.config.federation.seed
     rngs = [generator(seed, "bootstrap", client=client) for client in clients]
     held_out = [rows.held_out(client) for client in clients]
@@ -128,16 +130,17 @@ def _contest(
 
 
 def _own_showings(
-    setup: Simulation, trained: Trained, personal: Personalised, clients: Sequence[int], costs: Costs
+    setup: Simulation, trained: Trained, personal: Personalised, clients: Sequence[int]
 ) -> list[Showing | None]:
     """Return what each of these clients' own models says of the client's test rows; None for those without one."""
-    chosen, showings = own_thresholds(personal.record, trained.threshold, costs), list[Showing | None]()
+    showings = list[Showing | None]()
     for client in clients:
         if client not in personal.models:
             showings.append(None)
             continue
-        logits = setup.alone(client).logits({"weights": personal.models[client]})
-        showings.append(Showing(logits >= chosen.get(client, trained.threshold).logit, logits))
+        learnt, threshold = trained.of_client(client)
+        logits = setup.alone(client).logits(learnt)
+        showings.append(Showing(logits >= threshold.logit, logits))
     return showings
 
 

@@ -14,12 +14,21 @@ from werkbund.core.arrays import Arrays, Float32Array, Int64Array
 from werkbund.core.defaults import ENOUGH_FAILURES
 from werkbund.core.types import RoundRecord
 from werkbund.engine import Checkpoint, Personalised, evaluators
+from werkbund.engine.clusters import model_of, models_apart
 from werkbund.engine.records import remarks_on
-from werkbund.evaluation import DIRECTIONS, Costs, Counts, Metrics, Threshold, asked_well, choose_threshold, metrics
+from werkbund.evaluation import (
+    DIRECTIONS,
+    Counts,
+    Metrics,
+    Threshold,
+    asked_well,
+    own_thresholds,
+    score_counts,
+)
 from werkbund.evaluation.stopping import Best, Progress, Tally, reason_to_stop
 from werkbund.evaluation.watch import Nobody, RoundNews, Watcher
 from werkbund.federation.families.contract import Setup, Stage
-from werkbund.federation.wiring import costs_of, promise_of, stop_rules
+from werkbund.federation.wiring import WEIGHTS, costs_of, promise_of, stop_rules
 
 Save = Callable[[Checkpoint], None]
 """Keeps a checkpoint, in place of the one before."""
@@ -57,6 +66,8 @@ class Trained:
         What the rounds took.
     personal
         What came of the models of the clients' own; None where the run has none.
+    alarms
+        Thresholds of models that not all clients use, by the client's number.
     privacy
         What the run promised of a unit, and what each client spent of it; empty where it promised nothing.
     """
@@ -73,7 +84,16 @@ class Trained:
     edges: Float32Array
     spent: Tally = field(default_factory=Tally)
     personal: Personalised | None = None
+    alarms: Mapping[int, Threshold] = field(default_factory=dict)
     privacy: Mapping[str, Any] = field(default_factory=dict)
+
+    def of_client(self, client: int) -> tuple[Arrays, Threshold]:
+        """Return what the model that a client uses is made of, its own where it made one, and its threshold."""
+        alarm = self.alarms.get(client, self.threshold)
+        if self.personal is None:
+            return model_of(self.learnt, client), alarm
+        own = self.personal.models.get(client)
+        return (self.learnt, self.threshold) if own is None else ({WEIGHTS: own}, alarm)
 
 
 @dataclass(frozen=True)
@@ -123,15 +143,6 @@ def train(setup: Setup, start: Checkpoint | None = None, outlets: Outlets | None
     return replace(trained, stopped=stopped, seconds=spent, spent=progress.spent, privacy=told)
 
 
-def score_counts(
-    counts: Mapping[str, Arrays], edges: Float32Array, costs: Costs, mode_names: tuple[str, ...]
-) -> tuple[dict[str, Metrics], Threshold]:
-    """Return the pooled metrics of each split, counted on these edges, at the threshold of the validation rows."""
-    pooled = {split: Counts.from_arrays(arrays, edges=edges) for split, arrays in counts.items()}
-    threshold = choose_threshold(pooled.get("validation", Counts.empty(len(mode_names), edges)), costs)
-    return {split: metrics(counted, threshold, costs, mode_names) for split, counted in pooled.items()}, threshold
-
-
 def _splits(record: RoundRecord) -> list[Counts]:
     return [Counts.from_arrays(arrays, edges=record.edges) for arrays in record.counts.values()]
 
@@ -174,7 +185,10 @@ def _finish(setup: Setup, stage: Stage, best: Best, outlets: Outlets) -> Trained
     scored = sample.evaluated.get("test", clients)
     each = {} if setup.rules.secure_sums else sample.counts
     done = Trained(keeping.learnt, kept, stage.round, "", 0.0, whole.counts, each, scored, threshold, whole.edges)
-    return replace(done, personal=keeping.personalise(scored, whole.edges))
+    personal = keeping.personalise(scored, whole.edges)
+    sharing = None if personal else [members for members, _ in models_apart(keeping.learnt, len(everyone))]
+    record, costs = personal.record if personal else sample, costs_of(setup.config)
+    return replace(done, personal=personal, alarms=own_thresholds(record, threshold, costs, sharing))
 
 
 def _failures(record: RoundRecord) -> int:

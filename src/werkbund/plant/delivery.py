@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from werkbund.engine.personal import PERSONAL_MODEL
 from werkbund.evaluation import Counts, Gate, Metrics, Threshold, metrics, own_threshold
 from werkbund.federation.scoring import count_raw
 from werkbund.federation.wiring import costs_of
-from werkbund.model import Model, card_markdown, load_model
+from werkbund.model import CardFacts, Model, card_markdown, load_model, model_card
 from werkbund.plant.bins import in_wide_bins
 from werkbund.plant.leaving import DELIVER
 from werkbund.plant.parts import Parts
@@ -30,6 +31,8 @@ from werkbund.plant.store import PlantFolder
 PERSONAL, OFFERED_LATER, ALONE_LATER = "personal", "offered_later", "alone_later"
 """Names of figures: of the plant's own model where it has one; and in the later period of the model that is judged, and
 of what the plant learns alone."""
+
+_KEEPS = "this plant keeps what it learnt alone"
 
 
 class Judged(NamedTuple):
@@ -69,18 +72,26 @@ class Delivery:
         """Judge a model against what the plant has, and keep it if it is not worse.
 
         Where the plant has made a model of its own of it in this run, that one is judged and kept. A plant that has no
-        model yet has the one that it can train alone, of the same kind and with as much training.
+        model yet has the one that it can train alone, of the same kind and with as much training, and that comes into
+        use if the other is refused.
         """
         common = self._model(tasks)
         offered = self._own(tasks, store) or common
-        judged, (accepted, reason), rival = self._judged(offered)
+        judged, (accepted, reason), rival, what = self._judged(offered)
         judged |= {} if offered is common else {"offered": self._scored(common), PERSONAL: judged["offered"]}
         card = json.loads(str(tasks.shared["card"].ravel()[0]))
         judged |= self._later(offered) if _is_final(card) else {}
         here = {name: self._figures(scored).to_json() for name, scored in judged.items()}
+        if not accepted and rival == "alone" and self.folder.current() is None:
+            reason = f"{reason}; {_KEEPS}"
+            self._keep(
+                self._learnt_alone(),
+                self._own_card(card) | {"here": {**here, "accepted": True, "reason": reason}},
+                True,
+            )
         self._keep(offered, card | {"here": {**here, "accepted": accepted, "reason": reason}}, accepted)
         told = {name: self._figures(self._told(scored)).to_json() for name, scored in judged.items()}
-        why = reason if self.policy.minimum_bin_rows == 1 else f"judged by its own held-out rows, against {rival}"
+        why = reason if self.policy.minimum_bin_rows == 1 else f"judged by its own held-out rows, against {what}"
         clear = {
             "accepted": np.array([json.dumps({"accepted": accepted, "reason": why})]),
             "figures": np.array([json.dumps(told)]),
@@ -103,8 +114,8 @@ class Delivery:
         threshold = own_threshold(counts, scored.threshold, costs_of(simulation.config))
         return simulation.model(learnt, threshold.probability, self.parts.population.schema.label)
 
-    def _judged(self, offered: Model) -> tuple[dict[str, Judged], tuple[bool, str], str]:
-        """Return all scores, whether the offered model is taken and why, in exact figures, and its rival in words."""
+    def _judged(self, offered: Model) -> tuple[dict[str, Judged], tuple[bool, str], str, str]:
+        """Return all scores, whether the model is taken and why, in exact figures, its rival and that in words."""
         gate = Gate(self.settings.acceptance.metric, self.settings.acceptance.tolerance)
         judged = {"offered": self._scored(offered), "alone": self._alone()}
         rival, what = "alone", self._what_alone()
@@ -118,7 +129,7 @@ class Delivery:
                 fault = "the model in use does not work"
             rival, what = ("alone", f"{what}; {fault}") if fault else ("present", "the model in use")
         first, second = (self._figures(judged[name]) for name in ("offered", rival))
-        return judged, gate.verdict(first, second, what), what
+        return judged, gate.verdict(first, second, what), rival, what
 
     def _why_not_compared(self, current: Path) -> str:
         """Return why the model in use is no rival; empty if it is one."""
@@ -131,10 +142,19 @@ class Delivery:
         """Return the scores of the offered model and of the plant's own in the later period, where there is one."""
         if not len(self.parts.population.splits["later"].rows):
             return {}
-        trained = self.parts.trained_alone
-        label = self.parts.population.schema.label
-        own = self.parts.simulation.model(trained.learnt, trained.threshold.probability, label)
-        return {OFFERED_LATER: self._scored(offered, "later"), ALONE_LATER: self._scored(own, "later")}
+        later = self._scored(offered, "later"), self._scored(self._learnt_alone(), "later")
+        return dict(zip((OFFERED_LATER, ALONE_LATER), later, strict=True))
+
+    def _learnt_alone(self) -> Model:
+        trained, label = self.parts.trained_alone, self.parts.population.schema.label
+        return self.parts.simulation.model(trained.learnt, trained.threshold.probability, label)
+
+    def _own_card(self, offered: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the card of what the plant learnt alone, beside that of the model that was offered."""
+        trained, now = self.parts.trained_alone, datetime.now(UTC).isoformat(timespec="seconds")
+        training = {"clients": 1, "rounds": trained.num_rounds, "kept_round": trained.kept_round}
+        limits = ("Learnt from the rows of this plant alone: the model that the federation offered did worse here.",)
+        return model_card(self._learnt_alone(), CardFacts(str(offered["name"]), now, training=training, limits=limits))
 
     def _scored(self, model: Model, split: str = "test") -> Judged:
         """Return a model's counts and threshold; it may have another preparation than this run's."""

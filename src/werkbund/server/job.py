@@ -17,7 +17,7 @@ from werkbund.config.sections import Config
 from werkbund.core.errors import CheckpointError, ConfigError
 from werkbund.data import Schema
 from werkbund.engine import Checkpoint
-from werkbund.engine.clusters import models_apart
+from werkbund.engine.clusters import model_of
 from werkbund.engine.grid import Without
 from werkbund.engine.secured import SecuredGrid
 from werkbund.engine.word import most_held_out
@@ -269,8 +269,9 @@ def _train_and_finish(
     delivered = dict[str, Delivered]()
     for one, card in zip(models, cards, strict=True):
         clients = np.array([names.index(name) for name in one.clients])
-        learnt = next(own for members, own in models_apart(trained.learnt, len(names)) if clients[0] in members)
-        offer = OfferedModel(learnt, trained.threshold.probability, card, trained.num_rounds + 1)
+        offer = OfferedModel(
+            model_of(trained.learnt, int(clients[0])), one.model.threshold_probability, card, trained.num_rounds + 1
+        )
         delivered |= deliver(setup.grid, offer, timeout_s, clients)
     result = with_clusters(with_contributions(result, folder, names), trained, names)
     folder.write_json("result.json", _with_verdicts(result, delivered, costs_of(setup.config)))
