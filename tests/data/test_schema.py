@@ -130,7 +130,7 @@ def test_labels_are_one_where_the_positive_value_is(values: list[Any], positive:
         ([0, 1, None], None, "1 of 3 are missing"),
         ([0.0, 1.0, float("nan")], None, "1 of 3 are missing"),
         ([0, 1, 2], None, "must have two values, got 3: 0, 1, 2"),
-        (["a", "b", "c"], None, "say which of them means failure"),
+        (["a", "b", "c"], None, "say which of them mean failure"),
         (["a", "b"], None, "set data.positive"),
         (["0", "1"], None, "set data.positive"),
         ([1, 2], None, "set data.positive"),

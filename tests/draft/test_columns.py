@@ -29,7 +29,7 @@ from werkbund.federation.tables import read_table
         ("clock", [f"{number % 24:02d}:00" for number in range(ROWS)], "a date or time"),
         (
             "spoiled",
-            ["ERR" if number == 5 else f"{number / 7:.3f}" for number in range(ROWS)],
+            ["E7" if number == 5 else f"{number / 7:.3f}" for number in range(ROWS)],
             "1 of 400 values are texts",
         ),
         ("huge", [1e300 * number for number in range(ROWS)], "too large to scale"),

@@ -41,8 +41,24 @@ def test_an_absent_label_names_the_nearest_column(drafted: Drafted) -> None:
 
 
 def test_a_label_of_many_values_lists_them_with_their_rows(drafted: Drafted) -> None:
-    with pytest.raises(DataError, match=r"got 3: 'ok': 200, 'heat': 100, 'wear': 100; choose .* or make a 0/1 column"):
-        drafted(machines(failed=["ok", "heat", "ok", "wear"] * (ROWS // 4)))
+    with pytest.raises(DataError, match=r"got 4: 'dust': 100, 'heat': 100, 'ok': 100, 'wear': 100; choose another"):
+        drafted(machines(failed=["ok", "heat", "dust", "wear"] * (ROWS // 4)))
+
+
+def test_kinds_of_failures_beside_one_usual_value_are_failures(drafted: Drafted) -> None:
+    _, config = drafted(machines(failed=["ok", "heat", "ok", "wear"] * (ROWS // 4)))
+    assert config.data.positive == ["heat", "wear"]
+
+
+def test_positive_may_be_several_values(drafted: Drafted) -> None:
+    _, config = drafted(machines(failed=["ok", "heat", "dust", "wear"] * (ROWS // 4)), positive=["heat", "wear"])
+    assert config.data.positive == ["heat", "wear"]
+
+
+@pytest.mark.parametrize(("mark", "empty"), [("x", "no"), (1, 0)])
+def test_a_mark_in_some_rows_and_nothing_in_others_is_a_label(drafted: Drafted, mark: object, empty: object) -> None:
+    _, config = drafted(machines(failed=[mark, None, None, None] * (ROWS // 4)))
+    assert config.data.empty_label == empty
 
 
 def test_a_label_of_one_class_says_so(drafted: Drafted) -> None:

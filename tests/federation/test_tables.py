@@ -26,7 +26,7 @@ def table_of(tmp_path: Path, content: str, **data: object) -> object:
     [
         ("", {}, "empty"),
         ("a,y\n", {}, "no row|header"),
-        (GOOD.replace(",", ";"), {}, "separator|';'"),
+        (GOOD.replace(",", ";"), {"separator": ","}, "data.separator to ';'"),
         (GOOD, {"label": "failed"}, "failed"),
         (GOOD, {"never": ["serial"]}, "serial"),
         (GOOD, {"positive": 7}, r"data.positive must be a value of label 'y', got 7"),

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from werkbund.config import load_config
-from werkbund.data import CsvSource
+from werkbund.data import source_for
 from werkbund.draft import draft_config
 from werkbund.federation import Run, run
 from werkbund.model import score_onnx
@@ -77,8 +77,7 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def _raw(table: Path) -> pl.DataFrame:
-    separator = ";" if ";" in table.read_text(encoding="utf-8-sig").splitlines()[0] else ","
-    return CsvSource(table, separator, separator == ";").read()[0]
+    return source_for(table).read()[0]
 
 
 def test_the_run_ends_with_a_useful_model(finished: tuple[Path, Run]) -> None:
@@ -110,7 +109,7 @@ def test_the_exported_model_agrees(finished: tuple[Path, Run]) -> None:
 
 def test_only_measured_columns_become_features(finished: tuple[Path, Run]) -> None:
     _, done = finished
-    assert done.model.preparation.columns == ("Öl Temp [degC]", "load_kW", "Material")
+    assert done.model.preparation.columns == ("Öl Temp [degC]", "load_kW", "spoiled", "Material")
 
 
 def test_the_report_is_written(finished: tuple[Path, Run]) -> None:

@@ -22,7 +22,7 @@ from werkbund.cli.edge import (
     progress,
     readable_errors,
 )
-from werkbund.cli.tables import findings_table, schema_table
+from werkbund.cli.tables import findings_table, schema_table, show_reading
 from werkbund.core.errors import ConfigError
 from werkbund.core.files import write_atomically
 from werkbund.core.text import fixed
@@ -30,14 +30,16 @@ from werkbund.core.text import fixed
 if TYPE_CHECKING:
     import polars as pl
 
-    from werkbund.data import Column, Schema, Table
+    from werkbund.data import Column, Preparation, Schema, Table
     from werkbund.data.time.rows import Telemetry
     from werkbund.model import Explanation
 
 _REASONS = 3
 """Inputs that are named for each row, if `--explain` asks for reasons."""
 
-DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help="CSV or Parquet file.")]
+DataArgument = Annotated[
+    Path, typer.Argument(metavar="DATA", help="CSV, Excel or Parquet file, or a folder or pattern of such.")
+]
 
 
 def predict_command(
@@ -57,11 +59,10 @@ def predict_command(
     with readable_errors():
         import polars as pl
 
-        from werkbund.data import source_for
         from werkbund.model import folder_of_client, load_model
 
         model = load_model(folder_of_client(run_dir, client))
-        frame, _ = source_for(data).read()
+        frame = _rows_to_score(data, run_dir, model.preparation)
         if model.preparation.telemetry is not None:
             frame = _points(model.preparation.telemetry, frame, run_dir, events)
         elif events is not None:
@@ -90,7 +91,7 @@ def _points(telemetry: Telemetry, frame: pl.DataFrame, run: Path, events: Path |
     import time
 
     from werkbund.config import Config, load_config
-    from werkbund.data import source_for
+    from werkbund.data import Dialect, source_for
     from werkbund.data.time.clock import Clock
     from werkbund.data.time.events import LogTable
 
@@ -99,10 +100,22 @@ def _points(telemetry: Telemetry, frame: pl.DataFrame, run: Path, events: Path |
     log = None
     if events is not None:
         columns = described.events.model_copy(update={"start": described.events.start or telemetry.time})
-        table = source_for(events, described.events.separator).read()[0]
+        table = source_for(events, Dialect(described.events.separator)).read()[0]
         log = LogTable.of(table, columns.model_dump(), telemetry.machine, described.client)
     site = described.client if described.client in frame.columns else None
     return telemetry.points(frame, Clock(described.zone), time.time_ns() // 1000, log, site)
+
+
+def _rows_to_score(data: Path, run_dir: Path, learnt: Preparation) -> pl.DataFrame:
+    """Return the rows of a file in the units of a model; it is read as that of the run was where it does not tell."""
+    from werkbund.data import source_for
+    from werkbund.data.dialect import dialect_of_run
+    from werkbund.data.mapping import in_units
+
+    frame, origin = source_for(data, usual=dialect_of_run(run_dir)).read()
+    frame, origin = in_units(frame, origin, dict(zip(learnt.numeric, learnt.units, strict=False)))
+    show_reading(origin.reading, progress())
+    return frame
 
 
 def _reasons(explanation: Explanation) -> list[str]:
@@ -132,7 +145,10 @@ def check_command(
             )
         else:
             console = output()
-            print_line(f"{table.origin.note} {table.num_rows} rows.\n")
+            print_line(f"{table.origin.note} {table.num_rows} rows.")
+            if table.origin.reading.sentence():
+                print_line(f"Read as: {table.origin.reading.sentence()}.")
+            print_line("")
             console.print(schema_table(columns))
             console.print()
             console.print(findings_table(findings) if findings else "Nothing speaks against learning from it.")
@@ -147,18 +163,42 @@ def init_command(
         Path | None, typer.Option("--events", help="Or a log of failures; DATA then holds readings.")
     ] = None,
     client: Annotated[str | None, typer.Option("--client", help="Column with the plant.")] = None,
-    positive: Annotated[str | None, typer.Option("--positive", help="Value of the label that means failure.")] = None,
+    positive: Annotated[
+        list[str] | None, typer.Option("--positive", help="Value of the label that means failure; may be repeated.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("federation.toml"),
+    separator: Annotated[str | None, typer.Option("--separator", help="Between fields; found out if left out.")] = None,
+    decimal: Annotated[str | None, typer.Option("--decimal", metavar=",|.", help="Before decimals.")] = None,
+    encoding: Annotated[str | None, typer.Option("--encoding", help="Of a text file, such as cp1252.")] = None,
+    skip: Annotated[int | None, typer.Option("--skip", min=0, help="Lines above the header.")] = None,
+    no_header: Annotated[bool, typer.Option("--no-header", help="The file has no line of names.")] = False,
+    units_row: Annotated[bool, typer.Option("--units-row", help="The line beneath the header holds units.")] = False,
+    sheet: Annotated[str | None, typer.Option("--sheet", help="Of a workbook.")] = None,
 ) -> None:
     """Look at a table of one's own and write a commented configuration that runs as it is."""
     with readable_errors():
-        from werkbund.draft import draft_config
+        from werkbund.data import Dialect
+        from werkbund.draft import draft_of, text_of
 
         if out.exists():
             raise ConfigError(f"--out must name a new file, got {out}, which exists; choose another or remove it")
+        if decimal not in (None, ",", "."):
+            raise ConfigError(f"--decimal must be a comma or a point, got {decimal!r}")
+        dialect = Dialect(
+            separator={"tab": "\t", "\\t": "\t"}.get(separator, separator) if separator else None,
+            decimal_comma=None if decimal is None else decimal == ",",
+            encoding=encoding,
+            skip=skip,
+            header=False if no_header else None,
+            units_row=units_row or None,
+            sheet=sheet,
+        )
         folder = out.resolve().parent
-        text = draft_config(data, label=label, client=client, positive=positive, events=events, config_folder=folder)
-        write_atomically(out, text.encode())
+        draft = draft_of(data, label=label, client=client, positive=positive, events=events, dialect=dialect, config_folder=folder)
+        write_atomically(out, text_of(draft).encode())
+        show_reading(draft.files.reading, output())
+        for column in draft.excluded:
+            print_line(f"{column.name}: left out: {column.reason}")
         print_line(f"Wrote {out}. Read it, then: werkbund run {out}")
 
 

@@ -146,8 +146,12 @@ def configured(config: Path | None, data: Path | None, settings: list[str] | Non
         If the file cannot be read, or a key or value breaks a rule.
     """
     from werkbund.config import changed, load_config
+    from werkbund.data.dialect import KEYS as DIALECT_KEYS
 
     loaded = load_config(config, settings or [])
     if data is not None:
-        loaded = changed(loaded, data={"path": str(data.resolve()), "clients": {}})
+        said = {setting.split("=", 1)[0].strip() for setting in settings or []}
+        # Another file may be written in another way.
+        found_out = {key: None for key in DIALECT_KEYS if f"data.{key}" not in said}
+        loaded = changed(loaded, data={"path": str(data.absolute()), "clients": {}, "map": {}, **found_out})
     return loaded if seed is None else changed(loaded, federation={"seed": seed})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +12,9 @@ from rich.text import Text
 
 from werkbund.cli.edge import output, print_line
 from werkbund.core.text import fixed
+
+if TYPE_CHECKING:
+    from werkbund.data.dialect import Reading
 
 _WHO = {
     "federated": "Federated",
@@ -126,6 +129,14 @@ def schema_table(columns: Sequence[Mapping[str, str]]) -> Table:
     for column in columns:
         table.add_row(*(Text(str(column.get(key, ""))) for key in ("name", "role", "unit", "range")))
     return table
+
+
+def show_reading(reading: Reading, console: Console) -> None:
+    """Print how a file was read, and what was done with values that could not be taken as they stand."""
+    lines = [f"Read as: {reading.sentence()}."] if reading.sentence() else []
+    lines += [f"{remark.column}: {remark.message}" if remark.column else remark.message for remark in reading.remarks]
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
 
 
 def show_checks(console: Console, checks: Sequence[Mapping[str, Any]], only_faults: bool = False) -> None:

@@ -120,7 +120,8 @@ def _show(finished: Run, as_json: bool) -> None:
     pace = f"{summary['rounds']} rounds in {summary['seconds']:.0f} s"
     attackers = attack_sentence(read_run(finished.folder))
     print_line(f"\n{attackers}\n" if attackers else "")
-    print_line(f"{data['note']} {size}, {pace}.\n")
+    print_line(f"{data['note']} {size}, {pace}.")
+    print_line(f"Read as: {sentence}.\n" if (sentence := data["reading"]["sentence"]) else "")
     output().print(comparison_table(summary["metrics"], summary["own_rows"]))
     show_verdict(finished.folder)
     for limit in summary["limits"]:

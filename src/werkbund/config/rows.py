@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from werkbund.core import defaults
 
@@ -39,7 +39,7 @@ class EventsSection(Section):
     path: str | None = None
     """CSV or Parquet file."""
     separator: str | None = None
-    """As in `[data]`."""
+    """As in `[data]`; found out if left out."""
     machine: str | None = None
     """Column with the machine's id; as `data.machine` if left out."""
     start: str | None = None
@@ -92,27 +92,63 @@ class WindowsSection(Section):
     """Rows before a planned stop: left out, as it may have prevented a failure; or none, counted as no failure."""
 
 
-class DataSection(Section):
+class ColumnMapping(Section):
+    """Say which column of a plant is one of the federation's; a bare text is the column's name."""
+
+    column: str | None = None
+    """None: the same name; empty: the plant has none, and no row there has a value."""
+    unit: Measure | None = None
+    """What the plant measures in; or two units, as it is and as it shall be, where the federation declares none; or a
+    factor; None: the federation's unit."""
+    missing: list[float | str] = Field(default_factory=list)
+    """Marks that stand for no reading, in the plant's unit: -999, or all beyond a bound: "> 1e6"."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_text_is_a_name(cls, value: Any) -> Any:
+        return {"column": value} if isinstance(value, str) else value
+
+
+class DialectSection(Section):
+    """Say how files of rows are written; what is left out is found out from each file."""
+
+    separator: str | None = None
+    """One character between the fields of a text file; a blank for any number of blanks."""
+    decimal_comma: bool | None = None
+    """True if decimals are written 42,8."""
+    encoding: str | None = None
+    """Of a text file, such as utf-8 or cp1252."""
+    skip: Annotated[int, Field(ge=0)] | None = None
+    """Lines above the header."""
+    header: bool | None = None
+    """False if the file has no line of names: columns are then column_1, column_2 and so on."""
+    units_row: bool | None = None
+    """True if the line beneath the header holds units."""
+    sheet: str | None = None
+    """Of a workbook; the largest if left out."""
+
+
+class DataSection(DialectSection):
     """Say where the rows are and what their columns mean; with no label, a known table is recognised."""
 
     source: Literal["ai4i2020", "generator"] = "ai4i2020"
     """Without a path: ai4i2020, generated where its file is not found; or generator, for generated rows in any case."""
     path: str | None = None
-    """CSV or Parquet file with the rows of all clients."""
+    """File with the rows of all clients; or a folder or pattern such as logs/*.csv, read one below another."""
     clients: dict[str, str] = Field(default_factory=dict)
-    """Or one file a client: name = path."""
-    separator: str | None = None
-    """One character between the fields of a text file; if left out by the file's ending, a comma for .csv."""
-    decimal_comma: bool = False
-    """True if decimals are written 42,8."""
+    """Or one file, folder or pattern a client: name = path."""
+    map: dict[str, dict[str, ColumnMapping]] = Field(default_factory=dict)
+    """A table a client under `data.clients`: our column = its name in that file, with unit and missing if need be."""
     rows: Count = defaults.GENERATED_ROWS
     """Rows to generate."""
     plants: Count | None = None
     """Plants to generate; as many as `clients.count` if left out."""
     label: str | None = None
     """Column to foretell; a table known by its header needs none."""
-    positive: str | int | float | bool | None = None
-    """The label's value that means failure."""
+    positive: str | int | float | bool | list[str | int | float | bool] | None = None
+    """The label's value that means failure, or a list of such."""
+    empty_label: str | int | float | None = None
+    """What a row without a value of the label means, such as 0 or no; if left out, each must have one."""
     target: Literal["failure", "number"] = "failure"
     """What is foretold: failure, whether the label says it; or number, the label itself, such as remaining life."""
     horizon: Annotated[float, Field(gt=0)] | None = None

@@ -5,11 +5,13 @@ Derived features are written in the SQL subset of `werkbund.data.expressions`.
 
 from werkbund.data.ai4i import AI4I_SCHEMA, TWIN_SCHEMA, fetch_ai4i, load_ai4i, locate, recognise
 from werkbund.data.checks import Finding, check
+from werkbund.data.client_files import ClientFiles
+from werkbund.data.dialect import Dialect
 from werkbund.data.generator import generate
 from werkbund.data.preparation import Preparation
 from werkbund.data.rules import rule_flags
 from werkbund.data.schema import Column, Derived, Schema
-from werkbund.data.sources import ClientFiles, CsvSource, ParquetSource, Source, source_for
+from werkbund.data.sources import ParquetSource, Source, TextSource, source_for
 from werkbund.data.statistics import SurveyCounts, squares, survey
 from werkbund.data.table import Origin, Table
 
@@ -18,8 +20,8 @@ __all__ = [
     "TWIN_SCHEMA",
     "ClientFiles",
     "Column",
-    "CsvSource",
     "Derived",
+    "Dialect",
     "Finding",
     "Origin",
     "ParquetSource",
@@ -28,6 +30,7 @@ __all__ = [
     "Source",
     "SurveyCounts",
     "Table",
+    "TextSource",
     "check",
     "fetch_ai4i",
     "generate",

@@ -16,6 +16,7 @@ from werkbund.data.expressions import Expression, columns, number_columns, parse
 from werkbund.data.markers import Marker, interval_of
 from werkbund.data.names import is_pattern, nearest, require
 from werkbund.data.targets import (
+    Value,
     binary_labels,
     machine_numbers,
     mode_flags_of_columns,
@@ -108,7 +109,7 @@ class Schema:
     features, derived
         What the model sees.
     positive
-        The label's value that means failure; None if the column is 0/1 or boolean.
+        The label's value that means failure, or several; None if the column is 0/1 or boolean.
     machine
         The column with the machine's or tool's id.
     machine_reset
@@ -132,7 +133,7 @@ class Schema:
     label: str
     features: tuple[Column, ...]
     derived: tuple[Derived, ...] = ()
-    positive: str | int | float | bool | None = None
+    positive: Value | tuple[Value, ...] | None = None
     machine: str | None = None
     machine_reset: str | None = None
     time: str | None = None

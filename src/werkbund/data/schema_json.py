@@ -40,6 +40,8 @@ def schema_from_json(values: Mapping[str, Any]) -> Schema:
     """
     try:
         parts: dict[str, Any] = {**values, **{name: tuple(_listed(values, name)) for name in _TUPLES}}
+        if isinstance(parts.get("positive"), list):
+            parts["positive"] = tuple(parts["positive"])
         parts["target"] = target_from_json(values["target"]) if "target" in values else FAILURE
         parts["features"] = tuple(_column(feature) for feature in _listed(values, "features"))
         if "telemetry" in parts:

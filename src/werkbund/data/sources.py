@@ -5,22 +5,27 @@ A plant's own store (a historian, a database) becomes a source by implementing `
 
 from __future__ import annotations
 
+import glob
 import hashlib
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 import polars as pl
 
-from werkbund.core.errors import ConfigError, DataError
-from werkbund.data import delimited
+from werkbund.core.errors import DataError
+from werkbund.data.delimited import parse
+from werkbund.data.dialect import Dialect, Reading, Remark
+from werkbund.data.encoding import OLE, ZIP, decode, unpacked
+from werkbund.data.stacking import joined, stacked
 from werkbund.data.table import Origin
-from werkbund.data.tidying import refuse_decimal_commas, tidy
+from werkbund.data.tidying import tidy
+from werkbund.data.workbook import grid_of, parse_grid
 
-CLIENT_COLUMN = "client"
-"""The column that says which client's file a row came from, where there is one file a client."""
+TEXTS = (".csv", ".txt", ".tsv", ".dat", ".asc")
+WORKBOOKS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
+PARQUETS = (".parquet", ".pq")
+PACKED = ".gz"
 
 
 class Source(Protocol):
@@ -38,36 +43,47 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class CsvSource:
-    """Read a delimited text file in UTF-8, with or without byte order mark, with any line ends.
+class TextSource:
+    """Read a delimited text or a sheet of a workbook, whichever the file holds, packed with gzip or not.
 
     Parameters
     ----------
     path
-        The file; its first line is the header.
-    separator
-        One character between fields.
-    decimal_comma
-        Whether decimals are written with a comma, as in files from much of Europe.
+        The file.
+    dialect
+        What is known of how it is written; the rest is found out.
+    usual
+        What is taken where the file does not tell.
     """
 
     path: Path
-    separator: str = ","
-    decimal_comma: bool = False
-
-    def __post_init__(self) -> None:
-        if len(self.separator) != 1 or not self.separator.isascii() or self.separator in '"\n\r':
-            raise ConfigError(f"separator must be one ASCII character other than a quote, got {self.separator!r}")
-        if self.decimal_comma and self.separator == ",":
-            raise ConfigError("separator must not be ',' where decimals have commas; use ';' or a tab")
+    dialect: Dialect = field(default_factory=Dialect)
+    usual: Dialect = field(default_factory=Dialect)
 
     def read(self) -> tuple[pl.DataFrame, Origin]:
         """Return the rows and their origin; see `Source`."""
-        data = _existing(self.path).read_bytes()
-        text = delimited.decode(data, self.path)
-        frame = tidy(delimited.parse(text, self.separator, self.decimal_comma, self.path))
-        refuse_decimal_commas(frame, self.path)
-        return frame, _file_origin("csv", self.path, hashlib.sha256(data).hexdigest())
+        packed = _existing(self.path).read_bytes()
+        data = unpacked(packed, self.path)
+        workbook = data.startswith((OLE, ZIP))
+        frame, reading = self._sheet(data) if workbook else self._text(data)
+        kind = "workbook" if workbook else "csv"
+        return tidy(frame), _file_origin(kind, self.path, hashlib.sha256(packed).hexdigest(), reading)
+
+    def _text(self, data: bytes) -> tuple[pl.DataFrame, Reading]:
+        text, encoding, zeros = decode(data, self.path, self.dialect.encoding)
+        asked = replace(self.dialect, encoding=encoding, sheet=None)
+        frame, reading = parse(text, asked, self.usual, self.path)
+        if not zeros:
+            return frame, reading
+        remark = Remark("", f"{zeros} NUL characters are left out.", zeros)
+        return frame, replace(reading, remarks=(remark, *reading.remarks))
+
+    def _sheet(self, data: bytes) -> tuple[pl.DataFrame, Reading]:
+        name, grid, remarks = grid_of(data, self.dialect.sheet, self.path)
+        asked = replace(self.dialect, separator=None, encoding=None, sheet=name)
+        frame, reading = parse_grid(grid, asked, self.usual, self.path)
+        dialect = replace(reading.dialect, decimal_comma=self.dialect.decimal_comma)  # cells are numbers by themselves
+        return frame, replace(reading, dialect=dialect, remarks=(*remarks, *reading.remarks))
 
 
 @dataclass(frozen=True)
@@ -82,110 +98,98 @@ class ParquetSource:
         try:
             frame = pl.read_parquet(path, use_pyarrow=False)
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise DataError(f"{path} must be a Parquet file, but cannot be read: {error}") from error
+            raise DataError(f"{path} must be a Parquet file, but cannot be read: {error}; write it anew") from error
         if frame.height == 0:
             raise DataError(f"{path} must have rows, but has none")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return tidy(frame), _file_origin("parquet", path, digest)
+        return tidy(frame), _file_origin("parquet", path, digest, Reading())
 
 
 @dataclass(frozen=True)
-class ClientFiles:
-    """Read one file a client and note each row's client.
+class Files:
+    """Read several files of one place, one below another: such as one a day.
 
     Parameters
     ----------
-    files
-        Each client's file, by client name.
-    client_column
-        The column to add; no file may have it.
-    separator, decimal_comma
-        As for `source_for`, the same for all files.
+    paths
+        In the order of their rows.
+    place
+        The folder or pattern that they were found by.
+    dialect, usual
+        As for `TextSource`, the same for all.
     """
 
-    files: Mapping[str, Path]
-    client_column: str = CLIENT_COLUMN
-    separator: str | None = None
-    decimal_comma: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.files:
-            raise ConfigError("data.clients must name at least one file, got none; write name = path")
+    paths: tuple[Path, ...]
+    place: Path
+    dialect: Dialect = field(default_factory=Dialect)
+    usual: Dialect = field(default_factory=Dialect)
 
     def read(self) -> tuple[pl.DataFrame, Origin]:
-        """Return the rows of all clients, in order of their mention, and their origin; see `Source`."""
-        sources = {name: source_for(path, self.separator, self.decimal_comma) for name, path in self.files.items()}
-        parts = {name: source.read() for name, source in sources.items()}
-        frames = {name: frame for name, (frame, _) in parts.items()}
-        self._check_columns(frames)
-        digests = "".join(f"{name}:{origin.sha256}\n" for name, (_, origin) in parts.items())
-        note = f"Real data from {len(parts)} files, one a client."
-        folder = os.path.commonpath([Path(path).absolute().parent for path in self.files.values()])
-        digest = hashlib.sha256(digests.encode()).hexdigest()
-        return _stack(frames, self.client_column), Origin("clients", folder, digest, note=note)
-
-    def _check_columns(self, frames: Mapping[str, pl.DataFrame]) -> None:
-        """Refuse files whose columns differ, or that have the client column already."""
-        first, expected = next((name, set(frame.columns)) for name, frame in frames.items())
-        for name, frame in frames.items():
-            if self.client_column in frame.columns:
-                raise DataError(
-                    f"the file of client {name!r} must not have the column {self.client_column!r}, which is added; "
-                    "rename it or choose another client column"
-                )
-            lacking, extra = sorted(expected - set(frame.columns)), sorted(set(frame.columns) - expected)
-            if lacking or extra:
-                raise DataError(
-                    f"the file of client {name!r} must have the columns of {first!r}: missing {lacking}, extra {extra}"
-                )
+        """Return the rows and their origin; a column that a file has not is empty there; see `Source`."""
+        parts = [source_for(path, self.dialect, self.usual).read() for path in self.paths]
+        frames = {path.name: frame for path, (frame, _) in zip(self.paths, parts, strict=True)}
+        origins = {path.name: origin for path, (_, origin) in zip(self.paths, parts, strict=True)}
+        digest = hashlib.sha256("".join(f"{origin.sha256}\n" for origin in origins.values()).encode()).hexdigest()
+        note = f"Real data from {len(parts)} files, {self.paths[0].name} to {self.paths[-1].name}."
+        reading = joined(frames, {name: origin.reading for name, origin in origins.items()})
+        return stacked(frames), Origin("files", str(self.place), digest, note=note, reading=reading)
 
 
-def _stack(frames: Mapping[str, pl.DataFrame], client_column: str) -> pl.DataFrame:
-    """Return all rows; a column that is text at one client is text at all, one without a value fits any type."""
-    order = next(iter(frames.values())).columns
-    parts = []
-    for name, frame in frames.items():
-        empty = [pl.col(c).cast(pl.Null) for c in order if frame[c].null_count() == frame.height]
-        parts.append(frame.select(order).with_columns(empty).with_columns(pl.lit(name).alias(client_column)))
-    return pl.concat(parts, how="vertical_relaxed")
-
-
-SUFFIXES = {".csv": ",", ".txt": ",", ".tsv": "\t"}
-
-
-def source_for(path: Path, separator: str | None = None, decimal_comma: bool = False) -> Source:
-    """Return the source for a file, by its suffix: .csv, .txt, .tsv, .parquet or .pq.
+def source_for(path: Path, dialect: Dialect | None = None, usual: Dialect | None = None) -> Source:
+    """Return the source for a file by its suffix, or for all files of a folder or pattern.
 
     Parameters
     ----------
-    separator
-        Between the fields of a delimited file; None for what its suffix says, a comma or a tab.
-    decimal_comma
-        Whether a delimited file writes decimals with a comma.
+    path
+        A text (.csv, .txt, .tsv, .dat, .asc, each also with .gz), a workbook (.xlsx, .xlsm, .xlsb, .xls, .ods), a
+        Parquet file (.parquet, .pq), a folder of such, or a pattern such as `logs/*.csv`.
+    dialect, usual
+        As for `TextSource`.
 
     Raises
     ------
     DataError
-        If the suffix is another one.
+        If the suffix is another one, or a folder or pattern has no file.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix in SUFFIXES:
-        return CsvSource(Path(path), separator or SUFFIXES[suffix], decimal_comma)
-    if suffix in (".parquet", ".pq"):
-        return ParquetSource(Path(path))
-    known = ", ".join((*SUFFIXES, ".parquet"))
-    raise DataError(f"{path} must end in {known} or .pq, got {suffix!r}; convert or rename it")
+    path, dialect, usual = Path(path), dialect or Dialect(), usual or Dialect()
+    if path.is_dir() or (glob.has_magic(str(path)) and not path.exists()):
+        return Files(_files_of(path), path, dialect, usual)
+    kind = _kind_of(path)
+    if kind in PARQUETS:
+        return ParquetSource(path)
+    if kind in (*TEXTS, *WORKBOOKS):
+        return TextSource(path, dialect, usual)
+    known = ", ".join((*TEXTS, ".xlsx", ".parquet"))
+    raise DataError(f"{path} must end in {known} or .gz behind one of a text, got {kind!r}; convert or rename it")
+
+
+def _kind_of(path: Path) -> str:
+    """Return a file's suffix in small letters, the one before .gz."""
+    suffix = path.suffix.lower()
+    return Path(path.stem).suffix.lower() if suffix == PACKED else suffix
+
+
+def _files_of(path: Path) -> tuple[Path, ...]:
+    """Return the tables of a folder, or the files of a pattern, sorted by name."""
+    if path.is_dir():
+        known = (*TEXTS, *WORKBOOKS, *PARQUETS)
+        found = [
+            each for each in path.iterdir() if each.is_file() and _kind_of(each) in known and each.name[0] not in ".~"
+        ]
+    else:
+        found = [Path(each) for each in glob.glob(str(path)) if Path(each).is_file()]
+    if not found:
+        raise DataError(f"{path} must have at least one file to read, such as .csv or .parquet, but has none")
+    return tuple(sorted(found))
 
 
 def _existing(path: Path) -> Path:
     path = Path(path)
-    if path.is_dir():
-        raise DataError(f"{path} must be a file, but is a folder; name a file in it")
     if not path.exists():
         raise DataError(f"{path} must exist, but there is no such file; check the path (from {Path.cwd()})")
     return path
 
 
-def _file_origin(source: str, path: Path, digest: str) -> Origin:
-    return Origin(source, str(path), digest, note=f"Real data from {path.name}.")
+def _file_origin(source: str, path: Path, digest: str, reading: Reading) -> Origin:
+    return Origin(source, str(path), digest, note=f"Real data from {path.name}.", reading=reading)

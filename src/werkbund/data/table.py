@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from werkbund.core.errors import ConfigError, DataError
+from werkbund.data.dialect import Reading
 from werkbund.data.names import require
 from werkbund.data.schema import Schema
 from werkbund.data.times import moments
@@ -33,6 +34,8 @@ class Origin:
         One plain sentence for people: a real file, or generated.
     made
         What was counted where rows were made of readings; None where the file holds the rows.
+    reading
+        How a file was read.
     """
 
     source: str
@@ -41,6 +44,7 @@ class Origin:
     generated: Mapping[str, object] | None = None
     note: str = ""
     made: Mapping[str, Any] | None = None
+    reading: Reading = field(default_factory=Reading)
 
     def to_json(self) -> dict[str, object]:
         """Return the origin as a JSON object, for the run's folder."""
@@ -51,6 +55,7 @@ class Origin:
             "sha256": self.sha256,
             "generated": generated,
             "note": self.note,
+            "reading": self.reading.to_json(),
             **({} if self.made is None else {"made": dict(self.made)}),
         }
 

@@ -14,8 +14,24 @@ from werkbund.data.times import moments
 Value = str | int | float | bool
 
 
-def binary_labels(column: pl.Series, positive: Value | None) -> Float32Array:
-    """Return 1 where the column has the positive value, 0 elsewhere: (rows,).
+def with_label(frame: pl.DataFrame, name: str, empty: Value) -> pl.DataFrame:
+    """Return a table in which rows without a value of the label have this one.
+
+    Examples
+    --------
+    >>> with_label(pl.DataFrame({"failed": ["x", None]}), "failed", "no")["failed"].to_list()
+    ['x', 'no']
+    """
+    column = frame[name]
+    if isinstance(empty, str):
+        column = column.cast(pl.String)
+    elif column.dtype == pl.Null:
+        column = column.cast(pl.Int64)
+    return frame.with_columns(column.fill_null(empty))
+
+
+def binary_labels(column: pl.Series, positive: Value | tuple[Value, ...] | None) -> Float32Array:
+    """Return 1 where the column has the positive value, or one of several, 0 elsewhere: (rows,).
 
     Parameters
     ----------
@@ -37,6 +53,9 @@ def binary_labels(column: pl.Series, positive: Value | None) -> Float32Array:
             "drop these rows or fill them in"
         )
     values = column.unique().sort().to_list()
+    if isinstance(positive, tuple):
+        flags = [binary_labels(column, each) for each in positive]
+        return np.array(np.stack(flags).max(axis=0), np.float32)
     if positive is not None:
         wanted = _as_value_of(column, positive)
         if wanted is None:
@@ -47,7 +66,7 @@ def binary_labels(column: pl.Series, positive: Value | None) -> Float32Array:
     if len(values) > 2:
         raise DataError(
             f"label {column.name!r} must have two values, got {len(values)}: {_shown(values)}; "
-            "say which of them means failure (data.positive), or choose another label"
+            "say which of them mean failure (data.positive), or choose another label"
         )
     return _zero_one(column, values)
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import polars as pl
 
-from werkbund.core.errors import DataError
-from werkbund.data.delimited import MISSING
-
-DECIMAL_COMMA = r"^[+-]?\d+,\d+$"
+from werkbund.data.cells import MISSING
 
 
 def tidy(frame: pl.DataFrame) -> pl.DataFrame:
@@ -46,21 +41,3 @@ def _tidy_text(column: pl.Series) -> pl.Series:
         if numbers.null_count() == known.null_count() < len(known):
             return _tidy_column(numbers)
     return known
-
-
-def refuse_decimal_commas(frame: pl.DataFrame, path: Path) -> None:
-    """Check that no text column is made of numbers with decimal commas.
-
-    Raises
-    ------
-    DataError
-        If all values of a column look like "42,8"; it names the column.
-    """
-    for column in frame.iter_columns():
-        if column.dtype != pl.String or column.null_count() == len(column):
-            continue
-        if column.drop_nulls().str.contains(DECIMAL_COMMA).all():
-            raise DataError(
-                f"{path}: column {column.name!r} must write decimals with a point, got {column.drop_nulls()[0]!r}; "
-                "read it with decimal_comma or replace the commas"
-            )

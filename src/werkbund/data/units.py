@@ -183,3 +183,18 @@ def reverse(conversion: Conversion) -> Conversion:
     """
     scale = 1 / conversion.scale
     return Conversion(conversion.to, scale, -conversion.offset * scale, conversion.other)
+
+
+def is_unit(text: str) -> bool:
+    """Return whether a text is a unit that is known, or made of such by a stroke or a power.
+
+    Examples
+    --------
+    >>> [is_unit(text) for text in ("°C", "1/min", "mm/s", "kg/m³", "W/m²", "Bad", "Ulm")]
+    [True, True, True, True, True, False, False]
+    """
+    known = text.strip().lower()
+    if known in _KNOWN:
+        return True
+    parts = [re.sub(r"(\^|\*\*)?-?[0-9²³]$", "", part) for part in re.split(r"[/·*]", known)]
+    return len(known) <= _LONGEST and any(parts) and all(part in _KNOWN or part in ("", "1") for part in parts)

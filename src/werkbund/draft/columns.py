@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from werkbund.core.arrays import Float64Array
 from werkbund.core.errors import DataError
 from werkbund.data import Column, Origin, Schema, Table
 from werkbund.data.checks.labels import check_label
+from werkbund.data.checks.readings import codes_among, plain_code
 from werkbund.data.names import is_pattern, is_reserved
 from werkbund.data.units import unit_of
 from werkbund.draft.label import Label
@@ -73,8 +74,19 @@ class Excluded:
     column: Column | None = None
 
 
-def sort_columns(frame: pl.DataFrame, label: Label, roles: Roles) -> tuple[tuple[Feature, ...], tuple[Excluded, ...]]:
+def sort_columns(
+    frame: pl.DataFrame, label: Label, roles: Roles, units: Mapping[str, str]
+) -> tuple[tuple[Feature, ...], tuple[Excluded, ...]]:
     """Divide the columns that have no other role into features and columns that must never be one.
+
+    Parameters
+    ----------
+    frame
+        The table, each row with a label.
+    label, roles
+        What is known of its columns.
+    units
+        Of columns of which the file says so apart from their names.
 
     Raises
     ------
@@ -88,9 +100,10 @@ def sort_columns(frame: pl.DataFrame, label: Label, roles: Roles) -> tuple[tuple
             continue
         reason = _site_reason(name, roles) or _why_not(frame[name])
         if reason:
-            excluded.append(Excluded(name, reason, None if _impossible(frame[name]) else _described(frame[name])))
+            column = None if _impossible(frame[name]) else _described(frame[name], units.get(name, ""))
+            excluded.append(Excluded(name, reason, column))
         else:
-            features.append(_feature(frame[name]))
+            features.append(_feature(frame[name], units.get(name, "")))
     leaks = _leaks(frame, label, [feature.column for feature in features])
     excluded += [Excluded(f.column.name, leaks[f.column.name], f.column) for f in features if f.column.name in leaks]
     kept = tuple(feature for feature in features if feature.column.name not in leaks)
@@ -110,7 +123,7 @@ def signals_of(frame: pl.DataFrame, roles: Roles) -> tuple[tuple[Feature, ...], 
     """
     names = [name for name in frame.columns if name not in roles.taken]
     reasons = {name: _site_reason(name, roles) or _why_not(frame[name]) or _no_number(frame[name]) for name in names}
-    signals = tuple(_feature(frame[name]) for name in names if not reasons[name])
+    signals = tuple(_feature(frame[name], "") for name in names if not reasons[name])
     if not signals:
         listed = "; ".join(f"{name!r}: {reason}" for name, reason in reasons.items()) or "it has no other column"
         raise DataError(f"readings must have a column of numbers that can be a signal, but have none. {listed}")
@@ -128,22 +141,24 @@ def _site_reason(name: str, roles: Roles) -> str:
     return "seems to name the site; a model that reads it learns sites by heart and fails at the next one."
 
 
-def _feature(column: pl.Series) -> Feature:
-    described, missing = _described(column), column.null_count() / len(column)
+def _feature(column: pl.Series, unit: str) -> Feature:
+    described, missing = _described(column, unit), column.null_count() / len(column)
     remarks = [f"{_percent(missing)} missing"] if missing else []
     if described.kind == "category":
         remarks.append(f"{column.drop_nulls().n_unique()} levels")
     return Feature(described, ", ".join(remarks))
 
 
-def _described(column: pl.Series) -> Column:
-    """Return kind, unit and plausible range of a column."""
+def _described(column: pl.Series, unit: str) -> Column:
+    """Return kind, unit, plausible range and marks for missing readings of a column."""
     if not (column.dtype.is_numeric() or column.dtype == pl.Boolean) or _is_code(column):
         return Column(column.name, "category")
     known = column.drop_nulls().cast(pl.Float64).to_numpy()
-    span = range_of(known) if len(known) and column.dtype != pl.Boolean else None
+    codes = codes_among(known)
+    marks = tuple(map(plain_code, np.unique(known[codes]).tolist()))
+    span = range_of(known[~codes]) if len(known) and column.dtype != pl.Boolean else None
     low, high = span or (None, None)
-    return Column(column.name, "number", unit_of(column.name), low, high)
+    return Column(column.name, "number", unit or unit_of(column.name), low, high, marks)
 
 
 def range_of(values: Float64Array) -> tuple[float, float] | None:

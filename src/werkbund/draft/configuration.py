@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from werkbund.config import privacy, rows, sections, simulated
 from werkbund.core.errors import ConfigError, DataError
-from werkbund.data import ClientFiles, CsvSource, ParquetSource, recognise
+from werkbund.data import ClientFiles, Dialect, Origin, recognise, source_for
 from werkbund.data.checks.labels import FEW_POSITIVES
+from werkbund.data.client_files import CLIENT_COLUMN
 from werkbund.data.names import nearest
-from werkbund.data.sources import CLIENT_COLUMN
 from werkbund.data.targets import Value
 from werkbund.data.time.rows import LABEL
 from werkbund.draft.columns import signals_of, sort_columns
 from werkbund.draft.data_section import Draft, SourceFiles, data_section
-from werkbund.draft.dialect import PARQUET, Dialect, dialect_of
 from werkbund.draft.label import label_of
 from werkbund.draft.roles import roles_of
 from werkbund.draft.sizes import listed, positive_weight_of, sizes_of
@@ -26,39 +26,45 @@ from werkbund.draft.telemetry import Drafted, draft_telemetry
 from werkbund.draft.toml import SetKey, comment, name_of, section, value
 
 
-def draft_config(
+def draft_config(path: Path | None = None, **known: Any) -> str:
+    """Look at a table and return a configuration for it as commented TOML; its arguments are those of `draft_of`.
+
+    `load_config` reads it, and `run` runs it as it is.
+    """
+    return text_of(draft_of(path, **known))
+
+
+def draft_of(
     path: Path | None = None,
     *,
     clients: Mapping[str, Path] | None = None,
     label: str | None = None,
     client: str | None = None,
-    positive: Value | None = None,
+    positive: Value | Sequence[Value] | None = None,
     events: Path | None = None,
+    dialect: Dialect | None = None,
     config_folder: Path,
-) -> str:
-    """Look at a table and write a configuration for it.
+) -> Draft:
+    """Look at a table, and return what a configuration for it rests on: label, roles, features, sizes.
 
     Parameters
     ----------
     path
-        A delimited file or a Parquet file with all rows.
+        A file with all rows, or a folder or pattern of such; see `source_for`.
     clients
-        Or one file a client, by its name.
+        Or one of these a client, by its name.
     label
         The column to foretell; None where the label follows from a log.
     client
         The column whose values are the clients; None if there is none, or one file a client.
     positive
-        The label's value that means failure; None to guess it.
+        The label's value that means failure, or several; None to guess it.
     events
         A log of failures and planned stops: the table holds readings, of which rows are made.
+    dialect
+        What is known of how the files are written; the rest is found out.
     config_folder
         Where the configuration will lie; files near it are named from there.
-
-    Returns
-    -------
-    text
-        TOML with comments, which `load_config` reads and `run` runs as it is.
 
     Raises
     ------
@@ -76,24 +82,20 @@ def draft_config(
         raise ConfigError(
             "give the label's column, or a log of failures, got " + ("neither" if label is None else "both")
         )
-    first = Path(path) if path is not None else next(iter(by_client.values()))
-    files = SourceFiles(Path(path) if path else None, by_client, Path(config_folder), dialect_of(first))
-    frame = _read(files)
+    frame, origin = _read(path, by_client, dialect or Dialect())
+    files = SourceFiles(Path(path) if path else None, by_client, Path(config_folder), origin.reading)
     column = CLIENT_COLUMN if by_client else client
     _check_client(frame, column, label)
     if events is not None:
-        return _text_of(_look_at_readings(files, frame, column, Path(events)))
-    return _text_of(_look(files, frame, str(label), column, positive))
+        return _look_at_readings(files, frame, column, Path(events))
+    return _look(files, frame, str(label), column, positive)
 
 
-def _read(files: SourceFiles) -> pl.DataFrame:
+def _read(path: Path | None, by_client: Mapping[str, Path], dialect: Dialect) -> tuple[pl.DataFrame, Origin]:
     """Return the rows, read just as a run will read them."""
-    if files.path is None:
-        separator = None if files.dialect == Dialect() else files.dialect.separator
-        return ClientFiles(files.by_client, CLIENT_COLUMN, separator, files.dialect.decimal_comma).read()[0]
-    if files.path.suffix.lower() in PARQUET:
-        return ParquetSource(files.path).read()[0]
-    return CsvSource(files.path, files.dialect.separator, files.dialect.decimal_comma).read()[0]
+    if path is None:
+        return ClientFiles(by_client, CLIENT_COLUMN, dialect).read()
+    return source_for(Path(path), dialect).read()
 
 
 def _check_client(frame: pl.DataFrame, client: str | None, label: str | None) -> None:
@@ -112,11 +114,16 @@ def _check_client(frame: pl.DataFrame, client: str | None, label: str | None) ->
         )
 
 
-def _look(files: SourceFiles, frame: pl.DataFrame, label: str, client: str | None, positive: Value | None) -> Draft:
-    """Look at a table, and return what a draft rests on: label, roles, features, sizes."""
+def _look(
+    files: SourceFiles,
+    frame: pl.DataFrame,
+    label: str,
+    client: str | None,
+    positive: Value | Sequence[Value] | None,
+) -> Draft:
     meaning = label_of(frame, label, positive)
     roles = roles_of(frame, label, client)
-    features, excluded = sort_columns(frame, meaning, roles)
+    features, excluded = sort_columns(meaning.filled(frame), meaning, roles, files.reading.units)
     known = recognise(frame)
     return Draft(
         files,
@@ -142,8 +149,8 @@ def _look_at_readings(files: SourceFiles, frame: pl.DataFrame, client: str | Non
     return Draft(files, meaning, roles, signals, excluded, sizes, telemetry=drafted)
 
 
-def _text_of(draft: Draft) -> str:
-    """Return the draft as commented TOML."""
+def text_of(draft: Draft) -> str:
+    """Return the draft as commented TOML, which `load_config` reads and `run` runs as it is."""
     strategy = sections.Config().strategy
     parts = [
         _head(draft),

@@ -9,8 +9,8 @@ from typing import Any
 
 from werkbund.config.rows import DataSection
 from werkbund.data import Column
+from werkbund.data.dialect import Dialect, Reading
 from werkbund.draft.columns import Excluded, Feature
-from werkbund.draft.dialect import Dialect
 from werkbund.draft.label import Label
 from werkbund.draft.roles import Roles
 from werkbund.draft.sizes import TableSizes
@@ -28,14 +28,14 @@ class SourceFiles:
         One file, or one a client by its name.
     config_folder
         Where the draft will lie.
-    dialect
-        How the one file is written.
+    reading
+        How the files are written, and what was done to read them.
     """
 
     path: Path | None
     by_client: Mapping[str, Path]
     config_folder: Path
-    dialect: Dialect
+    reading: Reading
 
     def shown(self, path: Path) -> str:
         """Return a path from the draft's folder if it lies in it or beside it, else the whole path."""
@@ -79,19 +79,24 @@ def data_section(draft: Draft) -> list[str]:
     settings, files = _roles(draft), draft.files
     if files.path is not None:
         settings.insert(0, SetKey("path", files.shown(files.path), "From this file's folder, or a whole path."))
-    if files.dialect != Dialect():
-        mark = "comma" if files.dialect.decimal_comma else "point"
-        settings += [
-            SetKey("separator", files.dialect.separator, "As the header and the lines of the file have it."),
-            SetKey("decimal_comma", files.dialect.decimal_comma, f"Decimals in the file are written with a {mark}."),
-        ]
+    settings += _form(files.reading)
     lines = [*section("data", DataSection, settings), *_never(draft)]
     if files.by_client:
         lines += ["", "[data.clients]", *comment("One file a client.")]
         lines += [f"{key(name)} = {value(files.shown(path))}" for name, path in files.by_client.items()]
     if draft.telemetry is not None:
         lines += ["", *draft.telemetry.lines()]
-    return [*lines, "", *_columns(draft)]
+    return [*lines, "", *_columns(draft), *_codes(draft)]
+
+
+_USUAL = Dialect(",", False, "utf-8", 0, True, False)
+
+
+def _form(reading: Reading) -> list[SetKey]:
+    """Return the keys that say how the file is written, where it is not written in the usual way."""
+    usual, whys = _USUAL.said(), {"separator": f"Read as: {reading.sentence()}. What is left out is found out."}
+    told = {key: setting for key, setting in reading.dialect.said().items() if usual.get(key) != setting}
+    return [SetKey(key, setting, whys.get(key, "As the file is written.")) for key, setting in told.items()]
 
 
 def _roles(draft: Draft) -> list[SetKey]:
@@ -103,6 +108,10 @@ def _roles(draft: Draft) -> list[SetKey]:
         settings.append(SetKey("positive", label.positive, label.remark))
     else:
         settings[0] = SetKey("label", label.name, f"The column to foretell. {label.remark}")
+    if label.empty is not None:
+        settings.append(
+            SetKey("empty_label", label.empty, "What a row without a value of the label means: no failure.")
+        )
     if roles.machine is not None:
         why = "Named like a machine, and its values repeat. Whole machines are held out to judge the model."
         settings.append(SetKey("machine", roles.machine, why))
@@ -145,6 +154,20 @@ def _columns(draft: Draft) -> list[str]:
     if spare:
         lines += comment("Left out; to bring one back take it out of never above, and the # away here.")
     return [*lines, *("#" + _column(column, reason) for column, reason in spare)]
+
+
+def _codes(draft: Draft) -> list[str]:
+    """Return the marks that stand for no reading, where columns have some."""
+    columns = [feature.column for feature in draft.features if feature.column.missing]
+    if not columns:
+        return []
+    why = "Numbers that stand apart from all others of their column, as a controller writes where there is no reading."
+    return [
+        "",
+        "[data.missing]",
+        *comment(why),
+        *(f"{key(each.name)} = {value(list(each.missing))}" for each in columns),
+    ]
 
 
 def _column(column: Column, why: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -9,9 +10,11 @@ import polars as pl
 from werkbund.core.arrays import Float32Array
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.data.names import nearest
-from werkbund.data.targets import Value, binary_labels
+from werkbund.data.targets import Value, binary_labels, with_label
 
 _SHOWN = 8
+_MOST_KINDS = 12  # different values of a label that names kinds of failures
+_MOSTLY = 0.5  # share of the value that means none
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,15 @@ class Label:
         (rows,), 1 for a failure and 0 for none.
     remark
         Why the positive value was chosen, for people.
+    empty
+        What rows without a value are taken for; None where all have one.
     """
 
     name: str
-    positive: Value | None
+    positive: Value | tuple[Value, ...] | None
     values: Float32Array
     remark: str
+    empty: Value | None = None
 
     @property
     def rows(self) -> int:
@@ -50,8 +56,12 @@ class Label:
         """Share of failures."""
         return self.positives / self.rows
 
+    def filled(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return a table in which each row has a value of the label."""
+        return frame if self.empty is None else with_label(frame, self.name, self.empty)
 
-def label_of(frame: pl.DataFrame, name: str, positive: Value | None) -> Label:
+
+def label_of(frame: pl.DataFrame, name: str, positive: Value | Sequence[Value] | None) -> Label:
     """Find out how to read a label.
 
     Parameters
@@ -61,14 +71,15 @@ def label_of(frame: pl.DataFrame, name: str, positive: Value | None) -> Label:
     name
         The label's column.
     positive
-        The value that means failure, if it is known; as text it stands for the value that is written like it.
+        The value that means failure, or several, if it is known; as text it stands for the value that is written
+        like it.
 
     Raises
     ------
     ConfigError
         If there is no such column, or no such value.
     DataError
-        If a row has no label, all rows have the same, or there are more than two different ones.
+        If all rows have the same, or there are more different ones than kinds of failures.
     """
     if name not in frame.columns:
         raise ConfigError(f"label must name a column of the table, got {name!r}{nearest(name, frame.columns)}")
@@ -76,19 +87,50 @@ def label_of(frame: pl.DataFrame, name: str, positive: Value | None) -> Label:
         raise DataError(
             f"label {name!r} must hold numbers, words or truths, got {frame[name].dtype}; make a 0/1 column of it"
         )
-    counts = _counted(frame[name])
+    empty = _meaning_of_empty(frame[name])
+    filled = frame if empty is None else with_label(frame, name, empty)
+    counts = _counted(filled[name])
     if len(counts) == 1:
         raise DataError(
             f"label {name!r} must have two values, but all rows with a value have {next(iter(counts))!r}: there is "
             "nothing to learn; choose another label, or add rows of the other kind"
         )
-    if len(counts) > 2:
+    chosen, remark = _chosen(counts, positive, name)
+    if empty is not None:
+        remark += " It is marked where a failure was, and empty else."
+    return Label(name, chosen, binary_labels(filled[name], chosen), remark, empty)
+
+
+def _chosen(
+    counts: dict[Value, int], positive: Value | Sequence[Value] | None, name: str
+) -> tuple[Value | tuple[Value, ...] | None, str]:
+    """Return the value or values that mean failure, None for 0/1 and truths, and why."""
+    if isinstance(positive, str | int | float):
+        return _written_like(positive, counts, name), "As asked for."
+    if positive is not None:
+        found = tuple(_written_like(each, counts, name) for each in positive)
+        return (found[0] if len(found) == 1 else found), "As asked for."
+    if len(counts) == 2:
+        return _rarer(counts)
+    usual = next(iter(counts))
+    if len(counts) > _MOST_KINDS or counts[usual] < _MOSTLY * sum(counts.values()) or isinstance(usual, float):
         raise DataError(
-            f"label {name!r} must have two values, got {len(counts)}: {_listed(counts)}; choose a label with two, or "
-            "make a 0/1 column with 1 where the value means failure. With two, positive says which is the failure"
+            f"label {name!r} must have two values, or kinds of failures beside one that means none, got {len(counts)}: "
+            f"{_listed(counts)}; choose another label, or say which of its values mean failure (--positive, once for "
+            "each)"
         )
-    chosen, remark = _rarer(counts) if positive is None else (_written_like(positive, counts, name), "As asked for.")
-    return Label(name, chosen, binary_labels(frame[name], chosen), remark)
+    kinds = tuple(value for value in counts if value != usual)
+    return kinds, f"All but the commonest value, {usual!r}, are taken as failures ({_listed(counts)} rows)."
+
+
+def _meaning_of_empty(column: pl.Series) -> Value | None:
+    """Return what an empty cell means where a label is one mark in some rows and nothing in all others."""
+    known = column.drop_nulls()
+    if known.n_unique() != 1 or not 0 < len(known) < len(column):
+        return None
+    if column.dtype == pl.String:
+        return "no" if str(known[0]).lower() != "no" else None
+    return 0 if known[0] == 1 else None
 
 
 def _counted(column: pl.Series) -> dict[Value, int]:

@@ -12,14 +12,12 @@ import polars as pl
 
 from werkbund.config.rows import ColumnSection, DataSection, EventsSection, WindowsSection
 from werkbund.core.errors import ConfigError
-from werkbund.data import CsvSource, source_for
-from werkbund.data.sources import SUFFIXES
+from werkbund.data import source_for
 from werkbund.data.time.clock import TICKS, Clock, is_counted, span
 from werkbund.data.time.events import LogTable, key_of
 from werkbund.data.time.rows import LABEL, made, purge_of, told_outcomes
 from werkbund.data.times import moments
 from werkbund.draft.columns import Feature
-from werkbund.draft.dialect import PARQUET, dialect_of
 from werkbund.draft.roles import Roles, is_moment, machine_of, words
 from werkbund.draft.toml import SetKey, section
 
@@ -115,8 +113,8 @@ def draft_telemetry(frame: pl.DataFrame, roles: Roles, signals: Sequence[Feature
             f"readings must have a column that {lacking}, got {', '.join(frame.columns)}; "
             "give it a header such as machine or time"
         )
-    told = _read(log)
-    events = _log_keys(told, roles, shown, log)
+    told = source_for(log).read()[0]
+    events = _log_keys(told, roles, shown)
     section_of_log = EventsSection(**{key.key: key.value for key in events})
     table = LogTable.of(told, section_of_log.model_dump(), roles.machine, roles.client)
     windows = _window_keys(frame, roles, table)
@@ -135,13 +133,7 @@ def draft_telemetry(frame: pl.DataFrame, roles: Roles, signals: Sequence[Feature
     return Drafted(tuple(events), tuple(windows), rows, counted, _by_time(rows, roles, data["windows"]))
 
 
-def _read(path: Path) -> pl.DataFrame:
-    """Return a log, read just as a run will read it."""
-    source = source_for(path) if path.suffix.lower() in PARQUET else CsvSource(path, dialect_of(path).separator)
-    return source.read()[0]
-
-
-def _log_keys(log: pl.DataFrame, roles: Roles, shown: str, path: Path) -> list[SetKey]:
+def _log_keys(log: pl.DataFrame, roles: Roles, shown: str) -> list[SetKey]:
     """Return the keys of the section about the log."""
     names = [name for name in log.columns if name != roles.client]
     machine = roles.machine if roles.machine in names else machine_of(log, names)
@@ -157,8 +149,6 @@ def _log_keys(log: pl.DataFrame, roles: Roles, shown: str, path: Path) -> list[S
         raise ConfigError(f"the log must have a column with the time of a stop, got {', '.join(log.columns)}")
     start = roles.time if roles.time in starts else starts[0]
     keys = [SetKey("path", shown, "One row a stop.")]
-    if path.suffix.lower() not in PARQUET and dialect_of(path).separator != SUFFIXES.get(path.suffix.lower(), ","):
-        keys.append(SetKey("separator", dialect_of(path).separator, "As the header and the lines of the log have it."))
     if machine != roles.machine:
         keys.append(SetKey("machine", machine, "Named like a machine."))
     keys.append(SetKey("start", start, "When a machine stopped."))

@@ -18,7 +18,14 @@ WIDTH = 110
 
 EXAMPLES: dict[str, Any] = {
     "data.separator": ";",
+    "data.decimal_comma": True,
+    "data.encoding": "cp1252",
+    "data.skip": 2,
+    "data.header": False,
+    "data.units_row": True,
+    "data.sheet": "Sheet1",
     "data.positive": "yes",
+    "data.empty_label": "no",
     "data.horizon": 30.0,
     "data.cap": 125.0,
     "data.machine": "machine_id",
@@ -67,6 +74,7 @@ INAPPLICABLE = frozenset(
         "data.plants",
         "data.path",
         "data.clients",
+        "data.map",
         "data.columns",
         "data.never",
         "features.derived",

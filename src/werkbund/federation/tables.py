@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from werkbund.config.reading import changed
-from werkbund.config.rows import DataSection, EventsSection, FeaturesSection
+from werkbund.config.rows import ColumnSection, DataSection, EventsSection, FeaturesSection
 from werkbund.config.sections import Config
 from werkbund.core.defaults import NUM_CLIENTS
 from werkbund.core.errors import ConfigError, DataError
@@ -18,9 +18,11 @@ from werkbund.core.files import open_private
 from werkbund.core.target import FAILURE, NumberTarget, Target
 from werkbund.data import ClientFiles, Column, Derived, Origin, Schema, Source, Table, source_for
 from werkbund.data.ai4i import generated_table, load_ai4i, published, recognise
+from werkbund.data.client_files import CLIENT_COLUMN
 from werkbund.data.conversion import in_declared_units
-from werkbund.data.sources import CLIENT_COLUMN
-from werkbund.data.targets import binary_labels
+from werkbund.data.dialect import Dialect, dialect_of
+from werkbund.data.mapping import in_units
+from werkbund.data.targets import Value, binary_labels, with_label
 from werkbund.data.time.events import LogTable
 from werkbund.data.time.rows import made
 from werkbund.federation.population import divide
@@ -72,7 +74,10 @@ def table_of(frame: pl.DataFrame, origin: Origin, config: Config) -> Table:
         If the columns do not fit the configuration.
     """
     data = config.data
-    schema = recognise(frame) if data.label is None else _schema_of(frame, data)
+    frame, origin = (frame, origin) if data.clients else in_units(frame, origin, _units(data))
+    if data.label in frame.columns and data.empty_label is not None:
+        frame = with_label(frame, data.label, data.empty_label)
+    schema = recognise(frame) if data.label is None else _schema_of(frame, data, origin.reading.units)
     if schema is None:
         raise ConfigError(
             f"data.label must name the column to foretell; {data.path or 'this table'} is not known by its header. "
@@ -141,7 +146,7 @@ def log_of(events: EventsSection, machine: str, client: str | None) -> LogTable 
     """Read the log of failures and planned stops; None where there is none."""
     if events.path is None:
         return None
-    frame, _ = source_for(Path(events.path), events.separator).read()
+    frame, _ = source_for(Path(events.path), Dialect(events.separator)).read()
     return LogTable.of(frame, events.model_dump(), machine, client)
 
 
@@ -150,11 +155,17 @@ def _source(data: DataSection) -> Source:
         raise ConfigError("set data.path or data.clients, not both")
     if data.clients:
         files = {name: Path(path) for name, path in data.clients.items()}
-        return ClientFiles(files, CLIENT_COLUMN, data.separator, data.decimal_comma)
-    return source_for(Path(str(data.path)), data.separator, data.decimal_comma)
+        return ClientFiles(files, CLIENT_COLUMN, dialect_of(data), data.map, _units(data))
+    if data.map:
+        raise ConfigError("data.map needs one file a client; name them under data.clients")
+    return source_for(Path(str(data.path)), dialect_of(data))
 
 
-def _schema_of(frame: pl.DataFrame, data: DataSection) -> Schema:
+def _units(data: DataSection) -> dict[str, str]:
+    return {name: column.unit for name, column in data.columns.items()}
+
+
+def _schema_of(frame: pl.DataFrame, data: DataSection, units: Mapping[str, str]) -> Schema:
     roles = [data.label, data.machine, data.time, data.client, data.mode, *data.never, *data.modes]
     if data.clients:
         roles.append(CLIENT_COLUMN)
@@ -162,8 +173,8 @@ def _schema_of(frame: pl.DataFrame, data: DataSection) -> Schema:
     names = list(data.columns) or [name for name in frame.columns if name not in roles]
     return Schema(
         label=str(data.label),
-        features=tuple(_column(frame, name, data) for name in names),
-        positive=data.positive,
+        features=tuple(_column(frame, name, data, units.get(name, "")) for name in names),
+        positive=_positive(data),
         machine=data.machine,
         machine_reset=data.machine_reset,
         time=data.time,
@@ -190,24 +201,26 @@ def _target(data: DataSection) -> Target:
     return NumberTarget(float(data.horizon), float(data.cap))
 
 
+def _positive(data: DataSection) -> Value | tuple[Value, ...] | None:
+    return tuple(data.positive) if isinstance(data.positive, list) else data.positive
+
+
 def _check_positive(frame: pl.DataFrame, data: DataSection) -> None:
     """Refuse a positive value that no row has. One plant's rows are not checked so: it may have no failure."""
     if data.label is None or data.positive is None:
         return
     column = frame[data.label]
-    if not binary_labels(column, data.positive).any():
+    if not binary_labels(column, _positive(data)).any():
         raise DataError(
             f"data.positive must be a value of label {data.label!r}, got {data.positive!r}; "
             f"it has {', '.join(map(repr, column.unique().head(10).to_list()))}"
         )
 
 
-def _column(frame: pl.DataFrame, name: str, data: DataSection) -> Column:
-    section = data.columns.get(name)
-    kind = (section.kind if section else None) or ("number" if frame[name].dtype.is_numeric() else "category")
-    if section is None:
-        return Column(name, kind)
-    return Column(name, kind, section.unit, section.low, section.high)
+def _column(frame: pl.DataFrame, name: str, data: DataSection, unit: str) -> Column:
+    section = data.columns.get(name, ColumnSection())
+    kind = section.kind or ("number" if frame[name].dtype.is_numeric() else "category")
+    return Column(name, kind, section.unit or (unit if kind == "number" else ""), section.low, section.high)
 
 
 def _with_marks(schema: Schema, data: DataSection) -> Schema:

@@ -11,7 +11,7 @@ import tomlkit
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from werkbund.config.reading import checked, read_toml
-from werkbund.config.rows import EventsSection, Measure, Section
+from werkbund.config.rows import ColumnMapping, DialectSection, EventsSection, Section
 from werkbund.core.files import write_atomically
 from werkbund.core.text import did_you_mean
 from werkbund.federation.families.family import SHIPPED_MODELS
@@ -67,13 +67,11 @@ class PlantEventsSection(EventsSection):
         return self
 
 
-class PlantDataSection(Section):
+class PlantDataSection(DialectSection):
     """Say where the plant's rows lie: a file, or a query to a PostgreSQL database."""
 
     path: str | None = None
-    """A file that ends in .csv, .txt, .tsv, .parquet or .pq."""
-    separator: str | None = None
-    decimal_comma: bool = False
+    """A text, a workbook or a Parquet file, a folder of such, or a pattern such as `logs/*.csv`."""
     query: str | None = None
     """A SELECT; the connection is that of PGHOST, PGUSER, PGPASSWORD, PGDATABASE and so on."""
     url_env: str | None = None
@@ -92,26 +90,10 @@ class PlantDataSection(Section):
             raise ValueError("must hold either path or query, the file or the database that the plant's rows are in")
         if self.path is not None and self.url_env is not None:
             raise ValueError("may hold url_env beside query alone: a file has no URL")
-        if self.query is not None and (self.separator is not None or self.decimal_comma):
-            raise ValueError("may hold separator and decimal_comma beside path alone: a query has neither")
+        told = [name for name in DialectSection.model_fields if getattr(self, name) is not None]
+        if self.query is not None and told:
+            raise ValueError(f"may hold {' and '.join(told)} beside path alone: a query has no form")
         return self
-
-
-class ColumnMapping(Section):
-    """Say which of the plant's columns is one of the federation's; a bare text is the column's name."""
-
-    column: str | None = None
-    """None: the same name."""
-    unit: Measure | None = None
-    """What the plant measures in; or two units, as it is and as it shall be, where the federation declares none; or a
-    factor; None: the federation's unit."""
-    missing: list[float | str] = Field(default_factory=list)
-    """Marks that stand for no reading, in the plant's unit: -999, or all beyond a bound: "> 1e6"."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _a_text_is_a_name(cls, value: Any) -> Any:
-        return {"column": value} if isinstance(value, str) else value
 
 
 class PolicySection(Section):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import json
-import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +13,17 @@ from typing import Any
 import polars as pl
 
 from werkbund.config.reading import changed
-from werkbund.config.rows import DataSection
+from werkbund.config.rows import ColumnMapping, DataSection
 from werkbund.config.sections import Config
 from werkbund.core.errors import ConfigError
 from werkbund.data import AI4I_SCHEMA, TWIN_SCHEMA, Origin, Schema, Source, Table, source_for
-from werkbund.data.conversion import convert_as
-from werkbund.data.markers import Marker, marked
+from werkbund.data.dialect import KEYS, dialect_of
+from werkbund.data.mapping import in_units, own_column, own_name, quoted
 from werkbund.data.postgres import PostgresSource
 from werkbund.data.time.events import LogTable
 from werkbund.data.time.readings import widened
 from werkbund.federation.tables import made_table, table_of
-from werkbund.plant.settings import ColumnMapping, PlantDataSection, PlantSettings
+from werkbund.plant.settings import PlantDataSection, PlantSettings
 
 
 def read_plant_table(settings: PlantSettings, config: Config) -> Table:
@@ -56,6 +54,9 @@ def read_plant_table(settings: PlantSettings, config: Config) -> Table:
         return _made(frame, origin, settings, config)
     needed = _needed(config.data, _columns_of(settings.columns, frame.columns))
     _refuse_unknown(settings.columns, needed)
+    said = {name for name, mapping in settings.columns.items() if mapping.unit is not None}
+    unsaid = {own_name(name, settings.columns): unit for name, unit in needed.units.items() if name not in said}
+    frame, origin = in_units(frame, origin, unsaid)
     frame = _taken(frame, settings.columns, needed)
     bare = changed(config, data={"path": None, "clients": {}, "client": None, "never": []})
     table = table_of(frame, origin, bare)
@@ -66,7 +67,7 @@ def read_plant_table(settings: PlantSettings, config: Config) -> Table:
 def _made(frame: pl.DataFrame, origin: Origin, settings: PlantSettings, config: Config) -> Table:
     """Return the rows that are made of a plant's readings and log."""
     data, columns = settings.data, settings.columns
-    own = {role: _own_name(str(getattr(config.data, role)), columns) for role in ("machine", "time")}
+    own = {role: own_name(str(getattr(config.data, role)), columns) for role in ("machine", "time")}
     if data.tag is not None:
         frame = widened(frame, list(own.values()), data.tag, str(data.value))
     needed = _needed(config.data, set())
@@ -83,7 +84,8 @@ def _log(data: PlantDataSection, machine: str) -> LogTable | None:
     events = data.events
     if events.path is None and events.query is None:
         return None
-    source = data.model_copy(update={"path": events.path, "query": events.query, "separator": events.separator})
+    found_out = dict.fromkeys(KEYS) | {"separator": events.separator}
+    source = data.model_copy(update={"path": events.path, "query": events.query, **found_out})
     return LogTable.of(plant_source(source).read()[0], events.model_dump(), machine, None)
 
 
@@ -96,7 +98,7 @@ def plant_source(data: PlantDataSection) -> Source:
         If the variable that should hold the database's URL is not set.
     """
     if data.query is None:
-        return source_for(Path(str(data.path)), data.separator, data.decimal_comma)
+        return source_for(Path(str(data.path)), dialect_of(data))
     if data.url_env is None:
         return PostgresSource(data.query)
     url = os.environ.get(data.url_env)
@@ -139,14 +141,8 @@ def _needed_by(schema: Schema) -> _Needed:
 def _columns_of(columns: Mapping[str, ColumnMapping], names: Iterable[str]) -> set[str]:
     """Return the federation's names under which the plant has a column."""
     there = set(names)
-    mapped = {name for name in columns if _own_name(name, columns) in there}
+    mapped = {name for name in columns if own_name(name, columns) in ("", *there)}
     return mapped | (there - set(columns))
-
-
-def _own_name(name: str, columns: Mapping[str, ColumnMapping]) -> str:
-    """Return the plant's name of one of the federation's columns."""
-    mapping = columns.get(name)
-    return name if mapping is None or mapping.column is None else mapping.column
 
 
 def _refuse_unknown(columns: Mapping[str, ColumnMapping], needed: _Needed) -> None:
@@ -155,37 +151,17 @@ def _refuse_unknown(columns: Mapping[str, ColumnMapping], needed: _Needed) -> No
         if name not in known:
             like = _most_like(name, needed.units)
             hint = f"; did you mean {like!r}?" if like else f"; it uses {', '.join(map(repr, needed.units))}"
-            raise ConfigError(f"columns.{_quoted(name)} must be a column that the federation uses, got {name!r}{hint}")
+            raise ConfigError(f"columns.{quoted(name)} must be a column that the federation uses, got {name!r}{hint}")
 
 
 def _taken(frame: pl.DataFrame, columns: Mapping[str, ColumnMapping], needed: _Needed) -> pl.DataFrame:
     """Return the columns that the federation needs, under its names and in its units, and no other."""
-    lacking = [name for name in needed.units if _own_name(name, columns) not in frame.columns]
+    lacking = [name for name in needed.units if own_name(name, columns) not in ("", *frame.columns)]
     if lacking:
         raise ConfigError(_what_to_map(lacking, columns, frame.columns, set(needed.units)))
-    return pl.DataFrame([_own(frame, name, columns, declared) for name, declared in needed.units.items()])
-
-
-def _own(frame: pl.DataFrame, name: str, columns: Mapping[str, ColumnMapping], declared: str) -> pl.Series:
-    """Return a column under the federation's name and in its unit, empty where a mark stands for no reading."""
-    column, mapping = frame.get_column(_own_name(name, columns)).alias(name), columns.get(name)
-    if mapping is not None and mapping.missing:
-        column = _emptied(column, mapping.missing)
-    if mapping is None or mapping.unit is None:
-        return column
-    try:
-        return convert_as(column, mapping.unit, declared)
-    except ConfigError as error:
-        raise ConfigError(f"columns.{_quoted(name)}: {error}") from error
-
-
-def _emptied(column: pl.Series, marks: Sequence[Marker]) -> pl.Series:
-    if not column.dtype.is_numeric():
-        raise ConfigError(
-            f"columns.{_quoted(column.name)} must hold numbers to have marks for missing readings, got {column.dtype}; "
-            "drop missing there"
-        )
-    return column.set(pl.Series(marked(column.cast(pl.Float64).fill_null(math.nan).to_numpy(), marks)), None)
+    return pl.DataFrame(
+        [own_column(frame, name, columns.get(name), declared) for name, declared in needed.units.items()]
+    )
 
 
 def _what_to_map(
@@ -193,13 +169,13 @@ def _what_to_map(
 ) -> str:
     """Return the lines that a plant should write into its file, with the names that are most like."""
     lines = []
-    spoken_for = {*needed, *(_own_name(name, columns) for name in columns)} - set(lacking)
+    spoken_for = {*needed, *(own_name(name, columns) for name in columns)} - set(lacking)
     free = [name for name in own if name not in spoken_for]
     for name in lacking:
-        given = _own_name(name, columns)
+        given = own_name(name, columns)
         like = _most_like(given, free) or _most_like(name, free) or "..."
-        line = f"  {_quoted(name)} = {_quoted(like)}"
-        lines.append(line if given == name else f"{line}  # now {_quoted(given)}, which the rows have not")
+        line = f"  {quoted(name)} = {quoted(like)}"
+        lines.append(line if given == name else f"{line}  # now {quoted(given)}, which the rows have not")
     listed = "\n".join(lines)
     return (
         "client.toml must say which of the plant's columns are the federation's, where names differ; "
@@ -213,7 +189,3 @@ def _most_like(name: str, known: Iterable[str]) -> str | None:
     bare = {re.sub(r"[\W_]", "", column.lower()): column for column in known}
     close = difflib.get_close_matches(re.sub(r"[\W_]", "", name.lower()), list(bare), n=1, cutoff=0.5)
     return bare[close[0]] if close else None
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)

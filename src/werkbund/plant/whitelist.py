@@ -32,6 +32,7 @@ AGREED: tuple[str, ...] = (
     "federation.purpose",
     "data.label",
     "data.positive",
+    "data.empty_label",
     "data.target",
     "data.horizon",
     "data.cap",

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from werkbund.config import check_config
+from werkbund.config.rows import ColumnMapping
 from werkbund.core.arrays import Float64Array
 from werkbund.data.ai4i import generated_table
 from werkbund.data.checks import Finding, check
@@ -21,7 +22,6 @@ from werkbund.data.checks.readings import CODES, FAR
 from werkbund.data.schema import Schema
 from werkbund.data.table import Table
 from werkbund.federation.tables import read_table
-from werkbund.plant.settings import ColumnMapping
 
 RULES = {"far", "sentinel", "stuck", "unit"}
 NAMES = ("oil temp", "vibration", "flow")

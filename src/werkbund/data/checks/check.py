@@ -122,6 +122,12 @@ def _check_range(feature: Column, values: Float64Array) -> Iterator[Finding]:
         yield Finding("warning", feature.name, "range", message, rows)
 
 
+def check_reading(table: Table) -> Iterator[Finding]:
+    """Yield what was done with values of a file that could not be taken as they stand."""
+    for remark in table.origin.reading.remarks:
+        yield Finding("warning" if remark.rows else "note", remark.column, "reading", remark.message, remark.rows)
+
+
 def check_rows(table: Table) -> Iterator[Finding]:
     """Yield rows that repeat another one in every column."""
     # Of very many rows only hashes are compared: a fraction of the memory, and two of them hardly ever agree.
@@ -221,6 +227,7 @@ def _check_absent(name: str, clients: pl.Series, column: pl.Series) -> Iterator[
 
 
 CHECKS: tuple[Callable[[Table], Iterable[Finding]], ...] = (
+    check_reading,
     check_label,
     check_columns,
     check_roles,

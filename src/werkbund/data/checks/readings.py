@@ -52,7 +52,7 @@ def check_readings(table: Table, lines: Lines) -> Iterator[Finding]:
     columns = {feature.name: feature.missing for feature in table.schema.features if feature.kind == "number"}
     values = {name: own for name, marks in columns.items() if (own := _readings(table.frame[name], marks)) is not None}
     for name, own in values.items():
-        codes = _codes(own)
+        codes = codes_among(own)
         beyond = _far(np.where(codes, np.nan, own))
         yield from _apart(name, own, beyond, series, lines)
         yield from _sentinels(name, own, codes, series, lines)
@@ -123,8 +123,8 @@ def _advice(clients: Sequence[str]) -> str:
     return f"Mend or empty these cells, say by these lines that they are no readings{out}:"
 
 
-def _codes(values: Float64Array) -> BoolArray:
-    """Say which readings are codes that stand apart from the rest: (rows,)."""
+def codes_among(values: Float64Array) -> BoolArray:
+    """Say which readings are codes that stand apart from the rest: (rows,), as are the values; NaN is none."""
     near = CODES[np.clip(np.searchsorted(CODES, values - np.abs(values) * 1e-7), 0, len(CODES) - 1)]
     with np.errstate(invalid="ignore"):
         candidates = np.abs(values - near) <= np.abs(near) * 1e-7
@@ -144,7 +144,7 @@ def _codes(values: Float64Array) -> BoolArray:
 def _sentinels(name: str, values: Float64Array, codes: BoolArray, series: _Series, lines: Lines) -> Iterator[Finding]:
     if not codes.any():
         return
-    marks = [_plain(code) for code in np.unique(values[codes]).tolist()]
+    marks = [plain_code(code) for code in np.unique(values[codes]).tolist()]
     rest = values[np.isfinite(values) & ~codes]
     clients, rows = series.clients_of(codes)
     message = (
@@ -155,7 +155,8 @@ def _sentinels(name: str, values: Float64Array, codes: BoolArray, series: _Serie
     yield Finding("warning", name, "sentinel", message, int(codes.sum()), clients, lines.missing(name, marks))
 
 
-def _plain(number: float) -> float | int:
+def plain_code(number: float) -> float | int:
+    """Return a code as it is written: a whole number without a decimal."""
     return int(number) if number == round(number) else number
 
 
@@ -215,7 +216,7 @@ def _stuck_finding(name: str, ordered: Float64Array, run: slice, series: _Series
         f"{rows} rows in a row{series.where(run)}{place(clients, counts)} are {value:g}, while other readings there go "
         f"on: the sensor may be stuck. Empty these cells, or say by these lines that they are no readings{besides}:"
     )
-    return Finding("warning", name, "stuck", message, rows, clients, lines.missing(name, [_plain(value)]))
+    return Finding("warning", name, "stuck", message, rows, clients, lines.missing(name, [plain_code(value)]))
 
 
 def _times(table: Table) -> Float64Array:
