@@ -26,7 +26,7 @@ from werkbund.federation.families.networks import NetworkSimulation, simulate_pr
 from werkbund.federation.folder import Folder
 from werkbund.federation.population import divide
 from werkbund.federation.preparing import learn_preparation
-from werkbund.federation.tables import read_table, write_parts
+from werkbund.federation.tables import read_table
 from werkbund.flower.plant.answering import Desk
 from werkbund.flower.provision.kits import plant_config
 from werkbund.flower.wire.codec import Ask, encode_ask
@@ -34,6 +34,7 @@ from werkbund.flower.wire.parcel import Parcel
 from werkbund.plant import Plant, PlantFolder, load_settings
 from werkbund.plant.briefing import Briefing, for_clients
 from werkbund.plant.offers import Offer
+from werkbund.plant.shares import write_parts
 from werkbund.server import resume_deployed, run_deployed
 
 TRIAL: dict[str, Any] = {"draws": "federation", "minimum_bin_rows": 1}

@@ -59,6 +59,7 @@ ALLOWED["flower.trial"] = {
     "flower.machine",
     "flower.provision",
     "flower.server",
+    "plant",
 }
 ALLOWED["cli"] = set(ALLOWED)
 

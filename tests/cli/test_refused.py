@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from werkbund.cli import app
 from werkbund.config import check_config
 from werkbund.federation import run
-from werkbund.federation.tables import write_parts
 from werkbund.flower.provision import provision
+from werkbund.plant.shares import write_parts
 
 LONG = "x" * 300
 """A name that no file can have."""

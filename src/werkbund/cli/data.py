@@ -194,7 +194,9 @@ def init_command(
             sheet=sheet,
         )
         folder = out.resolve().parent
-        draft = draft_of(data, label=label, client=client, positive=positive, events=events, dialect=dialect, config_folder=folder)
+        draft = draft_of(
+            data, label=label, client=client, positive=positive, events=events, dialect=dialect, config_folder=folder
+        )
         write_atomically(out, text_of(draft).encode())
         show_reading(draft.files.reading, output())
         for column in draft.excluded:

@@ -188,6 +188,16 @@ class DataSection(DialectSection):
     events: EventsSection = EventsSection()
     windows: WindowsSection = WindowsSection()
 
+    @property
+    def positives(self) -> str | int | float | bool | tuple[str | int | float | bool, ...] | None:
+        """What means failure, several values as a tuple."""
+        return tuple(self.positive) if isinstance(self.positive, list) else self.positive
+
+    @property
+    def units_of_columns(self) -> dict[str, str]:
+        """The unit of each feature column, empty where it has none."""
+        return {name: column.unit for name, column in self.columns.items()}
+
 
 class DerivedSection(Section):
     """Compute a feature from raw columns."""

@@ -1,4 +1,4 @@
-"""From the data section of a configuration to a table with its schema; and from one table to a file for each plant."""
+"""From the data section of a configuration to a table with its schema."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from werkbund.config.reading import changed
@@ -14,7 +13,6 @@ from werkbund.config.rows import ColumnSection, DataSection, EventsSection, Feat
 from werkbund.config.sections import Config
 from werkbund.core.defaults import NUM_CLIENTS
 from werkbund.core.errors import ConfigError, DataError
-from werkbund.core.files import open_private
 from werkbund.core.target import FAILURE, NumberTarget, Target
 from werkbund.data import ClientFiles, Column, Derived, Origin, Schema, Source, Table, source_for
 from werkbund.data.ai4i import generated_table, load_ai4i, published, recognise
@@ -22,10 +20,9 @@ from werkbund.data.client_files import CLIENT_COLUMN
 from werkbund.data.conversion import in_declared_units
 from werkbund.data.dialect import Dialect, dialect_of
 from werkbund.data.mapping import in_units
-from werkbund.data.targets import Value, binary_labels, with_label
+from werkbund.data.targets import binary_labels, with_label
 from werkbund.data.time.events import LogTable
 from werkbund.data.time.rows import made
-from werkbund.federation.population import divide
 
 
 def read_table(config: Config) -> Table:
@@ -74,7 +71,7 @@ def table_of(frame: pl.DataFrame, origin: Origin, config: Config) -> Table:
         If the columns do not fit the configuration.
     """
     data = config.data
-    frame, origin = (frame, origin) if data.clients else in_units(frame, origin, _units(data))
+    frame, origin = (frame, origin) if data.clients else in_units(frame, origin, data.units_of_columns)
     if data.label in frame.columns and data.empty_label is not None:
         frame = with_label(frame, data.label, data.empty_label)
     schema = recognise(frame) if data.label is None else _schema_of(frame, data, origin.reading.units)
@@ -107,41 +104,6 @@ def _mended(table: Table, data: DataSection) -> Table:
     return in_declared_units(table, data.units).without(data.without)
 
 
-def write_parts(
-    folder: Path, count: int, config: Config | None = None, only: int | None = None
-) -> list[tuple[str, Path]]:
-    """Write each client's rows to a CSV file of its own.
-
-    Parameters
-    ----------
-    folder
-        Where to.
-    count
-        NumberTarget of clients.
-    config
-        Says which table, and how it is divided; None is the built-in federation.
-    only
-        NumberTarget of the one client whose file is written; None for all.
-
-    Returns
-    -------
-    parts
-        Name and file of each client that was written.
-    """
-    config = changed(config or Config(), clients={"count": count})
-    division = divide(read_table(config), config)
-    table, partition = division.table, division.partition
-    numbers = range(partition.num_clients) if only is None else [only]
-    parts = []
-    for number in numbers:
-        rows = np.sort(partition.rows(number))
-        path = folder / f"{partition.names[number]}.csv"
-        with open_private(path, "wb") as file:
-            table.frame[rows].write_csv(file)
-        parts.append((partition.names[number], path))
-    return parts
-
-
 def log_of(events: EventsSection, machine: str, client: str | None) -> LogTable | None:
     """Read the log of failures and planned stops; None where there is none."""
     if events.path is None:
@@ -155,14 +117,10 @@ def _source(data: DataSection) -> Source:
         raise ConfigError("set data.path or data.clients, not both")
     if data.clients:
         files = {name: Path(path) for name, path in data.clients.items()}
-        return ClientFiles(files, CLIENT_COLUMN, dialect_of(data), data.map, _units(data))
+        return ClientFiles(files, CLIENT_COLUMN, dialect_of(data), data.map, data.units_of_columns)
     if data.map:
         raise ConfigError("data.map needs one file a client; name them under data.clients")
     return source_for(Path(str(data.path)), dialect_of(data))
-
-
-def _units(data: DataSection) -> dict[str, str]:
-    return {name: column.unit for name, column in data.columns.items()}
 
 
 def _schema_of(frame: pl.DataFrame, data: DataSection, units: Mapping[str, str]) -> Schema:
@@ -174,7 +132,7 @@ def _schema_of(frame: pl.DataFrame, data: DataSection, units: Mapping[str, str])
     return Schema(
         label=str(data.label),
         features=tuple(_column(frame, name, data, units.get(name, "")) for name in names),
-        positive=_positive(data),
+        positive=data.positives,
         machine=data.machine,
         machine_reset=data.machine_reset,
         time=data.time,
@@ -201,16 +159,12 @@ def _target(data: DataSection) -> Target:
     return NumberTarget(float(data.horizon), float(data.cap))
 
 
-def _positive(data: DataSection) -> Value | tuple[Value, ...] | None:
-    return tuple(data.positive) if isinstance(data.positive, list) else data.positive
-
-
 def _check_positive(frame: pl.DataFrame, data: DataSection) -> None:
     """Refuse a positive value that no row has. One plant's rows are not checked so: it may have no failure."""
     if data.label is None or data.positive is None:
         return
     column = frame[data.label]
-    if not binary_labels(column, _positive(data)).any():
+    if not binary_labels(column, data.positives).any():
         raise DataError(
             f"data.positive must be a value of label {data.label!r}, got {data.positive!r}; "
             f"it has {', '.join(map(repr, column.unique().head(10).to_list()))}"

@@ -19,10 +19,10 @@ from flwr.clientapp import ClientApp
 
 from werkbund.core.errors import ConfigError
 from werkbund.core.files import make_private
-from werkbund.federation.tables import write_parts
 from werkbund.flower.plant.answering import Desk
 from werkbund.flower.wire.records import from_records, to_records
 from werkbund.plant import Plant, PlantFolder, load_settings
+from werkbund.plant.shares import write_parts
 
 app = ClientApp()
 

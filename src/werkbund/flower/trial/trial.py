@@ -22,12 +22,12 @@ from werkbund.config import Config, changed, to_toml
 from werkbund.core.errors import ClientError, ConfigError
 from werkbund.core.files import make_private
 from werkbund.evaluation import Watcher
-from werkbund.federation.tables import write_parts
 from werkbund.flower.machine.connection import free_port
 from werkbund.flower.provision import provision, with_columns
 from werkbund.flower.server.control import connect
 from werkbund.flower.server.kit import ServerSettings, load_server_settings
 from werkbund.flower.server.submission import ShowChecks, run_summary, submit
+from werkbund.plant.shares import write_parts
 
 _START_S = 60.0
 _STOP_S = 20.0
