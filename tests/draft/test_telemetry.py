@@ -36,7 +36,6 @@ def test_columns_of_the_log_are_found(tmp_path: Path) -> None:
     )  # fmt: skip
     assert (config.data.machine, config.data.time, config.data.client) == ("machine", "when", "site")
     assert set(config.data.columns) == {"heat", "noise"}
-    assert events.separator == ";"
 
 
 def test_it_divides_as_it_is(tmp_path: Path) -> None:
