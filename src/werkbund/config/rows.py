@@ -134,7 +134,7 @@ class DataSection(DialectSection):
     source: Literal["ai4i2020", "generator"] = "ai4i2020"
     """Without a path: ai4i2020, generated where its file is not found; or generator, for generated rows in any case."""
     path: str | None = None
-    """File with the rows of all clients; or a folder or pattern such as logs/*.csv, read one below another."""
+    """File with the rows of all clients, also a training file of C-MAPSS; or a folder or pattern such as logs/*.csv."""
     clients: dict[str, str] = Field(default_factory=dict)
     """Or one file, folder or pattern a client: name = path."""
     map: dict[str, dict[str, ColumnMapping]] = Field(default_factory=dict)

@@ -69,17 +69,17 @@ class ClientTable:
 
     @cached_property
     def sizes(self) -> Int64Array:
-        """NumberTarget of rows of each client: (clients,)."""
+        """Number of rows of each client: (clients,)."""
         return np.diff(self.offsets)
 
     @property
     def num_clients(self) -> int:
-        """NumberTarget of clients, those without a row included."""
+        """Number of clients, those without a row included."""
         return len(self.names)
 
     @property
     def num_features(self) -> int:
-        """NumberTarget of feature columns."""
+        """Number of feature columns."""
         return int(self.features.shape[1])
 
     def rows(self, client: int) -> slice:

@@ -126,6 +126,8 @@ class Schema:
         Or one text column that names the mode, and its value for "none".
     telemetry
         What rows were made from, where they are decision points; None where the table holds the rows.
+    part
+        A column of which "test" marks the rows that judge the model, and no others do.
     target
         What is foretold: whether the label says failure, or the number that it holds.
     """
@@ -143,6 +145,7 @@ class Schema:
     mode: str | None = None
     mode_none: str | None = None
     telemetry: Telemetry | None = None
+    part: str | None = None
     target: Target = FAILURE
 
     def __post_init__(self) -> None:
@@ -194,13 +197,22 @@ class Schema:
         named = dict.fromkeys(self.never, "listed in never")
         named |= dict.fromkeys(self.modes, "a failure mode, which leaks the label")
         single = {self.mode: "the failure mode, which leaks the label", self.machine: "the machine's id"}
-        single |= {self.client: "the client column", self.label: "the label"}
+        single |= {self.client: "the client column", self.label: "the label", self.part: "what is held out"}
         return named | {name: role for name, role in single.items() if name is not None}
 
     @property
     def used(self) -> tuple[str, ...]:
         """Columns that a table must have to learn from, the label included; none twice."""
-        roles = (self.label, self.machine, self.machine_reset, self.time, self.client, *self.modes, self.mode)
+        roles = (
+            self.label,
+            self.machine,
+            self.machine_reset,
+            self.time,
+            self.client,
+            *self.modes,
+            self.mode,
+            self.part,
+        )
         names = (*(feature.name for feature in self.features), *(name for name in roles if name is not None))
         return tuple(dict.fromkeys(names))
 

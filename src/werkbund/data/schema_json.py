@@ -20,7 +20,7 @@ _TUPLES = ("never", "modes")
 def schema_to_json(schema: Schema) -> dict[str, Any]:
     """Return a schema as plain values, without the column of the client: that is not what a table means."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(replace(schema, target=FAILURE, telemetry=None))))
-    for name in ("client", "target", "telemetry"):
+    for name in ("client", "part", "target", "telemetry"):
         del values[name]
     # A schema of rows with failures keeps the description that it had before there was anything else.
     if schema.target != FAILURE:

@@ -173,17 +173,17 @@ class Counts:
 
     @cached_property
     def negatives(self) -> int:
-        """NumberTarget of rows with label 0."""
+        """Number of rows with label 0."""
         return int(self.histogram[0].sum())
 
     @cached_property
     def positives(self) -> int:
-        """NumberTarget of rows with label 1."""
+        """Number of rows with label 1."""
         return int(self.histogram[1].sum())
 
     @property
     def rows(self) -> int:
-        """NumberTarget of rows."""
+        """Number of rows."""
         return self.negatives + self.positives
 
     def bin_from(self, logit: float) -> int:

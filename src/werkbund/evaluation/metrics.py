@@ -51,7 +51,7 @@ class Metrics:
     Parameters
     ----------
     rows, positives
-        NumberTarget of rows, and of those with a failure.
+        Number of rows, and of those with a failure.
     average_precision, roc_auc
         Of the ranking; undefined without a positive row, `roc_auc` also without a negative one.
     f1, precision, recall

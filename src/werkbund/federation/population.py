@@ -88,11 +88,14 @@ def _parts(table: Table, partition: Partition, config: Config, seed: int) -> Int
     """Return the part of each row by its number in `PARTS`: (rows,)."""
     clients, split = config.clients, split_of(config)
     traits, outer = RowTraits.of(table), np.zeros(table.num_rows, np.bool_)
+    named, reported = table.schema.part, clients.outer == "report"
     if clients.outer != "none":
         outer = outer_rows(table)
-    if clients.outer == "report":
+    if named is not None:
+        outer, reported = outer | table.frame[named].eq_missing("test").to_numpy(), True
+    if reported:
         split = replace(split, test=0.0)
-    part = np.where(outer & (clients.outer == "report"), TEST, LEFT_OUT).astype(np.int8)
+    part = np.where(outer & reported, TEST, LEFT_OUT).astype(np.int8)
     for client in range(partition.num_clients):
         rows = partition.rows(client)
         inner = rows[~outer[rows]]

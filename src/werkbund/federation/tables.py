@@ -17,6 +17,7 @@ from werkbund.core.target import FAILURE, NumberTarget, Target
 from werkbund.data import ClientFiles, Column, Derived, Origin, Schema, Source, Table, source_for
 from werkbund.data.ai4i import generated_table, load_ai4i, published, recognise
 from werkbund.data.client_files import CLIENT_COLUMN
+from werkbund.data.cmapss import cmapss_table, is_cmapss
 from werkbund.data.conversion import in_declared_units
 from werkbund.data.dialect import Dialect, dialect_of
 from werkbund.data.mapping import in_units
@@ -42,6 +43,8 @@ def read_table(config: Config) -> Table:
         client = CLIENT_COLUMN if data.clients else data.client
         log = log_of(data.events, str(data.machine), client)
         return made_table(*_source(data).read(), log, config).without(data.without)
+    if data.label is None and data.path is not None and is_cmapss(Path(data.path)):
+        return cmapss_table(Path(data.path), plants, config.federation.seed)
     if data.path is not None or data.clients:
         table = table_of(*_source(data).read(), config)
         _check_positive(table.frame, data)

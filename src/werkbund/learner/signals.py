@@ -80,7 +80,7 @@ def local_centroids(
     features
         (rows, features), prepared, so that all have a like scale; rows that are not finite are left out.
     k
-        NumberTarget of clusters k'; fewer where there are fewer distinct rows.
+        Number of clusters k'; fewer where there are fewer distinct rows.
     rng
         Seeds k-means.
     least

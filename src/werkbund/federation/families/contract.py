@@ -25,7 +25,7 @@ class Stage(Protocol):
 
     @property
     def round(self) -> int:
-        """NumberTarget of rounds done."""
+        """Number of rounds done."""
 
     @property
     def learnt(self) -> Arrays:

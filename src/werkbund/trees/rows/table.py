@@ -77,12 +77,12 @@ class TreeTable:
 
     @property
     def num_clients(self) -> int:
-        """NumberTarget of clients, those without a row included."""
+        """Number of clients, those without a row included."""
         return len(self.offsets) - 1
 
     @cached_property
     def sizes(self) -> Int64Array:
-        """NumberTarget of rows of each client: (clients,)."""
+        """Number of rows of each client: (clients,)."""
         return np.diff(self.offsets)
 
     def rows(self, clients: Int64Array) -> Int64Array | slice:
