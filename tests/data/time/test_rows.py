@@ -13,6 +13,7 @@ from sklearn.metrics import average_precision_score
 from tests.data.time.fleets import DATA, fleet
 from werkbund.config import check_config
 from werkbund.core.errors import ConfigError, DataError
+from werkbund.core.target import NumberTarget
 from werkbund.data.preparation import Preparation
 from werkbund.data.schema_json import schema_fingerprint, schema_from_json, schema_to_json
 from werkbund.data.table import Origin
@@ -209,3 +210,21 @@ def test_readings_and_a_log_that_give_no_label_say_why() -> None:
     config = _config(windows={**DATA["windows"], "horizon": "90d"})
     with pytest.raises(DataError, match="censored"):
         made(readings, None, config.data.model_dump(), "site")
+
+
+def test_a_life_is_what_is_left_or_the_cap_where_it_is_surely_longer() -> None:
+    plain, _ = _table()
+    table, config = _table(target="number", cap=60.0)
+    rows = table.frame
+    assert table.schema.label == "life"
+    assert table.schema.target == NumberTarget(24.0, 60.0)
+    sure = rows.filter(pl.col("censored").is_not_null())
+    assert (sure["life"] == 60.0).all()
+    assert (sure["censored"] >= 60.0).all()
+    assert rows["life"].null_count() == 0
+    left_out = plain.frame.filter(pl.col("life").is_null() & (pl.col("censored") < 60.0))
+    assert left_out.height > 0
+    assert rows.height == plain.frame.height - left_out.height
+    assert (table.schema.labels(rows) == (rows["life"].to_numpy() <= 24.0)).all()
+    train = divide(table, config).population.splits["train"]
+    assert 0 < table.schema.labels(rows)[train.rows].sum() < len(train.rows)

@@ -249,7 +249,28 @@ def made(
     rows, counted = course.rows(wide, log, time.time_ns() // 1000)
     columns = _columns(course.telemetry.windows, data["columns"])
     keys = {"label": LABEL, "mode": CAUSE, "mode_none": NO_CAUSE, "columns": columns, "missing": {}, "never": []}
+    if data["target"] == "number":
+        rows = with_lives(rows, data["cap"])
+        ahead = course.rule.horizon / course.telemetry.windows.unit
+        keys |= {"label": LIFE, "horizon": ahead if data["horizon"] is None else data["horizon"]}
     return rows, course.telemetry, keys, counted
+
+
+def with_lives(rows: pl.DataFrame, cap: float | None) -> pl.DataFrame:
+    """Return the rows of which the time to a failure is known, or at least that it is beyond the cap, which is then it.
+
+    A row that is watched for less than the cap without a failure is left out: to take its time for a life would make
+    lives too short.
+
+    Raises
+    ------
+    ConfigError
+        If there is no cap.
+    """
+    if cap is None:
+        raise ConfigError("data.cap must say beyond which time lives are not told apart, got none; set it")
+    long = pl.when(pl.col(CENSORED) >= cap).then(pl.lit(float(cap)))
+    return rows.with_columns(pl.coalesce(LIFE, long).alias(LIFE)).filter(pl.col(LIFE).is_not_null())
 
 
 def _signals(frame: pl.DataFrame, data: Mapping[str, Any], client: str | None) -> list[str]:
