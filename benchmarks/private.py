@@ -1,6 +1,6 @@
 """What a promise of privacy costs in average precision on AI4I, and what attacks on membership come to with it.
 
-    python -m benchmarks.private --out private.json [--seeds 3] [--rounds 40]
+    python -m benchmarks.private --out private.json [--seeds 3] [--rounds 60]
     python -m benchmarks.private --out private.json --attacks
     python -m benchmarks.private --out private.json --plot docs/private.svg
 
@@ -51,8 +51,8 @@ def case_config(case: Case, seed: int, rounds: int) -> Config:
         {
             "federation": {"rounds": rounds, "seed": seed},
             "model": {"kind": "mlp", "hidden": [16]},
-            "training": {"learning_rate": 1.0, "weight_decay": 0.0, "batch_size": 2**20},
-            "strategy": {"aggregation": {"name": "fedadam", "step": 0.2}},
+            "training": {"learning_rate": 1.0, "schedule": "constant", "weight_decay": 0.0, "batch_size": 2**20},
+            "strategy": {"aggregation": {"name": "fedadam", "step": 0.15}},
             "evaluation": {"keep_best": False},
             "privacy": privacy,
         }
@@ -88,7 +88,7 @@ def work(given: argparse.Namespace, known: dict[str, Any]) -> Iterator[str]:
                 known["attacks"][name_of(case)] = attacked(case_config(case, 0, given.rounds))
                 yield f"{name_of(case)}: {known['attacks'][name_of(case)]}"
         return
-    for seed in range(given.seeds):
+    for seed in range(given.first, given.first + given.seeds):
         for case in CASES:
             reached = known["average_precision"].setdefault(name_of(case), {})
             if str(seed) not in reached:
@@ -104,6 +104,9 @@ def plot(known: Mapping[str, Any]) -> str:
     """Return a drawing of average precision against epsilon, a panel a unit."""
     panels = [_panel(known, unit, place) for place, unit in enumerate(CLIPS)]
     body = "\n".join(line for panel in panels for line in panel)
+    told = ", ".join(f"{name} {auc['likelihood ratio (LiRA)']:.2f}" for name, auc in known["attacks"].items())
+    foot = f'<text x="{LEFT}" y="{HEIGHT + TOP + 40}">Attack on membership (LiRA), area under the curve: {told}</text>'
+    body = f'<rect width="100%" height="100%" fill="white"/>\n{body}\n{foot}'
     size = f'width="{len(CLIPS) * (WIDTH + LEFT) + 20}" height="{HEIGHT + 2 * TOP + 20}"'
     style = "font-family: sans-serif; font-size: 11px"
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} style="{style}">\n{body}\n</svg>\n'
@@ -121,7 +124,8 @@ def _panel(known: Mapping[str, Any], unit: str, place: int) -> Iterator[str]:
         yield f'<line x1="{left}" x2="{left + WIDTH}" y1="{height(mark):.1f}" y2="{height(mark):.1f}" stroke="#ddd"/>'
         yield f'<text x="{left - 26}" y="{height(mark) + 4:.1f}">{mark:.1f}</text>'
     for name, x in steps.items():
-        yield f'<text x="{x - 6:.1f}" y="{TOP + HEIGHT + 16}">{"no noise" if name == "inf" else name}</text>'
+        words = "no noise" if name == "inf" else name
+        yield f'<text x="{x:.1f}" y="{TOP + HEIGHT + 16}" text-anchor="middle">{words}</text>'
     for number, (noise, colour, words) in enumerate(LINES):
         yield f'<text x="{left + 8}" y="{TOP + 14 + 14 * number}" fill="{colour}">{words}</text>'
         yield from _line(known, f"{unit} {noise}", steps, height, colour, 4 * number)
@@ -135,6 +139,7 @@ def _line(known: Mapping[str, Any], name: str, steps: Mapping[str, float], heigh
     yield f'<polyline points="{way}" fill="none" stroke="{colour}" stroke-width="2"/>'
     for step, one in means.items():
         x, low, high = steps[step] + aside, max(one.low, 0.0), min(one.high, 0.8)
+        yield f'<circle cx="{x:.1f}" cy="{height(one.mean):.1f}" r="3" fill="{colour}"/>'
         yield f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{height(low):.1f}" y2="{height(high):.1f}" stroke="{colour}"/>'
 
 
@@ -152,7 +157,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--attacks", action="store_true")
     parser.add_argument("--plot", type=Path)
     given = parser.parse_args(arguments)

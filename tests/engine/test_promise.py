@@ -123,6 +123,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"privacy": {"unit": "row", **TARGET}, "strategy": {"personal": {"name": "ditto"}}},
         "strategy.personal.name must be none, got 'ditto'",
     ),
+    "a bound of rows that follows": (
+        {"privacy": {"unit": "row", **TARGET, "adaptive_clip": True}},
+        "adaptive_clip must be false unless privacy.unit is plant",
+    ),
     "shares without sums": (
         {"privacy": {"unit": "plant", **TARGET, "shared_noise": True}},
         "privacy.secure_sums must be true with privacy.shared_noise",

@@ -91,3 +91,15 @@ def test_plants_share_the_noise_of_a_sum_and_nobody_is_trusted_with_it(unit: str
     assert 3.95 < told["epsilon"] <= 4.0
     lines = [json.loads(line) for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()]
     assert [line["loss"] for line in lines[:3]] == [None, None, None]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_bound_of_updates_follows_their_lengths_and_is_in_the_checkpoint(shared: bool, tmp_path: Path) -> None:
+    sums = {"secure_sums": True, "shared_noise": True} if shared else {}
+    plain = _config("plant", noise_multiplier=0.0, clip=0.01, adaptive_clip=True, rounds=4, **sums)
+    values = plain.model_dump(exclude_unset=True)
+    values |= {"strategy": {"aggregation": {"weighting": "equal", "momentum": 0.0}}}
+    run(check_config(values), out=tmp_path / "run", compare=False)
+    carry = load_checkpoint(tmp_path / "run" / "checkpoint.npz").arrays["carry.clip"]
+    assert float(carry[0]) == pytest.approx(0.01 * np.exp(0.2 * 0.5 * 4), rel=1e-5)  # none of them was within it
+    assert _result(tmp_path / "run")["privacy"]["adaptive_clip"] is True

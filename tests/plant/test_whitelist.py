@@ -91,6 +91,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "privacy.noise_multiplier": {"privacy": {"unit": "row", "noise_multiplier": 0.0}},
     "privacy.target_epsilon": {"privacy": {"unit": "machine", "target_epsilon": 1e6}},
     "privacy.delta": {"privacy": {"delta": 0.5}},
+    "privacy.adaptive_clip": {"privacy": {"unit": "plant", "target_epsilon": 1.0, "adaptive_clip": True}},
     "privacy.shared_noise": {
         "privacy": {"secure_sums": True, "unit": "plant", "target_epsilon": 1.0, "shared_noise": True}
     },

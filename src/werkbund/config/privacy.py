@@ -16,7 +16,13 @@ DELTAS = {"row": 1e-5, "machine": 1e-3, "plant": 1e-2}
 """The delta of a promise by its unit, where none is set: below one over the number of units that there are."""
 
 
-PROMISE_NOTHING = {"unit": "none", "noise_multiplier": None, "target_epsilon": None, "shared_noise": False}
+PROMISE_NOTHING = {
+    "unit": "none",
+    "noise_multiplier": None,
+    "target_epsilon": None,
+    "shared_noise": False,
+    "adaptive_clip": False,
+}
 """Keys of a section without any promise."""
 
 
@@ -67,6 +73,8 @@ class PrivacySection(Section):
     """Chance beside epsilon: 1e-5 for rows, 1e-3 for machines, 1e-2 for plants if left out."""
     shared_noise: bool = False
     """Whether each plant adds a share of the noise inside secure sums; with row or machine a round is one step."""
+    adaptive_clip: bool = False
+    """Whether the bound of a plant's update follows the middle length of updates from `clip` on; unit plant."""
     seeded: bool = False
     """Draw noise by the run's seed, which the server knows: for tests in process alone, protects nobody."""
 
@@ -92,6 +100,11 @@ class PrivacySection(Section):
             raise ValueError(
                 "privacy.shared_noise must be false without privacy.unit, and with privacy.seeded: shares are drawn by "
                 f"plants alone; got unit {self.unit!r}, seeded {self.seeded}"
+            )
+        if self.adaptive_clip and self.unit != "plant":
+            raise ValueError(
+                f"privacy.adaptive_clip must be false unless privacy.unit is plant, got unit {self.unit!r}: lengths of "
+                "gradients are told nowhere"
             )
         if noise == 0 and target is not None:
             raise ValueError("privacy.noise_multiplier must be > 0 with privacy.target_epsilon, got 0.0")

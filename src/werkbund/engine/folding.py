@@ -35,6 +35,8 @@ class Unwinding:
         Which answers they are, (cohort,).
     num_parameters
         Length of an update.
+    sent
+        What the aggregator sent along with the weights.
     """
 
     aggregator: Aggregator
@@ -42,6 +44,7 @@ class Unwinding:
     round: int
     cohort: Int64Array
     num_parameters: int
+    sent: Arrays = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -51,7 +54,8 @@ class Unwinding:
     def opened(self, sums: Arrays, clients: Int64Array) -> tuple[Arrays, Float64Array]:
         """Return the sums of these clients' answers as one answer, (1, ...) by name, and its weight, (1,)."""
         keys = np.empty(0, np.uint64)
-        open_sums = self.stack.unwind(sums, Departure(self.round, clients, keys, self.cohort, self.num_parameters))
+        departure = Departure(self.round, clients, keys, self.cohort, self.num_parameters, self.sent)
+        open_sums = self.stack.unwind(sums, departure)
         arrays = {name: np.asarray(open_sums[name])[None] for name in self.names if name != WEIGHT}
         return arrays, np.array([float(open_sums[WEIGHT])])
 

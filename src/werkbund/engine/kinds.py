@@ -17,6 +17,7 @@ from werkbund.core.kinds import (
     as_training,
     nothing,
 )
+from werkbund.engine.adapting import BIT
 from werkbund.learner.counts import COUNT_FIELDS, EDGES_FIELD
 from werkbund.selection.questions import ALONG, KEY, NEEDS, RATE, SIGNALS_IN_CLEAR, TAKEN, WEIGHTS
 
@@ -50,6 +51,7 @@ UPDATE_FIELDS = (
     ),
     Field("sums", "loss", "mean training loss times training rows", (), "f", "", LOSS, least=0.0, most=LARGEST),
     Field("sums", "rows", "number of training rows", (), "f", TRAINING_ROWS, ROWS, least=0.0, most=MOST_ROWS),
+    BIT,
     *FOLDED,
 )
 """What an answer with an update holds, beside counts."""

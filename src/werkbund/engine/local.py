@@ -184,7 +184,8 @@ class LocalWork:
         """Return updates as they leave through the layers, with counts and signals beside them."""
         cohort = np.asarray(tasks.shared.get("cohort", tasks.clients))
         clients = tasks.clients if self.numbers is None else self.numbers[tasks.clients]
-        departure = Departure(tasks.round, clients, tasks.own["key"], cohort, self._common.num_parameters)
+        size, sent = self._common.num_parameters, under(SENT, tasks.shared)
+        departure = Departure(tasks.round, clients, tasks.own["key"], cohort, size, sent)
         leaving = self.stack.leave(sums, departure)
         return Replies(kind, tasks.round, tasks.clients, {**leaving, **each}, clear, self._fingerprint, pooled)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from werkbund.aggregation.contract import UPDATE
 from werkbund.core.arrays import AnyArray, Arrays, under
 from werkbund.core.errors import ClientError
 from werkbund.core.kinds import Field, Kind
@@ -116,9 +115,10 @@ class Masking:
             words = Words.from_json(str(message["words"]))
             self._check_told(client, tasks, message, words)
             arrays = addends_of(words, tasks.kind, {name: array[0] for name, array in sums.items()})
-            if self.share is not None and UPDATE in arrays:
-                honest = self.participants[client].honest(message)
-                arrays[UPDATE] = arrays[UPDATE] + self.share.drawn(arrays[UPDATE].shape, honest)
+            for name, part in self.share.parts.items() if self.share else ():
+                if name in arrays:
+                    honest = self.participants[client].honest(message)
+                    arrays[name] = arrays[name] + part.drawn(arrays[name].shape, honest)
             masked = self.participants[client].submit(message, words, arrays, question_of(tasks, self.about))["masked"]
             self._keep(client, replace(stage, turn=turn, under_way=tasks.round * tasks.kind.staged))
             return masked

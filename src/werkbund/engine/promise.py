@@ -17,6 +17,7 @@ from werkbund.aggregation.contract import Aggregator, half_of, needs_of
 from werkbund.core.arrays import AnyArray
 from werkbund.core.errors import ConfigError
 from werkbund.core.methods import name_of
+from werkbund.engine.adapting import AdaptiveClip
 from werkbund.engine.schedule import RateSchedule
 from werkbund.learner.batches import Unit, UnitDraws, num_steps, sampling_rate
 from werkbund.learner.objective import LocalObjective, NoisedUnits, UnitSum
@@ -73,6 +74,10 @@ class Promised(Protocol):
     def shared_noise(self) -> bool:
         """Whether each plant adds a share of the noise inside secure sums."""
 
+    @property
+    def adaptive_clip(self) -> bool:
+        """Whether the bound of a plant's update follows the lengths of updates."""
+
 
 @dataclass(frozen=True)
 class Promise:
@@ -95,6 +100,8 @@ class Promise:
     shared
         Whether clients add shares of the noise inside secure sums: a release is one sum over all of them, and with
         rows or machines a round is one step.
+    adaptive
+        Whether the bound of a plant's update follows the lengths of updates, and `clip` is the first one.
     """
 
     unit: Protected
@@ -106,6 +113,7 @@ class Promise:
     rounds: int
     seeded: bool = False
     shared: bool = False
+    adaptive: bool = False
 
     @staticmethod
     def of(terms: Promised, plan: TrainingPlan, rounds: int) -> Promise | None:
@@ -113,7 +121,7 @@ class Promise:
         if terms.unit == "none":
             return None
         noise, target = terms.noise_multiplier, terms.target_epsilon
-        flags = bool(terms.seeded), bool(terms.shared_noise)
+        flags = bool(terms.seeded), bool(terms.shared_noise), bool(terms.adaptive_clip)
         return Promise(terms.unit, float(terms.clip), terms.promised_delta, noise, target, plan, rounds, *flags)
 
     @property
@@ -131,7 +139,7 @@ class Promise:
     @property
     def share(self) -> NoiseShare | None:
         """The noise of which each client adds a share under masks; None where they add none there."""
-        return NoiseShare(self.noise_at(1)) if self.shared else None
+        return NoiseShare(self.noise_at(1), self.adaptive) if self.shared else None
 
     @property
     def is_kept_by_clients(self) -> bool:
@@ -154,8 +162,12 @@ class Promise:
         if self.unit != "plant":
             return Stack()
         if self.shared:
-            return Stack((RoundedUpdates(self.clip),))
-        return Stack((ClippedSum(self.clip, self.noise_at(1), seed if self.seeded else None),))
+            return Stack((RoundedUpdates(self.clip, self.adaptive),))
+        return Stack((ClippedSum(self.clip, self.noise_at(1), seed if self.seeded else None, self.adaptive),))
+
+    def bounding(self, rule: Aggregator) -> Aggregator:
+        """Return a rule of aggregation whose bound of updates follows their lengths, where that is promised."""
+        return AdaptiveClip(rule, self.clip) if self.adaptive else rule
 
     def noise_at(self, rows: int) -> float:
         """Return the deviation of the noise at a client with so many training rows, in multiples of `clip`."""
@@ -201,6 +213,7 @@ class Promise:
             "relation": RELATION,
             "delta": self.delta,
             "clip": self.clip,
+            "adaptive_clip": self.adaptive,
             "target": self.target,
             "mechanism": (_SHARED if self.shared else _MECHANISMS)[self.unit],
             "seeded": self.seeded,

@@ -201,7 +201,8 @@ def _folded(
     else:
         arrivals = _at_a_pace(asking, sent, strategy.pace, due, rules, is_last)
     each = "update" in strategy.selector.declaration.needs or rules.crediting is not None or rules.keeps_updates
-    unwinding = Unwinding(aggregator, stack, state.round + 1, choice.cohort, size) if stack.layers else None
+    along = aggregator.outgoing(state.carry)
+    unwinding = Unwinding(aggregator, stack, state.round + 1, choice.cohort, size, along) if stack.layers else None
     half = half_of(aggregator)
     weighted = frozenset({UPDATE, *(half.weighted if half else ())})
     limits = LengthLimits(strategy.clip_norm, state.usual, norm(state.weights), weighted)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from werkbund.aggregation.contract import UPDATE, Aggregator
+from werkbund.aggregation.contract import Aggregator
 from werkbund.core.arrays import Arrays, Int64Array
 from werkbund.core.errors import ClientError, ConfigError, FederationError
 from werkbund.core.kinds import Kind
@@ -58,7 +58,7 @@ class SumTerms:
     @property
     def whole(self) -> frozenset[str]:
         """Names of sums that layers of privacy make whole numbers."""
-        return frozenset() if self.share is None else frozenset({UPDATE})
+        return frozenset() if self.share is None else frozenset(self.share.parts)
 
     def check_cohort(self, selector: Selector, num_clients: int) -> None:
         """Refuse cohorts that are too small among so many clients.
@@ -179,7 +179,7 @@ class SecuredGrid:
         opened = self._opened(missing, exchange)
         if tasks.kind.staged:
             self._stage = tasks.round, included
-        pooled = opened_sums(tasks.kind, words, opened.sums, len(included))
+        pooled = opened_sums(tasks.kind, words, opened.sums, len(included), self.whole)
         each = sorted((answers[number] for number in included), key=lambda answer: int(answer.clients[0]))
         clear = joined([_without_words(answer).clear for answer in each])
         clients = np.sort([exchange.client(number) for number in included])

@@ -178,7 +178,9 @@ def _as_addend(addend: Addend, array: AnyArray | None) -> AnyArray:
     return array.astype(np.int64) if addend.most is None else array
 
 
-def opened_sums(kind: Kind, words: Words, sums: Mapping[str, AnyArray], num_clients: int) -> dict[str, AnyArray]:
+def opened_sums(
+    kind: Kind, words: Words, sums: Mapping[str, AnyArray], num_clients: int, whole: Collection[str] = ()
+) -> dict[str, AnyArray]:
     """Return opened words as the sums that the kind declares, in the type of its numbers.
 
     What some clients kept to themselves is left out; but counts of held-out rows stay, as those of clients that have
@@ -194,20 +196,19 @@ def opened_sums(kind: Kind, words: Words, sums: Mapping[str, AnyArray], num_clie
         As `Words.opened` gives them.
     num_clients
         How many are in the sum.
+    whole
+        Names of sums that layers of privacy made whole numbers, which come as they are.
     """
     given = sums[_GIVEN].tolist()
     told = zip(words.addends[:-1], given, strict=True)
     kept = [one.name for one, many in told if many == num_clients or (many and "." in one.name)]
-    whole = [one.name for one in words.addends if one.most is None]
-    return {name: _typed(kind, name, sums[name], name in whole) for name in kept}
+    return {name: sums[name] if name in whole else _typed(kind, name, sums[name]) for name in kept}
 
 
-def _typed(kind: Kind, name: str, array: AnyArray, is_whole: bool) -> AnyArray:
+def _typed(kind: Kind, name: str, array: AnyArray) -> AnyArray:
     declared = kind.answered("sums", name)
     if declared is None:
         raise FederationError(f"an answer to {kind} has no sum {name!r}")
-    if is_whole and "parameters" in declared.shape:  # as a layer of privacy reads it
-        return array
     whole = declared.dtype in ("iu", "i", "u", "b") or declared.unit in _COUNTED_IN_ROWS
     numbers = array if whole or "parameters" in declared.shape else number_of(array)
     return numbers.astype({"f4": np.float32, "f": np.float64}.get(declared.dtype, numbers.dtype))

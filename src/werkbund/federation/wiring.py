@@ -132,7 +132,7 @@ def strategy_of(config: Config) -> Strategy:
     selector, promise, stack = selector_of(config), promise_of(config), Stack()
     if promise:
         check_promise(promise, selector, rule)
-        stack = promise.stack(config.federation.seed, _schedule(config))
+        stack, rule = promise.stack(config.federation.seed, _schedule(config)), promise.bounding(rule)
     pace, personal = Pace(**config.strategy.pace.model_dump()), config.strategy.personal.plan
     sums = sums_of(config)
     return Strategy(selector, rule, stack, clip_norm=clip, pace=pace, personal=personal, secure_sums=sums)

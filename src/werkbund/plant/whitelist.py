@@ -62,6 +62,7 @@ AGREED: tuple[str, ...] = (
     "privacy.target_epsilon",
     "privacy.delta",
     "privacy.shared_noise",
+    "privacy.adaptive_clip",
 )
 """Keys that say what is computed about rows, and what is seen of it: a run that differs in one is refused."""
 

@@ -16,6 +16,7 @@ from werkbund.core.arrays import AnyArray, Arrays, Float64Array, Int64Array
 from werkbund.core.errors import ClientError, ConfigError
 from werkbund.core.rng import secret_generator
 from werkbund.privacy.accounting import SkellamRelease, rounded_length
+from werkbund.privacy.adaptive import BIT_NOISE, WITHIN, bits_of, bound_of, update_noise
 from werkbund.privacy.central import UPDATE, WEIGHT, ClippedSum
 from werkbund.privacy.stack import Departure, Stack
 
@@ -27,6 +28,9 @@ MOST_PARAMETERS = 2**22
 """Of an update; epsilon is reckoned for so many, which is .2 % more noise than for few."""
 
 
+_ROUNDING = 1 + 1e-6
+
+
 @dataclass(frozen=True)
 class NoiseShare:
     """Be the noise that plants add to one sum together.
@@ -35,6 +39,8 @@ class NoiseShare:
     ----------
     noise
         Its standard deviation in multiples of the bound; 0 for none.
+    adaptive
+        Whether it is on updates and on bits that say whether these are within the bound: both cost what it does.
 
     References
     ----------
@@ -43,6 +49,15 @@ class NoiseShare:
     """
 
     noise: float
+    adaptive: bool = False
+
+    @property
+    def parts(self) -> dict[str, NoiseShare]:
+        """The noise on each sum by its name; what is whole costs a millionth more, which is added."""
+        if not self.adaptive:
+            return {UPDATE: self}
+        bits = BIT_NOISE * self.noise * _ROUNDING
+        return {UPDATE: NoiseShare(update_noise(self.noise * _ROUNDING, bits)), WITHIN: NoiseShare(bits)}
 
     def __post_init__(self) -> None:
         if not 0 <= self.noise < math.inf:
@@ -111,14 +126,17 @@ class RoundedUpdates:
     ----------
     clip
         Greatest length of an update.
+    adaptive
+        Whether the bound comes along with the weights, and each plant tells whether its update is within it.
     """
 
     clip: float
+    adaptive: bool = False
 
     @property
     def on(self) -> tuple[str, ...]:
-        """Updates alone."""
-        return (UPDATE,)
+        """Updates, and whether they are within the bound."""
+        return (UPDATE, WITHIN) if self.adaptive else (UPDATE,)
 
     @property
     def sums_only(self) -> bool:
@@ -128,12 +146,19 @@ class RoundedUpdates:
     def leave(self, answers: Arrays, departure: Departure) -> Arrays:
         """Return the updates of some plants as whole numbers; one that counts nothing is 0."""
         weights = np.minimum(np.asarray(answers[WEIGHT], np.float64), 1.0)[:, None]
-        return {UPDATE: rounded(answers[UPDATE] * (weights > 0), self.clip, secret_generator())}
+        bound = bound_of(departure.sent, self.clip) if self.adaptive else self.clip
+        whole = rounded(answers[UPDATE] * (weights > 0), bound, secret_generator())
+        if not self.adaptive:
+            return {UPDATE: whole}
+        bits = bits_of(np.linalg.norm(answers[UPDATE].astype(np.float64), axis=1), bound)
+        return {UPDATE: whole, WITHIN: (bits * UNITS).astype(np.int64)}
 
     def unwind(self, total: Arrays, departure: Departure) -> Arrays:
         """Return the noised sum, times the share of plants that answered, by whose number it is divided later."""
         share = len(departure.clients) / len(departure.cohort)
-        return {UPDATE: (total[UPDATE].astype(np.float64) * (self.clip / UNITS * share)).astype(np.float32)}
+        bound = bound_of(departure.sent, self.clip) if self.adaptive else self.clip
+        within = {WITHIN: np.asarray(total[WITHIN] / UNITS)} if self.adaptive else {}
+        return {UPDATE: (total[UPDATE].astype(np.float64) * (bound / UNITS * share)).astype(np.float32), **within}
 
 
 @dataclass(frozen=True)

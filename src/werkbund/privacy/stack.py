@@ -7,7 +7,7 @@ here knows how clients train or how updates become weights.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -33,6 +33,8 @@ class Departure:
         (cohort,), client numbers of all that were asked, ascending: some may be missing from the sum.
     num_parameters
         Length of an update.
+    sent
+        What the aggregator sent along with the weights, by name.
     """
 
     round: int
@@ -40,6 +42,7 @@ class Departure:
     keys: UInt64Array
     cohort: Int64Array
     num_parameters: int
+    sent: Arrays = field(default_factory=dict)
 
 
 class Layer(Protocol):
