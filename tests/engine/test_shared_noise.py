@@ -102,6 +102,18 @@ def test_each_unit_is_clipped_by_itself(unit: Protected, federation: Build) -> N
     np.testing.assert_allclose(state.weights, expected, atol=0.05 / UNITS * 2)
 
 
+def test_gradients_of_rows_follow_what_training_follows(federation: Build) -> None:
+    """Where a number is the target that is a risk from 0 to 1, and not whether it is due."""
+    made = _built(federation, _promise("row"))
+    table, trainer = made.work.splits.train, made.work.trainer
+    rows = np.arange(len(table.labels))
+    risks = np.random.default_rng(1).random(len(rows)).astype(np.float32)
+    taught = replace(table, risks=risks)
+    followed = np.concatenate(list(trainer.row_gradients(taught, rows, made.state.weights)))
+    scores = 1 / (1 + np.exp(-trainer.score(made.state.weights, table.features)))
+    np.testing.assert_allclose(followed[:, -1], scores - risks, atol=1e-6)  # the bias of a logistic regression
+
+
 def _noise(made: Federation, promise: Promise, **how: Any) -> AnyArray:
     """Return what moved the weights beside the bounded updates, which are next to nothing: a sum over all, in bounds.
 

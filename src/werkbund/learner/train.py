@@ -267,7 +267,7 @@ class CohortTrainer:
             raise ConfigError(f"gradients of rows need an objective that sums units, got {self.objective}")
         at, width = torch.from_numpy(np.array(weights, np.float32)[None]), max(_ENTRIES_A_GROUP // len(weights), 1)
         for part in np.split(rows, range(width, len(rows), width)):
-            features, labels = (torch.from_numpy(array[None, part]) for array in (table.features, table.labels))
+            features, labels = (torch.from_numpy(array[None, part]) for array in (table.features, table.followed))
             yield self._slopes.gradient(at, features, labels, torch.ones_like(labels))[0][0].numpy()
 
     def score(self, weights: Float32Array, features: Float32Array) -> Float32Array:
