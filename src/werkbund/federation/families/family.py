@@ -17,6 +17,7 @@ from werkbund.config.reading import changed
 from werkbund.config.sections import Config
 from werkbund.core.arrays import Int64Array
 from werkbund.core.errors import ConfigError
+from werkbund.core.text import did_you_mean
 from werkbund.data import Preparation, Schema
 from werkbund.data.schema_json import schema_from_json, schema_to_json
 from werkbund.engine import Checkpoint, Grid
@@ -112,8 +113,18 @@ class Family:
 
 
 def family_of(config: Config) -> Family:
-    """Return the family of a configuration's `model.kind`; whatever is no kind of trees is a network."""
-    return _FAMILIES.get(config.model.kind, _NETWORKS)
+    """Return the family of a configuration's `model.kind`; whatever is no kind of trees is a network.
+
+    Raises
+    ------
+    ConfigError
+        If the kind is neither shipped nor the place of a class.
+    """
+    kind = config.model.kind
+    if kind not in SHIPPED_MODELS and ":" not in kind:
+        known, like = ", ".join(SHIPPED_MODELS), did_you_mean(kind, SHIPPED_MODELS)
+        raise ConfigError(f"model.kind must be one of {known} or 'package.module:Class', got {kind!r}{like}")
+    return _FAMILIES.get(kind, _NETWORKS)
 
 
 def grows_trees(config: Config) -> bool:
