@@ -124,6 +124,7 @@ SERVERS: dict[str, dict[str, Any]] = {
     "data.zone": {"data": {**FILE["data"], "zone": "Asia/Tokyo"}},
     "data.tag": {"data": {**FILE["data"], "tag": "operator"}},
     "data.value": {"data": {**FILE["data"], "value": "wage"}},
+    "data.fleet": {"data": {**FILE["data"], "fleet": {"days": 9}}},
     "data.events": {"data": {**FILE["data"], "events": {"path": "/etc/passwd"}}},
     "clients.partition": {"clients": {"partition": "iid"}},
     "clients.factors": {"clients": {"factors": {"a": 2.0}}},

@@ -260,6 +260,7 @@ SERVERS_OWN: tuple[str, ...] = (
     "data.tag",
     "data.value",
     "data.events",
+    "data.fleet",
     "clients.partition",
     "clients.count",
     "clients.options",

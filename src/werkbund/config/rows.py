@@ -33,6 +33,25 @@ class ColumnSection(Section):
     """Upper end of the plausible range."""
 
 
+class FleetSection(Section):
+    """Make the generated fleet larger, or its plants more different."""
+
+    machines: Count = 6
+    """Machines at each plant."""
+    days: Count = 180
+    """Length of the record."""
+    step_min: Count = 10
+    """Minutes between readings."""
+    life: Annotated[float, Field(gt=0)] = 1.0
+    """Factor of all lives."""
+    rare: Annotated[float, Field(ge=0)] = 0.55
+    """How fast a mode wears at a plant that sees it seldom."""
+    often: Annotated[float, Field(ge=0)] = 1.75
+    """And at each fourth plant, which sees it most."""
+    climate_sd: Annotated[float, Field(ge=0)] = 4.0
+    """Standard deviation of the plants' mean temperatures, in K."""
+
+
 class EventsSection(Section):
     """Say where the log of failures and planned stops lies, one row a stop, and what its columns mean."""
 
@@ -131,8 +150,9 @@ class DialectSection(Section):
 class DataSection(DialectSection):
     """Say where the rows are and what their columns mean; with no label, a known table is recognised."""
 
-    source: Literal["ai4i2020", "generator"] = "ai4i2020"
-    """Without a path: ai4i2020, generated where its file is not found; or generator, for generated rows in any case."""
+    source: Literal["ai4i2020", "generator", "fleet"] = "ai4i2020"
+    """Without a path: ai4i2020, generated where its file is not found; generator, for generated rows in any case; or
+    fleet, for readings and a log of generated machines that wear."""
     path: str | None = None
     """File with the rows of all clients, also a training file of C-MAPSS; or a folder or pattern such as logs/*.csv."""
     clients: dict[str, str] = Field(default_factory=dict)
@@ -185,6 +205,7 @@ class DataSection(DialectSection):
     """Column with the signal's name, where a row is one reading of one signal."""
     value: str | None = None
     """And the column with the reading."""
+    fleet: FleetSection = FleetSection()
     events: EventsSection = EventsSection()
     windows: WindowsSection = WindowsSection()
 

@@ -12,7 +12,7 @@ import tomlkit
 from pydantic import BaseModel
 
 from werkbund.config.models import ClustersSection, PersonalSection
-from werkbund.config.rows import EventsSection, WindowsSection
+from werkbund.config.rows import EventsSection, FleetSection, WindowsSection
 
 WIDTH = 110
 
@@ -80,6 +80,7 @@ INAPPLICABLE = frozenset(
         "features.derived",
         "privacy.noise_multiplier",
         "privacy.target_epsilon",
+        *(f"data.fleet.{key}" for key in FleetSection.model_fields),
         *(f"data.events.{key}" for key in EventsSection.model_fields),
         *(f"data.windows.{key}" for key in WindowsSection.model_fields),
         *(f"strategy.clusters.{key}" for key in ClustersSection.model_fields if key != "name"),

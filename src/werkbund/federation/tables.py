@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import polars as pl
@@ -20,6 +20,7 @@ from werkbund.data.client_files import CLIENT_COLUMN
 from werkbund.data.cmapss import cmapss_table, is_cmapss
 from werkbund.data.conversion import in_declared_units
 from werkbund.data.dialect import Dialect, dialect_of
+from werkbund.data.fleet import FLEET_DATA, FleetPlan, draw_fleet
 from werkbund.data.mapping import in_units
 from werkbund.data.targets import binary_labels, with_label
 from werkbund.data.time.events import LogTable
@@ -39,6 +40,8 @@ def read_table(config: Config) -> Table:
         If the rows cannot be read.
     """
     data, plants = config.data, config.data.plants or config.clients.count or NUM_CLIENTS
+    if data.source == "fleet" and data.path is None and not data.clients:
+        return _fleet_table(config)
     if data.windows.step is not None:
         client = CLIENT_COLUMN if data.clients else data.client
         log = log_of(data.events, str(data.machine), client)
@@ -90,6 +93,17 @@ def table_of(frame: pl.DataFrame, origin: Origin, config: Config) -> Table:
     elif data.client is not None:
         schema = replace(schema, client=data.client)
     return Table(frame, _with_features(_with_marks(schema, data), config.features), origin)
+
+
+def _fleet_table(config: Config) -> Table:
+    """Return rows of the generated fleet, by its usual windows where the configuration has none."""
+    data, seed = config.data, config.federation.seed
+    plan = FleetPlan(plants=data.plants or config.clients.count or NUM_CLIENTS, **data.fleet.model_dump())
+    fleet, given = draw_fleet(plan, seed), data.model_dump(exclude_unset=True)
+    config = changed(config, data={**FLEET_DATA, **{key: given[key] for key in ("windows",) if key in given}})
+    log = LogTable.of(fleet.log, config.data.events.model_dump(), "machine", "plant")
+    note = f"Generated: a fleet of {plan.plants} plants, seed {seed}; not measured data."
+    return made_table(fleet.readings, Origin("fleet", generated={**asdict(plan), "seed": seed}, note=note), log, config)
 
 
 def made_table(frame: pl.DataFrame, origin: Origin, log: LogTable | None, config: Config) -> Table:

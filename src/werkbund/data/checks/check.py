@@ -13,9 +13,8 @@ import polars.selectors as cs
 from werkbund.core.arrays import Float64Array
 from werkbund.core.errors import DataError
 from werkbund.data.checks.finding import LEVELS, Finding, Level, listed, numbers, share
-from werkbund.data.checks.labels import check_label
+from werkbund.data.checks.labels import check_label, check_made
 from werkbund.data.checks.lines import FederationLines, Lines
-from werkbund.data.checks.made import check_made
 from werkbund.data.checks.readings import check_readings
 from werkbund.data.checks.units import check_units
 from werkbund.data.markers import without_marked
