@@ -10,8 +10,8 @@ from sklearn.metrics import average_precision_score
 
 from werkbund.config import check_config
 from werkbund.core.errors import ConfigError
-from werkbund.data.fleet import SIGNALS, FleetPlan, WornFleet, draw_fleet, oracle_risk
-from werkbund.data.wear import ELECTRICAL, MODES, hazard_of, risk_of, stress_of, wear_rate
+from werkbund.data.fleet import SIGNALS, WornFleet, draw_fleet, oracle_risk
+from werkbund.data.wear import ELECTRICAL, MODES, FleetPlan, hazard_of, risk_of, stress_of, wear_rate
 from werkbund.federation.population import divide, split_of
 from werkbund.federation.tables import read_table
 from werkbund.partition.split import TEST, TRAIN, RowTraits

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from werkbund.data import Column, Preparation, Schema, Table
-    from werkbund.data.time.rows import Telemetry
+    from werkbund.data.time.windows import Telemetry
     from werkbund.model import Explanation
 
 _REASONS = 3

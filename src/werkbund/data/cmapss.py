@@ -21,8 +21,7 @@ from werkbund.core.target import NumberTarget
 from werkbund.data.schema import Column, Schema
 from werkbund.data.table import Origin, Table
 from werkbund.data.time.clock import Clock
-from werkbund.data.time.rows import Telemetry
-from werkbund.data.time.windows import WindowPlan
+from werkbund.data.time.windows import Telemetry, WindowPlan
 
 UNIT, CYCLE, LEFT, PART, AIRLINE, CONDITION = "engine", "cycle", "cycles left", "part", "airline", "condition"
 HORIZON, CAP = 30.0, 125.0

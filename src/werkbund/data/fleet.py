@@ -15,9 +15,8 @@ import numpy as np
 import polars as pl
 
 from werkbund.core.arrays import AnyArray, BoolArray, Float64Array, FloatingArray, Int64Array
-from werkbund.core.errors import ConfigError
 from werkbund.core.rng import generator
-from werkbund.data.wear import ELECTRICAL, MODES, hazard_of, risk_of, stress_of, wear_rate
+from werkbund.data.wear import ELECTRICAL, MODES, FleetPlan, hazard_of, risk_of, stress_of, wear_rate
 
 SIGNALS = ("speed", "current", "temp", "ambient", "vib", "pressure", "flow")
 OFFSET_SD = np.array([0.0, 0.6, 2.0, 0.3, 0.25, 0.12, 1.5])
@@ -50,55 +49,6 @@ FLEET_DATA: Mapping[str, Any] = {
     "events": {"start": "start", "back": "back", "kind": "kind", "planned": [PLANNED], "mode": "mode"},
 }
 """What a section `data` says of the fleet: decision points every two hours, a failure within three days."""
-
-
-@dataclass(frozen=True)
-class FleetPlan:
-    """Say how large a fleet is, and what is built into it.
-
-    Parameters
-    ----------
-    plants, machines
-        Numbers of plants, and of machines at each.
-    days
-        Length of the record.
-    step_min
-        Minutes between readings.
-    life
-        Factor of all lives; 2 halves the failures.
-    rare, often
-        How fast a mode wears at a plant that sees it seldom, and at those that see it most: each fourth plant for each
-        mode. 0.2 and 2.5 make plants blind to each other's modes.
-    climate_sd
-        Of the plants' temperatures, in K.
-    """
-
-    plants: int = 10
-    machines: int = 6
-    days: int = 180
-    step_min: int = 10
-    life: float = 1.0
-    rare: float = 0.55
-    often: float = 1.75
-    climate_sd: float = 4.0
-
-    def __post_init__(self) -> None:
-        sizes = {name: getattr(self, name) for name in ("plants", "machines", "days", "step_min")}
-        for name, size in sizes.items():
-            if size < 1:
-                raise ConfigError(f"{name} of a fleet must be at least 1, got {size}; ask for more")
-        if 60 % self.step_min:
-            raise ConfigError(f"step_min of a fleet must divide 60, got {self.step_min}; choose such as 10")
-
-    @property
-    def num_steps(self) -> int:
-        """Readings of a machine that is never down."""
-        return self.days * 24 * 60 // self.step_min
-
-    @property
-    def step_h(self) -> float:
-        """Hours between readings."""
-        return self.step_min / 60
 
 
 @dataclass(frozen=True)

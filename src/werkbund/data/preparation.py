@@ -24,7 +24,7 @@ from werkbund.data.features import clean, number_matrix
 from werkbund.data.markers import Marker
 from werkbund.data.schema import Derived, Schema
 from werkbund.data.statistics import SurveyCounts, category_names, feature_names, marks_of, number_names
-from werkbund.data.time.rows import Telemetry
+from werkbund.data.time.windows import Telemetry
 
 LARGEST = float(np.finfo(np.float32).max)
 """A scaled value beyond this has no float32; it counts as missing, as one that is not finite does."""

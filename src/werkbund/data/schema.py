@@ -23,7 +23,7 @@ from werkbund.data.targets import (
     mode_flags_of_text,
     numbers_of,
 )
-from werkbund.data.time.rows import Telemetry
+from werkbund.data.time.windows import Telemetry
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.core.target import FAILURE, target_from_json
 from werkbund.data.schema import Column, Derived, Schema
-from werkbund.data.time.rows import Telemetry
+from werkbund.data.time.windows import Telemetry
 
 _TUPLES = ("never", "modes")
 

@@ -20,11 +20,12 @@ from werkbund.data.client_files import CLIENT_COLUMN
 from werkbund.data.cmapss import cmapss_table, is_cmapss
 from werkbund.data.conversion import in_declared_units
 from werkbund.data.dialect import Dialect, dialect_of
-from werkbund.data.fleet import FLEET_DATA, FleetPlan, draw_fleet
+from werkbund.data.fleet import FLEET_DATA, draw_fleet
 from werkbund.data.mapping import in_units
 from werkbund.data.targets import binary_labels, with_label
 from werkbund.data.time.events import LogTable
 from werkbund.data.time.rows import made
+from werkbund.data.wear import FleetPlan
 
 
 def read_table(config: Config) -> Table:

@@ -129,3 +129,8 @@ def _zoned(local: pl.Series, machine: pl.Series, zone: str) -> pl.Series:
     second = twice & (back.cum_sum() > 0).over(pl.col("machine"), pl.col("local").dt.date(), twice)
     moment = pl.when(second).then("latest").otherwise("earliest").dt.convert_time_zone("UTC")
     return work.select(moment.alias("moment"))["moment"]
+
+
+def when_of(tick: pl.Series, counted: bool) -> pl.Series:
+    """Return moments as they are written in a table: dates in UTC, or numbers of units."""
+    return tick / TICKS if counted else pl.select(pl.from_epoch(tick, "us").dt.replace_time_zone("UTC")).to_series()

@@ -260,3 +260,18 @@ def _merged(work: pl.DataFrame, apart: int) -> pl.DataFrame:
     )  # fmt: skip
     empty = pl.when(pl.col("mode") == "").then(None).otherwise("mode").alias("mode")
     return told.select("machine", "start", "back", "planned", empty)
+
+
+_NO_STOPS = pl.DataFrame(
+    schema={"machine": pl.String, "start": pl.Int64, "back": pl.Int64, "planned": pl.Boolean, "mode": pl.String}
+)
+
+
+def stops_of(log: LogTable | None, readings: pl.DataFrame, clock: Clock, client: str | None) -> EventLog:
+    """Return the stops of a log under the keys of the readings, each with an end; none where there is no log."""
+    if log is None:
+        return EventLog(_NO_STOPS)
+    stops = log.stops(clock)
+    if client is not None and log.columns.client is None:
+        stops = stops.at_sites(readings["machine"])
+    return stops.closed(readings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,11 @@ import polars as pl
 
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.data.markers import Marker, marked
-from werkbund.data.time.clock import HOUR, TICKS, Clock, counts_units, span
-from werkbund.data.time.events import EventLog, LogTable
+from werkbund.data.time.clock import HOUR, TICKS, Clock, counts_units, span, when_of
+from werkbund.data.time.events import EventLog, LogTable, stops_of
 from werkbund.data.time.labels import OUTCOMES, LabelRule, label_points, never_foretold
-from werkbund.data.time.readings import Readings, read_readings, widened
-from werkbund.data.time.windows import WindowPlan
+from werkbund.data.time.readings import Readings, widened
+from werkbund.data.time.windows import Telemetry, WindowPlan
 
 LABEL, CAUSE, LIFE, CENSORED = "failure", "cause", "life", "censored"
 """Columns of the rows: whether a failure follows within the horizon, which, time to it, and time without one."""
@@ -26,79 +26,6 @@ NO_CAUSE, UNNAMED = "none", "not named"
 
 _GRACE = "6h"
 _NAMED = 20
-
-
-@dataclass(frozen=True)
-class Telemetry:
-    """Say what rows are made from, alike at every client, in the report and where new readings are scored.
-
-    Parameters
-    ----------
-    machine, time
-        Columns of the readings: the machine's id, and when.
-    windows
-        The features.
-    """
-
-    machine: str
-    time: str
-    windows: WindowPlan
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        plan = {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.windows).items()
-        }
-        return {"machine": self.machine, "time": self.time, "windows": plan}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Telemetry:
-        """Return what `to_json` described.
-
-        Raises
-        ------
-        ConfigError
-            If a value breaks a rule.
-        """
-        lists = {name: tuple(value) for name, value in values["windows"].items() if isinstance(value, list)}
-        return cls(values["machine"], values["time"], WindowPlan(**{**values["windows"], **lists}))
-
-    def points(
-        self, frame: pl.DataFrame, clock: Clock, now: int, log: LogTable | None = None, client: str | None = None
-    ) -> pl.DataFrame:
-        """Return the features at each point of new readings; see `WindowPlan.points`.
-
-        Parameters
-        ----------
-        frame
-            Readings in wide form, with as much history as the windows and the reference need.
-        clock, now
-            As for `read_readings`.
-        log
-            Of stops; without one each machine has one life.
-        client
-            The column with the site, where machines of two sites have one id; it then stands before the id.
-        """
-        readings = self.readings(frame, clock, now, client)
-        stops = stops_of(log, readings, clock, client)
-        points = self.windows.points(readings, stops)
-        when = when_of(points["tick"], readings.counted).alias(self.time)
-        machine = pl.col("machine").str.replace("\x1f", " ", literal=True).alias(self.machine)
-        return points.select(machine, when, *self.windows.feature_names)
-
-    def readings(self, frame: pl.DataFrame, clock: Clock, now: int, client: str | None) -> Readings:
-        """Return readings in order."""
-        regime = self.windows.regime
-        return read_readings(
-            frame,
-            machine=self.machine,
-            time=self.time,
-            client=client,
-            signals=self.windows.signals,
-            kept=[] if regime is None or regime in self.windows.signals else [regime],
-            clock=clock,
-            now=now,
-        )
 
 
 @dataclass(frozen=True)
@@ -167,7 +94,7 @@ class Course:
             If no point has a label.
         """
         readings = self.telemetry.readings(frame, self.clock, now, self.client)
-        stops = stops_of(log, readings, self.clock, self.client)
+        stops = stops_of(log, readings.frame, self.clock, self.client)
         _check_machines(readings, stops)
         points = self.telemetry.windows.points(readings, stops)
         kept = None if log is None else log.end(self.clock)
@@ -198,16 +125,6 @@ class Course:
             (pl.col("life") / unit).alias(LIFE),
             (pl.col("censored") / unit).alias(CENSORED),
         )
-
-
-def stops_of(log: LogTable | None, readings: Readings, clock: Clock, client: str | None) -> EventLog:
-    """Return the stops of a log under the keys of the readings, each with an end; none where there is no log."""
-    if log is None:
-        return EventLog(_NO_STOPS)
-    stops = log.stops(clock)
-    if client is not None and log.columns.client is None:
-        stops = stops.at_sites(readings.frame["machine"])
-    return stops.closed(readings.frame)
 
 
 def made(
@@ -248,7 +165,14 @@ def made(
     course = Course.of(data, signals, client)
     rows, counted = course.rows(wide, log, time.time_ns() // 1000)
     columns = _columns(course.telemetry.windows, data["columns"])
-    keys = {"label": LABEL, "mode": CAUSE, "mode_none": NO_CAUSE, "columns": columns, "missing": {}, "never": []}
+    keys: dict[str, Any] = {
+        "label": LABEL,
+        "mode": CAUSE,
+        "mode_none": NO_CAUSE,
+        "columns": columns,
+        "missing": {},
+        "never": [],
+    }
     if data["target"] == "number":
         rows = with_lives(rows, data["cap"])
         ahead = course.rule.horizon / course.telemetry.windows.unit
@@ -319,11 +243,6 @@ def purge_of(windows: Mapping[str, Any]) -> tuple[float, float]:
     return (rule.horizon + rule.dead) / unit, max(map(span, windows["spans"])) / unit
 
 
-def when_of(tick: pl.Series, counted: bool) -> pl.Series:
-    """Return moments as they are written in a table: dates in UTC, or numbers of units."""
-    return tick / TICKS if counted else pl.select(pl.from_epoch(tick, "us").dt.replace_time_zone("UTC")).to_series()
-
-
 def in_wide_form(frame: pl.DataFrame, data: Mapping[str, Any], client: str | None) -> pl.DataFrame:
     """Return readings with a column for each signal, by the values of a section `data`, marks taken for none."""
     if data["tag"] is not None:
@@ -340,11 +259,6 @@ def _emptied(column: pl.Series, marks: Sequence[Marker]) -> pl.Series:
 def told_outcomes(counted: Mapping[str, Any]) -> str:
     """Return how many points had which outcome, in words."""
     return ", ".join(f"{number} {name}" for name, number in counted["points"].items() if number)
-
-
-_NO_STOPS = pl.DataFrame(
-    schema={"machine": pl.String, "start": pl.Int64, "back": pl.Int64, "planned": pl.Boolean, "mode": pl.String}
-)
 
 
 def _check_machines(readings: Readings, log: EventLog) -> None:

@@ -8,9 +8,10 @@ machine's own reference: the mean of its first readings after it was new or repa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,11 +19,11 @@ import polars as pl
 from werkbund.core.arrays import Float64Array, Int64Array
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.data.time.bins import binned
-from werkbund.data.time.clock import HOUR, TICKS, counts_units, span
-from werkbund.data.time.events import EventLog
+from werkbund.data.time.clock import HOUR, TICKS, Clock, counts_units, span, when_of
+from werkbund.data.time.events import EventLog, LogTable, stops_of
 from werkbund.data.time.labels import COVERAGE
 from werkbund.data.time.moments import Runs, above_reference
-from werkbund.data.time.readings import Readings
+from werkbund.data.time.readings import Readings, read_readings
 
 STATISTICS = ("mean", "slope", "deviation", "std", "min", "max", "last", "trend")
 """Of each signal and window; a trend is the mean less that over the longest window, which itself has none."""
@@ -215,6 +216,79 @@ class WindowPlan:
             codes = column.cast(pl.String).rank("dense")
         known = pl.DataFrame({"code": codes.cast(pl.Int64), "life": rows["life"]})
         return known.select(pl.col("code").forward_fill().over("life").fill_null(-1))["code"].to_numpy()
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """Say what rows are made from, alike at every client, in the report and where new readings are scored.
+
+    Parameters
+    ----------
+    machine, time
+        Columns of the readings: the machine's id, and when.
+    windows
+        The features.
+    """
+
+    machine: str
+    time: str
+    windows: WindowPlan
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        plan = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.windows).items()
+        }
+        return {"machine": self.machine, "time": self.time, "windows": plan}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Telemetry:
+        """Return what `to_json` described.
+
+        Raises
+        ------
+        ConfigError
+            If a value breaks a rule.
+        """
+        lists = {name: tuple(value) for name, value in values["windows"].items() if isinstance(value, list)}
+        return cls(values["machine"], values["time"], WindowPlan(**{**values["windows"], **lists}))
+
+    def points(
+        self, frame: pl.DataFrame, clock: Clock, now: int, log: LogTable | None = None, client: str | None = None
+    ) -> pl.DataFrame:
+        """Return the features at each point of new readings; see `WindowPlan.points`.
+
+        Parameters
+        ----------
+        frame
+            Readings in wide form, with as much history as the windows and the reference need.
+        clock, now
+            As for `read_readings`.
+        log
+            Of stops; without one each machine has one life.
+        client
+            The column with the site, where machines of two sites have one id; it then stands before the id.
+        """
+        readings = self.readings(frame, clock, now, client)
+        stops = stops_of(log, readings.frame, clock, client)
+        points = self.windows.points(readings, stops)
+        when = when_of(points["tick"], readings.counted).alias(self.time)
+        machine = pl.col("machine").str.replace("\x1f", " ", literal=True).alias(self.machine)
+        return points.select(machine, when, *self.windows.feature_names)
+
+    def readings(self, frame: pl.DataFrame, clock: Clock, now: int, client: str | None) -> Readings:
+        """Return readings in order."""
+        regime = self.windows.regime
+        return read_readings(
+            frame,
+            machine=self.machine,
+            time=self.time,
+            client=client,
+            signals=self.windows.signals,
+            kept=[] if regime is None or regime in self.windows.signals else [regime],
+            clock=clock,
+            now=now,
+        )
 
 
 def _with_lives(rows: pl.DataFrame, log: EventLog | None) -> pl.DataFrame:
