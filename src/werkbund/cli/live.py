@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -137,6 +138,8 @@ def _cells(news: RoundNews) -> tuple[str, ...]:
 def _score(news: RoundNews) -> str:
     scores = news.scores.get("validation")
     loss = "" if news.record.loss is None else f"loss {fixed(news.record.loss, 4)}, "
+    if scores and math.isfinite(scores.rmse):
+        return f"{loss}validation RMSE {fixed(scores.rmse, 2)}"
     return f"{loss}validation average precision {fixed(scores.average_precision, 3)}" if scores else loss
 
 

@@ -32,6 +32,7 @@ _COLUMNS = {
     "roc_auc": "ROC AUC",
     "cost": "cost/1000",
 }
+_OF_NUMBERS = {"rmse": "RMSE", "mae": "MAE"}
 RANKING = ("average_precision", "roc_auc")
 """The metrics that follow from the order of scores, which bins may leave in doubt."""
 _OWN = {"avg prec": "average_precision", "cost/1000": "cost"}
@@ -55,15 +56,21 @@ def comparison_table(metrics: Mapping[str, Mapping[str, Any]], own_rows: Mapping
     table.add_column("model", no_wrap=True)
     for title in _OWN if own else ():
         table.add_column(f"own rows\n{title}", justify="right", no_wrap=True)
-    for title in _COLUMNS.values():
+    columns = {**_of_numbers(metrics), **_COLUMNS}
+    for title in columns.values():
         table.add_column(f"all rows\n{title}", justify="right", no_wrap=True)
     for who in dict.fromkeys([*metrics, *own]):
         cells = [_own_cell(own.get(who, {}), name) for name in _OWN.values()] if own else []
         scores = metrics.get(who, {})
-        cells += [_number(scores.get(name), name) for name in _COLUMNS]
+        cells += [_number(scores.get(name), name) for name in columns]
         table.add_row(_WHO.get(who, who), *cells, style="bold" if who == "federated" else "")
     table.caption, table.caption_justify, table.caption_style = "\n".join(_in_doubt(metrics)), "left", "yellow"
     return table
+
+
+def _of_numbers(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the columns of a number that is foretold; none where none is."""
+    return {name: title for name, title in _OF_NUMBERS.items() if any(scores.get(name) for scores in metrics.values())}
 
 
 def _own_cell(figures: Mapping[str, Any], name: str) -> str:

@@ -83,6 +83,9 @@ def tiles(run: RunFolder) -> tuple[Tile, ...]:
     """Return the few numbers to remember; none before the final evaluation."""
     scores = run.scores("federated")
     shown: list[Tile] = []
+    if scores.known("rmse"):
+        hint = f"{scores['close']:.0%} within a fifth of the true number; mean error {scores['bias']:+.1f}"
+        shown.append(Tile("Root mean squared error", number_text(scores["rmse"], 1), hint))
     if scores.known("average_precision"):
         shown.append(_tile(run, "Average precision", "average_precision", 2))
     caught = scores["recall"] * scores["positives"]

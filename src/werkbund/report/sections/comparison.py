@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -21,6 +22,7 @@ _COLUMNS = (
     ("ROC AUC", "roc_auc", 3),
     ("Cost per 1,000", "cost", 0),
 )
+_OF_NUMBERS = (("RMSE", "rmse", 2), ("Mean error", "bias", 2), ("NASA score", "nasa_score", 0))
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Measure:
 
 MEASURES = (
     Measure("average_precision", "Average precision", "How well the model ranks failures first; 1 is perfect."),
+    Measure("rmse", "Root mean squared error", "Of the number foretold, in its unit; lower is better.", 2, False),
     Measure("f1", "F1 at the alarm threshold", "Balance of failures found and alarms that are right; 1 is perfect."),
     Measure("roc_auc", "ROC AUC", "Chance that a failing row scores above a healthy one; 0.5 is guessing."),
     Measure("cost", "Cost per 1,000 rows", "Missed failures and needless inspections; lower is better.", 0, False),
@@ -57,9 +60,11 @@ def compared(run: RunFolder) -> PageSection:
     """Return the comparison of all contenders on the same test rows."""
     scored = run.result.scores if run.result else {}
     order = [who for who in CONTENDERS if who in scored] + [who for who in scored if who not in CONTENDERS]
-    rows = tuple((contender(who).label, *_cells(scored[who])) for who in order)
+    numbers = tuple(column for column in _OF_NUMBERS if any(scored[who].known(column[1]) for who in order))
+    columns = (*numbers, *_COLUMNS)
+    rows = tuple((contender(who).label, *_cells(scored[who], columns)) for who in order)
     modes = by_mode(run)
-    table = (TextTable(("This run", *(head for head, _, _ in _COLUMNS)), rows),) if rows else ()
+    table = (TextTable(("This run", *(head for head, _, _ in columns)), rows),) if rows else ()
     return PageSection(
         "comparison",
         "Everybody's rows",
@@ -84,9 +89,9 @@ def _setting(run: RunFolder, contenders: int) -> str:
     return f"{everybody}; “alone” is the mean over the plants' own models."
 
 
-def _cells(scores: Scores) -> tuple[str, ...]:
-    """Return a contender's figures in the order of `_COLUMNS`."""
-    return tuple(scores.text(key, digits) for _, key, digits in _COLUMNS)
+def _cells(scores: Scores, columns: Sequence[tuple[str, str, int]]) -> tuple[str, ...]:
+    """Return a contender's figures in the order of the columns."""
+    return tuple(scores.text(key, digits) for _, key, digits in columns)
 
 
 def _seed_table(run: RunFolder) -> tuple[TextTable, ...]:
