@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from werkbund.baselines import own_model
+from werkbund.baselines import own_model, own_numbers
 from werkbund.baselines.own import FEWEST_FAILURES
 
 
@@ -55,3 +55,17 @@ def test_a_seed_repeats_it() -> None:
     features, labels, machines = rows(200)
     first, second = (own_model(features, labels, machines, 5).probabilities(features) for _ in range(2))
     assert (first == second).all()
+
+
+def test_a_number_is_learnt_by_the_learner_whose_folds_err_less() -> None:
+    rng = np.random.default_rng(3)
+    features, groups = rng.normal(size=(300, 4)), np.arange(300) // 10
+    numbers = 5 * (features[:, 0] > 0) + rng.normal(0, 0.3, 300)
+    own = own_numbers(features, numbers, groups, seed=1)
+    fresh = rng.normal(size=(200, 4))
+    assert np.sqrt(((own.numbers(fresh) - 5 * (fresh[:, 0] > 0)) ** 2).mean()) < 0.8
+    assert np.sqrt(((own.validated - numbers) ** 2).mean()) < 1.0
+    few = own_numbers(features, numbers, np.zeros(300, np.int64), seed=1)
+    assert few.fitted is not None
+    assert len(few.validated) == 0
+    assert own_numbers(features[:0], numbers[:0], groups[:0], seed=1).numbers(fresh).tolist() == [0.0] * 200

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from werkbund.evaluation import Contest, Costs, HeldOut, Showing, hold_contest, mean_contest
+from werkbund.evaluation import Contest, Costs, HeldOut, Showing, hold_contest, mean_contest, rule
 from werkbund.evaluation.contest import FIGURES
 
 COSTS = Costs(5.0, 1.0)
@@ -108,3 +108,28 @@ def test_seeds_make_the_mean_no_surer_than_one_of_them() -> None:
     assert mean.mean == pytest.approx(np.mean([interval.mean for interval in each]))
     assert mean.high - mean.low == pytest.approx(np.mean([interval.high - interval.low for interval in each]))
     assert "4 seeds, which are divisions of one table" in mean_contest(contests).covers
+
+
+def test_a_number_is_judged_by_the_root_of_its_mean_squared_error_and_less_is_better() -> None:
+    rng = np.random.default_rng(5)
+    true = [rng.uniform(0, 100, 60) for _ in range(4)]
+    close, far = ([own + rng.normal(0, spread, 60) for own in true] for spread in (3.0, 12.0))
+    plants = [HeldOut(str(i), (own <= 30).astype(float), np.arange(60) // 6, own) for i, own in enumerate(true)]
+    shown = {
+        who: [Showing(own <= 30, -own, own) for own in numbers]
+        for who, numbers in (("federated", close), ("local_mean", far))
+    }
+    shown["pooled_gbdt"] = [Showing(own <= 30, -own) for own in far]
+    contest = hold_contest(plants, shown, COSTS, _rngs(4))
+    wanted = [float(np.sqrt(((a - b) ** 2).mean())) for a, b in zip(close, true, strict=True)]
+    assert [line.figures["federated"]["rmse"] for line in contest.plants] == pytest.approx(wanted)
+    assert contest.figures["federated"]["rmse"].by_rows.mean == pytest.approx(np.mean(wanted))
+    assert "rmse" not in contest.figures["pooled_gbdt"]
+    assert contest.measure == "rmse"
+    difference = contest.minus["local_mean"]["rmse"].by_rows
+    assert difference.high < 0
+    ruling = rule(contest)
+    assert (ruling.outcome, ruling.rival, ruling.gain) == ("pays", "local_mean", difference.turned())
+    assert ruling.better == ("0", "1", "2", "3")
+    worse = {**shown, "federated": shown["local_mean"], "local_mean": shown["federated"]}
+    assert rule(hold_contest(plants, worse, COSTS, _rngs(4))).outcome == "loses"

@@ -23,6 +23,13 @@ class Fitted(Protocol):
         """Return the probability of each class: (rows, 2)."""
 
 
+class FittedNumbers(Protocol):
+    """Be a regressor that was fitted."""
+
+    def predict(self, features: FloatingArray) -> AnyArray:
+        """Return a number for each row: (rows,)."""
+
+
 @dataclass(frozen=True)
 class Learner:
     """Fit one kind of model.
@@ -31,18 +38,33 @@ class Learner:
     ----------
     name
         For people.
-    make
-        Returns a classifier of scikit-learn, by its seed and number of threads.
+    make, make_numbers
+        Return a classifier and a regressor of scikit-learn, by seed and number of threads.
     """
 
     name: str
     make: Callable[[int, int], Any]
+    make_numbers: Callable[[int, int], Any]
 
     def fit(self, features: FloatingArray, labels: FloatingArray, seed: int) -> Fitted:
         """Return the classifier, fitted to rows of both classes with as many threads as are worth their start."""
         with _threads(len(labels)) as threads:
             fitted: Fitted = self.make(seed, threads).fit(features, labels > 0)
         return fitted
+
+    def fit_numbers(self, features: FloatingArray, numbers: FloatingArray, seed: int) -> FittedNumbers:
+        """Return the regressor, fitted with as many threads as are worth their start."""
+        with _threads(len(numbers)) as threads:
+            fitted: FittedNumbers = self.make_numbers(seed, threads).fit(features, numbers)
+        return fitted
+
+
+def numbers_by(model: FittedNumbers, features: FloatingArray) -> Float64Array:
+    """Return what a regressor says of each row: (rows,)."""
+    if not len(features):
+        return np.empty(0)
+    with _threads(len(features)):
+        return np.asarray(model.predict(features), np.float64)
 
 
 def probabilities(model: Fitted, features: FloatingArray) -> Float64Array:
@@ -71,7 +93,12 @@ def forest(trees: int) -> Learner:
 
         return RandomForestClassifier(n_estimators=trees, n_jobs=threads, random_state=seed)
 
-    return Learner("a forest", make)
+    def make_numbers(seed: int, threads: int) -> Any:
+        from sklearn.ensemble import RandomForestRegressor
+
+        return RandomForestRegressor(n_estimators=trees, n_jobs=threads, random_state=seed, max_features=1 / 3)
+
+    return Learner("a forest", make, make_numbers)
 
 
 def boosting(trees: int = 100) -> Learner:
@@ -82,4 +109,9 @@ def boosting(trees: int = 100) -> Learner:
 
         return HistGradientBoostingClassifier(max_iter=trees, random_state=seed)
 
-    return Learner("boosted trees", make)
+    def make_numbers(seed: int, threads: int) -> Any:
+        from sklearn.ensemble import HistGradientBoostingRegressor
+
+        return HistGradientBoostingRegressor(max_iter=trees, random_state=seed)
+
+    return Learner("boosted trees", make, make_numbers)

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from werkbund.baselines.learners import Fitted, Learner, boosting, forest, probabilities
+from werkbund.baselines.learners import (
+    Fitted,
+    FittedNumbers,
+    Learner,
+    boosting,
+    forest,
+    numbers_by,
+    probabilities,
+)
 from werkbund.core.arrays import Float64Array, FloatingArray, Int64Array
 
 FEWEST_FAILURES = 6
@@ -70,6 +78,53 @@ def own_model(features: FloatingArray, labels: FloatingArray, groups: Int64Array
     validated = [_validated(learner, features, labels, folds, seed) for learner in tried]
     best = int(np.argmax([_average_precision(labels, scores) for scores in validated]))
     return OwnModel(learners[best].name, learners[best].fit(features, labels, seed), share, validated[best])
+
+
+@dataclass(frozen=True, eq=False)
+class OwnNumbers:
+    """Hold what a plant learnt alone of a number.
+
+    Parameters
+    ----------
+    fitted
+        None where there is no row to learn from.
+    validated
+        (rows,), what models that were fitted without a row's machine say of it; empty with fewer machines than folds.
+    """
+
+    fitted: FittedNumbers | None
+    validated: Float64Array
+
+    def numbers(self, features: FloatingArray) -> Float64Array:
+        """Return what it says of rows: (rows,); 0 where nothing was learnt."""
+        return np.zeros(len(features)) if self.fitted is None else numbers_by(self.fitted, features)
+
+
+def own_numbers(features: FloatingArray, numbers: FloatingArray, groups: Int64Array, seed: int) -> OwnNumbers:
+    """Choose between a forest and boosted trees of a number as `own_model` does, by squared errors over groups."""
+    if not len(numbers):
+        return OwnNumbers(None, np.empty(0))
+    learners = (forest(_NUM_TREES), boosting())
+    if len(np.unique(groups)) < _NUM_FOLDS:
+        return OwnNumbers(learners[0].fit_numbers(features, numbers, seed), np.empty(0))
+    from sklearn.model_selection import GroupKFold
+
+    folds = [rows for _, rows in GroupKFold(_NUM_FOLDS, shuffle=True, random_state=seed).split(groups, None, groups)]
+    tried = (forest(_TREES_IN_FOLDS), boosting(_STEPS_IN_FOLDS))
+    validated = [_validated_numbers(learner, features, numbers, folds, seed) for learner in tried]
+    best = int(np.argmin([((own - numbers) ** 2).mean() for own in validated]))
+    return OwnNumbers(learners[best].fit_numbers(features, numbers, seed), validated[best])
+
+
+def _validated_numbers(
+    learner: Learner, features: FloatingArray, numbers: FloatingArray, folds: Sequence[Int64Array], seed: int
+) -> Float64Array:
+    found = np.empty(len(numbers))
+    for rows in folds:
+        rest = np.ones(len(numbers), np.bool_)
+        rest[rows] = False
+        found[rows] = numbers_by(learner.fit_numbers(features[rest], numbers[rest], seed), features[rows])
+    return found
 
 
 def _folds(labels: FloatingArray, groups: Int64Array, seed: int) -> Sequence[Int64Array]:

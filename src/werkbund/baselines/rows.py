@@ -10,6 +10,7 @@ import numpy as np
 from werkbund.core.arrays import AnyArray, Float64Array, Int64Array
 from werkbund.core.clients import ClientSplits
 from werkbund.core.errors import DataError
+from werkbund.core.target import NumberTarget
 from werkbund.data.times import moments
 from werkbund.evaluation import HABITS, Costs, HeldOut, Showing, cheapest_interval, inspected, work_of
 from werkbund.partition.population import Population
@@ -48,7 +49,10 @@ class OwnRows:
     def held_out(self, client: int) -> HeldOut:
         """Return the test rows that judge a client."""
         test = self.splits.test
-        return HeldOut(test.names[client], test.labels[test.rows(client)], self._of(self._machines, client, "test"))
+        place, machines = test.rows(client), self._of(self._machines, client, "test")
+        target, true = test.target, test.risks[test.rows(client)] if len(test.risks) else np.empty(0)
+        numbers = target.numbers(true) if isinstance(target, NumberTarget) else np.empty(0)
+        return HeldOut(test.names[client], test.labels[place], machines, numbers)
 
     def known_machines(self, client: int) -> Int64Array:
         """Return the machine of each row that does not judge a client: of its training rows, then validation rows."""
@@ -59,6 +63,11 @@ class OwnRows:
         tables = self.splits.train, self.splits.validation
         features = np.concatenate([table.features[table.rows(client)] for table in tables])
         return features, self._known_labels(client)
+
+    def known_risks(self, client: int) -> AnyArray:
+        """Return the true risks of the same rows, where a number is foretold."""
+        tables = self.splits.train, self.splits.validation
+        return np.concatenate([table.followed[table.rows(client)] for table in tables])
 
     def _known_labels(self, client: int) -> AnyArray:
         tables = self.splits.train, self.splits.validation

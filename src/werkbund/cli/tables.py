@@ -51,16 +51,17 @@ def comparison_table(metrics: Mapping[str, Mapping[str, Any]], own_rows: Mapping
         The contest on the plants' own rows; None if there was none.
     """
     own = own_rows["figures"] if own_rows else {}
+    by_own = {**({"RMSE": "rmse"} if "rmse" in own.get("federated", {}) else {}), **_OWN}
     failures = f", {own_rows['failures']} failures" if own_rows else ""
     table = plain_table(f"On held-out rows{failures}: each plant's own, and everybody's")
     table.add_column("model", no_wrap=True)
-    for title in _OWN if own else ():
+    for title in by_own if own else ():
         table.add_column(f"own rows\n{title}", justify="right", no_wrap=True)
     columns = {**_of_numbers(metrics), **_COLUMNS}
     for title in columns.values():
         table.add_column(f"all rows\n{title}", justify="right", no_wrap=True)
     for who in dict.fromkeys([*metrics, *own]):
-        cells = [_own_cell(own.get(who, {}), name) for name in _OWN.values()] if own else []
+        cells = [_own_cell(own.get(who, {}), name) for name in by_own.values()] if own else []
         scores = metrics.get(who, {})
         cells += [_number(scores.get(name), name) for name in columns]
         table.add_row(_WHO.get(who, who), *cells, style="bold" if who == "federated" else "")

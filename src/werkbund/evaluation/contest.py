@@ -19,7 +19,9 @@ FEDERATED = "federated"
 GLOBAL = "global"
 """The contender that is the common model, where the federation's is each plant's own."""
 FIGURES = ("average_precision", "cost")
-"""The figures of the contest; cost is per 1000 rows."""
+"""The figures of each contest; cost is per 1000 rows."""
+MEASURES = {"rmse": -1, "average_precision": 1}
+"""What decides, the first of these that the federated model has: 1 if more is better, -1 if less is."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,16 @@ class Contest:
     figures: Mapping[str, Mapping[str, Mean]]
     minus: Mapping[str, Mapping[str, Mean]]
     covers: str = ""
+
+    @property
+    def measure(self) -> str:
+        """What decides: the error of a number where one is foretold, else how failures are ranked."""
+        own = self.figures.get(FEDERATED, {})
+        return next((name for name in MEASURES if name in own), "average_precision")
+
+    def ahead(self, difference: Interval) -> Interval:
+        """Return a difference of the measure so turned that the federated model is better above 0."""
+        return difference if MEASURES[self.measure] > 0 else difference.turned()
 
     @property
     def failures(self) -> int:

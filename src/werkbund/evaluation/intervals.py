@@ -45,6 +45,16 @@ class Interval:
         """
         return Interval(self.mean, max(self.low, least), min(self.high, most), self.n)
 
+    def turned(self) -> Interval:
+        """Return the interval of minus the figure.
+
+        Examples
+        --------
+        >>> Interval(-2.0, -3.0, 0.5, 4).turned()
+        Interval(mean=2.0, low=-0.5, high=3.0, n=4)
+        """
+        return Interval(-self.mean, -self.high, -self.low, self.n)
+
 
 def mean_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:
     """Return the mean of independent values and its interval by Student's t distribution.

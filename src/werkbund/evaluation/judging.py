@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,11 +45,14 @@ class HeldOut:
         (rows,), 0 or 1, in order of time.
     machines
         (rows,), each row's machine.
+    numbers
+        (rows,), the true number of each row where one is foretold; empty where none is.
     """
 
     name: str
     labels: FloatingArray
     machines: Int64Array
+    numbers: FloatingArray = field(default_factory=lambda: np.empty(0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +65,13 @@ class Showing:
         (rows,), which rows it calls a failure.
     scores
         (rows,), its ranking; None for a habit, which ranks nothing.
+    numbers
+        (rows,), what it foretells; None for one that foretells failures alone.
     """
 
     alarms: BoolArray
     scores: FloatingArray | None = None
+    numbers: FloatingArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +127,13 @@ class _Plant:
             missed = costs.missed_failure * ((labels > 0) & ~showing.alarms)
             needless = costs.needless_inspection * ((labels <= 0) & showing.alarms)
             return PER_ROWS * self.draws.sums(missed + needless) / self.draws.rows
+        if name == "rmse":
+            return unknown if showing.numbers is None else self._errors(showing.numbers)
         return unknown if showing.scores is None else self.draws.average_precisions(showing.scores, labels)
+
+    def _errors(self, foretold: FloatingArray) -> Float64Array:
+        """Return the root of the mean squared error of the rows, and of each draw."""
+        return np.sqrt(self.draws.sums((foretold - self.rows.numbers) ** 2) / self.draws.rows)
 
 
 def hold_contest(
@@ -144,7 +156,8 @@ def hold_contest(
         Draw the machines, one a plant.
     """
     drawn_by = [_Plant.of(rows, rng) for rows, rng in zip(plants, rngs, strict=True)]
-    drawn = {who: {name: _drawn(drawn_by, name, shown, costs) for name in FIGURES} for who, shown in showings.items()}
+    names = (*FIGURES, "rmse") if any(len(rows.numbers) for rows in plants) else FIGURES
+    drawn = {who: {name: _drawn(drawn_by, name, shown, costs) for name in names} for who, shown in showings.items()}
     minus = {
         who: {name: drawn[FEDERATED][name].minus(figure) for name, figure in of.items()}
         for who, of in drawn.items()
@@ -197,7 +210,8 @@ class Summary:
     name, rows, failures
         The plant, its held-out rows, and the failures among them.
     figures
-        By contender, such as `federated` and `local_mean`: `average_precision` and `cost`; NaN where not known.
+        By contender, such as `federated` and `local_mean`: `average_precision`, `cost`, and of a number `rmse`; NaN
+        where not known.
     """
 
     name: str
@@ -219,16 +233,17 @@ def contest_of(summaries: Sequence[Summary], costs: Costs) -> Contest:
     lines = tuple(_line_told(summary, costs) for summary in summaries)
     contenders = list(dict.fromkeys(who for line in lines for who in line.figures))
     weights = np.array([line.rows for line in lines], np.float64)
+    names = list(dict.fromkeys(name for line in lines for of in line.figures.values() for name in of))
     values = {
-        who: {name: np.array([line.figures.get(who, {}).get(name, math.nan) for line in lines]) for name in FIGURES}
+        who: {name: np.array([line.figures.get(who, {}).get(name, math.nan) for line in lines]) for name in names}
         for who in contenders
     }
     minus = {
-        who: {name: values[FEDERATED][name] - of[name] for name in FIGURES}
+        who: {name: values[FEDERATED][name] - of[name] for name in names}
         for who, of in values.items()
         if who != FEDERATED
     }
-    differences = {"average_precision": (-1.0, 1.0), "cost": (-math.inf, math.inf)}
+    differences = dict.fromkeys(names, (-math.inf, math.inf)) | {"average_precision": (-1.0, 1.0)}
     return Contest(lines, _means_told(values, weights, RANGES), _means_told(minus, weights, differences), COVERS_TOLD)
 
 
@@ -238,10 +253,10 @@ def _line_told(summary: Summary, costs: Costs) -> PlantLine:
         "nothing": {"cost": PER_ROWS * costs.missed_failure * share},
         "everything": {"cost": PER_ROWS * costs.needless_inspection * (1 - share)},
     }
-    unknown = dict.fromkeys(FIGURES, math.nan)
+    unknown = dict.fromkeys([*FIGURES, *summary.figures.get(FEDERATED, {})], math.nan)
     figures = {who: {**unknown, **of} for who, of in {**summary.figures, **habits}.items()}
     minus = {
-        who: {name: Interval(figures[FEDERATED][name] - of[name], math.nan, math.nan, 1) for name in FIGURES}
+        who: {name: Interval(figures[FEDERATED][name] - of[name], math.nan, math.nan, 1) for name in unknown}
         for who, of in figures.items()
         if who != FEDERATED
     }

@@ -1,9 +1,9 @@
 """Whether federating pays, decided by the intervals of a contest on the plants' own rows.
 
-The rule was fixed before anyone looked. The federated model must rank failures better than each kind of model that a
-plant can learn alone, by intervals that hold no 0, in the mean weighted by rows and in the plain mean over plants, and
-at most plants. It does not pay as soon as one kind of model of the plants' own is so much better. A model whose alarms
-cost no less than a habit without any model pays in no case.
+The rule was fixed before anyone looked. The federated model must rank failures better, or foretell a number closer,
+than each kind of model that a plant can learn alone, by intervals that hold no 0, in the mean weighted by rows and in
+the plain mean over plants, and at most plants. It does not pay as soon as one kind of model of the plants' own is so
+much better. A model whose alarms cost no less than a habit without any model pays in no case.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from werkbund.evaluation.contest import Contest, PlantLine
+from werkbund.evaluation.contest import MEASURES, Contest, PlantLine
 from werkbund.evaluation.habits import HABITS
 from werkbund.evaluation.intervals import Interval
 
@@ -24,7 +24,6 @@ FEWEST_FAILURES = 10
 """Failures in the held-out rows below which no interval is believed."""
 FEWEST_AT_A_PLANT = 5
 """The same for one plant by name."""
-_METRIC = "average_precision"
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,7 @@ class Ruling:
     rival
         Which of `ALONE` is the stronger one; empty if there is none.
     gain
-        Federated minus this rival, in average precision: the mean weighted by rows, or the plain one if that is what
-        the outcome rests on.
+        By how much the federated model is better than this rival, in the contest's measure: the mean weighted by rows.
     habit
         Which of `HABITS` costs least; empty if costs are not known.
     saving
@@ -72,19 +70,20 @@ class Ruling:
 
 def rule(contest: Contest) -> Ruling:
     """Decide."""
-    rivals = [who for who in ALONE if _METRIC in contest.minus.get(who, {})]
+    measure = contest.measure
+    rivals = [who for who in ALONE if measure in contest.minus.get(who, {})]
     habits = {who: contest.minus[who]["cost"].by_rows for who in HABITS if "cost" in contest.minus.get(who, {})}
     habit = max(habits, key=lambda who: habits[who].mean, default="")
     saving = habits.get(habit, _UNKNOWN)
-    words = {line.name: _word(line, rivals) for line in contest.plants}
+    words = {line.name: _word(contest, line, rivals) for line in contest.plants}
     named = [tuple(name for name, said in words.items() if said == word) for word in ("better", "worse", "open")]
     if not rivals:
         return Ruling("unknown", "", _UNKNOWN, habit, saving, *named)
-    rival = max(rivals, key=lambda who: contest.figures[who][_METRIC].by_rows.mean)
+    rival = max(rivals, key=lambda who: MEASURES[measure] * contest.figures[who][measure].by_rows.mean)
     outcome = _outcome(contest, rivals, rival)
     if outcome == "pays" and saving.mean >= 0:
         outcome = "level"
-    return Ruling(outcome, rival, contest.minus[rival][_METRIC].by_rows, habit, saving, *named)
+    return Ruling(outcome, rival, contest.ahead(contest.minus[rival][measure].by_rows), habit, saving, *named)
 
 
 _UNKNOWN = Interval(math.nan, math.nan, math.nan, 0)
@@ -93,8 +92,9 @@ _UNKNOWN = Interval(math.nan, math.nan, math.nan, 0)
 def _outcome(contest: Contest, rivals: list[str], rival: str) -> Outcome:
     if contest.failures < FEWEST_FAILURES:
         return "level"
-    by_rows = _sign([contest.minus[who][_METRIC].by_rows for who in rivals])
-    by_plants = _sign([contest.minus[who][_METRIC].by_plants for who in rivals])
+    gains = [contest.minus[who][contest.measure] for who in rivals]
+    by_rows = _sign([contest.ahead(gain.by_rows) for gain in gains])
+    by_plants = _sign([contest.ahead(gain.by_plants) for gain in gains])
     if by_rows > 0 and by_plants > 0:
         return "pays" if _most_gain(contest, rival) else "mixed"
     if by_rows > 0 or by_plants > 0:
@@ -111,12 +111,12 @@ def _sign(differences: list[Interval]) -> int:
 
 def _most_gain(contest: Contest, rival: str) -> bool:
     """Say whether the federated model is ahead at more than half of the plants that can be told."""
-    known = [line.minus[rival][_METRIC].mean for line in contest.plants if line.failures]
+    known = [contest.ahead(line.minus[rival][contest.measure]).mean for line in contest.plants if line.failures]
     return sum(value > 0 for value in known) > len(known) / 2
 
 
-def _word(line: PlantLine, rivals: list[str]) -> str:
+def _word(contest: Contest, line: PlantLine, rivals: list[str]) -> str:
     if line.failures < FEWEST_AT_A_PLANT or not rivals:
         return "open"
-    sign = _sign([line.minus[who][_METRIC] for who in rivals])
+    sign = _sign([contest.ahead(line.minus[who][contest.measure]) for who in rivals])
     return ("open", "better", "worse")[sign]

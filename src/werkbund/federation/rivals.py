@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from werkbund.baselines import boosting, forest, own_model, probabilities
+from werkbund.baselines import boosting, forest, own_model, own_numbers, probabilities
 from werkbund.baselines.rows import OwnRows
 from werkbund.core.arrays import AnyArray, Arrays, FloatingArray, Int64Array
 from werkbund.core.clients import ClientTable
 from werkbund.core.rng import derived_seed, generator
-from werkbund.core.target import FAILURE
+from werkbund.core.target import FAILURE, NumberTarget, Target
 from werkbund.engine import Personalised
 from werkbund.evaluation import (
     FEDERATED,
@@ -42,21 +42,23 @@ _POOLED_TREES = 200
 class Scored:
     """Hold the logits (rows,) that a model gives everybody's test rows, and where it begins to raise alarms.
 
-    Of a model of the run's kind also what was learnt.
+    Of a model of the run's kind also what was learnt. `target` is what the logits are risks of.
     """
 
     logits: FloatingArray
     threshold: Threshold
     learnt: Arrays = field(default_factory=dict)
+    target: Target = FAILURE
 
     def showing(self, rows: slice) -> Showing:
         """Return what it says of some of the rows."""
         logits = self.logits[rows]
-        return Showing(logits >= self.threshold.logit, logits)
+        numbers = self.target.numbers(logits) if isinstance(self.target, NumberTarget) else None
+        return Showing(logits >= self.threshold.logit, logits, numbers)
 
     def contender(self, name: str, test: ClientTable, clients: Int64Array) -> Contender:
-        """Return it as a contender on everybody's rows; a model of another kind foretells failures alone."""
-        judged = test if self.learnt else replace(test, target=FAILURE)
+        """Return it as a contender on everybody's rows."""
+        judged = replace(test, target=self.target)
         return replace(Contender.of(name, self.logits, judged, clients, self.threshold), learnt=self.learnt)
 
 
@@ -140,7 +142,7 @@ def _own_showings(
             continue
         learnt, threshold = trained.of_client(client)
         logits = setup.alone(client).logits(learnt)
-        showings.append(Showing(logits >= threshold.logit, logits))
+        showings.append(Scored(logits, threshold, target=setup.target).showing(slice(None)))
     return showings
 
 
@@ -160,7 +162,7 @@ def _with_models_of_their_own(setup: Simulation) -> list[int]:
 
 
 def _scored(setup: Simulation, trained: Trained) -> Scored:
-    return Scored(setup.logits(trained.learnt), trained.threshold, trained.learnt)
+    return Scored(setup.logits(trained.learnt), trained.threshold, trained.learnt, setup.target)
 
 
 def _trained_alone(setup: Simulation, client: int | None) -> Scored:
@@ -172,9 +174,14 @@ def _own_trees(setup: Simulation, rows: OwnRows, client: int, costs: Costs) -> S
     """Fit the best cheap model of one plant to the rows that do not judge it."""
     features, labels = rows.known(client)
     seed = derived_seed(setup.config.federation.seed, "own trees", client=client) % 2**32
-    model = own_model(features, labels, units_of(rows.known_machines(client)), seed)
+    machines, test = units_of(rows.known_machines(client)), setup.splits.test.features
+    if isinstance(setup.target, NumberTarget):
+        lives = own_numbers(features, rows.known_risks(client), machines, seed)
+        at = _cheapest(lives.validated, labels[: len(lives.validated)], costs)
+        return Scored(lives.numbers(test), at, target=setup.target)
+    model = own_model(features, labels, machines, seed)
     validated, known = logits_of(model.validated), labels[: len(model.validated)]
-    return Scored(logits_of(model.probabilities(setup.splits.test.features)), _cheapest(validated, known, costs))
+    return Scored(logits_of(model.probabilities(test)), _cheapest(validated, known, costs))
 
 
 def _pooled_trees(setup: Simulation, costs: Costs) -> dict[str, Scored]:

@@ -17,6 +17,7 @@ from werkbund.report.theme import contender
 
 FEW_FAILURES = 30
 METRIC = "average_precision"
+_REACHES = {"average_precision": "reaches an average precision of", "rmse": "has a root mean squared error of"}
 
 _LEADS = {
     "pays": "Federating pays here",
@@ -76,14 +77,16 @@ def average(run: RunFolder, who: str, metric: str = METRIC) -> float:
 
 
 def _sentence(run: RunFolder, contest: Contest, ruling: Ruling) -> str:
-    """Say the outcome with the average precision of both sides, the interval, and the failures that it rests on."""
-    federated, alone = (contest.figures[who][METRIC].by_rows.mean for who in ("federated", ruling.rival))
+    """Say the outcome with the measure of both sides, the interval, and the failures that it rests on."""
+    measure = contest.measure
+    federated, alone = (contest.figures[who][measure].by_rows.mean for who in ("federated", ruling.rival))
     show = _shower(federated, alone)
     seeds = f", in the mean of {len(run.seeds)} seeds" if run.comparison and len(run.seeds) > 1 else ""
     return (
         f"{_first(contest, ruling)}{_LEADS[ruling.outcome]}: on the plants' own held-out rows, which hold "
-        f"{plural(contest.failures, 'failure')}{seeds}, {_ours(contest)} reaches an average precision of "
-        f"{show(federated)} against {show(alone)} of {_ALONE[ruling.rival]}{_between(ruling.gain)}."
+        f"{plural(contest.failures, 'failure')}{seeds}, {_ours(contest)} {_REACHES[measure]} "
+        f"{show(federated)} against {show(alone)} of {_ALONE[ruling.rival]}"
+        f"{_between(contest.minus[ruling.rival][measure].by_rows)}."
     )
 
 
@@ -200,21 +203,24 @@ def _risk(probability: float) -> str:
 def _others(contest: Contest, ruling: Ruling) -> str:
     """Say what the other contenders reach on the same rows."""
     others = [
-        who for who in contest.figures if who not in ("federated", ruling.rival) and METRIC in contest.figures[who]
+        who
+        for who in contest.figures
+        if who not in ("federated", ruling.rival) and contest.measure in contest.figures[who]
     ]
     words = [f"{_ALONE.get(who) or contender(who).label} {_reached(contest, who)}" for who in others]
     return f"On the same rows: {'; '.join(words)}." if words else ""
 
 
 def _reached(contest: Contest, who: str) -> str:
-    figure = contest.figures[who][METRIC].by_rows
+    figure = contest.figures[who][contest.measure].by_rows
     interval = f" ({figure.low:.2f} to {figure.high:.2f})" if math.isfinite(figure.low) else ""
     return f"{figure.mean:.2f}{interval}"
 
 
 def _everywhere(run: RunFolder) -> str:
     """Say what a plant's own model knows of the other plants' machines, which is another question."""
-    federated, local = average(run, "federated"), average(run, "local_mean")
+    measure = run.own_rows.measure if run.own_rows else METRIC
+    federated, local = average(run, "federated", measure), average(run, "local_mean", measure)
     if not math.isfinite(federated + local):
         return ""
     return (

@@ -309,6 +309,7 @@ def _told(line: Mapping[str, Any], figures: Mapping[str, Mapping[str, Any]]) -> 
         who: {
             "average_precision": _within(figures[word], "average_precision", 1.0),
             "cost": _within(figures[word], "cost"),
+            **({"rmse": _within(figures[word], "rmse")} if figures[word].get("rmse") is not None else {}),
         }
         for word, who in words
         if word in figures

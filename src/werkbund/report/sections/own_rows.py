@@ -23,8 +23,12 @@ from werkbund.report.theme import (
     contender,
 )
 
-_METRIC = "average_precision"
-_HEAD = ("On own rows", "Average precision", "Federated minus it", "Cost per 1,000", "Federated minus it")
+_TITLES = {"average_precision": "Average precision", "rmse": "Root mean squared error"}
+_NOTES = {
+    "average_precision": "How well each ranks the failures of a plant's own machines first; 1 is perfect.",
+    "rmse": "How far each is off the true number on a plant's own machines, in its unit, as a mean over plants; 0 is "
+    "perfect.",
+}
 
 
 def own_rows(run: RunFolder) -> PageSection:
@@ -58,20 +62,23 @@ def _ordered(contest: Contest) -> list[str]:
 
 def _ranked(contest: Contest) -> list[str]:
     """Return those that rank rows."""
-    return [who for who in _ordered(contest) if _METRIC in contest.figures[who]]
+    return [who for who in _ordered(contest) if contest.measure in contest.figures[who]]
 
 
 def _contenders(contest: Contest) -> Panel | None:
-    """Return the average precision of each contender that ranks rows, with its interval."""
-    ranked = _ranked(contest)
-    figures = [contest.figures[who][_METRIC].by_rows for who in ranked]
+    """Return the measure of each contender that has it, with its interval."""
+    ranked, measure = _ranked(contest), contest.measure
+    figures = [contest.figures[who][measure].by_rows for who in ranked]
     if not ranked:
         return None
     figure = blank(64 + 34 * len(ranked), showlegend=False)
     _dots(figure, [contender(who).label for who in ranked], figures, [colour_of(who) for who in ranked])
-    figure.update_xaxes(range=[-0.02, 1.04], tickvals=[0, 0.25, 0.5, 0.75, 1])
-    note = "How well each ranks the failures of a plant's own machines first; 1 is perfect. Lines are 95% intervals."
-    return Panel("own-average-precision", "Average precision on own rows", figure, note)
+    if measure == "average_precision":
+        figure.update_xaxes(range=[-0.02, 1.04], tickvals=[0, 0.25, 0.5, 0.75, 1])
+    else:
+        figure.update_xaxes(rangemode="tozero")
+    note = f"{_NOTES[measure]} Lines are 95% intervals."
+    return Panel("own-average-precision", f"{_TITLES[measure]} on own rows", figure, note)
 
 
 def _gains(contest: Contest) -> Panel | None:
@@ -79,16 +86,18 @@ def _gains(contest: Contest) -> Panel | None:
     ruling = rule(contest)
     if not ruling.rival:
         return None
-    told = [line for line in contest.plants if math.isfinite(line.minus[ruling.rival][_METRIC].mean)]
+    told = [line for line in contest.plants if math.isfinite(line.minus[ruling.rival][contest.measure].mean)]
     shown = sorted(told, key=lambda line: -line.failures)[:MOST_BARS]
-    gains = [line.minus[ruling.rival][_METRIC] for line in shown]
+    gains = [line.minus[ruling.rival][contest.measure] for line in shown]
     labels = [f"{line.name}  <span style='color:{LIGHT['muted']}'>{_failures(line)}</span>" for line in shown]
     colours = [_colour(line, ruling.better, ruling.worse) for line in shown]
-    overall = contest.minus[ruling.rival][_METRIC].by_rows
+    overall = contest.minus[ruling.rival][contest.measure].by_rows
     figure = blank(84 + 26 * len(shown), showlegend=False)
     _dots(figure, [*labels, "<b>all, by rows</b>"], [*gains, overall], [*colours, LIGHT["ink"]])
     figure.add_vline(x=0, line_width=1, line_color=LIGHT["muted"])
-    figure.update_xaxes(title_text=f"Federated minus “{contender(ruling.rival).label}”, average precision")
+    figure.update_xaxes(
+        title_text=f"Federated minus “{contender(ruling.rival).label}”, {_TITLES[contest.measure].lower()}"
+    )
     return Panel("own-gains", "What federating adds, plant by plant", figure, _coverage(contest, len(shown)))
 
 
@@ -136,14 +145,15 @@ def _table(contest: Contest) -> TextTable:
     rows = tuple(
         (
             contender(who).label,
-            _cell(contest.figures[who].get(_METRIC), lambda value: number_text(value, 3)),
-            _cell(contest.minus.get(who, {}).get(_METRIC), lambda value: signed(value, 3)),
+            _cell(contest.figures[who].get(contest.measure), lambda value: number_text(value, 3)),
+            _cell(contest.minus.get(who, {}).get(contest.measure), lambda value: signed(value, 3)),
             _cell(contest.figures[who].get("cost"), lambda value: number_text(value, 0)),
             _cell(contest.minus.get(who, {}).get("cost"), lambda value: signed(value, 0)),
         )
         for who in _ordered(contest)
     )
-    return TextTable(_HEAD, rows)
+    minus = "Federated minus it"
+    return TextTable(("On own rows", _TITLES[contest.measure], minus, "Cost per 1,000", minus), rows)
 
 
 def _cell(mean: Mean | None, show: Callable[[float], str]) -> str:
@@ -165,8 +175,8 @@ def _plants(contest: Contest) -> TextTable:
             f"{line.rows:,}",
             f"{line.failures:,}",
             f"{line.machines:,}" if line.machines else MISSING,
-            *(number_text(line.figures.get(who, {}).get(_METRIC, math.nan)) for who in ranked),
+            *(number_text(line.figures.get(who, {}).get(contest.measure, math.nan)) for who in ranked),
         )
         for line in contest.plants[:LONGEST_TABLE]
     )
-    return TextTable(head, rows, folded="Every plant's average precision on its own rows")
+    return TextTable(head, rows, folded=f"Every plant's {_TITLES[contest.measure].lower()} on its own rows")
