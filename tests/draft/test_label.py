@@ -11,6 +11,7 @@ import pytest
 
 from tests.draft.tables import ROWS, Drafted, machines
 from werkbund.core.errors import ConfigError, DataError
+from werkbund.core.target import NumberTarget
 from werkbund.draft.label import label_of
 
 
@@ -79,3 +80,21 @@ def test_rows_without_a_label_are_refused(drafted: Drafted) -> None:
 def test_a_positive_value_that_is_not_there_lists_those_that_are(drafted: Drafted) -> None:
     with pytest.raises(ConfigError, match="got 'yes'; it has 0: 360, 1: 40"):
         drafted(machines(), positive="yes")
+
+
+def test_many_numbers_are_a_life_to_be_foretold() -> None:
+    lives = pl.DataFrame({"left": np.arange(400.0), "left again": np.arange(400) % 15})
+    label = label_of(lives, "left", None)
+    assert label.target == NumberTarget(60.0, 300.0)
+    assert label.positives == 61
+    assert "different numbers" in label.remark
+    with pytest.raises(DataError, match="must have two values"):
+        label_of(lives, "left again", None)
+    with pytest.raises(DataError, match="must have two values"):
+        label_of(lives.with_columns(pl.col("left") - 200), "left", None)
+
+
+def test_numbers_of_which_most_are_0_are_not_guessed_at() -> None:
+    lives = pl.DataFrame({"left": [0.0] * 300 + [*map(float, range(1, 100))]})
+    with pytest.raises(DataError, match="set data.target, data.horizon and data.cap by hand"):
+        label_of(lives, "left", None)

@@ -32,7 +32,8 @@ _COLUMNS = {
     "roc_auc": "ROC AUC",
     "cost": "cost/1000",
 }
-_OF_NUMBERS = {"rmse": "RMSE", "mae": "MAE"}
+_OF_NUMBERS = {"rmse": "RMSE", "average_precision": "avg prec", "cost": "cost/1000"}
+"""The columns where a number is foretold."""
 RANKING = ("average_precision", "roc_auc")
 """The metrics that follow from the order of scores, which bins may leave in doubt."""
 _OWN = {"avg prec": "average_precision", "cost/1000": "cost"}
@@ -57,7 +58,7 @@ def comparison_table(metrics: Mapping[str, Mapping[str, Any]], own_rows: Mapping
     table.add_column("model", no_wrap=True)
     for title in by_own if own else ():
         table.add_column(f"own rows\n{title}", justify="right", no_wrap=True)
-    columns = {**_of_numbers(metrics), **_COLUMNS}
+    columns = _OF_NUMBERS if any(scores.get("rmse") for scores in metrics.values()) else _COLUMNS
     for title in columns.values():
         table.add_column(f"all rows\n{title}", justify="right", no_wrap=True)
     for who in dict.fromkeys([*metrics, *own]):
@@ -67,11 +68,6 @@ def comparison_table(metrics: Mapping[str, Mapping[str, Any]], own_rows: Mapping
         table.add_row(_WHO.get(who, who), *cells, style="bold" if who == "federated" else "")
     table.caption, table.caption_justify, table.caption_style = "\n".join(_in_doubt(metrics)), "left", "yellow"
     return table
-
-
-def _of_numbers(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Return the columns of a number that is foretold; none where none is."""
-    return {name: title for name, title in _OF_NUMBERS.items() if any(scores.get(name) for scores in metrics.values())}
 
 
 def _own_cell(figures: Mapping[str, Any], name: str) -> str:
@@ -228,7 +224,7 @@ def _number(value: float | None, name: str) -> str:
     """Return a metric's value, a dash where it is undefined."""
     if value is None:
         return "-"
-    return fixed(value, 1 if name == "cost" else 3)
+    return fixed(value, {"cost": 1, "rmse": 1 if value >= 100 else 2}.get(name, 3))
 
 
 def _interval(row: Mapping[str, Any], name: str) -> str:

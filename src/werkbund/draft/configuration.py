@@ -11,6 +11,7 @@ import polars as pl
 
 from werkbund.config import privacy, rows, sections, simulated
 from werkbund.core.errors import ConfigError, DataError
+from werkbund.core.target import FAILURE
 from werkbund.data import ClientFiles, Dialect, Origin, recognise, source_for
 from werkbund.data.checks.labels import FEW_POSITIVES
 from werkbund.data.client_files import CLIENT_COLUMN
@@ -360,7 +361,9 @@ def _evaluation(draft: Draft) -> list[str]:
         "Put in your own prices: the threshold follows them. With these, to inspect nothing costs "
         f"{nothing:.3g} per 1000 rows and to inspect every row {everything:.3g}; the model must come out below both."
     )
+    metric = [] if draft.label.target == FAILURE else [SetKey("metric", "rmse", "Of the number, on validation rows.")]
     settings = [
+        *metric,
         SetKey("missed_failure", costs.missed_failure, why),
         SetKey("needless_inspection", costs.needless_inspection, "In the same currency."),
     ]

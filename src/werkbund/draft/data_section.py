@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from werkbund.config.rows import DataSection
+from werkbund.core.target import NumberTarget
 from werkbund.data import Column
 from werkbund.data.dialect import Dialect, Reading
 from werkbund.draft.columns import Excluded, Feature
@@ -112,6 +113,8 @@ def _roles(draft: Draft) -> list[SetKey]:
         settings.append(
             SetKey("empty_label", label.empty, "What a row without a value of the label means: no failure.")
         )
+    if isinstance(label.target, NumberTarget):
+        settings += _of_number(label.target)
     if roles.machine is not None:
         why = "Named like a machine, and its values repeat. Whole machines are held out to judge the model."
         settings.append(SetKey("machine", roles.machine, why))
@@ -123,6 +126,16 @@ def _roles(draft: Draft) -> list[SetKey]:
     if roles.client is not None and not draft.files.by_client:
         settings.append(SetKey("client", roles.client, "Each of its values is a client, as asked for."))
     return settings
+
+
+def _of_number(target: NumberTarget) -> list[SetKey]:
+    ahead = "A row counts as a failure if its number is at most this; put in the lead time that planning needs."
+    cap = "Numbers above it are taken for it: wear rarely shows so early. Three quarters of the rows are below."
+    return [
+        SetKey("target", "number", "The number itself is foretold; alarms and costs go by the horizon."),
+        SetKey("horizon", target.horizon, ahead),
+        SetKey("cap", target.cap, cap),
+    ]
 
 
 def _never(draft: Draft) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,12 +10,19 @@ import polars as pl
 
 from werkbund.core.arrays import Float32Array
 from werkbund.core.errors import ConfigError, DataError
+from werkbund.core.target import FAILURE, NumberTarget, Target
 from werkbund.data.names import nearest
 from werkbund.data.targets import Value, binary_labels, with_label
 
 _SHOWN = 8
 _MOST_KINDS = 12  # different values of a label that names kinds of failures
 _MOSTLY = 0.5  # share of the value that means none
+
+
+_FEWEST_NUMBERS = 20
+"""Different values above which a label of numbers is one to be foretold."""
+_WITHIN, _BELOW = 0.15, 0.75
+"""Shares of the rows below the horizon, and below the cap, that are proposed."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,8 @@ class Label:
         Why the positive value was chosen, for people.
     empty
         What rows without a value are taken for; None where all have one.
+    target
+        What is foretold: whether a failure comes, or the number that the label holds.
     """
 
     name: str
@@ -40,6 +50,7 @@ class Label:
     values: Float32Array
     remark: str
     empty: Value | None = None
+    target: Target = FAILURE
 
     @property
     def rows(self) -> int:
@@ -87,6 +98,8 @@ def label_of(frame: pl.DataFrame, name: str, positive: Value | Sequence[Value] |
         raise DataError(
             f"label {name!r} must hold numbers, words or truths, got {frame[name].dtype}; make a 0/1 column of it"
         )
+    if positive is None and _is_number(frame[name]):
+        return _number_label(frame[name])
     empty = _meaning_of_empty(frame[name])
     filled = frame if empty is None else with_label(frame, name, empty)
     counts = _counted(filled[name])
@@ -99,6 +112,31 @@ def label_of(frame: pl.DataFrame, name: str, positive: Value | Sequence[Value] |
     if empty is not None:
         remark += " It is marked where a failure was, and empty else."
     return Label(name, chosen, binary_labels(filled[name], chosen), remark, empty)
+
+
+def _is_number(column: pl.Series) -> bool:
+    """Say whether a label is a number to be foretold: many different ones, none negative."""
+    return column.dtype.is_numeric() and column.n_unique() > _FEWEST_NUMBERS and not (column < 0).any()
+
+
+def _number_label(column: pl.Series) -> Label:
+    """Return the label of a remaining life: a horizon that some rows are within, a cap that some are beyond."""
+    horizon, cap = (_rounded(float(column.quantile(share) or 0.0)) for share in (_WITHIN, _BELOW))
+    if not 0 < horizon < cap:
+        raise DataError(
+            f"label {column.name!r} holds numbers, but {_WITHIN:.0%} of them are not above 0 and below the others; "
+            "set data.target, data.horizon and data.cap by hand, or choose another label"
+        )
+    remark = (
+        f"It holds {column.n_unique()} different numbers: a remaining life or the like, of which less is worse. If it "
+        "is none, name the value that means failure."
+    )
+    values = (column.cast(pl.Float64).fill_null(math.inf) <= horizon).cast(pl.Float32).to_numpy()
+    return Label(column.name, None, values, remark, target=NumberTarget(horizon, cap))
+
+
+def _rounded(number: float) -> float:
+    return float(f"{number:.2g}")
 
 
 def _chosen(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from werkbund.core.target import FAILURE
 from werkbund.draft.label import Label
 from werkbund.draft.roles import Roles
 
@@ -112,8 +113,8 @@ def _num_machines(frame: pl.DataFrame, roles: Roles) -> int:
 
 
 def positive_weight_of(label: Label) -> str:
-    """Return the weight of failures: by the square root of their rarity where they are rare."""
-    return "sqrt" if label.prevalence < _RARE else "none"
+    """Return the weight of failures: by the square root of their rarity where they are rare, none of numbers."""
+    return "sqrt" if label.target == FAILURE and label.prevalence < _RARE else "none"
 
 
 def listed(clients: Sequence[ClientSize]) -> str:
