@@ -96,5 +96,5 @@ def test_many_numbers_are_a_life_to_be_foretold() -> None:
 
 def test_numbers_of_which_most_are_0_are_not_guessed_at() -> None:
     lives = pl.DataFrame({"left": [0.0] * 300 + [*map(float, range(1, 100))]})
-    with pytest.raises(DataError, match="set data.target, data.horizon and data.cap by hand"):
+    with pytest.raises(DataError, match="by hand, or choose another label"):
         label_of(lives, "left", None)
