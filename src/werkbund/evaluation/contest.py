@@ -85,6 +85,10 @@ class Contest:
         """Return a difference of the measure so turned that the federated model is better above 0."""
         return difference if MEASURES[self.measure] > 0 else difference.turned()
 
+    def evidence(self, line: PlantLine) -> int:
+        """Return on how many rows a plant's measure rests: all of them, or where failures are ranked those of these."""
+        return line.rows if self.measure == "rmse" else line.failures
+
     @property
     def failures(self) -> int:
         """Number of failures that it rests on."""

@@ -21,7 +21,7 @@ Outcome = Literal["pays", "mixed", "level", "loses", "unknown"]
 ALONE = ("local_mean", "local_trees_mean")
 """The contenders that a plant can be without others: the same model, and the better of its own forest and boosting."""
 FEWEST_FAILURES = 10
-"""Failures in the held-out rows below which no interval is believed."""
+"""Failures in the held-out rows below which no interval is believed; of a number rows."""
 FEWEST_AT_A_PLANT = 5
 """The same for one plant by name."""
 
@@ -90,7 +90,7 @@ _UNKNOWN = Interval(math.nan, math.nan, math.nan, 0)
 
 
 def _outcome(contest: Contest, rivals: list[str], rival: str) -> Outcome:
-    if contest.failures < FEWEST_FAILURES:
+    if sum(map(contest.evidence, contest.plants)) < FEWEST_FAILURES:
         return "level"
     gains = [contest.minus[who][contest.measure] for who in rivals]
     by_rows = _sign([contest.ahead(gain.by_rows) for gain in gains])
@@ -111,12 +111,14 @@ def _sign(differences: list[Interval]) -> int:
 
 def _most_gain(contest: Contest, rival: str) -> bool:
     """Say whether the federated model is ahead at more than half of the plants that can be told."""
-    known = [contest.ahead(line.minus[rival][contest.measure]).mean for line in contest.plants if line.failures]
+    known = [
+        contest.ahead(line.minus[rival][contest.measure]).mean for line in contest.plants if contest.evidence(line)
+    ]
     return sum(value > 0 for value in known) > len(known) / 2
 
 
 def _word(contest: Contest, line: PlantLine, rivals: list[str]) -> str:
-    if line.failures < FEWEST_AT_A_PLANT or not rivals:
+    if contest.evidence(line) < FEWEST_AT_A_PLANT or not rivals:
         return "open"
     sign = _sign([contest.ahead(line.minus[who][contest.measure]) for who in rivals])
     return ("open", "better", "worse")[sign]

@@ -24,6 +24,7 @@ from werkbund.report.theme import (
 )
 
 _TITLES = {"average_precision": "Average precision", "rmse": "Root mean squared error"}
+_SHORT = {"average_precision": "average precision", "rmse": "RMSE"}
 _NOTES = {
     "average_precision": "How well each ranks the failures of a plant's own machines first; 1 is perfect.",
     "rmse": "How far each is off the true number on a plant's own machines, in its unit, as a mean over plants; 0 is "
@@ -95,9 +96,7 @@ def _gains(contest: Contest) -> Panel | None:
     figure = blank(84 + 26 * len(shown), showlegend=False)
     _dots(figure, [*labels, "<b>all, by rows</b>"], [*gains, overall], [*colours, LIGHT["ink"]])
     figure.add_vline(x=0, line_width=1, line_color=LIGHT["muted"])
-    figure.update_xaxes(
-        title_text=f"Federated minus “{contender(ruling.rival).label}”, {_TITLES[contest.measure].lower()}"
-    )
+    figure.update_xaxes(title_text=f"Federated minus “{contender(ruling.rival).label}”, {_SHORT[contest.measure]}")
     return Panel("own-gains", "What federating adds, plant by plant", figure, _coverage(contest, len(shown)))
 
 
