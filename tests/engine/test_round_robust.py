@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Federation
-from werkbund.aggregation import CoordinateMedian, FedAvg, Krum, TrimmedMean, ValidationWeights
+from werkbund.aggregation import Bulyan, CoordinateMedian, FedAvg, Krum, TrimmedMean, ValidationWeights
 from werkbund.core import ClientError, ConfigError, QuorumError, Replies, Tasks
 from werkbund.core.arrays import Arrays, Float32Array
 from werkbund.core.store import Store
@@ -125,3 +125,33 @@ def test_a_rule_that_judges_updates_is_handed_the_servers_score(federation: Any)
 def test_where_sums_alone_may_be_seen_it_is_refused_before_the_first_round() -> None:
     with pytest.raises(ConfigError, match=r"strategy\.aggregation must see every update in clear"):
         Strategy(Uniform(), CoordinateMedian(), Stack((Hidden(),)))
+
+
+def test_whose_update_is_none_is_of_the_hostile_ones_and_ends_no_round(federation: Any) -> None:
+    built = federation((20, 33, 17, 41, 22, 18, 25, 30), aggregator=Bulyan(hostile=1))
+
+    def train(tasks: Tasks, store: Store) -> Replies:
+        replies = built.work.train(tasks, store)
+        update = replies.sums["update"]
+        far = np.where(tasks.clients == 6, np.float32(1e9), np.float32(1.0))
+        made: Replies = replace(replies, sums={**replies.sums, "update": update * far[:, None]})
+        return made
+
+    state, record = _done(built.with_handlers({TRAIN: train}))
+    assert [failure.client for failure in record.failures] == [6]
+    assert "it is no update" in record.failures[0].reason
+    assert state.round == 1
+    rule = Bulyan(hostile=1)
+    assert (rule.least(8), rule.least(8, num_found=1)) == (7, 3)
+    with pytest.raises(QuorumError, match="needs 7 usable answers"):
+        _done(built.with_handlers({TRAIN: _two_away(built)}))
+
+
+def _two_away(built: Federation) -> Any:
+    def train(tasks: Tasks, store: Store) -> Replies:
+        if {2, 3} & {*tasks.clients.tolist()}:
+            raise ClientError("is away")
+        replies: Replies = built.work.train(tasks, store)
+        return replies
+
+    return train

@@ -86,6 +86,8 @@ class Closing:
         Training rows of all these together; 0 where nobody knows.
     num_asked
         Clients whose updates were to count in the round, those that did not answer included; 0 where nobody knows.
+    num_found
+        Those of them whose update was none, far too long, and was left out: they are of the hostile ones.
     score
         Judges weights on the server's own validation rows, higher is better; None where it has none.
     told
@@ -97,6 +99,7 @@ class Closing:
     num_clients: int = 0
     num_rows: float = 0.0
     num_asked: int = 0
+    num_found: int = 0
     score: Score | None = None
     told: Arrays = field(default_factory=dict)
 
@@ -304,8 +307,8 @@ class Robust(Protocol):
     def needs(self) -> frozenset[str]:
         """What it rests on beside the updates: `score`, which judges weights on the server's own rows, or nothing."""
 
-    def least(self, num_asked: int) -> int:
-        """Return how many updates it needs at least where so many clients were asked."""
+    def least(self, num_asked: int, num_found: int = 0) -> int:
+        """Return how many updates it needs where so many clients were asked, and so many hostile ones left out."""
 
-    def refusal(self, num_updates: int, num_asked: int) -> str:
+    def refusal(self, num_updates: int, num_asked: int, num_found: int = 0) -> str:
         """Return why so many updates of so many clients that were asked are too few; empty if they are enough."""

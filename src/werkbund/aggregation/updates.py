@@ -150,26 +150,26 @@ class EachRule(ABC):
     def estimate(self, received: Received) -> Float32Array:
         """Return by what the weights move before step and momentum, (parameters,)."""
 
-    def expected(self, num_asked: int) -> int:
-        """Return how many of so many clients may be hostile."""
-        if isinstance(self.hostile, int):
-            return self.hostile
-        return int(self.hostile * num_asked + 1e-9)  # else 0.29 of 100 would be 28
+    def expected(self, num_asked: int, num_found: int = 0) -> int:
+        """Return how many of so many clients may be hostile, without those that were found out and left out."""
+        share = isinstance(self.hostile, float)
+        hostile = int(self.hostile * num_asked + 1e-9) if share else int(self.hostile)  # else 0.29 of 100 would be 28
+        return max(hostile - num_found, 0)
 
-    def least(self, num_asked: int) -> int:
-        """Return how many updates the rule needs at least where so many clients were asked."""
-        hostile, number = self.expected(num_asked), 1
+    def least(self, num_asked: int, num_found: int = 0) -> int:
+        """Return how many updates the rule needs where so many clients were asked, and so many hostile left out."""
+        hostile, number = self.expected(num_asked, num_found), 1
         while self.most_hostile(number) < hostile:
             number += 1
         return number
 
-    def refusal(self, num_updates: int, num_asked: int) -> str:
+    def refusal(self, num_updates: int, num_asked: int, num_found: int = 0) -> str:
         """Return why so many updates of so many clients that were asked are too few; empty if they are enough."""
         asked = max(num_asked, num_updates)
-        most, hostile = self.most_hostile(num_updates), self.expected(asked)
+        most, hostile = self.most_hostile(num_updates), self.expected(asked, num_found)
         if hostile <= most:
             return ""
-        least, rule = self.least(asked), f"strategy.aggregation {self.name!r}"
+        least, rule = self.least(asked, num_found), f"strategy.aggregation {self.name!r}"
         if most < 0:
             return f"{rule} takes {least} updates at least, got {num_updates}; see that more clients take part"
         said = f"{self.hostile}" if isinstance(self.hostile, int) else f"{self.hostile}, {hostile} of {asked} asked"
@@ -208,7 +208,9 @@ class EachRule(ABC):
         """
         rows = accumulator.rows()
         hostile = self.expected(max(closing.num_asked, len(rows)))
-        if refusal := self.refusal(len(rows), closing.num_asked):
+        if hostile > self.most_hostile(len(rows)):  # some of them were left out already
+            hostile = self.expected(max(closing.num_asked, len(rows)), closing.num_found)
+        if refusal := self.refusal(len(rows), closing.num_asked, closing.num_found):
             raise ConfigError(refusal)
         rows = mixed(rows, hostile) if self.mixing else rows
         own = np.array(accumulator.weights)

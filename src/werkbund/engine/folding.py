@@ -226,6 +226,8 @@ class Folded:
         Who owes an update still.
     num_asked
         How many updates were to count, those that did not come included.
+    num_found
+        Those of them that were left out because they are far too long to be updates.
     """
 
     accumulator: Any = None
@@ -238,6 +240,7 @@ class Folded:
     lengths: Lengths | None = None
     due: Due = field(default_factory=Due.nobody)
     num_asked: int = 0
+    num_found: int = 0
 
     def each(self) -> tuple[Int64Array, Float32Array, Float64Array]:
         """Return whose single updates are kept, ascending, these, unweighted, and what each counts: (clients, ...)."""
@@ -306,6 +309,7 @@ def fold_answers(
         del arrival  # before the next one is made, which may be as large as all the weights
     folded.accumulator, folded.weight = fold.close(), fold.weight
     _leave_out(fold.useless, folded)
+    folded.num_found = len(fold.useless)
     folded.failures.sort(key=lambda failure: failure.client)
     return folded
 

@@ -79,7 +79,8 @@ def whole_round(
     folded = _folded(grid, sent, chosen.choice, strategy, rules, state, is_last)
     everybody = len(rules.taking_part(len(grid.clients()))), num_rows_of(rules)
     told = _told(folded, needs_of(strategy.aggregator))
-    closing = Closing(_total(chosen.choice, folded), *everybody, folded.num_asked, rules.score, told)
+    numbers = (*everybody, folded.num_asked, folded.num_found)
+    closing = Closing(_total(chosen.choice, folded), *numbers, rules.score, told)
     weights, carry, refused = _moved(strategy, folded, closing, state)
     step = norm(weights - state.weights)
     reports = replace(_reports(folded, chosen, strategy, rules, state), step=step)
@@ -307,7 +308,7 @@ def _check_quorum(
     reasons = {names[failure.client]: failure.reason for failure in folded.failures if failure.client in asked}
     check_quorum(wanted, answered, rules.quorum, round, reasons)
     if isinstance(strategy.aggregator, Robust):
-        least = strategy.aggregator.least(folded.num_asked) - (folded.num_asked - len(due))
+        least = strategy.aggregator.least(folded.num_asked, folded.num_found) - (folded.num_asked - len(due))
         if answered < least:
             raise QuorumError(round, least, answered, reasons, "strategy.aggregation.hostile")
 
