@@ -135,3 +135,16 @@ def test_what_does_not_fit_a_number_is_refused_by_name(tmp_path: Path, change: d
     with pytest.raises(Exception, match=match) as caught:
         run(changed(_config(tmp_path, model={"kind": "trees"}), data=change), out=tmp_path / "run")
     assert isinstance(caught.value, ConfigError) or "DataError" in type(caught.value).__name__
+
+
+@pytest.mark.parametrize("kind", ["mlp", "trees"])
+def test_sums_of_errors_are_asked_for_where_a_number_is_foretold_alone(tmp_path: Path, kind: str) -> None:
+    from werkbund.config.reading import changed
+    from werkbund.federation.families.family import family_of
+
+    number = _config(tmp_path, model={"kind": kind})
+    failures = changed(number, data={"target": "failure", "horizon": None, "cap": None})
+    asked = [
+        {name for names in family_of(config).asks(config).values() for name in names} for config in (number, failures)
+    ]
+    assert ["*.errors" in names for names in asked] == [True, False]

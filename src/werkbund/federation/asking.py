@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from werkbund.core.kinds import Field, Kind
 from werkbund.data.answers import SQUARES, SURVEY
 from werkbund.engine.kinds import EVALUATE, TRAIN, UPLOAD
+from werkbund.learner.counts import ERRORS
 from werkbund.selection.contract import Declaration
 from werkbund.selection.questions import HOLD
 from werkbund.trees.protocol.kinds import TREE_BAG, TREE_CELLS, TREE_EVALUATE, TREE_LEVEL, TREE_SURVEY
@@ -38,6 +39,12 @@ def tree_asks(combine: str) -> Asks:
     """Return what a run of trees asks for, by how the clients' trees or sums are combined."""
     grows = TREE_BAG if combine == "bagging" else TREE_LEVEL
     return {**_SCALING, **dict.fromkeys((TREE_CELLS, TREE_SURVEY, TREE_EVALUATE, grows), _NONE)}
+
+
+def with_errors(asks: Asks) -> Asks:
+    """Return what a run asks for that foretells a number: with counts also the sums of its errors."""
+    counting = {kind for kind in asks if any(field.name == ERRORS for field in kind.answer)}
+    return {kind: names | {ERRORS} if kind in counting else names for kind, names in asks.items()}
 
 
 def is_asked(kind: Kind, field: Field, asks: Asks) -> bool:

@@ -31,6 +31,9 @@ NUM_DECILES = 10
 EDGES_FIELD = Field("shared", EDGES, "logits between the bins of scores; left out: the usual ones", ("edges",), "f4")
 """What a task that asks for counts may say of them."""
 
+ERRORS = "*.errors"
+"""Name of the sums of errors of a number, of each split."""
+
 COUNT_FIELDS = (
     Field(
         "sums",
@@ -55,11 +58,12 @@ COUNT_FIELDS = (
     Field("sums", "*.spread", "held-out rows that are counted in bins put together", (), "iuf", "rows", COUNTS),
     Field(
         "sums",
-        "*.errors",
+        ERRORS,
         "of a number that is foretold: held-out rows, and sums over them of errors",
         (len(ERROR_NAMES),),
         "iuf",
         signal=COUNTS,
+        on_request=True,
     ),
 )
 """What an answer holds for each split that was scored; `*` is the split's name."""

@@ -22,7 +22,7 @@ from werkbund.data import Preparation, Schema
 from werkbund.data.schema_json import schema_from_json, schema_to_json
 from werkbund.engine import Checkpoint, Grid
 from werkbund.engine.kinds import PERSONALISE
-from werkbund.federation.asking import Asks, network_asks, tree_asks
+from werkbund.federation.asking import Asks, network_asks, tree_asks, with_errors
 from werkbund.federation.attacked import under_attack
 from werkbund.federation.families.contract import Setup, Simulation
 from werkbund.federation.families.networks import (
@@ -176,7 +176,8 @@ def _network_asks(config: Config) -> Asks:
     asks = network_asks(selector_of(config).declaration, {*built.folds, *needs_of(built)} if built else ())
     method = config.strategy.clusters.method
     asks = {LOSS: frozenset(), **asks} if method is not None and method.asks_losses else asks
-    return asks if config.strategy.personal.name == NOTHING else {**asks, PERSONALISE: frozenset()}
+    asks = asks if config.strategy.personal.name == NOTHING else {**asks, PERSONALISE: frozenset()}
+    return with_errors(asks) if config.data.target == "number" else asks
 
 
 def _prepared_trees(config: Config, population: Population, preparation: Preparation, labels: Int64Array) -> Simulation:
@@ -191,7 +192,8 @@ def _tree_server(config: Config, known: ClientKnowledge, grid: Grid, start: Chec
 
 
 def _tree_asks(config: Config) -> Asks:
-    return tree_asks(config.trees.combine)
+    asks = tree_asks(config.trees.combine)
+    return with_errors(asks) if config.data.target == "number" else asks
 
 
 def _network_facts(config: Config) -> Mapping[str, str]:
