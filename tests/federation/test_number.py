@@ -21,11 +21,11 @@ from werkbund.model.onnx.exported import feeds_of, open_session
 NAMES = ("heat", "load")
 
 
-def _machines(number: int = 48, seed: int = 3) -> pl.DataFrame:
+def _machines(number: int = 32, seed: int = 3) -> pl.DataFrame:
     """Return machines that wear down at their own pace, with the life that each row has left."""
     rng, frames = np.random.default_rng(seed), []
     for machine in range(number):
-        life = int(rng.integers(60, 160))
+        life = int(rng.integers(50, 100))
         age, pace = np.arange(life), rng.normal(1.0, 0.1)
         wear = (age / life) ** 2 * pace
         signals = {
@@ -108,7 +108,7 @@ def test_the_exported_model_foretells_the_same_numbers(trees: Path) -> None:
 def test_a_network_learns_the_number_too_and_forests_take_the_squared_error(tmp_path: Path) -> None:
     training = {"learning_rate": 0.01, "optimizer": "adam", "epochs": 2}
     network = run(
-        _config(tmp_path, rounds=12, model={"kind": "mlp"}, training=training), out=tmp_path / "network"
+        _config(tmp_path, rounds=8, model={"kind": "mlp"}, training=training), out=tmp_path / "network"
     ).folder
     figures = json.loads((network / "result.json").read_text())["metrics"]
     assert figures["federated"]["rmse"] < 16.0
