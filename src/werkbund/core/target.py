@@ -115,7 +115,7 @@ class NumberTarget:
         >>> target = NumberTarget(30, 125)
         >>> sums = target.errors(target.risks([40, 35, 60]), target.risks([50, 30, 40]), np.array([0, 3]))[0]
         >>> dict(zip(ERROR_NAMES, sums.round(4).tolist()))
-        {'rows': 3.0, 'squares': 525.0, 'absolute': 35.0, 'over': 25.0, 'nasa': 8.196, 'close': 2.0}
+        {'rows': 3.0, 'squared': 525.0, 'absolute': 35.0, 'over': 25.0, 'nasa': 8.196, 'close': 2.0}
         """
         foretold, known = self.numbers(risks), self.numbers(true)
         d = foretold - known
