@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,10 @@ from werkbund.baselines.learners import (
     numbers_by,
     probabilities,
 )
-from werkbund.core.arrays import Float64Array, FloatingArray, Int64Array
+from werkbund.core.arrays import BoolArray, Float64Array, FloatingArray, Int64Array
+
+SaidOf = Callable[[BoolArray, Int64Array], Float64Array]
+"""(rows that are learnt from, rows held out) -> what is said of these."""
 
 FEWEST_FAILURES = 6
 """Failures below which nothing is validated: two of each of the folds."""
@@ -75,7 +78,11 @@ def own_model(features: FloatingArray, labels: FloatingArray, groups: Int64Array
     if not folds:
         return OwnModel(learners[0].name, learners[0].fit(features, labels, seed), share, np.empty(0))
     tried = (forest(_TREES_IN_FOLDS), boosting(_STEPS_IN_FOLDS))
-    validated = [_validated(learner, features, labels, folds, seed) for learner in tried]
+
+    def said_by(learner: Learner) -> SaidOf:
+        return lambda rest, held: probabilities(learner.fit(features[rest], labels[rest], seed), features[held])
+
+    validated = [_validated(said_by(learner), len(labels), folds) for learner in tried]
     best = int(np.argmax([_average_precision(labels, scores) for scores in validated]))
     return OwnModel(learners[best].name, learners[best].fit(features, labels, seed), share, validated[best])
 
@@ -111,20 +118,13 @@ def own_numbers(features: FloatingArray, numbers: FloatingArray, groups: Int64Ar
 
     folds = [rows for _, rows in GroupKFold(_NUM_FOLDS, shuffle=True, random_state=seed).split(groups, None, groups)]
     tried = (forest(_TREES_IN_FOLDS), boosting(_STEPS_IN_FOLDS))
-    validated = [_validated_numbers(learner, features, numbers, folds, seed) for learner in tried]
+
+    def said_by(learner: Learner) -> SaidOf:
+        return lambda rest, held: numbers_by(learner.fit_numbers(features[rest], numbers[rest], seed), features[held])
+
+    validated = [_validated(said_by(learner), len(numbers), folds) for learner in tried]
     best = int(np.argmin([((own - numbers) ** 2).mean() for own in validated]))
     return OwnNumbers(learners[best].fit_numbers(features, numbers, seed), validated[best])
-
-
-def _validated_numbers(
-    learner: Learner, features: FloatingArray, numbers: FloatingArray, folds: Sequence[Int64Array], seed: int
-) -> Float64Array:
-    found = np.empty(len(numbers))
-    for rows in folds:
-        rest = np.ones(len(numbers), np.bool_)
-        rest[rows] = False
-        found[rows] = numbers_by(learner.fit_numbers(features[rest], numbers[rest], seed), features[rows])
-    return found
 
 
 def _folds(labels: FloatingArray, groups: Int64Array, seed: int) -> Sequence[Int64Array]:
@@ -140,15 +140,14 @@ def _folds(labels: FloatingArray, groups: Int64Array, seed: int) -> Sequence[Int
     return held if both else ()
 
 
-def _validated(
-    learner: Learner, features: FloatingArray, labels: FloatingArray, folds: Sequence[Int64Array], seed: int
-) -> Float64Array:
-    scores = np.empty(len(labels))
-    for rows in folds:
-        rest = np.ones(len(labels), np.bool_)
-        rest[rows] = False
-        scores[rows] = probabilities(learner.fit(features[rest], labels[rest], seed), features[rows])
-    return scores
+def _validated(said_of: SaidOf, rows: int, folds: Sequence[Int64Array]) -> Float64Array:
+    """Return what models that were fitted without a row's fold say of it: (rows,)."""
+    said = np.empty(rows)
+    for held in folds:
+        rest = np.ones(rows, np.bool_)
+        rest[held] = False
+        said[held] = said_of(rest, held)
+    return said
 
 
 def _average_precision(labels: FloatingArray, scores: Float64Array) -> float:
