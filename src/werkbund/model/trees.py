@@ -85,8 +85,7 @@ class TreeModel:
 
     def logits(self, frame: pl.DataFrame) -> Float64Array:
         """Return one logit for each row of a table in raw units, infinite where a forest is sure: (rows,)."""
-        raw = self.preparation.raw(frame)
-        return scores(self.ensemble, raw)[:, 0] if isinstance(self.target, NumberTarget) else logits(self.ensemble, raw)
+        return logits(self.ensemble, self.preparation.raw(frame), not isinstance(self.target, NumberTarget))
 
     def score(self, frame: pl.DataFrame) -> Float64Array:
         """Return the probability of each row of a table in raw units: (rows,)."""

@@ -303,7 +303,8 @@ class TreeSimulation:
 
     def logits(self, learnt: Arrays) -> FloatingArray:
         """Return the logits of everybody's test rows: (rows,)."""
-        return logits(trees_in(learnt), self.rows.test.features)
+        shares = not isinstance(self.target, NumberTarget)
+        return logits(trees_in(learnt), self.rows.test.features, shares)
 
     def work(self, numbers: Int64Array | None = None) -> TreeWork:
         """Return what clients do for trees, with the rows that are here; sums of trees pass no layer, so far."""

@@ -57,10 +57,13 @@ def leaf_sums(
     return sums
 
 
-def logits(ensemble: Ensemble, features: Float64Array) -> Float64Array:
-    """Return log(p / (1 - p)) of each row, where the one score is a logit or, of a forest, a share: (rows,)."""
+def logits(ensemble: Ensemble, features: Float64Array, shares: bool = True) -> Float64Array:
+    """Return log(p / (1 - p)) of each row, where the one score is a logit or, of a forest, a share: (rows,).
+
+    Without `shares` the mean of a forest is a number, and stays as it is.
+    """
     score = scores(ensemble, features)[:, 0]
-    return logits_of_shares(score) if ensemble.mean else score
+    return logits_of_shares(score) if ensemble.mean and shares else score
 
 
 def logits_of_shares(shares: Float64Array) -> Float64Array:
