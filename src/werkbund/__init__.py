@@ -8,9 +8,9 @@ Examples
 (60, 5)
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from werkbund._lazy import lazy_names
 from werkbund._silence import keep_silent
 from werkbund._version import __version__
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from werkbund.federation import Run, SeedComparison, compare, resume, run
     from werkbund.model import TrainedModel, load_model
     from werkbund.report import write_report
+else:
+    __getattr__, __dir__ = lazy_names(__name__, __file__)
 
 __all__ = [
     "Config",
@@ -39,19 +41,4 @@ __all__ = [
     "write_report",
 ]
 
-_HOMES = {
-    "FederationError": "core",
-    "TrainedModel": "model",
-    "load_model": "model",
-    "write_report": "report",
-    **dict.fromkeys(("Config", "changed", "check_config", "load_config", "to_toml"), "config"),
-}
-
 keep_silent()
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first asked for: Flower's processes need none, and PyTorch takes seconds to import."""
-    if name not in __all__:
-        raise AttributeError(f"module 'werkbund' has no attribute {name!r}")
-    return getattr(import_module(f"werkbund.{_HOMES.get(name, 'federation')}"), name)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from tests.spoilt import BAD_TRAINING, Spoil, parts, spoilt
 from werkbund.engine.kinds import TRAIN
-from werkbund.flower.plant.answering import Desk
-from werkbund.flower.plant.worker import serve
+from werkbund.flower.plant.answering import Desk, serve
 from werkbund.flower.wire.codec import Ask
 from werkbund.flower.wire.parcel import Parcel
 from werkbund.plant import Plant, PlantFolder, load_settings

@@ -17,7 +17,7 @@ from werkbund.core.arrays import Float32Array
 from werkbund.federation import run
 from werkbund.flower.machine.pidfile import identity
 
-WORKER, SUPERNODE = "werkbund.flower.plant.worker", "werkbund.flower.plant.supernode"
+WORKER, SUPERNODE = "werkbund.flower.plant.answering", "werkbund.flower.plant.supernode"
 SUPERLINK, EXECUTOR = "werkbund.flower.server.launcher superlink", "werkbund.flower.server.launcher superexec"
 SERVERAPP = "launcher serverapp"
 _TICKS = os.sysconf("SC_CLK_TCK")

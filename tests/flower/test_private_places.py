@@ -37,7 +37,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Live, Ru
 
 def test_no_secret_is_among_the_arguments_of_a_process(running: tuple[Live, Run, dict[int, str]]) -> None:
     held, _, arguments = running
-    for part in ("launcher superlink", "launcher superexec", "launcher serverapp", "supernode", "plant.worker"):
+    for part in ("launcher superlink", "launcher superexec", "launcher serverapp", "supernode", "plant.answering"):
         assert any(part in words for words in arguments.values()), part
     secrets = [path.read_text(errors="replace") for path in _secrets(held.trial.folder)]
     assert len(secrets) >= 1 + 2 * len(held.trial.clients)

@@ -90,7 +90,7 @@ class Live:
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
     def descendants(self, name: str, part: str) -> list[int]:
-        """Return the process ids below a host whose command line has this part, such as `flower.plant.worker`."""
+        """Return the process ids below a host whose command line has this part, such as `flower.plant.answering`."""
         return [pid for pid in _below(self.children[name].pid) if part in command_of(pid)]
 
     def set(self, name: str, section: str, **values: Any) -> None:

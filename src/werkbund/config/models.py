@@ -1,4 +1,4 @@
-"""The sections that say who has which model: several for a fleet, or a part of it each client's own."""
+"""Which models there are, and the sections that say who has which: several for a fleet, or a part each client's own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from werkbund.aggregation.clusters import Clustering, build_clustering
 from werkbund.aggregation.personal import Personal, build_personal
 from werkbund.config.rows import Count, Section
 from werkbund.core.errors import ConfigError
+
+SHIPPED_MODELS = ("logistic", "mlp", "residual-mlp", "trees", "forest", "extra-trees")
+"""Values of `model.kind` that ship."""
 
 
 class ClustersSection(Section):

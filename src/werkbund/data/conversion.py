@@ -12,16 +12,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pint
 import polars as pl
 
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.core.text import did_you_mean
 from werkbund.data.table import Table
 from werkbund.data.units import standard_unit
+
+if TYPE_CHECKING:
+    import pint
 
 Measure = str | float | Sequence[str]
 """How readings were measured: a unit, two units (as it was and as it shall be), or a factor; see `convert_as`."""
@@ -201,7 +203,9 @@ def _pair(name: str, unit: str, to: str) -> tuple[pint.Unit, pint.Unit]:
 
 @cache
 def _registry() -> pint.UnitRegistry[Any]:
-    return pint.UnitRegistry()
+    from pint import UnitRegistry  # slow to import, and most tables have the units that were learnt
+
+    return UnitRegistry()
 
 
 @cache

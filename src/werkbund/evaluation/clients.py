@@ -13,7 +13,7 @@ from werkbund.core.edges import STANDARD_EDGES
 from werkbund.core.errors import ConfigError, DataError
 from werkbund.evaluation.costs import Costs
 from werkbund.evaluation.counts import Counts
-from werkbund.evaluation.metrics import DIRECTIONS, Metrics, metrics
+from werkbund.evaluation.measures import DIRECTIONS, Metrics, metrics
 from werkbund.evaluation.thresholds import Threshold
 
 

@@ -19,7 +19,7 @@ from werkbund.evaluation.bootstrap import Resamples, percentile_interval, units_
 from werkbund.evaluation.contest import FEDERATED, FIGURES, Contest, Mean, PlantLine
 from werkbund.evaluation.costs import PER_ROWS, Costs
 from werkbund.evaluation.intervals import Interval
-from werkbund.evaluation.metrics import RANGES
+from werkbund.evaluation.measures import RANGES
 
 NUM_DRAWS = 1000
 COVERS = (

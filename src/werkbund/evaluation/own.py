@@ -11,7 +11,7 @@ from werkbund.core.defaults import ENOUGH_FAILURES
 from werkbund.core.types import RoundRecord
 from werkbund.evaluation.costs import Costs
 from werkbund.evaluation.counts import Counts
-from werkbund.evaluation.metrics import Metrics, metrics
+from werkbund.evaluation.measures import Metrics, metrics
 from werkbund.evaluation.thresholds import Threshold, choose_threshold
 
 

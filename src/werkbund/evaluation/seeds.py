@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from werkbund.evaluation.intervals import mean_interval, paired_difference
-from werkbund.evaluation.metrics import RANGES
+from werkbund.evaluation.measures import RANGES
 
 _METRICS = ("average_precision", "roc_auc", "f1", "recall", "precision", "cost", "brier")
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from werkbund.core.arrays import Float32Array
 from werkbund.core.types import RoundRecord
-from werkbund.evaluation.metrics import DIRECTIONS
+from werkbund.evaluation.measures import DIRECTIONS
 
 
 @dataclass(frozen=True)

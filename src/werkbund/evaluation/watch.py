@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from werkbund.core.types import RoundRecord
-from werkbund.evaluation.metrics import Metrics
+from werkbund.evaluation.measures import Metrics
 
 
 @dataclass(frozen=True)

@@ -1,42 +1,22 @@
 """A trained model as one thing: scores raw units, is saved, exported to ONNX and described by a card."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from werkbund._lazy import lazy_names
 
-from werkbund.core.errors import ModelError
-from werkbund.model.binary import sigmoid
-from werkbund.model.card import CardFacts, card_markdown, model_card
-from werkbund.model.contract import Explanation, Model
-from werkbund.model.network import TrainedModel
-from werkbund.model.onnx.exported import score_onnx
-from werkbund.model.several import MembersModel, folder_of_client, write_several
-from werkbund.model.storage import read_description
-from werkbund.model.trees import TreeModel
-
-LOADERS: Mapping[str, Callable[[Path], Model]] = {"network": TrainedModel.load, "trees": TreeModel.load}
-"""Family of a model, as its folder states it -> what reads the folder."""
-
-
-def load_model(folder: Path) -> Model:
-    """Read what any model's `save` wrote.
-
-    Raises
-    ------
-    ModelError
-        If a file is missing, truncated or changed, or this release knows no such family.
-    """
-    family = str(read_description(folder).get("family", "network"))
-    if family not in LOADERS:
-        raise ModelError(
-            f"model folder {folder} must hold one of {', '.join(LOADERS)}, got {family!r}; update Werkbund"
-        )
-    return LOADERS[family](folder)
-
+if TYPE_CHECKING:
+    from werkbund.model.binary import sigmoid
+    from werkbund.model.card import CardFacts, card_markdown, model_card
+    from werkbund.model.contract import Explanation, Model
+    from werkbund.model.network import TrainedModel
+    from werkbund.model.onnx.exported import score_onnx
+    from werkbund.model.several import MembersModel, folder_of_client, write_several
+    from werkbund.model.storage import load_model
+    from werkbund.model.trees import TreeModel
+else:
+    __getattr__, __dir__ = lazy_names(__name__, __file__)
 
 __all__ = [
-    "LOADERS",
     "CardFacts",
     "Explanation",
     "MembersModel",

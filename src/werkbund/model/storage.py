@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,8 +17,29 @@ from werkbund.model.contract import Model
 
 M = TypeVar("M", bound=Model)
 
+FAMILIES = {"network": "werkbund.model.network:TrainedModel", "trees": "werkbund.model.trees:TreeModel"}
+"""Family of a model, as its folder states it -> what reads the folder; PyTorch is imported for networks alone."""
+
 FORMAT = 1
 DESCRIPTION = "model.json"
+
+
+def load_model(folder: Path) -> Model:
+    """Read what any model's `save` wrote.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing, truncated or changed, or this release knows no such family.
+    """
+    family = str(read_description(folder).get("family", "network"))
+    if family not in FAMILIES:
+        raise ModelError(
+            f"model folder {folder} must hold one of {', '.join(FAMILIES)}, got {family!r}; update Werkbund"
+        )
+    module, name = FAMILIES[family].split(":")
+    loaded: Model = getattr(import_module(module), name).load(folder)
+    return loaded
 
 
 def write_folder(folder: Path, description: Mapping[str, Any], arrays: Mapping[str, AnyArray]) -> None:

@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 import tomlkit
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from werkbund.config.models import SHIPPED_MODELS
 from werkbund.config.reading import checked, read_toml
 from werkbund.config.rows import ColumnMapping, DialectSection, EventsSection, Section
 from werkbund.core.files import write_atomically
 from werkbund.core.text import did_you_mean
-from werkbund.federation.families.family import SHIPPED_MODELS
 from werkbund.plant.leaving import SIGNALS, USUAL
 
 FILE_NAME = "client.toml"

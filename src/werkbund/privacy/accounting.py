@@ -15,7 +15,6 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import gammaln, log_ndtr, logsumexp, ndtr
 
 from werkbund.core.arrays import Float64Array
@@ -198,7 +197,14 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
     if mu <= 0 or gaussian_delta(mu, 0.0) <= delta:
         return 0.0
     most = mu**2 / 2 + mu * math.sqrt(2 * math.log(1 / delta)) + 1
-    return float(brentq(lambda at: gaussian_delta(mu, at) - delta, 0.0, most, xtol=1e-9))
+    return _root(lambda at: gaussian_delta(mu, at) - delta, 0.0, most, xtol=1e-9)
+
+
+def _root(function: Callable[[float], float], low: float, high: float, **precision: float) -> float:
+    """Return where a function crosses zero between two points, by Brent's method."""
+    from scipy.optimize import brentq  # slow to import, and most federations add no noise
+
+    return float(brentq(function, low, high, **precision))
 
 
 def noise_for(target: float, delta: float, releases: Callable[[float], Sequence[Release]]) -> float:
@@ -253,7 +259,7 @@ def _least(ratio: Callable[[float], float], low: float, high: float) -> float:
         first, last = first - width, first
         if first < math.log(_LEAST_NOISE):
             return _LEAST_NOISE
-    return math.exp(brentq(excess, first, last, xtol=_PRECISION, rtol=_PRECISION))
+    return math.exp(_root(excess, first, last, xtol=_PRECISION, rtol=_PRECISION))
 
 
 def affordable(release: Release, spent: Sequence[Release], most: float, delta: float) -> int:

@@ -338,7 +338,7 @@ def test_an_answer_is_not_sent_again_where_that_cannot_be_written_down(server: S
 
 @pytest.mark.parametrize("limit", [0, 100, 2000])
 def test_a_worker_on_a_full_disk_refuses_and_stays(limit: int, server: Server) -> None:
-    command = [sys.executable, "-m", "werkbund.flower.plant.worker", str(server.deployment.kits["plant-1"])]
+    command = [sys.executable, "-m", "werkbund.flower.plant.answering", str(server.deployment.kits["plant-1"])]
     questions = io.BytesIO()
     for parcel in (*(encode_ask(server.ask(kind)) for kind in ("hello", "survey", "train", "train")), encode_whoami()):
         write_parcel(questions, parcel)

@@ -13,6 +13,7 @@ from werkbund.aggregation import DEFAULT, aggregator_of, build_aggregator
 from werkbund.aggregation.clusters import CLUSTERINGS, ONE
 from werkbund.aggregation.contract import needs_of
 from werkbund.aggregation.personal import NOTHING, PERSONAL, limits_of
+from werkbund.config.models import SHIPPED_MODELS
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
 from werkbund.core.arrays import Int64Array
@@ -36,7 +37,6 @@ from werkbund.federation.families.tree_plan import check_trees
 from werkbund.federation.families.trees import simulate_prepared_trees, simulate_trees, tree_server
 from werkbund.federation.preparing import CommonPreparation
 from werkbund.federation.wiring import model_spec, selector_of, strategy_of
-from werkbund.learner.models import NETWORKS
 from werkbund.partition.population import Population
 from werkbund.selection.questions import LOSS
 
@@ -318,6 +318,3 @@ _BOOSTED, _FOREST = (
     for citations in (_boosting_citations, _forest_citations)
 )
 _FAMILIES = {"trees": _BOOSTED, "forest": _FOREST, "extra-trees": _FOREST}
-
-SHIPPED_MODELS: tuple[str, ...] = (*NETWORKS, *_FAMILIES)
-"""Values of `model.kind` that ship."""

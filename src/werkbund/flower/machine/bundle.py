@@ -11,7 +11,6 @@ import hashlib
 from functools import cache
 
 import tomlkit
-from flwr.cli.build import build_fab_from_files
 
 from werkbund._version import __version__
 
@@ -34,6 +33,8 @@ COMPONENTS = {"serverapp": "werkbund.flower.server.app:app", "clientapp": "werkb
 @cache
 def bundle() -> bytes:
     """Return the bundle of the installed version."""
+    from flwr.cli.build import build_fab_from_files  # takes a second to import
+
     built: bytes = build_fab_from_files({"pyproject.toml": _project().encode()})[0]
     return built
 

@@ -1,18 +1,27 @@
-"""A plant's end of a message: a parcel comes in, the plant does what it asks, a parcel goes out."""
+"""A plant's end of a message: a parcel comes in, the plant does what it asks, a parcel goes out.
+
+`python -m werkbund.flower.plant.answering KIT` is the plant's worker. It stays, so that a task need not wait for the
+rows to be read or the network's code to be imported; it reads parcels from stdin and writes their answers to stdout.
+What anything else prints goes to stderr. Nothing here imports Flower.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
+import sys
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
 
 from werkbund._version import __version__
 from werkbund.core.errors import CheckpointError, ClientError, ConfigError, ModelError
+from werkbund.flower.machine.processes import follow_parent
 from werkbund.flower.wire.codec import WHO, Answer, Ask, decode_ask, encode_answer, encode_refusal, task_id
-from werkbund.flower.wire.parcel import Parcel
-from werkbund.plant import Asked, Plant, RefusedError
+from werkbund.flower.wire.parcel import Parcel, read_parcel, write_parcel
+from werkbund.plant import Asked, Plant, PlantFolder, RefusedError, load_settings
 from werkbund.plant.briefing import Briefing
 from werkbund.plant.ledger import protection_of, weights_digest
 
@@ -142,3 +151,22 @@ def _asked(ask: Ask) -> Asked:
 
 def _release(version: str) -> list[str]:
     return version.split(".")[:2]
+
+
+def serve(desk: Desk, questions: BinaryIO, answers: BinaryIO) -> None:
+    """Answer the parcels of one pipe on another, until the first ends."""
+    while (parcel := read_parcel(questions)) is not None:
+        write_parcel(answers, desk.answer(parcel))
+
+
+def main(kit: Path) -> None:
+    """Answer on standard output for the plant whose kit this is."""
+    follow_parent()
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a print must not get between parcels
+    settings = load_settings(kit)
+    serve(Desk(Plant(settings, PlantFolder(settings.state))), sys.stdin.buffer, answers)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

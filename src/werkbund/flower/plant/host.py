@@ -77,7 +77,7 @@ class ClientHost:
         self._stuck, self._clock = threading.Event(), ServerClock()
         use_clock(self._clock)
         logs, variables = settings.state / "logs", environment(settings.kit)
-        command = worker or [sys.executable, "-m", "werkbund.flower.plant.worker", str(settings.kit)]
+        command = worker or [sys.executable, "-m", "werkbund.flower.plant.answering", str(settings.kit)]
         self.worker = WorkerProcess(command, logs / "worker.log", variables)
         self._worker_starts = 0
         self.supernode = Supervised(self._command, logs / "supernode.log", variables, self._is_reachable, self._on_end)
@@ -185,10 +185,9 @@ def stop_client(kit: Path) -> bool:
 
 def approval(settings: PlantSettings) -> Callable[[str], str | None]:
     """Return what approves the bundle of the installed version and those that the plant's policy names."""
-    approved = {bundle_hash(), *settings.policy.bundles}
 
     def approve(bundle: str) -> str | None:
-        if bundle in approved:
+        if bundle in settings.policy.bundles or bundle == bundle_hash():
             return None
         return (
             f"{settings.client.name} does not approve the app bundle {bundle}: it is not that of the installed version "

@@ -1,17 +1,13 @@
-"""The plant's worker: a process that holds the rows and the network, and both ends of the pipe to it.
+"""How a plant's agent keeps its worker: asks it through a pipe, and has it come back when it dies.
 
-`python -m werkbund.flower.plant.worker KIT` is the process. It stays, so that a task need not wait for the rows to be
-read or the network's code to be imported; it reads parcels from stdin and writes their answers to stdout. What
-anything else prints goes to stderr. `WorkerProcess` is how the plant's agent asks it, and has it come back when it
-dies. Nothing here imports Flower.
+The worker is `python -m werkbund.flower.plant.answering KIT`, a process that holds the rows and the network. Nothing
+here imports Flower, PyTorch, or anything else that the worker alone needs.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -19,10 +15,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from werkbund.core.errors import ClientError
-from werkbund.flower.machine.processes import FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_S, Log, end_group, follow_parent
-from werkbund.flower.plant.answering import Desk
+from werkbund.flower.machine.processes import FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_S, Log, end_group
 from werkbund.flower.wire.parcel import Parcel, read_parcel, write_parcel
-from werkbund.plant import Plant, PlantFolder, load_settings
 
 
 class WorkerProcess:
@@ -150,21 +144,6 @@ class WorkerProcess:
         )
 
 
-def serve(desk: Desk, questions: BinaryIO, answers: BinaryIO) -> None:
-    """Answer the parcels of one pipe on another, until the first ends."""
-    while (parcel := read_parcel(questions)) is not None:
-        write_parcel(answers, desk.answer(parcel))
-
-
-def main(kit: Path) -> None:
-    """Answer on standard output for the plant whose kit this is."""
-    follow_parent()
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a print must not get between parcels
-    settings = load_settings(kit)
-    serve(Desk(Plant(settings, PlantFolder(settings.state))), sys.stdin.buffer, answers)
-
-
 def _exchange(process: subprocess.Popen[bytes], parcel: Parcel) -> Parcel:
     write_parcel(cast(BinaryIO, process.stdin), parcel)
     answer = read_parcel(cast(BinaryIO, process.stdout))
@@ -182,7 +161,3 @@ def _close(process: subprocess.Popen[bytes]) -> None:
 
 def _ending(code: int | None) -> str:
     return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

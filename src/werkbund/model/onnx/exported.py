@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import onnxruntime
 import polars as pl
 from onnx import TensorProto, helper
 
@@ -98,6 +97,8 @@ def open_session(model: bytes) -> Any:
     ModelError
         If the bytes are no model that this runtime can run.
     """
+    import onnxruntime  # slow to import, and only who scores by a graph needs it
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ALONE
     options.intra_op_num_threads = 1  # a table's model is small: threads cost more than they give

@@ -10,11 +10,18 @@ for the next sums come with the answer that opens one; registered keys sign ever
 that hold shares; the threshold is that of `Thresholds`.
 """
 
-from werkbund.privacy.sums.hub import AHEAD, Hub, Opened
-from werkbund.privacy.sums.messages import AGREE, KEYS, OFFERS, OPEN, SUBMIT, SUM_KINDS
-from werkbund.privacy.sums.participant import Participant
-from werkbund.privacy.sums.register import LEAST, Register, Thresholds, usual_colluding
-from werkbund.privacy.sums.words import UPDATE_BYTES, Addend, Words
+from typing import TYPE_CHECKING
+
+from werkbund._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from werkbund.privacy.sums.hub import AHEAD, Hub, Opened
+    from werkbund.privacy.sums.messages import AGREE, KEYS, OFFERS, OPEN, SUBMIT, SUM_KINDS
+    from werkbund.privacy.sums.participant import Participant
+    from werkbund.privacy.sums.register import LEAST, Register, Thresholds, usual_colluding
+    from werkbund.privacy.sums.words import UPDATE_BYTES, Addend, Words
+else:
+    __getattr__, __dir__ = lazy_names(__name__, __file__)
 
 __all__ = [
     "AGREE",
