@@ -14,6 +14,7 @@ run: $(STAMP) ## Train the built-in federation, compare it, and write a report
 	$(BIN)/werkbund run
 
 test test-faults: export OMP_NUM_THREADS = 1  # more threads than processors wait for one another, and burn time doing so
+test test-faults: export PYTHONDONTWRITEBYTECODE =  # tests start hundreds of processes, and each would compile all modules
 test: $(STAMP) ## Run all tests, doctests and the architecture's rules
 	$(BIN)/python -m pytest -n 2 -m "not faults"
 
