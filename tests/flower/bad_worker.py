@@ -16,7 +16,7 @@ from werkbund.plant import Plant, PlantFolder, load_settings
 HUGE = "a hundred megabytes too much"
 WAYS: dict[str, tuple[Spoil, str]] = {
     **BAD_TRAINING,
-    HUGE: (parts(vector=lambda raw: raw + bytes(100 * 2**20)), "more than"),
+    HUGE: (parts(vector=lambda raw: raw + bytes(100 * 2**20)), "must have at most"),
 }
 """How, and what the record of the round says about it."""
 
