@@ -285,12 +285,16 @@ def _users() -> dict[str, set[str]]:
 
 
 def test_few_modules_have_one_user() -> None:
-    """What one other module alone uses belongs into that module, where both are one idea."""
+    """What one other module alone uses belongs into that module, where both are one idea.
+
+    The command line prints and holds no idea of its own: what a command calls is offered to everybody.
+    """
     users = _users()
-    splinters = {module: next(iter(by)) for module, by in users.items() if len(by) == 1}
+    alone = {module: next(iter(by)) for module, by in users.items() if len(by) == 1}
+    splinters = {module: user for module, user in alone.items() if not user.startswith("werkbund.cli.")}
     share = len(splinters) / len(users)
     listed = "\n".join(f"{module} <- {user}" for module, user in sorted(splinters.items()))
-    assert share < 0.15, f"{share:.1%} of {len(users)} modules have one user:\n{listed}"
+    assert share < 0.13, f"{share:.1%} of {len(users)} modules have one user:\n{listed}"
 
 
 def _bodies() -> Iterator[tuple[int, str]]:

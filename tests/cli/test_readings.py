@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from tests.cli.test_commands import werkbund
 from tests.data.time.fleets import fleet
@@ -27,5 +29,14 @@ def test_two_commands_make_a_model_that_scores_new_readings(tmp_path: Path) -> N
     assert rows["failure_probability"].is_between(0, 1).all()
     assert rows["machine"].n_unique() == 12
     assert rows.height > 5000
+    tried = ["alarms", "run", "new.csv", "--events", "log.csv"]
+    counted = werkbund(*tried, "--most-false", "9", "--json", folder=tmp_path)
+    assert counted.returncode == 0, counted.stderr
+    alarms = json.loads(counted.stdout)
+    assert alarms["failures"] == sum(machine["failures"] for machine in alarms["by_machine"].values()) > 20
+    assert alarms["machine_months"] == pytest.approx(12 * 20 * 24 / 730.5, rel=0.05)
+    never = werkbund(*tried, "--threshold", "1", folder=tmp_path)
+    assert "0 of" in never.stdout
+    assert "No clear difference" in never.stdout
     without = werkbund("check", "readings.csv", "federation.toml", folder=tmp_path)
     assert "points in time" in without.stdout

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from werkbund._version import __version__
+from werkbund.cli.alarms import alarms_command
 from werkbund.cli.audit import audit_command
 from werkbund.cli.bench import bench_command
 from werkbund.cli.client import app as client_app
@@ -34,6 +35,7 @@ for _name, _command in (
     ("resume", resume_command),
     ("report", report_command),
     ("predict", predict_command),
+    ("alarms", alarms_command),
     ("check", check_command),
     ("init", init_command),
     ("fetch", fetch_command),

@@ -15,6 +15,8 @@ from werkbund.data.time.events import EventLog
 OUTCOMES = ("none", "failure", "down", "grace", "thin", "gap", "intervened", "censored")
 """Of a decision point: the first two have a label, 0 and 1, the others none; see `label_points`."""
 
+SILENT = ("down", "grace", "thin")
+"""Outcomes of points at which no alarm rings."""
 
 COVERAGE = "coverage\x1f"
 """The column with the coverage of a point, under a name that no feature has."""

@@ -14,7 +14,7 @@ from werkbund.core.errors import ConfigError, DataError
 from werkbund.data.markers import Marker, marked
 from werkbund.data.time.clock import HOUR, TICKS, Clock, counts_units, span, when_of
 from werkbund.data.time.events import EventLog, LogTable, stops_of
-from werkbund.data.time.labels import OUTCOMES, LabelRule, label_points, never_foretold
+from werkbund.data.time.labels import OUTCOMES, SILENT, LabelRule, label_points, never_foretold
 from werkbund.data.time.readings import Readings, widened
 from werkbund.data.time.windows import Telemetry, WindowPlan
 
@@ -93,17 +93,48 @@ class Course:
         DataError
             If no point has a label.
         """
-        readings = self.telemetry.readings(frame, self.clock, now, self.client)
-        stops = stops_of(log, readings.frame, self.clock, self.client)
-        _check_machines(readings, stops)
-        points = self.telemetry.windows.points(readings, stops)
-        kept = None if log is None else log.end(self.clock)
-        labelled = label_points(points.with_columns(pl.min_horizontal("end", pl.lit(kept))), stops, self.rule)
+        labelled, stops, readings = self._labelled(frame, log, now)
         counted = _counts(labelled, stops, readings)
         rows = labelled.filter(pl.col("label").is_not_null())
         if rows.height == 0:
             raise DataError(f"readings and log must give a row with a label, got none: {told_outcomes(counted)}")
         return self._table(rows, readings), counted
+
+    def watched(self, frame: pl.DataFrame, log: LogTable | None, now: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return the points at which an alarm may ring, and the stops: both by `machine`, in ticks.
+
+        A point has no alarm where its machine is down or run in, or has too few readings; points that have no label
+        for another reason have one, as alarms ring there too.
+
+        Parameters
+        ----------
+        frame, log, now
+            As for `rows`.
+
+        Returns
+        -------
+        points
+            `machine`, `tick`, `end` of the record and the features, sorted by machine and tick.
+        stops
+            `machine`, `start`, `back`, `planned`.
+        """
+        labelled, stops, _ = self._labelled(frame, log, now)
+        silent = labelled["outcome"].cast(pl.String).is_in(SILENT)
+        names = ("machine", "tick", "end", *self.telemetry.windows.feature_names)
+        return labelled.filter(~silent).select(names), stops.frame
+
+    def _labelled(self, frame: pl.DataFrame, log: LogTable | None, now: int) -> tuple[pl.DataFrame, EventLog, Readings]:
+        """Return all points with what is known of the next failure, the stops, and the readings."""
+        readings = self.telemetry.readings(frame, self.clock, now, self.client)
+        stops = stops_of(log, readings.frame, self.clock, self.client)
+        _check_machines(readings, stops)
+        points = self.telemetry.windows.points(readings, stops)
+        kept = None if log is None else log.end(self.clock)
+        return (
+            label_points(points.with_columns(pl.min_horizontal("end", pl.lit(kept))), stops, self.rule),
+            stops,
+            readings,
+        )
 
     def _table(self, rows: pl.DataFrame, readings: Readings) -> pl.DataFrame:
         """Return the columns of the table, under the names that the readings have."""
