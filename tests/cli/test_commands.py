@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 from werkbund import TrainedModel, __version__
 from werkbund.cli import app
 from werkbund.data import generate
-from werkbund.model import load_model
 
 SETTINGS = ["federation.rounds=3", "data.source=generator", "data.rows=1200", "clients.count=3", "model.hidden=[8]"]
 SMALL = [word for setting in SETTINGS for word in ("--set", setting)]
@@ -70,13 +69,15 @@ def test_predict_explains_each_row(kind: str, done: Path, tmp_path: Path) -> Non
     generate(rows=20, plants=3, seed=5).write_csv(tmp_path / "machines.csv")
     finished = werkbund("predict", folder, "machines.csv", "--explain", "--out", "scored.csv", folder=tmp_path)
     assert finished.returncode == 0, finished.stderr
-    reasons = pl.read_csv(tmp_path / "scored.csv")["reasons"].to_list()
-    names = load_model(folder / "model").preparation.raw_names
-    for reason in reasons:
-        parts = [part.rpartition(" ") for part in reason.split("; ")]
-        sizes = [abs(float(size)) for _, _, size in parts]
-        assert sizes == sorted(sizes, reverse=True)
-        assert {name for name, _, _ in parts} <= set(names)
+    scored = pl.read_csv(tmp_path / "scored.csv")
+    for reasons, inspect in zip(scored["reasons"].to_list(), scored["inspect"].to_list(), strict=True):
+        assert reasons.startswith(f"{'for' if inspect else 'against'} Machine failure: ")
+        shares = [int(each.rpartition(" ")[2]) for each in f"{reasons}; ".split("%; ")[:-1]]
+        assert shares == sorted(shares, reverse=True)
+        assert 0 < sum(shares) <= 101
+    assert scored["expected_cost"].is_not_null().all()
+    assert "rows reach the threshold" in finished.stderr
+    assert "average precision" in finished.stderr or "None of the 20 scored rows failed" in finished.stderr
 
 
 def test_predict_scores_a_table_in_raw_units(done: Path, tmp_path: Path) -> None:
@@ -86,7 +87,19 @@ def test_predict_scores_a_table_in_raw_units(done: Path, tmp_path: Path) -> None
     assert finished.returncode == 0, finished.stderr
     scored = pl.read_csv(tmp_path / "scored.csv")
     expected = TrainedModel.load(done / "model").score(frame)
-    np.testing.assert_allclose(scored["failure_probability"].to_numpy(), expected, rtol=1e-9)
+    np.testing.assert_allclose(scored["failure_probability"].to_numpy(), expected, atol=1e-6)
+
+
+def test_predict_gives_no_score_to_what_the_model_cannot_know_and_says_so(done: Path, tmp_path: Path) -> None:
+    frame = generate(rows=5, plants=3, seed=5)
+    frame.with_columns(pl.Series("Torque [Nm]", [400.0, 40.0, 40.0, 40.0, 40.0])).write_csv(tmp_path / "machines.csv")
+    finished = werkbund("predict", done / "model.onnx", "machines.csv", "--out", "scored.csv", folder=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert "Warning: Torque [Nm]: 1 row outside" in finished.stderr
+    assert "1 have no score" in finished.stderr
+    scored = pl.read_csv(tmp_path / "scored.csv")
+    assert scored["outside"].to_list() == ["Torque [Nm]", None, None, None, None]
+    assert scored["failure_probability"].null_count() == scored["inspect"].null_count() == 1
 
 
 def test_predict_without_a_file_writes_csv_to_stdout(done: Path, tmp_path: Path) -> None:

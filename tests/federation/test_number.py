@@ -16,7 +16,7 @@ from werkbund.core.errors import ConfigError
 from werkbund.core.target import NumberTarget
 from werkbund.federation.job import run
 from werkbund.model import load_model
-from werkbund.model.onnx.exported import feeds_of, open_session
+from werkbund.model.onnx.running import feeds_of, open_session
 
 NAMES = ("heat", "load")
 

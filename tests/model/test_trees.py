@@ -13,6 +13,7 @@ import pytest
 from werkbund.core.errors import ModelError
 from werkbund.data.preparation import Preparation
 from werkbund.model import Model, TrainedModel, load_model, score_onnx
+from werkbund.model.network import mean_gradients
 from werkbund.model.trees import TreeModel
 from werkbund.trees.arithmetic import BinEdges, Objective, ObjectiveKind, Terms, TreePlan, base_score
 from werkbund.trees.rows.local import train_trees
@@ -92,10 +93,40 @@ def test_reasons_add_up_to_the_score(model: TreeModel, table: pl.DataFrame) -> N
     np.testing.assert_allclose(score, expected, atol=1e-9)
 
 
-def test_a_network_says_what_hiding_an_input_does(make_model: Callable[..., TrainedModel], table: pl.DataFrame) -> None:
-    network: Model = make_model("logistic")
+@pytest.mark.parametrize(("kind", "options"), [("mlp", {}), ("mlp", {"activation": "tanh"}), ("residual-mlp", {})])
+def test_parts_of_a_network_add_up_to_the_score(
+    make_model: Callable[..., TrainedModel], kind: str, options: dict[str, str], table: pl.DataFrame
+) -> None:
+    network: Model = make_model(kind, **options)
     explanation = network.explain(table)
-    assert not explanation.additive
+    assert explanation.additive
     assert explanation.names == network.preparation.raw_names
-    # a logistic network adds its inputs up, so there hiding one at a time does too
     np.testing.assert_allclose(explanation.parts.sum(axis=1) + explanation.expected, network.logits(table), atol=1e-4)
+
+
+def test_parts_of_a_linear_network_are_its_weights_times_the_way_from_usual(
+    make_model: Callable[..., TrainedModel], table: pl.DataFrame
+) -> None:
+    network = make_model("logistic")
+    explanation, learnt = network.explain(table), network.preparation
+    usual = np.zeros(learnt.num_features)
+    for name, levels in learnt.categories:
+        usual[learnt.feature_groups[name]] = 1 / len(levels)
+    weights = network.build().get_parameter("weight").detach().numpy()[0]
+    moved = weights * (learnt.transform(table) - usual)
+    expected = np.stack([moved[:, columns].sum(axis=1) for columns in learnt.feature_groups.values()], axis=1)
+    np.testing.assert_allclose(explanation.parts, expected, atol=1e-4)
+
+
+def test_little_of_a_networks_score_is_left_to_be_spread(
+    make_model: Callable[..., TrainedModel], table: pl.DataFrame
+) -> None:
+    """What 64 gradients miss of the integral is below a hundredth of the way on average, and a tenth of it anywhere."""
+    network = make_model("mlp")
+    rows, usual = network.preparation.transform(table), network.usual_row()
+    found = (mean_gradients(network.build(), rows, usual) * (rows - usual)).sum(axis=1)
+    explanation = network.explain(table)
+    way = network.logits(table) - explanation.expected
+    gap = np.abs(found - way) / np.maximum(np.abs(way), 1.0)
+    assert gap.mean() < 0.01
+    assert gap.max() < 0.1

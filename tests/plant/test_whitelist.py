@@ -248,6 +248,7 @@ GOOD: dict[str, Any] = {
     "scale": (1.0, 1.0, 1.0),
     "categories": (("area", ("hall", "yard")),),
     "units": ("K", ""),
+    "ranges": (("heat", (200.0, 500.0)),),
 }
 
 
@@ -272,6 +273,8 @@ _SPY = Derived("spy", "CASE WHEN heat = 300 THEN 1 ELSE 0 END")
         ({"categories": (("area", ("hall", "hall")),)}, "different levels"),
         ({"units": ("degC", "")}, "units"),
         ({"marks": (("heat", (300.0,)),)}, "marks for missing readings"),
+        ({"ranges": ()}, "plausible ranges"),
+        ({"ranges": (("heat", (200.0, None)),)}, "plausible ranges"),
         ({"mean": (1e30, 1.0, 2.0)}, "heat is outside the plausible range"),
     ],
 )
@@ -283,6 +286,7 @@ def test_a_preparation_that_is_more_is_refused(changes: dict[str, Any], named: s
 def test_no_other_columns_than_the_agreed_ones_are_prepared(names: list[str]) -> None:
     width = len(names) + 1
     values = {**GOOD, "numeric": tuple(names), "mean": (300.0,) * width, "scale": (1.0,) * width, "units": ()}
+    values["ranges"] = tuple(pair for pair in GOOD["ranges"] if pair[0] in names)
     assert (check_preparation(Preparation(**values), SCHEMA) == "") == (names == ["heat", "load"])
 
 

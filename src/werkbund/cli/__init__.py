@@ -11,12 +11,13 @@ from werkbund.cli.alarms import alarms_command
 from werkbund.cli.audit import audit_command
 from werkbund.cli.bench import bench_command
 from werkbund.cli.client import app as client_app
-from werkbund.cli.data import check_command, fetch_command, init_command, predict_command
+from werkbund.cli.data import check_command, fetch_command, init_command
 from werkbund.cli.provision import provision_command
 from werkbund.cli.server import app as server_app
 from werkbund.cli.strategies import strategies_command
 from werkbund.cli.train import compare_command, report_command, resume_command, run_command
 from werkbund.cli.up import up_command
+from werkbund.cli.work import predict_command, serve_command
 
 app = typer.Typer(
     name="werkbund",
@@ -36,6 +37,7 @@ for _name, _command in (
     ("report", report_command),
     ("predict", predict_command),
     ("alarms", alarms_command),
+    ("serve", serve_command),
     ("check", check_command),
     ("init", init_command),
     ("fetch", fetch_command),

@@ -51,6 +51,9 @@ _NUMBER_IN_TEXT = re.compile(r"\(os error (\d+)\)")
 ConfigArgument = Annotated[
     Path | None, typer.Argument(metavar="[CONFIG]", help="federation.toml; without one, the built-in federation.")
 ]
+DataArgument = Annotated[
+    Path, typer.Argument(metavar="DATA", help="CSV, Excel or Parquet file, or a folder or pattern of such.")
+]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Table to learn from, in place of data.path.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key, such as federation.rounds=50.")

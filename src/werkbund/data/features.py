@@ -135,7 +135,7 @@ def _numbers(column: pl.Series, marks: Sequence[Marker]) -> pl.Series:
 
 def _levels(column: pl.Series) -> pl.Series:
     values = column.cast(pl.String)
-    return values.set(values == "", None)
+    return values.zip_with(values != "", pl.Series(column.name, [None], pl.String))
 
 
 def to_polars(expression: Expression) -> pl.Expr:

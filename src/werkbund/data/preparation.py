@@ -23,7 +23,15 @@ from werkbund.core.errors import DataError, ModelError
 from werkbund.data.features import clean, number_matrix
 from werkbund.data.markers import Marker
 from werkbund.data.schema import Derived, Schema
-from werkbund.data.statistics import SurveyCounts, category_names, feature_names, marks_of, number_names
+from werkbund.data.statistics import (
+    Range,
+    SurveyCounts,
+    category_names,
+    feature_names,
+    marks_of,
+    number_names,
+    ranges_of,
+)
 from werkbund.data.time.windows import Telemetry
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -59,6 +67,9 @@ class Preparation:
         Pairs of raw number column and the marks in it that stand for no reading.
     telemetry
         How rows are made of readings; None where a table holds the rows.
+    ranges
+        Pairs of raw number column and its plausible range, both ends inclusive, None where one is open; it says which
+        rows a model in use does not score, and changes no value.
     """
 
     numeric: tuple[str, ...]
@@ -70,6 +81,7 @@ class Preparation:
     units: tuple[str, ...] = ()
     marks: tuple[tuple[str, tuple[Marker, ...]], ...] = ()
     telemetry: Telemetry | None = None
+    ranges: tuple[tuple[str, Range], ...] = ()
 
     def __post_init__(self) -> None:
         width = len(self.numbers)
@@ -87,6 +99,8 @@ class Preparation:
             raise DataError(f"units must name {len(self.numeric)} units, got {len(self.units)}")
         if not {name for name, _ in self.marks} <= set(self.numeric):
             raise DataError(f"marks must belong to number columns, got {self.marks}")
+        if not {name for name, _ in self.ranges} <= set(self.numeric):
+            raise DataError(f"ranges must belong to number columns, got {self.ranges}")
         if not self.feature_names:
             raise DataError("a model needs at least one feature, got none; name columns in the schema")
 
@@ -128,6 +142,7 @@ class Preparation:
             tuple(column.unit for column in schema.features if column.kind == "number"),
             tuple(marks_of(schema).items()),
             schema.telemetry,
+            tuple(ranges_of(schema).items()),
         )
 
     @cached_property
@@ -241,6 +256,7 @@ class Preparation:
         """Return plain values; floats keep every bit through JSON."""
         marks = {"marks": [[name, list(marks)] for name, marks in self.marks]} if self.marks else {}
         telemetry = {} if self.telemetry is None else {"telemetry": self.telemetry.to_json()}
+        ranges = {"ranges": [[name, list(ends)] for name, ends in self.ranges]} if self.ranges else {}
         return {
             "numeric": list(self.numeric),
             "derived": [[feature.name, feature.expression, feature.unit] for feature in self.derived],
@@ -251,6 +267,7 @@ class Preparation:
             "units": list(self.units),
             **marks,  # a preparation without any keeps the fingerprint that it had before there were marks
             **telemetry,
+            **ranges,
         }
 
     @classmethod
@@ -273,9 +290,14 @@ class Preparation:
                 tuple(values["units"]),
                 tuple((name, tuple(marks)) for name, marks in values.get("marks", ())),
                 Telemetry.from_json(values["telemetry"]) if "telemetry" in values else None,
+                tuple((name, (_end(low), _end(high))) for name, (low, high) in values.get("ranges", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"a preparation's description is incomplete: {error!r}; export the model again") from error
+
+
+def _end(value: object) -> float | None:
+    return None if value is None else float(str(value))
 
 
 def _one_hot(column: pl.Series, levels: tuple[str, ...]) -> Float32Array:

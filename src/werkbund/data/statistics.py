@@ -25,6 +25,9 @@ from werkbund.data.features import clean, number_matrix
 from werkbund.data.markers import Marker
 from werkbund.data.schema import Schema
 
+Range = tuple[float | None, float | None]
+"""Least and largest plausible value, None where an end is open."""
+
 
 @dataclass(frozen=True)
 class SurveyCounts:
@@ -131,6 +134,12 @@ def category_names(schema: Schema) -> tuple[str, ...]:
 def marks_of(schema: Schema) -> dict[str, tuple[Marker, ...]]:
     """Return the marks that stand for no reading, of each number column that has any."""
     return {column.name: column.missing for column in schema.features if column.missing}
+
+
+def ranges_of(schema: Schema) -> dict[str, Range]:
+    """Return the plausible range of each number column that declares any end of one."""
+    ends = {column.name: (column.low, column.high) for column in schema.features}
+    return {name: pair for name, pair in ends.items() if pair != (None, None)}
 
 
 def clean_rows(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:

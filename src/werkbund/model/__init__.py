@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from werkbund.model.card import CardFacts, card_markdown, model_card
     from werkbund.model.contract import Explanation, Model
     from werkbund.model.network import TrainedModel
-    from werkbund.model.onnx.exported import score_onnx
+    from werkbund.model.onnx.running import score_onnx
     from werkbund.model.several import MembersModel, folder_of_client, write_several
     from werkbund.model.storage import load_model
     from werkbund.model.trees import TreeModel

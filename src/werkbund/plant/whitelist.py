@@ -22,7 +22,7 @@ from werkbund.core.defaults import MOST_FORGOTTEN
 from werkbund.core.errors import ConfigError
 from werkbund.data import Preparation, Schema
 from werkbund.data.plausibility import plausible_ranges
-from werkbund.data.statistics import category_names, marks_of, number_names
+from werkbund.data.statistics import category_names, marks_of, number_names, ranges_of
 from werkbund.plant.agreed import FILE_NAME, RefusedError
 from werkbund.plant.briefing import Briefing
 from werkbund.plant.settings import FILE_NAME as PLANTS_FILE
@@ -334,6 +334,8 @@ def check_preparation(preparation: Preparation, schema: Schema) -> str:
         return "the preparation's units are not those of the agreed columns"
     if dict(preparation.marks) != marks_of(schema):
         return "the preparation's marks for missing readings are not those of the agreed columns"
+    if dict(preparation.ranges) != ranges_of(schema):
+        return "the preparation's plausible ranges are not those of the agreed columns"
     return _off_range(preparation, schema)
 
 

@@ -27,9 +27,9 @@ from werkbund.data.expressions import (
 from werkbund.data.features import clean, to_polars
 from werkbund.data.preparation import Preparation
 from werkbund.data.schema import Derived
-from werkbund.model.onnx.exported import feeds_of, open_session
 from werkbund.model.onnx.graph import Graph
 from werkbund.model.onnx.preparation import add_feature, add_preparation, raw_inputs
+from werkbund.model.onnx.running import feeds_of, open_session
 
 NUMBERS, TEXTS = ("x", "y", "odd name [K]"), ("kind",)
 

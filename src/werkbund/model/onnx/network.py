@@ -25,9 +25,10 @@ from werkbund.core.errors import ModelError
 from werkbund.data.names import GRAPH_PREFIX
 from werkbund.data.preparation import Preparation
 from werkbund.model.binary import sigmoid
-from werkbund.model.onnx.exported import ScoreNodes, open_session
+from werkbund.model.onnx.exported import ScoreNodes
 from werkbund.model.onnx.graph import OPSET, Graph
 from werkbund.model.onnx.preparation import add_preparation
+from werkbund.model.onnx.running import open_session
 
 TOLERANCE = 1e-5
 """Greatest difference of a probability between a network and its exported form."""

@@ -1,0 +1,236 @@
+"""Commands of a model at work: predict, serve."""
+
+from __future__ import annotations
+
+import sys
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from werkbund.cli.edge import DataArgument, progress, readable_errors
+from werkbund.cli.tables import show_reading
+from werkbund.core.errors import ConfigError
+from werkbund.core.files import write_atomically
+from werkbund.core.text import fixed
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from werkbund.data.preparation import Preparation
+    from werkbund.data.time.windows import Telemetry
+    from werkbund.inference import ModelPlace, ScoredRows, Scorer
+
+_SHORTEST_TOKEN = 16
+_ODDITIES = 8
+"""Oddities of rows that are told one by one."""
+
+ModelArgument = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="Folder of a run, or its folder model or file model.onnx.")
+]
+ClientOption = Annotated[str | None, typer.Option("--client", help="Whose rows these are, with clusters.")]
+
+
+def predict_command(
+    model: ModelArgument,
+    data: DataArgument,
+    out: Annotated[Path | None, typer.Option("--out", help="CSV or Parquet file; without it, CSV on stdout.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Add why each row has its decision, in words.")] = False,
+    client: ClientOption = None,
+    events: Annotated[
+        Path | None, typer.Option("--events", help="Log of stops, where DATA holds readings of machines.")
+    ] = None,
+) -> None:
+    """Score a table in raw units: probability of failure, decision at the cost threshold, and its expected cost.
+
+    A row that is outside of what the model can know gets no score, and a warning says why. Where DATA has the label,
+    the decisions are compared with it. Where the model reads windows, DATA holds readings with history, and a row a
+    step and machine comes out.
+    """
+    with readable_errors():
+        from werkbund.inference import ModelPlace, Scorer
+
+        place = ModelPlace.of(model, client)
+        scorer = Scorer.load(place)
+        frame = rows_to_score(data, place, scorer.preparation, events)
+        scored = scorer.score(frame)
+        _write(_with_scores(frame, scored, scorer, place if explain else None), out)
+        _tell(frame, scored, scorer, place, out)
+
+
+def serve_command(
+    model: ModelArgument,
+    host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="Port to listen at.")] = 8080,
+    token_file: Annotated[
+        Path | None,
+        typer.Option("--token-file", help="Holds the token that callers must send; needed beyond this machine."),
+    ] = None,
+    certificate: Annotated[Path | None, typer.Option("--certificate", help="For TLS, in PEM form.")] = None,
+    key: Annotated[Path | None, typer.Option("--key", help="Of the certificate, in PEM form.")] = None,
+    client: ClientOption = None,
+) -> None:
+    """Answer over HTTP as `predict` does: /predict, /predict/batch, /model, /health, /metrics, /openapi.json.
+
+    It listens at this machine alone unless told otherwise, and beyond it for callers with a token alone.
+    """
+    with readable_errors():
+        from werkbund.inference import ModelPlace, Scorer
+        from werkbund.model import load_model
+
+        token = _token(host, token_file)
+        if (certificate is None) != (key is None):
+            raise ConfigError("--certificate and --key must be given together, got one of them; name both")
+        try:
+            import uvicorn
+
+            from werkbund.inference.service import service
+        except ImportError as error:
+            raise ConfigError(
+                f"serving needs the package {error.name}, which is not installed; run: pip install 'werkbund[serve]'"
+            ) from error
+        place = ModelPlace.of(model, client)
+        app = service(Scorer.load(place), lambda: load_model(place.folder), token)
+        scheme = "http" if certificate is None else "https"
+        progress().print(f"Serving {place.folder} at {scheme}://{host}:{port}; Ctrl-C ends it.", soft_wrap=True)
+        config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)
+        config.ssl_certfile, config.ssl_keyfile = certificate, key
+        uvicorn.Server(config).run()
+
+
+def _token(host: str, file: Path | None) -> str | None:
+    """Return the token that callers must send; None where this machine alone is listened to and none is named."""
+    import ipaddress
+
+    try:
+        is_here = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_here = False
+    if file is None and is_here:
+        return None
+    if file is None:
+        raise ConfigError(
+            f"--host {host} is more than this machine and needs --token-file; write a long random text into a file, "
+            "such as by: openssl rand -hex 32 > token"
+        )
+    token = file.read_text(encoding="utf-8").strip()
+    if len(token) < _SHORTEST_TOKEN or not token.isascii() or " " in token:
+        raise ConfigError(
+            f"--token-file must hold a token of {_SHORTEST_TOKEN} letters or more without blanks, got {len(token)}; "
+            "write a longer one"
+        )
+    return token
+
+
+def rows_to_score(data: Path, place: ModelPlace, learnt: Preparation, events: Path | None = None) -> pl.DataFrame:
+    """Return the rows of a file in the units of a model; it is read as that of the run was where it does not tell."""
+    from werkbund.data.dialect import dialect_of_run
+    from werkbund.data.mapping import in_units
+    from werkbund.data.sources import source_for
+
+    frame, origin = source_for(data, usual=dialect_of_run(place.home)).read()
+    frame, origin = in_units(frame, origin, dict(zip(learnt.numeric, learnt.units, strict=False)))
+    show_reading(origin.reading, progress())
+    if learnt.telemetry is not None:
+        return _points(learnt.telemetry, frame, place.home, events)
+    if events is not None:
+        raise ConfigError("--events must be left out where the model reads no windows, got a log; drop it")
+    return frame
+
+
+def _points(telemetry: Telemetry, frame: pl.DataFrame, home: Path, events: Path | None) -> pl.DataFrame:
+    """Return the windows of readings, by zone and log columns of the run where its configuration is there."""
+    import time
+
+    from werkbund.config import Config, load_config
+    from werkbund.data import Dialect, source_for
+    from werkbund.data.time.clock import Clock
+    from werkbund.data.time.events import LogTable
+
+    config = home / "config.toml"
+    described = (load_config(config) if config.is_file() else Config()).data
+    log = None
+    if events is not None:
+        columns = described.events.model_copy(update={"start": described.events.start or telemetry.time})
+        table = source_for(events, Dialect(described.events.separator)).read()[0]
+        log = LogTable.of(table, columns.model_dump(), telemetry.machine, described.client)
+    site = described.client if described.client in frame.columns else None
+    return telemetry.points(frame, Clock(described.zone), time.time_ns() // 1000, log, site)
+
+
+def _with_scores(frame: pl.DataFrame, scored: ScoredRows, scorer: Scorer, explained: ModelPlace | None) -> pl.DataFrame:
+    """Return rows with what the model says of each, and why if the place of the model is given."""
+    import polars as pl
+
+    said = [
+        pl.Series("failure_probability", scored.probability).fill_nan(None),
+        pl.Series("inspect", scored.inspect).set(pl.Series(scored.outside), None),
+    ]
+    costs = scorer.expected_costs(scored)
+    said += [] if costs is None else [pl.Series("expected_cost", costs).fill_nan(None)]
+    if scored.foretold is not None:
+        said.append(pl.Series(f"foretold {scorer.label}", scored.foretold).fill_nan(None))
+    said.append(pl.Series("outside", scored.why_outside(), pl.String))
+    if explained is not None:
+        from werkbund.inference import Reasons, sentence
+        from werkbund.model import load_model
+
+        told = Reasons(scorer.preparation).of(frame, load_model(explained.folder).explain(frame), scored.inspect)
+        rows = zip(told, scored.inspect.tolist(), scored.outside.tolist(), strict=True)
+        texts = ["" if off else sentence(each, scorer.label, towards) for each, towards, off in rows]
+        said.append(pl.Series("reasons", texts))
+    return frame.with_columns(said)
+
+
+def _tell(frame: pl.DataFrame, scored: ScoredRows, scorer: Scorer, place: ModelPlace, out: Path | None) -> None:
+    """Say in a few lines what came out, what is odd about the rows, and how good the decisions were where it shows."""
+    console = progress()
+
+    def line(text: str, style: str = "") -> None:
+        console.print(text, style=style, soft_wrap=True, highlight=False, markup=False)
+
+    for odd in scored.oddities[:_ODDITIES]:
+        line(f"Warning: {odd.text}", "yellow" if odd.is_outside else "")
+    further = scored.oddities[_ODDITIES:]
+    if further:
+        line(f"Warning: so it is with {len(further)} more: {', '.join(odd.column for odd in further)}", "yellow")
+    line(
+        f"{int(scored.inspect.sum())} of {frame.height} rows reach the threshold "
+        f"{fixed(scorer.threshold_probability, 4)}"
+        + (f", {int(scored.outside.sum())} have no score" if scored.outside.any() else "")
+        + (f"; written to {out}" if out else "")
+    )
+    if scorer.label in frame.columns:
+        from werkbund.inference import Figures
+
+        known = frame[scorer.label].is_not_null()
+        figures = Figures.of(scorer.labels(frame.filter(known), _positive(place)), scored.of(known), scorer.costs)
+        for text in figures.sentences():
+            line(text)
+
+
+def _positive(place: ModelPlace) -> str | int | float | bool | tuple[str | int | float | bool, ...] | None:
+    """Return the label's value for a failure, as the configuration of the run beside a model says."""
+    import tomllib
+
+    try:
+        said = tomllib.loads((place.home / "config.toml").read_text(encoding="utf-8"))["data"].get("positive")
+    except (OSError, ValueError, KeyError, AttributeError):
+        return None
+    return tuple(said) if isinstance(said, list) else said
+
+
+def _write(frame: pl.DataFrame, out: Path | None) -> None:
+    if out is None:
+        sys.stdout.write(frame.write_csv())
+        return
+    content = BytesIO()
+    if out.suffix.lower() in (".parquet", ".pq"):
+        frame.write_parquet(content)
+    else:
+        frame.write_csv(content)
+    if out.exists() and not out.is_file():  # such as a pipe
+        out.write_bytes(content.getvalue())
+    else:
+        write_atomically(out.resolve(), content.getvalue())

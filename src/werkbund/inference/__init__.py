@@ -1,0 +1,14 @@
+"""A finished model at work: rows scored within what it knows, reasons in words, figures, a service, drift."""
+
+from typing import TYPE_CHECKING
+
+from werkbund._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from werkbund.inference.domain import Domain, Oddity
+    from werkbund.inference.reasons import Reason, Reasons, sentence
+    from werkbund.inference.scorer import Figures, ModelPlace, ScoredRows, Scorer
+else:
+    __getattr__, __dir__ = lazy_names(__name__, __file__)
+
+__all__ = ["Domain", "Figures", "ModelPlace", "Oddity", "Reason", "Reasons", "ScoredRows", "Scorer", "sentence"]
