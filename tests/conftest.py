@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from werkbund.aggregation import Aggregator, FedAvg
 from werkbund.aggregation.contract import half_of
@@ -19,6 +20,9 @@ from werkbund.engine import Handler, InProcessGrid, LocalWork, Rules, RunState, 
 from werkbund.engine.kinds import TRAIN
 from werkbund.learner import CohortTrainer, ModelSpec, TrainingPlan, build_network, weights_of
 from werkbund.selection import Everyone, Selector
+
+settings.register_profile("patient", deadline=None)  # a busy machine is no fault of a property
+settings.load_profile("patient")
 
 MakeTable = Callable[..., ClientTable]
 MakeSplits = Callable[..., ClientSplits]

@@ -119,13 +119,17 @@ def test_a_duration_is_no_time(drafted: Drafted) -> None:
     assert config.data.columns["cycle time [s]"].unit == "s"
 
 
-def test_a_site_is_suggested_but_not_decided(drafted: Drafted) -> None:
-    frame = machines(site=["north", "south"] * (ROWS // 2))
+def test_two_columns_of_sites_are_suggested_but_none_is_decided(drafted: Drafted) -> None:
+    frame = machines(site=["north", "south"] * (ROWS // 2), plant=["a", "a", "b", "b"] * (ROWS // 4))
     text, config = drafted(frame)
     assert (config.data.client, config.clients.partition) == (None, "iid")
     assert "Is 'site' the site?" in text
     assert "seems to name the site" in reason(text, "site")
-    text, config = drafted(frame, client="site")
+    assert drafted(frame, client="plant")[1].data.client == "plant"
+
+
+def test_the_one_column_of_sites_is_the_client(drafted: Drafted) -> None:
+    text, config = drafted(machines(site=["north", "south"] * (ROWS // 2)))
     assert (config.data.client, config.clients.partition) == ("site", "by-column")
     assert "north: 200 rows" in text
     assert divide(read_table(config), config).population.names == ("north", "south")

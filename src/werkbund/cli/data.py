@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,7 +25,9 @@ from werkbund.core.errors import ConfigError
 from werkbund.core.files import write_atomically
 
 if TYPE_CHECKING:
+    from werkbund.config import Config
     from werkbund.data import Column, Schema, Table
+    from werkbund.draft.data_section import Draft
 
 
 def check_command(
@@ -35,7 +38,8 @@ def check_command(
         from werkbund.data.checks import check
         from werkbund.federation.tables import read_table
 
-        table = read_table(configured(config, data, settings))
+        loaded, drafted = _described(data, config, settings)
+        table = read_table(loaded)
         findings = [finding.to_json() for finding in check(table)]
         columns = _columns(table)
         worst = {str(finding["level"]) for finding in findings}
@@ -46,6 +50,8 @@ def check_command(
         else:
             console = output()
             print_line(f"{table.origin.note} {table.num_rows} rows.")
+            if drafted:
+                print_line(f"Without a configuration it is checked as `werkbund init` describes it: {drafted}.")
             if table.origin.reading.sentence():
                 print_line(f"Read as: {table.origin.reading.sentence()}.")
             print_line("")
@@ -56,9 +62,32 @@ def check_command(
         raise typer.Exit(FAULT)
 
 
+def _described(data: Path, config: Path | None, settings: list[str] | None) -> tuple[Config, str]:
+    """Return a configuration for a table, and how it was drafted: nothing where one was given or the table is known."""
+    from werkbund.data import recognise, source_for
+    from werkbund.data.cmapss import is_cmapss
+    from werkbund.draft import draft_of, text_of
+
+    loaded = configured(config, data, settings)
+    described = loaded.data.label or loaded.data.windows.step or is_cmapss(data)
+    if config is not None or described or recognise(source_for(data).read()[0]) is not None:
+        return loaded, ""
+    draft = draft_of(data, client=loaded.data.client, config_folder=Path())
+    with TemporaryDirectory() as folder:
+        drafted = Path(folder) / "federation.toml"
+        drafted.write_text(text_of(draft), encoding="utf-8")
+        return configured(drafted, data, settings), _taken(draft)
+
+
+def _taken(draft: Draft) -> str:
+    """Return what a draft takes for label and clients."""
+    clients = f", the clients by {draft.roles.client!r}" if draft.roles.client else ""
+    return f"the label is {draft.label.name!r}, {draft.label.positives} failures in {draft.label.rows} rows{clients}"
+
+
 def init_command(
     data: DataArgument,
-    label: Annotated[str | None, typer.Option("--label", help="Column that says whether a failure followed.")] = None,
+    label: Annotated[str | None, typer.Option("--label", help="Column to foretell; found out if left out.")] = None,
     events: Annotated[
         Path | None, typer.Option("--events", help="Or a log of failures; DATA then holds readings.")
     ] = None,
@@ -98,6 +127,7 @@ def init_command(
             data, label=label, client=client, positive=positive, events=events, dialect=dialect, config_folder=folder
         )
         write_atomically(out, text_of(draft).encode())
+        print_line(f"Taken: {_taken(draft)}.")
         show_reading(draft.files.reading, output())
         for column in draft.excluded:
             print_line(f"{column.name}: left out: {column.reason}")

@@ -62,7 +62,8 @@ def binary_labels(column: pl.Series, positive: Value | tuple[Value, ...] | None)
             raise DataError(
                 f"positive must be a value of label {column.name!r}, got {positive!r}, found {_shown(values)}"
             )
-        return np.array([value == wanted for value in values], np.float32)[_codes(column, values)]
+        plain = column.cast(pl.Float64) if isinstance(wanted, float) else column.cast(pl.String)
+        return (plain == wanted).cast(pl.Float32).to_numpy()
     if len(values) > 2:
         raise DataError(
             f"label {column.name!r} must have two values, got {len(values)}: {_shown(values)}; "
@@ -88,12 +89,6 @@ def _as_value_of(column: pl.Series, positive: Value) -> Value | None:
         return float(positive)
     except ValueError:
         return None
-
-
-def _codes(column: pl.Series, values: Sequence[Value]) -> Int64Array:
-    if not values:
-        return np.empty(0, np.int64)
-    return (column != values[0]).cast(pl.Int64).to_numpy()
 
 
 def _num_missing(column: pl.Series) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from werkbund.data.targets import Value
 from werkbund.data.time.rows import LABEL
 from werkbund.draft.columns import signals_of, sort_columns
 from werkbund.draft.data_section import Draft, SourceFiles, data_section
-from werkbund.draft.label import label_of
-from werkbund.draft.roles import roles_of
+from werkbund.draft.label import find_label, label_of
+from werkbund.draft.roles import Roles, roles_of
 from werkbund.draft.sizes import listed, positive_weight_of, sizes_of
 from werkbund.draft.telemetry import Drafted, draft_telemetry
 from werkbund.draft.toml import SetKey, comment, name_of, section, value
@@ -55,9 +54,9 @@ def draft_of(
     clients
         Or one of these a client, by its name.
     label
-        The column to foretell; None where the label follows from a log.
+        The column to foretell; None where the label follows from a log, or to find it by header and values.
     client
-        The column whose values are the clients; None if there is none, or one file a client.
+        The column whose values are the clients; None to take the one column that names sites, if there is one.
     positive
         The label's value that means failure, or several; None to guess it.
     events
@@ -79,17 +78,15 @@ def draft_of(
         raise ConfigError("give one table or one file a client, got " + ("both" if by_client else "neither"))
     if by_client and client is not None:
         raise ConfigError(f"client must be left out where every client has a file, got {client!r}; drop it")
-    if (label is None) == (events is None):
-        raise ConfigError(
-            "give the label's column, or a log of failures, got " + ("neither" if label is None else "both")
-        )
+    if label is not None and events is not None:
+        raise ConfigError("give the label's column, or a log of failures, got both; drop one")
     frame, origin = _read(path, by_client, dialect or Dialect())
     files = SourceFiles(Path(path) if path else None, by_client, Path(config_folder), origin.reading)
     column = CLIENT_COLUMN if by_client else client
     _check_client(frame, column, label)
     if events is not None:
         return _look_at_readings(files, frame, column, Path(events))
-    return _look(files, frame, str(label), column, positive)
+    return _look(files, frame, label, column, positive)
 
 
 def _read(path: Path | None, by_client: Mapping[str, Path], dialect: Dialect) -> tuple[pl.DataFrame, Origin]:
@@ -118,14 +115,17 @@ def _check_client(frame: pl.DataFrame, client: str | None, label: str | None) ->
 def _look(
     files: SourceFiles,
     frame: pl.DataFrame,
-    label: str,
+    label: str | None,
     client: str | None,
     positive: Value | Sequence[Value] | None,
 ) -> Draft:
-    meaning = label_of(frame, label, positive)
-    roles = roles_of(frame, label, client)
-    features, excluded = sort_columns(meaning.filled(frame), meaning, roles, files.reading.units)
     known = recognise(frame)
+    if label is None:
+        label = find_label(frame) if known is None else known.label
+    meaning = label_of(frame, label, positive)
+    roles = _roles(frame, label, client)
+    client = roles.client
+    features, excluded = sort_columns(meaning.filled(frame), meaning, roles, files.reading.units)
     return Draft(
         files,
         meaning,
@@ -139,15 +139,20 @@ def _look(
 
 def _look_at_readings(files: SourceFiles, frame: pl.DataFrame, client: str | None, log: Path) -> Draft:
     """Look at readings and a log, and return what a draft rests on; one column that names sites is the client's."""
-    roles = roles_of(frame, "", client)
-    if client is None and len(roles.sites) == 1:
-        client = roles.sites[0]
-        roles = replace(roles_of(frame, "", client), client=client)
+    roles = _roles(frame, "", client)
+    client = roles.client
     signals, excluded = signals_of(frame, roles)
     drafted = draft_telemetry(frame, roles, signals, log, files.shown(log))
     meaning = label_of(drafted.rows, LABEL, None)
     sizes = sizes_of(drafted.rows, meaning, roles, client)
     return Draft(files, meaning, roles, signals, excluded, sizes, telemetry=drafted)
+
+
+def _roles(frame: pl.DataFrame, label: str, client: str | None) -> Roles:
+    """Return the roles of the columns; where no client is named, the one column that names sites is it."""
+    roles = roles_of(frame, label, client)
+    sites = [name for name in roles.sites if not frame[name].null_count()]
+    return roles_of(frame, label, sites[0]) if client is None and len(sites) == 1 else roles
 
 
 def text_of(draft: Draft) -> str:

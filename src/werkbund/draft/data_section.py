@@ -124,7 +124,13 @@ def _roles(draft: Draft) -> list[SetKey]:
     if roles.time is not None:
         settings.append(SetKey("time", roles.time, roles.time_remark))
     if roles.client is not None and not draft.files.by_client:
-        settings.append(SetKey("client", roles.client, "Each of its values is a client, as asked for."))
+        settings.append(
+            SetKey(
+                "client",
+                roles.client,
+                "Each of its values is a client; if it is no site, name it in never.",
+            )
+        )
     return settings
 
 

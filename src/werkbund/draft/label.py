@@ -13,6 +13,7 @@ from werkbund.core.errors import ConfigError, DataError
 from werkbund.core.target import FAILURE, NumberTarget, Target
 from werkbund.data.names import nearest
 from werkbund.data.targets import Value, binary_labels, with_label
+from werkbund.draft.roles import words
 
 _SHOWN = 8
 _MOST_KINDS = 12  # different values of a label that names kinds of failures
@@ -23,6 +24,18 @@ _FEWEST_NUMBERS = 20
 """Different values above which a label of numbers is one to be foretold."""
 _WITHIN, _BELOW = 0.15, 0.75
 """Shares of the rows below the horizon, and below the cap, that are proposed."""
+
+
+LABEL_WORDS = (
+    ("failure", "failures", "failed", "fail", "fails", "breakdown", "ausfall", "ausgefallen", "stillstand"),
+    ("fault", "defect", "anomaly", "störung", "stoerung", "defekt", "schaden", "bruch", "fehler"),
+    ("rul", "restlaufzeit", "restlebensdauer"),
+    ("label", "target", "outcome"),
+    ("status", "zustand", "class", "klasse", "y"),
+)
+"""Words of headers that name what is foretold, the surest first; long ones also at the beginning of a word."""
+
+_LONG = 5
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,42 @@ class Label:
     def filled(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return a table in which each row has a value of the label."""
         return frame if self.empty is None else with_label(frame, self.name, self.empty)
+
+
+def find_label(frame: pl.DataFrame) -> str:
+    """Return the column that the table foretells, by its header and its values.
+
+    Raises
+    ------
+    ConfigError
+        If no column, or more than one, is as likely as any other.
+    """
+    for likely in LABEL_WORDS:
+        named = [name for name in frame.columns if _is_called(name, likely) and _is_label(frame, name)]
+        if len(named) == 1:
+            return named[0]
+        if named:
+            raise ConfigError(
+                f"--label must name the column to foretell: {', '.join(map(repr, named))} may all be it; choose one"
+            )
+    raise ConfigError(
+        f"--label must name the column to foretell, or --events a log of failures: no header tells. The columns are "
+        f"{', '.join(map(repr, frame.columns))}"
+    )
+
+
+def _is_called(header: str, likely: Sequence[str]) -> bool:
+    beginnings = tuple(word for word in likely if len(word) >= _LONG)
+    return any(word in likely or word.startswith(beginnings) for word in words(header) if beginnings or word in likely)
+
+
+def _is_label(frame: pl.DataFrame, name: str) -> bool:
+    """Say whether a column can be read as a label."""
+    try:
+        label_of(frame, name, None)
+    except (ConfigError, DataError):
+        return False
+    return True
 
 
 def label_of(frame: pl.DataFrame, name: str, positive: Value | Sequence[Value] | None) -> Label:

@@ -90,7 +90,7 @@ class Roles:
     Parameters
     ----------
     machine, machine_reset, time, client
-        As in the data section; the client is one that was named, never a guess.
+        As in the data section; the client is the one that was given.
     sites
         Columns that could name the client.
     time_remark
