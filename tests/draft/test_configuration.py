@@ -101,6 +101,22 @@ def test_one_file_a_client_gives_one_client_a_file(tmp_path: Path) -> None:
     assert divide(read_table(config), config).population.names == ("Essen", "Győr 2")
 
 
+@pytest.mark.parametrize(
+    ("names", "plants"),
+    [(("kassel", "linz"), True), (("plant-1", "plant-2"), True), (("2024-05-01", "2024-05-02"), False)],
+)
+def test_files_that_are_named_like_plants_are_one_a_client(
+    tmp_path: Path, names: tuple[str, ...], plants: bool
+) -> None:
+    (tmp_path / "export").mkdir()
+    for name in names:
+        machines().write_csv(tmp_path / "export" / f"{name}.csv")
+    drafted = tomllib.loads(draft_config(tmp_path / "export", config_folder=tmp_path))["data"]
+    assert (drafted.get("clients") == {name: f"export/{name}.csv" for name in names}) is plants
+    assert ("path" in drafted) is not plants
+    assert drafted["label"] == "failed"
+
+
 def test_a_table_or_files_must_be_given_but_not_both(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="got neither"):
         draft_config(label="failed", config_folder=tmp_path)

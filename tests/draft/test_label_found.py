@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from werkbund.core.errors import ConfigError
+from werkbund.core.errors import ConfigError, DataError
 from werkbund.draft.label import find_label
 
 FLAGS = np.arange(40) % 10 == 0
@@ -35,6 +35,11 @@ def test_the_surer_word_wins_and_a_column_that_is_no_label_is_passed_over() -> N
 def test_columns_that_may_all_be_it_are_named() -> None:
     with pytest.raises(ConfigError, match="'failure_a', 'failure_b' may all be it"):
         find_label(_frame(failure_a=FLAGS.astype(int), failure_b=np.roll(FLAGS, 1).astype(int)))
+
+
+def test_a_label_of_one_value_says_that_there_is_nothing_to_learn() -> None:
+    with pytest.raises(DataError, match="'Ausfall' must have two values, but all rows with a value have 0"):
+        find_label(_frame(Ausfall=np.zeros(40, int)))
 
 
 def test_without_a_word_the_columns_are_named() -> None:

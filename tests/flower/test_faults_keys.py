@@ -83,7 +83,11 @@ def _added(held: Live, folder: Path) -> Outcome:
     held.set("plant-4", "server", poll_s=0.1)
     frame = generated_table(rows=500, plants=1, seed=77).frame.select(COLUMNS)
     frame.write_csv(folder / "plant-4.csv")
-    edit(kits / "plant-4" / "client.toml", data={"path": str(folder / "plant-4.csv")})
+    policy = {
+        "draws": "federation",
+        "minimum_bin_rows": 1,
+    }  # as the others': a plant of its own draws by its own stream
+    edit(kits / "plant-4" / "client.toml", data={"path": str(folder / "plant-4.csv")}, policy=policy)
     held.start("plant-4")
     overrides = ["federation.rounds=3"]
     running = held.submit(*overrides, out=folder / "second", wait_s=180)

@@ -72,17 +72,24 @@ def _described(data: Path, config: Path | None, settings: list[str] | None) -> t
     described = loaded.data.label or loaded.data.windows.step or is_cmapss(data)
     if config is not None or described or recognise(source_for(data).read()[0]) is not None:
         return loaded, ""
-    draft = draft_of(data, client=loaded.data.client, config_folder=Path())
     with TemporaryDirectory() as folder:
+        draft = draft_of(data, client=loaded.data.client, config_folder=Path(folder))
         drafted = Path(folder) / "federation.toml"
         drafted.write_text(text_of(draft), encoding="utf-8")
-        return configured(drafted, data, settings), _taken(draft)
+        return configured(drafted, None, settings), _taken(draft)
 
 
 def _taken(draft: Draft) -> str:
     """Return what a draft takes for label and clients."""
+    label, files = draft.label, draft.files.by_client
     clients = f", the clients by {draft.roles.client!r}" if draft.roles.client else ""
-    return f"the label is {draft.label.name!r}, {draft.label.positives} failures in {draft.label.rows} rows{clients}"
+    clients = f", each of {len(files)} files is a client" if files else clients
+    marked = [
+        f"; {', '.join(map(str, feature.column.missing))} in {feature.column.name!r} stand for no reading"
+        for feature in draft.features
+        if feature.column.missing
+    ]
+    return f"the label is {label.name!r}, {label.positives} failures in {label.rows} rows{clients}{''.join(marked)}"
 
 
 def init_command(
@@ -169,5 +176,7 @@ def _range(column: Column) -> str:
 def _role(schema: Schema, name: str) -> str:
     if name in schema.forbidden:
         return "label" if name == schema.label else f"no feature: {schema.forbidden[name]}"
+    if name == schema.time:
+        return "no feature: the time of a row"
     kinds = {column.name: f"feature, {column.kind}" for column in schema.features}
     return kinds.get(name, "not used")

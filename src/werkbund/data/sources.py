@@ -154,7 +154,7 @@ def source_for(path: Path, dialect: Dialect | None = None, usual: Dialect | None
     """
     path, dialect, usual = Path(path), dialect or Dialect(), usual or Dialect()
     if path.is_dir() or (glob.has_magic(str(path)) and not path.exists()):
-        return Files(_files_of(path), path, dialect, usual)
+        return Files(files_of(path), path, dialect, usual)
     kind = _kind_of(path)
     if kind in PARQUETS:
         return ParquetSource(path)
@@ -170,7 +170,7 @@ def _kind_of(path: Path) -> str:
     return Path(path.stem).suffix.lower() if suffix == PACKED else suffix
 
 
-def _files_of(path: Path) -> tuple[Path, ...]:
+def files_of(path: Path) -> tuple[Path, ...]:
     """Return the tables of a folder, or the files of a pattern, sorted by name."""
     if path.is_dir():
         known = (*TEXTS, *WORKBOOKS, *PARQUETS)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,13 @@ from werkbund.data import ClientFiles, Dialect, Origin, recognise, source_for
 from werkbund.data.checks.labels import FEW_POSITIVES
 from werkbund.data.client_files import CLIENT_COLUMN
 from werkbund.data.names import nearest
+from werkbund.data.sources import files_of
 from werkbund.data.targets import Value
 from werkbund.data.time.rows import LABEL
 from werkbund.draft.columns import signals_of, sort_columns
 from werkbund.draft.data_section import Draft, SourceFiles, data_section
 from werkbund.draft.label import find_label, label_of
-from werkbund.draft.roles import Roles, roles_of
+from werkbund.draft.roles import SITE_WORDS, Roles, roles_of, words
 from werkbund.draft.sizes import listed, positive_weight_of, sizes_of
 from werkbund.draft.telemetry import Drafted, draft_telemetry
 from werkbund.draft.toml import SetKey, comment, name_of, section, value
@@ -50,7 +53,8 @@ def draft_of(
     Parameters
     ----------
     path
-        A file with all rows, or a folder or pattern of such; see `source_for`.
+        A file with all rows, or a folder or pattern of such; see `source_for`. Files that are named like plants, and
+        have no column with the site, are one a client.
     clients
         Or one of these a client, by its name.
     label
@@ -81,12 +85,28 @@ def draft_of(
     if label is not None and events is not None:
         raise ConfigError("give the label's column, or a log of failures, got both; drop one")
     frame, origin = _read(path, by_client, dialect or Dialect())
+    if path is not None and client is None and events is None and not roles_of(frame, "", None).sites:
+        by_client = _files_of_plants(Path(path))
+        path = None if by_client else path
+        frame, origin = _read(path, by_client, dialect or Dialect()) if by_client else (frame, origin)
     files = SourceFiles(Path(path) if path else None, by_client, Path(config_folder), origin.reading)
     column = CLIENT_COLUMN if by_client else client
     _check_client(frame, column, label)
     if events is not None:
         return _look_at_readings(files, frame, column, Path(events))
     return _look(files, frame, label, column, positive)
+
+
+def _files_of_plants(path: Path) -> dict[str, Path]:
+    """Return the files of a folder or pattern that are named like plants, by name; none where they are named otherwise.
+
+    A name of a plant has no digit, as the names of days and exports have, or has a word for a site.
+    """
+    if not (path.is_dir() or has_magic(str(path))) or path.is_file():
+        return {}
+    files = {file.name.split(".")[0]: file for file in files_of(path)}
+    named = all(not re.search(r"\d", name) or SITE_WORDS & set(words(name)) for name in files)
+    return files if len(files) > 1 and named else {}
 
 
 def _read(path: Path | None, by_client: Mapping[str, Path], dialect: Dialect) -> tuple[pl.DataFrame, Origin]:

@@ -92,6 +92,8 @@ def find_label(frame: pl.DataFrame) -> str:
     ------
     ConfigError
         If no column, or more than one, is as likely as any other.
+    DataError
+        If the one that is called so cannot be learnt from.
     """
     for likely in LABEL_WORDS:
         named = [name for name in frame.columns if _is_called(name, likely) and _is_label(frame, name)]
@@ -101,6 +103,9 @@ def find_label(frame: pl.DataFrame) -> str:
             raise ConfigError(
                 f"--label must name the column to foretell: {', '.join(map(repr, named))} may all be it; choose one"
             )
+    called = [name for likely in LABEL_WORDS for name in frame.columns if _is_called(name, likely)]
+    if called:
+        label_of(frame, called[0], None)  # says why it is none
     raise ConfigError(
         f"--label must name the column to foretell, or --events a log of failures: no header tells. The columns are "
         f"{', '.join(map(repr, frame.columns))}"
