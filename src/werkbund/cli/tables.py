@@ -90,26 +90,30 @@ def seeds_table(comparison: Mapping[str, Any]) -> Table:
     """Return the contenders over several seeds: mean and half the width of the 95 % interval."""
     table = plain_table(f"Mean and 95 % interval over seeds {', '.join(map(str, comparison['seeds']))}")
     table.add_column("model", no_wrap=True)
-    for title in _COLUMNS.values():
-        table.add_column(title, justify="right", no_wrap=True)
     rows = {(row["who"], row["metric"]): row for row in comparison["rows"]}
+    columns = _OF_NUMBERS if ("federated", "rmse") in rows else _COLUMNS
+    for title in columns.values():
+        table.add_column(title, justify="right", no_wrap=True)
     for who, name in _WHO.items():
         if (who, "average_precision") in rows:
-            cells = [_interval(rows[who, metric], metric) for metric in _COLUMNS]
+            found = [(rows.get((who, metric)), metric) for metric in columns]
+            cells = [_interval(row, metric) if row else "-" for row, metric in found]
             table.add_row(name, *cells, style="bold" if who == "federated" else "")
     return table
 
 
 def differences_table(comparison: Mapping[str, Any]) -> Table:
     """Return by how much the federation is ahead, seed by seed, with the 95 % interval of the mean."""
-    table = plain_table("Federated minus the others, in average precision")
+    rows = [row for row in comparison["rows"] if str(row["who"]).startswith("federated minus ")]
+    of_numbers = any(row["metric"] == "rmse" for row in rows)
+    measure, digits = ("RMSE, where less is better", 2) if of_numbers else ("average precision", 3)
+    table = plain_table(f"Federated minus the others, in {measure}")
     for title in ("other", "mean and interval", "seed by seed"):
         table.add_column(title, no_wrap=title != "seed by seed")
-    for row in comparison["rows"]:
+    for row in rows:
         contender = str(row["who"]).removeprefix("federated minus ")
-        if contender != row["who"]:
-            values = ", ".join("-" if value is None else fixed(value, 3, "+") for value in row["values"])
-            table.add_row(_WHO.get(contender, contender), _interval(row, "average_precision"), values)
+        values = ", ".join("-" if value is None else fixed(value, digits, "+") for value in row["values"])
+        table.add_row(_WHO.get(contender, contender), _interval(row, str(row["metric"])), values)
     return table
 
 
