@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults check bench bench-aggregation bench-deployment bench-pacing bench-trees bench-verdicts format clean
+.PHONY: help dist run test test-faults check bench bench-aggregation bench-deployment bench-pacing bench-trees bench-verdicts format clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,14 @@ bench-trees: $(VENV)/.bench ## Compare federated trees with pooled ones: figures
 
 bench-verdicts: $(STAMP) ## Count how often the verdict is right on tables whose truth is known, about half an hour
 	$(BIN)/python -m benchmarks.verdicts --seeds 20
+
+dist: $(STAMP) ## Build wheel and sdist, and try the wheel in an empty environment
+	rm -rf dist build/empty
+	$(BIN)/python -m build -q -o dist
+	$(PYTHON) -m venv build/empty
+	build/empty/bin/python -m pip install -q -c constraints.txt torch
+	build/empty/bin/python -m pip install -q -c constraints.txt dist/*.whl
+	cd build/empty && bin/werkbund run --set data.source=generator --set federation.rounds=5 --out first-run
 
 format: $(STAMP) ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix-only -q .
