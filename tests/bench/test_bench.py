@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from werkbund.bench import SETTINGS, Benched, Outcome, Plan, bench, plan_of
+from werkbund.bench import Benched, Outcome, Plan, bench, plan_of
 from werkbund.bench.cases import Bench
 from werkbund.bench.outcomes import Outcomes
-from werkbund.bench.plan import CURRENCIES, Case, Rival
+from werkbund.bench.plan import CURRENCIES, SETTINGS, USUAL, Case, Rival
 from werkbund.config import check_config
 from werkbund.core.errors import CheckpointError, ConfigError
+from werkbund.partition import PARTITIONERS
 from werkbund.report import bench_sentence, read_bench
 
 SELECTORS = ("uniform", "pow-d")
@@ -274,7 +275,7 @@ def test_a_plan_that_makes_no_sense_is_refused(changes: dict[str, Any], message:
 
 def test_a_plan_fills_in_what_is_not_said() -> None:
     plan = plan_of(check_config({}), ["all"], ["all"], range(5))
-    assert (plan.num_clients, plan.cohort, plan.settings) == (60, 10, tuple(SETTINGS))
+    assert (plan.num_clients, plan.cohort, plan.settings) == (60, 10, tuple(USUAL))
     assert plan.base.world.preset == "factory-fleet"
     assert plan.base.clients.server == 0.5
     assert len(list(plan.cases(lambda rival: 0.9))) == (len(plan.selectors) + 11) * 5 * 5
@@ -299,3 +300,12 @@ def test_the_report_says_the_same(done: tuple[Benched, _Heard]) -> None:
     assert sentence in page
     for words in ("Against uniform at equal cost", "At equal energy", "What each takes", "Whom it leaves out"):
         assert words in page
+
+
+def test_partitions_have_the_names_of_the_configuration_too() -> None:
+    assert set(PARTITIONERS) <= set(SETTINGS)
+    plan = plan_of(check_config({}), ["uniform"], ["iid", "regime"], range(2))
+    assert plan.settings == ("iid", "regime")
+    assert SETTINGS["iid"].clients == {"partition": "iid"}
+    with pytest.raises(ConfigError, match=r"--partitions must be among all, .*iid"):
+        plan_of(check_config({}), ["uniform"], ["idd"], range(2))

@@ -11,6 +11,7 @@ from werkbund.config.reading import changed
 from werkbund.config.sections import Config
 from werkbund.core.errors import ConfigError
 from werkbund.core.text import did_you_mean
+from werkbund.partition import PARTITIONERS
 from werkbund.selection import SELECTORS
 
 UNIFORM = "uniform"
@@ -57,7 +58,7 @@ class DataSetting:
     clients: Mapping[str, Any] = field(default_factory=dict)
 
 
-SETTINGS: Mapping[str, DataSetting] = {
+USUAL: Mapping[str, DataSetting] = {
     "natural": DataSetting("as the data are divided: whole tools in time order, or the client column"),
     "dirichlet-mode": DataSetting(
         "failure modes spread unevenly (Dirichlet, 0.3)",
@@ -67,7 +68,13 @@ SETTINGS: Mapping[str, DataSetting] = {
     "hot-plant": DataSetting("one plant alone sees the most frequent failure mode", {"partition": "hot-mode"}),
     "label-noise": DataSetting("two plants note every fifth label wrongly", {"noisy": 2, "noise": 0.2}),
 }
-"""The divisions of the data, by name."""
+"""The divisions of the data that a bench tries where it is to try all, by name."""
+
+SETTINGS: Mapping[str, DataSetting] = {
+    **{name: DataSetting(f'clients.partition = "{name}"', {"partition": name}) for name in PARTITIONERS},
+    **USUAL,
+}
+"""All divisions: these, and each partition of a configuration by the name that it has there."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +243,7 @@ def plan_of(
         Of the server, that are tried; the configuration's own alone where there are no such seeds.
     """
     chosen = _chosen(selectors)
-    wanted = tuple(SETTINGS) if "all" in settings else tuple(dict.fromkeys(settings))
+    wanted = tuple(USUAL) if "all" in settings else tuple(dict.fromkeys(settings))
     if config.clients.count is None and config.data.client is None:
         config = changed(config, clients={"count": CLIENTS})
     if not config.clients.server and config.evaluation.server_rows is None:
