@@ -1,5 +1,15 @@
 "use strict";
-(() => {
+(async () => {
+  if (!window.DecompressionStream) {
+    document.getElementById("plain").hidden = false;
+    return;
+  }
+  const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (sign) => sign.charCodeAt(0));
+  const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const library = document.createElement("script");
+  library.textContent = await new Response(unpacked).text();
+  document.head.append(library);
+
   const night = JSON.parse(document.getElementById("night").textContent);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const config = { responsive: true, displayModeBar: false, displaylogo: false, showTips: false };
