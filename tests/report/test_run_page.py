@@ -189,7 +189,7 @@ def test_the_barest_run_still_makes_a_page(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
     text = render(read_run(tmp_path))
     assert "has not finished a round yet" in text
-    assert text.count('class="absent"') == len(sections(read_run(tmp_path))) + 1
+    assert text.count('class="absent"') == len(sections(read_run(tmp_path))) + 2
 
 
 def test_seeds_alone_make_a_page(sample: Callable[..., Path], tmp_path: Path) -> None:
