@@ -45,6 +45,7 @@ ALLOWED["bench"] = {*ALLOWED["federation"], "federation"}
 ALLOWED["plant"] = {*ALLOWED["federation"], "federation", "ledger"} - {"report"}
 ALLOWED["server"] = {*ALLOWED["plant"], "plant", "report"}
 ALLOWED["audit"] = {*ALLOWED["plant"], "plant"}
+ALLOWED["dashboard"] = {"core", "evaluation", "report"}
 ALLOWED["flower"] = set()
 ALLOWED["flower.machine"] = {"core"}
 ALLOWED["flower.wire"] = {"core", "ledger"}

@@ -11,6 +11,7 @@ from werkbund.cli.alarms import alarms_command
 from werkbund.cli.audit import audit_command
 from werkbund.cli.bench import bench_command
 from werkbund.cli.client import app as client_app
+from werkbund.cli.dashboard import dashboard_command
 from werkbund.cli.data import check_command, fetch_command, init_command
 from werkbund.cli.provision import provision_command
 from werkbund.cli.server import app as server_app
@@ -35,6 +36,7 @@ for _name, _command in (
     ("strategies", strategies_command),
     ("resume", resume_command),
     ("report", report_command),
+    ("dashboard", dashboard_command),
     ("predict", predict_command),
     ("alarms", alarms_command),
     ("serve", serve_command),

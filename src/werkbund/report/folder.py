@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -203,7 +204,7 @@ def read_run(path: Path) -> RunFolder:
         return RunFolder(
             path,
             _json(path / "run.json"),
-            _rounds(path / "rounds.jsonl"),
+            RoundsFile(path / "rounds.jsonl").read(),
             Result.parse(result) if result else None,
             tuple(int(seed) for seed in comparison.get("seeds") or ()),
             tuple(SeedRow.parse(row) for row in comparison.get("rows") or ()),
@@ -235,18 +236,55 @@ def _json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _rounds(path: Path) -> tuple[RoundLine, ...]:
-    """Read the records; a last line without its end was being written when the run stopped, and is left out."""
-    whole, _, _ = _text(path).rpartition("\n")
-    lines: dict[int, RoundLine] = {}
-    for position, text in enumerate(whole.splitlines(), start=1):
-        if not text.strip():
-            continue
+class RoundsFile:
+    """Read rounds.jsonl, and later only what was added to it.
+
+    Where a round was written twice (after a resume) the later line counts. A last line without its end is being
+    written, or was when the run stopped, and is left out until it is whole.
+
+    Parameters
+    ----------
+    path
+        The file; it need not be there yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines: dict[int, RoundLine] = {}
+        self._file, self._end, self._position = 0, 0, 0
+
+    def read(self) -> tuple[RoundLine, ...]:
+        """Return the records, in the order of rounds.
+
+        Raises
+        ------
+        DataError
+            If a line is no round's record.
+        """
+        for text in self._added().decode("utf-8", errors="replace").splitlines():
+            self._position += 1
+            if text.strip():
+                self._take(text)
+        return tuple(self._lines[round] for round in sorted(self._lines))
+
+    def _added(self) -> bytes:
+        """Return the whole lines that nobody has read; all of them where the file was replaced or cut."""
+        if not self._path.is_file():
+            return b""
+        with self._path.open("rb") as file:
+            now = os.fstat(file.fileno())
+            if now.st_ino != self._file or now.st_size < self._end:
+                self._lines, self._file, self._end, self._position = {}, now.st_ino, 0, 0
+            file.seek(self._end)
+            whole, end, _ = file.read().rpartition(b"\n")
+        self._end += len(whole) + len(end)
+        return whole
+
+    def _take(self, text: str) -> None:
         try:
             line = RoundLine.parse(json.loads(text))
         except Exception as error:
             raise DataError(
-                f"{path} line {position} must be a round's record: {error!r}; resume or run again"
+                f"{self._path} line {self._position} must be a round's record: {error!r}; resume or run again"
             ) from error
-        lines[line.round] = line
-    return tuple(lines[round] for round in sorted(lines))
+        self._lines[line.round] = line

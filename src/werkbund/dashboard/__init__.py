@@ -1,0 +1,1 @@
+"""The dashboard: a page that shows runs as they go, from their folders alone, and changes nothing."""
