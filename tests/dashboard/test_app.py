@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from werkbund.core.errors import ClientError, ConfigError
-from werkbund.dashboard.app import Server, application
+from werkbund.dashboard.app import Inquiry, application
 from werkbund.dashboard.guard import HEADERS, Door
 
 Sample = Callable[..., Path]
@@ -199,7 +199,7 @@ def test_a_server_that_does_not_answer_is_told_and_asked_again() -> None:
             raise ClientError("SuperLink must answer, got silence; start it")
         return answer
 
-    server = Server(ask)
+    server = Inquiry(ask)
     assert server.clients() == ({"a": {"name": "a", "state": "online"}}, "")
     assert server.clients()[1] == ""
     server._asked -= 10

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from werkbund.dashboard.comparing import differences, tags
-from werkbund.dashboard.runs import Runs, WatchedRun
+from werkbund.dashboard.runs import RunList, WatchedRun
 from werkbund.dashboard.standing import FAILED, IDLE, cells, plants
 from werkbund.dashboard.view import MOST_EVENTS, events, rounds, state
-from werkbund.dashboard.words import LANGUAGES, WORDS, Words
+from werkbund.dashboard.words import LANGUAGES, WORDS, Phrases
 from werkbund.report.folder import RoundsFile, read_run
 from werkbund.report.values import RoundLine
 
@@ -33,8 +33,8 @@ def test_looking_changes_nothing_in_a_folder(sample: Sample, tmp_path: Path) -> 
     folder = sample(tmp_path / "runs" / "one", rounds=5)
     (folder / ".lock").write_text(str(os.getpid()))
     before = _contents(tmp_path)
-    for seen in Runs(tmp_path / "runs").all():
-        state(seen, Words("en"), {})
+    for seen in RunList(tmp_path / "runs").all():
+        state(seen, Phrases("en"), {})
     assert _contents(tmp_path) == before
 
 
@@ -88,18 +88,18 @@ def test_runs_are_found_by_listing_and_links_are_not_followed(sample: Sample, tm
     sample(tmp_path / "elsewhere" / "secret", rounds=1)
     sample(tmp_path / "runs" / "compare" / "seed-0", rounds=1)
     (tmp_path / "runs" / "link").symlink_to(tmp_path / "elsewhere")
-    runs = Runs(tmp_path / "runs")
+    runs = RunList(tmp_path / "runs")
     assert [seen.label for seen in runs.all()] == ["compare/seed-0"]
     assert runs.one("../elsewhere/secret") is None
 
 
 def test_one_runs_folder_is_a_place_of_runs_too(sample: Sample, tmp_path: Path) -> None:
     folder = sample(tmp_path / "tuesday", rounds=1)
-    assert [seen.label for seen in Runs(folder).all()] == ["tuesday"]
+    assert [seen.label for seen in RunList(folder).all()] == ["tuesday"]
 
 
 def test_a_place_that_is_not_there_yet_holds_no_run(tmp_path: Path) -> None:
-    assert Runs(tmp_path / "runs").all() == []
+    assert RunList(tmp_path / "runs").all() == []
 
 
 @pytest.mark.parametrize(
@@ -117,11 +117,11 @@ def test_a_damaged_folder_is_named_and_hides_no_other(sample: Sample, tmp_path: 
     sample(tmp_path / "good", rounds=2)
     sample(tmp_path / "bad", rounds=2)
     (tmp_path / "bad" / name).write_text(content)
-    seen = {each.label: each for each in Runs(tmp_path).all()}
+    seen = {each.label: each for each in RunList(tmp_path).all()}
     assert seen["good"].state == "finished"
     assert seen["bad"].state == "damaged"
     assert seen["bad"].fault
-    assert state(seen["bad"], Words("en"), {})["run"]["fault"] == seen["bad"].fault
+    assert state(seen["bad"], Phrases("en"), {})["run"]["fault"] == seen["bad"].fault
 
 
 def test_a_damaged_folder_that_is_mended_is_read_again(sample: Sample, tmp_path: Path) -> None:
@@ -168,18 +168,18 @@ def test_a_plant_fails_and_comes_back(sample: Sample, tmp_path: Path) -> None:
     assert [plant["state"] for plant in named[:3]] == ["training", "failed", "training"]
     assert named[1]["reason"].startswith("no answer")
     assert (named[1]["chosen"], named[1]["failed"], named[1]["answered"]) == (1, 1, None)
-    told = [event["text"] for event in events(watched.look(), Words("en"))]
+    told = [event["text"] for event in events(watched.look(), Phrases("en"))]
     assert told[0] == "Plant 2 gave no usable answer: no answer [2J"
     _add(folder, round=2, cohort=[0, 1], failures=[])
     assert plants(watched.look(), {})[1]["state"] == "training"
-    assert events(watched.look(), Words("de"))[0]["text"] == "Wieder dabei: Plant 2"
+    assert events(watched.look(), Phrases("de"))[0]["text"] == "Wieder dabei: Plant 2"
 
 
 def test_a_plant_that_stays_away_is_told_once(sample: Sample, tmp_path: Path) -> None:
     folder = sample(tmp_path / "run", rounds=0, finished=False)
     for number in range(1, 6):
         _add(folder, round=number, cohort=[0, 1], failures=[{"client": 1, "reason": "away"}])
-    told = [event for event in events(WatchedRun(folder, "run").look(), Words("en")) if event["level"] == "error"]
+    told = [event for event in events(WatchedRun(folder, "run").look(), Phrases("en")) if event["level"] == "error"]
     assert [(event["round"], event["text"]) for event in told] == [(1, "Plant 2 gave no usable answer: away")]
 
 
@@ -187,7 +187,7 @@ def test_events_are_the_newest_ones_where_there_are_many(sample: Sample, tmp_pat
     folder = sample(tmp_path / "run", rounds=0, finished=False)
     for number in range(1, 2 * MOST_EVENTS):
         _add(folder, round=number, cohort=[0], failures=[{"client": 0, "reason": f"reason {number}"}])
-    told = events(WatchedRun(folder, "run").look(), Words("en"))
+    told = events(WatchedRun(folder, "run").look(), Phrases("en"))
     assert len(told) == MOST_EVENTS + 1
     assert told[1]["round"] == 2 * MOST_EVENTS - 1
     assert told[-1]["text"] == "The run began with 10 plants"
@@ -209,7 +209,7 @@ def test_rounds_after_a_number_are_the_rest_of_all(finished: Path) -> None:
 
 
 def test_what_the_page_is_told_are_the_figures_of_the_result(finished: Path) -> None:
-    told = state(WatchedRun(finished, "run").look(), Words("en"), {})
+    told = state(WatchedRun(finished, "run").look(), Phrases("en"), {})
     result = json.loads((finished / "result.json").read_text())
     assert [plant["federated"] for plant in told["plants"]] == [
         line["average_precision"] for line in result["per_client"]

@@ -20,10 +20,10 @@ from werkbund._version import __version__
 from werkbund.core.arrays import plain
 from werkbund.core.errors import FederationError
 from werkbund.dashboard.comparing import differences, figures
-from werkbund.dashboard.guard import Door, Guard
-from werkbund.dashboard.runs import Runs, Seen
+from werkbund.dashboard.guard import Door, Doorkeeper
+from werkbund.dashboard.runs import RunList, Seen
 from werkbund.dashboard.view import rounds, state, summary
-from werkbund.dashboard.words import Words, preferred
+from werkbund.dashboard.words import Phrases, preferred
 from werkbund.report.theme import DARK, LIGHT
 
 LOOK_S = 0.5
@@ -39,7 +39,7 @@ Clients = Callable[[], list[Mapping[str, Any]]]
 
 
 @dataclass
-class Server:
+class Inquiry:
     """Ask a real federation's server for its plants, now and then and not for every page.
 
     Parameters
@@ -66,7 +66,7 @@ class Server:
             return self._told, self._silent
 
 
-def application(place: Path, door: Door | None = None, ask: Clients | None = None) -> Guard:
+def application(place: Path, door: Door | None = None, ask: Clients | None = None) -> Doorkeeper:
     """Return the dashboard of the runs below a folder, for a server of ASGI applications.
 
     Parameters
@@ -78,14 +78,27 @@ def application(place: Path, door: Door | None = None, ask: Clients | None = Non
     ask
         Asks a real federation's server for its plants; None where there is none.
     """
-    runs, server = Runs(place), Server(ask)
+    runs, inquiry = RunList(place), Inquiry(ask)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    _add_page(app, place)
+    _add_data(app, runs, inquiry)
+
+    @app.get("/api/stream")
+    async def stream(request: Request, run: str = "", lang: str | None = None) -> StreamingResponse:
+        phrases = Phrases(preferred(lang, request.headers.get("accept-language", "")))
+        return StreamingResponse(_news(request, runs, inquiry, run, phrases), media_type="text/event-stream")
+
+    return Doorkeeper(app, door or Door())
+
+
+def _add_page(app: FastAPI, place: Path) -> None:
+    """Add the page and what it is made of."""
     page = _template()
 
     @app.api_route("/", methods=["GET", "HEAD"])
     def index(request: Request, lang: str | None = None) -> HTMLResponse:
-        words = Words(preferred(lang, request.headers.get("accept-language", "")))
-        text = page.render(w=words, words=words.all(), version=__version__, place=str(place))
+        phrases = Phrases(preferred(lang, request.headers.get("accept-language", "")))
+        text = page.render(w=phrases, words=phrases.all(), version=__version__, place=str(place))
         return HTMLResponse(text, headers={"vary": "accept-language"})
 
     @app.api_route("/assets/colours.css", methods=["GET", "HEAD"])
@@ -99,14 +112,18 @@ def application(place: Path, door: Door | None = None, ask: Clients | None = Non
             raise HTTPException(404)
         return Response(found.read_bytes(), media_type=_TYPES[found.suffix])
 
+
+def _add_data(app: FastAPI, runs: RunList, inquiry: Inquiry) -> None:
+    """Add what programs and the page read of runs."""
+
     @app.api_route("/api/runs", methods=["GET", "HEAD"])
     def listed() -> JSONResponse:
         return JSONResponse(plain({"runs": [summary(seen) for seen in runs.all()]}))
 
     @app.api_route("/api/runs/{key}", methods=["GET", "HEAD"])
     def one(key: str, lang: str | None = None) -> JSONResponse:
-        told, _ = server.clients()
-        return JSONResponse(plain(state(_found(runs, key), Words(preferred(lang, "")), told)))
+        told, _ = inquiry.clients()
+        return JSONResponse(plain(state(_found(runs, key), Phrases(preferred(lang, "")), told)))
 
     @app.api_route("/api/compare", methods=["GET", "HEAD"])
     def compared(run: Annotated[list[str], Query(max_length=_MOST_COMPARED)]) -> JSONResponse:
@@ -114,23 +131,16 @@ def application(place: Path, door: Door | None = None, ask: Clients | None = Non
         told = [{"run": summary(each), "rounds": rounds(each), "figures": figures(each)} for each in seen]
         return JSONResponse(plain({"runs": told, "differences": differences(seen)}))
 
-    @app.get("/api/stream")
-    async def stream(request: Request, run: str = "", lang: str | None = None) -> StreamingResponse:
-        words = Words(preferred(lang, request.headers.get("accept-language", "")))
-        return StreamingResponse(_news(request, runs, server, run, words), media_type="text/event-stream")
 
-    return Guard(app, door or Door())
-
-
-async def _news(request: Request, runs: Runs, server: Server, key: str, words: Words) -> AsyncIterator[str]:
+async def _news(request: Request, runs: RunList, inquiry: Inquiry, key: str, words: Phrases) -> AsyncIterator[str]:
     """Yield an event with all that is known, then one whenever something is new, and a sign of life between."""
     sent: tuple[object, ...] = ()
     reached, quiet = (-1, 0), 0
     while not await request.is_disconnected():
-        seen, now = await asyncio.to_thread(_looked, runs, server, key)
+        seen, now = await asyncio.to_thread(_looked, runs, inquiry, key)
         if now != sent:
             sent = now
-            text, reached = await asyncio.to_thread(_told, seen, server, words, reached)
+            text, reached = await asyncio.to_thread(_told, seen, inquiry, words, reached)
             yield f"data: {text}\n\n"
         quiet = (quiet + 1) % 20
         if not quiet:
@@ -138,23 +148,23 @@ async def _news(request: Request, runs: Runs, server: Server, key: str, words: W
         await asyncio.sleep(LOOK_S)
 
 
-def _looked(runs: Runs, server: Server, key: str) -> tuple[tuple[list[Seen], Seen | None], tuple[object, ...]]:
+def _looked(runs: RunList, inquiry: Inquiry, key: str) -> tuple[tuple[list[Seen], Seen | None], tuple[object, ...]]:
     """Return the runs, the one that is shown, and what differs when any of it is new."""
     everything = runs.all()
     shown = next((seen for seen in everything if seen.key == key), None) or (everything[0] if everything else None)
-    clients, silent = server.clients()
+    clients, silent = inquiry.clients()
     return (everything, shown), (*((seen.key, seen.version) for seen in everything), clients, silent)
 
 
 def _told(
-    looked: tuple[list[Seen], Seen | None], server: Server, words: Words, reached: tuple[int, int]
+    looked: tuple[list[Seen], Seen | None], inquiry: Inquiry, words: Phrases, reached: tuple[int, int]
 ) -> tuple[str, tuple[int, int]]:
     """Return the text of an event, and the rounds of the run that the page then has: which run, and the last round.
 
     A run that goes on after a stop does rounds again: then all of them are sent.
     """
     everything, shown = looked
-    clients, silent = server.clients()
+    clients, silent = inquiry.clients()
     told: dict[str, Any] = {"runs": [summary(seen) for seen in everything], "server": silent}
     if shown is None:
         return json.dumps(plain({**told, "clients": list(clients.values())})), (-1, 0)
@@ -166,7 +176,7 @@ def _told(
     return json.dumps(plain(told)), (number, last)
 
 
-def _found(runs: Runs, key: str) -> Seen:
+def _found(runs: RunList, key: str) -> Seen:
     seen = runs.one(key)
     if seen is None:
         raise HTTPException(404)
@@ -194,7 +204,7 @@ def _template() -> jinja2.Template:
     )
 
 
-def server_of(app: Guard, door: Door) -> uvicorn.Server:
+def server_of(app: Doorkeeper, door: Door) -> uvicorn.Server:
     """Return what answers requests once it runs, until the process is told to end."""
     settings = uvicorn.Config(
         app,

@@ -105,7 +105,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-class Guard:
+class Doorkeeper:
     """Stand before an application: refuse who may not look, and add the headers that keep the page to itself.
 
     Parameters

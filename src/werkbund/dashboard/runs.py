@@ -125,7 +125,7 @@ class WatchedRun:
         return replace(seen, run=run, state=state, fault=fault, stages=stages, checks=_checks(self._path, lines))
 
 
-class Runs:
+class RunList:
     """Find runs below a folder.
 
     Parameters

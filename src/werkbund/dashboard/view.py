@@ -10,7 +10,7 @@ from werkbund.core.text import one_line
 from werkbund.dashboard.comparing import tags
 from werkbund.dashboard.runs import Seen
 from werkbund.dashboard.standing import cells, known, plants
-from werkbund.dashboard.words import Words
+from werkbund.dashboard.words import Phrases
 from werkbund.evaluation.measures import DIRECTIONS
 from werkbund.report.folder import RunFolder
 from werkbund.report.run_page import is_generated
@@ -45,7 +45,7 @@ def summary(seen: Seen) -> dict[str, Any]:
     }
 
 
-def state(seen: Seen, words: Words, clients: Mapping[str, Mapping[str, Any]], after: int = 0) -> dict[str, Any]:
+def state(seen: Seen, words: Phrases, clients: Mapping[str, Mapping[str, Any]], after: int = 0) -> dict[str, Any]:
     """Return all that the page shows of a run, of its rounds those after a number.
 
     Parameters
@@ -166,7 +166,7 @@ def _lets_out(seen: Seen) -> dict[str, Any]:
     }
 
 
-def events(seen: Seen, words: Words) -> list[dict[str, Any]]:
+def events(seen: Seen, words: Phrases) -> list[dict[str, Any]]:
     """Return what happened: round (None outside of rounds), level (`good`, `info`, `warning`, `error`) and text.
 
     The beginning has its moment, `at`, in ISO 8601.
@@ -178,14 +178,14 @@ def events(seen: Seen, words: Words) -> list[dict[str, Any]]:
     return shown
 
 
-def _beginning(seen: Seen, words: Words) -> str:
+def _beginning(seen: Seen, words: Phrases) -> str:
     return words("event.started", number=len(seen.run.clients))
 
 
 _Event = tuple[int | None, str, str]
 
 
-def _before(seen: Seen, words: Words) -> Iterator[_Event]:
+def _before(seen: Seen, words: Phrases) -> Iterator[_Event]:
     for check in seen.checks:
         if check.get("level") in ("warning", "error"):
             what = one_line(f"{check.get('client')}: {check.get('what')}. {check.get('remedy') or ''}".strip())
@@ -196,7 +196,7 @@ def _before(seen: Seen, words: Words) -> Iterator[_Event]:
             yield None, "error" if finding.get("level") == "error" else "warning", text
 
 
-def _during(run: RunFolder, words: Words) -> Iterator[_Event]:
+def _during(run: RunFolder, words: Phrases) -> Iterator[_Event]:
     """Yield what changes from round to round, so that a plant that stays away is told once."""
     away: dict[str, str] = {}
     for line in run.trained:
@@ -213,7 +213,7 @@ def _during(run: RunFolder, words: Words) -> Iterator[_Event]:
             yield line.round, "error", words("event.refused", why=one_line(line.refused))
 
 
-def _failures(line: RoundLine, failed: dict[str, str], words: Words) -> Iterator[_Event]:
+def _failures(line: RoundLine, failed: dict[str, str], words: Phrases) -> Iterator[_Event]:
     shown = list(failed.items())[:_NAMED]
     for name, why in shown:
         yield line.round, "error", words("event.failed", who=name, why=one_line(why))
@@ -221,7 +221,7 @@ def _failures(line: RoundLine, failed: dict[str, str], words: Words) -> Iterator
         yield line.round, "error", words("event.more", number=len(failed) - len(shown))
 
 
-def _after(seen: Seen, words: Words) -> Iterator[_Event]:
+def _after(seen: Seen, words: Phrases) -> Iterator[_Event]:
     if seen.state == "running" and seen.stages:
         yield None, "info", words("event.stage", what=one_line(seen.stages[-1]))
     if seen.run.result is not None:
@@ -232,6 +232,6 @@ def _after(seen: Seen, words: Words) -> Iterator[_Event]:
         yield None, "warning", words("event.stopped")
 
 
-def _names(names: list[str], words: Words) -> str:
+def _names(names: list[str], words: Phrases) -> str:
     more = f" {words('event.others', number=len(names) - _NAMED)}" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more

@@ -216,7 +216,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
 """By key: English, German."""
 
 
-class Words:
+class Phrases:
     """Say things in one language.
 
     Parameters
@@ -234,7 +234,7 @@ class Words:
 
         Examples
         --------
-        >>> Words("de")("of_rounds", round=3, rounds=20)
+        >>> Phrases("de")("of_rounds", round=3, rounds=20)
         'Runde 3 von 20'
         """
         return WORDS[key][self._place].format(**values)
