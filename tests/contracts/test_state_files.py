@@ -28,6 +28,7 @@ from werkbund.flower.server.status import run_number, status_of
 from werkbund.flower.server.submission import attach, run_summary
 from werkbund.ledger import Head, Receipts
 from werkbund.model import load_model
+from werkbund.model.reference import ModelReference
 from werkbund.plant.checking import models
 from werkbund.plant.store import PlantFolder
 from werkbund.report import read_run, write_report
@@ -82,6 +83,7 @@ FILES = {
     "rounds.jsonl": StateFile("run/rounds.jsonl", lambda place: read_run(place / "run"), in_lines=True),
     "progress.jsonl": StateFile("run/progress.jsonl", _follow, in_lines=True),
     "model.json": StateFile("run/model/model.json", lambda place: load_model(place / "run" / "model")),
+    "reference.json": StateFile("run/reference.json", lambda place: ModelReference.read(place / "run").columns.keys()),
     "members.json": StateFile(
         "kits/ca/members.json", lambda place: Members.read(place / "kits" / "ca" / "members.json").active
     ),

@@ -59,7 +59,7 @@ def weights(folder: Path) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
 
 def test_a_run_leaves_everything_that_its_folder_promises(compared: Run) -> None:
     expected = {"config.toml", "run.json", "rounds.jsonl", "result.json", "checkpoint.npz"}
-    expected |= {"model", "model.onnx", "model_card.json", "model_card.md", "report.html"}
+    expected |= {"model", "model.onnx", "reference.json", "model_card.json", "model_card.md", "report.html"}
     assert expected <= {path.name for path in compared.folder.iterdir()}
 
 

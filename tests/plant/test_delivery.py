@@ -17,6 +17,7 @@ from werkbund.core.types import Replies, Tasks
 from werkbund.federation.families.networks import NetworkSetup, network_server
 from werkbund.federation.preparing import CommonPreparation, learn_preparation
 from werkbund.model import CardFacts, TrainedModel, model_card, score_onnx
+from werkbund.model.reference import ModelReference
 from werkbund.plant.agreement import dissolve
 from werkbund.plant.briefing import Briefing, for_clients
 from werkbund.plant.leaving import DELIVER
@@ -211,6 +212,18 @@ def test_the_onnx_file_scores_a_table_as_the_model_does(federation: Any) -> None
     assert model.threshold_probability == pytest.approx(0.3)
     probability, _ = score_onnx((current / "model.onnx").read_bytes(), frame)
     np.testing.assert_allclose(probability, model.score(frame), atol=2e-6)
+
+
+def test_histograms_of_its_rows_lie_beside_the_model_at_the_plant_and_do_not_leave(federation: Any) -> None:
+    built: Federation = federation({"metric": "log_loss", "tolerance": 100.0})
+    told = built.offer(built.setup.initial_weights())
+    current = built.deployment.store("plant-1").current()
+    assert current is not None
+    reference = ModelReference.read(current)
+    rows = pl.read_csv(built.deployment.kits["plant-1"] / "rows.csv").height
+    assert 0 < reference.columns["Torque [Nm]"].rows < rows
+    assert reference.fingerprint == TrainedModel.load(current / "model").fingerprint
+    assert "memory" not in json.dumps(told)
 
 
 def test_what_is_no_model_is_neither_kept_nor_taken(federation: Any) -> None:

@@ -18,7 +18,7 @@ from werkbund.cli.server import app as server_app
 from werkbund.cli.strategies import strategies_command
 from werkbund.cli.train import compare_command, report_command, resume_command, run_command
 from werkbund.cli.up import up_command
-from werkbund.cli.work import predict_command, serve_command
+from werkbund.cli.work import predict_command, serve_command, watch_command
 
 app = typer.Typer(
     name="werkbund",
@@ -40,6 +40,7 @@ for _name, _command in (
     ("predict", predict_command),
     ("alarms", alarms_command),
     ("serve", serve_command),
+    ("watch", watch_command),
     ("check", check_command),
     ("init", init_command),
     ("fetch", fetch_command),

@@ -1,4 +1,4 @@
-"""Commands of a model at work: predict, serve."""
+"""Commands of a model at work: predict, serve, watch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from werkbund.cli.edge import DataArgument, progress, readable_errors
+from werkbund.cli.edge import DataArgument, JsonOption, print_json, print_line, progress, readable_errors
 from werkbund.cli.tables import show_reading
 from werkbund.core.errors import ConfigError
 from werkbund.core.files import write_atomically
@@ -22,12 +22,18 @@ if TYPE_CHECKING:
     from werkbund.data.time.windows import Telemetry
     from werkbund.inference import ModelPlace, ScoredRows, Scorer
 
+DRIFT = 1
+"""Exit status of a look that found drift."""
+
 _SHORTEST_TOKEN = 16
 _ODDITIES = 8
 """Oddities of rows that are told one by one."""
 
 ModelArgument = Annotated[
     Path, typer.Argument(metavar="MODEL", help="Folder of a run, or its folder model or file model.onnx.")
+]
+EventsOption = Annotated[
+    Path | None, typer.Option("--events", help="Log of stops, where DATA holds readings of machines.")
 ]
 ClientOption = Annotated[str | None, typer.Option("--client", help="Whose rows these are, with clusters.")]
 
@@ -38,9 +44,7 @@ def predict_command(
     out: Annotated[Path | None, typer.Option("--out", help="CSV or Parquet file; without it, CSV on stdout.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Add why each row has its decision, in words.")] = False,
     client: ClientOption = None,
-    events: Annotated[
-        Path | None, typer.Option("--events", help="Log of stops, where DATA holds readings of machines.")
-    ] = None,
+    events: EventsOption = None,
 ) -> None:
     """Score a table in raw units: probability of failure, decision at the cost threshold, and its expected cost.
 
@@ -97,6 +101,37 @@ def serve_command(
         config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)
         config.ssl_certfile, config.ssl_keyfile = certificate, key
         uvicorn.Server(config).run()
+
+
+def watch_command(
+    model: ModelArgument,
+    data: DataArgument,
+    as_json: JsonOption = False,
+    client: ClientOption = None,
+    events: EventsOption = None,
+) -> None:
+    """Compare new rows, in the order in which they were taken, with those that the model was made with.
+
+    Each column and the score are compared with the histograms that lie beside the model. Rows that have not drifted
+    give an alarm with a chance of at most 5 %. The exit status is 1 with an alarm.
+    """
+    with readable_errors():
+        from werkbund.inference import ModelPlace, Scorer, look
+        from werkbund.model.reference import ModelReference
+
+        place = ModelPlace.of(model, client)
+        scorer = Scorer.load(place)
+        reference = ModelReference.read(place.home)
+        found = look(scorer, reference, rows_to_score(data, place, scorer.preparation, events))
+        if as_json:
+            print_json(found.to_json())
+        else:
+            for moved in found.alarms:
+                print_line(moved.text)
+            print_line(f"{len(found.alarms)} of {len(found.moved)} columns drifted, over {found.rows} rows.")
+            print_line(found.advice)
+    if found.alarms:
+        raise typer.Exit(DRIFT)
 
 
 def _token(host: str, file: Path | None) -> str | None:

@@ -25,6 +25,7 @@ from werkbund.federation.folder import Folder
 from werkbund.federation.later import with_later_period
 from werkbund.federation.population import Division, divide
 from werkbund.federation.rivals import compare_with
+from werkbund.federation.scoring import reference_of
 from werkbund.federation.tables import read_table
 from werkbund.federation.training import Outlets, train
 from werkbund.report import write_report
@@ -219,5 +220,6 @@ def _train_and_finish(
     result = with_clusters(result, trained, population.names, kept)
     folder.write_json("result.json", result)
     write_models(folder, models, result, setup.config)
+    reference_of(models[0].model, population).write(folder.path)
     write_report(folder.path)
     return Run(folder.path, summary_of(folder, result, trained, began))

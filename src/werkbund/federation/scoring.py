@@ -12,7 +12,8 @@ from werkbund.evaluation import Counts, Threshold, asked_well, with_edge
 from werkbund.learner import count_scores
 from werkbund.learner.counts import count_errors
 from werkbund.model import Model
-from werkbund.partition.population import RawTable
+from werkbund.model.reference import ModelReference
+from werkbund.partition.population import Population, RawTable
 
 
 def count_well(
@@ -58,3 +59,10 @@ def count_raw(model: Model, rows: RawTable, schema: Schema, threshold: Threshold
     scores, ends = model.logits(frame), np.array([0, frame.height])
     counts, edges = count_well(scores, schema.labels(frame), rows.modes[rows.rows], threshold)
     return {**counts, **count_errors(schema.target, scores, schema.risks(frame), ends)}, edges
+
+
+def reference_of(model: Model, population: Population) -> ModelReference:
+    """Return what the rows that are here look like to a model: training rows, and scores of the rows held out."""
+    learnt, *held_out = (population.splits[split] for split in ("train", "validation", "test"))
+    others = np.concatenate([table.rows for table in held_out])
+    return ModelReference.of(model, learnt.frame[learnt.rows], learnt.frame[others])

@@ -6,9 +6,23 @@ from werkbund._lazy import lazy_names
 
 if TYPE_CHECKING:
     from werkbund.inference.domain import Domain, Oddity
+    from werkbund.inference.drift import Look, Moved, look
     from werkbund.inference.reasons import Reason, Reasons, sentence
     from werkbund.inference.scorer import Figures, ModelPlace, ScoredRows, Scorer
 else:
     __getattr__, __dir__ = lazy_names(__name__, __file__)
 
-__all__ = ["Domain", "Figures", "ModelPlace", "Oddity", "Reason", "Reasons", "ScoredRows", "Scorer", "sentence"]
+__all__ = [
+    "Domain",
+    "Figures",
+    "Look",
+    "ModelPlace",
+    "Moved",
+    "Oddity",
+    "Reason",
+    "Reasons",
+    "ScoredRows",
+    "Scorer",
+    "look",
+    "sentence",
+]

@@ -18,7 +18,7 @@ from werkbund.core.store import Store
 from werkbund.core.types import Replies, Tasks
 from werkbund.engine.personal import PERSONAL_MODEL
 from werkbund.evaluation import Counts, Gate, Metrics, Threshold, metrics, own_threshold
-from werkbund.federation.scoring import count_raw
+from werkbund.federation.scoring import count_raw, reference_of
 from werkbund.federation.wiring import costs_of
 from werkbund.model import CardFacts, Model, card_markdown, load_model, model_card
 from werkbund.plant.bins import in_wide_bins
@@ -185,6 +185,7 @@ class Delivery:
         folder = self.folder.new_model_folder()
         model.save(folder / "model")
         write_atomically(folder / "model.onnx", model.to_onnx())
+        reference_of(model, self.parts.population).write(folder)
         received = datetime.now(UTC).isoformat(timespec="seconds")
         _write_card(folder, card | {"received": received, "run": self.parts.briefing.run, "agreement": self.agreement})
         if accepted:

@@ -128,7 +128,7 @@ def test_a_forest_keeps_all_its_trees(small: Small) -> None:
 
 def test_a_folder_has_all_that_a_run_leaves(finished: Run) -> None:
     expected = {"config.toml", "run.json", "rounds.jsonl", "result.json", "checkpoint.npz", "report.html"}
-    expected |= {"model", "model.onnx", "model_card.json", "model_card.md"}
+    expected |= {"model", "model.onnx", "reference.json", "model_card.json", "model_card.md"}
     assert expected <= {path.name for path in finished.folder.iterdir()}
 
 
