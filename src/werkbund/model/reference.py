@@ -188,7 +188,7 @@ class ModelReference:
                 f"to watch, {path} must be there, and is not; a plant has one beside its model, as has a run in one "
                 "process; a server of real plants has none, since no plant tells it its histograms"
             ) from error
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ModelError(f"{path} cannot be read ({error!r}); restore it from a copy, or train anew") from error
 
 
