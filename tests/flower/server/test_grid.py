@@ -36,7 +36,12 @@ def server_app(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def plants(tmp_path_factory: Any) -> Deployment:
-    return deploy(tmp_path_factory.mktemp("plants") / "it", data={"rows": 450})
+    """Return plants that have answered once, so that no later answer waits for an import or for rows to be read."""
+    plants = deploy(tmp_path_factory.mktemp("plants") / "it", data={"rows": 450})
+    grid = _grid(plants, _network(plants))
+    _hello(grid)
+    assert len(_received(grid, 60.0)) == len(plants.kits)
+    return plants
 
 
 def _network(plants: Deployment, **desks: Any) -> Network:

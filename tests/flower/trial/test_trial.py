@@ -94,7 +94,7 @@ def test_what_holds_rows_or_keys_is_for_its_owner_alone(deployed: Deployed) -> N
         below = [folder, *folder.rglob("*")] if folder != trial.folder else [folder]
         assert not [(path, oct(path.stat().st_mode)) for path in below if _is_open(path)], folder
     kept = {path.name for kit in trial.clients.values() for path in (kit / "state").rglob("*")}
-    assert kept >= {"replies", "models", "logs", "worker.log", "supernode.log", "ledger.jsonl", "secret", "client.json"}
+    assert kept >= {"replies", "models", "logs", "worker.log", "supernode.log", "ledger.jsonl", "secret"}
     assert not [path for path in _secrets(trial.folder) if _is_open(path)]
 
 
