@@ -36,12 +36,17 @@ def server_app(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def plants(tmp_path_factory: Any) -> Deployment:
-    """Return plants that have answered once, so that no later answer waits for an import or for rows to be read."""
-    plants = deploy(tmp_path_factory.mktemp("plants") / "it", data={"rows": 450})
-    grid = _grid(plants, _network(plants))
-    _hello(grid)
-    assert len(_received(grid, 60.0)) == len(plants.kits)
-    return plants
+    return deploy(tmp_path_factory.mktemp("plants") / "it", data={"rows": 450})
+
+
+@pytest.fixture(autouse=True)
+def answered_once(plants: Deployment, server_app: None) -> None:
+    """Have plants answer before any answer is timed: the first one waits for imports and for rows to be read."""
+    if not plants.__dict__.setdefault("warm", False):
+        grid = _grid(plants, _network(plants))
+        _hello(grid)
+        assert len(_received(grid, 60.0)) == len(plants.kits)
+        plants.__dict__["warm"] = True
 
 
 def _network(plants: Deployment, **desks: Any) -> Network:
