@@ -228,7 +228,7 @@ def test_a_file_as_it_was_written_is_read(name: str, place: Path) -> None:
 
 
 def test_every_kind_of_state_file_is_covered() -> None:
-    assert len(FILES) == 23
+    assert len(FILES) == 24
 
 
 @settings(deadline=None, max_examples=100)
