@@ -13,6 +13,7 @@ from rich.table import Table
 
 from werkbund.cli.edge import JsonOption, RunArgument, output, print_json, print_line, readable_errors
 from werkbund.cli.tables import plain_table
+from werkbund.cli.work import log_at
 from werkbund.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from werkbund.data.time.events import LogTable
     from werkbund.data.time.rows import Course
     from werkbund.evaluation.alarm_trials import AlarmTrial
-    from werkbund.evaluation.alarms import AlarmCounts, MachineRecord
+    from werkbund.evaluation.alarms import AlarmCounts, AlarmRule, MachineRecord
     from werkbund.evaluation.intervals import Interval
     from werkbund.model import Model
 
@@ -50,13 +51,14 @@ def alarms_command(
         from werkbund.config import load_config
         from werkbund.evaluation.alarm_trials import try_alarms
         from werkbund.evaluation.alarms import AlarmCosts
+        from werkbund.learner.counts import logits_of
         from werkbund.model import load_model
 
         config, model = load_config(run_dir / "config.toml"), load_model(run_dir / "model")
         course = _course(config, model)
         records = _records(model, course, *_read(config, course, data, events))
         costs = AlarmCosts(config.evaluation.missed_failure, config.evaluation.needless_inspection, planned)
-        risk = None if threshold is None else _logit(threshold)
+        risk = None if threshold is None else float(logits_of(threshold))
         trial = try_alarms(records, _rule(course, needed, of), costs, risk, most_false)
         if as_json:
             print_json(_to_json(trial))
@@ -81,21 +83,17 @@ def _course(config: Config, model: Model) -> Course:
     return Course(telemetry, rule_of(config.data.windows.model_dump()), Clock(config.data.zone), config.data.client)
 
 
-def _read(config: Config, course: Course, data: Path, events: Path) -> tuple[pl.DataFrame, LogTable]:
+def _read(config: Config, course: Course, data: Path, events: Path) -> tuple[pl.DataFrame, LogTable | None]:
     """Return the readings in wide form and the log."""
-    from werkbund.data import Dialect, source_for
-    from werkbund.data.time.events import LogTable
+    from werkbund.data import source_for
     from werkbund.data.time.rows import in_wide_form
 
     described = config.data
     frame = in_wide_form(source_for(data).read()[0], described.model_dump(), described.client)
-    columns = described.events.model_dump()
-    columns["start"] = columns["start"] or course.telemetry.time
-    table = source_for(events, Dialect(described.events.separator)).read()[0]
-    return frame, LogTable.of(table, columns, course.telemetry.machine, described.client)
+    return frame, log_at(events, described, course.telemetry)
 
 
-def _records(model: Model, course: Course, frame: pl.DataFrame, log: LogTable) -> dict[str, MachineRecord]:
+def _records(model: Model, course: Course, frame: pl.DataFrame, log: LogTable | None) -> dict[str, MachineRecord]:
     from werkbund.evaluation.alarm_trials import Stops, machine_records
 
     points, stops = course.watched(frame, log, time.time_ns() // 1000)
@@ -110,21 +108,17 @@ def _records(model: Model, course: Course, frame: pl.DataFrame, log: LogTable) -
     )
 
 
-def _rule(course: Course, needed: int, of: int) -> Any:
+def _rule(course: Course, needed: int, of: int) -> AlarmRule:
     from werkbund.evaluation.alarms import AlarmRule
 
     unit = course.telemetry.windows.unit
     return AlarmRule.of_horizon(course.rule.dead / unit, course.rule.horizon / unit, needed, max(of, needed))
 
 
-def _logit(probability: float) -> float:
-    if probability in (0.0, 1.0):
-        return math.copysign(math.inf, probability - 0.5)
-    return math.log(probability / (1 - probability))
-
-
 def _probability(risk: float) -> float:
-    return 1 / (1 + math.exp(-min(max(risk, -700.0), 700.0)))
+    from werkbund.model import sigmoid
+
+    return float(sigmoid(risk))
 
 
 def _to_json(trial: AlarmTrial) -> dict[str, Any]:
@@ -140,7 +134,7 @@ def _to_json(trial: AlarmTrial) -> dict[str, Any]:
         "false_a_month": trial.false_interval.to_json(),
         "median_lead": counts.median_lead,
         "cost_a_month": costs.a_month(counts),
-        "cost_a_month_without": costs.a_month(trial.silence),
+        "cost_a_month_without": costs.a_month(trial.counts.silent),
         "saving_a_month": trial.saving.to_json(),
         "by_machine": {name: _of_machine(counts) for name, counts in trial.by_machine.items()},
     }
@@ -194,6 +188,6 @@ def _table(trial: AlarmTrial, unit: str) -> Table:
         table.add_row("how long before", f"{counts.lead / counts.detected:.3g} {unit} on average")
     table.add_row("false alarms", f"{counts.false}, a machine and month {_between(trial.false_interval)}")
     table.add_row("true, late, undecided", f"{counts.true}, {counts.late}, {counts.undecided}")
-    without = trial.costs.a_month(trial.silence)
+    without = trial.costs.a_month(trial.counts.silent)
     table.add_row("cost", f"{trial.costs.a_month(counts):.3g} a machine and month; without alarms {without:.3g}")
     return table

@@ -18,7 +18,9 @@ from werkbund.core.text import fixed
 if TYPE_CHECKING:
     import polars as pl
 
+    from werkbund.config.rows import DataSection
     from werkbund.data.preparation import Preparation
+    from werkbund.data.time.events import LogTable
     from werkbund.data.time.windows import Telemetry
     from werkbund.inference import ModelPlace, ScoredRows, Scorer
 
@@ -136,13 +138,9 @@ def watch_command(
 
 def _token(host: str, file: Path | None) -> str | None:
     """Return the token that callers must send; None where this machine alone is listened to and none is named."""
-    import ipaddress
+    from werkbund.dashboard.guard import is_loopback
 
-    try:
-        is_here = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_here = False
-    if file is None and is_here:
+    if file is None and is_loopback(host):
         return None
     if file is None:
         raise ConfigError(
@@ -179,19 +177,21 @@ def _points(telemetry: Telemetry, frame: pl.DataFrame, home: Path, events: Path 
     import time
 
     from werkbund.config import Config, load_config
-    from werkbund.data import Dialect, source_for
     from werkbund.data.time.clock import Clock
-    from werkbund.data.time.events import LogTable
 
     config = home / "config.toml"
     described = (load_config(config) if config.is_file() else Config()).data
-    log = None
-    if events is not None:
-        columns = described.events.model_copy(update={"start": described.events.start or telemetry.time})
-        table = source_for(events, Dialect(described.events.separator)).read()[0]
-        log = LogTable.of(table, columns.model_dump(), telemetry.machine, described.client)
+    log = None if events is None else log_at(events, described, telemetry)
     site = described.client if described.client in frame.columns else None
     return telemetry.points(frame, Clock(described.zone), time.time_ns() // 1000, log, site)
+
+
+def log_at(events: Path, described: DataSection, telemetry: Telemetry) -> LogTable | None:
+    """Return a log of stops whose columns a run describes; where it names no start, that has the name of the time."""
+    from werkbund.federation.tables import log_of
+
+    columns = {"path": str(events), "start": described.events.start or telemetry.time}
+    return log_of(described.events.model_copy(update=columns), telemetry.machine, described.client)
 
 
 def _with_scores(frame: pl.DataFrame, scored: ScoredRows, scorer: Scorer, explained: ModelPlace | None) -> pl.DataFrame:

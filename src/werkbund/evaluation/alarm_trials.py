@@ -91,11 +91,6 @@ class AlarmTrial:
         """The counts of all machines."""
         return total(self.by_machine.values())
 
-    @property
-    def silence(self) -> AlarmCounts:
-        """What it would have come to without alarms."""
-        return AlarmCounts(failures=self.counts.failures, blind=self.counts.blind, hours=self.counts.hours)
-
     @cached_property
     def false_interval(self) -> Interval:
         """False alarms a machine month, with a 95 % interval over machines."""
@@ -104,11 +99,9 @@ class AlarmTrial:
     @cached_property
     def saving(self) -> Interval:
         """What alarms save a machine month against none, with a 95 % interval over machines."""
-        gains = []
-        for counts in self.by_machine.values():
-            never = AlarmCounts(failures=counts.failures, hours=counts.hours)
-            gains.append((self.costs.of(never) - self.costs.of(counts), counts.months))
-        return self._interval(gains)
+        costs = self.costs
+        each = self.by_machine.values()
+        return self._interval([(costs.of(counts.silent) - costs.of(counts), counts.months) for counts in each])
 
     def _interval(self, parts: Sequence[tuple[float, float]]) -> Interval:
         """Return a ratio of sums with its percentile interval over machines drawn again."""

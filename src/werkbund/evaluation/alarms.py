@@ -137,6 +137,11 @@ class AlarmCounts:
         return AlarmCounts(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
     @property
+    def silent(self) -> AlarmCounts:
+        """What it would have come to had no alarm rung."""
+        return AlarmCounts(failures=self.failures, blind=self.blind, hours=self.hours)
+
+    @property
     def months(self) -> float:
         """Machine months watched."""
         return self.hours / MONTH_H
