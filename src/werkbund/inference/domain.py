@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -79,9 +80,14 @@ class Domain:
         return ends if ends[0] <= ends[1] else (mean - far, mean + far)  # a declared range that the readings broke
 
     def unit_of(self, name: str) -> str:
-        """Return the unit of a raw number column, empty where it has none."""
-        units = self.preparation.units or ("",) * len(self.preparation.numeric)
-        return units[self.preparation.numeric.index(name)]
+        """Return the unit of a raw number or derived feature, empty where it has none."""
+        return self._units.get(name, "")
+
+    @cached_property
+    def _units(self) -> dict[str, str]:
+        learnt = self.preparation
+        derived = {feature.name: feature.unit for feature in learnt.derived}
+        return dict(zip(learnt.numeric, learnt.units, strict=False)) | derived
 
     def clean(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the columns that the model reads, of rows in raw units, missing numbers NaN and missing texts null.

@@ -12,7 +12,7 @@ held to differences between plants, and a reference of its own tells more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any
@@ -180,7 +180,7 @@ def _text(
     *,
     is_spread: bool,
 ) -> str:
-    unit = _unit_of(domain, name)
+    unit = domain.unit_of(name)
     plain = plain_name(name, unit)
     behind = f" {unit}".rstrip()
     if is_spread:
@@ -192,13 +192,6 @@ def _text(
 
 def _chance(chance: float) -> str:
     return f"{chance:.2g}" if chance > _SMALLEST else f"below {_SMALLEST:g}"
-
-
-def _unit_of(domain: Domain, name: str) -> str:
-    if name in domain.preparation.numeric:
-        return domain.unit_of(name)
-    derived: Iterator[str] = (each.unit for each in domain.preparation.derived if each.name == name)
-    return next(derived, "")
 
 
 def _advice(moved: Sequence[Moved]) -> str:

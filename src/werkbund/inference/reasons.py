@@ -20,10 +20,10 @@ import numpy as np
 import polars as pl
 
 from werkbund.core.arrays import BoolArray, Float64Array
-from werkbund.data.features import clean, number_matrix
+from werkbund.data.features import number_matrix
 from werkbund.data.nodes import columns
 from werkbund.data.preparation import Preparation
-from werkbund.inference.domain import number, with_unit
+from werkbund.inference.domain import Domain, number, with_unit
 from werkbund.model.contract import Explanation
 
 MOST = 3
@@ -77,7 +77,7 @@ class Reasons:
             (rows,), whether the decision is that the label comes, which what raises the score speaks for.
         """
         learnt = self.preparation
-        cleaned = clean(frame, learnt.numeric, [name for name, _ in learnt.categories], dict(learnt.marks))
+        cleaned = self._domain.clean(frame)
         numbers = number_matrix(cleaned, learnt.numeric, learnt.derived)
         levels = [cleaned[name].to_list() for name, _ in learnt.categories]
         parts = explanation.parts * np.where(towards, 1.0, -1.0)[:, None]
@@ -132,7 +132,7 @@ class Reasons:
         return f"{self._with_value(name, values)} ({'; from '.join([usual, *([', '.join(below)] if below else [])])})"
 
     def _with_value(self, name: str, values: Mapping[str, float | str | None]) -> str:
-        value, unit = float(values[name] or 0.0), self._units[name]
+        value, unit = float(values[name] or 0.0), self._domain.unit_of(name)
         return f"{plain_name(name, unit)} {with_unit(value, unit) if np.isfinite(value) else 'unknown'}"
 
     @cached_property
@@ -142,11 +142,8 @@ class Reasons:
         return {name: (mean - spread, mean + spread) for name, mean, spread in pairs}
 
     @cached_property
-    def _units(self) -> dict[str, str]:
-        learnt = self.preparation
-        units = learnt.units or ("",) * len(learnt.numeric)
-        derived = {feature.name: feature.unit for feature in learnt.derived}
-        return dict(zip(learnt.numeric, units, strict=True)) | derived
+    def _domain(self) -> Domain:
+        return Domain(self.preparation)
 
 
 def sentence(reasons: tuple[Reason, ...], label: str, towards: bool) -> str:

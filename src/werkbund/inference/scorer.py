@@ -111,13 +111,17 @@ class ScoredRows:
         foretold = None if self.foretold is None else self.foretold[kept]
         return ScoredRows(self.probability[kept], self.inspect[kept], self.outside[kept], foretold, ())
 
-    def why_outside(self) -> list[str | None]:
-        """Return for each row the columns for which it has no score; None where it has one."""
+    def columns_outside(self) -> list[list[str]]:
+        """Return for each row the columns for which it has no score; none where it has one."""
         why: list[list[str]] = [[] for _ in self.probability]
         for odd in self.oddities:
             for row in odd.rows if odd.is_outside else ():
                 why[row].append(odd.column)
-        return ["; ".join(columns) or None for columns in why]
+        return why
+
+    def why_outside(self) -> list[str | None]:
+        """Return the same as a text a row; None where it has a score."""
+        return ["; ".join(columns) or None for columns in self.columns_outside()]
 
 
 @dataclass(frozen=True, eq=False)

@@ -305,7 +305,7 @@ def answers_of(scored: ScoredRows, scorer: Scorer, reasons: Sequence[Sequence[Re
         [None if off else bool(inspect) for off, inspect in zip(scored.outside, scored.inspect, strict=True)],
         _finite(costs, count),
         _finite(foretold, count),
-        [[] if why is None else why.split("; ") for why in scored.why_outside()],
+        scored.columns_outside(),
         [None] * count if reasons is None else [[reason.text for reason in told] for told in reasons],
     ]
     names = list(RowAnswer.model_fields)
