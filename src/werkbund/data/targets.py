@@ -53,17 +53,11 @@ def binary_labels(column: pl.Series, positive: Value | tuple[Value, ...] | None)
             "drop these rows or fill them in"
         )
     values = column.unique().sort().to_list()
-    if isinstance(positive, tuple):
-        flags = [binary_labels(column, each) for each in positive]
-        return np.array(np.stack(flags).max(axis=0), np.float32)
     if positive is not None:
-        wanted = _as_value_of(column, positive)
-        if wanted is None:
-            raise DataError(
-                f"positive must be a value of label {column.name!r}, got {positive!r}, found {_shown(values)}"
-            )
-        plain = column.cast(pl.Float64) if isinstance(wanted, float) else column.cast(pl.String)
-        return (plain == wanted).cast(pl.Float32).to_numpy()
+        meant = positive if isinstance(positive, tuple) else (positive,)
+        wanted = [_as_value_of(column, each, values) for each in meant]
+        plain = column.cast(pl.Float64) if isinstance(wanted[0], float) else column.cast(pl.String)
+        return plain.is_in(wanted).cast(pl.Float32).to_numpy()
     if len(values) > 2:
         raise DataError(
             f"label {column.name!r} must have two values, got {len(values)}: {_shown(values)}; "
@@ -81,14 +75,22 @@ def _zero_one(column: pl.Series, values: Sequence[Value]) -> Float32Array:
     return column.cast(pl.Float32).to_numpy()
 
 
-def _as_value_of(column: pl.Series, positive: Value) -> Value | None:
-    """Return the positive value in the column's own type; None if it cannot be one."""
+def _as_value_of(column: pl.Series, positive: Value, values: Sequence[Value]) -> Value:
+    """Return the positive value in the column's own type, of which the column has these values.
+
+    Raises
+    ------
+    DataError
+        If it cannot be one.
+    """
     if column.dtype == pl.String or isinstance(column.dtype, (pl.Categorical, pl.Enum)):
         return positive if isinstance(positive, str) else str(positive)
     try:
         return float(positive)
-    except ValueError:
-        return None
+    except ValueError as error:
+        raise DataError(
+            f"positive must be a value of label {column.name!r}, got {positive!r}, found {_shown(values)}"
+        ) from error
 
 
 def _num_missing(column: pl.Series) -> int:
