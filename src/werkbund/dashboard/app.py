@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import jinja2
 import uvicorn
@@ -132,15 +132,29 @@ def _add_data(app: FastAPI, runs: RunList, inquiry: Inquiry) -> None:
         return JSONResponse(plain({"runs": told, "differences": differences(seen)}))
 
 
+class _Look(NamedTuple):
+    """Hold what there is to tell at one moment: all runs, the one that is shown, and what a server says of plants."""
+
+    runs: list[Seen]
+    shown: Seen | None
+    clients: Mapping[str, Mapping[str, Any]]
+    silent: str
+
+    @property
+    def version(self) -> tuple[object, ...]:
+        """What differs when any of it is new."""
+        return (*((seen.key, seen.version) for seen in self.runs), self.clients, self.silent)
+
+
 async def _news(request: Request, runs: RunList, inquiry: Inquiry, key: str, words: Phrases) -> AsyncIterator[str]:
     """Yield an event with all that is known, then one whenever something is new, and a sign of life between."""
     sent: tuple[object, ...] = ()
     reached, quiet = (-1, 0), 0
     while not await request.is_disconnected():
-        seen, now = await asyncio.to_thread(_looked, runs, inquiry, key)
-        if now != sent:
-            sent = now
-            text, reached = await asyncio.to_thread(_told, seen, inquiry, words, reached)
+        now = await asyncio.to_thread(_look, runs, inquiry, key)
+        if now.version != sent:
+            sent = now.version
+            text, reached = await asyncio.to_thread(_told, now, words, reached)
             yield f"data: {text}\n\n"
         quiet = (quiet + 1) % 20
         if not quiet:
@@ -148,31 +162,25 @@ async def _news(request: Request, runs: RunList, inquiry: Inquiry, key: str, wor
         await asyncio.sleep(LOOK_S)
 
 
-def _looked(runs: RunList, inquiry: Inquiry, key: str) -> tuple[tuple[list[Seen], Seen | None], tuple[object, ...]]:
-    """Return the runs, the one that is shown, and what differs when any of it is new."""
+def _look(runs: RunList, inquiry: Inquiry, key: str) -> _Look:
     everything = runs.all()
     shown = next((seen for seen in everything if seen.key == key), None) or (everything[0] if everything else None)
-    clients, silent = inquiry.clients()
-    return (everything, shown), (*((seen.key, seen.version) for seen in everything), clients, silent)
+    return _Look(everything, shown, *inquiry.clients())
 
 
-def _told(
-    looked: tuple[list[Seen], Seen | None], inquiry: Inquiry, words: Phrases, reached: tuple[int, int]
-) -> tuple[str, tuple[int, int]]:
+def _told(now: _Look, words: Phrases, reached: tuple[int, int]) -> tuple[str, tuple[int, int]]:
     """Return the text of an event, and the rounds of the run that the page then has: which run, and the last round.
 
     A run that goes on after a stop does rounds again: then all of them are sent.
     """
-    everything, shown = looked
-    clients, silent = inquiry.clients()
-    told: dict[str, Any] = {"runs": [summary(seen) for seen in everything], "server": silent}
-    if shown is None:
-        return json.dumps(plain({**told, "clients": list(clients.values())})), (-1, 0)
-    lines = shown.run.rounds
-    last, number = (lines[-1].round if lines else 0), hash(shown.key)
+    told: dict[str, Any] = {"runs": [summary(seen) for seen in now.runs], "server": now.silent}
+    if now.shown is None:
+        return json.dumps(plain({**told, "clients": list(now.clients.values())})), (-1, 0)
+    lines = now.shown.run.rounds
+    last, number = (lines[-1].round if lines else 0), hash(now.shown.key)
     goes_on = reached[0] == number and 0 < reached[1] <= last
     told |= {"after": reached[1] if goes_on else 0}
-    told |= state(shown, words, clients, told["after"])
+    told |= state(now.shown, words, now.clients, told["after"])
     return json.dumps(plain(told)), (number, last)
 
 
