@@ -33,17 +33,17 @@ STARTS: Mapping[str, Sequence[str]] = {
 }
 
 
+def program(name: str) -> str | None:
+    """Return where a command lies: beside this Python, or else on the path; None if it is not installed."""
+    return shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+
+
 def seconds(command: Sequence[str], folder: Path) -> float:
     """Return how long a command takes from its start to its end."""
-    program = shutil.which(command[0], path=str(Path(sys.executable).parent)) or str(shutil.which(command[0]))
+    found = str(program(command[0]))
     before = time.perf_counter()
-    subprocess.run([program, *command[1:]], cwd=folder, capture_output=True, check=False)
+    subprocess.run([found, *command[1:]], cwd=folder, capture_output=True, check=False)
     return time.perf_counter() - before
-
-
-def is_there(command: Sequence[str]) -> bool:
-    """Say whether a command is installed."""
-    return bool(shutil.which(command[0], path=str(Path(sys.executable).parent)) or shutil.which(command[0]))
 
 
 def ten_rows(folder: Path) -> Sequence[str]:
@@ -65,7 +65,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         commands = {**STARTS, "werkbund predict, ten rows": ten_rows(folder)}
-        tried = {name: command for name, command in commands.items() if is_there(command)}
+        tried = {name: command for name, command in commands.items() if program(command[0])}
         times: dict[str, list[float]] = {name: [] for name in tried}
         for repetition in range(given.repetitions + 1):
             for name, command in tried.items():
