@@ -197,8 +197,8 @@ def memory(scores: Float64Array) -> float:
 
     Examples
     --------
-    >>> round(memory(np.repeat(np.tile([1.0, -1.0, -1.0, 1.0], 8), 10)))
-    10
+    >>> round(memory(np.repeat(np.tile([1.0, -1.0, -1.0, 1.0], 8), 8)))
+    8
     """
     variance, length, most = float(np.var(scores)) if len(scores) else 0.0, 2, 1.0
     while variance > 0 and len(scores) // length >= _FEWEST_STRETCHES:
