@@ -184,7 +184,7 @@ CASES: tuple[Case, ...] = (
     Case("small", "twenty-four small plants with one rule", _two_sizes, {"pays"}),
     Case("noisy", "the same, a tenth of one plant's labels wrong", _noisy_at_one, {"pays"}),
     Case("drifting", "the same, readings drift with time", _drifting, {"pays"}),
-    Case("outsider", "twelve alike, one of another kind", _one_outsider, {"pays", "mixed"}),
+    Case("outsider", "twelve alike, one of another kind, trees", _one_outsider, {"pays", "mixed"}, True, "trees"),
     Case("dominated", "one large plant, six small ones, one rule", _dominated, {"pays", "mixed"}),
     Case("opposed", "one half fails where the other is well", _opposed, {"loses"}, None, "logistic"),
     Case("shifted", "each plant has a setpoint and a direction of its own", _shifted, {"loses"}, None, "logistic"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from werkbund.core.errors import DataError
-from werkbund.evaluation.bootstrap import FEWEST_MACHINES, NUM_RUNS, Resamples, percentile_interval, units_of
+from werkbund.evaluation.bootstrap import FEWEST_MACHINES, NUM_RUNS, Resamples, percentile_interval, reach_of, units_of
 
 
 def _repeated(draws: Resamples, number: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -70,6 +70,37 @@ def test_the_interval_of_a_mean_is_that_of_theory() -> None:
     interval = percentile_interval(values.mean(), draws.sums(values) / draws.rows, 1)
     half = 1.96 * values.std() / 20
     assert (interval.high - interval.low) / 2 == pytest.approx(half, rel=0.08)
+
+
+def test_intervals_of_few_units_hold_the_truth_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(4)
+    plants, units = 3, 5
+    plain, expanded = 0, 0
+    for _ in range(400):
+        values = rng.normal(size=(plants, units))
+        means = [(draws := Resamples.of(np.arange(units), 400, rng)).sums(plant) / draws.rows for plant in values]
+        drawn = np.mean(means, axis=0)
+        reach = reach_of(np.full(plants, units))
+        usual, wide = (
+            percentile_interval(values.mean(), drawn, 3),
+            percentile_interval(values.mean(), drawn, 3, reach=reach),
+        )
+        plain += usual.low <= 0 <= usual.high
+        expanded += wide.low <= 0 <= wide.high
+    assert plain / 400 < 0.92, "draws of five units vary by too little"
+    assert expanded / 400 == pytest.approx(0.95, abs=0.025)
+
+
+def test_draws_that_lie_to_one_side_of_the_figure_are_moved_back() -> None:
+    rng = np.random.default_rng(5)
+    drawn = rng.normal(size=20_000) - 0.5
+    interval = percentile_interval(0.0, drawn, 1)
+    assert (interval.low, interval.high) == pytest.approx((-1.96 + 0.5, 1.96 + 0.5), abs=0.08)
+
+
+def test_one_unit_says_nothing_of_the_spread() -> None:
+    assert math.isnan(reach_of(np.array([1, 1, 0])))
+    assert math.isnan(percentile_interval(0.5, np.full(9, 0.5), 1, reach=math.nan).low)
 
 
 def test_an_interval_of_undefined_draws_is_unknown() -> None:

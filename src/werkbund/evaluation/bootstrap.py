@@ -6,10 +6,12 @@ neighbouring rows of one machine instead, which are the units of its draws.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.special import ndtr, ndtri, stdtrit
 
 from werkbund.core.arrays import BoolArray, Float64Array, FloatingArray, Int64Array
 from werkbund.core.errors import DataError
@@ -128,8 +130,10 @@ def units_of(machines: Int64Array) -> Int64Array:
     return np.unique(run, return_inverse=True)[1].astype(np.int64)
 
 
-def percentile_interval(value: float, drawn: Float64Array, n: int, level: float = 0.95) -> Interval:
-    """Return a figure with the interval that the middle of its drawn values spans.
+def percentile_interval(
+    value: float, drawn: Float64Array, n: int, level: float = 0.95, reach: float | None = None
+) -> Interval:
+    """Return a figure with the interval that the middle of its drawn values spans, corrected for their bias.
 
     Parameters
     ----------
@@ -139,15 +143,52 @@ def percentile_interval(value: float, drawn: Float64Array, n: int, level: float 
         (draws,), the figure of each draw; NaN where it is undefined.
     n
         What it is a mean over, such as the number of plants.
+    level
+        Chance, in (0, 1), with which such an interval holds the true figure.
+    reach
+        How far the ends lie from the middle, in standard deviations; by default those of a normal variable at `level`.
+        `reach_of` gives that of few units.
 
     References
     ----------
-    Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3.
+    Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 14.3, with an acceleration of 0.
     """
     if not 0.0 < level < 1.0:
         raise DataError(f"level must be between 0 and 1, got {level}; 0.95 is usual")
     known = drawn[np.isfinite(drawn)]
-    if not np.isfinite(value) or len(known) < len(drawn) / 2:
+    reach = float(ndtri((1 + level) / 2)) if reach is None else reach
+    if not np.isfinite(value) or len(known) < len(drawn) / 2 or not np.isfinite(reach):
         return Interval(float(value), float("nan"), float("nan"), n)
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    below = (np.mean(known < value) + np.mean(known <= value)) / 2
+    middle = 2 * float(ndtri(np.clip(below, 1 / len(known), 1 - 1 / len(known))))
+    low, high = np.quantile(known, ndtr([middle - reach, middle + reach])).tolist()
     return Interval(float(value), min(low, float(value)), max(high, float(value)), n)
+
+
+def reach_of(units: Int64Array, level: float = 0.95) -> float:
+    """Return how far the ends of an interval lie from its middle, in standard deviations of draws from few units.
+
+    Parameters
+    ----------
+    units
+        (plants,), on how many units each plant's figure rests. Draws of n units vary by (n - 1) / n of the variance
+        that there is, and Student's t stands for what few units say of it; NaN where no plant has two units.
+    level
+        Chance, in (0, 1), with which such an interval holds the true figure.
+
+    References
+    ----------
+    Hesterberg, "What teachers should know about the bootstrap", The American Statistician 69, 2015, section 3.2: the
+    expanded percentile interval. That is for one sample; here the plants' units are counted together, with a degree
+    of freedom less for each plant.
+
+    Examples
+    --------
+    >>> round(reach_of(np.array([1000])), 2), round(reach_of(np.array([5])), 2)
+    (1.96, 3.1)
+    """
+    held = units[units > 0]
+    free = int(held.sum()) - len(held)
+    if free < 1:
+        return math.nan
+    return math.sqrt(held.sum() / free) * float(stdtrit(free, (1 + level) / 2))

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from werkbund.core.errors import ConfigError, DataError
 
@@ -54,6 +54,22 @@ class Interval:
         Interval(mean=2.0, low=-0.5, high=3.0, n=4)
         """
         return Interval(-self.mean, -self.high, -self.low, self.n)
+
+    def among(self, tests: int, level: float = 0.95) -> Interval:
+        """Return the interval stretched so that the chance of a false end is that of one, though `tests` are read.
+
+        Ends are moved away from the mean as those of a normal variable would be (Bonferroni's inequality).
+
+        Examples
+        --------
+        >>> Interval(-1.0, -2.0, 0.0, 4).among(1)
+        Interval(mean=-1.0, low=-2.0, high=0.0, n=4)
+        >>> round(Interval(-1.0, -2.0, 0.0, 4).among(2).high, 2)
+        0.14
+        """
+        stretch = float(ndtri(1 - (1 - level) / 2 / tests) / ndtri((1 + level) / 2))
+        low, high = (self.mean + stretch * (end - self.mean) for end in (self.low, self.high))
+        return Interval(self.mean, low, high, self.n)
 
 
 def mean_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from werkbund.core.arrays import BoolArray, Float64Array, FloatingArray, Int64Array
-from werkbund.evaluation.bootstrap import Resamples, percentile_interval, units_of
+from werkbund.evaluation.bootstrap import Resamples, percentile_interval, reach_of, units_of
 from werkbund.evaluation.contest import FEDERATED, FIGURES, Contest, Mean, PlantLine
 from werkbund.evaluation.costs import PER_ROWS, Costs
 from werkbund.evaluation.intervals import Interval
@@ -76,17 +76,23 @@ class Showing:
 
 @dataclass(frozen=True, eq=False)
 class _Drawn:
-    """Hold one contender's figure: of each plant's rows, (plants,), and of each draw of these, (plants, draws)."""
+    """Hold one contender's figure: of each plant's rows, (plants,), and of each draw of these, (plants, draws).
+
+    `units` says on how many of the units that are drawn each plant's figure rests: (plants,).
+    """
 
     values: Float64Array
     draws: Float64Array
+    units: Int64Array
 
     def minus(self, other: _Drawn) -> _Drawn:
-        return _Drawn(self.values - other.values, self.draws - other.draws)
+        return _Drawn(self.values - other.values, self.draws - other.draws, self.units)
 
     def mean(self, weights: Float64Array) -> Interval:
         """Return the weighted mean over the plants that define the figure."""
-        return percentile_interval(_weighted(self.values, weights), _weighted(self.draws, weights), self.known)
+        reach = reach_of(self.units[np.isfinite(self.values) & (weights > 0)])
+        mean, drawn = _weighted(self.values, weights), _weighted(self.draws, weights)
+        return percentile_interval(mean, drawn, self.known, reach=reach)
 
     @property
     def known(self) -> int:
@@ -95,7 +101,8 @@ class _Drawn:
 
     def of_plant(self, place: int) -> Interval:
         """Return one plant's figure."""
-        return percentile_interval(float(self.values[place]), self.draws[place], 1)
+        reach = reach_of(self.units[place : place + 1])
+        return percentile_interval(float(self.values[place]), self.draws[place], 1, reach=reach)
 
 
 def _weighted(values: Float64Array, weights: Float64Array) -> Any:
@@ -130,6 +137,11 @@ class _Plant:
         if name == "rmse":
             return unknown if showing.numbers is None else self._errors(showing.numbers)
         return unknown if showing.scores is None else self.draws.average_precisions(showing.scores, labels)
+
+    def evidence(self, name: str) -> int:
+        """Return on how many units a figure rests: those with a failure, or all if it is an error or none failed."""
+        failing = len(np.unique(self.draws.units[self.rows.labels > 0]))
+        return failing if failing and name != "rmse" else self.draws.times.shape[1]
 
     def _errors(self, foretold: FloatingArray) -> Float64Array:
         """Return the root of the mean squared error of the rows, and of each draw."""
@@ -171,7 +183,7 @@ def hold_contest(
 def _drawn(plants: Sequence[_Plant], name: str, showings: Sequence[Showing | None], costs: Costs) -> _Drawn:
     figures = [plant.figures(name, showing, costs) for plant, showing in zip(plants, showings, strict=True)]
     both = np.array(figures).reshape(len(plants), 1 + NUM_DRAWS)
-    return _Drawn(both[:, 0], both[:, 1:])
+    return _Drawn(both[:, 0], both[:, 1:], np.array([plant.evidence(name) for plant in plants], np.int64))
 
 
 def _means(drawn: Mapping[str, Mapping[str, _Drawn]], weights: Float64Array) -> dict[str, dict[str, Mean]]:

@@ -103,10 +103,10 @@ def _outcome(contest: Contest, rivals: list[str], rival: str) -> Outcome:
 
 
 def _sign(differences: list[Interval]) -> int:
-    """Return 1 if all differences are clearly above 0, -1 if one is clearly below, else 0."""
+    """Return 1 if all differences are clearly above 0, -1 if one is clearly below though several are read, else 0."""
     if all(difference.low > 0 for difference in differences):
         return 1
-    return -1 if any(difference.high < 0 for difference in differences) else 0
+    return -1 if any(difference.among(len(differences)).high < 0 for difference in differences) else 0
 
 
 def _most_gain(contest: Contest, rival: str) -> bool:
