@@ -13,11 +13,12 @@ from flwr.serverapp.strategy import MultiKrum as FlowersMultiKrum
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.metrics.pairwise import cosine_similarity
 
 from tests.aggregation.golden import ONE_OUTLIER, SCATTERED, TWO_OUTLIERS, flowers_move, moved_by
-from werkbund.aggregation import Bulyan, Krum, MultiKrum
-from werkbund.aggregation.neighbours import bulyan_choice, krum_scores, mean_near_median
-from werkbund.aggregation.rows import mixed, squared_distances
+from werkbund.aggregation import Bulyan, Krum, MultiKrum, SybilFilter
+from werkbund.aggregation.neighbours import bulyan_choice, copied, krum_scores, mean_near_median
+from werkbund.aggregation.rows import cosines, mixed, squared_distances
 from werkbund.core import ConfigError
 from werkbund.core.arrays import Float64Array
 
@@ -210,3 +211,50 @@ def test_mixing_keeps_a_minority_that_a_median_throws_away() -> None:
 def test_beyond_what_is_admissible_it_refuses_with_the_most_that_fits(rule: Krum, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         moved_by(rule, TWO_OUTLIERS)
+
+
+def _filter(hostile: int, times: float = 1e6) -> SybilFilter:
+    return SybilFilter(hostile=hostile, times=times, momentum=0.0)
+
+
+def test_cosines_are_scikit_learns() -> None:
+    rows = np.random.default_rng(0).normal(size=(7, 2500)).astype(np.float32)
+    rows[3] = 0.0
+    np.testing.assert_allclose(cosines(rows), cosine_similarity(rows.astype(np.float64)), atol=1e-9)
+
+
+@settings(max_examples=100)
+@given(INTEGERS, st.integers(0, 4))
+def test_copies_are_at_most_as_many_as_may_be_hostile(rows: Float64Array, hostile: int) -> None:
+    alike = cosines(rows.astype(np.float32))
+    found = copied(alike, hostile, 0.95)
+    assert found.sum() <= hostile
+    others = alike - 4 * np.eye(len(alike))
+    assert (others[found].max(axis=1, initial=-1) > 0.95).all()
+
+
+def test_copies_and_nothing_are_left_out_and_the_mean_is_of_the_others() -> None:
+    rng = np.random.default_rng(1)
+    honest, hostile = rng.normal(size=(6, 50)), rng.normal(size=50)
+    rows = np.array([*honest, hostile, 2 * hostile, np.zeros(50)])
+    np.testing.assert_allclose(moved_by(_filter(3), rows), honest.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(moved_by(_filter(0), rows), rows[:8].mean(axis=0), atol=1e-6)
+
+
+def test_more_copies_than_may_be_hostile_are_no_attack() -> None:
+    rng = np.random.default_rng(2)
+    alike, others = np.tile(rng.normal(size=40), (3, 1)), rng.normal(size=(5, 40))
+    rows = np.array([*alike, *others])
+    np.testing.assert_allclose(moved_by(_filter(2), rows), rows.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(moved_by(_filter(3), rows), others.mean(axis=0), atol=1e-6)
+
+
+@given(st.integers(1, 3), st.floats(1.0, 1e6), st.integers(0, 99))
+def test_who_is_no_copy_pulls_by_no_more_than_its_share_of_the_bound(hostile: int, size: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(7, 60))
+    rows[7 - hostile :] *= size
+    lengths = np.linalg.norm(rows, axis=1)
+    bound = 2 * float(np.median(lengths))
+    shortened = (rows * np.minimum(1, bound / lengths)[:, None])[: 7 - hostile].sum(axis=0) / 7
+    assert np.linalg.norm(moved_by(_filter(hostile, 2.0), rows) - shortened) <= bound * hostile / 7 + 1e-4

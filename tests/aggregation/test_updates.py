@@ -26,6 +26,7 @@ ADMISSIBLE = {
     "geometric-median": lambda n, f: 2 * f < n,
     "centred-clipping": lambda n, f: 2 * f < n,
     "norm-bounding": lambda n, f: 2 * f < n,
+    "sybil-filter": lambda n, f: 2 * f < n,
     "validation-weights": lambda n, f: f * np.log(10) < n,
 }
 """Whether n updates are enough for f hostile ones, as the papers have it."""

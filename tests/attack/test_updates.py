@@ -169,3 +169,15 @@ def test_the_page_on_strategies_lists_every_attack_with_its_options() -> None:
     for kind in ATTACKS:
         row = next(line for line in page.splitlines() if line.startswith(f"| `{kind}` |"))
         assert row.rsplit("|", 2)[1].strip() == ", ".join(f"`{name}`" for name in attack_options(kind))
+
+
+@pytest.mark.parametrize("kind", ["ipm", "alie", "min-max", "min-sum"])
+def test_noise_of_their_own_keeps_attackers_from_sending_copies(kind: str) -> None:
+    rng = np.random.default_rng(3)
+    scene = _scene(rng.normal(size=(6, 400)), attackers=3)
+    same = build_attack(kind).sent(scene)
+    apart = build_attack(kind, noise=0.5).sent(scene)
+    assert (same == same[0]).all()
+    ways = np.linalg.norm(apart - same, axis=1)
+    assert ways == pytest.approx(np.full(3, 0.5 * np.linalg.norm(same[0])), rel=0.15)
+    assert len(np.unique(apart, axis=0)) == 3

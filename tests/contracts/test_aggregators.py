@@ -151,6 +151,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("centred-clipping", {"radius": 0.5, "passes": 3}),
     ("norm-bounding", {}),
     ("norm-bounding", {"times": 2.0, "momentum": 0.5}),
+    ("sybil-filter", {}),
+    ("sybil-filter", {"alike": 0.5, "times": 1.0, "hostile": 3, "momentum": 0.0}),
     ("validation-weights", {}),
     (f"{__name__}:Middle", {}),
     (f"{__name__}:Middle", {"step": 0.5}),
@@ -192,7 +194,7 @@ every_linear = pytest.mark.parametrize(("name", "options"), LINEAR)
 
 def test_every_registered_aggregator_is_covered() -> None:
     assert {name for name, _ in CASES if ":" not in name} == set(AGGREGATORS)
-    assert len(AGGREGATORS) == 18
+    assert len(AGGREGATORS) == 19
 
 
 def _answers(aggregator: Aggregator, updates: Float32Array = UPDATES, unit: float = 1.0) -> dict[str, Any]:

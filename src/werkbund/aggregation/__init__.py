@@ -10,7 +10,7 @@ from werkbund.aggregation.fair import STEEPNESS, Agnostic, QFedAvg
 from werkbund.aggregation.fedavg import FedAvg
 from werkbund.aggregation.fedopt import FedAdagrad, FedAdam, FedYogi
 from werkbund.aggregation.judged import ValidationWeights
-from werkbund.aggregation.neighbours import Bulyan, Krum, MultiKrum
+from werkbund.aggregation.neighbours import Bulyan, Krum, MultiKrum, SybilFilter
 from werkbund.aggregation.nova import ACCUMULATION, FedNova
 from werkbund.aggregation.order import CoordinateMedian, TrimmedMean
 from werkbund.aggregation.sums import SumRule, Sums
@@ -27,6 +27,7 @@ _ROBUST: tuple[type[Any], ...] = (
     GeometricMedian,
     CentredClipping,
     NormBounding,
+    SybilFilter,
     ValidationWeights,
 )
 
@@ -124,6 +125,7 @@ __all__ = [
     "Sees",
     "SumRule",
     "Sums",
+    "SybilFilter",
     "TrimmedMean",
     "ValidationWeights",
     "Weighting",

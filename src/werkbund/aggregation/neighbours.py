@@ -1,4 +1,4 @@
-"""Rules of neighbours: an update is trusted by how near others lie to it (Krum, Multi-Krum, Bulyan)."""
+"""Rules of neighbours: an update is trusted by how near others lie to it, or distrusted as a copy of one of them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from werkbund.aggregation.centres import shortening
 from werkbund.aggregation.contract import Card
 from werkbund.aggregation.order import ROWS_NOTE, medians
-from werkbund.aggregation.rows import combined, of_ordered, squared_distances
+from werkbund.aggregation.rows import combined, cosines, lengths, of_ordered, squared_distances
 from werkbund.aggregation.updates import HOSTILE, EachRule, Received
-from werkbund.core.arrays import Float32Array, Float64Array
+from werkbund.core.arrays import BoolArray, Float32Array, Float64Array
 from werkbund.core.methods import option
 
 _SOURCE = "Blanchard et al., Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent, NeurIPS 2017"
@@ -210,3 +211,89 @@ class Bulyan(EachRule):
         """Return the mean near the median of the chosen, (parameters,)."""
         chosen = bulyan_choice(squared_distances(received.rows), received.hostile)
         return mean_near_median(received.rows, chosen, len(chosen) - 2 * received.hostile)
+
+
+def copied(alike: Float64Array, hostile: int, least: float) -> BoolArray:
+    """Return which updates are the copies, at most `hostile` of them: (n,).
+
+    They are those whose nearest other is nearer than `least`, the nearest first. Where equally near ones would be more
+    than may be hostile, none of these is a copy, since an honest client is among them.
+
+    Parameters
+    ----------
+    alike
+        (n, n), cosine of the angle between each two.
+    hostile
+        At most so many.
+    least
+        Cosine above which one is a copy of the other.
+
+    Examples
+    --------
+    >>> copied(np.array([[1.0, 1.0, 0.2], [1.0, 1.0, 0.2], [0.2, 0.2, 1.0]]), hostile=2, least=0.95).tolist()
+    [True, True, False]
+    """
+    nearest = (alike - 4.0 * np.eye(len(alike))).max(axis=1)
+    beyond = np.sort(nearest)[::-1][hostile] if hostile < len(nearest) else -np.inf
+    return (nearest > least) & (nearest > beyond)
+
+
+@dataclass(frozen=True)
+class SybilFilter(EachRule):
+    """Leave out updates that are copies of others, shorten long ones, and move the weights by the mean of what is left.
+
+    Parameters
+    ----------
+    alike
+        Cosine of the angle between two updates above which they are copies.
+    times
+        Longest update, in middle lengths of those that are left.
+    hostile, mixing, step, momentum
+        As for `EachRule`; at most `hostile` updates are left out as copies.
+
+    References
+    ----------
+    A rule of our own after the idea of Fung, Yoon, Beschastnikh, "The Limitations of Federated Learning in Sybil
+    Settings", RAID 2020 (FoolsGold): attackers with one aim resemble each other more than honest clients do. There
+    updates are summed over rounds and weighed down by degrees, which honest clients that resemble each other suffer
+    too; here copies of one round are left out, others count in full. The bound is that of `NormBounding`.
+    """
+
+    alike: float = option(0.95, "Cosine between two updates above which they are copies.", above=0, below=1)
+    times: float = option(2.0, "Longest update, in middle lengths of those that are left.", above=0)
+
+    name: ClassVar[str] = "sybil-filter"
+    card: ClassVar[Card] = Card(
+        title="Sybil filter: copies are left out, long updates shortened",
+        rule=(
+            "An update whose cosine to another is above `alike` is a copy: up to `hostile` of these, the nearest "
+            "first, and updates of length 0 are left out. The weights move by the equal mean of the others, each no "
+            "longer than `times` their middle length. Server step and momentum as in federated averaging."
+        ),
+        source=(
+            "our own, after Fung, Yoon, Beschastnikh, The Limitations of Federated Learning in Sybil Settings, RAID "
+            "2020 (FoolsGold)"
+        ),
+        use_when="attackers may act together, or send nothing, and plants differ; it costs little without attack",
+        avoid_when="plants have the same machines and rows, or attackers know the rule and add noise of their own",
+        unbiased=False,
+        breakdown=(
+            "(n - 1) // 2 of n for the middle length to be an honest one; f hostile that are no copies pull the "
+            "weights by `times` * M * f / n a round at most, M being that length"
+        ),
+        notes=(
+            ROWS_NOTE,
+            "One attacker alone, or attackers who differ, are only shortened.",
+            "Who sends a copy of an honest update has that one left out too.",
+            _COST_NOTE,
+        ),
+    )
+
+    def estimate(self, received: Received) -> Float32Array:
+        """Return the mean of those that are no copies, shortened, (parameters,); 0 where all are of length 0."""
+        own = lengths(received.rows)
+        counted = (own > 0) & ~copied(cosines(received.rows), received.hostile, self.alike)
+        if not counted.any():
+            return np.zeros(received.rows.shape[1], np.float32)
+        shares = shortening(own, self.times * float(np.median(own[counted]))) * counted
+        return combined(received.rows, shares / counted.sum())

@@ -76,16 +76,30 @@ def lengths(rows: Float32Array, origin: Float32Array | None = None) -> Float64Ar
     return np.sqrt(squares)
 
 
+def inner_products(rows: Float32Array) -> Float64Array:
+    """Return the inner product of each row with each, (n, n), in double precision."""
+    products = np.zeros((len(rows), len(rows)))
+    for where in blocks(rows.shape[1]):
+        wide = rows[:, where].astype(np.float64)
+        products += wide @ wide.T
+    return products
+
+
+def cosines(rows: Float32Array) -> Float64Array:
+    """Return the cosine of the angle of each row to each, (n, n): symmetric to the bit; 0 for a row of length 0."""
+    products = inner_products(rows)
+    own = np.sqrt(np.diagonal(products))
+    upper = np.triu(products / np.maximum(own[:, None] * own[None, :], np.finfo(np.float64).tiny), k=1)
+    return upper + upper.T + np.diag((own > 0).astype(np.float64))
+
+
 def squared_distances(rows: Float32Array) -> Float64Array:
     """Return the squared distance of each row from each, (n, n): symmetric to the bit, zeros along the diagonal.
 
     Of |x|^2 + |y|^2 - 2 x.y of updates in double precision; of weights in single precision hardly a digit would be
     left.
     """
-    products = np.zeros((len(rows), len(rows)))
-    for where in blocks(rows.shape[1]):
-        wide = rows[:, where].astype(np.float64)
-        products += wide @ wide.T
+    products = inner_products(rows)
     squares = np.diagonal(products)
     upper = np.triu(np.maximum(squares[:, None] + squares[None, :] - 2.0 * products, 0.0), k=1)
     return upper + upper.T

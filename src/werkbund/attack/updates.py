@@ -16,6 +16,17 @@ from werkbund.core.methods import check_options, option
 
 _KEY = "attack.options"
 
+_NOISE = "Noise of each attacker's own, as a multiple of what it sends, so that none sends a copy of another."
+
+
+def _disguised(scene: Scene, update: Float64Array, noise: float) -> Float64Array:
+    """Return an update (P,) for each attacker, with noise of its own so many times as long: (m, P)."""
+    if not noise:
+        return scene.alike(update)
+    size = len(update)
+    drawn = np.stack([rng.standard_normal(size) for rng in scene.rngs])
+    return np.asarray(update + drawn * (noise * float(np.linalg.norm(update)) / math.sqrt(max(size, 1))))
+
 
 @dataclass(frozen=True)
 class SignFlip:
@@ -82,6 +93,7 @@ class InnerProduct:
     """
 
     epsilon: float = option(0.5, "What the others' mean update is multiplied by, with a minus.", above=0)
+    noise: float = option(0.0, _NOISE, at_least=0)
 
     name: ClassVar[str] = "ipm"
     what: ClassVar[str] = "sends the opposite of the others' mean update, scaled (inner-product manipulation)"
@@ -91,8 +103,8 @@ class InnerProduct:
         check_options(self, _KEY)
 
     def sent(self, scene: Scene) -> Float64Array:
-        """Return the opposite of the mean, for all attackers alike."""
-        return scene.alike(-self.epsilon * scene.mean)
+        """Return the opposite of the mean, for all attackers alike but for noise."""
+        return _disguised(scene, -self.epsilon * scene.mean, self.noise)
 
 
 @dataclass(frozen=True)
@@ -118,6 +130,7 @@ class LittleIsEnough:
 
     z: float | None = option(None, "Standard deviations; left out, as many as the formula says.", at_least=0)
     most: float = option(3.0, "What the formula's standard deviations are cut at.", above=0)
+    noise: float = option(0.0, _NOISE, at_least=0)
 
     name: ClassVar[str] = "alie"
     what: ClassVar[str] = "sends the others' mean less a few of their standard deviations (a little is enough)"
@@ -137,8 +150,9 @@ class LittleIsEnough:
         return min(max(NormalDist().inv_cdf(share), 0.0), self.most) if share > 0 else 0.0
 
     def sent(self, scene: Scene) -> Float64Array:
-        """Return the same update for all attackers."""
-        return scene.alike(scene.mean - self.strength(scene.num_clients, len(scene.own)) * scene.spread)
+        """Return the same update for all attackers, but for noise."""
+        strength = self.strength(scene.num_clients, len(scene.own))
+        return _disguised(scene, scene.mean - strength * scene.spread, self.noise)
 
 
 Direction = Literal["unit", "sign", "std"]
@@ -186,6 +200,7 @@ class MinMax:
     """
 
     direction: Direction = option("std", _PUSH)
+    noise: float = option(0.0, _NOISE, at_least=0)
 
     name: ClassVar[str] = "min-max"
     what: ClassVar[str] = "pushes the others' mean as far as the two furthest of them are apart"
@@ -195,10 +210,10 @@ class MinMax:
         check_options(self, _KEY)
 
     def sent(self, scene: Scene) -> Float64Array:
-        """Return the same update for all attackers."""
+        """Return the same update for all attackers, but for noise."""
         pushed, square, linear, rest = _along(scene, self.direction)
         gamma = _largest(square, linear, rest - float(_distances(scene.benign).max()))
-        return scene.alike(scene.mean + gamma * pushed)
+        return _disguised(scene, scene.mean + gamma * pushed, self.noise)
 
 
 @dataclass(frozen=True)
@@ -212,6 +227,7 @@ class MinSum:
     """
 
     direction: Direction = option("std", _PUSH)
+    noise: float = option(0.0, _NOISE, at_least=0)
 
     name: ClassVar[str] = "min-sum"
     what: ClassVar[str] = "pushes the others' mean as far as the sum of distances of one of them"
@@ -221,11 +237,11 @@ class MinSum:
         check_options(self, _KEY)
 
     def sent(self, scene: Scene) -> Float64Array:
-        """Return the same update for all attackers."""
+        """Return the same update for all attackers, but for noise."""
         pushed, square, linear, rest = _along(scene, self.direction)
         bound = float(_distances(scene.benign).sum(axis=1).max())
         gamma = _largest(len(rest) * square, linear.sum(keepdims=True), rest.sum(keepdims=True) - bound)
-        return scene.alike(scene.mean + gamma * pushed)
+        return _disguised(scene, scene.mean + gamma * pushed, self.noise)
 
 
 @dataclass(frozen=True)
