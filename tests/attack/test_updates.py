@@ -173,11 +173,16 @@ def test_the_page_on_strategies_lists_every_attack_with_its_options() -> None:
 
 @pytest.mark.parametrize("kind", ["ipm", "alie", "min-max", "min-sum"])
 def test_noise_of_their_own_keeps_attackers_from_sending_copies(kind: str) -> None:
-    rng = np.random.default_rng(3)
-    scene = _scene(rng.normal(size=(6, 400)), attackers=3)
-    same = build_attack(kind).sent(scene)
-    apart = build_attack(kind, noise=0.5).sent(scene)
+    drawn = np.random.default_rng(3)
+    benign, own = drawn.normal(size=(6, 400)), drawn.normal(size=(3, 400))
+    same, apart = (_built(kind, noise).sent(scene(benign, own)) for noise in (0.0, 0.5))
     assert (same == same[0]).all()
     ways = np.linalg.norm(apart - same, axis=1)
     assert ways == pytest.approx(np.full(3, 0.5 * np.linalg.norm(same[0])), rel=0.15)
     assert len(np.unique(apart, axis=0)) == 3
+
+
+def _built(kind: str, noise: float) -> OnUpdates:
+    attack = build_attack(kind, {"noise": noise})
+    assert isinstance(attack, OnUpdates)
+    return attack
