@@ -235,7 +235,7 @@ def copied(alike: Float64Array, hostile: int, least: float) -> BoolArray:
     """
     nearest = (alike - 4.0 * np.eye(len(alike))).max(axis=1)
     beyond = np.sort(nearest)[::-1][hostile] if hostile < len(nearest) else -np.inf
-    return (nearest > least) & (nearest > beyond)
+    return np.asarray((nearest > least) & (nearest > beyond))
 
 
 @dataclass(frozen=True)

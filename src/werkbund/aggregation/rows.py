@@ -90,7 +90,7 @@ def cosines(rows: Float32Array) -> Float64Array:
     products = inner_products(rows)
     own = np.sqrt(np.diagonal(products))
     upper = np.triu(products / np.maximum(own[:, None] * own[None, :], np.finfo(np.float64).tiny), k=1)
-    return upper + upper.T + np.diag((own > 0).astype(np.float64))
+    return np.asarray(upper + upper.T + np.diag((own > 0).astype(np.float64)))
 
 
 def squared_distances(rows: Float32Array) -> Float64Array:
