@@ -53,8 +53,8 @@ def comparison_table(metrics: Mapping[str, Mapping[str, Any]], own_rows: Mapping
     """
     own = own_rows["figures"] if own_rows else {}
     by_own = {**({"RMSE": "rmse"} if "rmse" in own.get("federated", {}) else {}), **_OWN}
-    failures = f", {own_rows['failures']} failures" if own_rows else ""
-    table = plain_table(f"On held-out rows{failures}: each plant's own, and everybody's")
+    whose = f"On held-out rows, {own_rows['failures']} failures: each plant's own, and everybody's" if own_rows else ""
+    table = plain_table(whose or "On everybody's held-out rows")
     table.add_column("model", no_wrap=True)
     for title in by_own if own else ():
         table.add_column(f"own rows\n{title}", justify="right", no_wrap=True)
