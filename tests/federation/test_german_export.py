@@ -43,6 +43,8 @@ def test_a_new_export_is_scored(folder: Path, written: Written | None) -> None:
     out = folder / "scored.csv"
     done = CliRunner().invoke(app, ["predict", str(folder / "run"), str(path), "--out", str(out)])
     assert done.exit_code == 0, done.output
+    failed = new["Störung"].is_not_null().sum()
+    assert f"Of 30 scored rows {failed} failed: " in done.output, "an empty label is no failure, as in training"
     scores = pl.read_csv(out)["failure_probability"].to_list()
     assert len(scores) == 30
     assert all(math.isfinite(score) for score in scores)
@@ -50,3 +52,12 @@ def test_a_new_export_is_scored(folder: Path, written: Written | None) -> None:
     new.write_csv(reference)
     CliRunner().invoke(app, ["predict", str(folder / "run"), str(reference), "--out", str(out)])
     assert pl.read_csv(out)["failure_probability"].to_list() == scores
+
+
+def test_a_label_that_is_empty_throughout_is_not_known(folder: Path) -> None:
+    table((None, None), seed=5, rows=30).write_csv(folder / "open.csv")
+    done = CliRunner().invoke(
+        app, ["predict", str(folder / "run"), str(folder / "open.csv"), "--out", str(folder / "o")]
+    )
+    assert done.exit_code == 0, done.output
+    assert "failed" not in done.output

@@ -126,8 +126,8 @@ def _show_matrix(folder: Path) -> None:
     for share, first in product(matrix.shares, range(0, len(matrix.attacks), wide)):
         console.print(matrix_table(matrix, share, matrix.attacks[first : first + wide]))
     console.print(
-        "Average precision on the honest plants' rows, in percent of what fedavg reaches where nobody attacks: the\n"
-        "column reference; a run that was brought down counts 0. Behind a stroke, of a back door: failures that its\n"
+        "Average precision on the honest plants' rows, in percent of what fedavg reaches where nobody attacks: the "
+        "column reference; a run that was brought down counts 0. Behind a stroke, of a back door: failures that its "
         "pattern hides, in percent.",
         style="dim",
         soft_wrap=True,
@@ -161,7 +161,7 @@ def _show(folder: Path) -> None:
     console = output()
     console.print(summary_table(results))
     console.print(
-        "Average precision (AP) minus what uniform reaches for the same bytes, energy, simulated time and examples,\n"
+        "Average precision (AP) minus what uniform reaches for the same bytes, energy, simulated time and examples, "
         "with 95% intervals over seeds; green and red where the interval leaves out zero.",
         style="dim",
         soft_wrap=True,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from werkbund.config import Config
     from werkbund.data import Column, Schema, Table
     from werkbund.draft.data_section import Draft
+    from werkbund.draft.label import Label
 
 
 def check_command(
@@ -82,14 +83,27 @@ def _described(data: Path, config: Path | None, settings: list[str] | None) -> t
 def _taken(draft: Draft) -> str:
     """Return what a draft takes for label and clients."""
     label, files = draft.label, draft.files.by_client
-    clients = f", the clients by {draft.roles.client!r}" if draft.roles.client else ""
+    played = f"; no column names plants, so that {draft.sizes.count} parts of the rows play them"
+    clients = f", the clients by {draft.roles.client!r}" if draft.roles.client else played
     clients = f", each of {len(files)} files is a client" if files else clients
     marked = [
         f"; {', '.join(map(str, feature.column.missing))} in {feature.column.name!r} stand for no reading"
         for feature in draft.features
         if feature.column.missing
     ]
-    return f"the label is {label.name!r}, {label.positives} failures in {label.rows} rows{clients}{''.join(marked)}"
+    return f"the label is {label.name!r}, {_found(label)}{clients}{''.join(marked)}"
+
+
+def _found(label: Label) -> str:
+    """Return what a label says of the rows: how many failures, and what counts as one where that is not plain."""
+    from werkbund.core.target import NumberTarget
+
+    if isinstance(label.target, NumberTarget):
+        within = f"of {label.rows} rows {label.positives} are at most {label.target.horizon:g} and count as failures"
+        return f"a number, which is foretold as such; {within}"
+    values = label.positive if isinstance(label.positive, tuple) else (label.positive,)
+    named = f" ({', '.join(map(repr, values))})" if label.positive is not None else ""
+    return f"{label.positives} failures{named} in {label.rows} rows"
 
 
 def init_command(

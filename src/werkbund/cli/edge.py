@@ -64,18 +64,26 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")]
 
 
+class Flowing(Console):
+    """Print running text (`soft_wrap`) with breaks between words on a terminal, and in one line for programs."""
+
+    def print(self, *objects: Any, soft_wrap: bool | None = None, **how: Any) -> None:
+        """Print as `Console` does."""
+        super().print(*objects, soft_wrap=soft_wrap and not self.is_terminal, **how)
+
+
 def output() -> Console:
     """Return the console for results."""
-    return Console()
+    return Flowing()
 
 
 def progress() -> Console:
     """Return the console for progress, on stderr: stdout belongs to results."""
-    return Console(stderr=True)
+    return Flowing(stderr=True)
 
 
 def print_line(text: str) -> None:
-    """Print a result as it is: not wrapped, and with no part of it coloured."""
+    """Print a line of running text, with no part of it coloured."""
     output().print(text, soft_wrap=True, highlight=False)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -41,8 +41,8 @@ _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan", "ok": "gree
 _VERDICTS = {True: ("taken", "green"), False: ("refused", "yellow"), None: ("no answer", "red")}
 
 
-def comparison_table(metrics: Mapping[str, Mapping[str, Any]], own_rows: Mapping[str, Any] | None = None) -> Table:
-    """Return the contenders of one run: on the plants' own held-out rows, and on everybody's.
+def comparison_table(metrics: Mapping[str, Mapping[str, Any]], own_rows: Mapping[str, Any] | None = None) -> Group:
+    """Return the contenders of one run: on the plants' own held-out rows, and on everybody's; with what is in doubt.
 
     Parameters
     ----------
@@ -66,8 +66,7 @@ def comparison_table(metrics: Mapping[str, Mapping[str, Any]], own_rows: Mapping
         scores = metrics.get(who, {})
         cells += [_number(scores.get(name), name) for name in columns]
         table.add_row(_WHO.get(who, who), *cells, style="bold" if who == "federated" else "")
-    table.caption, table.caption_justify, table.caption_style = "\n".join(_in_doubt(metrics)), "left", "yellow"
-    return table
+    return Group(table, *(Text(line, "yellow") for line in _in_doubt(metrics)))
 
 
 def _own_cell(figures: Mapping[str, Any], name: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from werkbund.data.preparation import Preparation
     from werkbund.data.time.events import LogTable
     from werkbund.data.time.windows import Telemetry
-    from werkbund.inference import ModelPlace, ScoredRows, Scorer
+    from werkbund.inference import Figures, ModelPlace, ScoredRows, Scorer
 
 DRIFT = 1
 """Exit status of a look that found drift."""
@@ -236,24 +237,37 @@ def _tell(frame: pl.DataFrame, scored: ScoredRows, scorer: Scorer, place: ModelP
         + (f", {int(scored.outside.sum())} have no score" if scored.outside.any() else "")
         + (f"; written to {out}" if out else "")
     )
-    if scorer.label in frame.columns:
-        from werkbund.inference import Figures
-
-        known = frame[scorer.label].is_not_null()
-        figures = Figures.of(scorer.labels(frame.filter(known), _positive(place)), scored.of(known), scorer.costs)
-        for text in figures.sentences():
+    if scorer.label in frame.columns and frame[scorer.label].is_not_null().any():
+        for text in _figures(frame, scored, scorer, place).sentences():
             line(text)
 
 
-def _positive(place: ModelPlace) -> str | int | float | bool | tuple[str | int | float | bool, ...] | None:
-    """Return the label's value for a failure, as the configuration of the run beside a model says."""
+def _figures(frame: pl.DataFrame, scored: ScoredRows, scorer: Scorer, place: ModelPlace) -> Figures:
+    """Return how good the decisions were on the rows whose label is known.
+
+    Where the run took a row without a value for one without a failure, so is it here.
+    """
+    from werkbund.data.targets import with_label
+    from werkbund.inference import Figures
+
+    said = _data_section(place)
+    positive, empty = said.get("positive"), said.get("empty_label")
+    if empty is not None:
+        frame = with_label(frame, scorer.label, empty)
+    known = frame[scorer.label].is_not_null()
+    values = tuple(positive) if isinstance(positive, list) else positive
+    return Figures.of(scorer.labels(frame.filter(known), values), scored.of(known), scorer.costs)
+
+
+def _data_section(place: ModelPlace) -> Mapping[str, Any]:
+    """Return what the configuration of the run beside a model says of its table; nothing where there is none."""
     import tomllib
 
     try:
-        said = tomllib.loads((place.home / "config.toml").read_text(encoding="utf-8"))["data"].get("positive")
-    except (OSError, ValueError, KeyError, AttributeError):
-        return None
-    return tuple(said) if isinstance(said, list) else said
+        said = tomllib.loads((place.home / "config.toml").read_text(encoding="utf-8"))["data"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _write(frame: pl.DataFrame, out: Path | None) -> None:
