@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -78,11 +79,18 @@ def probabilities(model: Fitted, features: FloatingArray) -> Float64Array:
 @contextmanager
 def _threads(rows: int) -> Iterator[int]:
     """Hold scikit-learn's libraries to as many threads as so many rows are worth, and say how many."""
-    from threadpoolctl import threadpool_limits  # comes with scikit-learn, slow to import
-
     threads = min(1 + rows // _ROWS_A_THREAD, os.cpu_count() or 1)
-    with threadpool_limits(threads):
+    with _controller().limit(limits=threads):
         yield threads
+
+
+@cache
+def _controller() -> Any:
+    """Return what holds the libraries of scikit-learn, once they are loaded: to look for them takes milliseconds."""
+    import sklearn.ensemble  # noqa: F401  loads them
+    from threadpoolctl import ThreadpoolController  # comes with scikit-learn, slow to import
+
+    return ThreadpoolController()
 
 
 def forest(trees: int) -> Learner:

@@ -242,7 +242,8 @@ def _decimal_comma(body: Sequence[Sequence[str]], separator: str | None, usual: 
     """Return whether decimals are written with a comma: by the columns that show it, else as is usual."""
     width = max((len(row) for row in body), default=0)
     columns = [[row[place] if place < len(row) else "" for row in body] for place in range(width)]
-    plain = [plain_numbers(pl.Series("cells", column, pl.String)) for column in columns]
+    marked = [column for column in columns if any("," in cell or "." in cell for cell in column)]  # others show neither
+    plain = [plain_numbers(pl.Series("cells", column, pl.String)) for column in marked]
     votes = [shows_comma(column) for column in plain if _are_numbers(column)]
     if votes.count(True) != votes.count(False):
         return votes.count(True) > votes.count(False)
