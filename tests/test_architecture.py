@@ -41,6 +41,7 @@ ALLOWED: dict[str, set[str]] = {
 """Room -> what it may import of ours, beside itself. A room is a folder, or a folder in a folder that has a row."""
 ALLOWED["federation"] = set(ALLOWED) - {"draft", "ledger", "trees"}
 ALLOWED["inference"] = {"core", "data", "evaluation", "model"}
+ALLOWED["estimator"] = {"core", "config", "data", "federation", "model"}
 ALLOWED["bench"] = {*ALLOWED["federation"], "federation"}
 ALLOWED["plant"] = {*ALLOWED["federation"], "federation", "ledger"} - {"report"}
 ALLOWED["server"] = {*ALLOWED["plant"], "plant", "report"}

@@ -17,6 +17,7 @@ from werkbund._version import __version__
 if TYPE_CHECKING:
     from werkbund.config import Config, changed, check_config, load_config, to_toml
     from werkbund.core import FederationError
+    from werkbund.estimator import FederatedClassifier
     from werkbund.federation import Run, SeedComparison, compare, resume, run
     from werkbund.model import TrainedModel, load_model
     from werkbund.report import write_report
@@ -25,6 +26,7 @@ else:
 
 __all__ = [
     "Config",
+    "FederatedClassifier",
     "FederationError",
     "Run",
     "SeedComparison",

@@ -23,8 +23,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             "model": {"kind": "logistic"},
         }
     )
-    folder = run(config, out=tmp_path_factory.mktemp("parts") / "run").folder
-    return dict(json.loads((folder / "result.json").read_text(encoding="utf-8")))
+    done = run(config, out=str(tmp_path_factory.mktemp("parts") / "run"))
+    shown = done._repr_html_()
+    return {"shown": shown, **json.loads((done.folder / "result.json").read_text(encoding="utf-8"))}
 
 
 def test_rows_and_failures_of_plants_are_those_of_all(told: dict[str, Any]) -> None:
@@ -55,3 +56,11 @@ def test_costs_on_own_rows_are_the_plants_weighted_by_rows(told: dict[str, Any])
     for who in ("federated", "local_trees_mean", "nothing", "everything"):
         parts = [plant["figures"][who]["cost"] * plant["rows"] for plant in own["plants"]]
         assert sum(parts) / own["rows"] == pytest.approx(own["figures"][who]["cost"]["by_rows"]["mean"])
+
+
+def test_a_notebook_shows_the_verdict_and_the_contenders(told: dict[str, Any]) -> None:
+    shown, federated = told["shown"], told["own_rows"]["figures"]["federated"]["average_precision"]["by_rows"]
+    assert "held-out rows" in shown
+    assert "<th>Alone, own trees</th>" in shown
+    assert f"<td>{federated['mean']:.2f} (" in shown
+    assert "<script" not in shown

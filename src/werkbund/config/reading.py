@@ -21,7 +21,7 @@ from werkbund.core.text import did_you_mean
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -> Config:
     """Read a configuration.
 
     Parameters
@@ -36,6 +36,7 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
     ConfigError
         If the file cannot be read, or a key, type or value breaks a rule.
     """
+    path = Path(path) if path is not None else None
     values = read_toml(path) if path is not None else {}
     for override in overrides:
         _set(values, override)

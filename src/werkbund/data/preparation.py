@@ -21,6 +21,7 @@ import polars as pl
 from werkbund.core.arrays import Float32Array, Float64Array
 from werkbund.core.errors import DataError, ModelError
 from werkbund.data.features import clean, number_matrix
+from werkbund.data.frames import polars_of
 from werkbund.data.markers import Marker
 from werkbund.data.schema import Derived, Schema
 from werkbund.data.statistics import (
@@ -200,7 +201,8 @@ class Preparation:
         Parameters
         ----------
         frame
-            Rows in any order; columns that the preparation does not name are ignored, the label among them.
+            Rows in any order, of polars or pandas; columns that the preparation does not name are ignored, the label
+            among them.
 
         Returns
         -------
@@ -212,6 +214,7 @@ class Preparation:
         DataError
             If a column is missing or holds text instead of numbers.
         """
+        frame = polars_of(frame)
         features = np.empty((frame.height, self.num_features), dtype=np.float32)
         for first in range(0, max(frame.height, 1), _ROWS_A_PIECE):
             piece = frame.slice(first, _ROWS_A_PIECE)
@@ -240,7 +243,7 @@ class Preparation:
             (rows, raw_names), float64: a number as it is, a category as the place of its level; NaN where a value is
             missing, is not finite, or is a level that nobody had.
         """
-        cleaned = self._clean(frame)
+        cleaned = self._clean(frame := polars_of(frame))
         values = np.empty((frame.height, len(self.raw_names)))
         numbers = number_matrix(cleaned, self.numeric, self.derived)
         values[:, : len(self.numbers)] = np.where(np.isfinite(numbers), numbers, np.nan)

@@ -28,6 +28,7 @@ from werkbund.federation.population import Division
 from werkbund.federation.training import Trained
 from werkbund.model import CardFacts, MembersModel, Model, card_markdown, load_model, model_card, write_several
 from werkbund.partition import skew
+from werkbund.report import run_html
 
 _LIBRARIES = ("numpy", "polars", "scikit-learn", "onnx", "onnxruntime")
 
@@ -57,6 +58,10 @@ class Run:
     def model(self) -> Model:
         """The model, ready to score tables in raw units."""
         return load_model(self.folder / "model")
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the verdict, and all contenders on the plants' own rows."""
+        return run_html(self.folder)
 
 
 def about_run(

@@ -38,7 +38,7 @@ class Folder:
     path: Path
 
     @classmethod
-    def create(cls, name: str, out: Path | None) -> Folder:
+    def create(cls, name: str, out: Path | str | None) -> Folder:
         """Make the folder of a new run: `out`, or a fresh one under `runs/`.
 
         Raises
@@ -47,6 +47,7 @@ class Folder:
             If `out` holds something already: a run never overwrites another.
         """
         if out is not None:
+            out = Path(out)
             if out.exists() and (not out.is_dir() or any(out.iterdir())):
                 raise ConfigError(f"--out must name a new or empty folder, got {out}; choose another or remove it")
             out.mkdir(parents=True, exist_ok=True)
@@ -61,7 +62,7 @@ class Folder:
                 number += 1
 
     @classmethod
-    def existing(cls, path: Path) -> Folder:
+    def existing(cls, path: Path | str) -> Folder:
         """Open the folder of a run.
 
         Raises
@@ -69,6 +70,7 @@ class Folder:
         CheckpointError
             If it is none.
         """
+        path = Path(path)
         if not (path / "config.toml").is_file() or not (path / "run.json").is_file():
             raise CheckpointError(f"{path} must be a run's folder with config.toml and run.json; runs lie under runs/")
         return cls(path)

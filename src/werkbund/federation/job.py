@@ -57,8 +57,9 @@ class _Prepared:
 def run(
     config: Config | None = None,
     *,
-    out: Path | None = None,
+    out: Path | str | None = None,
     compare: bool = True,
+    report: bool = True,
     watcher: Watcher | None = None,
     seen: Callable[[Sequence[Finding]], None] | None = None,
     command: Sequence[str] = (),
@@ -73,6 +74,8 @@ def run(
         The run's folder, new or empty; None is a fresh one under `runs/`.
     compare
         Whether to train the baselines: each plant alone, all rows in one place, and trees on these.
+    report
+        Whether to write the report, which `write_report` can do later.
     watcher
         Who is told how it goes.
     seen
@@ -98,10 +101,11 @@ def run(
         about = about_run(folder.path.name, prepared.setup, prepared.division, prepared.findings, command)
         about |= about_attack(config, prepared.division.population.names)
         folder.write_json("run.json", {**about, "config": folder.settings(), "compare": compare})
-        return _train_and_finish(folder, prepared, None, compare, watcher, began)
+        done = _train_and_finish(folder, prepared, None, compare, watcher, began)
+        return done if not report else _reported(done)
 
 
-def resume(path: Path, watcher: Watcher | None = None) -> Run:
+def resume(path: Path | str, watcher: Watcher | None = None) -> Run:
     """Go on with a run that was stopped, to the same result as if it had not been.
 
     Raises
@@ -118,14 +122,16 @@ def resume(path: Path, watcher: Watcher | None = None) -> Run:
         prepared = _prepare(folder.read_config(), watcher)
         _check_same(about, prepared)
         folder.forget_rounds_after(checkpoint.round)
-        return _train_and_finish(folder, prepared, checkpoint, bool(about.get("compare", True)), watcher, began)
+        return _reported(
+            _train_and_finish(folder, prepared, checkpoint, bool(about.get("compare", True)), watcher, began)
+        )
 
 
 def compare(
     config: Config | None = None,
     seeds: Sequence[int] = range(5),
     *,
-    out: Path | None = None,
+    out: Path | str | None = None,
     watcher: Watcher | None = None,
     command: Sequence[str] = (),
 ) -> SeedComparison:
@@ -221,5 +227,10 @@ def _train_and_finish(
     folder.write_json("result.json", result)
     write_models(folder, models, result, setup.config)
     reference_of(models[0].model, population).write(folder.path)
-    write_report(folder.path)
     return Run(folder.path, summary_of(folder, result, trained, began))
+
+
+def _reported(done: Run) -> Run:
+    """Write the report of a run, and return the run."""
+    write_report(done.folder)
+    return done

@@ -24,7 +24,7 @@ FORMAT = 1
 DESCRIPTION = "model.json"
 
 
-def load_model(folder: Path) -> Model:
+def load_model(folder: Path | str) -> Model:
     """Read what any model's `save` wrote.
 
     Raises
@@ -32,6 +32,7 @@ def load_model(folder: Path) -> Model:
     ModelError
         If a file is missing, truncated or changed, or this release knows no such family.
     """
+    folder = Path(folder)
     family = str(read_description(folder).get("family", "network"))
     if family not in FAMILIES:
         raise ModelError(

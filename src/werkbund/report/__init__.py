@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         write_matrix_report,
     )
     from werkbund.report.folder import Result, RunFolder, read_run
+    from werkbund.report.notebook import run_html
     from werkbund.report.run_page import write_report
     from werkbund.report.sections.clusters import cluster_sentence
     from werkbund.report.sections.contributions import contribution_sentence
@@ -42,6 +43,7 @@ __all__ = [
     "read_bench",
     "read_matrix",
     "read_run",
+    "run_html",
     "write_bench_report",
     "write_matrix_report",
     "write_report",

@@ -14,7 +14,7 @@ from werkbund.report.text import duration, number_text, plural
 from werkbund.report.verdict import attack_sentence, judge
 
 
-def write_report(run_dir: Path) -> Path:
+def write_report(run_dir: Path | str) -> Path:
     """Write `report.html` into a run's folder and return its path.
 
     The same folder gives the same bytes.
@@ -24,6 +24,7 @@ def write_report(run_dir: Path) -> Path:
     DataError
         If the folder is no run folder, or a file in it cannot be read.
     """
+    run_dir = Path(run_dir)
     run = read_run(run_dir)
     try:
         page = page_of(run)
