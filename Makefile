@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help dist run test test-faults check bench bench-aggregation bench-deployment bench-pacing bench-trees bench-verdicts format clean
+.PHONY: help dist docs run test test-faults check bench bench-aggregation bench-deployment bench-pacing bench-trees bench-verdicts format clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench-trees: $(VENV)/.bench ## Compare federated trees with pooled ones: figures
 
 bench-verdicts: $(STAMP) ## Count how often the verdict is right on tables whose truth is known, about half an hour
 	$(BIN)/python -m benchmarks.verdicts --seeds 20
+
+docs: $(STAMP) ## Build the pages as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 dist: $(STAMP) ## Build wheel and sdist, and try the wheel in an empty environment
 	rm -rf dist build/empty

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from werkbund.core.defaults import ENOUGH_FAILURES
 from werkbund.evaluation.contest import MEASURES, Contest, PlantLine
 from werkbund.evaluation.habits import HABITS
 from werkbund.evaluation.intervals import Interval
@@ -20,8 +21,8 @@ Outcome = Literal["pays", "mixed", "level", "loses", "unknown"]
 
 ALONE = ("local_mean", "local_trees_mean")
 """The contenders that a plant can be without others: the same model, and the better of its own forest and boosting."""
-FEWEST_FAILURES = 10
-"""Failures in the held-out rows below which no interval is believed; of a number rows."""
+FEWEST_FAILURES = ENOUGH_FAILURES
+"""Failures in the held-out rows below which no interval is believed, as none chooses a round; of a number rows."""
 FEWEST_AT_A_PLANT = 5
 """The same for one plant by name."""
 
