@@ -25,6 +25,7 @@ SIGNAL_NAMES: tuple[str, ...] = tuple(signal.name for signal in SIGNALS)
 Minutes = tuple[int, int]
 _HOURS = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})")
+_PROXY = re.compile(r"http://([^\s:/@]+(:[^\s:/@]*)?@)?(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):\d{1,5}/?")
 
 
 class ClientSection(Section):
@@ -38,12 +39,22 @@ class ServerSection(Section):
 
     address: str
     """Host and port, such as `federation.example.com:8000` or `[2001:db8::5]:8000`."""
+    further_addresses: list[str] = Field(default_factory=list)
+    """Other addresses of the same server, tried in turn where the first does not answer."""
+    proxy: str | None = None
+    """HTTP proxy on the way out, such as `http://user:password@proxy.example.com:3128`. None: that of the variable
+    HTTPS_PROXY, unless NO_PROXY names the server; empty: none."""
     root_certificates: str = "ca.crt"
     private_key: str = "client.key"
     poll_s: Annotated[float, Field(gt=0)] = 0.5
     """Seconds between two questions whether there is work."""
     insecure: bool = False
     """Connect without TLS; for trials on one machine."""
+
+    @property
+    def addresses(self) -> list[str]:
+        """All addresses of the server, in the order in which they are tried."""
+        return [self.address, *self.further_addresses]
 
     @field_validator("address")
     @classmethod
@@ -52,6 +63,18 @@ class ServerSection(Section):
         if match is None or not 0 < int(match[2]) < 2**16:
             raise ValueError("must be host:port, such as federation.example.com:8000")
         return address
+
+    @field_validator("further_addresses")
+    @classmethod
+    def _have_hosts_and_ports(cls, addresses: list[str]) -> list[str]:
+        return [cls._has_host_and_port(address) for address in addresses]
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_a_proxy(cls, proxy: str | None) -> str | None:
+        if proxy and not _PROXY.fullmatch(proxy):  # what it is may hold a password, which no message shows
+            raise ValueError("must be http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with %40 for an @ in either")
+        return proxy
 
 
 class PlantEventsSection(EventsSection):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import ssl
 import threading
 import time
@@ -43,6 +44,10 @@ class _Server(http.server.ThreadingHTTPServer):
         pass  # clients that break off are what is tested
 
 
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
 @pytest.fixture(scope="module")
 def authority() -> Authority:
     return new_authority("federation", NOW)
@@ -56,7 +61,7 @@ def roots(tmp_path: Path, authority: Authority) -> Path:
 
 
 @contextmanager
-def _listening(
+def listening(
     folder: Path,
     authority: Authority | None,
     now: datetime = NOW,
@@ -66,11 +71,11 @@ def _listening(
 ) -> Iterator[str]:
     """Run a server with a certificate for 127.0.0.1, or without TLS; yield its address."""
     handler = type("Handler", (_Healthy,), {"ahead_s": ahead_s})
-    server = _Server((host, 0), handler)
+    server = (_Server6 if ":" in host else _Server)((host, 0), handler)
     if authority is not None:
-        key = new_key()
+        key, names = new_key(), ["federation.example.com"]
         (folder / "server.key").write_bytes(pem_private(key))
-        certificate = server_certificate(authority, key.public_key(), ["federation.example.com"], now, days)
+        certificate = server_certificate(authority, key.public_key(), names, now, days)
         (folder / "server.crt").write_bytes(certificate_bytes(certificate))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(folder / "server.crt", folder / "server.key")
@@ -78,7 +83,7 @@ def _listening(
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"{host}:{server.server_port}"
+        yield f"[{host}]:{server.server_port}" if ":" in host else f"{host}:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()
@@ -93,14 +98,14 @@ def _text(address: str, roots: Path | None, passing: bool | None = None) -> str:
 
 
 def test_a_right_server_is_no_trouble(tmp_path: Path, authority: Authority, roots: Path) -> None:
-    with _listening(tmp_path, authority) as address:
+    with listening(tmp_path, authority) as address:
         assert find_trouble(address, roots) is None
-    with _listening(tmp_path, None) as address:
+    with listening(tmp_path, None) as address:
         assert find_trouble(address, None) is None
 
 
 def test_another_ca_is_named(tmp_path: Path, authority: Authority, roots: Path) -> None:
-    with _listening(tmp_path, new_authority("federation", NOW)) as address:
+    with listening(tmp_path, new_authority("federation", NOW)) as address:
         text = _text(address, roots, passing=False)
     assert f"signed by another CA than {roots}" in text
     assert "ask the operator for the right ca.crt" in text
@@ -110,7 +115,7 @@ def test_an_expired_certificate_is_named_with_its_date(tmp_path: Path, roots: Pa
     before = NOW - timedelta(days=30)
     old = new_authority("federation", before)
     roots.write_bytes(certificate_bytes(old.certificate))
-    with _listening(tmp_path, old, before, days=20) as address:
+    with listening(tmp_path, old, before, days=20) as address:
         text = _text(address, roots, passing=False)
     assert f"the server's certificate expired on {before + timedelta(days=20):%Y-%m-%d}" in text
     assert "ask the operator to renew it" in text
@@ -121,19 +126,19 @@ def test_an_expired_ca_is_told_from_an_expired_server(tmp_path: Path, roots: Pat
     old = new_authority("federation", before, days=20)
     roots.write_bytes(certificate_bytes(old.certificate))
     fresh = Authority(old.key, new_authority("federation", NOW).certificate)
-    with _listening(tmp_path, fresh) as address:
+    with listening(tmp_path, fresh) as address:
         assert f"the certificate of the CA, {roots}, has expired" in _text(address, roots)
 
 
 def test_a_certificate_of_tomorrow_is_a_matter_of_clocks(tmp_path: Path, authority: Authority, roots: Path) -> None:
-    with _listening(tmp_path, authority, NOW + timedelta(days=3)) as address:
+    with listening(tmp_path, authority, NOW + timedelta(days=3)) as address:
         assert "not valid yet; check this machine's clock" in _text(address, roots)
 
 
 def test_another_name_is_reported_with_the_right_ones(tmp_path: Path, authority: Authority, roots: Path) -> None:
-    with _listening(tmp_path, authority, host="127.0.0.2") as address:
+    with listening(tmp_path, authority, host="127.0.0.2") as address:
         text = _text(address, roots, passing=False)
-    assert "not made for 127.0.0.2, but for federation.example.com, localhost, 127.0.0.1;" in text
+    assert "not made for 127.0.0.2, but for federation.example.com, localhost, 127.0.0.1, ::1;" in text
 
 
 def test_a_server_that_is_away_is_tried_again(roots: Path) -> None:
@@ -144,9 +149,9 @@ def test_a_server_that_is_away_is_tried_again(roots: Path) -> None:
 
 
 def test_two_that_do_not_speak_the_same(tmp_path: Path, authority: Authority, roots: Path) -> None:
-    with _listening(tmp_path, None) as address:
+    with listening(tmp_path, None) as address:
         assert "does not speak TLS" in _text(address, roots)
-    with _listening(tmp_path, authority) as address:
+    with listening(tmp_path, authority) as address:
         assert "does not speak plain HTTP" in _text(address, None)
         assert "set insecure = false" in _text(address, None)
 
@@ -157,7 +162,7 @@ def test_a_clock_is_set_by_the_servers(
     tmp_path: Path, authority: Authority, roots: Path, ahead_s: float, secure: bool
 ) -> None:
     clock = ServerClock()
-    with _listening(tmp_path, authority if secure else None, ahead_s=ahead_s) as address:
+    with listening(tmp_path, authority if secure else None, ahead_s=ahead_s) as address:
         assert find_trouble(address, roots if secure else None, clock) is None
     assert clock.ahead_s == pytest.approx(-ahead_s, abs=1.5)
     assert clock.time() == pytest.approx(time.time() + ahead_s, abs=2.0)

@@ -17,7 +17,7 @@ REFUSED = "[code: 2004] Failed to activate SuperNode."
         ("INFO :      SuperNode ID: 18446744073709551615", News(f"connected to {ADDRESS}", 18446744073709551615)),
         (
             "WARNING :   Connection attempt failed, retrying in 0.52 seconds",
-            News(f"the connection to {ADDRESS} is lost; trying again"),
+            News(f"the connection to {ADDRESS} is lost; trying again", is_loss=True),
         ),
         ("INFO :      Connection successful after 3.17 seconds and 4 tries.", News(f"connected to {ADDRESS} again")),
         ("INFO :      Receiving: query message (ID: 12)", None),

@@ -34,7 +34,7 @@ def test_the_file_that_provisioning_writes_is_read(tmp_path: Path) -> None:
         ("0.0.0.0", "127.0.0.1:8000"),  # noqa: S104
         ("127.0.0.1", "127.0.0.1:8000"),
         ("::", "localhost:8000"),
-        ("::1", "localhost:8000"),
+        ("::1", "[::1]:8000"),
     ],
 )
 def test_this_machine_reaches_the_server_whatever_it_listens_at(tmp_path: Path, host: str, address: str) -> None:

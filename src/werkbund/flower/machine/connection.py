@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import httpx
 from cryptography import x509
@@ -28,11 +29,14 @@ from werkbund.core.files import write_atomically
 from werkbund.core.keys import read_private_key
 from werkbund.core.stored import read_stored
 from werkbund.flower.machine.clock import ServerClock
+from werkbund.flower.machine.way import ProxyError, Way, take_way
 
 HERE = "127.0.0.1"
 """Address by which a machine reaches itself."""
 
 PATIENCE_S = 10.0
+
+Step = Literal["name", "proxy", "server", "TLS", "certificate"]
 
 _EXPIRED, _NOT_YET, _WRONG_NAME, _WRONG_ADDRESS = 10, 9, 62, 64  # OpenSSL's X509_V_ERR_...
 
@@ -47,13 +51,18 @@ class Trouble:
         What is wrong and what to do, for people.
     passing
         Whether it may go away by itself.
+    step
+        Of the way to the server, the one that failed.
     """
 
     text: str
     passing: bool = False
+    step: Step = "certificate"
 
 
-def find_trouble(address: str, root_certificates: Path | None, clock: ServerClock | None = None) -> Trouble | None:
+def find_trouble(
+    address: str, root_certificates: Path | None, clock: ServerClock | None = None, proxy: str | None = None
+) -> Trouble | None:
     """Ask the server for a sign of life and return why none came; None if all is well.
 
     Parameters
@@ -64,10 +73,12 @@ def find_trouble(address: str, root_certificates: Path | None, clock: ServerCloc
         The CA's certificate; None without TLS.
     clock
         Is set by the server's.
+    proxy
+        URL of an HTTP proxy on the way; None: straight.
     """
-    host, port = split_address(address)
+    way = Way(*split_address(address), proxy)
     try:
-        connection = _connection(host, port, root_certificates)
+        connection = _Connection(way, root_certificates)
     except (OSError, ValueError) as error:  # `ssl.SSLError` is an OSError
         return Trouble(f"{root_certificates} is no certificate ({error}); copy ca.crt from the kit again")
     try:
@@ -75,19 +86,22 @@ def find_trouble(address: str, root_certificates: Path | None, clock: ServerCloc
         asked = time.time()
         connection.request("GET", "/health")
         date = connection.getresponse().getheader("Date")
+    except ProxyError as error:
+        return Trouble(f"{error}; trying again", passing=True, step="proxy")
     except ssl.SSLCertVerificationError as error:
-        return Trouble(_certificate_trouble(error, host, port, root_certificates))
+        return Trouble(_certificate_trouble(error, way, root_certificates))
     except (ssl.SSLError, http.client.HTTPException, ConnectionResetError) as error:
-        return Trouble(_protocol_trouble(address, root_certificates, error), passing=True)
+        return Trouble(_protocol_trouble(address, root_certificates, error), passing=True, step="TLS")
     except socket.gaierror:
         return Trouble(
-            f"the name {host} cannot be resolved; check [server] address in client.toml and this machine's network; "
-            "trying again",
+            f"the name {way.host} cannot be resolved; check [server] address in client.toml and this machine's "
+            "network; trying again",
             passing=True,
+            step="name",
         )
     except OSError as error:
         reason = "connection refused" if isinstance(error, ConnectionRefusedError) else str(error) or "no answer"
-        return Trouble(f"server {address} is not reachable ({reason}); trying again", passing=True)
+        return Trouble(f"server {address} is not reachable ({reason}); trying again", passing=True, step="server")
     finally:
         connection.close()
     if clock is not None:
@@ -116,6 +130,13 @@ def free_port(preferred: int = 0) -> int:
         except OSError:
             probe.bind((HERE, 0))
         return int(probe.getsockname()[1])
+
+
+def trusting(root_certificates: bytes) -> ssl.SSLContext:
+    """Return what trusts the federation's CA, in PEM, and nobody else."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=root_certificates.decode("ascii"))
+    return context
 
 
 class LastConnection(BaseModel):
@@ -152,7 +173,9 @@ class Lease:
         record = {"node_id": str(node_id), "place": self._place()}
         write_atomically(self._path, json.dumps(record).encode())
 
-    def give_back(self, address: str, root_certificates: bytes, private_key: Path) -> bool | None:
+    def give_back(
+        self, address: str, root_certificates: bytes, private_key: Path, proxy: str | None = None
+    ) -> bool | None:
         """Tell the server that the previous connection is over.
 
         Parameters
@@ -163,6 +186,8 @@ class Lease:
             The CA's certificate in PEM.
         private_key
             File of the plant's key, which signs the request.
+        proxy
+            URL of an HTTP proxy on the way; None: straight.
 
         Returns
         -------
@@ -177,6 +202,7 @@ class Lease:
         signing = NodeAuthHttpInterceptor(key, key.public_key())
         try:
             with FleetHttpClient.from_server_address(address, False, root_certificates, [signing]) as client:
+                take_way(client, trusting(root_certificates), Way(*split_address(address), proxy))
                 client.DeactivateNode(DeactivateNodeRequest(node_id=node_id))
         except httpx.HTTPStatusError as error:
             return error.response.status_code != httpx.codes.UNAUTHORIZED
@@ -188,21 +214,27 @@ class Lease:
         return f"{platform.node()}:{self._path.resolve()}"
 
 
-def _connection(host: str, port: int, root_certificates: Path | None) -> http.client.HTTPConnection:
-    if root_certificates is None:
-        return http.client.HTTPConnection(host, port, timeout=PATIENCE_S)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(cafile=str(root_certificates))
-    return http.client.HTTPSConnection(host, port, timeout=PATIENCE_S, context=context)
+class _Connection(http.client.HTTPConnection):
+    """Speak HTTP to the server at the end of a way, within TLS where there are certificates."""
+
+    def __init__(self, way: Way, root_certificates: Path | None) -> None:
+        super().__init__(way.host, way.port, timeout=PATIENCE_S)
+        self._way, self._context = way, None
+        if root_certificates is not None:
+            self._context = trusting(root_certificates.read_bytes())
+
+    def connect(self) -> None:
+        """Make the connection."""
+        self.sock = self._way.connect(PATIENCE_S)
+        if self._context is not None:
+            self.sock = self._context.wrap_socket(self.sock, server_hostname=self._way.host)
 
 
-def _certificate_trouble(
-    error: ssl.SSLCertVerificationError, host: str, port: int, root_certificates: Path | None
-) -> str:
-    code, certificate = error.verify_code, _shown_certificate(host, port)
+def _certificate_trouble(error: ssl.SSLCertVerificationError, way: Way, root_certificates: Path | None) -> str:
+    code, certificate = error.verify_code, _shown_certificate(way)
     if code in (_WRONG_NAME, _WRONG_ADDRESS):
         return (
-            f"the server's certificate is not made for {host}, but for {_names(certificate)}; use one of these in "
+            f"the server's certificate is not made for {way.host}, but for {_names(certificate)}; use one of these in "
             "[server] address in client.toml, or ask the operator to make one for this name"
         )
     if code == _EXPIRED and certificate is not None and certificate.not_valid_after_utc < datetime.now(UTC):
@@ -212,17 +244,26 @@ def _certificate_trouble(
         return f"the certificate of the CA, {root_certificates}, has expired; ask the operator for a new kit"
     if code == _NOT_YET:
         return "the server's certificate is not valid yet; check this machine's clock and the server's; trying again"
+    if way.proxy is not None and certificate is not None:
+        issuer = certificate.issuer.rfc4514_string()
+        return (
+            f"the certificate that came through the proxy {way.shown_proxy} is signed by {issuer!r} and not by "
+            f"{root_certificates}: a proxy that looks into TLS puts its own in place of the server's; ask your IT "
+            f"department to let {way.host}:{way.port} pass untouched; trying again"
+        )
     return (
         f"the server's certificate was signed by another CA than {root_certificates} ({error.verify_message}): this is "
         "the wrong server, or ca.crt is of another federation; ask the operator for the right ca.crt; trying again"
     )
 
 
-def _shown_certificate(host: str, port: int) -> x509.Certificate | None:
+def _shown_certificate(way: Way) -> x509.Certificate | None:
     """Return the server's certificate, whoever signed it: for messages only, it is not trusted."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        text = ssl.get_server_certificate((host, port), timeout=PATIENCE_S)
-        return x509.load_pem_x509_certificate(text.encode())
+        with way.connect(PATIENCE_S) as plain, context.wrap_socket(plain, server_hostname=way.host) as connection:
+            return x509.load_der_x509_certificate(connection.getpeercert(True) or b"")
     except (OSError, ValueError):
         return None
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from werkbund.core.files import make_private, open_private, write_privately
+from werkbund.flower.machine.way import spare_loopback
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 STEADY_S = 30.0
@@ -90,7 +91,7 @@ class Supervised:
     log
         Where its output goes.
     environment
-        Its variables.
+        Its variables, as they are at each start.
     ready
         Asked before each start; while it says no, it is asked again with growing pauses.
     on_end
@@ -105,7 +106,7 @@ class Supervised:
         ready: Callable[[], bool] = lambda: True,
         on_end: Callable[[Ended], None] = lambda ended: None,
     ) -> None:
-        self._command, self._environment, self._ready, self._on_end = command, dict(environment), ready, on_end
+        self._command, self._environment, self._ready, self._on_end = command, environment, ready, on_end
         self.log = Log(log)
         self.longest_pause_s = LONGEST_PAUSE_S
         self._process: subprocess.Popen[bytes] | None = None
@@ -228,7 +229,7 @@ def environment(kit: Path) -> dict[str, str]:
     """
     scripts = sysconfig.get_path("scripts")
     return {
-        **os.environ,
+        **spare_loopback(os.environ),
         "PATH": os.pathsep.join((scripts, os.environ.get("PATH", os.defpath))),
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "FLWR_HOME": str(kit / "state" / "flwr"),

@@ -40,6 +40,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
 
 from werkbund.core.errors import ClientError, FederationError
+from werkbund.flower.machine.way import take_way
 from werkbund.flower.wire.parcel import Parcel
 from werkbund.flower.wire.records import PAUSES, from_records, to_records
 
@@ -180,7 +181,9 @@ class _Headers:
 
 def _client(address: str, headers: _Headers) -> RuntimeHttpClient:
     # Without Flower's own retries: these end the process on some answers.
-    return RuntimeHttpClient.from_server_address(address, True, None, [headers])
+    client = RuntimeHttpClient.from_server_address(address, True, None, [headers])
+    take_way(client)  # the SuperNode is on this machine, where no proxy leads
+    return client
 
 
 def _pull(client: RuntimeHttpClient, clock: Callable[[], float]) -> tuple[Message, Context, str]:

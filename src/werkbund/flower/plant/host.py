@@ -20,9 +20,10 @@ from werkbund.core.files import make_private, write_privately
 from werkbund.core.keys import read_private_key
 from werkbund.flower.machine.bundle import bundle_hash
 from werkbund.flower.machine.clock import NOTICEABLE_S, ServerClock, use_clock
-from werkbund.flower.machine.connection import HERE, Lease, find_trouble, free_port
+from werkbund.flower.machine.connection import HERE, Lease, find_trouble, free_port, split_address
 from werkbund.flower.machine.pidfile import claimed, stop_recorded
 from werkbund.flower.machine.processes import LONGEST_PAUSE_S, Ended, Persistent, Supervised, environment
+from werkbund.flower.machine.way import Way, way_to
 from werkbund.flower.plant.agent import Agent
 from werkbund.flower.plant.worker import WorkerProcess
 from werkbund.plant.settings import PlantSettings, load_settings
@@ -30,6 +31,8 @@ from werkbund.plant.settings import PlantSettings, load_settings
 TICK_S = 0.2
 KNOCKING_S = 5.0
 """Longest pause between two tries while the server holds the previous connection."""
+LOST_S = 20.0
+"""Seconds without a connection after which the server's other addresses are tried."""
 
 _FAREWELL_S, _LAST_WORDS_S = 0.5, 5.0
 
@@ -80,7 +83,10 @@ class ClientHost:
         command = worker or [sys.executable, "-m", "werkbund.flower.plant.answering", str(settings.kit)]
         self.worker = WorkerProcess(command, logs / "worker.log", variables)
         self._worker_starts = 0
-        self.supernode = Supervised(self._command, logs / "supernode.log", variables, self._is_reachable, self._on_end)
+        self._address, self._variables, self._lost = self._server.address, variables, 0.0
+        self.supernode = Supervised(
+            self._command, logs / "supernode.log", self._variables, self._is_reachable, self._on_end
+        )
         self.agent = Agent(
             f"{HERE}:{self._port}",
             self._secret,
@@ -130,13 +136,17 @@ class ClientHost:
 
     def _tick(self) -> None:
         for line in self.supernode.tick():
-            news = news_of(line, self._server.address)
+            news = news_of(line, self._address)
             if news is not None:
                 self._say(news.text)
+                self._lost = time.monotonic() if news.is_loss else 0.0
             if news is not None and news.node_id is not None:
                 self._is_known = True
                 self._lease.remember(news.node_id)
                 self.supernode.steady()
+        if self._lost and len(self._server.addresses) > 1 and time.monotonic() - self._lost > LOST_S:
+            self._lost = 0.0
+            self.supernode.stop()  # its next start takes the first address that answers
         if self._stuck.is_set():
             self._stuck.clear()
             self._say("the SuperNode is started again, because it waits for an answer that cannot be given")
@@ -149,16 +159,30 @@ class ClientHost:
     def _is_reachable(self) -> bool:
         roots = None if self._server.insecure else Path(self._server.root_certificates)
         before_s = self._clock.ahead_s
-        trouble = find_trouble(self._server.address, roots, self._clock)
-        if trouble is not None:
-            self._say(trouble.text)
+        way = self._way_that_leads(roots)
+        if way is None:
             return False
         if abs(self._clock.ahead_s - before_s) >= NOTICEABLE_S:
             self._say(news_of_clock(self._clock.ahead_s))
         if roots is not None:
-            given = self._lease.give_back(self._server.address, roots.read_bytes(), Path(self._server.private_key))
+            key = Path(self._server.private_key)
+            given = self._lease.give_back(self._address, roots.read_bytes(), key, way.proxy)
             self._is_known = self._lease.node_id is not None and given is not False
         return True
+
+    def _way_that_leads(self, roots: Path | None) -> Way | None:
+        """Return the way to the first address that answers, which is the one then taken; None if none does."""
+        for address in self._server.addresses:
+            way = way_to(split_address(address), self._server.proxy, self._server.insecure)
+            trouble = find_trouble(address, roots, self._clock, way.proxy)
+            if trouble is None:
+                self._address = address
+                variables = way.variables(self._variables)
+                self._variables.clear()
+                self._variables.update(variables)
+                return way
+            self._say(trouble.text)
+        return None
 
     def _on_end(self, ended: Ended) -> None:
         self._say(news_of_end(ended, self._is_known))
@@ -169,7 +193,7 @@ class ClientHost:
         self.agent.address = f"{HERE}:{self._port}"
         command = [sys.executable, "-m", "werkbund.flower.plant.supernode", "--poll-s", str(self._server.poll_s)]
         command += ["--ahead-s", f"{self._clock.ahead_s:.1f}"]
-        command += ["--superlink", self._server.address, "--isolation", "process"]
+        command += ["--superlink", self._address, "--isolation", "process"]
         command += ["--host", HERE, "--port", str(self._port)]
         command += ["--superexec-auth-secret-file", str(self._settings.state / "secret")]
         if self._server.insecure:
@@ -207,10 +231,13 @@ class News:
         In words, for the people at the plant.
     node_id
         Number under which the server knows this plant, if it has just let it in; else None.
+    is_loss
+        Whether the connection is gone.
     """
 
     text: str
     node_id: int | None = None
+    is_loss: bool = False
 
 
 def news_of(line: str, address: str) -> News | None:
@@ -219,7 +246,7 @@ def news_of(line: str, address: str) -> News | None:
     if connected is not None:
         return News(f"connected to {address}", int(connected[1]))
     if _LOST in line:
-        return News(f"the connection to {address} is lost; trying again")
+        return News(f"the connection to {address} is lost; trying again", is_loss=True)
     if _AGAIN in line:
         return News(f"connected to {address} again")
     return None

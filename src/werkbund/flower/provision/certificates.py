@@ -77,7 +77,7 @@ def server_certificate(
     key
         The server's public key.
     hosts
-        DNS names and IP addresses by which plants reach it; `localhost` and `127.0.0.1` are added.
+        DNS names and IP addresses by which plants reach it; `localhost`, `127.0.0.1` and `::1` are added.
     now, days
         Start and length of its life.
 

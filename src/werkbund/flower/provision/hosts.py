@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from werkbund.core.defaults import SERVER_PORT
 from werkbund.core.errors import ConfigError
 
-LOOPBACK = ("localhost", "127.0.0.1")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """The server's own processes reach it by these; its certificate always names them."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

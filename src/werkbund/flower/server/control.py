@@ -28,6 +28,8 @@ from flwr.supercore.fab import Fab
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from werkbund.core.errors import ClientError, ConfigError
+from werkbund.flower.machine.connection import trusting
+from werkbund.flower.machine.way import take_way
 from werkbund.flower.server.kit import ServerSettings
 
 GONE = "unregistered"
@@ -99,6 +101,7 @@ class Control:
     def __init__(self, address: str, root_certificates: bytes | None, insecure: bool = False) -> None:
         self._address = address
         self._client = ControlHttpClient.from_server_address(address, insecure, root_certificates, [])
+        take_way(self._client, True if root_certificates is None else trusting(root_certificates))
 
     def __enter__(self) -> Self:
         """Return this."""

@@ -66,8 +66,8 @@ class ServerSettings(ServerFile):
     @property
     def local_address(self) -> str:
         """Host and port by which this machine itself reaches the server."""
-        host = "127.0.0.1" if self.server.host == _EVERYWHERE[0] else self.server.host
-        return f"{'localhost' if ':' in host else host}:{self.server.port}"
+        hosts = {"0.0.0.0": "127.0.0.1", "::": "localhost", "::1": "[::1]"}  # noqa: S104 - the name of a choice
+        return f"{hosts.get(self.server.host, self.server.host)}:{self.server.port}"
 
     @property
     def root_certificates(self) -> bytes | None:
