@@ -224,3 +224,22 @@ def test_a_fault_ends_with_one_message_and_status_2(
 
 def test_version_is_printed() -> None:
     assert CliRunner().invoke(app, ["--version"]).stdout.strip() == __version__
+
+
+def test_predict_takes_a_plant_that_never_measured_a_column_as_training_did(tmp_path: Path) -> None:
+    frame = generate(rows=400, plants=2, seed=5)
+    settings = ["--no-compare", "--set", "federation.rounds=1", "--out", "run"]
+    for name, drop in (("a", []), ("b", ["Torque [Nm]"])):
+        frame.drop(drop).write_csv(tmp_path / f"{name}.csv")
+    assert werkbund("init", "?.csv", "--label", "Machine failure", folder=tmp_path).returncode == 0
+    trained = werkbund("run", "federation.toml", *settings, folder=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    finished = werkbund("predict", "run", "b.csv", "--out", "scored.csv", folder=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert "Torque [Nm]: the table has no such column: empty here." in finished.stderr
+    assert "Torque [Nm]: 400 rows without a reading, scored as unknown" in finished.stderr
+    assert pl.read_csv(tmp_path / "scored.csv")["failure_probability"].null_count() < 20  # some have extreme readings
+    frame.drop("Rotational speed [rpm]").write_csv(tmp_path / "c.csv")
+    refused = werkbund("predict", "run", "c.csv", folder=tmp_path)
+    assert refused.returncode == 2
+    assert "missing 'Rotational speed [rpm]'" in refused.stderr

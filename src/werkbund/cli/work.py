@@ -168,9 +168,23 @@ def rows_to_score(data: Path, place: ModelPlace, learnt: Preparation, events: Pa
     show_reading(origin.reading, progress())
     if learnt.telemetry is not None:
         return _points(learnt.telemetry, frame, place.home, events)
+    frame = _with_unmeasured(frame, learnt)
     if events is not None:
         raise ConfigError("--events must be left out where the model reads no windows, got a log; drop it")
     return frame
+
+
+def _with_unmeasured(frame: pl.DataFrame, learnt: Preparation) -> pl.DataFrame:
+    """Return rows with an empty column for each number that they have not and that had gaps in training, which is said.
+
+    A plant that never measured it was learnt from in this way. Where none had gaps, the model refuses the rows.
+    """
+    import polars as pl
+
+    absent = [name for name in learnt.numeric if name not in frame.columns and name in learnt.missing]
+    for name in absent:
+        progress().print(f"{name}: the table has no such column: empty here.", soft_wrap=True, markup=False)
+    return frame.with_columns(pl.lit(None, pl.Float64).alias(name) for name in absent)
 
 
 def _points(telemetry: Telemetry, frame: pl.DataFrame, home: Path, events: Path | None) -> pl.DataFrame:
@@ -221,16 +235,19 @@ def _with_scores(frame: pl.DataFrame, scored: ScoredRows, scorer: Scorer, explai
 
 def _tell(frame: pl.DataFrame, scored: ScoredRows, scorer: Scorer, place: ModelPlace, out: Path | None) -> None:
     """Say in a few lines what came out, what is odd about the rows, and how good the decisions were where it shows."""
+    from werkbund.inference import together
+
     console = progress()
 
     def line(text: str, style: str = "") -> None:
         console.print(text, style=style, soft_wrap=True, highlight=False, markup=False)
 
-    for odd in scored.oddities[:_ODDITIES]:
-        line(f"Warning: {odd.text}", "yellow" if odd.is_outside else "")
-    further = scored.oddities[_ODDITIES:]
-    if further:
-        line(f"Warning: so it is with {len(further)} more: {', '.join(odd.column for odd in further)}", "yellow")
+    grave, slight = ([odd for odd in scored.oddities if odd.is_outside is off] for off in (True, False))
+    told = [(text, "yellow") for text in together(grave)] + [(text, "") for text in together(slight)]
+    for text, style in told[:_ODDITIES]:
+        line(f"Warning: {text}", style)
+    if len(told) > _ODDITIES:
+        line(f"Warning: {len(told) - _ODDITIES} more; the column 'outside' names them row by row", "yellow")
     line(
         f"{int(scored.inspect.sum())} of {frame.height} rows reach the threshold "
         f"{fixed(scorer.threshold_probability, 4)}"

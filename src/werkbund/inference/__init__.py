@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from werkbund._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from werkbund.inference.domain import Domain, Oddity
+    from werkbund.inference.domain import Domain, Oddity, together
     from werkbund.inference.drift import Look, Moved, look
     from werkbund.inference.reasons import Reason, Reasons, sentence
     from werkbund.inference.scorer import Figures, ModelPlace, ScoredRows, Scorer
@@ -25,4 +25,5 @@ __all__ = [
     "Scorer",
     "look",
     "sentence",
+    "together",
 ]

@@ -12,7 +12,7 @@ do not leave a plant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,6 +29,7 @@ SPREADS = 8.0
 
 _NEAR = 4.0  # standard deviations within which a converted middle is taken for readings in another unit
 _TOLD = 5  # rows that are named
+_NAMED = 3  # columns that are named where the same is said of more
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,27 @@ class Domain:
         return next(
             (f"; it looks like {each.other}: convert it, or name the unit in a row of units" for each in likely), ""
         )
+
+
+def together(oddities: Sequence[Oddity]) -> list[str]:
+    """Return the sentences of oddities, one for all columns of which the same is to be said.
+
+    Examples
+    --------
+    >>> together([Oddity(name, "empty", (0,), True, f"{name}: 1 row without a reading: row 1") for name in "abcde"])
+    ["5 columns ('a', 'b', 'c', ...): 1 row without a reading: row 1"]
+    """
+    columns: dict[str, list[str]] = {}
+    for odd in oddities:
+        columns.setdefault(odd.text.removeprefix(f"{odd.column}: "), []).append(odd.column)
+    return [f"{_listed(names)}: {text}" for text, names in columns.items()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    shown = ", ".join(repr(name) for name in names[:_NAMED])
+    return f"{len(names)} columns ({shown}{', ...' if len(names) > _NAMED else ''})"
 
 
 def outside(oddities: tuple[Oddity, ...], rows: int) -> BoolArray:
