@@ -13,6 +13,7 @@ from werkbund.config.sections import Config
 from werkbund.core.arrays import Float32Array
 from werkbund.core.clients import ClientTable
 from werkbund.core.rng import generator
+from werkbund.core.target import NumberTarget, is_failure
 from werkbund.core.types import Score
 from werkbund.data import Preparation, Schema, source_for
 from werkbund.engine import Rules, Strategy
@@ -23,7 +24,7 @@ from werkbund.learner.signals import losses_of
 from werkbund.selection.contract import check_told
 
 Rows = tuple[Float32Array, Float32Array]
-"""Features (rows, features) and labels (rows,)."""
+"""Features (rows, features) and what training follows, (rows,): labels, or risks where a number is foretold."""
 
 
 def servers_table(config: Config, schema: Schema, preparation: Preparation) -> Rows | None:
@@ -38,14 +39,20 @@ def servers_table(config: Config, schema: Schema, preparation: Preparation) -> R
     if path is None:
         return None
     frame, _ = source_for(Path(path)).read()
-    return preparation.transform(frame), schema.labels(frame)
+    is_number = isinstance(schema.target, NumberTarget)
+    followed = schema.risks(frame).astype(np.float32) if is_number else schema.labels(frame)
+    return preparation.transform(frame), followed
 
 
 def crediting_on(trainer: CohortTrainer, rows: Rows) -> Crediting:
-    """Return how it is told what clients contributed: shares of the average precision on some rows."""
+    """Return how it is told what clients contributed: shares of the average precision on some rows.
+
+    Where a number is foretold, rows count as failures that are within the horizon.
+    """
     from sklearn.metrics import average_precision_score  # slow to import
 
-    features, labels = rows
+    features, followed = rows
+    labels = is_failure(followed) if trainer.plan.loss == "squared" else followed
 
     def score(weights: Float32Array) -> float:
         return float(average_precision_score(labels, trainer.score(weights, features))) if labels.any() else math.nan
@@ -65,31 +72,31 @@ def servers_share(validation: ClientTable, config: Config) -> Rows:
     """Return the rows that the server holds too, a share of all clients' validation rows drawn by the run's seed."""
     number = round(config.clients.server * len(validation.labels))
     if not number:
-        return validation.features[:0], validation.labels[:0]
+        return validation.features[:0], validation.followed[:0]
     drawn = np.sort(generator(config.federation.seed, "server's rows").permutation(len(validation.labels))[:number])
-    return validation.features[drawn], validation.labels[drawn]
+    return validation.features[drawn], validation.followed[drawn]
 
 
 def score_on(trainer: CohortTrainer, rows: Rows) -> Score | None:
-    """Return what judges weights on the server's rows; None where it has none, or rows of one class alone.
+    """Return what judges weights on the server's rows; None where it has none, or all are alike.
 
     The score is the skill 1 - loss / loss of the best constant, at most 1; 0 knows no more than how frequent failures
     are. The loss is the one that is trained, a failure's times its weight: else weights that raise all risks, as they
-    are trained to, would count as bad. It moves with every row, where average precision jumps with few failures.
+    are trained to, would count as bad. It moves with every row, where average precision jumps with few failures. Of a
+    number it is the share of the risks' variance that is explained.
 
     References
     ----------
     McFadden, "Conditional logit analysis of qualitative choice behavior", 1974: the same ratio as a measure of fit.
     """
-    features, labels = rows
-    share = float(labels.mean()) if len(labels) else 0.0
-    if not 0.0 < share < 1.0:
+    features, followed = rows
+    if not len(followed) or followed.min() == followed.max():
         return None
-    weight = trainer.plan.positive_weight
-    constant = np.full(len(labels), np.log(weight * share / (1.0 - share)))
-    without = float(losses_of(constant, labels, weight).mean())
+    loss, weight, mean = trainer.plan.loss, trainer.plan.positive_weight, float(followed.mean())
+    best = mean if loss == "squared" else float(np.log(weight * mean / (1.0 - mean)))
+    without = float(losses_of(np.full(len(followed), best), followed, weight, loss).mean())
 
     def score(weights: Float32Array) -> float:
-        return 1.0 - float(losses_of(trainer.score(weights, features), labels, weight).mean()) / without
+        return 1.0 - float(losses_of(trainer.score(weights, features), followed, weight, loss).mean()) / without
 
     return score

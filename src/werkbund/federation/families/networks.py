@@ -290,7 +290,7 @@ def simulate_prepared_network(
     rules = replace(rules, score=score_on(trainer, held) if parting.is_whole else None)
     if config.evaluation.contributions:
         check_crediting(strategy.aggregator, strategy.stack)
-        validation = splits.validation.features, splits.validation.labels
+        validation = splits.validation.features, splits.validation.followed
         rules = replace(rules, crediting=crediting_on(trainer, validation))
     check_signals(strategy, rules, told_by(config.world))
     parts = NetworkSetup(config, preparation, spec, network, modes, grid, strategy, rules, parting, target)
