@@ -11,7 +11,7 @@ from typing import Any
 from werkbund.config.reading import changed
 from werkbund.config.sections import Config
 from werkbund.core.errors import CheckpointError, ConfigError, DataError
-from werkbund.data.checks import Finding, check
+from werkbund.data.checks import Finding, check, dealt_anew
 from werkbund.engine import Checkpoint
 from werkbund.evaluation import Contest, mean_contest, rows_over_seeds
 from werkbund.evaluation.watch import Nobody, Watcher
@@ -23,7 +23,7 @@ from werkbund.federation.families.contract import Simulation
 from werkbund.federation.families.family import family_of
 from werkbund.federation.folder import Folder
 from werkbund.federation.later import with_later_period
-from werkbund.federation.population import Division, divide
+from werkbund.federation.population import Division, divide, partition_of
 from werkbund.federation.rivals import compare_with
 from werkbund.federation.scoring import reference_of
 from werkbund.federation.tables import read_table
@@ -184,7 +184,7 @@ def _prepare(config: Config, watcher: Watcher, seen: Callable[[Sequence[Finding]
     table = read_table(config)
     if table.origin.path is not None and config.data.path is None and not config.data.clients:
         config = changed(config, data={"path": table.origin.path})  # a resumed run must find the same file
-    findings = check(table)
+    findings = (*check(table), *dealt_anew(table, *partition_of(table, config.clients)))
     if seen is not None:
         seen(findings)
     errors = [f"{finding.column}: {finding.full_message}" for finding in findings if finding.level == "error"]

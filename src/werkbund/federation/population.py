@@ -46,7 +46,7 @@ def divide(table: Table, config: Config) -> Division:
     """
     seed = config.federation.seed
     table = in_time_order(table)
-    kind, count = _partition_of(table, config.clients)
+    kind, count = partition_of(table, config.clients)
     partition = partition_table(kind, table, count, generator(seed, "partition"), config.clients.options)
     part = _parts(table, partition, config, seed)
     table = with_noise(table, partition, part >= TEST, config.clients.noisy, config.clients.noise, seed)
@@ -62,7 +62,8 @@ def divide(table: Table, config: Config) -> Division:
     return Division(table, partition, judged_by_others(population, scenario.clients) if scenario else population)
 
 
-def _partition_of(table: Table, clients: ClientsSection) -> tuple[str, int]:
+def partition_of(table: Table, clients: ClientsSection) -> tuple[str, int]:
+    """Return the kind of partition of a table, and its number of clients."""
     schema = table.schema
     if clients.partition is not None:
         kind = clients.partition

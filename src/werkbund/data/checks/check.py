@@ -140,6 +140,29 @@ def check_rows(table: Table) -> Iterator[Finding]:
         yield Finding("warning", "", "duplicate-rows", message, repeated)
 
 
+def dealt_anew(table: Table, partition: str, count: int) -> tuple[Finding, ...]:
+    """Return a warning where rows name plants and a partition mixes these; else nothing.
+
+    Parameters
+    ----------
+    table
+        The rows.
+    partition
+        Its kind; `by-column` keeps plants.
+    count
+        Number of clients that it gives.
+    """
+    column = table.schema.client
+    if column is None or partition == "by-column":
+        return ()
+    message = (
+        f"The rows name {table.frame[column].n_unique()} plants, but clients.partition = {partition!r} deals them to "
+        f"{count} clients of its own, which mix them. Take clients.partition and clients.count out to have each plant "
+        "as a client."
+    )
+    return (Finding("warning", column, "dealt-anew", message, table.num_rows),)
+
+
 def check_clients(table: Table) -> Iterator[Finding]:
     """Yield clients with little or one-sided data, and what occurs at one client alone."""
     if table.schema.client is None:
