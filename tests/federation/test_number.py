@@ -10,7 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn.ensemble import HistGradientBoostingRegressor
+from typer.testing import CliRunner
 
+from werkbund.cli import app
 from werkbund.config.reading import load_config
 from werkbund.core.errors import ConfigError
 from werkbund.core.target import NumberTarget
@@ -103,6 +105,24 @@ def test_the_exported_model_foretells_the_same_numbers(trees: Path) -> None:
     assert foretold == pytest.approx(model.foretell(frame), abs=1e-9)
     assert probability == pytest.approx(model.score(frame), abs=1e-12)
     assert (model.decide(frame) == (model.score(frame) >= model.threshold_probability)).all()
+
+
+def test_predict_says_how_far_its_numbers_are_off_and_which_rows_are_within_the_horizon(
+    trees: Path, tmp_path: Path
+) -> None:
+    new = _machines(number=3, seed=11)
+    new.write_csv(tmp_path / "new.csv")
+    told = CliRunner().invoke(app, ["predict", str(trees), str(tmp_path / "new.csv"), "--out", str(tmp_path / "s.csv")])
+    assert told.exit_code == 0, told.output
+    scores = pl.read_csv(tmp_path / "s.csv")
+    inside = scores["outside"].is_null()
+    off = (scores["foretold left"] - new["left"].clip(upper_bound=80)).filter(inside)
+    within = int((new["left"].filter(inside) <= 20).sum())
+    assert (
+        f"left is foretold with a root mean squared error of {np.sqrt((off.to_numpy() ** 2).mean()):.4g}."
+        in told.output
+    )
+    assert f"Of {inside.sum()} scored rows {within} are at most 20: " in told.output
 
 
 def test_a_network_learns_the_number_too_and_forests_take_the_squared_error(tmp_path: Path) -> None:

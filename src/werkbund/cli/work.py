@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from werkbund.data.preparation import Preparation
     from werkbund.data.time.events import LogTable
     from werkbund.data.time.windows import Telemetry
-    from werkbund.inference import Figures, ModelPlace, ScoredRows, Scorer
+    from werkbund.inference import ModelPlace, ScoredRows, Scorer
 
 DRIFT = 1
 """Exit status of a look that found drift."""
@@ -255,12 +255,12 @@ def _tell(frame: pl.DataFrame, scored: ScoredRows, scorer: Scorer, place: ModelP
         + (f"; written to {out}" if out else "")
     )
     if scorer.label in frame.columns and frame[scorer.label].is_not_null().any():
-        for text in _figures(frame, scored, scorer, place).sentences():
+        for text in _figures(frame, scored, scorer, place):
             line(text)
 
 
-def _figures(frame: pl.DataFrame, scored: ScoredRows, scorer: Scorer, place: ModelPlace) -> Figures:
-    """Return how good the decisions were on the rows whose label is known.
+def _figures(frame: pl.DataFrame, scored: ScoredRows, scorer: Scorer, place: ModelPlace) -> list[str]:
+    """Return in words how good the decisions were on the rows whose label is known.
 
     Where the run took a row without a value for one without a failure, so is it here.
     """
@@ -271,9 +271,16 @@ def _figures(frame: pl.DataFrame, scored: ScoredRows, scorer: Scorer, place: Mod
     positive, empty = said.get("positive"), said.get("empty_label")
     if empty is not None:
         frame = with_label(frame, scorer.label, empty)
-    known = frame[scorer.label].is_not_null()
+    mask = frame[scorer.label].is_not_null()
+    known, told = frame.filter(mask), scored.of(mask)
     values = tuple(positive) if isinstance(positive, list) else positive
-    return Figures.of(scorer.labels(frame.filter(known), values), scored.of(known), scorer.costs)
+    lines = Figures.of(scorer.labels(known, values), told, scorer.costs).sentences(scorer.event)
+    error = scorer.error(known, told)
+    return (
+        lines
+        if error is None
+        else [f"{scorer.label} is foretold with a root mean squared error of {error:.4g}.", *lines]
+    )
 
 
 def _data_section(place: ModelPlace) -> Mapping[str, Any]:

@@ -237,6 +237,27 @@ class Scorer:
             return is_failure(self.target.risks(numbers_of(column)))
         return binary_labels(column, positive)
 
+    def error(self, frame: pl.DataFrame, scored: ScoredRows) -> float | None:
+        """Return the root mean squared error of what is foretold, over rows with a score; None of failures alone.
+
+        Parameters
+        ----------
+        frame
+            Has the column with the true number, which counts as the cap where it is above.
+        scored
+            The same rows.
+        """
+        if not isinstance(self.target, NumberTarget) or scored.foretold is None:
+            return None
+        true = np.minimum(numbers_of(frame[self.label]), self.target.cap)
+        squares = (scored.foretold - true)[~scored.outside] ** 2
+        return float(np.sqrt(squares.mean())) if len(squares) else None
+
+    @property
+    def event(self) -> str:
+        """What befell a row that counts as a failure, in words."""
+        return f"are at most {self.target.horizon:g}" if isinstance(self.target, NumberTarget) else "failed"
+
     def expected_costs(self, scored: ScoredRows) -> Float64Array | None:
         """Return what the decision on each row costs on average if its probability is right; None without costs.
 
@@ -308,18 +329,18 @@ class Figures:
             *(None if costs is None else costs.of(each) for each in (decided, nothing, everything)),
         )
 
-    def sentences(self) -> list[str]:
-        """Return the figures in words."""
+    def sentences(self, event: str = "failed") -> list[str]:
+        """Return the figures in words; `event` says what befell a row that counts as a failure."""
         if not self.rows:
-            return [f"None of the {self.outside} rows has a score; {self.outside_failures} of them failed."]
-        lines = [f"None of the {self.rows} scored rows failed; {self.inspected} were announced."]
+            return [f"None of the {self.outside} rows has a score; {self.outside_failures} of them {event}."]
+        lines = [f"None of the {self.rows} scored rows {event}; {self.inspected} were announced."]
         if self.failures:
             lines = [
-                f"Of {self.rows} scored rows {self.failures} failed: {self.found} of them are among the "
+                f"Of {self.rows} scored rows {self.failures} {event}: {self.found} of them are among the "
                 f"{self.inspected} announced (average precision {self.average_precision:.2f})."
             ]
         if self.outside:
-            lines.append(f"{self.outside} rows had no score, of which {self.outside_failures} failed.")
+            lines.append(f"{self.outside} rows had no score, of which {self.outside_failures} {event}.")
         if self.cost is not None:
             lines.append(
                 f"Cost of these decisions {self.cost:g}; of inspecting nothing {self.cost_nothing:g}, every row "
