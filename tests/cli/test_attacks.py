@@ -22,7 +22,7 @@ def test_the_first_line_of_a_run_names_the_attackers(tmp_path: Path) -> None:
     first = next(line for line in done.stdout.splitlines() if line)
     assert first.startswith("This run has attackers: plant-")
     assert "1 of 4 plants. Each sends the opposite of the others' mean update" in first
-    assert "(ipm, epsilon 2.0) from round 1 on" in first
+    assert "(ipm, epsilon 2.0, noise 0.0) from round 1 on" in first
 
 
 def test_a_bench_of_defences_prints_its_matrix_and_its_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,6 +142,7 @@ def test_two_clients_with_one_key_are_reported_and_the_first_goes_on(
         ClientHost(kits / "plant-a", print, lambda bundle: None).run(_never())
 
 
+@pytest.mark.faults  # tests/flower/test_capture.py has a whole run without TLS
 def test_without_tls_and_keys_it_works_alike_if_both_ends_say_so(tmp_path: Path) -> None:
     open_kits = make_kits(tmp_path / "kits", "plant-a", insecure=True)
     with serve(open_kits) as server, join(open_kits / "plant-a"):

@@ -102,7 +102,9 @@ def run(
         about |= about_attack(config, prepared.division.population.names)
         folder.write_json("run.json", {**about, "config": folder.settings(), "compare": compare})
         done = _train_and_finish(folder, prepared, None, compare, watcher, began)
-        return done if not report else _reported(done)
+        if report:
+            write_report(folder.path)
+        return done
 
 
 def resume(path: Path | str, watcher: Watcher | None = None) -> Run:
@@ -122,9 +124,9 @@ def resume(path: Path | str, watcher: Watcher | None = None) -> Run:
         prepared = _prepare(folder.read_config(), watcher)
         _check_same(about, prepared)
         folder.forget_rounds_after(checkpoint.round)
-        return _reported(
-            _train_and_finish(folder, prepared, checkpoint, bool(about.get("compare", True)), watcher, began)
-        )
+        done = _train_and_finish(folder, prepared, checkpoint, bool(about.get("compare", True)), watcher, began)
+        write_report(folder.path)
+        return done
 
 
 def compare(
@@ -228,9 +230,3 @@ def _train_and_finish(
     write_models(folder, models, result, setup.config)
     reference_of(models[0].model, population).write(folder.path)
     return Run(folder.path, summary_of(folder, result, trained, began))
-
-
-def _reported(done: Run) -> Run:
-    """Write the report of a run, and return the run."""
-    write_report(done.folder)
-    return done

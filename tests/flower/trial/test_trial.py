@@ -98,6 +98,7 @@ def test_what_holds_rows_or_keys_is_for_its_owner_alone(deployed: Deployed) -> N
     assert not [path for path in _secrets(trial.folder) if _is_open(path)]
 
 
+@pytest.mark.faults  # over bytes: tests/flower/test_trees_on_the_wire.py
 def test_trees_are_those_of_one_process_and_lie_at_the_plants(tmp_path: Path) -> None:
     config = small(federation={"rounds": 2}, model={"kind": "trees", "hidden": None}, trees={"max_depth": 2})
     with live(tmp_path, config, 2) as held:
