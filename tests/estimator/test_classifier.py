@@ -92,3 +92,18 @@ def test_it_goes_into_pipelines_and_cross_validation() -> None:
 def test_what_makes_no_federation_is_a_value_error_that_says_why(estimator: FederatedClassifier, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         estimator.fit(ROWS, FAILED)
+
+
+def test_rows_of_nobody_and_infinite_readings_are_refused(fitted: FederatedClassifier) -> None:
+    nobody = ROWS.with_columns(pl.when(pl.int_range(pl.len()) < 3).then(None).otherwise("works").alias("works"))
+    with pytest.raises(ValueError, match="each row must have a plant, got 3 rows without one"):
+        clone(fitted).fit(nobody, FAILED)
+    with pytest.raises(ValueError, match="got infinity in 'load'"):
+        clone(fitted).fit(ROWS.with_columns(load=pl.col("load") / 0), FAILED)
+    with pytest.raises(ValueError, match="plants must be named once"):
+        clone(fitted).fit(ROWS, FAILED, groups=ROWS["works"])
+
+
+def test_new_rows_need_no_plant(fitted: FederatedClassifier) -> None:
+    new = ROWS.drop("works")
+    assert fitted.predict_proba(new).tobytes() == fitted.predict_proba(ROWS).tobytes()

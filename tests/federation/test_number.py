@@ -168,3 +168,9 @@ def test_sums_of_errors_are_asked_for_where_a_number_is_foretold_alone(tmp_path:
         {name for names in family_of(config).asks(config).values() for name in names} for config in (number, failures)
     ]
     assert ["*.errors" in names for names in asked] == [True, False]
+
+
+def test_an_attack_on_labels_is_refused_where_a_number_is_learnt(tmp_path: Path) -> None:
+    attacked = _config(tmp_path, attack={"kind": "label-flip", "clients": ["plant-1"]}, rounds=2)
+    with pytest.raises(ConfigError, match=r"attack.kind 'label-flip' .* data.target = 'number'"):
+        run(attacked, out=tmp_path / "run")

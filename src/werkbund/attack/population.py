@@ -104,10 +104,20 @@ class SpoiltRows:
         """Return the prepared training rows with those of the attackers spoilt; the clean ones where none are.
 
         Which failure mode a training row has is not told of any: nobody looks there.
+
+        Raises
+        ------
+        ConfigError
+            If a number is foretold: what attackers do to labels would change nothing that is learnt.
         """
         attack, seed = self.scenario.attack, self.scenario.seed
         if not isinstance(attack, OnRows):
             return clean
+        if len(clean.risks):
+            raise ConfigError(
+                f"attack.kind {attack.name!r} spoils rows and their labels, and data.target = 'number' is learnt from "
+                "the number; take an attack at updates, such as sign-flip, or data.target = 'failure'"
+            )
         features, labels = [], []
         attackers = set(self.scenario.clients.tolist())
         for client in range(clean.num_clients):

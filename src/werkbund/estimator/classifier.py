@@ -101,12 +101,17 @@ class FederatedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             If rows, classes or settings do not make a federation.
         """
+        if self.plant is not None and groups is not None:
+            raise ValueError(f"plants must be named once, got plant = {self.plant!r} and groups; leave one out")
         x, named = self._without_plant(X)
+        if named is None and self.plant is not None:
+            raise ValueError(f"plant must name a column of X, got {self.plant!r}; give a frame that has it, or groups")
         frame = _features_of(self, x, reset=True)
         failed = self._failures(y, frame.height)
         plants = named if groups is None else np.asarray(groups)
         if plants is not None:
             check_consistent_length(frame, plants)
+            _check_known(plants)
         with TemporaryDirectory() as folder:
             self._train(frame, failed, plants, Path(folder))
         return self
@@ -137,7 +142,7 @@ class FederatedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return x, None
         frame = _table_of(x)
         if frame is None or self.plant not in frame.columns:
-            raise ValueError(f"plant must name a column of X, got {self.plant!r}; give a frame that has it, or groups")
+            return x, None
         return frame.drop(self.plant), frame[self.plant].to_numpy()
 
     def _failures(self, y: Any, rows: int) -> AnyArray:
@@ -214,11 +219,27 @@ def _features_of(estimator: Any, x: Any, reset: bool) -> pl.DataFrame:
     frame = _table_of(x)
     if frame is not None and not all(kind.is_numeric() for kind in frame.dtypes):
         validate_data(estimator, frame, reset=reset, skip_check_array=True)
+        for column in frame.select(pl.selectors.float()):
+            if column.is_infinite().any():
+                raise ValueError(f"X must be finite or missing, got infinity in {column.name!r}; mend these rows")
         return frame
     checked: AnyArray = validate_data(estimator, x, reset=reset, dtype="numeric", ensure_all_finite="allow-nan")
     names = getattr(estimator, "feature_names_in_", [f"x{place}" for place in range(checked.shape[1])])
     values = np.asarray(checked, np.float64)
     return pl.DataFrame({str(name): values[:, place] for place, name in enumerate(names)})
+
+
+def _check_known(plants: AnyArray) -> None:
+    """Refuse rows of nobody.
+
+    Raises
+    ------
+    ValueError
+        If there are any.
+    """
+    missing = sum(name is None or name != name for name in plants.tolist())  # NaN differs from itself
+    if missing:
+        raise ValueError(f"each row must have a plant, got {missing} rows without one; leave them out, or name it")
 
 
 def _free(name: str, taken: list[str]) -> str:
