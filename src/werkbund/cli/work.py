@@ -139,7 +139,7 @@ def watch_command(
 
 def _token(host: str, file: Path | None) -> str | None:
     """Return the token that callers must send; None where this machine alone is listened to and none is named."""
-    from werkbund.dashboard.guard import is_loopback
+    from werkbund.core.hosts import is_loopback
 
     if file is None and is_loopback(host):
         return None
@@ -274,13 +274,9 @@ def _figures(frame: pl.DataFrame, scored: ScoredRows, scorer: Scorer, place: Mod
     mask = frame[scorer.label].is_not_null()
     known, told = frame.filter(mask), scored.of(mask)
     values = tuple(positive) if isinstance(positive, list) else positive
-    lines = Figures.of(scorer.labels(known, values), told, scorer.costs).sentences(scorer.event)
     error = scorer.error(known, told)
-    return (
-        lines
-        if error is None
-        else [f"{scorer.label} is foretold with a root mean squared error of {error:.4g}.", *lines]
-    )
+    lines = [] if error is None else [f"{scorer.label} is foretold with a root mean squared error of {error:.4g}."]
+    return lines + Figures.of(scorer.labels(known, values), told, scorer.costs).sentences(scorer.event)
 
 
 def _data_section(place: ModelPlace) -> Mapping[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from werkbund.core.errors import ConfigError
+from werkbund.core.hosts import is_address, is_loopback
 
 COOKIE = "werkbund_dashboard"
 SHORTEST_TOKEN = 20
@@ -83,26 +83,7 @@ class Door:
         """
         name = header.rsplit(":", 1)[0] if not header.endswith("]") else header
         name = name.strip("[]").lower()
-        return name in {"localhost", self.host, socket.gethostname().lower(), *self.names} or _is_address(name)
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether this machine alone reaches an address.
-
-    Examples
-    --------
-    >>> is_loopback("localhost"), is_loopback("::1"), is_loopback("0.0.0.0")
-    (True, True, False)
-    """
-    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+        return name in {"localhost", self.host, socket.gethostname().lower(), *self.names} or is_address(name)
 
 
 class Doorkeeper:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -140,8 +141,12 @@ class _Plant:
 
     def evidence(self, name: str) -> int:
         """Return on how many units a figure rests: those with a failure, or all if it is an error or none failed."""
-        failing = len(np.unique(self.draws.units[self.rows.labels > 0]))
-        return failing if failing and name != "rmse" else self.draws.times.shape[1]
+        return self._failing if self._failing and name != "rmse" else self.draws.times.shape[1]
+
+    @cached_property
+    def _failing(self) -> int:
+        """Number of units with a failure."""
+        return len(np.unique(self.draws.units[self.rows.labels > 0]))
 
     def _errors(self, foretold: FloatingArray) -> Float64Array:
         """Return the root of the mean squared error of the rows, and of each draw."""

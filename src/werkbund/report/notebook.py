@@ -8,6 +8,7 @@ from pathlib import Path
 
 from werkbund.evaluation import Contest, Interval
 from werkbund.report.folder import read_run
+from werkbund.report.text import MISSING, interval_text
 from werkbund.report.theme import contender
 from werkbund.report.verdict import judge
 
@@ -45,7 +46,4 @@ def _table(contest: Contest) -> str:
 
 def _figure(figure: Interval, name: str) -> str:
     digits = 0 if name == "cost" else 2
-    if math.isnan(figure.mean):
-        return "–"
-    between = "" if math.isnan(figure.low) else f" ({figure.low:.{digits}f} to {figure.high:.{digits}f})"
-    return f"{figure.mean:.{digits}f}{between}"
+    return MISSING if math.isnan(figure.mean) else interval_text(figure, lambda value: f"{value:.{digits}f}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from werkbund.core.text import fixed
+from werkbund.evaluation import Interval
 
 MISSING = "–"
 
@@ -29,6 +31,18 @@ def signed(value: float, digits: int = 2) -> str:
     ('+0.125', '−0.50')
     """
     return fixed(value, digits, "+").replace("-", "−") if math.isfinite(value) else MISSING
+
+
+def interval_text(figure: Interval, show: Callable[[float], str]) -> str:
+    """Return a figure with the ends of its interval where they are known, each as `show` has it.
+
+    Examples
+    --------
+    >>> interval_text(Interval(0.5, 0.25, 0.75, 3), lambda value: f"{value:.2f}")
+    '0.50 (0.25 to 0.75)'
+    """
+    known = math.isfinite(figure.low + figure.high)
+    return f"{show(figure.mean)} ({show(figure.low)} to {show(figure.high)})" if known else show(figure.mean)
 
 
 def whole(value: float) -> str:

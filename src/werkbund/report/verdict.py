@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from werkbund.evaluation import FEWEST_FAILURES, GLOBAL, Contest, Interval, Outcome, Ruling, rule
 from werkbund.report.folder import RunFolder
-from werkbund.report.text import article, plural, signed
+from werkbund.report.text import article, interval_text, plural, signed
 from werkbund.report.theme import contender
 
 FEW_FAILURES = 30
@@ -212,9 +212,7 @@ def _others(contest: Contest, ruling: Ruling) -> str:
 
 
 def _reached(contest: Contest, who: str) -> str:
-    figure = contest.figures[who][contest.measure].by_rows
-    interval = f" ({figure.low:.2f} to {figure.high:.2f})" if math.isfinite(figure.low) else ""
-    return f"{figure.mean:.2f}{interval}"
+    return interval_text(contest.figures[who][contest.measure].by_rows, lambda value: f"{value:.2f}")
 
 
 def _everywhere(run: RunFolder) -> str:

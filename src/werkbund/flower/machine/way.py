@@ -7,7 +7,6 @@ server's certificate is compared with. Without TLS, which is for trials on one m
 from __future__ import annotations
 
 import base64
-import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping
@@ -17,6 +16,8 @@ from urllib.request import getproxies_environment, proxy_bypass_environment  # t
 
 import httpx
 from flwr.supercore.protobuf.client import ProtobufClient
+
+from werkbund.core.hosts import is_loopback
 
 _LONGEST_ANSWER = 2**16
 _USUAL_PORT = 80
@@ -155,16 +156,9 @@ def spare_loopback(variables: Mapping[str, str]) -> dict[str, str]:
 def _proxy_of_variables(host: str, port: int) -> str | None:
     proxies = getproxies_environment()
     url = proxies.get("https") or proxies.get("all")
-    if not url or _is_here(host) or proxy_bypass_environment(f"{host}:{port}", proxies):
+    if not url or is_loopback(host) or proxy_bypass_environment(f"{host}:{port}", proxies):
         return None
     return url if "://" in url else f"http://{url}"
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _host_and_port(url: str) -> tuple[str, int]:

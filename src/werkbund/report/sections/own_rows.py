@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from werkbund.evaluation import Contest, Interval, Mean, PlantLine, rule
 from werkbund.report.folder import RunFolder
 from werkbund.report.page import LONGEST_TABLE, UNFINISHED, PageSection, TextTable
-from werkbund.report.text import MISSING, number_text, plural, signed
+from werkbund.report.text import MISSING, interval_text, number_text, plural, signed
 from werkbund.report.theme import (
     COMMON,
     CONTENDERS,
@@ -157,11 +157,7 @@ def _table(contest: Contest) -> TextTable:
 
 def _cell(mean: Mean | None, show: Callable[[float], str]) -> str:
     """Return a mean weighted by rows, with its interval where there is one."""
-    if mean is None:
-        return MISSING
-    of = mean.by_rows
-    known = math.isfinite(of.low + of.high)
-    return f"{show(of.mean)} ({show(of.low)} to {show(of.high)})" if known else show(of.mean)
+    return MISSING if mean is None else interval_text(mean.by_rows, show)
 
 
 def _plants(contest: Contest) -> TextTable:
